@@ -1,0 +1,87 @@
+//! Everything that bounds the server, in one place.
+
+use std::time::Duration;
+
+/// Limits on what a peer can cost and how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept to the first byte of the first request.
+    pub first_byte_timeout: Duration,
+    /// From the first to the last byte of a head, however it trickles in.
+    pub header_timeout: Duration,
+    /// Request content: without any progress; after that long a floor rate holds as well (`rate_floor`).
+    pub body_timeout: Duration,
+    /// Response: without any progress because the peer does not read.
+    pub send_timeout: Duration,
+    /// Between two requests.
+    pub keep_alive_timeout: Duration,
+    /// After our last byte: without input from a peer that has not ended its direction.
+    pub linger_timeout: Duration,
+    /// After our last byte: altogether.
+    pub linger_total: Duration,
+    /// From the order to stop until connections that still work are cut.
+    pub drain_timeout: Duration,
+    /// From the order to stop until idle connections are closed: a request that is on its way already gets its answer.
+    pub drain_idle_grace: Duration,
+
+    /// A head, in bytes, request line and blank line included.
+    pub head_bytes_max: usize,
+    /// A request target, in bytes.
+    pub target_bytes_max: usize,
+    /// Field lines in a head, and in a trailer section.
+    pub fields_max: usize,
+    /// Content that a handler gathers before it answers, in bytes.
+    pub gathered_bytes_max: usize,
+    /// Content nobody wants that is read and thrown away to keep a connection usable, in bytes.
+    pub discarded_bytes_max: u64,
+    /// The slowest honest client, in bytes per second, measured after `body_timeout`.
+    pub rate_floor: u64,
+
+    /// Input ring, in bytes; at least `head_bytes_max`.
+    pub inbox_bytes: usize,
+    /// Output ring, in bytes.
+    pub outbox_bytes: usize,
+    /// Bytes one connection may move before it is another's turn.
+    pub drive_bytes_max: usize,
+    /// Passes one connection may make before it is another's turn.
+    pub drive_passes_max: u32,
+
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Connections accepted in one turn.
+    pub accepts_per_turn: usize,
+    /// How long the listeners rest when descriptors have run out.
+    pub accept_backoff: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            first_byte_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
+            keep_alive_timeout: Duration::from_secs(75),
+            linger_timeout: Duration::from_secs(5),
+            linger_total: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            drain_idle_grace: Duration::from_millis(250),
+
+            head_bytes_max: 16 * 1024,
+            target_bytes_max: 8 * 1024,
+            fields_max: 100,
+            gathered_bytes_max: 1024 * 1024,
+            discarded_bytes_max: 64 * 1024,
+            rate_floor: 256,
+
+            inbox_bytes: 16 * 1024,
+            outbox_bytes: 64 * 1024,
+            drive_bytes_max: 64 * 1024,
+            drive_passes_max: 16,
+
+            connections_max: 10_000,
+            accepts_per_turn: 64,
+            accept_backoff: Duration::from_millis(100),
+        }
+    }
+}

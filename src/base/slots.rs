@@ -1,0 +1,130 @@
+//! A slab whose keys cannot be mistaken for their slot's next tenant.
+
+use slab::Slab;
+
+/// Names one tenant of one slot, for ever: a slot's generation changes when its tenant leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    /// The slot.
+    pub index: u32,
+    /// Which of the slot's tenants.
+    pub generation: u32,
+}
+
+/// Values in reusable slots.
+#[derive(Debug)]
+pub struct Slots<T> {
+    slab: Slab<T>,
+    /// One entry for each slot ever used.
+    generations: Vec<u32>,
+}
+
+impl<T> Slots<T> {
+    /// No slots yet.
+    pub fn new() -> Slots<T> {
+        Slots { slab: Slab::new(), generations: Vec::new() }
+    }
+
+    /// The token the next [`insert`](Slots::insert) will return.
+    pub fn next_token(&self) -> Token {
+        let key = self.slab.vacant_key();
+        let generation = self.generations.get(key).copied().unwrap_or(0);
+        Token { index: u32::try_from(key).expect("slots are bounded by descriptors"), generation }
+    }
+
+    /// Moves `value` into a free slot.
+    pub fn insert(&mut self, value: T) -> Token {
+        let token = self.next_token();
+        if token.index as usize == self.generations.len() {
+            self.generations.push(0);
+        }
+        self.slab.insert(value);
+        token
+    }
+
+    /// Takes the tenant out; its token never names anything again.
+    pub fn remove(&mut self, token: Token) -> Option<T> {
+        if !self.contains(token) {
+            return None;
+        }
+        let generation = &mut self.generations[token.index as usize];
+        *generation = generation.wrapping_add(1);
+        Some(self.slab.remove(token.index as usize))
+    }
+
+    /// The tenant named by `token`, if it still lives here.
+    pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
+        if self.generations.get(token.index as usize) != Some(&token.generation) {
+            return None;
+        }
+        self.slab.get_mut(token.index as usize)
+    }
+
+    /// The tenant named by `token`, if it still lives here.
+    pub fn get(&self, token: Token) -> Option<&T> {
+        if self.generations.get(token.index as usize) != Some(&token.generation) {
+            return None;
+        }
+        self.slab.get(token.index as usize)
+    }
+
+    /// Whether `token`'s tenant still lives here.
+    pub fn contains(&self, token: Token) -> bool {
+        self.get(token).is_some()
+    }
+
+    /// The token of whoever lives in slot `index` now.
+    pub fn tenant(&self, index: u32) -> Option<Token> {
+        let generation = *self.generations.get(index as usize)?;
+        self.slab.contains(index as usize).then_some(Token { index, generation })
+    }
+
+    /// Every tenant with its token.
+    pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
+        self.slab.iter().map(|(key, value)| (Token { index: key as u32, generation: self.generations[key] }, value))
+    }
+
+    /// How many tenants there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_never_reaches_its_slots_next_tenant() {
+        let mut slots = Slots::new();
+        let first = slots.insert("first");
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert("second");
+        assert_eq!(second.index, first.index, "the slot is used again");
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get_mut(second), Some(&mut "second"));
+        assert_eq!(slots.tenant(second.index), Some(second));
+    }
+
+    #[test]
+    fn the_next_token_is_foretold() {
+        let mut slots = Slots::new();
+        for round in 0..3 {
+            let foretold = slots.next_token();
+            assert_eq!(slots.insert(round), foretold);
+            assert_eq!(slots.remove(foretold), Some(round));
+        }
+    }
+}

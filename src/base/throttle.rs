@@ -1,0 +1,1 @@
+//! Keeps a peer from filling the log.

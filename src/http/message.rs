@@ -1,0 +1,84 @@
+//! The message in the middle: requests and responses as RFC 9110 means them, whatever the version on the wire.
+
+use super::body::Body;
+use super::fields::{FieldName, FieldValue, Fields};
+use super::method::Method;
+use super::status::Status;
+use super::target::Target;
+
+/// The version a message came in or goes out with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0 (RFC 1945, as far as RFC 9112 still speaks of it)
+    Http10,
+    /// HTTP/1.1, and any later 1.x (RFC 9110 §2.5)
+    Http11,
+}
+
+/// How much content a request announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// No content at all.
+    Nothing,
+    /// Exactly so many bytes (more than none).
+    Length(u64),
+    /// Some, and nobody knows how many (chunked).
+    Unknown,
+}
+
+/// The head of a request, borrowed from the bytes it arrived in. A handler copies what it wants to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// What to do.
+    pub method: Method,
+    /// With what.
+    pub target: Target<'a>,
+    /// Version of the message.
+    pub version: Version,
+    /// All field lines in order.
+    pub fields: Fields<'a>,
+    /// How much content follows.
+    pub announced: Announced,
+}
+
+/// A response as a service gives it. Date, Server, framing and connection fields are the protocol's business and are
+/// added when the head is encoded.
+#[derive(Debug)]
+pub struct Response {
+    /// Status code; never 1xx.
+    pub status: Status,
+    /// `Content-Type`, by itself because nearly every response has just this one field.
+    pub content_type: Option<FieldValue>,
+    /// All other fields, in the order they are sent.
+    pub fields: Vec<(FieldName, FieldValue)>,
+    /// The content.
+    pub body: Body,
+}
+
+impl Response {
+    /// A response without content and fields.
+    pub fn new(status: Status) -> Response {
+        Response { status, content_type: None, fields: Vec::new(), body: Body::Empty }
+    }
+
+    /// The same response with this content of this media type.
+    pub fn with_content(mut self, content_type: FieldValue, body: Body) -> Response {
+        self.content_type = Some(content_type);
+        self.body = body;
+        self
+    }
+
+    /// The same response with one more field. Framing and connection fields belong to the protocol and must not be
+    /// given here.
+    pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Response {
+        debug_assert!(!is_owned_by_the_protocol(name), "{} is the protocol's business", name.as_str());
+        self.fields.push((name, value));
+        self
+    }
+}
+
+fn is_owned_by_the_protocol(name: FieldName) -> bool {
+    ["connection", "content-length", "transfer-encoding", "date", "server", "content-type", "keep-alive", "trailer"]
+        .iter()
+        .any(|owned| name.as_str().eq_ignore_ascii_case(owned))
+}

@@ -1,0 +1,76 @@
+//! The request target (RFC 9112 §3.2): its four forms, its path and query, and percent-decoding (RFC 3986 §2.1).
+
+use std::borrow::Cow;
+
+/// A request target as it arrived, taken apart but not decoded. Bytes, never text: a path need not be UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Which of the four forms it came in.
+    pub form: TargetForm,
+    /// The whole target as sent.
+    pub raw: &'a [u8],
+    /// `host[:port]` of an absolute- or authority-form target. It takes precedence over Host (RFC 9112 §3.2.2).
+    pub authority: Option<&'a [u8]>,
+    /// The path, starting with `/`; `/` if an absolute-form target had none; `*` in asterisk-form; empty in
+    /// authority-form.
+    pub path: &'a [u8],
+    /// What follows the first `?`, without it.
+    pub query: Option<&'a [u8]>,
+}
+
+/// The form of a request target (RFC 9112 §3.2.1 to §3.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `http://host/path?query`
+    Absolute,
+    /// `host:port`, for CONNECT only.
+    Authority,
+    /// `*`, for OPTIONS only.
+    Asterisk,
+}
+
+impl<'a> Target<'a> {
+    /// The still encoded value of the first query parameter called `name` (`name=value` pairs joined by `&`).
+    pub fn query_parameter(&self, name: &str) -> Option<&'a [u8]> {
+        let pairs = self.query?.split(|byte| *byte == b'&');
+        pairs.map(split_pair).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+}
+
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, b""),
+    }
+}
+
+/// `encoded` with every `%XX` replaced, once; borrowed when there is nothing to replace. `None` when a `%` is not
+/// followed by two hexadecimal digits.
+pub fn percent_decode(encoded: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(first) = memchr::memchr(b'%', encoded) else { return Some(Cow::Borrowed(encoded)) };
+    let mut decoded = encoded[..first].to_vec();
+    let mut rest = &encoded[first..];
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let [high, low, tail @ ..] = rest else { return None };
+        decoded.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
+        rest = tail;
+    }
+    Some(Cow::Owned(decoded))
+}
+
+/// The value of one hexadecimal digit.
+pub fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}

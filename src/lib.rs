@@ -1,0 +1,12 @@
+//! tidemill: the HTTP server you can see through.
+
+#![forbid(unsafe_code)]
+
+pub mod base;
+pub mod connection;
+pub mod event_loop;
+pub mod http;
+pub mod net;
+pub mod process;
+pub mod protocol;
+pub mod service;

@@ -1,0 +1,150 @@
+//! The world outside: sockets, readiness and clocks. This is the only layer that names mio, socket2 and the operating
+//! system's network; the rest of the server is generic over [`Reactor`] and also runs in a simulated world.
+
+pub mod listener;
+pub mod mio_reactor;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::base::slots::Token;
+
+/// What one read or write did. There is no `Ok(0)` to guess at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Io {
+    /// So many bytes moved (at least one), and more may move at once.
+    Moved(usize),
+    /// So many bytes were read (at least one), and the kernel has no more **unless the peer's hang-up was reported**:
+    /// data and FIN share one event.
+    Drained(usize),
+    /// Nothing moved; an event will tell when it is worth another try.
+    WouldBlock,
+    /// Reads only: the peer has ended its direction.
+    Eof,
+}
+
+/// One accepted connection's byte stream, never blocking. `Interrupted` is dealt with inside.
+pub trait Socket {
+    /// Reads into the free space given, front slice first. At least one slice is not empty.
+    fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io>;
+
+    /// Writes from the bytes given, front slice first. At least one slice is not empty. Never `Drained`, never `Eof`.
+    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io>;
+
+    /// Ends our direction: the peer reads everything written so far and then the end (`shutdown(SHUT_WR)`).
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Makes the coming close abortive: what the kernel still holds is thrown away and the peer gets a reset, so that
+    /// a peer that reads nothing costs no kernel memory afterwards.
+    fn abort_on_close(&mut self) -> io::Result<()>;
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP peer.
+    Ip(SocketAddr),
+    /// A peer on a Unix socket; these have no name worth printing.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(address) => write!(f, "{address}"),
+            Peer::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+/// What we ask the kernel to tell us about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// Tell when there is something to read, or the peer hung up.
+    pub read: bool,
+    /// Tell when there is room to write.
+    pub write: bool,
+}
+
+impl Interest {
+    /// Nothing.
+    pub const NONE: Interest = Interest { read: false, write: false };
+    /// Reading only; what every new connection starts with.
+    pub const READ: Interest = Interest { read: true, write: false };
+}
+
+/// What an event said about a connection. A hint: only the result of a read or write changes state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// A read may move something, or report an end or an error.
+    pub readable: bool,
+    /// A write may move something, or report an error.
+    pub writable: bool,
+    /// The peer has ended its direction (RDHUP, HUP): a drained read is not the end of what there is to read.
+    pub hung_up: bool,
+}
+
+/// Which of the listeners, in the order they were given.
+pub type ListenerId = usize;
+
+/// A request from outside the event loop, by signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// TERM, QUIT: finish what is in flight, then stop.
+    Terminate,
+    /// INT: as TERM; a second one stops at once.
+    Interrupt,
+}
+
+/// One thing that happened while the loop slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A connection may be able to go on.
+    Connection(Token, Readiness),
+    /// A listener has connections to accept.
+    Listener(ListenerId),
+    /// Somebody left a notice (`base::notice`).
+    Notice,
+    /// A signal arrived.
+    Signal(Signal),
+}
+
+/// The kernel as the event loop sees it: edge-triggered readiness, a clock, listeners.
+pub trait Reactor {
+    /// An accepted connection.
+    type Socket: Socket;
+
+    /// The monotonic time, read when the last `poll` returned. It does not move during a turn.
+    fn now(&self) -> Instant;
+
+    /// The wall clock, read when called.
+    fn wall(&self) -> SystemTime;
+
+    /// Waits until something happens or `timeout` is over (`None`: without end), and adds what happened to `events`.
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// How many listeners there are.
+    fn listeners(&self) -> usize;
+
+    /// Takes one connection off a listener's queue; `None` when the queue is empty. An error of
+    /// `is_out_of_descriptors` means the queue was left as it is and no further event will come for it.
+    fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>>;
+
+    /// Closes all listeners. Connections that nobody accepted are refused.
+    fn stop_listening(&mut self);
+
+    /// Changes what is asked of the kernel about a connection. Turning a direction on reports it again if it is ready
+    /// already, so no edge is lost between two calls.
+    fn arm(&mut self, socket: &mut Self::Socket, token: Token, from: Interest, to: Interest) -> io::Result<()>;
+}
+
+/// Whether accepting failed because this process or the system has no descriptor or memory left for another socket
+/// (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| code == Some(errno.raw_os_error()))
+}

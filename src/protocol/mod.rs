@@ -1,0 +1,27 @@
+//! Bytes ↔ events. A protocol is a value: bytes go in, events come out; responses go in, bytes come out. Nothing here
+//! knows a socket, a clock or a log.
+
+pub mod h1;
+
+use std::fmt;
+
+use crate::http::status::Status;
+
+/// Input that breaks the protocol's rules, or a limit. The answer is final: the connection closes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolError {
+    /// What to answer.
+    pub status: Status,
+    /// What was wrong, for the log and for the answer's content.
+    pub reason: &'static str,
+    /// The rule that was broken, such as `RFC 9112 §2.2`.
+    pub section: &'static str,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.section)
+    }
+}
+
+impl std::error::Error for ProtocolError {}
