@@ -89,9 +89,7 @@ impl Waiting {
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
             WaitReason::Timer => timer.unwrap_or(self.since),
-            WaitReason::Lingering => {
-                (self.progress + limits.linger_timeout).min(self.since + limits.linger_total)
-            }
+            WaitReason::Lingering => (self.progress + limits.linger_timeout).min(self.since + limits.linger_total),
         }
     }
 

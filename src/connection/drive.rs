@@ -121,9 +121,7 @@ impl<S: Socket> Connection<S> {
     }
 
     pub(super) fn is_between_requests(&self) -> bool {
-        self.work.is_idle()
-            && self.protocol.receiving() == Receiving::Idle
-            && self.protocol.sending() == Sending::Idle
+        self.work.is_idle() && self.protocol.receiving() == Receiving::Idle && self.protocol.sending() == Sending::Idle
     }
 }
 

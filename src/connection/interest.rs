@@ -35,8 +35,7 @@ mod tests {
     #[test]
     fn each_direction_is_armed_exactly_while_the_kernel_is_its_mover() {
         for bits in 0..8 {
-            let facts =
-                Facts { input_ended: bits & 1 != 0, inbox_full: bits & 2 != 0, write_blocked: bits & 4 != 0 };
+            let facts = Facts { input_ended: bits & 1 != 0, inbox_full: bits & 2 != 0, write_blocked: bits & 4 != 0 };
             let interest = interest(facts);
             assert_eq!(interest.read, !(facts.input_ended || facts.inbox_full), "{facts:?}");
             assert_eq!(interest.write, facts.write_blocked, "{facts:?}");

@@ -7,7 +7,7 @@ use crate::base::lease::Lease;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
 use crate::base::slots::Token;
-use crate::base::throttle::LogThrottle;
+use crate::base::throttle::{LogThrottle, Permit};
 use crate::http::date::DateCache;
 use crate::protocol::h1::server::Scratch;
 use crate::service::Cx;
@@ -37,6 +37,8 @@ impl<V> Worker<V> {
     /// Rings that are kept for the next connection when nobody needs them: few, because a ring is in use only while
     /// its connection has bytes to hold, and none of the memory of a rush stays behind.
     const RINGS_KEPT: usize = 16;
+    /// The smallest outbox: any error response's head fits in it.
+    const OUTBOX_BYTES_MIN: usize = 1024;
     /// Lines a second that peers can provoke in the log.
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
@@ -45,8 +47,8 @@ impl<V> Worker<V> {
         let mut date = DateCache::new(wall);
         let date_good_until = now + date.refresh(wall);
         Worker {
-            inboxes: Lease::new(limits.inbox_bytes, Self::RINGS_KEPT),
-            outboxes: Lease::new(limits.outbox_bytes, Self::RINGS_KEPT),
+            inboxes: Lease::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
+            outboxes: Lease::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
             complaints: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
@@ -70,7 +72,12 @@ impl<V> Worker<V> {
 
     /// Logs something that a peer did wrong or is to blame for, but not more of it than a log can take.
     pub fn complain(&mut self, what: fmt::Arguments<'_>) {
-        self.complaints.info(self.now, what);
+        if let Permit::Log { suppressed } = self.complaints.allow(self.now) {
+            if suppressed > 0 {
+                log::info!("{suppressed} lines like the next one were left out");
+            }
+            log::info!("{what}");
+        }
     }
 
     /// The service, and what it may know about the request it is called for.

@@ -241,7 +241,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
-        let Some((socket, peer)) = self.acceptor.accept(&mut self.reactor, now, self.worker.limits.accept_backoff) else {
+        let Some((socket, peer)) = self.acceptor.accept(&mut self.reactor, now, self.worker.limits.accept_backoff)
+        else {
             return false;
         };
         let token = self.connections.next_token();
@@ -274,4 +275,3 @@ fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
     let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
     format!("{reason} after {} requests", connection.requests())
 }
-
