@@ -50,7 +50,7 @@ fn part_of(fraction: &str, whole: u64) -> Option<u64> {
 /// Writes a duration in the largest unit that divides it. Exact for whole milliseconds; what is finer is cut off.
 pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    let (unit, size) = match TIME_UNITS.into_iter().find(|(_, size)| nanos > 0 && nanos % u128::from(*size) == 0) {
+    let (unit, size) = match TIME_UNITS.into_iter().find(|(_, size)| divides(u128::from(*size), nanos)) {
         Some(found) => found,
         None if nanos == 0 => TIME_UNITS[2],
         None => TIME_UNITS[3],
@@ -69,8 +69,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// Writes a size in the largest binary unit that divides it.
 pub fn format_size(bytes: u64) -> String {
-    match [("GiB", 30), ("MiB", 20), ("KiB", 10)].into_iter().find(|(_, shift)| bytes > 0 && bytes % (1 << shift) == 0)
-    {
+    match [("GiB", 30), ("MiB", 20), ("KiB", 10)].into_iter().find(|(_, shift)| divides(1 << shift, bytes.into())) {
         Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
         None => bytes.to_string(),
     }
@@ -100,6 +99,11 @@ pub fn number(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String
         Some(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {} to {}", range.start(), range.end())),
     }
+}
+
+/// Whether `amount`, if it is any, is so many whole units.
+fn divides(unit: u128, amount: u128) -> bool {
+    amount > 0 && amount.is_multiple_of(unit)
 }
 
 /// Where the unit begins: at the first letter.

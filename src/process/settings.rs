@@ -28,7 +28,6 @@ const INBOX_BYTES_MIN: usize = 16 * 1024;
 #[command(
     name = "tidemill",
     version,
-    about = "The HTTP server you can see through",
     max_term_width = 100,
     after_help = "Durations: 10s, 500ms, 2m, 1.5h. Sizes: 4096, 64k, 1MiB (k, m, g and KiB, MiB, GiB count in 1024s; \
                   KB, MB, GB in 1000s).\n\
@@ -40,11 +39,12 @@ pub struct Settings {
     #[arg(value_name = "ROOT")]
     pub root: Option<PathBuf>,
 
-    /// Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. Repeatable; in the
-    /// environment separated by commas
+    /// Where to listen
     #[arg(
         short,
         long,
+        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. Repeatable, \
+                or separated by commas",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
         hide_env = true,
