@@ -77,7 +77,7 @@ fn target(raw: &[u8]) -> Target<'_> {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// As far as it was read (`World::content_max`).
+    /// As far as it was read (`World::reading`).
     pub content: Vec<u8>,
     /// The length that was announced.
     pub length: Option<u64>,
@@ -95,6 +95,11 @@ impl Answer {
 
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All fields, a line each.
+    pub fn fields(&self) -> String {
+        self.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
     }
 
     fn new(response: &Response) -> Answer {
@@ -116,8 +121,7 @@ impl Answer {
 pub struct World {
     pub now: Instant,
     pub limits: Limits,
-    /// Bytes of a response to read before giving up on the rest.
-    pub content_max: usize,
+    content_max: usize,
     start: Instant,
     notices: Notices,
 }
@@ -132,6 +136,11 @@ impl World {
     pub fn new() -> World {
         let now = Instant::now();
         World { now, limits: Limits::default(), content_max: 1 << 20, start: now, notices: Notices::new(Asleep) }
+    }
+
+    /// A world whose client gives up a response after `content_max` bytes or a few more.
+    pub fn reading(content_max: usize) -> World {
+        World { content_max, ..World::new() }
     }
 
     pub fn cx(&self) -> Cx<'_> {
