@@ -81,9 +81,9 @@ fn check(name: &str, source: &str) -> Vec<Violation> {
     if let Some(layer) = layer {
         broken.extend(layer_violations(layer, modules.len(), &tokens));
     }
-    for index in 0..tokens.len() {
+    for (index, is_test) in in_test.into_iter().enumerate() {
         broken.extend(fenced_crate(layer, &tokens, index));
-        if !in_test[index] {
+        if !is_test {
             broken.extend(clock_read(layer, &tokens, index));
             broken.extend(discarded_result(&tokens, index));
         }
