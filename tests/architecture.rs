@@ -34,14 +34,16 @@ fn the_sources_keep_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = rust_files(&root.join("src"));
     assert!(files.iter().any(|file| file.ends_with("base/ring.rs")), "the sources were not found");
-    let broken: Vec<String> = files.iter().flat_map(|file| check_file(root, file)).map(|v| v.to_string()).collect();
+    let sources: Vec<(String, String)> = files.iter().map(|file| named_source(root, file)).collect();
+    let broken = broken(&sources);
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
 
-fn check_file(root: &Path, file: &Path) -> Vec<Violation> {
+/// A source with its name, relative to the project.
+fn named_source(root: &Path, file: &Path) -> (String, String) {
     let source = fs::read_to_string(file).expect("a source can be read");
     let name = file.strip_prefix(root).expect("a source lies in the project").to_str().expect("its name is UTF-8");
-    check(name, &source)
+    (name.to_string(), source)
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -71,19 +73,27 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All rules, on the file `name` (relative to the project).
-fn check(name: &str, source: &str) -> Vec<Violation> {
+/// What `sources`, each with its name, break of the rules, to be printed.
+fn broken(sources: &[(String, String)]) -> Vec<String> {
+    let test_modules: Vec<_> = sources.iter().flat_map(|(name, source)| declared_test_modules(name, source)).collect();
+    let violations = sources.iter().flat_map(|(name, source)| check(name, source, &test_modules));
+    violations.map(|violation| violation.to_string()).collect()
+}
+
+/// All rules, on one source.
+fn check(name: &str, source: &str, test_modules: &[Vec<String>]) -> Vec<Violation> {
     let tokens = tokens(source);
-    let in_test = test_code(name, &tokens);
     let modules = modules_of(name);
+    let is_test_file = test_modules.iter().any(|test_module| modules.starts_with(test_module));
+    let in_test = if is_test_file { vec![true; tokens.len()] } else { test_code(&tokens) };
     let layer = modules.first().map(String::as_str);
     let mut broken = Vec::new();
     if let Some(layer) = layer {
         broken.extend(layer_violations(layer, modules.len(), &tokens));
     }
-    for index in 0..tokens.len() {
+    for (index, is_test) in in_test.into_iter().enumerate() {
         broken.extend(fenced_crate(layer, &tokens, index));
-        if !in_test[index] {
+        if !is_test {
             broken.extend(clock_read(layer, &tokens, index));
             broken.extend(discarded_result(&tokens, index));
         }
@@ -232,10 +242,18 @@ fn discarded_result(tokens: &[Token<'_>], index: usize) -> Option<Broken> {
 
 // Test code
 
-/// For each token, whether it belongs to an item under `#[cfg(test)]` or to a file of tests.
-fn test_code(name: &str, tokens: &[Token<'_>]) -> Vec<bool> {
-    let is_test_file = modules_of(name).iter().any(|module| module == "tests");
-    let mut in_test = vec![is_test_file; tokens.len()];
+/// The modules with files of their own that a source declares for tests only: `#[cfg(test)] mod name;`.
+fn declared_test_modules(name: &str, source: &str) -> Vec<Vec<String>> {
+    let tokens = tokens(source);
+    let in_test = test_code(&tokens);
+    let words = tokens.windows(3).zip(in_test);
+    let declared = words.filter(|(words, in_test)| *in_test && words[0].text == "mod" && words[2].text == ";");
+    declared.map(|(words, _)| [modules_of(name), vec![words[1].text.to_string()]].concat()).collect()
+}
+
+/// For each token, whether it belongs to an item under `#[cfg(test)]`.
+fn test_code(tokens: &[Token<'_>]) -> Vec<bool> {
+    let mut in_test = vec![false; tokens.len()];
     for start in 0..tokens.len() {
         if texts_at(tokens, start, &["#", "[", "cfg", "(", "test", ")", "]"]) {
             in_test[start..end_of_item(tokens, start + 7)].fill(true);
@@ -372,14 +390,13 @@ fn is_lifetime(literal: &str) -> bool {
 
 // Whether the checker would notice.
 
-/// The lines and rules that `source` breaks as the file `name`.
-fn broken(name: &str, source: &str) -> Vec<String> {
-    check(name, source).iter().map(|violation| violation.to_string()).collect()
+fn broken_by(name: &str, source: &str) -> Vec<String> {
+    broken(&[(name.to_string(), source.to_string())])
 }
 
 #[track_caller]
 fn assert_broken(name: &str, source: &str, line: usize, rule: &str) {
-    let found = broken(name, source);
+    let found = broken_by(name, source);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with(&format!("{name}:{line}: ")), "{found:?}");
     assert!(found[0].contains(rule), "{found:?}");
@@ -387,7 +404,7 @@ fn assert_broken(name: &str, source: &str, line: usize, rule: &str) {
 
 #[track_caller]
 fn assert_kept(name: &str, source: &str) {
-    assert_eq!(broken(name, source), [""; 0]);
+    assert_eq!(broken_by(name, source), [""; 0]);
 }
 
 #[test]
@@ -435,6 +452,15 @@ fn reading_the_clock_in_the_wrong_place_is_noticed() {
     assert_kept("src/net/mio_reactor.rs", "let now = Instant::now();");
     assert_kept("src/base/ring.rs", "#[cfg(test)]\nmod tests { fn f() { Instant::now(); let _ = g(); } }");
     assert_broken("src/base/ring.rs", "#[cfg(test)] mod tests { fn f() {} }\nfn g() { Instant::now(); }", 2, rule);
+}
+
+#[test]
+fn a_file_declared_for_tests_only_may_read_the_clock() {
+    let harness = ("src/service/lab/harness.rs".to_string(), "fn f() { Instant::now(); }".to_string());
+    let declaring = |text: &str| ("src/service/lab/mod.rs".to_string(), text.to_string());
+    let for_tests = declaring("mod echo; #[cfg(test)] pub(crate) mod harness;");
+    assert_eq!(broken(&[for_tests, harness.clone()]), [""; 0]);
+    assert_eq!(broken(&[declaring("#[cfg(test)] mod other; mod harness;"), harness]).len(), 1);
 }
 
 #[test]

@@ -450,6 +450,7 @@ mod tests {
             assert_eq!(wake.is_some(), earliest.is_some());
             if let (Some(wake), Some(earliest)) = (wake, earliest) {
                 assert!(wake <= self.start + millis(earliest));
+                assert!(wake >= self.start + millis(self.now / 1000), "a time that has passed tells nothing");
             }
         }
 
