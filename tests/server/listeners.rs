@@ -16,8 +16,7 @@ fn all_listeners_serve_at_once() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines: Vec<String> =
-        BufReader::new(child.stdout.take().unwrap()).lines().take(3).map(Result::unwrap).collect();
+    let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().take(3).map(Result::unwrap).collect();
     let tcp = |line: &str| {
         let address = line.trim_start_matches("listening on http://").trim_end_matches('/');
         TcpStream::connect(address).unwrap()
