@@ -1,6 +1,7 @@
 //! TERM, INT, QUIT: what is in flight is answered, then the process ends.
 
 use std::net::TcpStream;
+use std::thread;
 
 use crate::support::{Server, field, status, wait_until};
 
@@ -63,4 +64,38 @@ fn an_unused_server_stops_with_exit_code_0() {
         server.signal(signal);
         assert_eq!(server.wait().code(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn under_load_every_request_is_answered_until_the_server_says_close() {
+    let mut server = Server::start(&[]);
+    let clients: Vec<_> = (0..32)
+        .map(|number| {
+            let mut client = server.connect();
+            thread::spawn(move || {
+                let path = if number % 2 == 0 { "/plaintext" } else { "/bytes/200000" };
+                let expected = if number % 2 == 0 { 13 } else { 200_000 };
+                let mut answered = 0;
+                loop {
+                    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                    let (head, content) = client.read_response();
+                    assert_eq!((status(&head), content.len()), ("200", expected));
+                    answered += 1;
+                    if field(&head, "Connection") == Some("close") {
+                        assert_eq!(client.read_to_end(), "", "nothing follows the last answer");
+                        return answered;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut witness = server.connect();
+    for _ in 0..100 {
+        witness.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(status(&witness.read_response().0), "200");
+    }
+    server.signal("TERM");
+    let answered: Vec<u32> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(answered.iter().all(|count| *count > 0), "{answered:?}");
+    assert_eq!(server.wait().code(), Some(0));
 }
