@@ -1,1 +1,187 @@
-//! To come.
+//! One connection from accept to close.
+//!
+//! A byte's way: [`Channel::fill`](channel::Channel::fill) (socket → inbox), `receive` (inbox → protocol → exchange),
+//! `produce` (exchange → protocol → outbox), [`Channel::flush`](channel::Channel::flush) (outbox → socket), and
+//! `settle`, the only place that decides interest, deadline, another drive and the end. Start reading at `drive.rs`.
+
+mod channel;
+mod close;
+mod deadlines;
+mod drive;
+mod exchange;
+mod interest;
+mod settle;
+mod worker;
+
+pub use close::CloseReason;
+pub use deadlines::WaitReason;
+pub use settle::Settled;
+pub use worker::Worker;
+
+use std::time::Instant;
+
+use channel::Channel;
+use deadlines::Waiting;
+use exchange::Work;
+
+use crate::base::slots::Token;
+use crate::http::status::Status;
+use crate::net::{Interest, Peer, Readiness, Socket};
+use crate::protocol::h1::server::Server;
+
+/// A connection: its channel to the peer, its protocol, and the request being answered.
+pub struct Connection<S> {
+    token: Token,
+    channel: Channel<S>,
+    protocol: Server,
+    work: Work,
+    life: Life,
+    /// No request, and no more of this one, is wanted after what is being sent: it was refused or came too late.
+    receiving_stopped: bool,
+    /// How many requests have been answered before the current one.
+    ordinal: u64,
+    waiting: Waiting,
+    /// What the kernel was last asked to report.
+    armed: Interest,
+    /// Whether the connection stands in the run queue.
+    queued: bool,
+}
+
+/// How far a connection's life has come. It only moves downwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Requests are received and answered.
+    Serving,
+    /// Nothing more is received or produced; what the outbox holds still goes out.
+    Flushing,
+    /// Our direction has ended; what still arrives is thrown away, because closing with unread input would reset the
+    /// connection and destroy the answer on its way.
+    Lingering,
+    /// Over. The event loop frees the slot at the end of its turn.
+    Closed(CloseReason),
+}
+
+impl<S: Socket> Connection<S> {
+    /// A connection that was just accepted.
+    pub fn new(token: Token, socket: S, peer: Peer, now: Instant) -> Connection<S> {
+        Connection {
+            token,
+            channel: Channel::new(socket, peer),
+            protocol: Server::new(),
+            work: Work::Idle,
+            life: Life::Serving,
+            receiving_stopped: false,
+            ordinal: 0,
+            waiting: Waiting::new(now),
+            armed: Interest::NONE,
+            queued: false,
+        }
+    }
+
+    /// Marks what an event said. Acting on it is `drive`'s business.
+    pub fn on_readiness(&mut self, readiness: Readiness) {
+        self.channel.on_readiness(readiness);
+    }
+
+    /// Marks that the connection stands in the run queue, and says whether it did not already.
+    pub fn on_queued(&mut self) -> bool {
+        !std::mem::replace(&mut self.queued, true)
+    }
+
+    /// Marks what the kernel is now asked to report.
+    pub fn on_armed(&mut self, interest: Interest) {
+        self.armed = interest;
+    }
+
+    /// The socket, and the interest it is registered with.
+    pub fn armed_socket(&mut self) -> (&mut S, Interest) {
+        (&mut self.channel.socket, self.armed)
+    }
+
+    /// Ends the connection at once.
+    pub fn close(&mut self, reason: CloseReason) {
+        if !self.is_closed() {
+            self.life = Life::Closed(reason);
+        }
+    }
+
+    /// Acts on the deadline if it has passed: what that means depends on what the connection was waiting for. The
+    /// caller drives the connection afterwards.
+    pub fn expire<V>(&mut self, worker: &mut Worker<V>) {
+        if self.is_closed() || worker.now < self.deadline(worker) {
+            return;
+        }
+        match self.waiting.reason() {
+            WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
+            WaitReason::SlowHead => self.refuse_as_late(worker, "the request head took too long"),
+            WaitReason::SlowBody => self.expire_body(worker),
+            WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
+            // The exchange's own wait is over; the drive that follows asks it again.
+            WaitReason::Timer => {}
+        }
+    }
+
+    fn expire_body<V>(&mut self, worker: &mut Worker<V>) {
+        const REASON: &str = "the request content came too slowly";
+        if self.may_still_answer() {
+            self.refuse_as_late(worker, REASON);
+        } else {
+            self.cut_as_late(worker, REASON);
+        }
+    }
+
+    /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time.
+    fn refuse_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
+        self.refuse(worker, Status::REQUEST_TIMEOUT, reason, "RFC 9110 §15.5.9");
+    }
+
+    fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
+        let waited = worker.now.saturating_duration_since(self.waiting.since());
+        let queued = self.channel.outbox_len();
+        worker.complain(format_args!(
+            "{}: cut after {waited:.1?}: {reason} ({} bytes sent, {queued} queued)",
+            self.channel.peer,
+            self.channel.sent()
+        ));
+        self.channel.abort_on_close();
+        self.close_timed_out();
+    }
+
+    fn close_timed_out(&mut self) {
+        self.close(CloseReason::Timeout(self.waiting.reason()));
+    }
+
+    /// Returns what was lent to the connection, which must be closed.
+    pub fn give_back<V>(&mut self, worker: &mut Worker<V>) {
+        self.work = Work::Idle;
+        self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);
+    }
+
+    /// Whether the connection is over.
+    pub fn is_closed(&self) -> bool {
+        self.close_reason().is_some()
+    }
+
+    /// Why the connection is over, if it is.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match self.life {
+            Life::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What the connection waits for.
+    pub fn wait_reason(&self) -> WaitReason {
+        self.waiting.reason()
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.channel.peer
+    }
+
+    /// How many requests have been answered.
+    pub fn requests(&self) -> u64 {
+        self.ordinal
+    }
+}

@@ -1,41 +1,89 @@
-//! One thread, one loop.
+//! One thread, one loop, one connection at a time.
+//!
+//! A turn has six phases, always in this order; see [`EventLoop::turn`].
+
+mod acceptor;
+mod run_queue;
+mod shutdown;
+
+pub use shutdown::Outcome;
 
 use std::io;
+use std::time::Instant;
+
+use acceptor::Acceptor;
+use run_queue::RunQueue;
+use shutdown::Shutdown;
 
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
-use crate::net::Reactor;
+use crate::base::slots::{Slots, Token};
+use crate::base::timer_wheel::TimerWheel;
+use crate::connection::{CloseReason, Connection, Settled, Worker};
+use crate::net::{Event, Interest, Reactor};
 use crate::service::Service;
 
-/// How a loop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything in flight was answered.
-    Clean,
-    /// So many connections were still at work when the drain deadline came, or when a second interrupt did.
-    Cut(usize),
-}
-
-/// The event loop.
-pub struct EventLoop<R: Reactor, S: Service> {
+/// The event loop: every connection, and who is to be driven when.
+pub struct EventLoop<R: Reactor, V: Service> {
     reactor: R,
-    service: S,
+    worker: Worker<V>,
+    connections: Slots<Connection<R::Socket>>,
+    run_queue: RunQueue,
+    timers: TimerWheel,
+    acceptor: Acceptor,
+    notices: Notices,
+    shutdown: Option<Shutdown>,
+    outcome: Option<Outcome>,
+    /// Connections that ended in this turn.
+    closed: Vec<Token>,
+    /// Memory for what a phase collects, reused from turn to turn.
+    events: Vec<Event>,
+    noticed: Vec<Token>,
+    due: Vec<u32>,
 }
 
-impl<R: Reactor, S: Service> EventLoop<R, S> {
-    /// A loop over `reactor`'s listeners.
-    pub fn new(reactor: R, service: S, _limits: Limits, _notices: Notices) -> EventLoop<R, S> {
-        EventLoop { reactor, service }
+impl<R: Reactor, V: Service> EventLoop<R, V> {
+    /// A loop over `reactor`'s listeners. `notices` must wake `reactor`.
+    pub fn new(reactor: R, service: V, limits: Limits, notices: Notices) -> EventLoop<R, V> {
+        let now = reactor.now();
+        EventLoop {
+            worker: Worker::new(service, limits, notices.clone(), now, reactor.wall()),
+            acceptor: Acceptor::new(reactor.listeners()),
+            timers: TimerWheel::new(now),
+            connections: Slots::new(),
+            run_queue: RunQueue::default(),
+            notices,
+            reactor,
+            shutdown: None,
+            outcome: None,
+            closed: Vec::new(),
+            events: Vec::new(),
+            noticed: Vec::new(),
+            due: Vec::new(),
+        }
     }
 
-    /// Turns once.
+    /// Turns once: notice first, act later.
+    ///
+    /// An event, a timer and a notice for one connection in one turn drive it once. Input and output come before
+    /// timers: bytes already in the kernel are served before the peer is called late. Slots are freed last: no token is
+    /// used again while the batch of events that names it is alive.
+    ///
+    /// # Errors
+    /// Only those of waiting for events itself; the loop cannot go on after them.
     pub fn turn(&mut self) -> io::Result<()> {
-        todo!()
+        self.poll()?;
+        self.collect();
+        self.run();
+        self.expire();
+        self.accept();
+        self.reap();
+        Ok(())
     }
 
     /// How the loop ended; `None` while it has not.
     pub fn outcome(&self) -> Option<Outcome> {
-        todo!()
+        self.outcome
     }
 
     /// The world this loop lives in.
@@ -44,12 +92,186 @@ impl<R: Reactor, S: Service> EventLoop<R, S> {
     }
 
     /// What answers.
-    pub fn service(&mut self) -> &mut S {
-        &mut self.service
+    pub fn service(&mut self) -> &mut V {
+        &mut self.worker.service
     }
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        todo!()
+        self.connections.len()
     }
+
+    /// Sleeps until readiness, a notice or the next deadline; not at all while somebody can be driven or accepted.
+    fn poll(&mut self) -> io::Result<()> {
+        let timeout = self.next_wake().map(|at| at.saturating_duration_since(self.reactor.now()));
+        self.reactor.poll(timeout, &mut self.events)?;
+        self.worker.on_turn(self.reactor.now(), || self.reactor.wall());
+        Ok(())
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let now = self.worker.now;
+        let full = self.is_full();
+        if !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
+            return Some(now);
+        }
+        let wakes = [
+            self.timers.next_wake(),
+            self.acceptor.rests_until().filter(|_| !full),
+            self.shutdown.as_ref().map(Shutdown::deadline),
+        ];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// Turns events and notices into marks on connections and entries in the run queue.
+    fn collect(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.on_event(event);
+        }
+        self.events = events;
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connection(token, readiness) => {
+                if let Some(connection) = self.connections.get_mut(token) {
+                    connection.on_readiness(readiness);
+                    self.run_queue.push(token, connection);
+                }
+            }
+            Event::Listener(listener) => self.acceptor.on_readable(listener),
+            Event::Notice => self.on_notices(),
+            Event::Signal(signal) => self.on_signal(signal),
+        }
+    }
+
+    fn on_notices(&mut self) {
+        self.notices.collect(&mut self.noticed);
+        for token in self.noticed.drain(..) {
+            if let Some(connection) = self.connections.get_mut(token) {
+                self.run_queue.push(token, connection);
+            }
+        }
+    }
+
+    /// Drives every connection that was in the queue when the phase began, oldest first.
+    fn run(&mut self) {
+        for _ in 0..self.run_queue.len() {
+            if let Some(token) = self.run_queue.pop() {
+                self.drive(token);
+            }
+        }
+    }
+
+    /// Acts on deadlines that are still due.
+    fn expire(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.expire(self.worker.now, &mut due);
+        for index in due.drain(..) {
+            self.expire_slot(index);
+        }
+        self.due = due;
+        self.expire_shutdown();
+    }
+
+    fn expire_slot(&mut self, index: u32) {
+        let Some(token) = self.connections.tenant(index) else { return };
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.expire(&mut self.worker);
+            self.drive(token);
+        }
+    }
+
+    fn drive(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token) {
+            let settled = connection.drive(&mut self.worker);
+            self.apply(token, settled);
+        }
+    }
+
+    /// Does what a connection asked for when it settled.
+    fn apply(&mut self, token: Token, settled: Settled) {
+        match settled {
+            Settled::Closed(_) => self.on_closed(token),
+            Settled::Open { interest, deadline, again } => {
+                self.timers.arm(token.index, deadline);
+                self.arm(token, interest);
+                if again && let Some(connection) = self.connections.get_mut(token) {
+                    self.run_queue.push(token, connection);
+                }
+            }
+        }
+    }
+
+    /// Asks the kernel for what the connection now needs, if that is not what it was asked for already.
+    fn arm(&mut self, token: Token, interest: Interest) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let (socket, armed) = connection.armed_socket();
+        if interest == armed {
+            return;
+        }
+        match self.reactor.arm(socket, token, armed, interest) {
+            Ok(()) => connection.on_armed(interest),
+            Err(error) => {
+                log::error!("{}: the kernel refuses to watch it: {error}", connection.peer());
+                connection.close(CloseReason::Broken(error.kind()));
+                self.on_closed(token);
+            }
+        }
+    }
+
+    fn on_closed(&mut self, token: Token) {
+        self.closed.push(token);
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.worker.limits.connections_max
+    }
+
+    /// Takes new connections off the listeners' queues, a bounded number of them.
+    fn accept(&mut self) {
+        for _ in 0..self.worker.limits.accepts_per_turn {
+            if self.is_full() || !self.accept_one() {
+                break;
+            }
+        }
+        self.acceptor.note_full(self.is_full());
+    }
+
+    fn accept_one(&mut self) -> bool {
+        let now = self.worker.now;
+        let Some((socket, peer)) = self.acceptor.accept(&mut self.reactor, now, self.worker.limits.accept_backoff)
+        else {
+            return false;
+        };
+        let token = self.connections.next_token();
+        let connection = self.connections.insert(Connection::new(token, socket, peer, now));
+        debug_assert_eq!(token, connection);
+        if let Some(connection) = self.connections.get_mut(token) {
+            let settled = connection.settle(&mut self.worker, false);
+            self.apply(token, settled);
+        }
+        true
+    }
+
+    /// Frees what closed; only here does a token stop being valid.
+    fn reap(&mut self) {
+        let mut closed = std::mem::take(&mut self.closed);
+        for token in closed.drain(..) {
+            if let Some(mut connection) = self.connections.remove(token) {
+                connection.give_back(&mut self.worker);
+                self.timers.disarm(token.index);
+                self.acceptor.on_slot_freed();
+                log::debug!("{}: {}", connection.peer(), close_line(&connection));
+            }
+        }
+        self.closed = closed;
+        self.end_when_drained();
+    }
+}
+
+fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
+    let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
+    format!("{reason} after {} requests", connection.requests())
 }

@@ -61,6 +61,16 @@ impl Response {
         Response { status, content_type: None, fields: Vec::new(), body: Body::Empty }
     }
 
+    /// An upper bound for the bytes its head takes on the wire.
+    pub fn head_bytes_max(&self) -> usize {
+        // Status line with the longest reason, Server, Date, framing and connection fields, and the blank line.
+        const PROTOCOL_FIELDS: usize = 256;
+        const LINE: usize = ": \r\n".len();
+        let content_type = self.content_type.as_ref().map_or(0, |value| value.as_bytes().len() + 12 + LINE);
+        let fields = self.fields.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len() + LINE);
+        PROTOCOL_FIELDS + content_type + fields.sum::<usize>()
+    }
+
     /// The same response with this content of this media type.
     pub fn with_content(mut self, content_type: FieldValue, body: Body) -> Response {
         self.content_type = Some(content_type);

@@ -1,1 +1,240 @@
-//! To come.
+//! The real world: mio's edge-triggered selector (epoll, kqueue), the system's clocks, sockets and signals.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Poll, Waker};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+
+use super::listener::Listener;
+use super::stream::Stream;
+use super::{Event, Interest, ListenerId, Peer, Reactor, Readiness, Signal};
+use crate::base::notice::Wake;
+use crate::base::slots::Token;
+
+/// Events taken from the kernel in one call; what is left comes with the next.
+const EVENTS_PER_POLL: usize = 1024;
+
+/// The kernel, through mio.
+///
+/// Set up: [`new`](MioReactor::new), [`watch_signals`](MioReactor::watch_signals), [`waker`](MioReactor::waker). The
+/// rest is the [`Reactor`].
+pub struct MioReactor {
+    poll: Poll,
+    happened: Events,
+    listeners: Vec<Listener>,
+    waker: Arc<Waker>,
+    signals: Option<Signals>,
+    now: Instant,
+}
+
+impl MioReactor {
+    /// A reactor that waits for connections on `listeners`.
+    pub fn new(mut listeners: Vec<Listener>) -> io::Result<MioReactor> {
+        let poll = Poll::new()?;
+        for (id, listener) in listeners.iter_mut().enumerate() {
+            let token = Origin::Listener(id).pack();
+            poll.registry().register(listener.source(), token, mio::Interest::READABLE)?;
+        }
+        let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
+        let happened = Events::with_capacity(EVENTS_PER_POLL);
+        Ok(MioReactor { poll, happened, listeners, waker, signals: None, now: Instant::now() })
+    }
+
+    /// From now on signals are events and no longer end the process. HUP, USR1 and USR2 are kept for purposes to come;
+    /// until then they are logged. (PIPE is ignored already: Rust programs start that way.)
+    pub fn watch_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
+        self.poll.registry().register(&mut signals, Origin::Signals.pack(), mio::Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// A handle that makes `poll` return with [`Event::Notice`], from any thread.
+    pub fn waker(&self) -> PollWaker {
+        PollWaker(Arc::clone(&self.waker))
+    }
+
+    /// The listeners, until `stop_listening`.
+    pub fn bound(&self) -> &[Listener] {
+        &self.listeners
+    }
+}
+
+impl Reactor for MioReactor {
+    type Socket = Stream;
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
+        // due and spin until it is.
+        let polled = self.poll.poll(&mut self.happened, timeout);
+        self.now = Instant::now();
+        match polled {
+            // A signal; its own event is in the next batch.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        for event in &self.happened {
+            match Origin::unpack(event.token()) {
+                Origin::Connection(token) => events.push(Event::Connection(token, readiness(event))),
+                Origin::Listener(id) => events.push(Event::Listener(id)),
+                Origin::Waker => events.push(Event::Notice),
+                Origin::Signals => {
+                    events.extend(self.signals.iter_mut().flat_map(Signals::pending).filter_map(meaning))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
+        // An event of this batch may name a listener that has been closed since.
+        let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
+        loop {
+            match listener.accept() {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                // Each of these takes one connection off the queue, or is an interruption: the loop ends.
+                Err(error) if concerns_one_connection(&error) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn arm(&mut self, socket: &mut Stream, token: Token, from: Interest, to: Interest) -> io::Result<()> {
+        let (registry, token) = (self.poll.registry(), Origin::Connection(token).pack());
+        match (asked(from), asked(to)) {
+            (before, after) if before == after => Ok(()),
+            (None, Some(after)) => registry.register(socket.source(), token, after),
+            (Some(_), Some(after)) => registry.reregister(socket.source(), token, after),
+            (_, None) => registry.deregister(socket.source()),
+        }
+    }
+}
+
+fn asked(interest: Interest) -> Option<mio::Interest> {
+    match (interest.read, interest.write) {
+        (false, false) => None,
+        (true, false) => Some(mio::Interest::READABLE),
+        (false, true) => Some(mio::Interest::WRITABLE),
+        (true, true) => Some(mio::Interest::READABLE | mio::Interest::WRITABLE),
+    }
+}
+
+/// An end or an error is news for both directions: whichever tries next finds out what it is.
+fn readiness(event: &mio::event::Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+        hung_up: event.is_read_closed() || event.is_error(),
+    }
+}
+
+fn meaning(signal: i32) -> Option<Event> {
+    match signal {
+        SIGTERM | SIGQUIT => Some(Event::Signal(Signal::Terminate)),
+        SIGINT => Some(Event::Signal(Signal::Interrupt)),
+        _ => {
+            log::info!("ignoring {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
+            None
+        }
+    }
+}
+
+/// What accept(2) reports about the connection it would have returned, or an interruption: the next one may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    const PASSING: [Errno; 9] = [
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+    ];
+    let code = error.raw_os_error();
+    #[cfg(target_os = "linux")]
+    if code == Some(Errno::NONET.raw_os_error()) {
+        return true;
+    }
+    PASSING.iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+/// Wakes a [`MioReactor`].
+pub struct PollWaker(Arc<Waker>);
+
+impl Wake for PollWaker {
+    fn wake(&self) {
+        if let Err(error) = self.0.wake() {
+            log::error!("cannot wake the event loop: {error}");
+        }
+    }
+}
+
+/// Who an event is about. In mio's token, which the kernel carries for us, a connection's generation is in the high
+/// half and its slot in the low one. A slot's index is less than the number of descriptors a process can have, which
+/// is an `i32`: the top bit of the low half is never set by a connection, and marks everything that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Connection(Token),
+    Listener(ListenerId),
+    Waker,
+    Signals,
+}
+
+const NO_CONNECTION: usize = 1 << 31;
+const WAKER: usize = NO_CONNECTION | 0x7FFF_FFFF;
+const SIGNALS: usize = NO_CONNECTION | 0x7FFF_FFFE;
+
+const _: () = assert!(usize::BITS == 64, "slot and generation together need a 64-bit usize");
+
+impl Origin {
+    fn pack(self) -> mio::Token {
+        mio::Token(match self {
+            Origin::Connection(Token { index, generation }) => {
+                let index = index as usize;
+                assert!(index < NO_CONNECTION, "there are no more slots than descriptors");
+                (generation as usize) << 32 | index
+            }
+            Origin::Listener(id) => {
+                assert!(id < SIGNALS - NO_CONNECTION, "there are no more listeners than descriptors");
+                NO_CONNECTION | id
+            }
+            Origin::Waker => WAKER,
+            Origin::Signals => SIGNALS,
+        })
+    }
+
+    fn unpack(mio::Token(packed): mio::Token) -> Origin {
+        match packed {
+            WAKER => Origin::Waker,
+            SIGNALS => Origin::Signals,
+            _ if packed & NO_CONNECTION != 0 => Origin::Listener(packed & !NO_CONNECTION),
+            _ => Origin::Connection(Token { index: packed as u32, generation: (packed >> 32) as u32 }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

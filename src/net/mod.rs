@@ -3,6 +3,7 @@
 
 pub mod listener;
 pub mod mio_reactor;
+pub mod stream;
 
 use std::fmt;
 use std::io;

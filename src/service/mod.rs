@@ -1,7 +1,9 @@
 //! What answers: a [`Service`] gets the head of a request and replies with a response, or with an [`Exchange`] when
 //! the answer depends on the content, on time or on somebody else. A service never sees a socket or a version.
 
+pub mod errors;
 pub mod gather;
+pub mod json;
 pub mod lab;
 pub mod router;
 

@@ -1,1 +1,381 @@
-//! To come.
+//! Which handler answers which path and method.
+//!
+//! A pattern is a path whose segments are literal text, a parameter `{name}` that stands for exactly one segment that
+//! is not empty, or, at the end only, `{*name}` that stands for whatever is left, however many segments, even none.
+//! Where several patterns fit, a literal beats a parameter and a parameter beats a rest, segment by segment from the
+//! left. The path alone decides which pattern it is; only then is the method looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::errors::{self, Detail};
+use super::{Cx, Reply, Service};
+use crate::http::body::Failure;
+use crate::http::fields::{ALLOW, FieldValue};
+use crate::http::message::{RequestHead, Response};
+use crate::http::method::Method;
+use crate::http::status::Status;
+use crate::http::target::{TargetForm, percent_decode};
+
+/// Parameters a pattern may have.
+const PARAMETERS_MAX: usize = 8;
+
+/// The methods that can have a handler, in the order `Allow` lists them.
+const METHODS: [Method; 7] =
+    [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete, Method::Options];
+
+/// `Allow` where no path is named: everything the server implements.
+const ALLOW_ALL: FieldValue = FieldValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// Answers one kind of request.
+pub trait Handler {
+    /// Decides what becomes of this request. Must not block.
+    fn call(&self, request: &RequestHead<'_>, params: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure>;
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&RequestHead<'_>, &Params<'_>, &mut Cx<'_>) -> Result<Reply, Failure>,
+{
+    fn call(&self, request: &RequestHead<'_>, params: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        self(request, params, cx)
+    }
+}
+
+/// A service that finds the handler for a request: a trie of path segments.
+///
+/// Patterns are program text, so a bad one or two that contradict each other stop the program when it starts.
+#[derive(Default)]
+pub struct Router {
+    root: Node,
+}
+
+impl Router {
+    /// A router that knows no path.
+    pub fn new() -> Router {
+        Router::default()
+    }
+
+    /// Answers `GET pattern`, and with it HEAD and OPTIONS.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route) does.
+    pub fn get(self, pattern: &str, handler: impl Handler + 'static) -> Router {
+        self.route(Method::Get, pattern, handler)
+    }
+
+    /// Answers `POST pattern`.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route) does.
+    pub fn post(self, pattern: &str, handler: impl Handler + 'static) -> Router {
+        self.route(Method::Post, pattern, handler)
+    }
+
+    /// Answers `method pattern`. HEAD is answered by the GET handler and OPTIONS by the router unless they get handlers
+    /// of their own.
+    ///
+    /// # Panics
+    /// When the pattern cannot be understood, contradicts an earlier one, or has a handler for this method already.
+    pub fn route(mut self, method: Method, pattern: &str, handler: impl Handler + 'static) -> Router {
+        if let Err(error) = self.insert(method, pattern, Box::new(handler)) {
+            panic!("the route {method} {pattern}: {error}");
+        }
+        self
+    }
+
+    fn insert(&mut self, method: Method, pattern: &str, handler: Box<dyn Handler>) -> Result<(), PatternError> {
+        if !METHODS.contains(&method) {
+            return Err(PatternError::Method);
+        }
+        let segments = parse_pattern(pattern)?;
+        let names: Vec<&str> = segments.iter().filter_map(Segment::name).collect();
+        check_names(&names)?;
+        self.root.route_mut(&segments)?.add(method, &names, handler)
+    }
+
+    fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let path = request.target.path;
+        if percent_decode(path).is_none() {
+            let detail = "a % in the path is not followed by two hexadecimal digits (RFC 3986 §2.1)";
+            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(detail))]));
+        }
+        let mut spans = Spans::default();
+        let Some(route) = self.find(path, &mut spans) else { return respond(errors::not_found()) };
+        let Some(handler) = route.handler(request.method) else {
+            return respond(route.without_handler(request.method));
+        };
+        handler.call(request, &Params { path, names: &route.names, spans }, cx)
+    }
+
+    fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
+        path.starts_with(b"/").then(|| self.root.find(path, Some(1), spans))?
+    }
+}
+
+impl Service for Router {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        match (request.method, request.target.form) {
+            // RFC 9110 §9.1: a method that is not recognised at all, whatever the target.
+            (Method::Unknown, _) => respond(errors::not_implemented()),
+            // RFC 9110 §9.3.7: `OPTIONS *` asks about the server and not about a resource.
+            (Method::Options, TargetForm::Asterisk) => respond(options(ALLOW_ALL)),
+            // RFC 9112 §3.2.3: only CONNECT comes with an authority, and it names no resource.
+            (_, TargetForm::Authority) => respond(errors::method_not_allowed(ALLOW_ALL)),
+            _ => self.answer(request, cx),
+        }
+    }
+}
+
+fn respond(response: Response) -> Result<Reply, Failure> {
+    Ok(Reply::Respond(response))
+}
+
+fn options(allow: FieldValue) -> Response {
+    Response::new(Status::NO_CONTENT).with_field(ALLOW, allow)
+}
+
+/// What the parameters of a pattern stood for in this request's path.
+#[derive(Debug, Clone, Copy)]
+pub struct Params<'a> {
+    path: &'a [u8],
+    names: &'a [Box<str>],
+    spans: Spans,
+}
+
+impl<'a> Params<'a> {
+    /// The parameter's part of the path as it was sent, percent-encoded. Empty if the pattern has no such parameter,
+    /// which is a mistake in the program.
+    pub fn raw(&self, name: &str) -> &'a [u8] {
+        let index = self.names.iter().position(|known| **known == *name);
+        debug_assert!(index.is_some(), "the pattern has no parameter {{{name}}}");
+        index.map(|index| self.spans.ends[index]).map_or(b"", |(start, end)| &self.path[start..end])
+    }
+
+    /// The parameter's part of the path, percent-decoded once: its bytes need not be UTF-8, and a rest may have a `/`
+    /// more than it had before.
+    pub fn decoded(&self, name: &str) -> Cow<'a, [u8]> {
+        let raw = self.raw(name);
+        // A path with an invalid escape never gets as far as a handler.
+        percent_decode(raw).unwrap_or(Cow::Borrowed(raw))
+    }
+}
+
+/// Where the parameters found so far start and end in the path.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spans {
+    ends: [(usize, usize); PARAMETERS_MAX],
+    count: usize,
+}
+
+impl Spans {
+    fn push(&mut self, start: usize, end: usize) {
+        self.ends[self.count] = (start, end);
+        self.count += 1;
+    }
+}
+
+/// One place in the trie: what may come as the next segment.
+#[derive(Default)]
+struct Node {
+    literals: Vec<(Box<[u8]>, Node)>,
+    parameter: Option<(Box<str>, Box<Node>)>,
+    rest: Option<(Box<str>, Route)>,
+    /// Patterns that end here.
+    route: Option<Route>,
+}
+
+impl Node {
+    /// The place of the route with these segments, made if it is new.
+    fn route_mut(&mut self, segments: &[Segment<'_>]) -> Result<&mut Route, PatternError> {
+        match segments {
+            [] => Ok(self.route.get_or_insert_default()),
+            [Segment::Literal(text), others @ ..] => self.literal_mut(text.as_bytes()).route_mut(others),
+            [Segment::Parameter(name), others @ ..] => {
+                let (known, node) = self.parameter.get_or_insert_with(|| ((*name).into(), Box::default()));
+                same_name(known, name)?;
+                node.route_mut(others)
+            }
+            [Segment::Rest(name), ..] => {
+                let (known, route) = self.rest.get_or_insert_with(|| ((*name).into(), Route::default()));
+                same_name(known, name)?;
+                Ok(route)
+            }
+        }
+    }
+
+    fn literal_mut(&mut self, text: &[u8]) -> &mut Node {
+        let index = self.literals.iter().position(|(known, _)| **known == *text).unwrap_or_else(|| {
+            self.literals.push((text.into(), Node::default()));
+            self.literals.len() - 1
+        });
+        &mut self.literals[index].1
+    }
+
+    /// The route for what is left of `path` from `start`; `None` there when no segment is left. A node is reached by
+    /// one way only, so backtracking visits each node at most once, whatever the path.
+    fn find(&self, path: &[u8], start: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+        let Some(start) = start else { return self.route.as_ref() };
+        let end = memchr::memchr(b'/', &path[start..]).map_or(path.len(), |length| start + length);
+        let next = (end < path.len()).then_some(end + 1);
+        self.find_literal(path, start..end, next, spans)
+            .or_else(|| self.find_parameter(path, start..end, next, spans))
+            .or_else(|| self.find_rest(path, start, spans))
+    }
+
+    fn find_literal(&self, path: &[u8], segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+        // RFC 3986 §6.2.2.2: an escaped letter is the letter. It was split before it was decoded, so that %2F stays
+        // inside its segment (§2.2).
+        let segment = percent_decode(&path[segment])?;
+        let (_, node) = self.literals.iter().find(|(literal, _)| **literal == *segment)?;
+        node.find(path, next, spans)
+    }
+
+    fn find_parameter(&self, path: &[u8], segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+        let (_, node) = self.parameter.as_ref().filter(|_| !segment.is_empty())?;
+        let count = spans.count;
+        spans.push(segment.start, segment.end);
+        let route = node.find(path, next, spans);
+        if route.is_none() {
+            spans.count = count;
+        }
+        route
+    }
+
+    fn find_rest(&self, path: &[u8], start: usize, spans: &mut Spans) -> Option<&Route> {
+        let (_, route) = self.rest.as_ref()?;
+        spans.push(start, path.len());
+        Some(route)
+    }
+}
+
+type Range = std::ops::Range<usize>;
+
+/// The handlers of one pattern.
+struct Route {
+    names: Vec<Box<str>>,
+    handlers: Vec<(Method, Box<dyn Handler>)>,
+    allow: FieldValue,
+}
+
+impl Default for Route {
+    fn default() -> Route {
+        Route { names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
+    }
+}
+
+impl Route {
+    fn add(&mut self, method: Method, names: &[&str], handler: Box<dyn Handler>) -> Result<(), PatternError> {
+        if self.own_handler(method).is_some() {
+            return Err(PatternError::Duplicate);
+        }
+        self.names = names.iter().map(|name| (*name).into()).collect();
+        self.handlers.push((method, handler));
+        self.allow = self.allowed();
+        Ok(())
+    }
+
+    fn handler(&self, method: Method) -> Option<&dyn Handler> {
+        // RFC 9110 §9.3.2: HEAD is GET without the content, which the protocol leaves out.
+        let get_for_head = || (method == Method::Head).then(|| self.own_handler(Method::Get))?;
+        self.own_handler(method).or_else(get_for_head)
+    }
+
+    fn own_handler(&self, method: Method) -> Option<&dyn Handler> {
+        self.handlers.iter().find(|(known, _)| *known == method).map(|(_, handler)| &**handler)
+    }
+
+    fn without_handler(&self, method: Method) -> Response {
+        match method {
+            Method::Options => options(self.allow.clone()),
+            _ => errors::method_not_allowed(self.allow.clone()),
+        }
+    }
+
+    fn allowed(&self) -> FieldValue {
+        let answered = |method: &Method| *method == Method::Options || self.handler(*method).is_some();
+        let methods: Vec<&str> = METHODS.into_iter().filter(answered).map(Method::as_str).collect();
+        FieldValue::new(methods.join(", ")).expect("method names are tokens")
+    }
+}
+
+/// One segment of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Segment<'p> {
+    Literal(&'p str),
+    Parameter(&'p str),
+    Rest(&'p str),
+}
+
+impl<'p> Segment<'p> {
+    fn parse(text: &'p str) -> Result<Segment<'p>, PatternError> {
+        let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        match name.map(|name| (name, name.strip_prefix('*'))) {
+            Some((_, Some(name))) if is_name(name) => Ok(Segment::Rest(name)),
+            Some((name, None)) if is_name(name) => Ok(Segment::Parameter(name)),
+            None if !text.contains(['{', '}', '%', '?', '#']) => Ok(Segment::Literal(text)),
+            _ => Err(PatternError::Segment(text.to_owned())),
+        }
+    }
+
+    fn name(&self) -> Option<&'p str> {
+        match self {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) | Segment::Rest(name) => Some(name),
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn parse_pattern(pattern: &str) -> Result<Vec<Segment<'_>>, PatternError> {
+    let path = pattern.strip_prefix('/').ok_or(PatternError::Relative)?;
+    let segments = path.split('/').map(Segment::parse).collect::<Result<Vec<_>, _>>()?;
+    let before_last = &segments[..segments.len() - 1];
+    if before_last.iter().any(|segment| matches!(segment, Segment::Rest(_))) {
+        return Err(PatternError::RestInside);
+    }
+    Ok(segments)
+}
+
+fn check_names(names: &[&str]) -> Result<(), PatternError> {
+    if names.len() > PARAMETERS_MAX {
+        return Err(PatternError::TooManyParameters);
+    }
+    let repeated = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    repeated.map_or(Ok(()), |(_, name)| Err(PatternError::Repeated((*name).to_owned())))
+}
+
+fn same_name(known: &str, name: &str) -> Result<(), PatternError> {
+    if known == name { Ok(()) } else { Err(PatternError::Renamed { known: known.to_owned(), name: name.to_owned() }) }
+}
+
+/// Why a pattern was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PatternError {
+    Method,
+    Relative,
+    Segment(String),
+    RestInside,
+    TooManyParameters,
+    Repeated(String),
+    Renamed { known: String, name: String },
+    Duplicate,
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PatternError::Method => f.write_str("this method cannot be routed"),
+            PatternError::Relative => f.write_str("a pattern starts with /"),
+            PatternError::Segment(text) => write!(f, "{text:?} is neither {{name}}, {{*name}} nor plain, decoded text"),
+            PatternError::RestInside => f.write_str("{*name} can only come last"),
+            PatternError::TooManyParameters => write!(f, "more than {PARAMETERS_MAX} parameters"),
+            PatternError::Repeated(name) => write!(f, "the parameter {name} occurs twice"),
+            PatternError::Renamed { known, name } => write!(f, "{name} is called {known} in another pattern"),
+            PatternError::Duplicate => f.write_str("there is a handler for it already"),
+        }
+    }
+}

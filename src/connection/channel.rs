@@ -1,0 +1,158 @@
+//! The byte stream to the peer: a socket, what is known of its readiness, and the two rings.
+
+use std::io;
+
+use crate::base::lease::Lease;
+use crate::base::ring::RingBuffer;
+use crate::net::{Io, Peer, Readiness, Socket};
+
+/// A socket with its inbox and outbox.
+pub(super) struct Channel<S> {
+    pub(super) socket: S,
+    pub(super) peer: Peer,
+    /// Owned only while it holds something.
+    pub(super) inbox: Option<RingBuffer>,
+    /// Owned only while it holds something.
+    pub(super) outbox: Option<RingBuffer>,
+    /// What the kernel said and no read or write has refuted since.
+    readiness: Readiness,
+    input_ended: bool,
+    received: u64,
+    sent: u64,
+}
+
+impl<S: Socket> Channel<S> {
+    pub(super) fn new(socket: S, peer: Peer) -> Channel<S> {
+        // A new socket has room to write; whether there is something to read, an event will tell.
+        let readiness = Readiness { readable: false, writable: true, hung_up: false };
+        Channel { socket, peer, inbox: None, outbox: None, readiness, input_ended: false, received: 0, sent: 0 }
+    }
+
+    pub(super) fn on_readiness(&mut self, told: Readiness) {
+        self.readiness.readable |= told.readable;
+        self.readiness.writable |= told.writable;
+        self.readiness.hung_up |= told.hung_up;
+    }
+
+    /// One read, if it can move something: socket → inbox. Says how many bytes moved, or that the end was found.
+    pub(super) fn fill(&mut self, lease: &mut Lease) -> io::Result<Filled> {
+        if !self.readiness.readable || self.input_ended || self.inbox_is_full() {
+            return Ok(Filled::Bytes(0));
+        }
+        let inbox = self.inbox.get_or_insert_with(|| lease.take());
+        let (n, still_readable) = match self.socket.read(inbox.writable())? {
+            Io::Moved(n) => (n, true),
+            // Data and FIN share one event: after a hang-up only the end itself proves that nothing is left.
+            Io::Drained(n) => (n, self.readiness.hung_up),
+            Io::WouldBlock => (0, false),
+            Io::Eof => {
+                self.input_ended = true;
+                return Ok(Filled::End);
+            }
+        };
+        inbox.commit(n);
+        self.readiness.readable = still_readable;
+        self.received += n as u64;
+        Ok(Filled::Bytes(n))
+    }
+
+    /// One write, if it can move something: outbox → socket. Says how many bytes moved.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        let Some(outbox) = self.outbox.as_mut().filter(|outbox| !outbox.is_empty()) else { return Ok(0) };
+        if !self.readiness.writable {
+            return Ok(0);
+        }
+        match self.socket.write(outbox.readable())? {
+            Io::Moved(n) => {
+                outbox.consume(n);
+                self.sent += n as u64;
+                Ok(n)
+            }
+            _ => {
+                self.readiness.writable = false;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Throws away what was received; says how many bytes that was.
+    pub(super) fn discard(&mut self) -> usize {
+        let Some(inbox) = &mut self.inbox else { return 0 };
+        let n = inbox.len();
+        inbox.clear();
+        n
+    }
+
+    /// Makes the close that follows abortive. Failing at that leaves an ordinary close, which is right as well.
+    pub(super) fn abort_on_close(&mut self) {
+        if let Err(error) = self.socket.abort_on_close() {
+            log::debug!("{}: cannot abort: {error}", self.peer);
+        }
+    }
+
+    /// Returns the rings that hold nothing: idle connections own none.
+    pub(super) fn give_back_empty(&mut self, inboxes: &mut Lease, outboxes: &mut Lease) {
+        if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {
+            inboxes.give_back(ring);
+        }
+        if let Some(ring) = self.outbox.take_if(|ring| ring.is_empty()) {
+            outboxes.give_back(ring);
+        }
+    }
+
+    /// Returns both rings, whatever they hold.
+    pub(super) fn give_back_all(&mut self, inboxes: &mut Lease, outboxes: &mut Lease) {
+        if let Some(ring) = self.inbox.take() {
+            inboxes.give_back(ring);
+        }
+        if let Some(ring) = self.outbox.take() {
+            outboxes.give_back(ring);
+        }
+    }
+
+    pub(super) fn inbox_is_full(&self) -> bool {
+        self.inbox.as_ref().is_some_and(RingBuffer::is_full)
+    }
+
+    pub(super) fn inbox_is_empty(&self) -> bool {
+        self.inbox.as_ref().is_none_or(RingBuffer::is_empty)
+    }
+
+    pub(super) fn outbox_len(&self) -> usize {
+        self.outbox.as_ref().map_or(0, RingBuffer::len)
+    }
+
+    /// Whether the peer has ended its direction and everything it sent has been read.
+    pub(super) fn input_ended(&self) -> bool {
+        self.input_ended
+    }
+
+    /// Whether the kernel may hold input that has not been read.
+    pub(super) fn may_be_readable(&self) -> bool {
+        self.readiness.readable && !self.input_ended
+    }
+
+    /// Whether there is something to send that the kernel has no room for.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        !self.readiness.writable && self.outbox_len() > 0
+    }
+
+    /// Bytes read from the peer so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes handed to the kernel so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
+/// What a fill did.
+#[must_use]
+pub(super) enum Filled {
+    /// So many bytes arrived; 0 if there were none, or no room for them.
+    Bytes(usize),
+    /// The peer has ended its direction.
+    End,
+}

@@ -1,0 +1,33 @@
+//! Why a connection ended.
+
+use std::fmt;
+
+use super::deadlines::WaitReason;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client closed, between two requests.
+    ByClient,
+    /// We closed after a response, as one side asked or an error demanded.
+    ByServer,
+    /// Reading or writing failed: usually the client reset the connection.
+    Broken(std::io::ErrorKind),
+    /// The connection waited too long.
+    Timeout(WaitReason),
+    /// A handler failed in the middle of its response, or the request broke the protocol's rules in the middle of its
+    /// own: what was sent is incomplete and must be seen to be.
+    CutShort,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::ByClient => f.write_str("closed by the client"),
+            CloseReason::ByServer => f.write_str("closed by the server"),
+            CloseReason::Broken(kind) => write!(f, "broken: {kind}"),
+            CloseReason::Timeout(reason) => write!(f, "timeout: {reason}"),
+            CloseReason::CutShort => f.write_str("cut short"),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a connection waits for, and until when. Every state has exactly one reason to wait and one deadline.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::base::limits::Limits;
+
+/// Why a connection waits; a closed set, made to be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Nothing has arrived since the connection was accepted.
+    FirstByte,
+    /// Between two requests.
+    Idle,
+    /// A request head has begun and not ended.
+    SlowHead,
+    /// Request content is wanted.
+    SlowBody,
+    /// The client does not read what it asked for.
+    SlowRead,
+    /// A handler waits for the clock or for a notice.
+    Timer,
+    /// Our last byte is out; the client has not ended its direction.
+    Lingering,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WaitReason::FirstByte => "client-silent",
+            WaitReason::Idle => "client-idle",
+            WaitReason::SlowHead => "client-slow-head",
+            WaitReason::SlowBody => "client-slow-body",
+            WaitReason::SlowRead => "client-slow-read",
+            WaitReason::Timer => "timer",
+            WaitReason::Lingering => "lingering",
+        })
+    }
+}
+
+/// The wait a connection is in: for what, since when, and how the peer gets on.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    reason: WaitReason,
+    /// The request it belongs to: two heads in a row are two waits.
+    ordinal: u64,
+    since: Instant,
+    /// When the peer last moved something.
+    progress: Instant,
+    /// What it has moved since `since`, in bytes.
+    moved: u64,
+    /// The byte count that `moved` was last brought up to.
+    seen: u64,
+}
+
+impl Waiting {
+    pub(super) fn new(now: Instant) -> Waiting {
+        Waiting { reason: WaitReason::FirstByte, ordinal: 0, since: now, progress: now, moved: 0, seen: 0 }
+    }
+
+    /// Notes what the connection waits for now. `count` is the ever growing number of bytes that the peer moves when
+    /// it does what it is waited for; more of them is progress.
+    pub(super) fn update(&mut self, reason: WaitReason, ordinal: u64, count: u64, now: Instant) {
+        if (self.reason, self.ordinal) != (reason, ordinal) {
+            *self = Waiting { reason, ordinal, since: now, progress: now, moved: 0, seen: count };
+        } else if count > self.seen {
+            self.moved += count - self.seen;
+            self.seen = count;
+            self.progress = now;
+        }
+    }
+
+    pub(super) fn reason(&self) -> WaitReason {
+        self.reason
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When this wait has lasted too long. `timer` is when a waiting handler wants to be asked again; `draining` when
+    /// the server was told to stop.
+    pub(super) fn deadline(&self, limits: &Limits, timer: Option<Instant>, draining: Option<Instant>) -> Instant {
+        match self.reason {
+            WaitReason::FirstByte => self.idle_deadline(limits.first_byte_timeout, limits, draining),
+            WaitReason::Idle => self.idle_deadline(limits.keep_alive_timeout, limits, draining),
+            // Absolute: a head that trickles in byte by byte is late all the same.
+            WaitReason::SlowHead => self.since + limits.header_timeout,
+            WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
+            WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
+            WaitReason::Timer => timer.unwrap_or(self.since),
+            WaitReason::Lingering => (self.progress + limits.linger_timeout).min(self.since + limits.linger_total),
+        }
+    }
+
+    /// A request that was on its way when the server was told to stop gets a moment to arrive and be answered.
+    fn idle_deadline(&self, timeout: Duration, limits: &Limits, draining: Option<Instant>) -> Instant {
+        let deadline = self.since + timeout;
+        draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.drain_idle_grace))
+    }
+
+    /// Some progress within every `timeout`, and after the first of them `floor` bytes a second on average.
+    fn pace_deadline(&self, timeout: Duration, floor: u64) -> Instant {
+        let earned = Duration::from_millis(self.moved.saturating_mul(1000) / floor.max(1));
+        (self.progress + timeout).min(self.since + timeout + earned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { body_timeout: Duration::from_secs(30), rate_floor: 256, ..Limits::default() }
+    }
+
+    fn after(start: Instant, secs: u64) -> Instant {
+        start + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_trickle_below_the_floor_does_not_outlive_the_timeout() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::SlowBody, 0, 100, start);
+        for second in 1..=30 {
+            waiting.update(WaitReason::SlowBody, 0, 100 + second, after(start, second));
+        }
+        let deadline = waiting.deadline(&limits(), None, None);
+        assert!(deadline < after(start, 31), "30 bytes earn a tenth of a second");
+    }
+
+    #[test]
+    fn an_honest_slow_client_earns_its_time() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::SlowBody, 0, 0, start);
+        for second in 1..=600 {
+            let now = after(start, second);
+            assert!(waiting.deadline(&limits(), None, None) > now, "second {second}");
+            waiting.update(WaitReason::SlowBody, 0, second * 300, now);
+        }
+        let silent = waiting.deadline(&limits(), None, None);
+        assert_eq!(silent, after(start, 630), "silence still ends after one timeout");
+    }
+
+    #[test]
+    fn a_head_has_an_absolute_deadline_and_the_next_head_its_own() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::SlowHead, 0, 1, start);
+        waiting.update(WaitReason::SlowHead, 0, 9, after(start, 9));
+        assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 10));
+        waiting.update(WaitReason::SlowHead, 1, 50, after(start, 9));
+        assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 19));
+    }
+
+    #[test]
+    fn an_order_to_stop_shortens_idle_waits_only() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::Idle, 3, 0, start);
+        let grace = Limits::default().drain_idle_grace;
+        let told = after(start, 2);
+        assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), told + grace);
+        waiting.update(WaitReason::SlowHead, 3, 0, start);
+        assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), after(start, 10));
+    }
+}

@@ -1,0 +1,169 @@
+//! One drive of one connection: fill → receive → produce → flush → settle.
+//!
+//! A pass is repeated until it moved nothing or the budget is spent; what is left then goes to the back of the run
+//! queue, so that a connection with a lot to do cannot starve the others. Flush comes last in every pass, so nothing
+//! that was produced can be stranded, and everything produced in one pass leaves in one write.
+
+use super::channel::Filled;
+use super::{CloseReason, Connection, Life, Settled, Worker};
+use crate::base::limits::Limits;
+use crate::net::Socket;
+use crate::protocol::h1::server::{Receiving, Sending};
+use crate::service::Service;
+
+impl<S: Socket> Connection<S> {
+    /// Moves whatever can move, within the budget, and says what the event loop has to do about it.
+    pub fn drive<V: Service>(&mut self, worker: &mut Worker<V>) -> Settled {
+        self.queued = false;
+        let mut budget = Budget::new(&worker.limits);
+        while !self.is_closed() && !budget.is_spent() {
+            let moved = self.pass(worker);
+            if moved == Moved::NOTHING {
+                return self.settle(worker, false);
+            }
+            budget.spend(moved);
+        }
+        self.settle(worker, true)
+    }
+
+    fn pass<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
+        let mut moved = self.fill(worker);
+        match self.life {
+            Life::Serving => moved.anything |= self.exchange(worker),
+            Life::Lingering => moved.anything |= self.channel.discard() > 0,
+            Life::Flushing | Life::Closed(_) => {}
+        }
+        moved.add(self.flush());
+        moved.anything |= self.step_life();
+        moved
+    }
+
+    /// Receives and produces until neither moves: pipelined requests are answered together.
+    fn exchange<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
+        let mut moved = false;
+        while self.life == Life::Serving && (self.receive_all(worker) | self.produce_all(worker)) {
+            moved = true;
+        }
+        moved
+    }
+
+    /// Receives first whatever there is of one request: a response can then say truly whether the connection persists.
+    fn receive_all<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
+        let mut moved = false;
+        while self.receive(worker) {
+            moved = true;
+        }
+        moved
+    }
+
+    fn produce_all<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
+        let mut moved = false;
+        while self.life == Life::Serving && self.produce(worker) {
+            moved = true;
+        }
+        moved
+    }
+
+    fn fill<V>(&mut self, worker: &mut Worker<V>) -> Moved {
+        match self.channel.fill(&mut worker.inboxes) {
+            Ok(Filled::Bytes(n)) => Moved::bytes(n),
+            Ok(Filled::End) => Moved { anything: true, bytes: 0 },
+            Err(error) => self.break_off(&error),
+        }
+    }
+
+    fn flush(&mut self) -> Moved {
+        match self.channel.flush() {
+            Ok(n) => Moved::bytes(n),
+            Err(error) => self.break_off(&error),
+        }
+    }
+
+    fn break_off(&mut self, error: &std::io::Error) -> Moved {
+        log::debug!("{}: {error}", self.channel.peer);
+        self.close(CloseReason::Broken(error.kind()));
+        Moved::NOTHING
+    }
+
+    /// Takes the next step towards the end of the connection, if it is due.
+    fn step_life(&mut self) -> bool {
+        let next = match self.life {
+            Life::Serving if self.is_finished() => Life::Flushing,
+            Life::Flushing if self.channel.outbox_len() == 0 => self.life_after_flush(),
+            Life::Lingering if self.channel.input_ended() => Life::Closed(CloseReason::ByServer),
+            _ => return false,
+        };
+        self.life = next;
+        true
+    }
+
+    /// Whether the last response is complete, or there will be none.
+    fn is_finished(&self) -> bool {
+        let answered = self.protocol.sending() == Sending::Done && !self.protocol.persists();
+        answered || (self.is_between_requests() && self.channel.input_ended() && self.channel.inbox_is_empty())
+    }
+
+    /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that
+    /// destroys what the client has not read yet (RFC 9112 §9.6). In that case only our direction ends for now.
+    fn life_after_flush(&mut self) -> Life {
+        if self.channel.input_ended() {
+            let between = self.protocol.sending() == Sending::Idle && self.work.is_idle();
+            return Life::Closed(if between { CloseReason::ByClient } else { CloseReason::ByServer });
+        }
+        let request_complete = self.protocol.receiving() == Receiving::Done && !self.receiving_stopped;
+        if request_complete && self.channel.inbox_is_empty() && !self.channel.may_be_readable() {
+            return Life::Closed(CloseReason::ByServer);
+        }
+        match self.channel.socket.shutdown_write() {
+            Ok(()) => Life::Lingering,
+            Err(error) => Life::Closed(CloseReason::Broken(error.kind())),
+        }
+    }
+
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.work.is_idle() && self.protocol.receiving() == Receiving::Idle && self.protocol.sending() == Sending::Idle
+    }
+}
+
+/// What a pass moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moved {
+    /// Whether another pass may find something to do.
+    anything: bool,
+    /// Bytes read and written.
+    bytes: usize,
+}
+
+impl Moved {
+    const NOTHING: Moved = Moved { anything: false, bytes: 0 };
+
+    fn bytes(n: usize) -> Moved {
+        Moved { anything: n > 0, bytes: n }
+    }
+
+    fn add(&mut self, other: Moved) {
+        self.anything |= other.anything;
+        self.bytes += other.bytes;
+    }
+}
+
+/// How much one drive may still move.
+struct Budget {
+    bytes: usize,
+    passes: u32,
+}
+
+impl Budget {
+    fn new(limits: &Limits) -> Budget {
+        Budget { bytes: limits.drive_bytes_max, passes: limits.drive_passes_max }
+    }
+
+    fn spend(&mut self, moved: Moved) {
+        self.bytes = self.bytes.saturating_sub(moved.bytes);
+        self.passes = self.passes.saturating_sub(1);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.bytes == 0 || self.passes == 0
+    }
+}

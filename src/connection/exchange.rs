@@ -1,0 +1,343 @@
+//! The request being answered: from its head to the last byte of its response.
+
+use super::{CloseReason, Connection, Life, Worker};
+use crate::base::ring::Room;
+use crate::http::body::{Body, Bytes, Failure, Pull, Source, Wait};
+use crate::http::message::{Announced, Response};
+use crate::http::status::Status;
+use crate::net::Socket;
+use crate::protocol::ProtocolError;
+use crate::protocol::h1::server::{Receiving, Sending, Step};
+use crate::service::{Cx, Decision, Exchange, Reply, Service, errors};
+
+/// Where the answer to the current request stands.
+pub(super) enum Work {
+    /// There is nothing to answer, or the answer is complete.
+    Idle,
+    /// An exchange has not decided on its response yet.
+    Deciding(Box<dyn Exchange>, Wait),
+    /// The response is known, its head is not encoded yet. The exchange goes on only as the response's body.
+    Answering(Response, Option<Box<dyn Exchange>>),
+    /// The head is out and the content follows; what it waits for, if it does.
+    Sending(Content, Option<Wait>),
+    /// All content is out, its framing is not closed yet.
+    Ending,
+}
+
+/// Where the response's content comes from.
+pub(super) enum Content {
+    /// Bytes, and how many of them are out.
+    Bytes(Bytes, usize),
+    Source(Box<dyn Source>),
+    Exchange(Box<dyn Exchange>),
+}
+
+impl Work {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Work::Idle)
+    }
+
+    /// What the answer waits for, if it does.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        match self {
+            Work::Deciding(_, wait) => Some(*wait),
+            Work::Sending(_, wait) => *wait,
+            Work::Idle | Work::Answering(..) | Work::Ending => None,
+        }
+    }
+
+    /// When the answer wants to be asked again.
+    pub(super) fn timer(&self) -> Option<std::time::Instant> {
+        match self.wait() {
+            Some(Wait::Until(at)) => Some(at),
+            Some(Wait::Content) | None => None,
+        }
+    }
+
+    /// The exchange that takes the request's content, if anybody wants it.
+    fn taker(&mut self) -> Option<&mut dyn Exchange> {
+        match self {
+            Work::Deciding(exchange, _)
+            | Work::Answering(_, Some(exchange))
+            | Work::Sending(Content::Exchange(exchange), _) => Some(exchange.as_mut()),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// The content of `body`, unless it is empty.
+    fn new(body: Body, exchange: Option<Box<dyn Exchange>>) -> Option<Content> {
+        match body {
+            Body::Empty => None,
+            Body::Bytes(bytes) => Some(Content::Bytes(bytes, 0)),
+            Body::Source(source) => Some(Content::Source(source)),
+            Body::Exchange(_) => exchange.map(Content::Exchange),
+        }
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        match self {
+            Content::Bytes(bytes, sent) => {
+                *sent += room.put(&bytes.as_slice()[*sent..]);
+                Ok(if *sent == bytes.as_slice().len() { Pull::End } else { Pull::More })
+            }
+            Content::Source(source) => source.pull(room, cx.now),
+            Content::Exchange(exchange) => exchange.pull(room, cx),
+        }
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    /// Inbox → protocol → exchange: one step. Says whether it moved anything.
+    pub(super) fn receive<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
+        if self.receiving_stopped {
+            return false;
+        }
+        let Some(inbox) = &mut self.channel.inbox else { return false };
+        let (service, scratch, mut cx) = worker.service_and_cx(self.token);
+        match self.protocol.receive(inbox, scratch, cx.limits) {
+            Ok(Step::Head(request)) => {
+                let reply = service.call(&request, &mut cx);
+                self.protocol.release(inbox);
+                self.on_reply(reply, worker);
+                true
+            }
+            Ok(Step::Content(n)) => self.take_content(n, worker),
+            Ok(Step::End(trailers)) => {
+                let ended = self.work.taker().map_or(Ok(()), |exchange| exchange.end(trailers, &mut cx));
+                self.protocol.release(inbox);
+                self.fail_on(ended, worker);
+                true
+            }
+            Ok(Step::NeedBytes) => self.channel.input_ended() && self.on_eof(worker),
+            Ok(Step::Paused) => false,
+            Err(error) => self.on_protocol_error(error, worker),
+        }
+    }
+
+    fn on_reply<V>(&mut self, reply: Result<Reply, Failure>, worker: &mut Worker<V>) {
+        match reply {
+            Ok(Reply::Respond(response)) => self.work = Work::Answering(response, None),
+            Ok(Reply::Converse(exchange)) => self.work = Work::Deciding(exchange, Wait::Content),
+            Err(failure) => self.fail(&failure, worker),
+        }
+    }
+
+    /// Offers `n` bytes of content at the front of the inbox to whoever wants them; content that nobody wants is
+    /// thrown away.
+    fn take_content<V>(&mut self, n: usize, worker: &mut Worker<V>) -> bool {
+        let Some(inbox) = &mut self.channel.inbox else { return false };
+        let Some(exchange) = self.work.taker() else {
+            self.protocol.taken(inbox, n);
+            return true;
+        };
+        let front = inbox.readable()[0];
+        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token)) {
+            Ok(taken) => {
+                self.protocol.taken(inbox, taken);
+                taken > 0
+            }
+            Err(failure) => {
+                self.fail(&failure, worker);
+                true
+            }
+        }
+    }
+
+    /// The input has ended and the protocol needs more of it.
+    fn on_eof<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        match self.protocol.on_eof() {
+            Ok(()) => false,
+            Err(error) => self.on_protocol_error(error, worker),
+        }
+    }
+
+    fn on_protocol_error<V>(&mut self, error: ProtocolError, worker: &mut Worker<V>) -> bool {
+        if self.may_still_answer() {
+            self.refuse(worker, error.status, error.reason, error.section);
+        } else {
+            worker.complain(format_args!("{}: cut in the middle of a response: {error}", self.channel.peer));
+            self.cut_short();
+        }
+        true
+    }
+
+    /// Whether nothing of a final response is out yet, so that another one can take its place.
+    pub(super) fn may_still_answer(&self) -> bool {
+        self.protocol.sending() == Sending::Idle && self.life == Life::Serving && !self.receiving_stopped
+    }
+
+    /// Answers with an error that ends the connection.
+    pub(super) fn refuse<V>(&mut self, worker: &mut Worker<V>, status: Status, reason: &str, section: &str) {
+        worker.complain(format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
+        self.receiving_stopped = true;
+        self.work = Work::Answering(errors::refuse(status, reason, section), None);
+    }
+
+    fn fail_on<V>(&mut self, result: Result<(), Failure>, worker: &mut Worker<V>) {
+        if let Err(failure) = result {
+            self.fail(&failure, worker);
+        }
+    }
+
+    /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
+    fn fail<V>(&mut self, failure: &Failure, worker: &mut Worker<V>) {
+        log::error!("{}: handler failed: {failure}", self.channel.peer);
+        if self.protocol.sending() == Sending::Idle {
+            self.work = Work::Answering(errors::internal_error(), None);
+        } else {
+            worker.complain(format_args!("{}: cut in the middle of a response", self.channel.peer));
+            self.cut_short();
+        }
+    }
+
+    /// Half an answer must not look like a whole one: not even the end of the stream is sent.
+    fn cut_short(&mut self) {
+        self.channel.abort_on_close();
+        self.close(CloseReason::CutShort);
+    }
+
+    /// Exchange → protocol → outbox: one step. Says whether it moved anything.
+    pub(super) fn produce<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        match &self.work {
+            Work::Idle => self.complete_request(),
+            Work::Deciding(..) => self.decide(worker),
+            Work::Answering(response, _) => {
+                let head_bytes_max = response.head_bytes_max();
+                self.answer(head_bytes_max, worker)
+            }
+            Work::Sending(..) => self.pull(worker),
+            Work::Ending => self.end(worker),
+        }
+    }
+
+    /// When request and response are both complete, the next request may come.
+    fn complete_request(&mut self) -> bool {
+        let completed = self.protocol.cycle();
+        self.ordinal += u64::from(completed);
+        completed
+    }
+
+    fn decide<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        if self.protocol.expects_continue() && !self.invite_content(worker) {
+            return false;
+        }
+        let content_ended = self.protocol.receiving() == Receiving::Done;
+        let Work::Deciding(exchange, wait) = &mut self.work else { return false };
+        match exchange.respond(&mut worker.cx(self.token)) {
+            Ok(Decision::Pending(Wait::Content)) if content_ended => {
+                self.fail(&Failure::new("waits for content that has ended"), worker);
+                true
+            }
+            Ok(Decision::Pending(next)) => {
+                *wait = next;
+                false
+            }
+            Ok(Decision::Respond(response)) => {
+                self.on_decision(response);
+                true
+            }
+            Err(failure) => {
+                self.fail(&failure, worker);
+                true
+            }
+        }
+    }
+
+    fn on_decision(&mut self, response: Response) {
+        let Work::Deciding(exchange, _) = std::mem::replace(&mut self.work, Work::Idle) else { return };
+        let exchange = matches!(response.body, Body::Exchange(_)).then_some(exchange);
+        self.work = Work::Answering(response, exchange);
+    }
+
+    /// The exchange wants the content that the client holds back: tells it to go on (RFC 9110 §10.1.1).
+    fn invite_content<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        self.protocol.send_continue(outbox)
+    }
+
+    /// Encodes the response's head, as soon as there is room for the whole of it.
+    fn answer<V>(&mut self, head_bytes_max: usize, worker: &mut Worker<V>) -> bool {
+        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        if outbox.free() < head_bytes_max && !outbox.is_empty() {
+            return false;
+        }
+        if outbox.capacity() < head_bytes_max {
+            self.fail(&Failure::new("the response's head is larger than the outbox"), worker);
+            return true;
+        }
+        let Work::Answering(response, exchange) = std::mem::replace(&mut self.work, Work::Idle) else { return false };
+        self.send_head(response, exchange, worker);
+        true
+    }
+
+    fn send_head<V>(&mut self, response: Response, exchange: Option<Box<dyn Exchange>>, worker: &mut Worker<V>) {
+        let last = self.is_last(exchange.is_some(), worker);
+        worker.head.clear();
+        self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
+        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let fitted = outbox.put(&worker.head);
+        debug_assert_eq!(fitted, worker.head.len(), "room for the head was made sure of");
+        if self.protocol.sending() == Sending::Content {
+            let content = Content::new(response.body, exchange);
+            self.work = content.map_or(Work::Ending, |content| Work::Sending(content, None));
+        }
+    }
+
+    /// Whether the connection cannot be used after this response: we are stopping, the request was refused, or too
+    /// much content is still to come that nobody wants, if it comes at all.
+    fn is_last<V>(&self, content_is_wanted: bool, worker: &Worker<V>) -> bool {
+        let content_is_too_much = match self.protocol.content_to_come() {
+            Announced::Nothing => false,
+            Announced::Length(n) => n > worker.limits.discarded_bytes_max || self.protocol.expects_continue(),
+            Announced::Unknown => true,
+        };
+        worker.draining.is_some() || self.receiving_stopped || (content_is_too_much && !content_is_wanted)
+    }
+
+    /// Content is produced only here, and only while there is room for it.
+    fn pull<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        let content_ended = self.protocol.receiving() == Receiving::Done;
+        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let Some(mut room) = self.protocol.room(outbox) else { return false };
+        let Work::Sending(content, wait) = &mut self.work else { return false };
+        let pulled = content.pull(&mut room, &mut worker.cx(self.token));
+        let (written, full) = (room.written(), room.is_full());
+        self.protocol.seal(outbox, written);
+        *wait = None;
+        match pulled {
+            Ok(Pull::End) => self.work = Work::Ending,
+            Ok(Pull::More) if written == 0 && !full => {
+                self.fail(&Failure::new("a source promised more content and gave none"), worker);
+            }
+            Ok(Pull::Pending(Wait::Content)) if content_ended => {
+                self.fail(&Failure::new("a source waits for content that has ended"), worker);
+            }
+            Ok(Pull::More) => {}
+            Ok(Pull::Pending(until)) => {
+                *wait = Some(until);
+                return written > 0;
+            }
+            Err(failure) => self.fail(&failure, worker),
+        }
+        true
+    }
+
+    fn end<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        match self.protocol.finish(outbox) {
+            Ok(finished) => {
+                if finished {
+                    self.work = Work::Idle;
+                }
+                finished
+            }
+            Err(short) => {
+                let failure = Failure::new(format_args!("its content is {} bytes short", short.missing));
+                self.fail(&failure, worker);
+                true
+            }
+        }
+    }
+}

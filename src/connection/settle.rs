@@ -1,0 +1,90 @@
+//! The end of every drive: the only place that decides interest, deadline, another drive and the end.
+
+use std::time::Instant;
+
+use super::deadlines::WaitReason;
+use super::interest::{Facts, interest};
+use super::{CloseReason, Connection, Life, Worker};
+use crate::http::body::Wait;
+use crate::net::{Interest, Socket};
+use crate::protocol::h1::server::Receiving;
+
+/// What the event loop has to do about a connection after a drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Settled {
+    /// Nothing more will happen: free it at the end of the turn.
+    Closed(CloseReason),
+    /// It lives on.
+    Open {
+        /// What to ask of the kernel.
+        interest: Interest,
+        /// By when somebody must look again.
+        deadline: Instant,
+        /// The budget is spent, not the work: to the back of the run queue.
+        again: bool,
+    },
+}
+
+impl<S: Socket> Connection<S> {
+    /// Decides what happens next. `budget_spent`: the drive ended although something may still move.
+    pub fn settle<V>(&mut self, worker: &mut Worker<V>, budget_spent: bool) -> Settled {
+        if let Some(reason) = self.close_reason() {
+            return Settled::Closed(reason);
+        }
+        self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
+        self.update_wait(worker.now);
+        // While the run queue moves the connection, asking the kernel anew would only cost system calls.
+        let interest = if budget_spent { self.armed } else { interest(self.facts()) };
+        Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
+    }
+
+    /// When the present wait has lasted too long.
+    pub(super) fn deadline<V>(&self, worker: &Worker<V>) -> Instant {
+        self.waiting.deadline(&worker.limits, self.work.timer(), worker.draining)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            input_ended: self.channel.input_ended(),
+            inbox_full: self.channel.inbox_is_full(),
+            write_blocked: self.channel.is_write_blocked(),
+        }
+    }
+
+    fn update_wait(&mut self, now: Instant) {
+        let reason = self.reason_to_wait();
+        let count = match reason {
+            WaitReason::SlowRead => self.channel.sent(),
+            _ => self.channel.received(),
+        };
+        self.waiting.update(reason, self.ordinal, count, now);
+    }
+
+    /// The one reason why nothing moves. A client that does not read comes first: whatever else it owes us may be late
+    /// because of that.
+    fn reason_to_wait(&self) -> WaitReason {
+        if self.life == Life::Lingering {
+            return WaitReason::Lingering;
+        }
+        if self.channel.is_write_blocked() {
+            return WaitReason::SlowRead;
+        }
+        match self.work.wait() {
+            Some(Wait::Until(_)) => WaitReason::Timer,
+            Some(Wait::Content) => WaitReason::SlowBody,
+            None => self.reason_to_wait_for_the_request(),
+        }
+    }
+
+    fn reason_to_wait_for_the_request(&self) -> WaitReason {
+        match self.protocol.receiving() {
+            Receiving::Idle if self.ordinal == 0 => WaitReason::FirstByte,
+            Receiving::Idle => WaitReason::Idle,
+            Receiving::Head => WaitReason::SlowHead,
+            Receiving::Content => WaitReason::SlowBody,
+            // Reached only while the budget is spent: the run queue moves it on.
+            Receiving::Done => WaitReason::Idle,
+        }
+    }
+}

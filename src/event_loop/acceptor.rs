@@ -1,0 +1,120 @@
+//! Accepting: which listeners have connections waiting, and when to leave them there.
+//!
+//! Under edge triggering a listener speaks once: what it said is remembered here until its queue proves empty. A
+//! listener that ran into the descriptor limit says nothing more, although its queue is not empty; it is tried again
+//! when a connection has been freed, or after a rest.
+
+use std::time::{Duration, Instant};
+
+use crate::net::{ListenerId, Peer, Reactor, is_out_of_descriptors};
+
+/// What is known of the listeners.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    /// Whether each listener may have connections in its queue.
+    ready: Vec<bool>,
+    /// Where the next accept starts, so that no listener is always first.
+    next: ListenerId,
+    /// Descriptors ran out: not before this moment, unless a connection is freed.
+    resting_until: Option<Instant>,
+    /// What was logged is not logged again before it is over.
+    short_of_descriptors: bool,
+    full: bool,
+}
+
+impl Acceptor {
+    pub(super) fn new(listeners: usize) -> Acceptor {
+        Acceptor {
+            ready: vec![false; listeners],
+            next: 0,
+            resting_until: None,
+            short_of_descriptors: false,
+            full: false,
+        }
+    }
+
+    pub(super) fn on_readable(&mut self, listener: ListenerId) {
+        if let Some(ready) = self.ready.get_mut(listener) {
+            *ready = true;
+        }
+    }
+
+    /// A connection's descriptor is free again: worth another try.
+    pub(super) fn on_slot_freed(&mut self) {
+        self.resting_until = None;
+    }
+
+    /// No listener has anything for us any more.
+    pub(super) fn stop(&mut self) {
+        self.ready.clear();
+        self.resting_until = None;
+    }
+
+    /// Logs when the connection limit is reached, and when it is over.
+    pub(super) fn note_full(&mut self, full: bool) {
+        let waiting = self.ready.iter().any(|ready| *ready);
+        if full && waiting && !self.full {
+            log::warn!("all connections allowed are in use: new ones wait in the backlog (--max-connections)");
+            self.full = true;
+        } else if !full && self.full {
+            log::info!("accepting again");
+            self.full = false;
+        }
+    }
+
+    /// Whether an accept at `now` may find something.
+    pub(super) fn has_work(&self, now: Instant, full: bool) -> bool {
+        !full && self.resting_until.is_none_or(|until| until <= now) && self.ready.contains(&true)
+    }
+
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.resting_until
+    }
+
+    /// Takes one connection from the next listener that has one.
+    pub(super) fn accept<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        now: Instant,
+        backoff: Duration,
+    ) -> Option<(R::Socket, Peer)> {
+        while self.has_work(now, false) {
+            let listener = self.next_ready()?;
+            match reactor.accept(listener) {
+                Ok(Some(accepted)) => {
+                    self.on_accepted();
+                    return Some(accepted);
+                }
+                Ok(None) => self.ready[listener] = false,
+                Err(error) => self.rest(&error, now + backoff),
+            }
+        }
+        None
+    }
+
+    fn next_ready(&mut self) -> Option<ListenerId> {
+        let count = self.ready.len();
+        let listener = (0..count).map(|step| (self.next + step) % count).find(|listener| self.ready[*listener])?;
+        self.next = (listener + 1) % count;
+        Some(listener)
+    }
+
+    fn on_accepted(&mut self) {
+        self.resting_until = None;
+        if std::mem::take(&mut self.short_of_descriptors) {
+            log::info!("descriptors are available again: accepting");
+        }
+    }
+
+    /// The queue stays as it is and no event will come for it: try again later.
+    fn rest(&mut self, error: &std::io::Error, until: Instant) {
+        self.resting_until = Some(until);
+        if !std::mem::replace(&mut self.short_of_descriptors, true) {
+            if is_out_of_descriptors(error) {
+                log::warn!("cannot accept: {error}; new connections wait until a descriptor is free (ulimit -n)");
+            } else {
+                log::error!("cannot accept: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Stopping: everything in flight is answered, then the loop ends.
+
+use std::time::Instant;
+
+use super::EventLoop;
+use crate::net::{Reactor, Signal};
+use crate::service::Service;
+
+/// How a loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything in flight was answered.
+    Clean,
+    /// So many connections were still at work when the drain deadline came, or when a second interrupt did.
+    Cut(usize),
+}
+
+/// The order to stop, and by when it must be done.
+#[derive(Debug)]
+pub(super) struct Shutdown {
+    deadline: Instant,
+}
+
+impl Shutdown {
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl<R: Reactor, V: Service> EventLoop<R, V> {
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match (&self.shutdown, signal) {
+            (None, _) => self.start_draining(),
+            (Some(_), Signal::Interrupt) => self.cut("second interrupt"),
+            (Some(_), Signal::Terminate) => {}
+        }
+    }
+
+    /// Stops accepting and tells every connection. Responses from here on end their connections; an idle connection
+    /// closes, after a short grace for a request that is on its way.
+    fn start_draining(&mut self) {
+        let now = self.worker.now;
+        self.shutdown = Some(Shutdown { deadline: now + self.worker.limits.drain_timeout });
+        self.worker.draining = Some(now);
+        self.accept_the_rest();
+        log::info!("stopping: {} connections to finish (interrupt again to stop at once)", self.connections.len());
+        let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            if let Some(connection) = self.connections.get_mut(token) {
+                self.run_queue.push(token, connection);
+            }
+        }
+    }
+
+    /// Closing a listener resets the connections in its queue: whoever got in before the order to stop is served.
+    fn accept_the_rest(&mut self) {
+        for listener in 0..self.reactor.listeners() {
+            self.acceptor.on_readable(listener);
+        }
+        while !self.is_full() && self.accept_one() {}
+        self.acceptor.stop();
+        self.reactor.stop_listening();
+    }
+
+    pub(super) fn expire_shutdown(&mut self) {
+        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.deadline <= self.worker.now) {
+            self.cut("the drain deadline has come");
+        }
+    }
+
+    fn cut(&mut self, why: &str) {
+        let left = self.connections.iter().filter(|(_, connection)| !connection.is_closed()).count();
+        if self.outcome.is_none() {
+            log::warn!("{why}: {left} connections are cut");
+            self.outcome = Some(if left == 0 { Outcome::Clean } else { Outcome::Cut(left) });
+        }
+    }
+
+    pub(super) fn end_when_drained(&mut self) {
+        if self.shutdown.is_some() && self.connections.is_empty() && self.outcome.is_none() {
+            self.outcome = Some(Outcome::Clean);
+        }
+    }
+}

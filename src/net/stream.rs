@@ -1,0 +1,170 @@
+//! An accepted connection's bytes: one type for TCP and Unix sockets.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use socket2::SockRef;
+
+use super::{Io, Socket};
+
+/// One accepted connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// What the selector registers.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(socket) => socket,
+            Stream::Unix(socket) => socket,
+        }
+    }
+}
+
+impl Socket for Stream {
+    fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io> {
+        match self {
+            Stream::Tcp(socket) => read_from(socket, space),
+            Stream::Unix(socket) => read_from(socket, space),
+        }
+    }
+
+    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io> {
+        match self {
+            Stream::Tcp(socket) => write_to(socket, bytes),
+            Stream::Unix(socket) => write_to(socket, bytes),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        match self {
+            // SO_LINGER of zero seconds: close() drops what is queued and sends RST instead of FIN.
+            Stream::Tcp(socket) => SockRef::from(&*socket).set_linger(Some(Duration::ZERO)),
+            // There is nothing to abort: what is queued is the peer's to read, and goes when the peer goes.
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// A read that does not fill the space has emptied the kernel's queue. The exceptions harm only who causes them: a
+/// read also stops short at urgent data (TCP) and at passed descriptors (Unix), and such a peer waits until it sends
+/// more or its deadline comes.
+fn read_from(socket: &mut impl Read, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {
+    let room = front.len() + back.len();
+    debug_assert!(room > 0, "without room, the end of input cannot be told from a full buffer");
+    loop {
+        // The plain call is the cheaper one, and the common one: most rings have their free space in one piece.
+        let result = match back.is_empty() {
+            true => socket.read(front),
+            false => socket.read_vectored(&mut [IoSliceMut::new(front), IoSliceMut::new(back)]),
+        };
+        return match result {
+            Ok(0) => Ok(Io::Eof),
+            Ok(n) if n < room => Ok(Io::Drained(n)),
+            Ok(n) => Ok(Io::Moved(n)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => would_block_is_no_error(error),
+        };
+    }
+}
+
+fn write_to(socket: &mut impl Write, [front, back]: [&[u8]; 2]) -> io::Result<Io> {
+    debug_assert!(front.len() + back.len() > 0, "writing nothing tells nothing");
+    loop {
+        let result = match back.is_empty() {
+            true => socket.write(front),
+            false => socket.write_vectored(&[IoSlice::new(front), IoSlice::new(back)]),
+        };
+        return match result {
+            // No stream socket answers so to bytes it was given. It must not pass for WouldBlock: that waits for an
+            // event which only a full send buffer promises.
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(n) => Ok(Io::Moved(n)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => would_block_is_no_error(error),
+        };
+    }
+}
+
+fn would_block_is_no_error(error: io::Error) -> io::Result<Io> {
+    match error.kind() {
+        ErrorKind::WouldBlock => Ok(Io::WouldBlock),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers each call with the next result.
+    struct Script(Vec<io::Result<usize>>);
+
+    impl Script {
+        fn next(&mut self) -> io::Result<usize> {
+            self.0.remove(0)
+        }
+    }
+
+    impl Read for Script {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.next()
+        }
+        fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            assert_eq!(slices.len(), 2);
+            self.next()
+        }
+    }
+
+    impl Write for Script {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.next()
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn read(results: Vec<io::Result<usize>>) -> io::Result<Io> {
+        let (mut front, mut back) = ([0; 4], [0; 2]);
+        let mut script = Script(results);
+        let io = read_from(&mut script, [&mut front, &mut back]);
+        assert!(script.0.is_empty(), "every scripted result was used");
+        io
+    }
+
+    #[test]
+    fn a_read_says_whether_there_may_be_more() {
+        assert_eq!(read(vec![Ok(6)]).unwrap(), Io::Moved(6));
+        assert_eq!(read(vec![Ok(5)]).unwrap(), Io::Drained(5));
+        assert_eq!(read(vec![Ok(0)]).unwrap(), Io::Eof);
+        assert_eq!(read(vec![Err(ErrorKind::WouldBlock.into())]).unwrap(), Io::WouldBlock);
+        assert_eq!(read(vec![Err(ErrorKind::Interrupted.into()), Ok(1)]).unwrap(), Io::Drained(1));
+        assert_eq!(read(vec![Err(ErrorKind::ConnectionReset.into())]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_write_never_passes_nothing_for_a_full_buffer() {
+        let write = |results| write_to(&mut Script(results), [b"abc", b""]);
+        assert_eq!(write(vec![Ok(3)]).unwrap(), Io::Moved(3));
+        assert_eq!(write(vec![Ok(1)]).unwrap(), Io::Moved(1));
+        assert_eq!(write(vec![Err(ErrorKind::WouldBlock.into())]).unwrap(), Io::WouldBlock);
+        assert_eq!(write(vec![Err(ErrorKind::Interrupted.into()), Ok(2)]).unwrap(), Io::Moved(2));
+        assert_eq!(write(vec![Ok(0)]).unwrap_err().kind(), ErrorKind::WriteZero);
+    }
+}

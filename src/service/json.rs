@@ -1,0 +1,147 @@
+//! Writing small JSON objects, and checking JSON that came from outside without building anything from it.
+
+use std::fmt::{self, Display, Write};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A JSON object being written, its members in the order they are given.
+#[derive(Debug)]
+pub struct Object(String);
+
+impl Object {
+    /// An object without members.
+    pub fn new() -> Object {
+        Object(String::from("{"))
+    }
+
+    /// One more member: a string.
+    pub fn text(mut self, name: &str, value: &str) -> Object {
+        self.name(name);
+        quote(&mut self.0, value);
+        self
+    }
+
+    /// One more member: a number.
+    pub fn number(self, name: &str, value: u64) -> Object {
+        self.raw(name, value)
+    }
+
+    /// One more member whose value is written as it is: it must be JSON already.
+    pub fn raw(mut self, name: &str, json: impl Display) -> Object {
+        self.name(name);
+        append(&mut self.0, json);
+        self
+    }
+
+    /// The object as text.
+    pub fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        quote(&mut self.0, name);
+        self.0.push(':');
+    }
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        Object::new()
+    }
+}
+
+/// Appends `text` as a JSON string.
+pub fn quote(json: &mut String, text: &str) {
+    append(json, serde_json::Value::from(text));
+}
+
+fn append(text: &mut String, value: impl Display) {
+    write!(text, "{value}").expect("writing to a String cannot fail");
+}
+
+/// What kind of JSON value a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`
+    Object,
+    /// Anything else.
+    Other,
+}
+
+/// Why and where a text is not JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong.
+    pub detail: String,
+    /// Line, from 1.
+    pub line: u64,
+    /// Byte within the line, from 1; 0 for the end of the line before.
+    pub column: u64,
+}
+
+/// Checks that `text` is one JSON value (RFC 8259) in UTF-8, nested less than 128 deep, and says of which kind. No tree
+/// is built: a tree can be a hundred times as large as the text.
+pub fn check(text: &[u8]) -> Result<Kind, Invalid> {
+    serde_json::from_slice::<Kind>(text).map_err(|error| {
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let detail = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+        Invalid { detail, line: error.line() as u64, column: error.column() as u64 }
+    })
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+/// Looks at every part of a value and keeps nothing. Unlike `serde::de::IgnoredAny` it goes through the parser that
+/// bounds the depth and checks strings and numbers.
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Kind, A::Error> {
+        while elements.next_element::<Kind>()?.is_some() {}
+        Ok(Kind::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Kind, A::Error> {
+        while members.next_entry::<Kind, Kind>()?.is_some() {}
+        Ok(Kind::Object)
+    }
+}

@@ -1,0 +1,68 @@
+//! `POST /echo`: the request's content streamed back as it arrives, in constant memory whatever its size.
+
+use crate::base::ring::{RingBuffer, Room};
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::fields::{FieldValue, Fields};
+use crate::http::message::{Announced, RequestHead, Response};
+use crate::http::status::Status;
+use crate::service::router::Params;
+use crate::service::{Cx, Decision, Exchange, Reply};
+
+const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
+
+/// Content on its way through, in bytes.
+const RING_BYTES: usize = 16 * 1024;
+
+/// `POST /echo`: answers before the content arrives; the media type and, if it is known, the length are kept.
+pub fn echo(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+    let content_type = content_type(request);
+    let length = match request.announced {
+        Announced::Nothing => return Ok(Reply::Respond(response(content_type, Body::Empty))),
+        Announced::Length(length) => Some(length),
+        Announced::Unknown => None,
+    };
+    let response = Some(response(content_type, Body::Exchange(length)));
+    Ok(Reply::Converse(Box::new(Echo { response, ring: RingBuffer::new(RING_BYTES), ended: false })))
+}
+
+fn content_type(request: &RequestHead<'_>) -> FieldValue {
+    let sent = request.fields.first("Content-Type").filter(|value| !value.is_empty());
+    sent.and_then(|value| FieldValue::new(value).ok()).unwrap_or(OCTET_STREAM)
+}
+
+fn response(content_type: FieldValue, body: Body) -> Response {
+    Response::new(Status::OK).with_content(content_type, body)
+}
+
+struct Echo {
+    /// Until it has been given.
+    response: Option<Response>,
+    ring: RingBuffer,
+    ended: bool,
+}
+
+impl Exchange for Echo {
+    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(self.ring.put(content))
+    }
+
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        self.ended = true;
+        Ok(())
+    }
+
+    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        let response = self.response.take().ok_or_else(|| Failure::new("asked for a second response"))?;
+        Ok(Decision::Respond(response))
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        let moved: usize = self.ring.readable().into_iter().map(|piece| room.put(piece)).sum();
+        self.ring.consume(moved);
+        match (self.ring.is_empty(), self.ended) {
+            (false, _) => Ok(Pull::More),
+            (true, false) => Ok(Pull::Pending(Wait::Content)),
+            (true, true) => Ok(Pull::End),
+        }
+    }
+}
