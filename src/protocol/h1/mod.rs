@@ -1,3 +1,23 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112), server side.
+//!
+//! A byte's way in: `scan` finds the end of the head, `head` makes a request of it with `target` and `framing`,
+//! `decode` takes the content out of its framing. The way out is `encode`. `server` joins both ways.
 
+mod decode;
+mod encode;
+mod framing;
+mod head;
+mod scan;
 pub mod server;
+mod target;
+
+use crate::http::status::Status;
+use crate::protocol::ProtocolError;
+
+/// Input that is refused with 400 for this reason under this rule.
+const fn bad_request(reason: &'static str, section: &'static str) -> ProtocolError {
+    ProtocolError { status: Status::BAD_REQUEST, reason, section }
+}
+
+const BARE_LF: ProtocolError = bad_request("a line must end in CRLF, not in a bare LF", "RFC 9112 §2.2");
+const BARE_CR: ProtocolError = bad_request("a CR without an LF behind it", "RFC 9112 §2.2");

@@ -1,0 +1,115 @@
+//! The bytes of a response's head (RFC 9112 §4, §5) and of the framing around its content (§7.1).
+
+use super::framing::FramingField;
+use crate::http::date::DateCache;
+use crate::http::message::{Response, Version};
+
+/// The whole interim response.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The chunk that ends the content, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// What ends a line, and a chunk.
+pub const CRLF: &[u8] = b"\r\n";
+
+/// Adds a head to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
+pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connection: &[u8], date: &DateCache) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(out, u64::from(response.status.code()));
+    out.push(b' ');
+    out.extend_from_slice(response.status.reason().as_bytes());
+    out.extend_from_slice(b"\r\nServer: tidemill\r\nDate: ");
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(CRLF);
+    if let Some(content_type) = &response.content_type {
+        field_line(out, b"Content-Type", content_type.as_bytes());
+    }
+    framing_field(out, field);
+    out.extend_from_slice(connection);
+    for (name, value) in &response.fields {
+        field_line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(CRLF);
+}
+
+/// The Connection field line that a response needs: what goes without saying is not said (RFC 9112 §9.3).
+pub fn connection_line(persists: bool, version: Version) -> &'static [u8] {
+    match (persists, version) {
+        (false, _) => b"Connection: close\r\n",
+        (true, Version::Http10) => b"Connection: keep-alive\r\n",
+        (true, Version::Http11) => b"",
+    }
+}
+
+fn framing_field(out: &mut Vec<u8>, field: FramingField) {
+    match field {
+        FramingField::None => {}
+        FramingField::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        FramingField::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            decimal(out, length);
+            out.extend_from_slice(CRLF);
+        }
+    }
+}
+
+fn field_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(CRLF);
+}
+
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// What stands in front of a chunk's content: its size and CRLF.
+pub struct ChunkPrefix {
+    bytes: [u8; 18],
+    start: usize,
+}
+
+impl ChunkPrefix {
+    /// For a chunk of `size` bytes, with no more digits than it needs.
+    pub fn new(size: usize) -> ChunkPrefix {
+        let mut prefix = ChunkPrefix { bytes: *b"0000000000000000\r\n", start: 16 };
+        let mut rest = size;
+        loop {
+            prefix.start -= 1;
+            prefix.bytes[prefix.start] = b"0123456789abcdef"[rest & 15];
+            rest >>= 4;
+            if rest == 0 {
+                return prefix;
+            }
+        }
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// Where a chunk's content may stand in `free` bytes: behind a gap for the prefix of the largest chunk that fits, with
+/// its CRLF behind it. The gap, and the content's size.
+pub fn chunk_room(free: usize) -> (usize, usize) {
+    let mut digits = 1;
+    loop {
+        let gap = digits + CRLF.len();
+        let size = free.saturating_sub(gap + CRLF.len());
+        if size.checked_shr(4 * digits as u32).unwrap_or(0) == 0 {
+            return (gap, size);
+        }
+        digits += 1;
+    }
+}

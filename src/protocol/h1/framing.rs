@@ -1,0 +1,208 @@
+//! How long a message is (RFC 9112 §6.3), and the other fields that steer a connection.
+//!
+//! Whatever two readers could understand differently is refused: that is how requests are smuggled (RFC 9112 §11.2).
+
+use super::bad_request;
+use super::target::is_host_field_value;
+use crate::http::fields::{Fields, list_members};
+use crate::http::message::{Announced, Version};
+use crate::http::method::Method;
+use crate::http::status::Status;
+use crate::protocol::ProtocolError;
+
+/// A field that must not occur twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Line<'a> {
+    #[default]
+    Absent,
+    Once(&'a [u8]),
+    Several,
+}
+
+impl<'a> Line<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = if *self == Line::Absent { Line::Once(value) } else { Line::Several };
+    }
+}
+
+/// The fields of a request that steer the connection, found in one look over the head.
+#[derive(Debug, Default)]
+pub struct ControlFields<'a> {
+    host: Line<'a>,
+    content_length: Line<'a>,
+    transfer_encoding: Line<'a>,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    expects_other: bool,
+}
+
+impl<'a> ControlFields<'a> {
+    /// Picks them out of all fields.
+    pub fn of(fields: Fields<'a>) -> ControlFields<'a> {
+        let mut control = ControlFields::default();
+        for (name, value) in fields.iter() {
+            control.add(name, value);
+        }
+        control
+    }
+
+    /// Names are told apart by their length first: most fields are none of these and cost one comparison.
+    fn add(&mut self, name: &[u8], value: &'a [u8]) {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host.add(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.add_expectation(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.add_options(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length.add(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding.add(value),
+            _ => {}
+        }
+    }
+
+    /// Connection options (RFC 9110 §7.6.1); those we do not know concern fields we do not use.
+    fn add_options(&mut self, value: &[u8]) {
+        for option in list_members(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn add_expectation(&mut self, value: &[u8]) {
+        let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+        self.expects_continue |= is_continue;
+        self.expects_other |= !is_continue;
+    }
+
+    /// Host: exactly once in HTTP/1.1, never twice, and valid (RFC 9112 §3.2).
+    pub fn check_host(&self, version: Version) -> Result<(), ProtocolError> {
+        match self.host {
+            Line::Absent if version == Version::Http10 => Ok(()),
+            Line::Absent => Err(bad_request("a request without Host", "RFC 9112 §3.2")),
+            Line::Several => Err(bad_request("more than one Host", "RFC 9112 §3.2")),
+            Line::Once(value) if is_host_field_value(value) => Ok(()),
+            Line::Once(_) => Err(bad_request("the value of Host is not a host and a port", "RFC 9112 §3.2")),
+        }
+    }
+
+    /// How much content the request has: RFC 9112 §6.3, by its numbers.
+    pub fn request_framing(&self, method: Method, version: Version) -> Result<Announced, ProtocolError> {
+        let announced = match (self.transfer_encoding, self.content_length) {
+            // 1. is about responses to HEAD and responses without content.
+            // 2. is about responses to CONNECT.
+            // 3. Both Transfer-Encoding and Content-Length: the sender is confused or attacks.
+            (Line::Once(_) | Line::Several, Line::Once(_) | Line::Several) => Err(BOTH_FRAMINGS),
+            // 4. Transfer-Encoding: chunked must be the final coding, and we know no other. §6.1: a 1.0 client cannot
+            //    have meant it.
+            (Line::Once(_) | Line::Several, Line::Absent) if version == Version::Http10 => Err(CHUNKED_IN_1_0),
+            (Line::Once(coding), Line::Absent) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Announced::Unknown),
+            (Line::Once(_) | Line::Several, Line::Absent) => Err(OTHER_CODING),
+            // 5. Content-Length that is no single number. The RFC would let equal values pass; nobody honest needs it.
+            // 6. Content-Length that is one.
+            (Line::Absent, Line::Several) => Err(SEVERAL_LENGTHS),
+            (Line::Absent, Line::Once(value)) => content_length(value).ok_or(INVALID_LENGTH),
+            // 7. A request with neither has no content.
+            (Line::Absent, Line::Absent) => Ok(Announced::Nothing),
+            // 8. is about responses that end with the connection.
+        }?;
+        // Content of CONNECT means nothing (RFC 9110 §9.3.6).
+        Ok(if method == Method::Connect { Announced::Nothing } else { announced })
+    }
+
+    /// Whether the client waits for 100 Continue (RFC 9110 §10.1.1). A 1.0 client cannot have meant it, and one without
+    /// content has nothing to wait with.
+    pub fn expectation(&self, version: Version, announced: Announced) -> Result<bool, ProtocolError> {
+        if version == Version::Http10 {
+            return Ok(false);
+        }
+        if self.expects_other {
+            return Err(UNKNOWN_EXPECTATION);
+        }
+        Ok(self.expects_continue && announced != Announced::Nothing)
+    }
+
+    /// Whether the client lets the connection live on (RFC 9112 §9.3). What follows a CONNECT may be meant for the
+    /// tunnel that it did not get (RFC 9110 §9.3.6).
+    pub fn persistence(&self, method: Method, version: Version) -> bool {
+        !self.close && method != Method::Connect && (version == Version::Http11 || self.keep_alive)
+    }
+}
+
+/// 1*DIGIT (RFC 9110 §8.6).
+fn content_length(value: &[u8]) -> Option<Announced> {
+    if value.is_empty() {
+        return None;
+    }
+    let add = |sum: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    let length = value.iter().try_fold(0, add)?;
+    Some(if length == 0 { Announced::Nothing } else { Announced::Length(length) })
+}
+
+/// The field that announces a response's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FramingField {
+    /// None.
+    None,
+    /// `Content-Length`
+    Length(u64),
+    /// `Transfer-Encoding: chunked`
+    Chunked,
+}
+
+/// What follows a response's head on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Nothing.
+    Nothing,
+    /// So many bytes, at least one.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// Everything up to the end of the connection.
+    UntilClose,
+}
+
+/// A response's framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseFraming {
+    /// What the head says.
+    pub field: FramingField,
+    /// What is then sent.
+    pub wire: Wire,
+    /// Whether only the end of the connection ends the content, or would if this were not HEAD.
+    pub ends_with_connection: bool,
+}
+
+/// How a response with content of this `length`, if known, is framed for a client of this `version`: RFC 9112 §6.3, by
+/// its numbers.
+pub fn response_framing(status: Status, to_head: bool, version: Version, length: Option<u64>) -> ResponseFraming {
+    let framing = |field, wire| ResponseFraming { field, wire, ends_with_connection: wire == Wire::UntilClose };
+    let as_to_get = match (status, length) {
+        // 1. 204 and 304 end with the head; 204 must not have a framing field (RFC 9110 §8.6), 304 need not.
+        _ if !status.allows_content() => framing(FramingField::None, Wire::Nothing),
+        // 205 has no content, but a head that says so (RFC 9110 §15.3.6).
+        (Status::RESET_CONTENT, _) | (_, Some(0)) => framing(FramingField::Length(0), Wire::Nothing),
+        // 2. to 5. cannot happen: no tunnels, and never two framing fields.
+        // 6. The length is known.
+        (_, Some(length)) => framing(FramingField::Length(length), Wire::Length(length)),
+        // 4. It is not.
+        (_, None) if version == Version::Http11 => framing(FramingField::Chunked, Wire::Chunked),
+        // 8. It is not, and the client does not know chunks.
+        (_, None) => framing(FramingField::None, Wire::UntilClose),
+    };
+    // 1. again: the same head as to GET, and nothing behind it.
+    if to_head { ResponseFraming { wire: Wire::Nothing, ..as_to_get } } else { as_to_get }
+}
+
+const BOTH_FRAMINGS: ProtocolError = bad_request("both Transfer-Encoding and Content-Length", "RFC 9112 §6.3");
+const CHUNKED_IN_1_0: ProtocolError = bad_request("Transfer-Encoding in HTTP/1.0", "RFC 9112 §6.1");
+const OTHER_CODING: ProtocolError = bad_request("a Transfer-Encoding other than one chunked", "RFC 9112 §6.1");
+const SEVERAL_LENGTHS: ProtocolError = bad_request("more than one Content-Length", "RFC 9112 §6.3");
+const INVALID_LENGTH: ProtocolError = bad_request("the value of Content-Length is not a length", "RFC 9112 §6.3");
+const UNKNOWN_EXPECTATION: ProtocolError = ProtocolError {
+    status: Status::EXPECTATION_FAILED,
+    reason: "an expectation other than 100-continue",
+    section: "RFC 9110 §10.1.1",
+};

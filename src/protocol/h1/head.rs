@@ -1,0 +1,51 @@
+//! From the bytes of a complete head to a request.
+
+use super::framing::ControlFields;
+use super::scan::RequestLine;
+use super::target;
+use crate::http::fields::{FieldSpan, Fields};
+use crate::http::message::{RequestHead, Version};
+use crate::http::method::Method;
+use crate::protocol::ProtocolError;
+
+/// What the connection must remember of a request until it has answered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Version of the client.
+    pub version: Version,
+    /// The response has no content on the wire, whatever its head says.
+    pub to_head: bool,
+    /// The client lets the connection live on.
+    pub persists: bool,
+    /// The client waits for 100 Continue.
+    pub expects_continue: bool,
+}
+
+impl Default for Terms {
+    /// Terms for answering something that could not be understood as a request.
+    fn default() -> Terms {
+        Terms { version: Version::Http11, to_head: false, persists: true, expects_continue: false }
+    }
+}
+
+/// Reads the head in `bytes`, whose lines have been found and checked.
+pub fn parse<'a>(
+    line: RequestLine,
+    bytes: &'a [u8],
+    spans: &'a [FieldSpan],
+) -> Result<(RequestHead<'a>, Terms), ProtocolError> {
+    let version = line.version();
+    let method = Method::from_token(line.method(bytes));
+    let target = target::parse(method, line.target(bytes))?;
+    let fields = Fields::new(bytes, spans);
+    let control = ControlFields::of(fields);
+    control.check_host(version)?;
+    let announced = control.request_framing(method, version)?;
+    let terms = Terms {
+        version,
+        to_head: method == Method::Head,
+        persists: control.persistence(method, version),
+        expects_continue: control.expectation(version, announced)?,
+    };
+    Ok((RequestHead { method, target, version, fields, announced }, terms))
+}

@@ -1,0 +1,385 @@
+//! The resumable search for the end of a head. It never looks at a byte twice, however the bytes arrive, and gives up
+//! at the first byte of the request line, or the first field line, that cannot be right.
+//!
+//! What is found never depends on how the bytes were cut: every check looks at bytes in order and fails at the same
+//! byte, whether that byte comes alone or with everything behind it.
+
+use memchr::memchr;
+
+use super::target;
+use super::{BARE_CR, BARE_LF, bad_request};
+use crate::base::limits::Limits;
+use crate::http::fields::{FieldSpan, is_field_value_byte, is_tchar, trim_ows};
+use crate::http::message::Version;
+use crate::http::method::Method;
+use crate::http::status::Status;
+use crate::protocol::ProtocolError;
+
+/// Longest method in bytes; the longest registered one has 17 (UPDATEREDIRECTREF).
+const METHOD_BYTES_MAX: usize = 32;
+
+/// How far the search for the end of a head has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeadScan {
+    line: RequestLine,
+    fields: FieldScan,
+}
+
+impl HeadScan {
+    /// Takes the search on to the end of `bytes`, which always start at the request line and end at the limit of a
+    /// head if they are `full`. Once the head is complete: its length, and the spans of its field lines in `spans`.
+    pub fn advance(
+        &mut self,
+        bytes: &[u8],
+        full: bool,
+        spans: &mut Vec<FieldSpan>,
+        limits: &Limits,
+    ) -> Result<Option<usize>, ProtocolError> {
+        if self.line.stage != Stage::Complete {
+            if !self.line.advance(bytes, limits.target_bytes_max)? {
+                return if full { Err(TARGET_TOO_LONG) } else { Ok(None) };
+            }
+            self.fields = FieldScan::starting_at(self.line.at);
+        }
+        self.fields.advance(bytes, full, spans, limits.fields_max)
+    }
+
+    /// Whether no byte has been looked at.
+    pub fn is_fresh(&self) -> bool {
+        self.line.at == 0
+    }
+
+    /// The request line; its parts mean something once the head is complete.
+    pub fn request_line(&self) -> RequestLine {
+        self.line
+    }
+}
+
+/// The request line: method SP target SP version CRLF (RFC 9112 §3).
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLine {
+    at: u32,
+    target_len: u32,
+    method_len: u8,
+    stage: Stage,
+    version: Version,
+}
+
+/// Which part of the request line the next byte belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Method,
+    Target,
+    Version,
+    Complete,
+}
+
+impl Default for RequestLine {
+    fn default() -> RequestLine {
+        RequestLine { at: 0, target_len: 0, method_len: 0, stage: Stage::Method, version: Version::Http11 }
+    }
+}
+
+impl RequestLine {
+    /// Reads on to the end of the line or of `bytes`; true at the end of the line.
+    fn advance(&mut self, bytes: &[u8], target_bytes_max: usize) -> Result<bool, ProtocolError> {
+        if self.stage == Stage::Method {
+            self.read_method(bytes)?;
+        }
+        if self.stage == Stage::Target {
+            self.read_target(bytes, target_bytes_max)?;
+        }
+        if self.stage == Stage::Version {
+            self.read_version(bytes)?;
+        }
+        Ok(self.stage == Stage::Complete)
+    }
+
+    fn read_method(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let window = &bytes[self.at as usize..bytes.len().min(METHOD_BYTES_MAX + 1)];
+        self.at += run_of(&TCHAR, window) as u32;
+        if self.at as usize > METHOD_BYTES_MAX {
+            return Err(METHOD_TOO_LONG);
+        }
+        match bytes.get(self.at as usize) {
+            None => {}
+            Some(b' ') if self.at > 0 => {
+                self.method_len = self.at as u8;
+                self.at += 1;
+                self.stage = Stage::Target;
+            }
+            Some(byte) => return Err(wrong_in_method(self.at as usize, *byte)),
+        }
+        Ok(())
+    }
+
+    fn read_target(&mut self, bytes: &[u8], target_bytes_max: usize) -> Result<(), ProtocolError> {
+        let start = self.target_start();
+        let window =
+            &bytes[self.at as usize..bytes.len().min(start.saturating_add(target_bytes_max).saturating_add(1))];
+        self.at += run_of(&TARGET_BYTE, window) as u32;
+        let len = self.at as usize - start;
+        if len > target_bytes_max {
+            return Err(TARGET_TOO_LONG);
+        }
+        match bytes.get(self.at as usize) {
+            None => {}
+            Some(b' ') if len > 0 => {
+                self.target_len = len as u32;
+                self.at += 1;
+                self.stage = Stage::Version;
+            }
+            Some(byte) => return Err(wrong_in_target(*byte)),
+        }
+        Ok(())
+    }
+
+    fn read_version(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let start = self.target_start() + self.target_len as usize + 1;
+        while let Some(byte) = bytes.get(self.at as usize) {
+            let index = self.at as usize - start;
+            check_version_byte(index, *byte)?;
+            self.at += 1;
+            if index + 1 == VERSION_AND_CRLF.len() {
+                return self.complete(bytes, bytes[start + 5], bytes[start + 7]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The line is well-formed: now its parts must mean something.
+    fn complete(&mut self, bytes: &[u8], major: u8, minor: u8) -> Result<(), ProtocolError> {
+        if major != b'1' {
+            return Err(if self.method(bytes) == b"PRI" { NOT_HTTP2 } else { OTHER_MAJOR_VERSION });
+        }
+        // A higher minor version is understood as the highest we know (RFC 9110 §2.5).
+        self.version = if minor == b'0' { Version::Http10 } else { Version::Http11 };
+        self.stage = Stage::Complete;
+        target::parse(Method::from_token(self.method(bytes)), self.target(bytes)).map(|_| ())
+    }
+
+    /// The method in the bytes of the head.
+    pub fn method<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[..self.method_len as usize]
+    }
+
+    /// The target in the bytes of the head.
+    pub fn target<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.target_start()..][..self.target_len as usize]
+    }
+
+    /// The version to treat the request as.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    fn target_start(&self) -> usize {
+        self.method_len as usize + 1
+    }
+}
+
+/// `0` stands for any digit.
+const VERSION_AND_CRLF: &[u8; 10] = b"HTTP/0.0\r\n";
+
+fn check_version_byte(index: usize, byte: u8) -> Result<(), ProtocolError> {
+    let fits = match VERSION_AND_CRLF[index] {
+        b'0' => byte.is_ascii_digit(),
+        expected => byte == expected,
+    };
+    match (fits, index) {
+        (true, _) => Ok(()),
+        (false, 8) if byte == b'\n' => Err(BARE_LF),
+        (false, 9) => Err(BARE_CR),
+        (false, 0) if byte == b' ' => Err(NOT_SINGLE_SPACES),
+        (false, _) => Err(MALFORMED_VERSION),
+    }
+}
+
+/// How far the search for the empty line that ends a section of field lines has come (RFC 9112 §5, §7.1.2).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FieldScan {
+    start: u32,
+    line: u32,
+    seen: u32,
+    count: u32,
+}
+
+impl FieldScan {
+    /// A section whose first line begins `start` bytes into the bytes that `advance` will be given.
+    pub fn starting_at(start: u32) -> FieldScan {
+        FieldScan { start, line: start, seen: start, count: 0 }
+    }
+
+    /// Takes the search on to the end of `bytes`; a section must not be longer if they are `full`. Once the section is
+    /// complete: where it ends, and its spans in `spans`.
+    pub fn advance(
+        &mut self,
+        bytes: &[u8],
+        full: bool,
+        spans: &mut Vec<FieldSpan>,
+        fields_max: usize,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let resumed = self.line != self.start;
+        spans.clear();
+        while let Some(offset) = memchr(b'\n', &bytes[self.seen as usize..]) {
+            let lf = self.seen as usize + offset;
+            self.seen = lf as u32 + 1;
+            let Some(span) = read_line(bytes, self.line as usize, lf)? else {
+                return if resumed { self.read_again(bytes, spans, fields_max) } else { Ok(Some(lf + 1)) };
+            };
+            self.count += 1;
+            if self.count as usize > fields_max {
+                return Err(TOO_MANY_FIELDS);
+            }
+            spans.push(span);
+            self.line = self.seen;
+        }
+        self.seen = bytes.len() as u32;
+        if full { Err(SECTION_TOO_LONG) } else { Ok(None) }
+    }
+
+    /// The spans of the lines that were checked when they arrived are gone: other connections use the same memory.
+    fn read_again(
+        &self,
+        bytes: &[u8],
+        spans: &mut Vec<FieldSpan>,
+        fields_max: usize,
+    ) -> Result<Option<usize>, ProtocolError> {
+        FieldScan::starting_at(self.start).advance(&bytes[..self.seen as usize], false, spans, fields_max)
+    }
+}
+
+/// The field line from `start` to the LF at `lf`; `None` if it is the empty line.
+fn read_line(bytes: &[u8], start: usize, lf: usize) -> Result<Option<FieldSpan>, ProtocolError> {
+    match &bytes[start..lf] {
+        [b'\r'] => Ok(None),
+        [line @ .., b'\r'] => field_line(line, start).map(Some),
+        _ => Err(BARE_LF),
+    }
+}
+
+/// name ":" OWS value OWS (RFC 9112 §5). `line` begins `offset` bytes into the section.
+fn field_line(line: &[u8], offset: usize) -> Result<FieldSpan, ProtocolError> {
+    let name_len = run_of(&TCHAR, line);
+    if name_len == 0 || line.get(name_len) != Some(&b':') {
+        return Err(wrong_in_name(line, name_len));
+    }
+    let value = trim_ows(&line[name_len + 1..]);
+    if has_control_byte(value) {
+        return Err(wrong_in_value(value));
+    }
+    // The value lies inside the line: what stands behind it is whitespace, before it as well.
+    let before_value = line[name_len + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    Ok(FieldSpan {
+        name_start: offset as u32,
+        name_len: name_len as u32,
+        value_start: (offset + name_len + 1 + before_value) as u32,
+        value_len: value.len() as u32,
+    })
+}
+
+/// Looks at every byte, without a branch for each, so that it becomes vector instructions.
+fn has_control_byte(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, byte| found | !is_field_value_byte(*byte))
+}
+
+/// A set of bytes, as a table.
+type ByteSet = [bool; 256];
+
+const TCHAR: ByteSet = byte_set(true);
+/// Anything visible, and obs-text because clients send raw UTF-8; but no fragment, which a client keeps to itself.
+const TARGET_BYTE: ByteSet = byte_set(false);
+
+const fn byte_set(token: bool) -> ByteSet {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        set[byte] = if token { is_tchar(value) } else { value > b' ' && value != 0x7f && value != b'#' };
+        byte += 1;
+    }
+    set
+}
+
+/// How many bytes at the front of `bytes` are in `set`.
+fn run_of(set: &ByteSet, bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !set[*byte as usize]).unwrap_or(bytes.len())
+}
+
+#[cold]
+fn wrong_in_method(at: usize, byte: u8) -> ProtocolError {
+    match byte {
+        // A TLS record of type handshake (RFC 8446 §5.1).
+        0x16 if at == 0 => {
+            bad_request("this is a TLS handshake on a plain HTTP port; use http:// instead of https://", "RFC 9112 §3")
+        }
+        b'\n' if at == 0 => BARE_LF,
+        _ if at == 0 => bad_request("a request cannot begin with this byte", "RFC 9112 §3"),
+        b'\r' | b'\n' => NOT_THREE_PARTS,
+        b'\t' => NOT_SINGLE_SPACES,
+        _ => bad_request("the method has a byte that is not allowed in a token", "RFC 9110 §9.1"),
+    }
+}
+
+#[cold]
+fn wrong_in_target(byte: u8) -> ProtocolError {
+    match byte {
+        b'\r' | b'\n' => NOT_THREE_PARTS,
+        b' ' | b'\t' => NOT_SINGLE_SPACES,
+        b'#' => bad_request("a request target has no fragment", "RFC 9112 §3.2"),
+        _ => bad_request("the target has a control character", "RFC 9112 §3.2"),
+    }
+}
+
+#[cold]
+fn wrong_in_name(line: &[u8], name_len: usize) -> ProtocolError {
+    match (name_len, line.get(name_len)) {
+        (0, Some(b' ' | b'\t')) => bad_request("a field line must not begin with whitespace", "RFC 9112 §5.2"),
+        (0, Some(b':')) => bad_request("a field line without a name", "RFC 9112 §5"),
+        (_, Some(b' ' | b'\t')) => bad_request("whitespace between a field name and its colon", "RFC 9112 §5.1"),
+        (_, Some(b'\r')) => BARE_CR,
+        (_, Some(_)) => bad_request("a field name has a byte that is not allowed in a token", "RFC 9110 §5.1"),
+        (_, None) => bad_request("a field line without a colon", "RFC 9112 §5"),
+    }
+}
+
+#[cold]
+fn wrong_in_value(value: &[u8]) -> ProtocolError {
+    if value.contains(&b'\r') {
+        return BARE_CR;
+    }
+    bad_request("a field value has a control character", "RFC 9110 §5.5")
+}
+
+const NOT_THREE_PARTS: ProtocolError =
+    bad_request("a request line is a method, a target and a version; HTTP/0.9 is not spoken here", "RFC 9112 §3");
+const NOT_SINGLE_SPACES: ProtocolError =
+    bad_request("the parts of a request line are separated by one space each", "RFC 9112 §3");
+const METHOD_TOO_LONG: ProtocolError = bad_request("the method is longer than 32 bytes", "RFC 9112 §3");
+const MALFORMED_VERSION: ProtocolError =
+    bad_request("the request line must end in a version such as HTTP/1.1", "RFC 9112 §2.3");
+const TARGET_TOO_LONG: ProtocolError = ProtocolError {
+    status: Status::URI_TOO_LONG,
+    reason: "the request target is longer than this server takes",
+    section: "RFC 9112 §3",
+};
+const SECTION_TOO_LONG: ProtocolError = ProtocolError {
+    status: Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    reason: "the fields are longer than this server takes",
+    section: "RFC 6585 §5",
+};
+const TOO_MANY_FIELDS: ProtocolError = ProtocolError {
+    status: Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    reason: "more field lines than this server takes",
+    section: "RFC 6585 §5",
+};
+const OTHER_MAJOR_VERSION: ProtocolError = ProtocolError {
+    status: Status::HTTP_VERSION_NOT_SUPPORTED,
+    reason: "only HTTP/1.1 and HTTP/1.0 are spoken here",
+    section: "RFC 9110 §15.6.6",
+};
+const NOT_HTTP2: ProtocolError = ProtocolError {
+    status: Status::HTTP_VERSION_NOT_SUPPORTED,
+    reason: "HTTP/2 is not spoken here; use HTTP/1.1",
+    section: "RFC 9113 §3.4",
+};

@@ -1,0 +1,282 @@
+use std::time::UNIX_EPOCH;
+
+use super::*;
+use crate::http::body::Body;
+use crate::http::method::Method;
+use crate::http::status::Status;
+
+struct Peer {
+    server: Server,
+    inbox: RingBuffer,
+    outbox: RingBuffer,
+    scratch: Scratch,
+    limits: Limits,
+}
+
+impl Peer {
+    fn new(outbox_bytes: usize) -> Peer {
+        Peer {
+            server: Server::new(),
+            inbox: RingBuffer::new(1024),
+            outbox: RingBuffer::new(outbox_bytes),
+            scratch: Scratch::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        assert_eq!(self.inbox.put(bytes), bytes.len());
+    }
+
+    fn step(&mut self) -> Result<Step<'_>, ProtocolError> {
+        self.server.receive(&mut self.inbox, &mut self.scratch, &self.limits)
+    }
+
+    /// The whole of one request is received.
+    fn request(&mut self, bytes: &[u8]) {
+        self.send(bytes);
+        loop {
+            let content = match self.step().expect("a good request") {
+                Step::Content(n) => n,
+                Step::Paused => break,
+                Step::Head(_) | Step::End(_) => 0,
+                Step::NeedBytes => panic!("the request is not complete"),
+            };
+            self.server.taken(&mut self.inbox, content);
+        }
+    }
+
+    fn answer(&mut self, status: Status, length: Option<u64>, last: bool) -> String {
+        let mut head = Vec::new();
+        let date = DateCache::new(UNIX_EPOCH);
+        self.server.send_head(&Response::new(status), length, last, &date, &mut head);
+        let date_line = "Server: tidemill\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        let head = String::from_utf8(head).expect("text");
+        assert!(head.contains(date_line) && head.ends_with("\r\n\r\n"), "{head}");
+        head.replace(date_line, "").replace("\r\n", "|")
+    }
+
+    fn put(&mut self, content: &[u8]) -> usize {
+        let Some(mut room) = self.server.room(&mut self.outbox) else { return 0 };
+        let n = room.put(content);
+        self.server.seal(&mut self.outbox, n);
+        n
+    }
+
+    fn sent(&mut self) -> Vec<u8> {
+        let sent = self.outbox.readable().concat();
+        self.outbox.clear();
+        sent
+    }
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const GET_1_0: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+const KEEP_1_0: &[u8] = b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n";
+const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_server_is_small() {
+    assert!(size_of::<Server>() <= 64, "{}", size_of::<Server>());
+}
+
+#[test]
+fn a_head_is_always_followed_by_an_end_and_then_nothing() {
+    let mut peer = Peer::new(64);
+    assert_eq!(peer.server.receiving(), Receiving::Idle);
+    peer.send(GET);
+    peer.send(GET);
+    assert!(matches!(peer.step(), Ok(Step::Head(head)) if head.method == Method::Get));
+    assert_eq!(peer.server.receiving(), Receiving::Done);
+    assert!(matches!(peer.step(), Ok(Step::End(trailers)) if trailers.is_empty()));
+    assert!(matches!(peer.step(), Ok(Step::Paused)));
+    assert_eq!(peer.inbox.len(), GET.len(), "the next request waits in the inbox");
+    assert!(!peer.server.cycle(), "not before the answer");
+    assert_eq!(peer.answer(Status::NO_CONTENT, None, false), "HTTP/1.1 204 No Content||");
+    assert!(peer.server.cycle());
+    assert!(matches!(peer.step(), Ok(Step::Head(_))));
+}
+
+#[test]
+fn the_content_of_a_chunked_request_is_offered_until_it_is_taken() {
+    let mut peer = Peer::new(64);
+    peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\n\r\n");
+    assert!(matches!(peer.step(), Ok(Step::Head(head)) if head.announced == Announced::Unknown));
+    assert!(matches!(peer.step(), Ok(Step::Content(3))));
+    assert!(matches!(peer.step(), Ok(Step::Content(3))));
+    peer.server.taken(&mut peer.inbox, 1);
+    assert!(matches!(peer.step(), Ok(Step::Content(2))));
+    assert_eq!(peer.server.content_to_come(), Announced::Unknown);
+    peer.server.taken(&mut peer.inbox, 2);
+    assert!(matches!(peer.step(), Ok(Step::End(trailers)) if trailers.first("t") == Some(b"1")));
+    peer.server.release(&mut peer.inbox);
+    assert!(peer.inbox.is_empty());
+    assert_eq!(peer.server.content_to_come(), Announced::Nothing);
+}
+
+#[test]
+fn the_spans_of_another_connection_do_not_disturb_a_head_in_pieces() {
+    let mut peer = Peer::new(64);
+    peer.send(b"GET / HTTP/1.1\r\nHost: a\r\nOne: 1\r\nTw");
+    assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+    assert_eq!(peer.server.receiving(), Receiving::Head);
+    peer.scratch.spans.clear();
+    peer.send(b"o: 2\r\n\r\n");
+    let Ok(Step::Head(head)) = peer.step() else { panic!("a head") };
+    let fields: Vec<_> = head.fields.iter().collect();
+    assert_eq!(fields, [(&b"Host"[..], &b"a"[..]), (b"One", b"1"), (b"Two", b"2")]);
+}
+
+#[test]
+fn after_an_error_nothing_is_received_and_the_answer_closes() {
+    let mut peer = Peer::new(64);
+    peer.send(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(peer.step().map(|_| ()).map_err(|error| error.status), Err(Status::BAD_REQUEST));
+    assert!(matches!(peer.step(), Ok(Step::Paused)));
+    assert!(!peer.server.persists());
+    assert_eq!(
+        peer.answer(Status::BAD_REQUEST, Some(0), false),
+        "HTTP/1.1 400 Bad Request|Content-Length: 0|Connection: close||"
+    );
+    assert!(!peer.server.cycle());
+}
+
+#[test]
+fn the_end_of_input_is_an_error_only_inside_a_request() {
+    let mut peer = Peer::new(64);
+    assert_eq!(peer.server.on_eof(), Ok(()));
+    peer.send(b"\r\n");
+    assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+    assert_eq!(peer.server.on_eof(), Ok(()), "an empty line is not a request");
+    peer.send(b"\r");
+    assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+    assert!(peer.server.on_eof().is_err());
+    assert_eq!(peer.server.receiving(), Receiving::Done);
+
+    let mut peer = Peer::new(64);
+    peer.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+    assert!(matches!(peer.step(), Ok(Step::Head(_))));
+    assert!(matches!(peer.step(), Ok(Step::Content(1))));
+    peer.server.taken(&mut peer.inbox, 1);
+    assert_eq!(peer.server.content_to_come(), Announced::Length(1));
+    assert!(peer.server.on_eof().is_err());
+}
+
+type FramingCase = (&'static [u8], Status, Option<u64>, &'static str, Sending, bool);
+
+#[test]
+fn the_framing_of_a_response_follows_the_request_and_the_length() {
+    let cases: [FramingCase; 14] = [
+        (GET, Status::OK, Some(5), "Content-Length: 5|", Sending::Content, true),
+        (GET, Status::OK, Some(0), "Content-Length: 0|", Sending::Done, true),
+        (GET, Status::OK, None, "Transfer-Encoding: chunked|", Sending::Content, true),
+        (GET, Status::NO_CONTENT, Some(0), "", Sending::Done, true),
+        (GET, Status::NOT_MODIFIED, Some(5), "", Sending::Done, true),
+        (GET, Status::RESET_CONTENT, None, "Content-Length: 0|", Sending::Done, true),
+        (HEAD, Status::OK, Some(5), "Content-Length: 5|", Sending::Done, true),
+        (HEAD, Status::OK, None, "Transfer-Encoding: chunked|", Sending::Done, true),
+        (HEAD, Status::NO_CONTENT, None, "", Sending::Done, true),
+        (GET_1_0, Status::OK, Some(5), "Content-Length: 5|Connection: close|", Sending::Content, false),
+        (GET_1_0, Status::OK, None, "Connection: close|", Sending::Content, false),
+        (KEEP_1_0, Status::OK, Some(5), "Content-Length: 5|Connection: keep-alive|", Sending::Content, true),
+        (KEEP_1_0, Status::OK, None, "Connection: close|", Sending::Content, false),
+        (KEEP_1_0, Status::NO_CONTENT, None, "Connection: keep-alive|", Sending::Done, true),
+    ];
+    for (request, status, length, fields, sending, persists) in cases {
+        let mut peer = Peer::new(64);
+        peer.request(request);
+        let head = peer.answer(status, length, false);
+        assert_eq!(head, format!("HTTP/1.1 {status}|{fields}|"));
+        assert_eq!((peer.server.sending(), peer.server.persists()), (sending, persists), "{head}");
+    }
+}
+
+#[test]
+fn the_last_response_says_so() {
+    let mut peer = Peer::new(64);
+    peer.request(GET);
+    assert_eq!(peer.answer(Status::OK, Some(0), true), "HTTP/1.1 200 OK|Content-Length: 0|Connection: close||");
+    assert!(!peer.server.cycle());
+}
+
+#[test]
+fn chunks_have_minimal_sizes_and_a_last_one() {
+    let mut peer = Peer::new(64);
+    peer.request(GET);
+    let head = peer.answer(Status::OK, None, false);
+    assert!(head.contains("chunked"));
+    assert_eq!(peer.put(b"hello"), 5);
+    assert_eq!(peer.put(b"again"), 0, "too little room behind a piece to be useful");
+    assert_eq!(peer.sent(), b"5\r\nhello\r\n");
+    assert_eq!(peer.put(b""), 0);
+    assert_eq!(peer.sent(), b"");
+    assert_eq!(peer.put(&[b'x'; 100]), 64 - 6);
+    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(false), "no room for the last chunk");
+    assert_eq!(peer.sent().len(), 64);
+    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(true));
+    assert_eq!(peer.sent(), b"0\r\n\r\n");
+    assert!(peer.server.cycle());
+}
+
+#[test]
+fn content_with_a_length_never_exceeds_it_and_must_reach_it() {
+    let mut peer = Peer::new(64);
+    peer.request(GET);
+    let _head = peer.answer(Status::OK, Some(70), false);
+    assert_eq!(peer.put(&[b'x'; 100]), 64);
+    assert_eq!(peer.server.finish(&mut peer.outbox), Err(ShortContent { missing: 6 }));
+    peer.outbox.consume(1);
+    assert_eq!(peer.put(&[b'x'; 100]), 0, "one byte is not worth it");
+    peer.outbox.consume(9);
+    assert_eq!(peer.put(&[b'x'; 100]), 6, "all that remains is");
+    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(true));
+    assert_eq!(peer.server.sending(), Sending::Done);
+}
+
+#[test]
+fn the_room_of_a_chunk_always_fits_with_its_framing() {
+    for free in 0..5000 {
+        let (gap, size) = encode::chunk_room(free);
+        let prefix = ChunkPrefix::new(size);
+        assert!(size == 0 || gap + size + 2 <= free, "{free}: {gap} + {size}");
+        assert!(prefix.as_bytes().len() <= gap, "{free}: {gap} + {size}");
+        assert!(free < 6 || size >= free - gap - 2, "{free}: {size} is less than there is room for");
+    }
+}
+
+#[test]
+fn continue_is_sent_once_and_only_to_who_waits() {
+    let expecting = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    let mut peer = Peer::new(64);
+    peer.send(expecting);
+    assert!(matches!(peer.step(), Ok(Step::Head(_))));
+    assert!(peer.server.expects_continue());
+    let mut full = RingBuffer::new(8);
+    assert!(!peer.server.send_continue(&mut full) && full.is_empty());
+    assert!(peer.server.send_continue(&mut peer.outbox));
+    assert!(peer.server.send_continue(&mut peer.outbox));
+    assert_eq!(peer.sent(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(!peer.server.expects_continue());
+
+    let mut peer = Peer::new(64);
+    peer.send(expecting);
+    peer.send(b"x");
+    assert!(matches!(peer.step(), Ok(Step::Head(_))));
+    assert!(matches!(peer.step(), Ok(Step::Content(1))));
+    assert!(!peer.server.expects_continue(), "who sends does not wait");
+}
+
+#[test]
+fn the_response_has_its_own_fields_last() {
+    use crate::http::fields::{ALLOW, FieldValue};
+    let mut peer = Peer::new(64);
+    peer.request(GET);
+    let response = Response::new(Status::METHOD_NOT_ALLOWED)
+        .with_content(FieldValue::from_static("text/plain"), Body::Empty)
+        .with_field(ALLOW, FieldValue::from_static("GET, HEAD"));
+    let mut head = b"before".to_vec();
+    peer.server.send_head(&response, Some(u64::MAX), false, &DateCache::new(UNIX_EPOCH), &mut head);
+    let expected = "beforeHTTP/1.1 405 Method Not Allowed\r\nServer: tidemill\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+        Content-Type: text/plain\r\nContent-Length: 18446744073709551615\r\nAllow: GET, HEAD\r\n\r\n";
+    assert_eq!(String::from_utf8(head).expect("text"), expected);
+}
