@@ -84,12 +84,14 @@ impl RingBuffer {
     }
 
     /// Adds the first `written` bytes of a [`room`](RingBuffer::room) that was asked for with this `gap`, with `prefix`
-    /// in front of them.
+    /// in front of them. Between the two calls nothing else may be done with the ring.
     ///
     /// # Panics
-    /// When `prefix` is longer than the gap.
+    /// When `prefix` is longer than the gap, or `written` greater than the room was.
     pub fn seal(&mut self, gap: usize, prefix: &[u8], written: usize) {
+        let gap = gap.min(self.free());
         assert!(prefix.len() <= gap, "the gap was left for the prefix");
+        assert!(written <= self.free() - gap, "sealed more than there was room for");
         self.close_gap(gap, prefix.len(), written);
         let fitted = copy_into(self.free_space(0, prefix.len()), prefix);
         debug_assert_eq!(fitted, prefix.len());
@@ -102,8 +104,13 @@ impl RingBuffer {
             return;
         }
         let end = self.head as usize + self.len();
-        for index in 0..written {
-            self.bytes[self.wrap(end + to + index)] = self.bytes[self.wrap(end + from + index)];
+        let mut moved = 0;
+        // A run ends where either side wraps, so there are at most three.
+        while moved < written {
+            let (source, target) = (self.wrap(end + from + moved), self.wrap(end + to + moved));
+            let run = (written - moved).min(self.capacity() - source.max(target));
+            self.bytes.copy_within(source..source + run, target);
+            moved += run;
         }
     }
 
@@ -230,4 +237,266 @@ fn copy_into_slice(space: &mut [u8], bytes: &[u8]) -> usize {
     let n = space.len().min(bytes.len());
     space[..n].copy_from_slice(&bytes[..n]);
     n
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn contents(ring: &RingBuffer) -> Vec<u8> {
+        ring.readable().concat()
+    }
+
+    /// A ring whose first byte stands at `head`.
+    fn ring_at(head: usize, capacity: usize, bytes: &[u8]) -> RingBuffer {
+        let mut ring = RingBuffer::new(capacity);
+        ring.commit(head);
+        assert_eq!(ring.put(bytes), bytes.len().min(capacity - head));
+        ring.consume(head);
+        let rest = &bytes[ring.len()..];
+        assert_eq!(ring.put(rest), rest.len());
+        ring
+    }
+
+    #[test]
+    fn bytes_that_wrap_are_made_contiguous_and_keep_their_order() {
+        let mut ring = ring_at(6, 8, b"abcdef");
+        assert_eq!(ring.readable(), [&b"ab"[..], b"cdef"]);
+        assert_eq!(ring.contiguous(2), b"ab");
+        assert_eq!(ring.readable(), [&b"ab"[..], b"cdef"], "what does not wrap is not moved");
+        assert_eq!(ring.contiguous(6), b"abcdef");
+        assert_eq!(ring.readable(), [&b"abcdef"[..], b""]);
+    }
+
+    #[test]
+    fn an_empty_ring_starts_over_at_its_beginning() {
+        let mut ring = ring_at(5, 8, b"ab");
+        ring.consume(2);
+        assert_eq!(ring.writable().map(|space| space.len()), [8, 0]);
+    }
+
+    #[test]
+    fn a_full_ring_takes_nothing() {
+        let mut ring = ring_at(3, 4, b"abcd");
+        assert!(ring.is_full());
+        assert_eq!(ring.put(b"e"), 0);
+        assert!(ring.writable().iter().all(|space| space.is_empty()));
+        assert!(ring.room(0, 9).is_full());
+        assert_eq!(contents(&ring), b"abcd");
+    }
+
+    #[test]
+    fn a_gap_as_large_as_the_ring_leaves_no_room() {
+        let mut ring = ring_at(3, 4, b"ab");
+        for gap in [2, 3, usize::MAX] {
+            assert_eq!(ring.room(gap, 9).put(b"x"), 0);
+        }
+        ring.seal(9, b"!", 0);
+        assert_eq!(contents(&ring), b"ab!");
+    }
+
+    #[test]
+    fn the_prefix_of_a_room_may_be_shorter_than_the_gap() {
+        let mut ring = ring_at(2, 16, b"head ");
+        let mut room = ring.room(6, 100);
+        assert_eq!(room.remaining(), 5);
+        assert_eq!(room.put(b"content"), 5);
+        ring.seal(6, b"5;", 5);
+        assert_eq!(contents(&ring), b"head 5;conte");
+    }
+
+    #[test]
+    fn what_was_put_into_a_room_does_not_count_before_it_is_sealed() {
+        let mut ring = ring_at(2, 8, b"ab");
+        assert_eq!(ring.room(1, 3).put(b"xyz"), 3);
+        assert_eq!(contents(&ring), b"ab");
+        assert_eq!(ring.put(b"cdef"), 4);
+        assert_eq!(contents(&ring), b"abcdef");
+    }
+
+    #[test]
+    #[should_panic(expected = "consumed more")]
+    fn consuming_more_than_there_is_is_a_bug() {
+        ring_at(0, 4, b"ab").consume(3);
+    }
+
+    #[test]
+    #[should_panic(expected = "committed more")]
+    fn committing_more_than_there_is_room_for_is_a_bug() {
+        ring_at(0, 4, b"ab").commit(3);
+    }
+
+    #[test]
+    #[should_panic(expected = "sealed more")]
+    fn sealing_more_than_there_was_room_for_is_a_bug() {
+        ring_at(0, 4, b"ab").seal(1, b"", 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "left for the prefix")]
+    fn a_prefix_longer_than_its_gap_is_a_bug() {
+        ring_at(0, 8, b"ab").seal(1, b"12", 1);
+    }
+
+    /// One thing done to a ring. Numbers are brought into range when it is applied.
+    #[derive(Debug, Clone)]
+    enum Operation {
+        Put(Vec<u8>),
+        Write(Vec<u8>),
+        Consume(usize),
+        Contiguous(usize),
+        Room { gap: usize, limit: usize, prefix: Vec<u8>, pieces: Vec<Piece> },
+        Clear,
+    }
+
+    /// Bytes for a room: by `put`, or by `space` and `advance`.
+    #[derive(Debug, Clone)]
+    enum Piece {
+        Put(Vec<u8>),
+        Space(Vec<u8>),
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..12)
+    }
+
+    fn piece() -> impl Strategy<Value = Piece> {
+        prop_oneof![bytes().prop_map(Piece::Put), bytes().prop_map(Piece::Space)]
+    }
+
+    fn room() -> impl Strategy<Value = Operation> {
+        let pieces = prop::collection::vec(piece(), 0..4);
+        (0..8_usize, 0..24_usize, prop::collection::vec(any::<u8>(), 0..8), pieces)
+            .prop_map(|(gap, limit, prefix, pieces)| Operation::Room { gap, limit, prefix, pieces })
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            4 => bytes().prop_map(Operation::Put),
+            4 => bytes().prop_map(Operation::Write),
+            8 => (0..24_usize).prop_map(Operation::Consume),
+            3 => (0..24_usize).prop_map(Operation::Contiguous),
+            6 => room(),
+            1 => Just(Operation::Clear),
+        ]
+    }
+
+    /// A ring next to a queue that should hold the same.
+    struct Pair {
+        ring: RingBuffer,
+        queue: VecDeque<u8>,
+    }
+
+    impl Pair {
+        fn apply(&mut self, operation: &Operation) {
+            match operation {
+                Operation::Put(bytes) => {
+                    let n = self.ring.put(bytes);
+                    assert_eq!(n, bytes.len().min(self.queue_free()));
+                    self.queue.extend(&bytes[..n]);
+                }
+                Operation::Write(bytes) => self.write(bytes),
+                Operation::Consume(n) => {
+                    let n = n % (self.queue.len() + 1);
+                    self.ring.consume(n);
+                    self.queue.drain(..n);
+                }
+                Operation::Contiguous(n) => {
+                    let n = n % (self.queue.len() + 1);
+                    let front: Vec<u8> = self.queue.iter().copied().take(n).collect();
+                    assert_eq!(self.ring.contiguous(n), front);
+                }
+                Operation::Room { gap, limit, prefix, pieces } => self.room(*gap, *limit, prefix, pieces),
+                Operation::Clear => {
+                    self.ring.clear();
+                    self.queue.clear();
+                }
+            }
+            self.check();
+        }
+
+        fn queue_free(&self) -> usize {
+            self.ring.capacity() - self.queue.len()
+        }
+
+        /// Fills the free space the way a read from a socket does.
+        fn write(&mut self, bytes: &[u8]) {
+            let free = self.queue_free();
+            let [front, back] = self.ring.writable();
+            assert_eq!(front.len() + back.len(), free);
+            let n = bytes.len().min(free);
+            for (to, byte) in front.iter_mut().chain(back).zip(&bytes[..n]) {
+                *to = *byte;
+            }
+            self.ring.commit(n);
+            self.queue.extend(&bytes[..n]);
+        }
+
+        fn room(&mut self, gap: usize, limit: usize, prefix: &[u8], pieces: &[Piece]) {
+            let size = self.queue_free().saturating_sub(gap).min(limit);
+            let prefix = &prefix[..prefix.len().min(gap).min(self.queue_free())];
+            let mut put = Vec::new();
+            let mut room = self.ring.room(gap, limit);
+            for piece in pieces {
+                assert_eq!(room.remaining(), size - put.len());
+                let (bytes, n) = fill(&mut room, piece);
+                put.extend_from_slice(&bytes[..n]);
+            }
+            assert_eq!(room.written(), put.len());
+            assert_eq!(room.is_full(), put.len() == size);
+            self.ring.seal(gap, prefix, put.len());
+            self.queue.extend(prefix);
+            self.queue.extend(&put);
+        }
+
+        fn check(&self) {
+            let queue: Vec<u8> = self.queue.iter().copied().collect();
+            assert_eq!(contents(&self.ring), queue);
+            assert_eq!(self.ring.len(), queue.len());
+            assert_eq!(self.ring.free(), self.queue_free());
+            assert_eq!(self.ring.is_empty(), queue.is_empty());
+            assert_eq!(self.ring.is_full(), queue.len() == self.ring.capacity());
+            for index in 0..self.ring.capacity() + 2 {
+                assert_eq!(self.ring.get(index), queue.get(index).copied());
+            }
+        }
+    }
+
+    /// Puts a piece into a room; returns its bytes and how many of them fitted.
+    fn fill<'a>(room: &mut Room<'_>, piece: &'a Piece) -> (&'a [u8], usize) {
+        match piece {
+            Piece::Put(bytes) => {
+                let n = bytes.len().min(room.remaining());
+                assert_eq!(room.put(bytes), n);
+                (bytes, n)
+            }
+            Piece::Space(bytes) => {
+                let remaining = room.remaining();
+                let space = room.space();
+                assert_eq!(space.is_empty(), remaining == 0);
+                let n = copy_into_slice(space, bytes);
+                room.advance(n);
+                (bytes, n)
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn the_ring_holds_what_a_queue_holds(
+            capacity in 1..20_usize,
+            operations in prop::collection::vec(operation(), 1..60),
+        ) {
+            let mut pair = Pair { ring: RingBuffer::new(capacity), queue: VecDeque::new() };
+            for operation in &operations {
+                pair.apply(operation);
+            }
+        }
+    }
 }
