@@ -224,17 +224,17 @@ mod tests {
         let (mut wheel, start) = wheel();
         wheel.arm(7, start + millis(10));
         assert_eq!(wheel.next_wake(), Some(start + millis(10)));
-        assert_eq!(expired(&mut wheel, start + micros(9_999)), []);
+        assert_eq!(expired(&mut wheel, start + micros(9_999)), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, start + millis(10)), [7]);
         assert_eq!(wheel.next_wake(), None);
-        assert_eq!(expired(&mut wheel, start + DAY), []);
+        assert_eq!(expired(&mut wheel, start + DAY), [0_u32; 0]);
     }
 
     #[test]
     fn times_between_two_ticks_round_up() {
         let (mut wheel, start) = wheel();
         wheel.arm(0, start + Duration::from_nanos(1_000_001));
-        assert_eq!(expired(&mut wheel, start + micros(1_999)), []);
+        assert_eq!(expired(&mut wheel, start + micros(1_999)), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, start + millis(2)), [0]);
     }
 
@@ -254,7 +254,7 @@ mod tests {
         wheel.arm(0, start + millis(1));
         assert_eq!(expired(&mut wheel, start + millis(1)), [0]);
         wheel.arm(0, start + millis(70));
-        assert_eq!(expired(&mut wheel, start + millis(69)), []);
+        assert_eq!(expired(&mut wheel, start + millis(69)), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, start + millis(70)), [0]);
     }
 
@@ -277,7 +277,7 @@ mod tests {
     fn a_time_that_has_passed_expires_with_the_next_expire() {
         let (mut wheel, start) = wheel();
         let now = start + micros(100_700);
-        assert_eq!(expired(&mut wheel, now), []);
+        assert_eq!(expired(&mut wheel, now), [0_u32; 0]);
         wheel.arm(0, start);
         wheel.arm(1, now - micros(300));
         wheel.arm(2, now);
@@ -299,8 +299,8 @@ mod tests {
     fn time_that_goes_backwards_is_ignored() {
         let (mut wheel, start) = wheel();
         wheel.arm(0, start + millis(1000));
-        assert_eq!(expired(&mut wheel, start + millis(900)), []);
-        assert_eq!(expired(&mut wheel, start + millis(100)), []);
+        assert_eq!(expired(&mut wheel, start + millis(900)), [0_u32; 0]);
+        assert_eq!(expired(&mut wheel, start + millis(100)), [0_u32; 0]);
         wheel.arm(1, start + millis(800));
         assert_eq!(expired(&mut wheel, start), [1]);
         assert_eq!(expired(&mut wheel, start + millis(1000)), [0]);
@@ -325,7 +325,7 @@ mod tests {
         let (mut wheel, start) = wheel();
         let horizon = start + millis(LAST_TICK);
         wheel.arm(0, horizon + DAY);
-        assert_eq!(expired(&mut wheel, horizon - millis(1)), []);
+        assert_eq!(expired(&mut wheel, horizon - millis(1)), [0_u32; 0]);
         assert_eq!(wheel.next_wake(), Some(horizon));
         assert_eq!(expired(&mut wheel, horizon), [0]);
         // Beyond it there is no promise but this one: nothing breaks, everything is due.

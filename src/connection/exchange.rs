@@ -298,6 +298,10 @@ impl<S: Socket> Connection<S> {
 
     /// Content is produced only here, and only while there is room for it.
     fn pull<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        if self.protocol.has_all_content() {
+            self.work = Work::Ending;
+            return true;
+        }
         let content_ended = self.protocol.receiving() == Receiving::Done;
         let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
         let Some(mut room) = self.protocol.room(outbox) else { return false };

@@ -81,11 +81,8 @@ impl Acceptor {
         while self.has_work(now, false) {
             let listener = self.next_ready()?;
             match reactor.accept(listener) {
-                Ok(Some(accepted)) => {
-                    self.on_accepted();
-                    return Some(accepted);
-                }
-                Ok(None) => self.ready[listener] = false,
+                Ok(Some(accepted)) => return Some(accepted),
+                Ok(None) => self.on_empty(listener),
                 Err(error) => self.rest(&error, now + backoff),
             }
         }
@@ -99,10 +96,11 @@ impl Acceptor {
         Some(listener)
     }
 
-    fn on_accepted(&mut self) {
-        self.resting_until = None;
+    /// Only an empty queue ends an episode: at the limit each connection that ends lets one in, and that is no news.
+    fn on_empty(&mut self, listener: ListenerId) {
+        self.ready[listener] = false;
         if std::mem::take(&mut self.short_of_descriptors) {
-            log::info!("descriptors are available again: accepting");
+            log::info!("descriptors are available again: everybody in the backlog has been accepted");
         }
     }
 

@@ -237,4 +237,5 @@ impl Origin {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -1,1 +1,103 @@
-//! To come.
+//! The process around the loop: settings, log, descriptors, listeners, exit codes.
+
+pub mod descriptors;
+pub mod quantity;
+pub mod settings;
+pub mod usage;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use env_logger::Env;
+use log::LevelFilter;
+
+use crate::base::notice::Notices;
+use crate::event_loop::{EventLoop, Outcome};
+use crate::net::listener::{Address, Listener};
+use crate::net::mio_reactor::MioReactor;
+use crate::service::lab;
+use settings::Settings;
+
+/// Something outside our power failed: an address is in use, the kernel refuses.
+const EXIT_FAILURE: u8 = 1;
+/// The command line or the environment is wrong.
+const EXIT_USAGE: u8 = 2;
+/// The server stopped, and had to cut connections that were still at work.
+const EXIT_CUT: u8 = 3;
+
+/// The whole program: reads the settings, serves until told to stop, and says how that ended.
+pub fn run() -> ExitCode {
+    let settings = match Settings::read(std::env::args_os().collect()) {
+        Ok(settings) => settings,
+        Err(refusal) => return refusal.report(),
+    };
+    start_log(settings.log_level);
+    match serve(&settings) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Cut(_)) => ExitCode::from(EXIT_CUT),
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn start_log(level: LevelFilter) {
+    env_logger::Builder::from_env(Env::default().default_filter_or(level.as_str())).format_target(false).init();
+}
+
+/// Serves until a signal ends it. The error is one line for the user.
+fn serve(settings: &Settings) -> Result<Outcome, String> {
+    let limits = settings.limits(descriptors::raise_limit());
+    let listeners = bind(&settings.listen, settings.backlog)?;
+    let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
+    let reactor = reactor(listeners).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    announce(&urls);
+    let notices = Notices::new(reactor.waker());
+    let mut event_loop = EventLoop::new(reactor, lab::service(), limits, notices);
+    loop {
+        event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
+        if let Some(outcome) = event_loop.outcome() {
+            return Ok(outcome);
+        }
+    }
+}
+
+fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {
+    let bound = |address| {
+        Listener::bind(address, backlog).map_err(|error| format!("cannot listen on {address}: {}", cause(&error)))
+    };
+    addresses.iter().map(bound).collect()
+}
+
+/// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
+fn reactor(listeners: Vec<Listener>) -> io::Result<MioReactor> {
+    let mut reactor = MioReactor::new(listeners)?;
+    reactor.watch_signals()?;
+    Ok(reactor)
+}
+
+/// The usual causes in words, without the system's error number.
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "address already in use".into(),
+        ErrorKind::AddrNotAvailable => "this machine does not have this address".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::NotFound => "no such directory".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// One line on stdout for each listener. A reader that has gone must not take the server with it.
+fn announce(urls: &[String]) {
+    let mut stdout = io::stdout().lock();
+    let written = urls.iter().try_for_each(|url| writeln!(stdout, "listening on {url}")).and_then(|()| stdout.flush());
+    if let Err(error) = written {
+        log::warn!("cannot write to stdout: {error}");
+    }
+}
+
+/// One line on stderr. If that is closed too, the exit code says the rest.
+fn complain(line: &str) {
+    writeln!(io::stderr(), "tidemill: {line}").unwrap_or(());
+}

@@ -76,3 +76,35 @@ pub fn refuse(status: Status, reason: &str, section: &str) -> Response {
 fn fixed(status: Status, json: &'static [u8]) -> Response {
     Response::new(status).with_content(JSON, Body::from_static(json))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: &Response) -> &str {
+        match &response.body {
+            Body::Bytes(bytes) => std::str::from_utf8(bytes.as_slice()).unwrap(),
+            other => panic!("{other:?} is not text"),
+        }
+    }
+
+    #[test]
+    fn the_protocol_says_what_and_why_and_where_it_is_written() {
+        let response = refuse(Status::BAD_REQUEST, "a line ended with LF alone", "RFC 9112 §2.2");
+        assert_eq!(text(&response), "400 Bad Request: a line ended with LF alone (RFC 9112 §2.2)\n");
+        let response = refuse(Status::REQUEST_TIMEOUT, "the head took too long", "");
+        assert_eq!(text(&response), "408 Request Timeout: the head took too long\n");
+    }
+
+    #[test]
+    fn details_follow_the_code_in_order_and_escaped() {
+        let response = bad_request("wrong", [("z", Detail::Text("\"\r\n")), ("a", Detail::Number(7))]);
+        assert_eq!(text(&response), r#"{"error":"wrong","z":"\"\r\n","a":7}"#);
+    }
+
+    #[test]
+    fn an_internal_error_says_nothing_more() {
+        let response = internal_error();
+        assert_eq!((response.status.code(), text(&response)), (500, r#"{"error":"internal_error"}"#));
+    }
+}

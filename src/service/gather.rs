@@ -78,3 +78,67 @@ where
         Err(Failure::new("pulled from an exchange that only gathers"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http::body::Body;
+    use crate::http::status::Status;
+    use crate::service::errors::JSON;
+    use crate::service::lab::harness::{Answer, Request, World};
+
+    /// What became of these pieces, gathered up to `limit` and answered with themselves.
+    fn gathered(announced: Announced, limit: usize, pieces: &[&[u8]]) -> Answer {
+        let request = Request::post("/", announced);
+        let answer = |content: &[u8], _: &mut Cx<'_>| {
+            Ok(Response::new(Status::OK).with_content(JSON, Body::from(content.to_vec())))
+        };
+        let reply = gather(&request.head(), limit, answer);
+        World::new().finish(reply, pieces, &[64]).unwrap()
+    }
+
+    #[test]
+    fn an_announced_length_beyond_the_limit_is_refused_unread() {
+        let request = Request::post("/", Announced::Length(9));
+        let reply = gather(&request.head(), 8, |_, _| panic!("there is nothing to answer"));
+        assert!(matches!(reply, Reply::Respond(_)));
+        let answer = gathered(Announced::Length(9), 8, &[b"123456789"]);
+        assert_eq!((answer.status, answer.taken), (413, 0));
+        assert_eq!(answer.text(), r#"{"error":"content_too_large","limit":8}"#);
+        assert_eq!(gathered(Announced::Length(u64::MAX), 8, &[]).status, 413);
+    }
+
+    #[test]
+    fn content_that_was_not_announced_is_refused_when_it_passes_the_limit() {
+        assert_eq!(gathered(Announced::Unknown, 8, &[b"1234", b"5678"]).text(), "12345678");
+        let answer = gathered(Announced::Unknown, 8, &[b"1234", b"5678", b"9", b"never taken"]);
+        assert_eq!((answer.status, answer.taken), (413, 8));
+    }
+
+    #[test]
+    fn no_content_is_content_of_no_length() {
+        assert_eq!(gathered(Announced::Nothing, 8, &[]).text(), "");
+        assert_eq!(gathered(Announced::Unknown, 0, &[]).text(), "");
+        assert_eq!(gathered(Announced::Unknown, 0, &[b"1"]).status, 413);
+    }
+
+    #[test]
+    fn a_failure_of_the_answer_is_passed_on() {
+        let request = Request::post("/", Announced::Nothing);
+        let reply = gather(&request.head(), 8, |_, _| Err(Failure::new("the cause")));
+        assert_eq!(World::new().finish(reply, &[], &[64]).unwrap_err().cause, "the cause");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_arrive_as_one(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..10)) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let whole = pieces.concat();
+            let answer = gathered(Announced::Unknown, 64, &pieces);
+            prop_assert_eq!(answer.status, if whole.len() > 64 { 413 } else { 200 });
+            prop_assert!(whole.len() > 64 || answer.content == whole);
+        }
+    }
+}

@@ -379,3 +379,6 @@ impl fmt::Display for PatternError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

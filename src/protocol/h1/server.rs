@@ -245,6 +245,11 @@ impl Server {
         }
     }
 
+    /// Whether all the content that was announced has been sealed: there is room for no more, only for the end.
+    pub fn has_all_content(&self) -> bool {
+        matches!(self.output, Output::Content(Wire::Length(0)))
+    }
+
     /// Ends the content; false if there was no room for the last chunk. Fewer bytes than announced make the
     /// connection unusable: the error says so and it must be cut.
     pub fn finish(&mut self, outbox: &mut RingBuffer) -> Result<bool, ShortContent> {

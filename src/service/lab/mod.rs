@@ -9,6 +9,8 @@ mod ndjson;
 mod pattern;
 mod plain;
 mod reflect;
+#[cfg(test)]
+mod tests;
 mod ticks;
 mod users;
 

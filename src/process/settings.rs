@@ -1,0 +1,308 @@
+//! What can be set, by flag or environment variable. Help, defaults and checks come from this one table.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use log::LevelFilter;
+
+use super::descriptors;
+use super::quantity::{duration, format_size, number, size};
+use super::usage::Refusal;
+use crate::base::limits::Limits;
+use crate::net::listener::Address;
+
+/// The shortest and the longest of all timeouts.
+const MS: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The input ring, unless heads may be larger than that.
+const INBOX_BYTES_MIN: usize = 16 * 1024;
+
+/// The HTTP server you can see through.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "tidemill",
+    version,
+    max_term_width = 100,
+    after_help = "Durations: 10s, 500ms, 2m, 1.5h. Sizes: 4096, 64k, 1MiB (k, m, g and KiB, MiB, GiB count in 1024s; \
+                  KB, MB, GB in 1000s).\n\
+                  Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT; the command line wins. \
+                  RUST_LOG, if set, wins over --log-level."
+)]
+pub struct Settings {
+    /// Directory to serve; without it: the built-in demo site and the lab endpoints
+    #[arg(value_name = "ROOT")]
+    pub root: Option<PathBuf>,
+
+    /// Where to listen
+    #[arg(
+        short,
+        long,
+        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. Repeatable, \
+                or separated by commas",
+        value_name = "ADDR",
+        env = "TIDEMILL_LISTEN",
+        hide_env = true,
+        default_value = "127.0.0.1:8080",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<Address>,
+
+    /// Mount the lab endpoints next to ROOT
+    #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
+    pub lab: bool,
+
+    /// Connections at a time, 1 to 1000000 [default: as many as open files allow]
+    #[arg(
+        long, value_name = "N", env = "TIDEMILL_MAX_CONNECTIONS", hide_env = true,
+        value_parser = number(1..=1_000_000)
+    )]
+    pub max_connections: Option<u32>,
+
+    /// Connections the kernel holds until they are accepted, 1 to 65535
+    #[arg(
+        long, value_name = "N", env = "TIDEMILL_BACKLOG", hide_env = true,
+        default_value = "4096", value_parser = number(1..=65_535)
+    )]
+    pub backlog: u32,
+
+    /// Time for a whole request head, 1ms to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_HEADER_TIMEOUT", hide_env = true,
+        default_value = "10s", value_parser = duration(MS..=DAY)
+    )]
+    pub header_timeout: Duration,
+
+    /// Time from connecting to the first byte of a request, 1ms to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_FIRST_BYTE_TIMEOUT", hide_env = true,
+        default_value = "5s", value_parser = duration(MS..=DAY)
+    )]
+    pub first_byte_timeout: Duration,
+
+    /// Time without progress while a request's content arrives, 1ms to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_BODY_TIMEOUT", hide_env = true,
+        default_value = "30s", value_parser = duration(MS..=DAY)
+    )]
+    pub body_timeout: Duration,
+
+    /// Time without progress while a client does not read its response, 1ms to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_SEND_TIMEOUT", hide_env = true,
+        default_value = "60s", value_parser = duration(MS..=DAY)
+    )]
+    pub send_timeout: Duration,
+
+    /// Time a connection may idle between two requests, 1ms to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_KEEP_ALIVE_TIMEOUT", hide_env = true,
+        default_value = "75s", value_parser = duration(MS..=DAY)
+    )]
+    pub keep_alive_timeout: Duration,
+
+    /// Size of a request head, 512 to 1MiB
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_MAX_HEADER_SIZE", hide_env = true,
+        default_value = "16KiB", value_parser = size(512..=MIB)
+    )]
+    pub max_header_size: usize,
+
+    /// Number of fields in a request head, 1 to 10000
+    #[arg(
+        long, value_name = "N", env = "TIDEMILL_MAX_HEADERS", hide_env = true,
+        default_value = "100", value_parser = number(1..=10_000)
+    )]
+    pub max_headers: u32,
+
+    /// Size of a request target, 64 to the size of a head [default: 8KiB, or what a head may have]
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_MAX_TARGET_SIZE", hide_env = true,
+        value_parser = size(64..=MIB)
+    )]
+    pub max_target_size: Option<usize>,
+
+    /// Size of request content that must be held in memory, 1 to 1GiB; content that streams through is not limited
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_MAX_BODY_SIZE", hide_env = true,
+        default_value = "1MiB", value_parser = size(1..=GIB)
+    )]
+    pub max_body_size: usize,
+
+    /// Time for requests in flight after the order to stop, 0s to 24h
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_DRAIN_TIMEOUT", hide_env = true,
+        default_value = "30s", value_parser = duration(Duration::ZERO..=DAY)
+    )]
+    pub drain_timeout: Duration,
+
+    /// What to log on stderr: off, error, warn, info, debug or trace
+    #[arg(
+        long, value_name = "LEVEL", env = "TIDEMILL_LOG_LEVEL", hide_env = true,
+        default_value = "info", value_parser = level
+    )]
+    pub log_level: LevelFilter,
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".into())
+}
+
+impl Settings {
+    /// Reads the command line, its first word being the program, and the environment.
+    ///
+    /// # Errors
+    /// What to tell the user instead of running: help, the version, or what is wrong.
+    pub fn read(arguments: Vec<OsString>) -> Result<Settings, Refusal> {
+        let settings = Settings::try_parse_from(&arguments)
+            .map_err(|error| Refusal::from_clap(&error, Settings::command(), &arguments))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What no single value shows.
+    fn check(&self) -> Result<(), Refusal> {
+        if let Some(target) = self.max_target_size.filter(|target| *target > self.max_header_size) {
+            let (target, head) = (format_size(target as u64), format_size(self.max_header_size as u64));
+            return Err(Refusal::usage(format!(
+                "invalid value '{target}' for '--max-target-size <SIZE>': expected at most {head}, the --max-header-size"
+            )));
+        }
+        match &self.root {
+            Some(root) if !root.is_dir() => Err(Refusal::usage(format!(
+                "invalid value '{}' for '[ROOT]': expected a directory that exists",
+                root.display()
+            ))),
+            Some(_) => Err(Refusal::usage(
+                "serving a folder is not available in this version; start without ROOT for the demo site".into(),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The limits these settings mean on a system that grants so many `descriptors`.
+    pub fn limits(&self, descriptors: u64) -> Limits {
+        let defaults = Limits::default();
+        Limits {
+            first_byte_timeout: self.first_byte_timeout,
+            header_timeout: self.header_timeout,
+            body_timeout: self.body_timeout,
+            send_timeout: self.send_timeout,
+            keep_alive_timeout: self.keep_alive_timeout,
+            drain_timeout: self.drain_timeout,
+            head_bytes_max: self.max_header_size,
+            target_bytes_max: self.max_target_size.unwrap_or(defaults.target_bytes_max).min(self.max_header_size),
+            fields_max: self.max_headers as usize,
+            gathered_bytes_max: self.max_body_size,
+            inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),
+            connections_max: descriptors::connections_max(self.max_connections, descriptors),
+            ..defaults
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[&str]) -> Result<Settings, Refusal> {
+        Settings::read(["tidemill"].iter().chain(flags).map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_table_is_consistent() {
+        Settings::command().debug_assert();
+        for argument in Settings::command().get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let long = argument.get_long().unwrap();
+            let variable = format!("TIDEMILL_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn without_flags_the_limits_are_the_defaults() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(settings.limits(10_064), Limits::default());
+    }
+
+    #[test]
+    fn every_flag_reaches_its_limit() {
+        let flags = "--header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
+                     --keep-alive-timeout 5s --drain-timeout 0s --max-header-size 32k --max-headers 7 \
+                     --max-target-size 20k --max-body-size 9 --max-connections 11";
+        let limits = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().limits(1024);
+        let seconds = Duration::from_secs;
+        let expected = Limits {
+            header_timeout: seconds(1),
+            first_byte_timeout: seconds(2),
+            body_timeout: seconds(3),
+            send_timeout: seconds(4),
+            keep_alive_timeout: seconds(5),
+            drain_timeout: seconds(0),
+            head_bytes_max: 32 * 1024,
+            inbox_bytes: 32 * 1024,
+            fields_max: 7,
+            target_bytes_max: 20 * 1024,
+            gathered_bytes_max: 9,
+            connections_max: 11,
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn a_small_head_keeps_a_whole_inbox_and_a_smaller_target() {
+        let limits = read(&["--max-header-size", "1k"]).unwrap().limits(1024);
+        assert_eq!((limits.head_bytes_max, limits.inbox_bytes, limits.target_bytes_max), (1024, 16 * 1024, 1024));
+    }
+
+    #[test]
+    fn listeners_may_be_repeated_and_separated_by_commas() {
+        let settings = read(&["-l", "1,[::1]:2", "--listen=unix:/run/mill"]).unwrap();
+        let listen: Vec<String> = settings.listen.iter().map(Address::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:1", "[::1]:2", "unix:/run/mill"]);
+    }
+
+    #[test]
+    fn refusals_are_one_line_that_says_what_would_be_right() {
+        let line = |flags: &[&str]| read(flags).unwrap_err().to_string();
+        assert_eq!(
+            line(&["--header-timeout", "x"]),
+            "invalid value 'x' for '--header-timeout <DURATION>': expected a duration such as 10s or 500ms"
+        );
+        assert_eq!(
+            line(&["--max-target-size", "17k"]),
+            "invalid value '17KiB' for '--max-target-size <SIZE>': expected at most 16KiB, the --max-header-size"
+        );
+        assert_eq!(
+            line(&["--body-timeout", "0s"]),
+            "invalid value '0s' for '--body-timeout <DURATION>': expected 1ms to 24h"
+        );
+        assert_eq!(
+            line(&["--log-level", "loud"]),
+            "invalid value 'loud' for '--log-level <LEVEL>': expected off, error, warn, info, debug or trace"
+        );
+        assert_eq!(
+            line(&["--backlogs", "7"]),
+            "unexpected argument '--backlogs' found (a similar argument exists: '--backlog')"
+        );
+        assert_eq!(line(&["--lab=x"]), "unexpected value 'x' for '--lab' found; no more were expected");
+        assert_eq!(line(&["/dev/null"]), "invalid value '/dev/null' for '[ROOT]': expected a directory that exists");
+        assert_eq!(line(&["--listen"]), "a value is required for '--listen <ADDR>' but none was supplied");
+    }
+}

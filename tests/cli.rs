@@ -1,0 +1,303 @@
+//! The real binary, as a user meets it: flags, environment, exit codes, and exactly one line about what is wrong.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn tidemill(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    tidemill(arguments).output().unwrap()
+}
+
+/// The one line that a failed start leaves on stderr, without the program's name. Nothing goes to stdout.
+#[track_caller]
+fn failure(output: Output, code: i32) -> String {
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {stderr:?}"));
+    assert!(!line.contains('\n'), "more than one line: {stderr}");
+    line.strip_prefix("tidemill: ").unwrap_or_else(|| panic!("nameless: {line}")).into()
+}
+
+#[track_caller]
+fn usage(arguments: &[&str]) -> String {
+    failure(output(arguments), 2)
+}
+
+#[test]
+fn help_and_version_are_answers_not_errors() {
+    let help = output(&["--help"]);
+    assert_eq!((help.status.code(), help.stderr.as_slice()), (Some(0), b"".as_slice()));
+    // How lines break is the terminal's affair.
+    let text = String::from_utf8(help.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for flag in [
+        "ROOT",
+        "-l, --listen",
+        "--lab",
+        "--max-connections",
+        "--backlog",
+        "--header-timeout",
+        "--first-byte-timeout",
+        "--body-timeout",
+        "--send-timeout",
+        "--keep-alive-timeout",
+        "--max-header-size",
+        "--max-headers",
+        "--max-target-size",
+        "--max-body-size",
+        "--drain-timeout",
+        "--log-level",
+        "-h, --help",
+        "-V, --version",
+        "TIDEMILL_HEADER_TIMEOUT",
+        "[default: 10s]",
+        "[default: 127.0.0.1:8080]",
+    ] {
+        assert!(text.contains(flag), "{flag} is missing from:\n{text}");
+    }
+    let version = output(&["-V"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn an_unknown_flag_is_named_and_the_right_one_suggested() {
+    assert_eq!(
+        usage(&["--header-timeouts", "1s"]),
+        "unexpected argument '--header-timeouts' found (a similar argument exists: '--header-timeout')"
+    );
+    assert_eq!(usage(&["-x"]), "unexpected argument '-x' found");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_what_would_be_right() {
+    for (flag, value, expected) in [
+        ("--header-timeout", "10", "expected a duration such as 10s or 500ms"),
+        ("--send-timeout", "0s", "expected 1ms to 24h"),
+        ("--max-header-size", "2MiB", "expected 512 to 1MiB"),
+        ("--max-body-size", "much", "expected a size such as 64k or 1MiB"),
+        ("--max-connections", "0", "expected a number from 1 to 1000000"),
+        ("--log-level", "loud", "expected off, error, warn, info, debug or trace"),
+        ("--listen", "example.org:80", "expected an address such as 8080"),
+        ("--listen", "99999", "expected a port from 0 to 65535"),
+    ] {
+        let line = usage(&[flag, value]);
+        assert!(line.starts_with(&format!("invalid value '{value}' for '{flag} <")), "{line}");
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_value_cannot_break_the_line() {
+    let line = usage(&["--backlog", "1\n2\u{1b}[31m"]);
+    assert!(line.starts_with("invalid value '1 2") && !line.contains('\u{1b}'), "{line}");
+    let line = usage(&["/no/such\nplace"]);
+    assert!(line.starts_with("invalid value '/no/such\\nplace'"), "{line}");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let line = failure(tidemill(&[]).env("TIDEMILL_BODY_TIMEOUT", "soon").output().unwrap(), 2);
+    assert!(line.starts_with("invalid value 'soon' for '--body-timeout <DURATION>': expected a duration"), "{line}");
+    assert!(line.ends_with("(set by TIDEMILL_BODY_TIMEOUT)"), "{line}");
+
+    let line = failure(tidemill(&[]).env("TIDEMILL_LAB", "perhaps").output().unwrap(), 2);
+    assert_eq!(line, "invalid value 'perhaps' for '--lab': expected true or false (set by TIDEMILL_LAB)");
+
+    let line = failure(tidemill(&["--lab"]).env("TIDEMILL_LISTEN", "0,nowhere").output().unwrap(), 2);
+    assert!(line.contains("'nowhere'") && line.ends_with("(set by TIDEMILL_LISTEN)"), "{line}");
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() {
+    let line = failure(tidemill(&["--backlog", "x"]).env("TIDEMILL_BACKLOG", "y").output().unwrap(), 2);
+    assert!(line.starts_with("invalid value 'x'") && !line.contains("TIDEMILL"), "{line}");
+}
+
+#[test]
+fn a_target_larger_than_the_head_is_a_contradiction() {
+    assert_eq!(
+        usage(&["--max-header-size", "4k", "--max-target-size", "8k"]),
+        "invalid value '8KiB' for '--max-target-size <SIZE>': expected at most 4KiB, the --max-header-size"
+    );
+}
+
+#[test]
+fn a_root_must_be_a_directory() {
+    let expected = "for '[ROOT]': expected a directory that exists";
+    assert_eq!(usage(&["/no/such/place"]), format!("invalid value '/no/such/place' {expected}"));
+    assert_eq!(usage(&["/dev/null"]), format!("invalid value '/dev/null' {expected}"));
+    assert_eq!(
+        usage(&["/"]),
+        "serving a folder is not available in this version; start without ROOT for the demo site"
+    );
+}
+
+#[test]
+fn an_address_in_use_is_a_runtime_failure() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_eq!(failure(output(&["-l", &address]), 1), format!("cannot listen on {address}: address already in use"));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_unix_socket_is_a_runtime_failure() {
+    let scratch = Scratch::new("file");
+    std::fs::write(scratch.socket(), "precious").unwrap();
+    let address = format!("unix:{}", scratch.socket().display());
+    assert_eq!(
+        failure(output(&["-l", &address]), 1),
+        format!("cannot listen on {address}: the file exists and is not a socket")
+    );
+    let nowhere = format!("unix:{}/no/socket", scratch.0.display());
+    assert_eq!(failure(output(&["-l", &nowhere]), 1), format!("cannot listen on {nowhere}: no such directory"));
+}
+
+#[test]
+fn it_says_where_it_listens_answers_there_and_stops_when_told() {
+    let server = Server::start(tidemill(&["-l", "0", "-l", "127.0.0.1:0"]));
+    let urls = [server.line(), server.line()];
+    for url in &urls {
+        let authority = url.strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix('/')).unwrap();
+        assert!(authority.starts_with("127.0.0.1:") && !authority.ends_with(":0"), "{url}");
+        let client = TcpStream::connect(authority).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert!(exchange(client).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+fn it_serves_a_unix_socket_and_leaves_nothing_behind() {
+    let scratch = Scratch::new("serves");
+    let address = format!("unix:{}", scratch.socket().display());
+    let server = Server::start(tidemill(&["-l", &address]));
+    assert_eq!(server.line(), format!("listening on {address}"));
+    let client = UnixStream::connect(scratch.socket()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(exchange(client).ends_with("Hello, World!"));
+    assert_eq!(server.stop(Signal::INT).code(), Some(0));
+    assert!(!scratch.socket().exists());
+}
+
+#[test]
+fn signals_without_a_purpose_and_a_closed_stdout_do_not_end_it() {
+    let mut command = tidemill(&["-l", "127.0.0.1:0"]);
+    command.env("TIDEMILL_LOG_LEVEL", "info");
+    let server = Server::start(command);
+    let url = server.line();
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        kill_process(server.pid, signal).unwrap();
+    }
+    let authority = url.strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix('/')).unwrap();
+    assert!(exchange(TcpStream::connect(authority).unwrap()).ends_with("Hello, World!"));
+    assert_eq!(server.stop(Signal::QUIT).code(), Some(0));
+
+    // Nobody reads what it says: the pipe's other end is closed before it starts.
+    let scratch = Scratch::new("deaf");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = tidemill(&["-l", &format!("unix:{}", scratch.socket().display())]);
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("cannot write to stdout"), "{first}");
+    let server = Server::watch(child);
+    assert!(exchange(UnixStream::connect(scratch.socket()).unwrap()).ends_with("Hello, World!"));
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+/// Asks for `/plaintext` and reads the whole answer.
+fn exchange(mut client: impl Read + Write) -> String {
+    client.write_all(b"GET /plaintext HTTP/1.1\r\nHost: mill\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A running server. It is killed if the test leaves it behind.
+struct Server {
+    pid: Pid,
+    lines: Receiver<String>,
+    exit: Receiver<ExitStatus>,
+    is_gone: bool,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Server {
+        Server::watch(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Reads its lines and waits for its end on threads, so that neither can keep a test waiting for ever.
+    fn watch(mut child: Child) -> Server {
+        let pid = Pid::from_child(&child);
+        let ((line, lines), (ended, exit)) = (channel(), channel());
+        let stdout = child.stdout.take();
+        std::thread::spawn(move || {
+            for text in stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()) {
+                if line.send(text.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        std::thread::spawn(move || ended.send(child.wait().unwrap()));
+        Server { pid, lines, exit, is_gone: false }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line on stdout")
+    }
+
+    fn stop(mut self, signal: Signal) -> ExitStatus {
+        kill_process(self.pid, signal).unwrap();
+        let status = self.exit.recv_timeout(PATIENCE).expect("the server stopped");
+        self.is_gone = true;
+        status
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.is_gone && self.exit.try_recv().is_err() {
+            // It may have ended by itself just now; a second panic would hide the first.
+            kill_process(self.pid, Signal::KILL).unwrap_or_else(|error| eprintln!("cannot kill the server: {error}"));
+        }
+    }
+}
+
+/// A directory of its own for one test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let directory = std::env::temp_dir().join(format!("tidemill-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        Scratch(directory)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("socket")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}

@@ -1,0 +1,62 @@
+//! Running out of descriptors or of allowed connections: nobody spins, nobody is forgotten.
+
+use std::process::Command;
+
+use crate::support::{Client, Server, status, wait_until};
+
+const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn ask(client: &mut Client) {
+    client.send(REQUEST);
+    assert_eq!(client.read_response().1, "Hello, World!");
+}
+
+#[test]
+fn descriptors_that_ran_out_are_waited_for_without_spinning() {
+    // The server allows itself no more connections than it may have descriptors; what takes them away from it here is
+    // somebody else, as it is in life when the whole system runs out.
+    let server = Server::start(&[]);
+    let few = Command::new("prlimit").args(["--nofile=32:32", "--pid", &server.pid().to_string()]).status().unwrap();
+    assert!(few.success());
+    let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
+    server.wait_for_log("cannot accept");
+
+    let busy_from = server.cpu_ticks();
+    for client in &mut clients[..10] {
+        ask(client);
+    }
+    let pause = std::time::Instant::now();
+    wait_until("half a second has passed", || pause.elapsed().as_millis() > 500);
+    assert!(server.cpu_ticks() - busy_from < 10, "the loop spun while it had no descriptors");
+
+    // Those in the backlog are served as soon as others leave.
+    let mut late = clients.split_off(39);
+    clients.truncate(10);
+    ask(&mut late[0]);
+    let logged = server.log().matches("cannot accept").count();
+    assert_eq!(logged, 1, "one episode, one line:\n{}", server.log());
+}
+
+#[test]
+fn the_connection_limit_leaves_the_rest_in_the_backlog() {
+    let server = Server::start(&["--max-connections", "3"]);
+    let mut allowed: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    allowed.iter_mut().for_each(ask);
+    let mut fourth = server.connect();
+    fourth.send(REQUEST);
+    server.wait_for_log("all connections allowed are in use");
+    ask(&mut allowed[1]);
+    drop(allowed);
+    assert_eq!(status(&fourth.read_head()), "200");
+}
+
+#[test]
+fn ten_thousand_slots_cost_nothing_before_they_are_used() {
+    let server = Server::start(&[]);
+    let before = server.memory_kib("VmRSS");
+    let mut clients: Vec<Client> = (0..500).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(ask);
+    let each = (server.memory_kib("VmRSS").saturating_sub(before)) * 1024 / 500;
+    assert!(each <= 1024, "an idle connection costs {each} bytes");
+    clients.iter_mut().for_each(ask);
+}

@@ -1,0 +1,13 @@
+//! The real binary on real sockets, driven by clients that are as rude as the network.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod backpressure;
+mod descriptors;
+mod http1;
+mod lab;
+mod listeners;
+mod shutdown;
+mod support;
+mod syscalls;
+mod timeouts;

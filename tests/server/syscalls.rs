@@ -1,0 +1,105 @@
+//! What a request costs in system calls, as strace sees it from outside.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Server, has_tool, wait_until};
+
+/// strace attached to a server; ends with the server.
+struct Trace {
+    strace: Child,
+    file: std::path::PathBuf,
+}
+
+impl Trace {
+    fn attach(server: &Server, name: &str) -> Option<Trace> {
+        let file = std::env::temp_dir().join(format!("tidemill-{name}-{}.strace", std::process::id()));
+        let strace = Command::new("strace")
+            .args(["-f", "-p", &server.pid().to_string(), "-o"])
+            .arg(&file)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut trace = Trace { strace, file };
+        let attached = || std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let mut refused = false;
+        wait_until("strace is attached", || {
+            refused = trace.strace.try_wait().unwrap().is_some();
+            refused || !attached().contains("TracerPid:\t0")
+        });
+        if refused {
+            eprintln!("notice: skipped, strace may not attach here");
+        }
+        (!refused).then_some(trace)
+    }
+
+    /// Ends the tracing and returns its lines.
+    fn finish(mut self, server: Server) -> Vec<String> {
+        drop(server);
+        self.strace.wait().unwrap();
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        std::fs::remove_file(&self.file).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn count(lines: &[String], what: impl Fn(&str) -> bool) -> usize {
+    lines.iter().filter(|line| what(line)).count()
+}
+
+#[test]
+fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
+    if !has_tool("strace") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let request = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send(request);
+    assert_eq!(client.read_response().1, "Hello, World!");
+    let Some(trace) = Trace::attach(&server, "keep-alive") else { return };
+    for _ in 0..100 {
+        client.send(request);
+        assert_eq!(client.read_response().1, "Hello, World!");
+    }
+    let lines = trace.finish(server);
+    let reads = count(&lines, |line| line.contains("recvfrom(") || line.contains("read("));
+    let writes = count(&lines, |line| line.contains("sendto(") || line.contains("write("));
+    assert_eq!((reads, writes), (100, 100), "{}", lines.join("\n"));
+    assert_eq!(count(&lines, |line| line.contains("epoll_ctl")), 0, "{}", lines.join("\n"));
+    let others = count(&lines, |line| {
+        !["recvfrom(", "read(", "sendto(", "write(", "epoll_wait", "epoll_pwait", "+++", "---"]
+            .iter()
+            .any(|known| line.contains(known))
+    });
+    assert_eq!(others, 0, "{}", lines.join("\n"));
+}
+
+#[test]
+fn write_interest_is_set_at_the_first_would_block_and_cleared_when_drained() {
+    if !has_tool("strace") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response().1, "Hello, World!");
+    let Some(trace) = Trace::attach(&server, "backpressure") else { return };
+    // More than the kernel's buffers hold, to a client that reads only after the server has been stopped by that.
+    const SIZE: usize = 32 * 1024 * 1024;
+    client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let file = trace.file.clone();
+    wait_until("the server is blocked", || std::fs::read_to_string(&file).unwrap().contains("EPOLLOUT"));
+    client.read_head();
+    assert_eq!(client.read_exactly(SIZE).len(), SIZE);
+    client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response().1, "Hello, World!");
+    let lines = trace.finish(server);
+    let ctl: Vec<&String> = lines.iter().filter(|line| line.contains("epoll_ctl")).collect();
+    assert!(ctl.len() >= 2, "{ctl:#?}");
+    assert!(ctl[0].contains("EPOLL_CTL_MOD") && ctl[0].contains("EPOLLOUT"), "set once: {ctl:#?}");
+    assert!(ctl[1].contains("EPOLL_CTL_MOD") && !ctl[1].contains("EPOLLOUT"), "cleared: {ctl:#?}");
+    let blocked = lines.iter().position(|line| line.contains("EAGAIN")).unwrap();
+    let set = lines.iter().position(|line| line.contains("EPOLLOUT") && line.contains("epoll_ctl")).unwrap();
+    assert_eq!(set, blocked + 1, "WRITE interest follows the first write that would block");
+    assert!(!ctl.last().unwrap().contains("EPOLLOUT"), "no WRITE interest outlives the drain: {ctl:#?}");
+}

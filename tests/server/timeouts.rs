@@ -1,0 +1,64 @@
+//! Every state has a deadline, and a late client is told so where the protocol allows it.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, status};
+
+#[test]
+fn a_head_that_trickles_in_is_answered_with_408_in_spite_of_its_progress() {
+    let server = Server::start(&["--header-timeout", "400ms"]);
+    let mut client = server.connect();
+    let started = Instant::now();
+    client.send("GET / HTTP/1.1\r\nX-Slow: ");
+    client.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut answer = [0; 512];
+    let n = loop {
+        match std::io::Read::read(&mut client.stream, &mut answer) {
+            Ok(n) => break n,
+            // Each byte is progress, and none of them buys time.
+            Err(_) => client.send("a"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(15), "never answered");
+    };
+    assert_eq!(status(&String::from_utf8_lossy(&answer[..n])), "408");
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    server.wait_for_log("408 Request Timeout: the request head took too long");
+}
+
+#[test]
+fn a_silent_connection_is_closed_without_an_answer() {
+    let server = Server::start(&["--first-byte-timeout", "200ms"]);
+    assert_eq!(server.connect().read_to_end(), "");
+}
+
+#[test]
+fn content_that_does_not_come_is_answered_with_408() {
+    let server = Server::start(&["--body-timeout", "300ms"]);
+    let answer = server.ask("POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{\"a");
+    assert_eq!(status(&answer), "408");
+    assert!(answer.contains("Connection: close"), "{answer}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
+    let server = Server::start(&["--keep-alive-timeout", "300ms"]);
+    let mut client = server.connect();
+    client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answered = Instant::now();
+    assert!(client.read_to_end().ends_with("Hello, World!"));
+    assert!(answered.elapsed() >= Duration::from_millis(250));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_while_others_are_served() {
+    let server = Server::start(&["--send-timeout", "700ms"]);
+    let mut deaf = server.connect();
+    deaf.send("GET /stream/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut polite = server.connect();
+    while !server.log().contains("the client stopped reading") {
+        polite.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(polite.read_response().1, "Hello, World!");
+    }
+    assert!(deaf.is_closed_by_server());
+    assert!(server.memory_kib("VmHWM") < 16 * 1024, "a stalled reader costs its buffers and no more");
+}
