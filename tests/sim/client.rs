@@ -30,6 +30,8 @@ pub enum Step {
     Fin,
     /// Resets the connection; what comes after that is nobody's business.
     Reset,
+    /// Closes its socket, whatever is still to come; that is nobody's business either.
+    Close,
 }
 
 /// The content an answer must have.
@@ -264,6 +266,10 @@ impl Client {
             Step::Reset => {
                 world.client_resets(self.link);
                 self.finish(world, "aborts");
+            }
+            Step::Close => {
+                world.client_closes(self.link);
+                self.finish(world, "goes away");
             }
         }
         self.busy_at = world.now;

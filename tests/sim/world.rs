@@ -70,6 +70,10 @@ pub struct World {
     pub told_to_stop_at_once: Option<Duration>,
     /// How many bytes up each connection had delivered when the server was told to stop.
     pub arrived_when_told: Vec<u64>,
+    /// Whether the server gave up on connections when it stopped.
+    pub drain_was_cut: bool,
+    /// When the loop polled last.
+    pub loop_ended: Duration,
     /// Whether the server has slept without end while nothing could ever happen.
     pub asleep_for_good: bool,
     /// Whether the notices' waker was called since the last poll.
@@ -101,6 +105,8 @@ impl World {
             told_to_stop: None,
             told_to_stop_at_once: None,
             arrived_when_told: Vec::new(),
+            drain_was_cut: false,
+            loop_ended: Duration::ZERO,
             asleep_for_good: false,
             notice: Arc::default(),
             faults,
@@ -117,8 +123,9 @@ impl World {
     }
 
     /// Adds a client that connects `at` this time.
-    pub fn add(&mut self, client: Client, nature: Nature, at: Duration) -> LinkId {
+    pub fn add(&mut self, mut client: Client, nature: Nature, at: Duration) -> LinkId {
         let link = self.links.len();
+        client.set_link(link);
         self.timeline.note(Duration::ZERO, Some(link), || format!("is to be {client:?} {nature:?}"));
         self.links.push(Link::new(nature));
         self.clients.push(Some(client));
@@ -319,6 +326,11 @@ impl World {
 
     /// epoll_wait(2).
     pub fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.sleep(timeout, events);
+        self.loop_ended = self.now;
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
         self.watch_for_spinning(timeout);
         self.watch_the_listeners();
         let deadline = timeout.map(|timeout| self.now + timeout);

@@ -1,0 +1,1 @@
+//! The model itself: edge-triggered epoll and TCP as measured on Linux.
