@@ -99,6 +99,10 @@ pub enum Since {
     LastByte,
     /// The server's last write.
     LastWrite,
+    /// The last time anything moved.
+    LastMove,
+    /// Not before this after the first write that found no room, not later than this after the last that did.
+    SendBlocked,
 }
 
 /// When the server must end a connection.
@@ -120,7 +124,7 @@ impl Window {
 
     /// As soon as everything is said.
     pub fn promptly() -> Window {
-        Window { since: Since::LastWrite, earliest: Duration::ZERO, latest: Duration::from_secs(1) }
+        Window { since: Since::LastMove, earliest: Duration::ZERO, latest: Duration::from_secs(1) }
     }
 
     fn holds(&self, marks: &Marks) -> Result<(), String> {
@@ -129,13 +133,15 @@ impl Window {
             Since::Accept => Some(accepted),
             Since::FirstByte => marks.first_arrival.map(|at| at.max(accepted)),
             Since::LastByte => marks.last_arrival.map(|at| at.max(accepted)),
-            Since::LastWrite => marks.last_write.or(marks.last_arrival),
+            Since::LastWrite | Since::SendBlocked => marks.last_write,
+            Since::LastMove => marks.last_arrival.max(marks.last_write).max(marks.accepted),
         };
-        let (Some(since), Some(ended)) = (since, marks.ended) else { return Ok(()) };
-        let took = ended.saturating_sub(since);
+        let begun = if let Since::SendBlocked = self.since { marks.send_blocked } else { since };
+        let (Some(begun), Some(since), Some(ended)) = (begun, since, marks.ended) else { return Ok(()) };
+        let (longest, took) = (ended.saturating_sub(begun), ended.saturating_sub(since));
         // Reading the bytes takes the server a moment after their arrival.
-        if took + Duration::from_millis(1) < self.earliest || took > self.latest + TOLERANCE {
-            return Err(format!("the server ended it {took:?} after {:?}, not {:?} to {:?}", self.since, self.earliest, self.latest));
+        if longest + Duration::from_millis(1) < self.earliest || took > self.latest + TOLERANCE {
+            return Err(format!("the server ended it after {longest:?}, not as in {self:?}"));
         }
         Ok(())
     }

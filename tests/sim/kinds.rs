@@ -226,14 +226,11 @@ fn uploading_to_a_refusal(draw: &mut Draw<'_>) -> Drawn {
     }
     let refused = request::refused(draw.dice, 300_000, draw.limits.discarded_bytes_max);
     script.ask(refused.build(draw.dice));
-    let latest = Duration::from_secs(1);
-    let ending = match draw.dice.chance(500) {
-        true => Ending::Ours,
-        false => Ending::Theirs(Window { since: Since::LastByte, earliest: Duration::ZERO, latest }),
-    };
-    if matches!(ending, Ending::Theirs(_)) {
+    let persists_to_the_end = draw.dice.chance(500);
+    if persists_to_the_end {
         script.steps.push(Step::Fin);
     }
+    let ending = if persists_to_the_end { Ending::Theirs(Window::promptly()) } else { Ending::Ours };
     (script.client("uploading", ending), Nature::draw(draw.dice))
 }
 
@@ -247,7 +244,7 @@ fn silent(draw: &mut Draw<'_>) -> Drawn {
 fn slow_head(draw: &mut Draw<'_>) -> Drawn {
     let timeout = draw.limits.header_timeout;
     let mut script = Script::default();
-    let late = Expected { closes: true, ..Expected::new(408, Content::Anything) };
+    let late = Expected { closes: true, silence_max: timeout, ..Expected::new(408, Content::Anything) };
     script.expect(late, 1000);
     script.send(b"G".to_vec());
     let piece = draw.dice.between(1, 4);
@@ -271,7 +268,7 @@ fn patient_head(draw: &mut Draw<'_>) -> Drawn {
 /// Content that goes on, but below the floor rate.
 fn slow_body(draw: &mut Draw<'_>) -> Drawn {
     let timeout = draw.limits.body_timeout;
-    let mut script = begun_body(100_000);
+    let mut script = begun_body(draw.limits, 100_000);
     script.trickle(&pattern(1, 4000), draw.dice.between(1, 20), Duration::from_secs(1));
     let latest = timeout + timeout / 5 + Duration::from_secs(1);
     let ending = Ending::Theirs(Window { since: Since::FirstByte, earliest: timeout, latest });
@@ -280,17 +277,18 @@ fn slow_body(draw: &mut Draw<'_>) -> Drawn {
 
 /// Content that stops in the middle.
 fn stalled_body(draw: &mut Draw<'_>) -> Drawn {
-    let mut script = begun_body(10_000);
+    let mut script = begun_body(draw.limits, 10_000);
     let sent = draw.dice.between(0, 9000);
     script.send(pattern(2, sent));
     let ending = Ending::Theirs(Window::at(Since::LastByte, draw.limits.body_timeout));
     (script.client("stalled body", ending), Nature::draw(draw.dice))
 }
 
-fn begun_body(length: usize) -> Script {
+fn begun_body(limits: &Limits, length: usize) -> Script {
     let mut script = Script::default();
     let head = format!("POST /gather/1000000 HTTP/1.1\r\nHost: sim\r\nContent-Length: {length}\r\n\r\n");
-    let late = Expected { closes: true, ..Expected::new(408, Content::Anything) };
+    let silence_max = limits.body_timeout;
+    let late = Expected { closes: true, silence_max, ..Expected::new(408, Content::Anything) };
     script.expect(late, head.len() as u64);
     script.send(head.into_bytes());
     script
@@ -323,9 +321,7 @@ fn deaf(draw: &mut Draw<'_>) -> Drawn {
     };
     request = request.expecting(|expected| expected.content = Content::CutWithin(whole));
     script.ask(request.build(draw.dice));
-    let timeout = draw.limits.send_timeout;
-    let earliest = timeout.saturating_sub(Duration::from_secs(2));
-    (script.client("deaf", Ending::Cut(Window { since: Since::LastWrite, earliest, latest: timeout })), nature)
+    (script.client("deaf", Ending::Cut(Window::at(Since::SendBlocked, draw.limits.send_timeout))), nature)
 }
 
 /// Keeps its connection without another request.

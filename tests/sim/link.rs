@@ -200,6 +200,8 @@ pub struct Marks {
     pub last_arrival: Option<Duration>,
     /// The server's last successful write.
     pub last_write: Option<Duration>,
+    /// The server's first write that found no room.
+    pub send_blocked: Option<Duration>,
     /// The server ended its direction or closed.
     pub ended: Option<Duration>,
 }

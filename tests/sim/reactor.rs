@@ -198,6 +198,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
     // Linux remembers that a write found too little room, and tells when there is enough again.
     link.wants_space |= n < asked;
     if n == 0 {
+        link.marks.send_blocked.get_or_insert(*now);
         return Ok(Io::WouldBlock);
     }
     link.marks.last_write = Some(*now);

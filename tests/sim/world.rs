@@ -160,11 +160,6 @@ impl World {
         self.clients.iter().flatten().all(Client::is_done)
     }
 
-    /// Whether anything is still on its way.
-    pub fn is_quiet(&self) -> bool {
-        self.happenings.is_empty() && self.signals.is_empty()
-    }
-
     /// Connections the server has open.
     pub fn open_at_server(&self) -> usize {
         self.links.iter().filter(|link| link.server == ServerEnd::Open).count()
@@ -265,9 +260,7 @@ impl World {
         let descriptors = self.open_at_server();
         let Some(listeners) = &mut self.listeners else { return Ok(None) };
         let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
-        if listeners[listener].queue.is_empty() {
-            return Ok(None);
-        }
+        // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
         if episode || descriptors >= self.faults.descriptors_max {
             self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
             return Err(rustix::io::Errno::MFILE);
@@ -331,11 +324,19 @@ impl World {
     }
 
     fn sleep(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.timeline.note(self.now, None, || match timeout {
+            Some(timeout) => format!("sleeps for {timeout:?} at most"),
+            None => "sleeps without end".to_owned(),
+        });
         self.watch_for_spinning(timeout);
         self.watch_the_listeners();
         let deadline = timeout.map(|timeout| self.now + timeout);
         self.creep();
-        while self.failure.is_none() && !self.report(events) && !self.is_interrupted() {
+        self.report_spurious(events);
+        if self.dice.chance(self.faults.interruptions) {
+            return;
+        }
+        while self.failure.is_none() && !self.report(events) {
             match (self.next_happening(), deadline) {
                 (Some(at), None) => self.advance_to(at),
                 (Some(at), Some(deadline)) if at <= deadline => self.advance_to(at),
@@ -356,9 +357,7 @@ impl World {
 
     /// Adds what there is to report; whether that was anything.
     fn report(&mut self, events: &mut Vec<Event>) -> bool {
-        let before = events.len();
         self.report_connections(events);
-        self.report_spurious(events);
         if self.notice.swap(false, Ordering::Relaxed) {
             events.push(Event::Notice);
         }
@@ -368,11 +367,11 @@ impl World {
             }
         }
         events.extend(self.signals.drain(..).map(Event::Signal));
-        self.dice.shuffle(&mut events[before..]);
-        for event in &events[before..] {
+        self.dice.shuffle(events);
+        for event in &*events {
             self.timeline.note(self.now, None, || format!("event {event:?}"));
         }
-        events.len() > before
+        !events.is_empty()
     }
 
     fn report_connections(&mut self, events: &mut Vec<Event>) {
@@ -401,10 +400,6 @@ impl World {
         if self.dice.chance(200) {
             events.push(self.dice.pick(&[Event::Notice, Event::Listener(0)]));
         }
-    }
-
-    fn is_interrupted(&mut self) -> bool {
-        self.dice.chance(self.faults.interruptions)
     }
 
     /// A loop that turns and turns while nothing moves waits for nobody: it burns a processor.
