@@ -1,5 +1,7 @@
 //! The request being answered: from its head to the last byte of its response.
 
+use log::Level;
+
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Bytes, Failure, Pull, Source, Wait};
@@ -157,7 +159,8 @@ impl<S: Socket> Connection<S> {
         if self.may_still_answer() {
             self.refuse(worker, error.status, error.reason, error.section);
         } else {
-            worker.complain(format_args!("{}: cut in the middle of a response: {error}", self.channel.peer));
+            worker
+                .complain(Level::Info, format_args!("{}: cut in the middle of a response: {error}", self.channel.peer));
             self.cut_short();
         }
         true
@@ -170,7 +173,7 @@ impl<S: Socket> Connection<S> {
 
     /// Answers with an error that ends the connection.
     pub(super) fn refuse<V>(&mut self, worker: &mut Worker<V>, status: Status, reason: &str, section: &str) {
-        worker.complain(format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
+        worker.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
         self.receiving_stopped = true;
         self.work = Work::Answering(errors::refuse(status, reason, section), None);
     }
@@ -183,11 +186,11 @@ impl<S: Socket> Connection<S> {
 
     /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
     fn fail<V>(&mut self, failure: &Failure, worker: &mut Worker<V>) {
-        log::error!("{}: handler failed: {failure}", self.channel.peer);
+        worker.complain(Level::Error, format_args!("{}: handler failed: {failure}", self.channel.peer));
         if self.protocol.sending() == Sending::Idle {
             self.work = Work::Answering(errors::internal_error(), None);
         } else {
-            worker.complain(format_args!("{}: cut in the middle of a response", self.channel.peer));
+            worker.complain(Level::Info, format_args!("{}: cut in the middle of a response", self.channel.peer));
             self.cut_short();
         }
     }

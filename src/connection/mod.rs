@@ -23,6 +23,7 @@ use std::time::Instant;
 use channel::Channel;
 use deadlines::Waiting;
 use exchange::Work;
+use log::Level;
 
 use crate::base::slots::Token;
 use crate::http::status::Status;
@@ -138,11 +139,14 @@ impl<S: Socket> Connection<S> {
     fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
         let waited = worker.now.saturating_duration_since(self.waiting.since());
         let queued = self.channel.outbox_len();
-        worker.complain(format_args!(
-            "{}: cut after {waited:.1?}: {reason} ({} bytes sent, {queued} queued)",
-            self.channel.peer,
-            self.channel.sent()
-        ));
+        worker.complain(
+            Level::Info,
+            format_args!(
+                "{}: cut after {waited:.1?}: {reason} ({} bytes sent, {queued} queued)",
+                self.channel.peer,
+                self.channel.sent()
+            ),
+        );
         self.channel.abort_on_close();
         self.close_timed_out();
     }

@@ -70,13 +70,13 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Logs something that a peer did wrong or is to blame for, but not more of it than a log can take.
-    pub fn complain(&mut self, what: fmt::Arguments<'_>) {
+    /// Logs something that a peer can provoke, but not more of it than a log can take.
+    pub fn complain(&mut self, level: log::Level, what: fmt::Arguments<'_>) {
         if let Permit::Log { suppressed } = self.complaints.allow(self.now) {
             if suppressed > 0 {
                 log::info!("{suppressed} lines like the next one were left out");
             }
-            log::info!("{what}");
+            log::log!(level, "{what}");
         }
     }
 

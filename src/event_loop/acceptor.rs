@@ -20,7 +20,11 @@ pub(super) struct Acceptor {
     /// What was logged is not logged again before it is over.
     short_of_descriptors: bool,
     full: bool,
+    news: Option<(log::Level, &'static str)>,
 }
+
+const NO_DESCRIPTORS: &str = "cannot accept: no descriptors left; new connections wait for one (ulimit -n)";
+const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried again (--log-level debug says why)";
 
 impl Acceptor {
     pub(super) fn new(listeners: usize) -> Acceptor {
@@ -30,6 +34,7 @@ impl Acceptor {
             resting_until: None,
             short_of_descriptors: false,
             full: false,
+            news: None,
         }
     }
 
@@ -50,16 +55,17 @@ impl Acceptor {
         self.resting_until = None;
     }
 
-    /// Logs when the connection limit is reached, and when it is over.
-    pub(super) fn note_full(&mut self, full: bool) {
-        let waiting = self.ready.iter().any(|ready| *ready);
+    /// What is worth a log line since the last call: a shortage that began, or one that is over.
+    pub(super) fn take_news(&mut self, full: bool) -> Option<(log::Level, &'static str)> {
+        let waiting = self.ready.contains(&true);
         if full && waiting && !self.full {
-            log::warn!("all connections allowed are in use: new ones wait in the backlog (--max-connections)");
             self.full = true;
-        } else if !full && self.full {
-            log::info!("accepting again");
-            self.full = false;
+            return Some((log::Level::Warn, "all connections allowed are in use: new ones wait (--max-connections)"));
         }
+        if !full && std::mem::take(&mut self.full) {
+            return Some((log::Level::Info, "accepting again"));
+        }
+        self.news.take()
     }
 
     /// Whether an accept at `now` may find something.
@@ -100,7 +106,7 @@ impl Acceptor {
     fn on_empty(&mut self, listener: ListenerId) {
         self.ready[listener] = false;
         if std::mem::take(&mut self.short_of_descriptors) {
-            log::info!("descriptors are available again: everybody in the backlog has been accepted");
+            self.news = Some((log::Level::Info, "descriptors are available again: the backlog has been accepted"));
         }
     }
 
@@ -108,11 +114,9 @@ impl Acceptor {
     fn rest(&mut self, error: &std::io::Error, until: Instant) {
         self.resting_until = Some(until);
         if !std::mem::replace(&mut self.short_of_descriptors, true) {
-            if is_out_of_descriptors(error) {
-                log::warn!("cannot accept: {error}; new connections wait until a descriptor is free (ulimit -n)");
-            } else {
-                log::error!("cannot accept: {error}");
-            }
+            let out_of_descriptors = is_out_of_descriptors(error);
+            self.news = Some((log::Level::Warn, if out_of_descriptors { NO_DESCRIPTORS } else { CANNOT_ACCEPT }));
+            log::debug!("accept: {error}");
         }
     }
 }

@@ -236,7 +236,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 break;
             }
         }
-        self.acceptor.note_full(self.is_full());
+        if let Some((level, news)) = self.acceptor.take_news(self.is_full()) {
+            self.worker.complain(level, format_args!("{news}"));
+        }
     }
 
     fn accept_one(&mut self) -> bool {

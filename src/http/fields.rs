@@ -178,3 +178,51 @@ impl fmt::Display for InvalidFieldValue {
 }
 
 impl std::error::Error for InvalidFieldValue {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_and_lines_keep_their_order() {
+        let section = b"Host: a\r\nX: 1\r\nhost: b\r\n";
+        let span = |name_start, name_len, value_start| FieldSpan { name_start, name_len, value_start, value_len: 1 };
+        let spans = [span(0, 4, 6), span(9, 1, 12), span(15, 4, 21)];
+        let fields = Fields::new(section, &spans);
+        assert_eq!(fields.all("HOST").collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(fields.first("x"), Some(&b"1"[..]));
+        assert_eq!(fields.first("Hos"), None);
+        assert_eq!(fields.iter().map(|(name, _)| name.len()).collect::<Vec<_>>(), [4, 1, 4]);
+        assert_eq!((fields.len(), fields.is_empty(), Fields::default().is_empty()), (3, false, true));
+    }
+
+    #[test]
+    fn list_members_are_trimmed_and_empty_ones_skipped() {
+        let members: Vec<&[u8]> = list_members(b" a ,, b\tc ,\t, ").collect();
+        assert_eq!(members, [&b"a"[..], b"b\tc"]);
+        assert_eq!(list_members(b"").count(), 0);
+    }
+
+    #[test]
+    fn no_value_can_end_its_line() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+            assert_eq!(FieldValue::new(vec![b'a', byte, b'b']).is_ok(), allowed, "{byte:#04x}");
+            // Whitespace around a value is dropped, but a line break is not whitespace.
+            assert_eq!(FieldValue::new(vec![b' ', byte]).is_ok(), allowed, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn whitespace_around_a_value_is_not_part_of_it() {
+        assert_eq!(FieldValue::new(" \ta b\t ").unwrap(), FieldValue::from_static("a b"));
+        assert_eq!(FieldValue::new(" ").unwrap().as_bytes(), b"");
+    }
+
+    #[test]
+    fn tokens_are_what_the_grammar_says() {
+        let tchars = (0..=u8::MAX).filter(|byte| is_tchar(*byte)).count();
+        assert_eq!(tchars, 15 + 10 + 26 + 26);
+        assert!(b"()<>@,;:\\\"/[]?={} \t\x7f\x80".iter().all(|byte| !is_tchar(*byte)));
+    }
+}

@@ -74,3 +74,49 @@ pub fn hex_digit(byte: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a [u8]> {
+        let (raw, query) = (b"".as_slice(), Some(query.as_bytes()));
+        Target { form: TargetForm::Origin, raw, authority: None, path: b"/", query }.query_parameter(name)
+    }
+
+    #[test]
+    fn the_first_parameter_of_a_name_counts() {
+        assert_eq!(parameter("a=1&b=2&a=3", "a"), Some(&b"1"[..]));
+        assert_eq!(parameter("aa=1&b=x=y", "b"), Some(&b"x=y"[..]));
+        assert_eq!(parameter("a&b=", "a"), Some(&b""[..]));
+        assert_eq!(parameter("a&b=", "b"), Some(&b""[..]));
+        assert_eq!(parameter("aa=1&A=2", "a"), None);
+        assert_eq!(parameter("", "a"), None);
+    }
+
+    #[test]
+    fn escapes_are_decoded_once_and_broken_ones_refused() {
+        assert!(matches!(percent_decode(b"/plain"), Some(Cow::Borrowed(b"/plain"))));
+        assert_eq!(percent_decode(b"%41%7a%2F%00%fF").as_deref(), Some(&b"Az/\0\xff"[..]));
+        assert_eq!(percent_decode(b"%2541").as_deref(), Some(&b"%41"[..]));
+        for broken in [&b"%"[..], b"%4", b"a%4", b"%g0", b"%0g", b"%%41", b"%+1"] {
+            assert_eq!(percent_decode(broken), None, "{}", String::from_utf8_lossy(broken));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(bytes: Vec<u8>, escape: Vec<bool>) {
+            let must = |byte: u8| byte == b'%';
+            let encode = |(index, byte): (usize, &u8)| match must(*byte) || escape.get(index) == Some(&true) {
+                true => format!("%{byte:02x}").into_bytes(),
+                false => vec![*byte],
+            };
+            let encoded: Vec<u8> = bytes.iter().enumerate().flat_map(encode).collect();
+            let decoded = percent_decode(&encoded);
+            prop_assert_eq!(decoded.as_deref(), Some(&bytes[..]));
+        }
+    }
+}

@@ -169,6 +169,12 @@ fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
     Ok(Listener { queue: Queue::Tcp(listener), local })
 }
 
+/// How much the kernel holds that it has not sent yet, before a write would block. Without this bound it takes megabytes
+/// from us, and a slow but honest reader shows no progress for minutes; with it the send timeout sees every reader that
+/// takes a few KiB a second. Inherited by accepted sockets on Linux.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -178,6 +184,8 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     // A restart must not wait for connections of the last run that linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     listen(&socket, backlog)?;
