@@ -204,7 +204,9 @@ fn framing(answer: &Answer, to_head: bool) -> Result<Place, String> {
     let bare = interim || to_head || answer.status == 204 || answer.status == 304;
     match (answer.field("content-length"), answer.field("transfer-encoding")) {
         (Some(_), Some(_)) => Err("both Content-Length and Transfer-Encoding".to_owned()),
-        (Some(_), None) | (None, Some(_)) if interim || answer.status == 204 => Err("framing without content".to_owned()),
+        (Some(_), None) | (None, Some(_)) if interim || answer.status == 204 => {
+            Err("framing without content".to_owned())
+        }
         _ if bare => Ok(Place::Content(0)),
         (Some(length), None) => length.parse().map(Place::Content).map_err(|error| format!("length {length}: {error}")),
         (None, Some("chunked")) => Ok(Place::ChunkSize),

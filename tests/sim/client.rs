@@ -318,7 +318,8 @@ impl Client {
         let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival];
         let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
         let expected = self.expected.get(self.answered);
-        let (is_due, pause) = expected.map_or((true, Duration::ZERO), |expected| (!expected.optional, expected.silence_max));
+        let (is_due, pause) =
+            expected.map_or((true, Duration::ZERO), |expected| (!expected.optional, expected.silence_max));
         self.busy_at = world.now;
         if is_due && !self.announced_close && silent > PATIENCE + pause && !matches!(self.ending, Ending::Cut(_)) {
             self.fail(world, format!("silence for {silent:?} before these bytes, longer than {pause:?}"));
@@ -420,7 +421,8 @@ impl Client {
 
     /// An end before every answer is there: right if the next one is to be cut, and what came of it is right.
     fn check_cut(&self) -> Result<(), String> {
-        let Some(Expected { content: Content::CutWithin(whole), statuses, .. }) = self.expected.get(self.answered) else {
+        let Some(Expected { content: Content::CutWithin(whole), statuses, .. }) = self.expected.get(self.answered)
+        else {
             return Err("an answer is missing".to_owned());
         };
         let partial = self.parser.partial();
@@ -451,7 +453,8 @@ impl Client {
     }
 
     fn has_everything(&self) -> bool {
-        self.parser.is_between() && self.expected[self.answered.min(self.expected.len())..].iter().all(|rest| rest.optional)
+        self.parser.is_between()
+            && self.expected[self.answered.min(self.expected.len())..].iter().all(|rest| rest.optional)
             || matches!(self.ending, Ending::Cut(_)) && self.is_to_be_cut() && self.check_cut().is_ok()
     }
 

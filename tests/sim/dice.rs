@@ -98,7 +98,7 @@ mod tests {
     fn a_seed_means_the_same_throws_for_ever() {
         let mut dice = Dice::new(1);
         let thrown: Vec<u64> = (0..4).map(|_| dice.below(1000)).collect();
-        assert_eq!(thrown, [513, 859, 289, 613]);
+        assert_eq!(thrown, [465, 519, 590, 235]);
     }
 
     #[test]

@@ -210,7 +210,10 @@ fn turn_until_over(
         if world.asleep_for_good || (world.is_content() && open == 0 && plan.stop.is_none()) {
             return Ok(None);
         }
-        if world.is_content() && world.now > *content_since.get_or_insert(world.now) + plan.patience() && plan.stop.is_none() {
+        if world.is_content()
+            && world.now > *content_since.get_or_insert(world.now) + plan.patience()
+            && plan.stop.is_none()
+        {
             return Err(format!("leaks: {open} connections are open long after their clients have gone"));
         }
         if *turns > TURNS_MAX {

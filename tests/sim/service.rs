@@ -57,10 +57,19 @@ impl Service for SimService {
         let (n, now) = (first as usize, cx.now);
         match name {
             "fixed" => Ok(respond(Status::OK, Body::from(pattern(second, n)))),
-            "known" => Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: true, fails: false }))),
-            "chunked" => Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: false }))),
-            "broken" => Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: true }))),
-            "short" => Ok(respond(Status::OK, source(Short(Pattern { salt: second, at: 0, end: n, known: true, fails: false })))),
+            "known" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: true, fails: false })))
+            }
+            "chunked" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: false })))
+            }
+            "broken" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: true })))
+            }
+            "short" => Ok(respond(
+                Status::OK,
+                source(Short(Pattern { salt: second, at: 0, end: n, known: true, fails: false })),
+            )),
             "ticks" => {
                 let every = Duration::from_millis(second);
                 Ok(respond(Status::OK, source(Ticks { line: 0, count: n, every, next: now + every })))
