@@ -28,7 +28,7 @@ use log::Level;
 use crate::base::slots::Token;
 use crate::http::status::Status;
 use crate::net::{Interest, Peer, Readiness, Socket};
-use crate::protocol::h1::server::Server;
+use crate::protocol::h1::server::{Sending, Server};
 
 /// A connection: its channel to the peer, its protocol, and the request being answered.
 pub struct Connection<S> {
@@ -149,6 +149,14 @@ impl<S: Socket> Connection<S> {
         );
         self.channel.abort_on_close();
         self.close_timed_out();
+    }
+
+    /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
+    /// that ends with the connection would look complete (RFC 9112 §8).
+    pub fn abandon(&mut self) {
+        if self.protocol.sending() == Sending::Content || self.channel.outbox_len() > 0 {
+            self.channel.abort_on_close();
+        }
     }
 
     fn close_timed_out(&mut self) {

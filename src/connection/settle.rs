@@ -67,7 +67,8 @@ impl<S: Socket> Connection<S> {
         if self.life == Life::Lingering {
             return WaitReason::Lingering;
         }
-        if self.channel.is_write_blocked() {
+        // Once nothing more is wanted from the client, all that is left to wait for is that it reads.
+        if self.channel.is_write_blocked() || self.receiving_stopped || self.life == Life::Flushing {
             return WaitReason::SlowRead;
         }
         match self.work.wait() {

@@ -73,8 +73,9 @@ impl Acceptor {
         !full && self.resting_until.is_none_or(|until| until <= now) && self.ready.contains(&true)
     }
 
+    /// When the listeners are to be tried again; there is no hurry while none of them has anybody waiting.
     pub(super) fn rests_until(&self) -> Option<Instant> {
-        self.resting_until
+        self.resting_until.filter(|_| self.ready.contains(&true))
     }
 
     /// Takes one connection from the next listener that has one.

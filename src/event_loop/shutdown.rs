@@ -73,6 +73,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if self.outcome.is_none() {
             log::warn!("{why}: {left} connections are cut");
             self.outcome = Some(if left == 0 { Outcome::Clean } else { Outcome::Cut(left) });
+            self.abandon_all();
+        }
+    }
+
+    fn abandon_all(&mut self) {
+        let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.abandon();
+            }
         }
     }
 

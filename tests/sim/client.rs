@@ -1,0 +1,522 @@
+//! A client: what it sends and when, what it must get, and how its connection must end.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use crate::answer::{Answer, Parser};
+use crate::link::{LinkId, Marks, ServerEnd};
+use crate::world::World;
+
+/// How much longer than necessary an answer may be silent. Everything that is not a timeout is far quicker.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// How exactly timeouts are kept.
+const TOLERANCE: Duration = Duration::from_millis(500);
+
+/// One thing a client does, or waits for.
+#[derive(Clone)]
+pub enum Step {
+    /// Hands bytes to its kernel.
+    Send(Vec<u8>),
+    /// Does nothing for a while.
+    Pause(Duration),
+    /// Waits until it has had so many final answers.
+    AwaitAnswers(usize),
+    /// Waits for `100 Continue`, or a final answer instead; sends these bytes only in the first case.
+    SendIfContinued(Vec<u8>),
+    /// Reads nothing from now on.
+    StopReading,
+    /// Ends its direction.
+    Fin,
+    /// Resets the connection; what comes after that is nobody's business.
+    Reset,
+    /// Closes its socket, whatever is still to come; that is nobody's business either.
+    Close,
+}
+
+/// The content an answer must have.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Exactly this.
+    Exactly(Vec<u8>),
+    /// Whatever; it is for people.
+    Anything,
+    /// Some of this, and then the connection breaks.
+    CutWithin(Vec<u8>),
+}
+
+/// What a client must get for a request.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// One of these.
+    pub statuses: Vec<u16>,
+    /// With this content.
+    pub content: Content,
+    /// It answers HEAD.
+    pub to_head: bool,
+    /// It answers HTTP/1.0, which knows no chunks.
+    pub to_http10: bool,
+    /// The connection may end instead.
+    pub optional: bool,
+    /// It must say that it is the last.
+    pub closes: bool,
+    /// It may say that it is the last.
+    pub may_close: bool,
+    /// The longest silence that is part of the answer.
+    pub silence_max: Duration,
+    /// Whether `100 Continue` may come before it.
+    pub interim: bool,
+    /// Where the request's head ends, in bytes from the first one the client sends.
+    pub head_end: u64,
+}
+
+impl Expected {
+    /// This status with this content.
+    pub fn new(status: u16, content: Content) -> Expected {
+        Expected {
+            statuses: vec![status],
+            content,
+            to_head: false,
+            to_http10: false,
+            optional: false,
+            closes: false,
+            may_close: false,
+            silence_max: Duration::ZERO,
+            interim: false,
+            head_end: 0,
+        }
+    }
+}
+
+/// What a time is measured from, at the server.
+#[derive(Debug, Clone, Copy)]
+pub enum Since {
+    /// Accepting the connection.
+    Accept,
+    /// The first byte's arrival, or accepting if that was later.
+    FirstByte,
+    /// The last byte's arrival, or accepting if that was later.
+    LastByte,
+    /// The server's last write.
+    LastWrite,
+    /// The last time anything moved.
+    LastMove,
+    /// Not before this after the first write that found no room, not later than this after the last that did.
+    SendBlocked,
+}
+
+/// When the server must end a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Measured from this.
+    pub since: Since,
+    /// Not before.
+    pub earliest: Duration,
+    /// Not later.
+    pub latest: Duration,
+}
+
+impl Window {
+    /// At this time after `since`, as exactly as timeouts are kept.
+    pub fn at(since: Since, timeout: Duration) -> Window {
+        Window { since, earliest: timeout, latest: timeout }
+    }
+
+    /// As soon as everything is said.
+    pub fn promptly() -> Window {
+        Window { since: Since::LastMove, earliest: Duration::ZERO, latest: Duration::from_secs(1) }
+    }
+
+    fn holds(&self, marks: &Marks) -> Result<(), String> {
+        let accepted = marks.accepted.unwrap_or_default();
+        let since = match self.since {
+            Since::Accept => Some(accepted),
+            Since::FirstByte => marks.first_arrival.map(|at| at.max(accepted)),
+            Since::LastByte => marks.last_arrival.map(|at| at.max(accepted)),
+            Since::LastWrite | Since::SendBlocked => marks.last_write,
+            Since::LastMove => marks.last_arrival.max(marks.last_write).max(marks.accepted),
+        };
+        let begun = if let Since::SendBlocked = self.since { marks.send_blocked } else { since };
+        let (Some(begun), Some(since), Some(ended)) = (begun, since, marks.ended) else { return Ok(()) };
+        let (longest, took) = (ended.saturating_sub(begun), ended.saturating_sub(since));
+        // Reading the bytes takes the server a moment after their arrival.
+        if longest + Duration::from_millis(1) < self.earliest || took > self.latest + TOLERANCE {
+            return Err(format!("the server ended it after {longest:?}, not as in {self:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// How a connection must end.
+#[derive(Debug, Clone, Copy)]
+pub enum Ending {
+    /// The client closes when it has every answer.
+    Ours,
+    /// The server ends it in order after the last answer.
+    Theirs(Window),
+    /// The server cuts it, in order or not.
+    Cut(Window),
+    /// Anyhow.
+    Anyhow,
+}
+
+/// A client and its one connection.
+pub struct Client {
+    kind: &'static str,
+    script: VecDeque<Step>,
+    expected: Vec<Expected>,
+    ending: Ending,
+    parser: Parser,
+    answered: usize,
+    continued: bool,
+    announced_close: bool,
+    reading: bool,
+    paused_until: Option<Duration>,
+    stalled_until: Duration,
+    busy_at: Duration,
+    done: bool,
+    link: LinkId,
+}
+
+impl Client {
+    /// A client that follows `script` and then waits for what it is owed.
+    pub fn new(kind: &'static str, script: Vec<Step>, expected: Vec<Expected>, ending: Ending) -> Client {
+        Client {
+            kind,
+            script: script.into(),
+            expected,
+            ending,
+            parser: Parser::new(),
+            answered: 0,
+            continued: false,
+            announced_close: false,
+            reading: true,
+            paused_until: None,
+            stalled_until: Duration::ZERO,
+            busy_at: Duration::ZERO,
+            done: false,
+            link: 0,
+        }
+    }
+
+    /// What kind of client it is.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Whether nothing more is to come.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Names the connection; it has just connected, as far as it knows.
+    pub fn connected(&mut self, world: &mut World) {
+        self.act(world);
+    }
+
+    /// Goes on with its script as far as possible.
+    pub fn act(&mut self, world: &mut World) {
+        if !self.done && self.stalled_until <= world.now && self.reading {
+            self.read(world);
+        }
+        while !self.done && self.step(world) {}
+        if !self.done && self.script.is_empty() && self.has_everything() && matches!(self.ending, Ending::Ours) {
+            world.client_closes(self.link);
+            self.finish(world, "has everything and closes");
+        }
+    }
+
+    /// Bytes or a FIN have arrived.
+    pub fn readable(&mut self, world: &mut World) {
+        let nature = &world.links[self.link].nature;
+        let (stalls, (low, high)) = (nature.stalls, nature.stall);
+        if !self.done && self.stalled_until <= world.now && world.dice.chance(stalls) {
+            let wait = world.dice.millis(low, high);
+            self.stalled_until = world.now + wait;
+            world.note(self.link, || format!("client reads nothing for {wait:?}"));
+            world.wake_after(self.link, wait);
+        }
+        self.act(world);
+    }
+
+    /// A reset has arrived.
+    pub fn reset(&mut self, world: &mut World) {
+        if self.done {
+            return;
+        }
+        if self.reading {
+            self.read(world);
+        }
+        if !self.done {
+            self.ended(world, "a reset");
+        }
+    }
+
+    /// What is wrong with a client that will never be done.
+    pub fn complaint(&self) -> String {
+        format!("{self:?} still waits: {}", self.progress())
+    }
+
+    fn step(&mut self, world: &mut World) -> bool {
+        let Some(step) = self.script.front() else { return false };
+        match step {
+            Step::Send(bytes) => world.client_sends(self.link, bytes),
+            Step::Pause(wait) => return self.pause(*wait, world),
+            Step::AwaitAnswers(n) if self.answered < *n => return false,
+            Step::AwaitAnswers(_) => {}
+            Step::SendIfContinued(_) if !self.continued && self.answered == 0 => return false,
+            Step::SendIfContinued(bytes) if self.continued => world.client_sends(self.link, bytes),
+            Step::SendIfContinued(_) => {}
+            Step::StopReading => self.reading = false,
+            Step::Fin => world.client_ends(self.link),
+            Step::Reset => {
+                world.client_resets(self.link);
+                self.finish(world, "aborts");
+            }
+            Step::Close => {
+                world.client_closes(self.link);
+                self.finish(world, "goes away");
+            }
+        }
+        self.busy_at = world.now;
+        self.script.pop_front();
+        true
+    }
+
+    fn pause(&mut self, wait: Duration, world: &mut World) -> bool {
+        match self.paused_until {
+            None => {
+                self.paused_until = Some(world.now + wait);
+                world.wake_after(self.link, wait);
+                false
+            }
+            Some(until) if world.now < until => false,
+            Some(_) => {
+                self.paused_until = None;
+                self.script.pop_front();
+                true
+            }
+        }
+    }
+
+    fn read(&mut self, world: &mut World) {
+        let bytes = world.client_reads(self.link);
+        if !bytes.is_empty() {
+            self.check_patience(world);
+            self.parser.push(&bytes);
+            self.take_answers(world);
+        }
+        if !self.done && world.links[self.link].down.fin_received {
+            self.end_of_input(world);
+        }
+    }
+
+    /// Nothing that can be said may wait without a reason: a wake-up that came by luck, or by a timeout, came late.
+    fn check_patience(&mut self, world: &mut World) {
+        let link = &world.links[self.link];
+        let marks = link.marks;
+        let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival];
+        let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
+        let expected = self.expected.get(self.answered);
+        let (is_due, pause) =
+            expected.map_or((true, Duration::ZERO), |expected| (!expected.optional, expected.silence_max));
+        self.busy_at = world.now;
+        if is_due && !self.announced_close && silent > PATIENCE + pause && !matches!(self.ending, Ending::Cut(_)) {
+            self.fail(world, format!("silence for {silent:?} before these bytes, longer than {pause:?}"));
+        }
+    }
+
+    fn take_answers(&mut self, world: &mut World) {
+        while !self.done {
+            let to_head = self.expected.get(self.answered).is_some_and(|expected| expected.to_head);
+            match self.parser.next(to_head) {
+                Err(error) => self.fail(world, error),
+                Ok(None) => break,
+                Ok(Some(answer)) if answer.status < 200 => self.take_interim(world, &answer),
+                Ok(Some(answer)) => self.take_answer(world, &answer),
+            }
+        }
+        if !self.done && self.answered == self.expected.len() && !self.parser.is_between() {
+            self.fail(world, "bytes after everything that was asked for".to_owned());
+        }
+    }
+
+    fn take_interim(&mut self, world: &mut World, answer: &Answer) {
+        let wanted = self.expected.get(self.answered).is_some_and(|expected| expected.interim) && !self.continued;
+        if !wanted || answer.status != 100 {
+            self.fail(world, format!("an interim answer {} nobody asked for", answer.status));
+        }
+        self.continued = true;
+    }
+
+    fn take_answer(&mut self, world: &mut World, answer: &Answer) {
+        let Some(expected) = self.expected.get(self.answered) else {
+            return self.fail(world, format!("an answer {} to nothing", answer.status));
+        };
+        if self.announced_close {
+            return self.fail(world, "an answer after the last one".to_owned());
+        }
+        if let Err(error) = check(expected, answer, world.told_to_stop.is_some()) {
+            return self.fail(world, format!("answer {}: {error}", self.answered));
+        }
+        self.answered += 1;
+        self.continued = false;
+        self.announced_close = answer.announces_close();
+        let (n, all) = (self.answered, self.expected.len());
+        world.note(self.link, || format!("client has answer {n} of {all}: {}", answer.status));
+    }
+
+    fn end_of_input(&mut self, world: &mut World) {
+        let cut = self.parser.is_until_close() && self.is_to_be_cut();
+        if cut {
+            return self.fail(world, "half an answer ended in order, and looks whole (RFC 9112 §8)".to_owned());
+        }
+        if let Some(answer) = self.parser.end() {
+            self.take_answer(world, &answer);
+        }
+        if !self.done {
+            self.ended(world, "a FIN");
+        }
+    }
+
+    /// The server has ended the connection.
+    fn ended(&mut self, world: &mut World, how: &str) {
+        let verdict = self.verdict(world, how);
+        if world.links[self.link].client_closed {
+            return;
+        }
+        if how == "a FIN" {
+            world.client_closes(self.link);
+        }
+        match verdict {
+            Ok(()) => self.finish(world, &format!("is content with {how}")),
+            Err(error) => self.fail(world, format!("{how}: {error}; {}", self.progress())),
+        }
+    }
+
+    fn verdict(&self, world: &World, how: &str) -> Result<(), String> {
+        if self.is_excused(world) {
+            return Ok(());
+        }
+        if !self.has_everything() {
+            return self.check_cut();
+        }
+        let link = &world.links[self.link];
+        match self.ending {
+            Ending::Ours if self.announced_close && how == "a FIN" => Ok(()),
+            // A reset after the last answer is harmless only where the client had nothing left to get.
+            Ending::Ours => Err("the connection was to persist".to_owned()),
+            Ending::Theirs(_) if how != "a FIN" => Err("it was to end in order".to_owned()),
+            Ending::Theirs(window) | Ending::Cut(window) => self.in_window(window, link.marks),
+            Ending::Anyhow => Ok(()),
+        }
+    }
+
+    fn in_window(&self, window: Window, marks: Marks) -> Result<(), String> {
+        if self.parser.is_between() || matches!(self.ending, Ending::Cut(_)) {
+            return window.holds(&marks);
+        }
+        Err("in the middle of an answer".to_owned())
+    }
+
+    /// An end before every answer is there: right if the next one is to be cut, and what came of it is right.
+    fn check_cut(&self) -> Result<(), String> {
+        let Some(Expected { content: Content::CutWithin(whole), statuses, .. }) = self.expected.get(self.answered)
+        else {
+            return Err("an answer is missing".to_owned());
+        };
+        let partial = self.parser.partial();
+        let begun = statuses.contains(&partial.status) || partial.status == 0;
+        if !begun || !whole.starts_with(&partial.content) {
+            return Err("what came of the answer is wrong".to_owned());
+        }
+        Ok(())
+    }
+
+    fn is_to_be_cut(&self) -> bool {
+        let next = self.expected.get(self.answered);
+        next.is_some_and(|expected| matches!(expected.content, Content::CutWithin(_)))
+    }
+
+    /// A server that was told to stop owes less: nothing to connections it had not accepted, nothing to requests it
+    /// had not received, nothing after an answer it said was the last, and nothing at all when told to stop at once.
+    fn is_excused(&self, world: &World) -> bool {
+        let Some(told) = world.told_to_stop else { return false };
+        let link = &world.links[self.link];
+        if world.told_to_stop_at_once.is_some() || world.drain_was_cut {
+            return true;
+        }
+        let accepted = link.marks.accepted.is_some_and(|at| at <= told);
+        let next = self.expected.get(self.answered);
+        let received = next.is_some_and(|expected| world.arrived_when_told[self.link] >= expected.head_end);
+        self.parser.is_between() && (!accepted || self.announced_close || !received)
+    }
+
+    fn has_everything(&self) -> bool {
+        self.parser.is_between()
+            && self.expected[self.answered.min(self.expected.len())..].iter().all(|rest| rest.optional)
+            || matches!(self.ending, Ending::Cut(_)) && self.is_to_be_cut() && self.check_cut().is_ok()
+    }
+
+    fn progress(&self) -> String {
+        let (n, all, partial) = (self.answered, self.expected.len(), self.parser.partial());
+        format!("has {n} of {all} answers and {} bytes of {}", partial.content.len(), partial.status)
+    }
+
+    fn finish(&mut self, world: &mut World, why: &str) {
+        world.note(self.link, || format!("client {why}"));
+        self.done = true;
+    }
+
+    fn fail(&mut self, world: &mut World, error: String) {
+        let state = &world.links[self.link];
+        let accepted = if state.server == ServerEnd::Queued { " (not accepted)" } else { "" };
+        self.done = true;
+        world.fail(Some(self.link), format!("{} client{accepted}: {error}", self.kind));
+    }
+
+    /// Which connection is this client's.
+    pub fn set_link(&mut self, link: LinkId) {
+        self.link = link;
+    }
+}
+
+fn check(expected: &Expected, answer: &Answer, stopping: bool) -> Result<(), String> {
+    if !expected.statuses.contains(&answer.status) {
+        return Err(format!("{} instead of {:?}: {}", answer.status, expected.statuses, answer.content.escape_ascii()));
+    }
+    match &expected.content {
+        Content::Exactly(content) if *content != answer.content => return Err(difference(content, &answer.content)),
+        Content::CutWithin(_) => return Err("whole, but it was to be cut".to_owned()),
+        _ => {}
+    }
+    if expected.to_http10 && answer.is_chunked() {
+        return Err("chunked, in HTTP/1.0".to_owned());
+    }
+    match answer.announces_close() {
+        true if !expected.closes && !expected.may_close && !stopping => Err("says it is the last".to_owned()),
+        false if expected.closes => Err("does not say it is the last".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn difference(expected: &[u8], found: &[u8]) -> String {
+    let same = expected.iter().zip(found).take_while(|(one, other)| one == other).count();
+    format!("{} bytes instead of {}, wrong from byte {same}", found.len(), expected.len())
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} client ({} requests, ending {:?})", self.kind, self.expected.len(), self.ending)
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Exactly(content) => write!(f, "Exactly({} bytes)", content.len()),
+            Content::Anything => f.write_str("Anything"),
+            Content::CutWithin(whole) => write!(f, "CutWithin({} bytes)", whole.len()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The event loop and its connections in simulated worlds; see `docs/simulator.md`.
+//!
+//! `TIDEMILL_SEED=n` replays one world with its timeline, `TIDEMILL_SEEDS=n` runs so many, from
+//! `TIDEMILL_FIRST_SEED` on.
+
+mod answer;
+mod client;
+mod dice;
+mod kinds;
+mod link;
+mod reactor;
+mod request;
+mod scenario;
+mod service;
+mod timeline;
+mod world;
+
+mod model;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Worlds in an ordinary test run.
+const SEEDS: u64 = 256;
+/// Lines of a timeline that are shown when a world fails.
+const TAIL: usize = 60;
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
+}
+
+#[test]
+fn every_world_comes_to_a_good_end() {
+    if let Some(seed) = variable("TIDEMILL_SEED") {
+        return replay(seed);
+    }
+    let first = variable("TIDEMILL_FIRST_SEED").unwrap_or(0);
+    let count = variable("TIDEMILL_SEEDS").unwrap_or(SEEDS);
+    let began = Instant::now();
+    let failed = run_all(first, count);
+    println!("{count} worlds from seed {first} in {:.1?}, {} failed", began.elapsed(), failed.len());
+    for seed in failed.iter().take(3) {
+        explain(*seed);
+    }
+    assert!(failed.is_empty(), "worlds that failed: {failed:?}");
+}
+
+/// Runs worlds on all processors; says which failed.
+fn run_all(first: u64, count: u64) -> Vec<u64> {
+    let next = AtomicU64::new(first);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut failed: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| run_some(&next, first + count))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a world's panic is caught")).collect()
+    });
+    failed.sort_unstable();
+    failed
+}
+
+fn run_some(next: &AtomicU64, end: u64) -> Vec<u64> {
+    let mut failed = Vec::new();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return failed;
+        }
+        if let Some(failure) = scenario::run(seed, false).failure {
+            println!("TIDEMILL_SEED={seed} cargo test --test sim -- --nocapture   # {failure}");
+            failed.push(seed);
+        }
+    }
+}
+
+/// Runs a world again, for its timeline.
+fn explain(seed: u64) {
+    let report = scenario::run(seed, true);
+    println!("\nseed {seed}, the last {TAIL} of its events:\n{}", report.timeline.tail(TAIL));
+    println!("seed {seed}: {}", report.failure.unwrap_or_else(|| "did not fail again".to_owned()));
+}
+
+fn replay(seed: u64) {
+    let report = scenario::run(seed, true);
+    println!("{}", report.timeline.tail(usize::MAX));
+    println!("seed {seed}: {} turns, clients: {:?}", report.turns, report.kinds);
+    if let Some(failure) = report.failure {
+        panic!("TIDEMILL_SEED={seed}: {failure}");
+    }
+}
+
+#[test]
+fn a_seed_always_means_the_same_world() {
+    let timelines: Vec<String> = (0..2).map(|_| scenario::run(11, true).timeline.tail(usize::MAX)).collect();
+    assert!(timelines[0].len() > 1000, "something happened");
+    assert!(timelines[0] == timelines[1], "twice the same");
+}
+
+#[test]
+fn every_kind_of_client_is_met() {
+    let mut kinds: Vec<&str> = (0..64).flat_map(|seed| scenario::run(seed, false).kinds).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 22, "{kinds:?}");
+}

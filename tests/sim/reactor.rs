@@ -1,0 +1,218 @@
+//! The server's side of a world: edge-triggered epoll and its sockets, as the event loop sees them.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tidemill::base::notice::Wake;
+use tidemill::base::slots::Token;
+use tidemill::net::{Event, Interest, Io, ListenerId, Peer, Reactor, Socket};
+
+use crate::link::{Direction, LinkId};
+use crate::timeline::excerpt;
+use crate::world::World;
+
+/// A world that the loop and the person who watches it share.
+pub type SharedWorld = Rc<RefCell<World>>;
+
+/// The kernel of a simulated world.
+pub struct SimReactor {
+    world: SharedWorld,
+    began: Instant,
+    now: Instant,
+}
+
+impl SimReactor {
+    /// The kernel of `world`.
+    pub fn new(world: SharedWorld) -> SimReactor {
+        let began = Instant::now();
+        SimReactor { world, began, now: began }
+    }
+}
+
+impl Reactor for SimReactor {
+    type Socket = SimSocket;
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.world.borrow().now
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        world.poll(timeout, events);
+        self.now = self.began + world.now;
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.world.borrow().listeners()
+    }
+
+    fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(SimSocket, Peer)>> {
+        let accepted = self.world.borrow_mut().accept(listener)?;
+        Ok(accepted.map(|link| {
+            let peer = SocketAddr::from(([10, 0, (link >> 8) as u8, link as u8], 40_000));
+            (SimSocket { world: Rc::clone(&self.world), link }, Peer::Ip(peer))
+        }))
+    }
+
+    fn stop_listening(&mut self) {
+        self.world.borrow_mut().stop_listening();
+    }
+
+    fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Interest, to: Interest) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let registered = world.links[socket.link].interest;
+        if registered != from {
+            world.fail(Some(socket.link), format!("armed from {from:?}, but {registered:?} is registered"));
+        }
+        if from != to {
+            world.note(socket.link, || format!("armed {to:?} as {token:?}"));
+            world.links[socket.link].arm(token, to);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SimReactor {
+    fn drop(&mut self) {
+        if let Ok(mut world) = self.world.try_borrow_mut() {
+            world.stop_listening();
+        }
+    }
+}
+
+/// The server's end of one connection. Dropping it closes it.
+pub struct SimSocket {
+    world: SharedWorld,
+    link: LinkId,
+}
+
+impl Socket for SimSocket {
+    fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io> {
+        let mut world = self.world.borrow_mut();
+        let asked = space[0].len() + space[1].len();
+        assert!(asked > 0, "a read needs room");
+        world.creep();
+        let outcome = read(&mut world, self.link, space);
+        world.note(self.link, || format!("read of {asked}: {outcome:?}"));
+        outcome
+    }
+
+    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io> {
+        let mut world = self.world.borrow_mut();
+        assert!(!bytes[0].is_empty() || !bytes[1].is_empty(), "a write needs bytes");
+        world.creep();
+        let outcome = write(&mut world, self.link, bytes);
+        let asked = bytes[0].len() + bytes[1].len();
+        world.note(self.link, || format!("write of {asked} {}: {outcome:?}", excerpt(bytes[0])));
+        outcome
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        world.creep();
+        let now = world.now;
+        let link = &mut world.links[self.link];
+        if link.server_was_reset {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        link.write_shut = true;
+        link.down.fin_queued = true;
+        link.marks.ended.get_or_insert(now);
+        if link.up.fin_received {
+            link.edge_for_all();
+        }
+        world.count_progress();
+        world.note(self.link, || "server sends FIN".to_owned());
+        world.pump(self.link, Direction::Down);
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        self.world.borrow_mut().links[self.link].abort_on_close = true;
+        Ok(())
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        // A panic may have come from within the world; it is the one to report.
+        if let Ok(mut world) = self.world.try_borrow_mut() {
+            world.close(self.link);
+        }
+    }
+}
+
+fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> {
+    let World { links, dice, .. } = world;
+    let link = &mut links[id];
+    let asked = space[0].len() + space[1].len();
+    let there = link.up.received.len();
+    if there == 0 {
+        return match () {
+            () if std::mem::take(&mut link.error_pending) => Err(ErrorKind::ConnectionReset.into()),
+            () if link.up.fin_received || link.server_was_reset => Ok(Io::Eof),
+            () => Ok(Io::WouldBlock),
+        };
+    }
+    let mut n = there.min(asked);
+    if dice.chance(link.nature.short_reads) {
+        n = dice.between(1, n);
+    }
+    for (byte, place) in link.up.received.drain(..n).zip(space.into_iter().flatten()) {
+        *place = byte;
+    }
+    world.count_progress();
+    world.pump(id, Direction::Up);
+    // A read that was cut short for another reason than the end of what is there must not claim that end.
+    Ok(if n == there && n < asked { Io::Drained(n) } else { Io::Moved(n) })
+}
+
+fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
+    let World { links, dice, now, .. } = world;
+    let link = &mut links[id];
+    let asked = bytes[0].len() + bytes[1].len();
+    if std::mem::take(&mut link.error_pending) {
+        return Err(ErrorKind::ConnectionReset.into());
+    }
+    if link.server_was_reset {
+        return Err(ErrorKind::BrokenPipe.into());
+    }
+    if link.write_shut {
+        world.fail(Some(id), "written to after its FIN".to_owned());
+        return Err(ErrorKind::BrokenPipe.into());
+    }
+    let mut n = link.send_space().min(asked);
+    if n > 0 && dice.chance(link.nature.short_writes) {
+        n = dice.between(1, n);
+    }
+    // Linux remembers that a write found too little room, and tells when there is enough again.
+    link.wants_space |= n < asked;
+    if n == 0 {
+        link.marks.send_blocked.get_or_insert(*now);
+        return Ok(Io::WouldBlock);
+    }
+    link.marks.last_write = Some(*now);
+    link.down.unsent.extend(bytes[0].iter().chain(bytes[1]).take(n));
+    world.count_progress();
+    world.pump(id, Direction::Down);
+    Ok(Io::Moved(n))
+}
+
+/// Makes a world's poll return with a notice.
+pub struct SimWake(pub Arc<AtomicBool>);
+
+impl Wake for SimWake {
+    fn wake(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

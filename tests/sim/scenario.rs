@@ -1,0 +1,253 @@
+//! One seed, one world: drawn, run to its end, and judged.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill::base::limits::Limits;
+use tidemill::base::notice::Notices;
+use tidemill::event_loop::{EventLoop, Outcome};
+use tidemill::net::Signal;
+
+use crate::client::Client;
+use crate::dice::Dice;
+use crate::kinds::{self, Draw};
+use crate::reactor::{SharedWorld, SimReactor, SimWake};
+use crate::service::SimService;
+use crate::timeline::Timeline;
+use crate::world::{Faults, World};
+
+/// Turns after which a world is not interesting any more but broken.
+const TURNS_MAX: u64 = 3_000_000;
+/// How long a connection may outlive its client beyond every timeout.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// How a world went.
+pub struct Report {
+    /// What went wrong, if anything did.
+    pub failure: Option<String>,
+    /// The record, if there is one.
+    pub timeline: Timeline,
+    /// Turns the loop made.
+    pub turns: u64,
+    /// Kinds of the clients that were in it.
+    pub kinds: Vec<&'static str>,
+}
+
+type SimLoop = EventLoop<SimReactor, SimService>;
+
+/// Runs the world of `seed`.
+pub fn run(seed: u64, record: bool) -> Report {
+    let mut dice = Dice::new(seed);
+    let plan = Plan::draw(&mut dice);
+    let world = plan.world(&mut dice, Timeline::new(record));
+    let mut turns = 0;
+    let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns)));
+    let error = match ran {
+        Ok(result) => result.err(),
+        Err(panic) => Some(format!("panics: {}", panic_text(&*panic))),
+    };
+    let mut world = world.borrow_mut();
+    let failure = world.failure.take().or(error);
+    let kinds = world.clients.iter().flatten().map(Client::kind).collect();
+    Report { failure, timeline: std::mem::take(&mut world.timeline), turns, kinds }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// What is drawn before the clients are.
+struct Plan {
+    limits: Limits,
+    faults: Faults,
+    clients: usize,
+    pairs: usize,
+    listeners: usize,
+    stop: Option<Stop>,
+}
+
+struct Stop {
+    at: Duration,
+    first: Signal,
+    again: Option<Duration>,
+    /// Whether there is time enough for everybody.
+    ample: bool,
+}
+
+impl Plan {
+    fn draw(dice: &mut Dice) -> Plan {
+        let clients = dice.size(1, 24);
+        let stop = dice.chance(250).then(|| Stop::draw(dice));
+        let crowded = dice.chance(200);
+        let mut limits = limits(dice);
+        limits.connections_max = if crowded { dice.between(1, clients) } else { 1000 };
+        if let Some(stop) = &stop {
+            limits.drain_timeout = if stop.ample { Duration::from_secs(3600) } else { dice.millis(10, 3000) };
+        }
+        let faults = faults(dice, clients);
+        let meets = !crowded && stop.is_none() && faults.descriptors_max > 1000;
+        let pairs = if meets && dice.chance(300) { dice.between(1, 3) } else { 0 };
+        Plan { limits, faults, clients, pairs, listeners: dice.between(1, 3), stop }
+    }
+
+    fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
+        let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
+        let rush = dice.chance(500);
+        let when = |dice: &mut Dice| if rush { dice.micros(0, 2000) } else { dice.millis(0, 2000) };
+        for _ in 0..self.clients {
+            let (client, nature) = kinds::any(&mut Draw { dice, limits: &self.limits });
+            let at = when(dice);
+            world.add(client, nature, at);
+        }
+        for place in 0..self.pairs {
+            for (client, nature) in kinds::pair(&mut Draw { dice, limits: &self.limits }, place) {
+                let at = when(dice);
+                world.add(client, nature, at);
+            }
+        }
+        if let Some(stop) = &self.stop {
+            world.signal_at(stop.at, stop.first);
+            if let Some(again) = stop.again {
+                world.signal_at(stop.at + again, Signal::Interrupt);
+            }
+        }
+        world.timeline.note(Duration::ZERO, None, || format!("{:?} {:?}", self.limits, self.faults));
+        Rc::new(RefCell::new(world))
+    }
+
+    /// The longest a connection can last after its client lost interest.
+    fn patience(&self) -> Duration {
+        let limits = &self.limits;
+        let timeouts = [limits.keep_alive_timeout, limits.send_timeout, limits.body_timeout, limits.header_timeout];
+        timeouts.into_iter().sum::<Duration>() + limits.first_byte_timeout + limits.linger_total + SLACK
+    }
+}
+
+impl Stop {
+    fn draw(dice: &mut Dice) -> Stop {
+        let late = dice.chance(300);
+        Stop {
+            at: dice.millis(0, if late { 40_000 } else { 2500 }),
+            first: dice.pick(&[Signal::Terminate, Signal::Interrupt]),
+            again: dice.chance(200).then(|| dice.millis(0, 2000)),
+            ample: dice.chance(700),
+        }
+    }
+}
+
+fn limits(dice: &mut Dice) -> Limits {
+    let mut secs = |low: u64, high: u64| Duration::from_secs(low + dice.below(high - low + 1));
+    let mut limits = Limits {
+        first_byte_timeout: secs(3, 8),
+        header_timeout: secs(4, 12),
+        body_timeout: secs(8, 30),
+        send_timeout: secs(10, 60),
+        keep_alive_timeout: secs(5, 80),
+        linger_timeout: secs(3, 6),
+        linger_total: secs(10, 30),
+        ..Limits::default()
+    };
+    limits.inbox_bytes = dice.size(256, 16 * 1024);
+    limits.head_bytes_max = limits.inbox_bytes;
+    limits.outbox_bytes = dice.size(512, 64 * 1024);
+    limits.discarded_bytes_max = dice.size(1024, 64 * 1024) as u64;
+    limits.drive_bytes_max = dice.size(64, 64 * 1024);
+    limits.drive_passes_max = dice.between(1, 16) as u32;
+    limits.accepts_per_turn = dice.size(1, 64);
+    limits.accept_backoff = dice.millis(10, 200);
+    limits
+}
+
+fn faults(dice: &mut Dice, clients: usize) -> Faults {
+    let starved = dice.chance(150);
+    let episode = dice.chance(150).then(|| {
+        let from = dice.millis(0, 1500);
+        (from, from + dice.millis(1, 5000))
+    });
+    Faults {
+        spurious_events: dice.pick(&[0, 10, 200]),
+        interruptions: dice.pick(&[0, 0, 50]),
+        events_max: if dice.chance(200) { dice.between(1, 4) } else { 1024 },
+        descriptors_max: if starved { dice.between(1, clients) } else { usize::MAX },
+        out_of_descriptors: episode,
+    }
+}
+
+fn live(world: &SharedWorld, plan: &Plan, turns: &mut u64) -> Result<(), String> {
+    let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
+    let reactor = SimReactor::new(Rc::clone(world));
+    let mut event_loop = SimLoop::new(reactor, SimService::default(), plan.limits.clone(), notices);
+    let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
+    drop(event_loop);
+    world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));
+    world.borrow_mut().run_out();
+    judge(world, plan, outcome)
+}
+
+/// Turns until the loop says it is over, or until everybody is content and every connection gone.
+fn turn_until_over(
+    event_loop: &mut SimLoop,
+    world: &SharedWorld,
+    plan: &Plan,
+    turns: &mut u64,
+) -> Result<Option<Outcome>, String> {
+    let mut content_since = None;
+    loop {
+        event_loop.turn().map_err(|error| format!("the turn failed: {error}"))?;
+        *turns += 1;
+        let world = world.borrow();
+        if let Some(failure) = &world.failure {
+            return Err(failure.clone());
+        }
+        if event_loop.outcome().is_some() {
+            return Ok(event_loop.outcome());
+        }
+        let open = event_loop.connections();
+        if world.asleep_for_good || (world.is_content() && open == 0 && plan.stop.is_none()) {
+            return Ok(None);
+        }
+        if world.is_content()
+            && world.now > *content_since.get_or_insert(world.now) + plan.patience()
+            && plan.stop.is_none()
+        {
+            return Err(format!("leaks: {open} connections are open long after their clients have gone"));
+        }
+        if *turns > TURNS_MAX {
+            return Err("does not come to an end".to_owned());
+        }
+    }
+}
+
+fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(), String> {
+    let world = world.borrow();
+    if let Some(failure) = &world.failure {
+        return Err(failure.clone());
+    }
+    // Connections that were cut at last end anyhow; whoever does not read may not even hear of it.
+    if let Some(client) = world.clients.iter().flatten().find(|client| !client.is_done() && !world.drain_was_cut) {
+        let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
+        return Err(format!("{lost}{}", client.complaint()));
+    }
+    if world.open_at_server() > 0 {
+        return Err(format!("leaks: {} sockets are still open", world.open_at_server()));
+    }
+    match (&plan.stop, outcome) {
+        (None, None) | (Some(_), Some(Outcome::Clean)) => Ok(()),
+        (Some(stop), Some(Outcome::Cut(_))) if stop.again.is_some() || !stop.ample => in_time(&world, plan),
+        (_, outcome) => Err(format!("ended with {outcome:?}")),
+    }
+}
+
+/// Whether a loop that was told to stop did so when it had to.
+fn in_time(world: &World, plan: &Plan) -> Result<(), String> {
+    let told = world.told_to_stop.unwrap_or_default();
+    let by = world.told_to_stop_at_once.unwrap_or(told + plan.limits.drain_timeout);
+    match world.loop_ended.saturating_sub(by) {
+        late if late > Duration::from_millis(500) => Err(format!("stopped {late:?} too late")),
+        _ => Ok(()),
+    }
+}

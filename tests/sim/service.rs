@@ -1,0 +1,383 @@
+//! What the simulated server answers: a small endpoint for each way in which an answer can come about.
+//!
+//! Every answer follows from the request alone, so that a client knows each byte of it beforehand.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tidemill::base::notice::Notifier;
+use tidemill::base::ring::Room;
+use tidemill::http::body::{Body, Failure, Pull, Source, Wait};
+use tidemill::http::fields::{FieldValue, Fields};
+use tidemill::http::message::{RequestHead, Response};
+use tidemill::http::status::Status;
+use tidemill::service::{Cx, Decision, Exchange, Reply, Service};
+
+const BYTES: FieldValue = FieldValue::from_static("application/octet-stream");
+/// How long somebody waits at a meeting point.
+const MEETING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// `n` bytes in which every place differs from its neighbours and from other salts.
+pub fn pattern(salt: u64, n: usize) -> Vec<u8> {
+    (0..n).map(|at| pattern_byte(salt, at)).collect()
+}
+
+fn pattern_byte(salt: u64, at: usize) -> u8 {
+    ((at as u32).wrapping_add((salt as u32).wrapping_mul(977)).wrapping_mul(2_654_435_761) >> 24) as u8
+}
+
+/// The lines that `/ticks/n` sends.
+pub fn ticks(n: usize) -> Vec<u8> {
+    (0..n).flat_map(|line| format!("{line}\n").into_bytes()).collect()
+}
+
+/// The service.
+#[derive(Default)]
+pub struct SimService {
+    meetings: Meetings,
+}
+
+type Meetings = Rc<RefCell<BTreeMap<u64, Meeting>>>;
+
+#[derive(Default)]
+struct Meeting {
+    has_come: bool,
+    waiting: Vec<Notifier>,
+}
+
+impl Service for SimService {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let path = String::from_utf8_lossy(request.target.path).into_owned();
+        let mut parts = path.split('/').skip(1);
+        let name = parts.next().unwrap_or_default();
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or_default();
+        let (first, second) = (number(), number());
+        let (n, now) = (first as usize, cx.now);
+        match name {
+            "fixed" => Ok(respond(Status::OK, Body::from(pattern(second, n)))),
+            "known" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: true, fails: false })))
+            }
+            "chunked" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: false })))
+            }
+            "broken" => {
+                Ok(respond(Status::OK, source(Pattern { salt: second, at: 0, end: n, known: false, fails: true })))
+            }
+            "short" => Ok(respond(
+                Status::OK,
+                source(Short(Pattern { salt: second, at: 0, end: n, known: true, fails: false })),
+            )),
+            "ticks" => {
+                let every = Duration::from_millis(second);
+                Ok(respond(Status::OK, source(Ticks { line: 0, count: n, every, next: now + every })))
+            }
+            "refuse" => Ok(respond(Status::from_code(first as u16).unwrap_or(Status::FORBIDDEN), refusal())),
+            "fail" => Err(Failure::new("as asked for")),
+            "fail-late" => Ok(Reply::Converse(Box::new(FailsLate))),
+            "delay" => Ok(Reply::Converse(Box::new(Delay { until: now + Duration::from_millis(first) }))),
+            "echo" => Ok(Reply::Converse(Box::new(Echo { ring: VecDeque::new(), capacity: n.max(1), ended: false }))),
+            "gather" => Ok(Reply::Converse(Box::new(Gather { limit: n, content: Vec::new(), ended: false }))),
+            "slow-take" => Ok(Reply::Converse(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
+            "meet" => Ok(self.meet(first, cx)),
+            "come" => Ok(self.come(first)),
+            _ => Ok(respond(Status::NOT_FOUND, Body::Empty)),
+        }
+    }
+}
+
+impl SimService {
+    fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {
+        self.meetings.borrow_mut().entry(place).or_default().waiting.push(cx.notifier());
+        let (meetings, until) = (Rc::clone(&self.meetings), cx.now + MEETING_TIMEOUT);
+        Reply::Converse(Box::new(Meet { meetings, place, until }))
+    }
+
+    fn come(&mut self, place: u64) -> Reply {
+        let mut meetings = self.meetings.borrow_mut();
+        let meeting = meetings.entry(place).or_default();
+        meeting.has_come = true;
+        meeting.waiting.iter().for_each(Notifier::notify);
+        respond(Status::OK, Body::from_static(b"came"))
+    }
+}
+
+/// The content of every refusal.
+pub const REFUSAL: &[u8] = &[b'x'; 600];
+
+fn refusal() -> Body {
+    Body::from_static(REFUSAL)
+}
+
+fn response(status: Status, body: Body) -> Response {
+    Response::new(status).with_content(BYTES, body)
+}
+
+fn respond(status: Status, body: Body) -> Reply {
+    Reply::Respond(response(status, body))
+}
+
+fn source(source: impl Source + 'static) -> Body {
+    Body::Source(Box::new(source))
+}
+
+/// A pattern of some length, known beforehand or not, whole or broken off.
+struct Pattern {
+    salt: u64,
+    at: usize,
+    end: usize,
+    known: bool,
+    fails: bool,
+}
+
+impl Source for Pattern {
+    fn length(&self) -> Option<u64> {
+        self.known.then_some(self.end as u64)
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, _now: Instant) -> Result<Pull, Failure> {
+        while self.at < self.end && !room.is_full() {
+            let (salt, at) = (self.salt, self.at);
+            let n = room.space().len().min(self.end - at);
+            for (offset, place) in room.space()[..n].iter_mut().enumerate() {
+                *place = pattern_byte(salt, at + offset);
+            }
+            room.advance(n);
+            self.at += n;
+        }
+        match self.at == self.end {
+            false => Ok(Pull::More),
+            true if self.fails => Err(Failure::new("broke off, as asked for")),
+            true => Ok(Pull::End),
+        }
+    }
+}
+
+/// Announces one byte more than it has.
+struct Short(Pattern);
+
+impl Source for Short {
+    fn length(&self) -> Option<u64> {
+        self.0.length().map(|length| length + 1)
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
+        self.0.pull(room, now)
+    }
+}
+
+struct Ticks {
+    line: usize,
+    count: usize,
+    every: Duration,
+    next: Instant,
+}
+
+impl Source for Ticks {
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
+        if self.line == self.count {
+            return Ok(Pull::End);
+        }
+        let line = format!("{}\n", self.line);
+        if now < self.next || room.remaining() < line.len() {
+            return Ok(Pull::Pending(Wait::Until(self.next)));
+        }
+        let fitted = room.put(line.as_bytes());
+        debug_assert_eq!(fitted, line.len());
+        self.line += 1;
+        self.next = now + self.every;
+        Ok(Pull::More)
+    }
+}
+
+struct FailsLate;
+
+impl Exchange for FailsLate {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        Err(Failure::new("late, as asked for"))
+    }
+
+    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("has no content"))
+    }
+}
+
+struct Delay {
+    until: Instant,
+}
+
+impl Exchange for Delay {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if cx.now < self.until {
+            return Ok(Decision::Pending(Wait::Until(self.until)));
+        }
+        Ok(Decision::Respond(response(Status::OK, Body::from_static(b"late"))))
+    }
+
+    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("has no content"))
+    }
+}
+
+struct Echo {
+    ring: VecDeque<u8>,
+    capacity: usize,
+    ended: bool,
+}
+
+impl Exchange for Echo {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        let n = content.len().min(self.capacity - self.ring.len());
+        self.ring.extend(&content[..n]);
+        Ok(n)
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        self.ended = true;
+        Ok(())
+    }
+
+    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        Ok(Decision::Respond(response(Status::OK, Body::Exchange(None))))
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        let n = room.put(self.ring.as_slices().0);
+        self.ring.drain(..n);
+        match (self.ring.is_empty(), self.ended) {
+            (false, _) => Ok(Pull::More),
+            (true, false) => Ok(Pull::Pending(Wait::Content)),
+            (true, true) => Ok(Pull::End),
+        }
+    }
+}
+
+struct Gather {
+    limit: usize,
+    content: Vec<u8>,
+    ended: bool,
+}
+
+impl Exchange for Gather {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        self.content.extend_from_slice(content);
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        self.ended = true;
+        Ok(())
+    }
+
+    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if self.content.len() > self.limit {
+            return Ok(Decision::Respond(response(Status::CONTENT_TOO_LARGE, refusal())));
+        }
+        if !self.ended {
+            return Ok(Decision::Pending(Wait::Content));
+        }
+        Ok(Decision::Respond(response(Status::OK, Body::from(std::mem::take(&mut self.content)))))
+    }
+
+    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("only gathers"))
+    }
+}
+
+/// Takes a little content, and then none for a while; only the clock makes it go on.
+struct SlowTake {
+    portion: usize,
+    every: Duration,
+    next: Instant,
+    refused: bool,
+    content: Vec<u8>,
+    ended: bool,
+}
+
+impl SlowTake {
+    fn new(portion: usize, every: Duration, now: Instant) -> SlowTake {
+        SlowTake { portion, every, next: now, refused: false, content: Vec::new(), ended: false }
+    }
+}
+
+impl Exchange for SlowTake {
+    fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        self.refused = cx.now < self.next;
+        if self.refused {
+            return Ok(0);
+        }
+        let n = content.len().min(self.portion);
+        self.content.extend_from_slice(&content[..n]);
+        self.next = cx.now + self.every;
+        Ok(n)
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        self.ended = true;
+        Ok(())
+    }
+
+    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        match (self.ended, self.refused) {
+            (true, _) => Ok(Decision::Respond(response(Status::OK, Body::from(std::mem::take(&mut self.content))))),
+            (false, true) => Ok(Decision::Pending(Wait::Until(self.next))),
+            (false, false) => Ok(Decision::Pending(Wait::Content)),
+        }
+    }
+
+    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("has no content"))
+    }
+}
+
+/// Waits until somebody comes to the same place; only a notice makes it go on in time.
+struct Meet {
+    meetings: Meetings,
+    place: u64,
+    until: Instant,
+}
+
+impl Exchange for Meet {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        let has_come = self.meetings.borrow().get(&self.place).is_some_and(|meeting| meeting.has_come);
+        if !has_come && cx.now < self.until {
+            return Ok(Decision::Pending(Wait::Until(self.until)));
+        }
+        let status = if has_come { Status::OK } else { Status::GATEWAY_TIMEOUT };
+        Ok(Decision::Respond(response(status, Body::from_static(b"met"))))
+    }
+
+    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("has no content"))
+    }
+}

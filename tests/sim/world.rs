@@ -1,0 +1,562 @@
+//! The world the event loop is run in: a virtual clock, the wires, the server's kernel, the clients and their faults.
+//!
+//! Time passes only here. It jumps to the next thing that happens, and creeps a little with every system call, so that
+//! the kernel goes on working while the server does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tidemill::net::{Event, Interest, Readiness, Signal};
+
+use crate::client::Client;
+use crate::dice::Dice;
+use crate::link::{Direction, Link, LinkId, Nature, Segment, ServerEnd};
+use crate::timeline::{Timeline, excerpt};
+
+/// Turns without any progress at all that a loop may make before it counts as spinning.
+const IDLE_TURNS_MAX: u32 = 200;
+
+/// What the world does to the server beyond what its clients do.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// Chance in a thousand, for every poll, of an event about nothing.
+    pub spurious_events: u64,
+    /// Chance in a thousand, for every poll, of returning early with nothing.
+    pub interruptions: u64,
+    /// Events in one poll.
+    pub events_max: usize,
+    /// Sockets the server can have open at a time; one more gives EMFILE.
+    pub descriptors_max: usize,
+    /// A time in which every accept gives EMFILE.
+    pub out_of_descriptors: Option<(Duration, Duration)>,
+}
+
+/// A listening socket.
+#[derive(Debug, Default)]
+struct Listener {
+    queue: VecDeque<LinkId>,
+    ready_listed: bool,
+}
+
+/// Things that happen at a time of their own.
+#[derive(Debug)]
+enum Happening {
+    Connect(LinkId),
+    Arrive(LinkId, Direction, Segment),
+    Reset(LinkId, Direction),
+    Wake(LinkId),
+    Signal(Signal),
+}
+
+/// A world.
+pub struct World {
+    /// The physics' choices.
+    pub dice: Dice,
+    /// Time since the world began.
+    pub now: Duration,
+    /// All connections there will ever be.
+    pub links: Vec<Link>,
+    /// The client of each, taken out while it acts.
+    pub clients: Vec<Option<Client>>,
+    /// What happened.
+    pub timeline: Timeline,
+    /// What went wrong first.
+    pub failure: Option<String>,
+    /// When the server was told to stop, and when to do so at once.
+    pub told_to_stop: Option<Duration>,
+    /// See `told_to_stop`.
+    pub told_to_stop_at_once: Option<Duration>,
+    /// How many bytes up each connection had delivered when the server was told to stop.
+    pub arrived_when_told: Vec<u64>,
+    /// Whether the server gave up on connections when it stopped.
+    pub drain_was_cut: bool,
+    /// When the loop polled last.
+    pub loop_ended: Duration,
+    /// Whether the server has slept without end while nothing could ever happen.
+    pub asleep_for_good: bool,
+    /// Whether the notices' waker was called since the last poll.
+    pub notice: Arc<AtomicBool>,
+
+    faults: Faults,
+    listeners: Option<Vec<Listener>>,
+    happenings: BTreeMap<(Duration, u64), Happening>,
+    happened: u64,
+    signals: VecDeque<Signal>,
+    /// Counts everything that moves anything.
+    progress: u64,
+    progress_at_last_poll: u64,
+    idle_turns: u32,
+    idle_since: Duration,
+    polls_since_told: u32,
+}
+
+impl World {
+    /// A world in which nothing has happened yet.
+    pub fn new(dice: Dice, faults: Faults, listeners: usize, timeline: Timeline) -> World {
+        World {
+            dice,
+            now: Duration::ZERO,
+            links: Vec::new(),
+            clients: Vec::new(),
+            timeline,
+            failure: None,
+            told_to_stop: None,
+            told_to_stop_at_once: None,
+            arrived_when_told: Vec::new(),
+            drain_was_cut: false,
+            loop_ended: Duration::ZERO,
+            asleep_for_good: false,
+            notice: Arc::default(),
+            faults,
+            listeners: Some((0..listeners).map(|_| Listener::default()).collect()),
+            happenings: BTreeMap::new(),
+            happened: 0,
+            signals: VecDeque::new(),
+            progress: 0,
+            progress_at_last_poll: 0,
+            idle_turns: 0,
+            idle_since: Duration::ZERO,
+            polls_since_told: 0,
+        }
+    }
+
+    /// Adds a client that connects `at` this time.
+    pub fn add(&mut self, mut client: Client, nature: Nature, at: Duration) -> LinkId {
+        let link = self.links.len();
+        client.set_link(link);
+        self.timeline.note(Duration::ZERO, Some(link), || format!("is to be {client:?} {nature:?}"));
+        self.links.push(Link::new(nature));
+        self.clients.push(Some(client));
+        self.schedule(at, Happening::Connect(link));
+        link
+    }
+
+    /// Has the server told `signal` at this time.
+    pub fn signal_at(&mut self, at: Duration, signal: Signal) {
+        self.schedule(at, Happening::Signal(signal));
+    }
+
+    /// Has `client` act again after this time.
+    pub fn wake_after(&mut self, link: LinkId, wait: Duration) {
+        self.schedule(self.now + wait, Happening::Wake(link));
+    }
+
+    /// The first thing that goes wrong ends the world.
+    pub fn fail(&mut self, who: Option<LinkId>, what: String) {
+        self.timeline.note(self.now, who, || format!("FAILS: {what}"));
+        let name = who.map(|link| format!("connection #{link}: ")).unwrap_or_default();
+        self.failure.get_or_insert(format!("{name}{what}"));
+    }
+
+    /// Records what happened to a connection.
+    pub fn note(&mut self, link: LinkId, what: impl FnOnce() -> String) {
+        self.timeline.note(self.now, Some(link), what);
+    }
+
+    /// Whether every client has what it wanted.
+    pub fn is_content(&self) -> bool {
+        self.clients.iter().flatten().all(Client::is_done)
+    }
+
+    /// Connections the server has open.
+    pub fn open_at_server(&self) -> usize {
+        self.links.iter().filter(|link| link.server == ServerEnd::Open).count()
+    }
+
+    /// Lets everything happen that still can without the server.
+    pub fn run_out(&mut self) {
+        while let Some(at) = self.next_happening() {
+            self.advance_to(at);
+        }
+    }
+
+    // --- what clients do ---
+
+    /// Gives the client's kernel bytes to send.
+    pub fn client_sends(&mut self, link: LinkId, bytes: &[u8]) {
+        self.note(link, || format!("client sends {} {}", bytes.len(), excerpt(bytes)));
+        self.links[link].up.unsent.extend(bytes);
+        self.pump(link, Direction::Up);
+    }
+
+    /// The client ends its direction.
+    pub fn client_ends(&mut self, link: LinkId) {
+        self.note(link, || "client sends FIN".to_owned());
+        self.links[link].up.fin_queued = true;
+        self.pump(link, Direction::Up);
+    }
+
+    /// The client closes its socket.
+    pub fn client_closes(&mut self, link: LinkId) {
+        self.links[link].client_closed = true;
+        if self.links[link].down.received.is_empty() {
+            self.client_ends(link);
+        } else {
+            self.client_resets(link);
+        }
+    }
+
+    /// The client closes its socket by a reset.
+    pub fn client_resets(&mut self, link: LinkId) {
+        self.note(link, || "client sends RST".to_owned());
+        self.links[link].client_closed = true;
+        self.links[link].up.unsent.clear();
+        self.send_reset(link, Direction::Up);
+    }
+
+    /// The client reads all there is.
+    pub fn client_reads(&mut self, link: LinkId) -> Vec<u8> {
+        let bytes: Vec<u8> = self.links[link].down.received.drain(..).collect();
+        if !bytes.is_empty() {
+            self.note(link, || format!("client reads {} {}", bytes.len(), excerpt(&bytes)));
+            self.pump(link, Direction::Down);
+        }
+        bytes
+    }
+
+    // --- what the server's system calls do ---
+
+    /// Time passes while the server works: a system call takes a moment, and the kernel goes on meanwhile.
+    pub fn creep(&mut self) {
+        let moment = self.dice.micros(1, 4);
+        self.advance_to(self.now + moment);
+    }
+
+    /// Something moved: this turn was not for nothing.
+    pub fn count_progress(&mut self) {
+        self.progress += 1;
+    }
+
+    /// Bytes that arrived at the server were read: the window may open.
+    pub fn pump(&mut self, link: LinkId, direction: Direction) {
+        loop {
+            let Link { up, down, nature, .. } = &mut self.links[link];
+            let (pipe, wire) = match direction {
+                Direction::Up => (up, &nature.up),
+                Direction::Down => (down, &nature.down),
+            };
+            let Some(segment) = pipe.next_segment(wire, self.now, &mut self.dice) else { return };
+            self.schedule(segment.at, Happening::Arrive(link, direction, segment));
+        }
+    }
+
+    /// A reset leaves for the other side, behind what is on the wire already.
+    pub fn send_reset(&mut self, link: LinkId, direction: Direction) {
+        let Link { up, down, nature, .. } = &mut self.links[link];
+        let (pipe, wire) = match direction {
+            Direction::Up => (up, &nature.up),
+            Direction::Down => (down, &nature.down),
+        };
+        pipe.last_arrival = pipe.arrival(wire, self.now, &mut self.dice);
+        let at = pipe.last_arrival;
+        self.schedule(at, Happening::Reset(link, direction));
+    }
+
+    /// accept(2): who is next in the queue, or EMFILE.
+    pub fn accept(&mut self, listener: usize) -> Result<Option<LinkId>, rustix::io::Errno> {
+        self.creep();
+        let descriptors = self.open_at_server();
+        let Some(listeners) = &mut self.listeners else { return Ok(None) };
+        let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
+        // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
+        if episode || descriptors >= self.faults.descriptors_max {
+            self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
+            return Err(rustix::io::Errno::MFILE);
+        }
+        Ok(listeners[listener].queue.pop_front().inspect(|link| self.open(*link)))
+    }
+
+    fn open(&mut self, link: LinkId) {
+        self.links[link].server = ServerEnd::Open;
+        self.links[link].marks.accepted = Some(self.now);
+        self.count_progress();
+        self.note(link, || "accepted".to_owned());
+    }
+
+    /// How many listeners there are.
+    pub fn listeners(&self) -> usize {
+        self.listeners.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Closes the listeners; the kernel resets who is still in their queues.
+    pub fn stop_listening(&mut self) {
+        self.timeline.note(self.now, None, || "stops listening".to_owned());
+        for link in self.listeners.take().into_iter().flatten().flat_map(|listener| listener.queue) {
+            self.refuse(link);
+        }
+    }
+
+    fn refuse(&mut self, link: LinkId) {
+        self.note(link, || "is refused".to_owned());
+        self.links[link].server = ServerEnd::Closed;
+        self.send_reset(link, Direction::Down);
+    }
+
+    /// close(2) on an accepted socket. Unread input makes it a reset, which destroys what was not delivered yet.
+    pub fn close(&mut self, link: LinkId) {
+        let state = &mut self.links[link];
+        let (unread, undelivered) = (state.up.received.len(), state.down.unsent.len());
+        state.server = ServerEnd::Closed;
+        state.interest = Interest::NONE;
+        state.ready_listed = false;
+        state.marks.ended.get_or_insert(self.now);
+        let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
+        if resets {
+            state.down.unsent.clear();
+            self.send_reset(link, Direction::Down);
+        } else if !state.server_was_reset {
+            state.down.fin_queued = true;
+            self.pump(link, Direction::Down);
+        }
+        self.count_progress();
+        let how = if resets { "with a reset" } else { "in order" };
+        self.note(link, || format!("server closes {how} ({unread} bytes unread, {undelivered} not on the wire)"));
+    }
+
+    // --- poll ---
+
+    /// epoll_wait(2).
+    pub fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.sleep(timeout, events);
+        self.loop_ended = self.now;
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.timeline.note(self.now, None, || match timeout {
+            Some(timeout) => format!("sleeps for {timeout:?} at most"),
+            None => "sleeps without end".to_owned(),
+        });
+        self.watch_for_spinning(timeout);
+        self.watch_the_listeners();
+        let deadline = timeout.map(|timeout| self.now + timeout);
+        self.creep();
+        self.report_spurious(events);
+        if self.dice.chance(self.faults.interruptions) {
+            return;
+        }
+        while self.failure.is_none() && !self.report(events) {
+            match (self.next_happening(), deadline) {
+                (Some(at), None) => self.advance_to(at),
+                (Some(at), Some(deadline)) if at <= deadline => self.advance_to(at),
+                (_, Some(deadline)) => {
+                    // The kernel's timeout is never early, and late by as much as it likes.
+                    let late = if deadline > self.now { self.dice.micros(0, 900) } else { Duration::ZERO };
+                    self.advance_to(deadline + late);
+                    self.report(events);
+                    return;
+                }
+                (None, None) => {
+                    self.asleep_for_good = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds what there is to report; whether that was anything.
+    fn report(&mut self, events: &mut Vec<Event>) -> bool {
+        self.report_connections(events);
+        if self.notice.swap(false, Ordering::Relaxed) {
+            events.push(Event::Notice);
+        }
+        for (id, listener) in self.listeners.iter_mut().flatten().enumerate() {
+            if std::mem::take(&mut listener.ready_listed) && !listener.queue.is_empty() {
+                events.push(Event::Listener(id));
+            }
+        }
+        events.extend(self.signals.drain(..).map(Event::Signal));
+        self.dice.shuffle(events);
+        for event in &*events {
+            self.timeline.note(self.now, None, || format!("event {event:?}"));
+        }
+        !events.is_empty()
+    }
+
+    fn report_connections(&mut self, events: &mut Vec<Event>) {
+        let mut listed: Vec<LinkId> = (0..self.links.len()).filter(|link| self.links[*link].ready_listed).collect();
+        self.dice.shuffle(&mut listed);
+        listed.truncate(self.faults.events_max);
+        for link in listed {
+            let state = &mut self.links[link];
+            state.ready_listed = false;
+            if let (Some(readiness), Some(token)) = (state.readiness(), state.token) {
+                events.push(Event::Connection(token, readiness));
+            }
+        }
+    }
+
+    /// Events are hints: some are about nothing, or about nobody any more.
+    fn report_spurious(&mut self, events: &mut Vec<Event>) {
+        if !self.dice.chance(self.faults.spurious_events) || self.links.is_empty() {
+            return;
+        }
+        let link = self.dice.below(self.links.len() as u64) as usize;
+        let (readable, writable) = self.dice.pick(&[(true, false), (false, true), (true, true)]);
+        if let Some(token) = self.links[link].token {
+            events.push(Event::Connection(token, Readiness { readable, writable, hung_up: false }));
+        }
+        if self.dice.chance(200) {
+            events.push(self.dice.pick(&[Event::Notice, Event::Listener(0)]));
+        }
+    }
+
+    /// A loop that turns and turns while nothing moves waits for nobody: it burns a processor.
+    fn watch_for_spinning(&mut self, timeout: Option<Duration>) {
+        if self.progress != self.progress_at_last_poll || self.now > self.idle_since + Duration::from_secs(1) {
+            (self.idle_turns, self.idle_since) = (0, self.now);
+        }
+        self.progress_at_last_poll = self.progress;
+        self.idle_turns += 1;
+        if self.idle_turns > IDLE_TURNS_MAX {
+            let since = self.idle_since;
+            self.fail(None, format!("spins: {IDLE_TURNS_MAX} turns since {since:?}, now polling for {timeout:?}"));
+        }
+    }
+
+    /// Told to stop, a loop has no reason to leave its listeners open.
+    fn watch_the_listeners(&mut self) {
+        if self.told_to_stop.is_some() && self.signals.is_empty() {
+            self.polls_since_told += 1;
+        }
+        if self.polls_since_told > 2 && self.listeners.is_some() {
+            self.fail(None, "still listens although it was told to stop".to_owned());
+        }
+    }
+
+    // --- what happens ---
+
+    fn schedule(&mut self, at: Duration, happening: Happening) {
+        self.happened += 1;
+        self.happenings.insert((at, self.happened), happening);
+    }
+
+    fn next_happening(&self) -> Option<Duration> {
+        self.happenings.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Lets everything happen until `at`.
+    fn advance_to(&mut self, at: Duration) {
+        while self.next_happening().is_some_and(|next| next <= at) {
+            let Some(((when, _), happening)) = self.happenings.pop_first() else { return };
+            self.now = self.now.max(when);
+            self.happen(happening);
+        }
+        self.now = self.now.max(at);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connect(link) => self.connect(link),
+            Happening::Arrive(link, Direction::Up, segment) => self.arrive_at_server(link, segment),
+            Happening::Arrive(link, Direction::Down, segment) => self.arrive_at_client(link, segment),
+            Happening::Reset(link, Direction::Up) => self.reset_server(link),
+            Happening::Reset(link, Direction::Down) => self.reset_client(link),
+            Happening::Wake(link) => self.with_client(link, Client::act),
+            Happening::Signal(signal) => self.tell(signal),
+        }
+    }
+
+    fn connect(&mut self, link: LinkId) {
+        self.note(link, || "connects".to_owned());
+        let choice = self.dice.below(self.listeners().max(1) as u64) as usize;
+        match self.listeners.as_mut().map(|listeners| &mut listeners[choice]) {
+            Some(listener) => {
+                listener.queue.push_back(link);
+                listener.ready_listed = true;
+                self.links[link].server = ServerEnd::Queued;
+            }
+            None => self.refuse(link),
+        }
+        self.with_client(link, Client::connected);
+    }
+
+    fn arrive_at_server(&mut self, link: LinkId, segment: Segment) {
+        let now = self.now;
+        let state = &mut self.links[link];
+        state.up.in_flight -= segment.bytes.len();
+        if state.server == ServerEnd::Closed {
+            if !segment.bytes.is_empty() {
+                // Nobody will ever read this: the kernel says so, and forgets what it still had to deliver.
+                state.down.unsent.clear();
+                self.send_reset(link, Direction::Down);
+            }
+            return;
+        }
+        if !segment.bytes.is_empty() {
+            state.marks.first_arrival.get_or_insert(now);
+            state.marks.last_arrival = Some(now);
+        }
+        state.up.arrived += segment.bytes.len() as u64;
+        state.up.received.extend(&segment.bytes);
+        state.up.fin_received |= segment.fin;
+        state.edge(true, false);
+        if segment.fin && state.write_shut {
+            state.edge_for_all();
+        }
+        let (n, fin) = (segment.bytes.len(), if segment.fin { " and FIN" } else { "" });
+        self.note(link, || format!("{n} bytes{fin} arrive at the server"));
+    }
+
+    fn arrive_at_client(&mut self, link: LinkId, segment: Segment) {
+        let state = &mut self.links[link];
+        state.down.in_flight -= segment.bytes.len();
+        if state.wants_space && state.is_send_space_worth_telling() {
+            state.wants_space = false;
+            state.edge(false, true);
+        }
+        if state.client_closed {
+            if !segment.bytes.is_empty() {
+                self.send_reset(link, Direction::Up);
+            }
+            return;
+        }
+        state.down.arrived += segment.bytes.len() as u64;
+        state.down.received.extend(&segment.bytes);
+        state.down.fin_received |= segment.fin;
+        self.with_client(link, Client::readable);
+        self.pump(link, Direction::Down);
+    }
+
+    fn reset_server(&mut self, link: LinkId) {
+        let state = &mut self.links[link];
+        if state.server_was_reset || state.server == ServerEnd::Closed {
+            return;
+        }
+        state.server_was_reset = true;
+        state.error_pending = true;
+        state.down.unsent.clear();
+        state.edge_for_all();
+        self.note(link, || "RST arrives at the server".to_owned());
+    }
+
+    fn reset_client(&mut self, link: LinkId) {
+        // What the client has not read yet may be lost with the connection (RFC 9112 §9.6).
+        if self.dice.chance(500) {
+            self.links[link].down.received.clear();
+        }
+        if std::mem::replace(&mut self.links[link].client_was_reset, true) || self.links[link].client_closed {
+            return;
+        }
+        self.note(link, || "RST arrives at the client".to_owned());
+        self.with_client(link, Client::reset);
+    }
+
+    fn tell(&mut self, signal: Signal) {
+        self.timeline.note(self.now, None, || format!("signal {signal:?}"));
+        if self.told_to_stop.is_none() {
+            self.told_to_stop = Some(self.now);
+            self.arrived_when_told = self.links.iter().map(|link| link.up.arrived).collect();
+        } else if signal == Signal::Interrupt {
+            self.told_to_stop_at_once.get_or_insert(self.now);
+        }
+        self.signals.push_back(signal);
+    }
+
+    fn with_client(&mut self, link: LinkId, act: impl FnOnce(&mut Client, &mut World)) {
+        let Some(mut client) = self.clients[link].take() else { return };
+        act(&mut client, self);
+        self.clients[link] = Some(client);
+    }
+}
