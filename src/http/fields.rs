@@ -178,3 +178,34 @@ impl fmt::Display for InvalidFieldValue {
 }
 
 impl std::error::Error for InvalidFieldValue {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_a_list_are_trimmed_and_empty_ones_are_skipped() {
+        let members: Vec<&[u8]> = list_members(b" a,, \tb c\t ,").collect();
+        assert_eq!(members, [&b"a"[..], b"b c"]);
+        assert_eq!(list_members(b" ,\t, ").count(), 0);
+    }
+
+    #[test]
+    fn a_value_with_a_byte_that_could_end_its_line_is_refused() {
+        for byte in 0..=255u8 {
+            let is_control = byte.is_ascii_control() && byte != b'\t';
+            assert_eq!(FieldValue::new([b'a', byte, b'b']).is_err(), is_control, "{byte:#04x}");
+        }
+        assert_eq!(FieldValue::new(" \t a b\t").expect("a value").as_bytes(), b"a b");
+    }
+
+    #[test]
+    fn received_fields_are_found_by_name_in_any_case_and_in_order() {
+        let section = b"A: 1\r\nb:2\r\na: 3\r\n";
+        let span = |name_start, value_start| FieldSpan { name_start, name_len: 1, value_start, value_len: 1 };
+        let spans = [span(0, 3), span(6, 8), span(11, 14)];
+        let fields = Fields::new(section, &spans);
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!((fields.first("B"), fields.first("c"), fields.len()), (Some(&b"2"[..]), None, 3));
+    }
+}

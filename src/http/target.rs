@@ -74,3 +74,27 @@ pub fn hex_digit(byte: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_decoded_once_and_only_where_there_is_some() {
+        assert!(matches!(percent_decode(b"/a+b"), Some(Cow::Borrowed(b"/a+b"))));
+        assert_eq!(percent_decode(b"%2Fa%2525%00%fFb").as_deref(), Some(&b"/a%25\0\xffb"[..]));
+        for broken in [&b"%"[..], b"a%2", b"%2g", b"%%41", b"%+1"] {
+            assert_eq!(percent_decode(broken), None, "{}", broken.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_first_query_parameter_of_a_name_counts() {
+        let raw = b"/";
+        let query = Some(&b"a=1&b&a=2&=x&c==d"[..]);
+        let target = Target { form: TargetForm::Origin, raw, authority: None, path: raw, query };
+        let parameters = ["a", "b", "", "c", "d"].map(|name| target.query_parameter(name));
+        assert_eq!(parameters, [Some(&b"1"[..]), Some(b""), Some(b"x"), Some(b"=d"), None]);
+        assert_eq!(Target { query: None, ..target }.query_parameter("a"), None);
+    }
+}
