@@ -1,9 +1,12 @@
 //! Bodies are pulled: content is produced only when there is room for it, so a slow reader stops its producer by itself.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::directory::OpenFile;
 use crate::base::ring::Room;
 
 /// The content of a response.
@@ -12,6 +15,10 @@ pub enum Body {
     Empty,
     /// All of it, here and now.
     Bytes(Bytes),
+    /// Part of a file, sent without passing through us where the protocol and the system allow it.
+    File(FilePart),
+    /// Bytes and parts of files, one after the other.
+    Pieces(VecDeque<Piece>),
     /// Pulled from a source as room appears.
     Source(Box<dyn Source>),
     /// Pulled from the exchange that is also taking the request's content (`service::Exchange::pull`); the length if
@@ -30,6 +37,8 @@ impl Body {
         match self {
             Body::Empty => Some(0),
             Body::Bytes(bytes) => Some(bytes.as_slice().len() as u64),
+            Body::File(part) => Some(part.length),
+            Body::Pieces(pieces) => Some(pieces.iter().map(Piece::length).sum()),
             Body::Source(source) => source.length(),
             Body::Exchange(length) => *length,
         }
@@ -53,6 +62,8 @@ impl fmt::Debug for Body {
         match self {
             Body::Empty => f.write_str("Empty"),
             Body::Bytes(bytes) => write!(f, "Bytes({})", bytes.as_slice().len()),
+            Body::File(part) => write!(f, "File({}+{})", part.offset, part.length),
+            Body::Pieces(pieces) => write!(f, "Pieces({})", pieces.len()),
             Body::Source(source) => write!(f, "Source({:?})", source.length()),
             Body::Exchange(length) => write!(f, "Exchange({length:?})"),
         }
@@ -60,13 +71,14 @@ impl fmt::Debug for Body {
 }
 
 /// Bytes that are there as a whole, whoever owns them.
+#[derive(Debug)]
 pub enum Bytes {
     /// Part of the program.
     Static(&'static [u8]),
     /// Made for this response.
     Owned(Vec<u8>),
-    /// Shared with other responses.
-    Shared(Arc<[u8]>),
+    /// Part of something that other responses share.
+    Shared(Arc<[u8]>, Range<usize>),
 }
 
 impl Bytes {
@@ -75,7 +87,37 @@ impl Bytes {
         match self {
             Bytes::Static(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
-            Bytes::Shared(bytes) => bytes,
+            Bytes::Shared(bytes, range) => &bytes[range.clone()],
+        }
+    }
+}
+
+/// Part of a file that was opened when the response was decided: what its name means later does not matter.
+#[derive(Debug, Clone)]
+pub struct FilePart {
+    /// The file.
+    pub file: Arc<OpenFile>,
+    /// Where the part begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u64,
+}
+
+/// One of several pieces of content.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes that are there.
+    Bytes(Bytes),
+    /// Part of a file.
+    File(FilePart),
+}
+
+impl Piece {
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Piece::Bytes(bytes) => bytes.as_slice().len() as u64,
+            Piece::File(part) => part.length,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// Where one received field line lies in its section's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl<'a> Fields<'a> {
     /// The value of the first line with this name.
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
+    }
+
+    /// The bytes the spans point into, and the spans.
+    pub(super) fn parts(self) -> (&'a [u8], &'a [FieldSpan]) {
+        (self.section, self.spans)
     }
 
     /// How many field lines there are.
@@ -121,16 +127,30 @@ impl FieldName {
     }
 }
 
+/// `Accept-Ranges` (RFC 9110 §14.3).
+pub const ACCEPT_RANGES: FieldName = FieldName::from_static("Accept-Ranges");
 /// `Allow` (RFC 9110 §10.2.1).
 pub const ALLOW: FieldName = FieldName::from_static("Allow");
 /// `Cache-Control` (RFC 9111 §5.2).
 pub const CACHE_CONTROL: FieldName = FieldName::from_static("Cache-Control");
+/// `Content-Encoding` (RFC 9110 §8.4).
+pub const CONTENT_ENCODING: FieldName = FieldName::from_static("Content-Encoding");
+/// `Content-Range` (RFC 9110 §14.4).
+pub const CONTENT_RANGE: FieldName = FieldName::from_static("Content-Range");
 /// `Content-Type` (RFC 9110 §8.3).
 pub const CONTENT_TYPE: FieldName = FieldName::from_static("Content-Type");
+/// `ETag` (RFC 9110 §8.8.3).
+pub const ETAG: FieldName = FieldName::from_static("ETag");
+/// `Last-Modified` (RFC 9110 §8.8.2).
+pub const LAST_MODIFIED: FieldName = FieldName::from_static("Last-Modified");
 /// `Location` (RFC 9110 §10.2.2).
 pub const LOCATION: FieldName = FieldName::from_static("Location");
 /// `Retry-After` (RFC 9110 §10.2.3).
 pub const RETRY_AFTER: FieldName = FieldName::from_static("Retry-After");
+/// `Vary` (RFC 9110 §12.5.5).
+pub const VARY: FieldName = FieldName::from_static("Vary");
+/// `X-Content-Type-Options`, which tells browsers not to guess (WHATWG Fetch, "nosniff").
+pub const X_CONTENT_TYPE_OPTIONS: FieldName = FieldName::from_static("X-Content-Type-Options");
 
 /// The value of a field to be sent. Its bytes were checked when it was made: no CR, LF, NUL or other control byte can
 /// be in it (RFC 9110 §5.5), so header injection is impossible by construction.
@@ -162,6 +182,29 @@ impl FieldValue {
     }
 
     /// The checked bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Field lines that were checked and put into their form on the wire once, to be sent many times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldBlock(Arc<[u8]>);
+
+impl FieldBlock {
+    /// The lines of these fields, in this order.
+    pub fn new<'f>(fields: impl IntoIterator<Item = (FieldName, &'f FieldValue)>) -> FieldBlock {
+        let mut lines = Vec::new();
+        for (name, value) in fields {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+        FieldBlock(lines.into())
+    }
+
+    /// The lines, each with its CRLF.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

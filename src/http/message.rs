@@ -1,10 +1,10 @@
 //! The message in the middle: requests and responses as RFC 9110 means them, whatever the version on the wire.
 
 use super::body::Body;
-use super::fields::{FieldName, FieldValue, Fields};
+use super::fields::{FieldBlock, FieldName, FieldSpan, FieldValue, Fields};
 use super::method::Method;
 use super::status::Status;
-use super::target::Target;
+use super::target::{Target, TargetForm};
 
 /// The version a message came in or goes out with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,59 @@ pub struct RequestHead<'a> {
     pub announced: Announced,
 }
 
+/// A copy of a request's head, for a handler that decides only after the bytes it arrived in have gone.
+#[derive(Debug, Clone)]
+pub struct OwnedHead {
+    method: Method,
+    form: TargetForm,
+    raw: Box<[u8]>,
+    authority: Option<Box<[u8]>>,
+    path: Box<[u8]>,
+    query: Option<Box<[u8]>>,
+    version: Version,
+    section: Box<[u8]>,
+    spans: Box<[FieldSpan]>,
+    announced: Announced,
+}
+
+impl RequestHead<'_> {
+    /// A copy that does not depend on the bytes it arrived in.
+    pub fn to_owned(&self) -> OwnedHead {
+        let (section, spans) = self.fields.parts();
+        OwnedHead {
+            method: self.method,
+            form: self.target.form,
+            raw: self.target.raw.into(),
+            authority: self.target.authority.map(Into::into),
+            path: self.target.path.into(),
+            query: self.target.query.map(Into::into),
+            version: self.version,
+            section: section.into(),
+            spans: spans.into(),
+            announced: self.announced,
+        }
+    }
+}
+
+impl OwnedHead {
+    /// The head as it arrived.
+    pub fn as_head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: self.method,
+            target: Target {
+                form: self.form,
+                raw: &self.raw,
+                authority: self.authority.as_deref(),
+                path: &self.path,
+                query: self.query.as_deref(),
+            },
+            version: self.version,
+            fields: Fields::new(&self.section, &self.spans),
+            announced: self.announced,
+        }
+    }
+}
+
 /// A response as a service gives it. Date, Server, framing and connection fields are the protocol's business and are
 /// added when the head is encoded.
 #[derive(Debug)]
@@ -49,6 +102,8 @@ pub struct Response {
     pub status: Status,
     /// `Content-Type`, by itself because nearly every response has just this one field.
     pub content_type: Option<FieldValue>,
+    /// Fields that were put into their form on the wire beforehand.
+    pub block: Option<FieldBlock>,
     /// All other fields, in the order they are sent.
     pub fields: Vec<(FieldName, FieldValue)>,
     /// The content.
@@ -58,7 +113,7 @@ pub struct Response {
 impl Response {
     /// A response without content and fields.
     pub fn new(status: Status) -> Response {
-        Response { status, content_type: None, fields: Vec::new(), body: Body::Empty }
+        Response { status, content_type: None, block: None, fields: Vec::new(), body: Body::Empty }
     }
 
     /// An upper bound for the bytes its head takes on the wire.
@@ -68,13 +123,20 @@ impl Response {
         const LINE: usize = ": \r\n".len();
         let content_type = self.content_type.as_ref().map_or(0, |value| value.as_bytes().len() + 12 + LINE);
         let fields = self.fields.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len() + LINE);
-        PROTOCOL_FIELDS + content_type + fields.sum::<usize>()
+        let block = self.block.as_ref().map_or(0, |block| block.as_bytes().len());
+        PROTOCOL_FIELDS + content_type + block + fields.sum::<usize>()
     }
 
     /// The same response with this content of this media type.
     pub fn with_content(mut self, content_type: FieldValue, body: Body) -> Response {
         self.content_type = Some(content_type);
         self.body = body;
+        self
+    }
+
+    /// The same response with these prepared fields.
+    pub fn with_block(mut self, block: FieldBlock) -> Response {
+        self.block = Some(block);
         self
     }
 

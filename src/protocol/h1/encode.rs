@@ -25,6 +25,9 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
     }
     framing_field(out, field);
     out.extend_from_slice(connection);
+    if let Some(block) = &response.block {
+        out.extend_from_slice(block.as_bytes());
+    }
     for (name, value) in &response.fields {
         field_line(out, name.as_str().as_bytes(), value.as_bytes());
     }
