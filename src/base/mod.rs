@@ -1,5 +1,7 @@
-//! Foundations that know no protocol: rings, slots, timers, limits.
+//! Foundations that know no protocol: rings, slots, timers, limits, jobs, and files beneath a root.
 
+pub mod disk;
+pub mod job_pool;
 pub mod lease;
 pub mod limits;
 pub mod notice;

@@ -62,7 +62,7 @@ impl<S: Socket> Channel<S> {
         if !self.readiness.writable {
             return Ok(0);
         }
-        match self.socket.write(outbox.readable())? {
+        match self.socket.write(outbox.readable(), false)? {
             Io::Moved(n) => {
                 outbox.consume(n);
                 self.sent += n as u64;

@@ -3,9 +3,11 @@
 
 pub mod listener;
 pub mod mio_reactor;
+mod outgoing;
 pub mod stream;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +25,7 @@ pub enum Io {
     Drained(usize),
     /// Nothing moved; an event will tell when it is worth another try.
     WouldBlock,
-    /// Reads only: the peer has ended its direction.
+    /// Reads: the peer has ended its direction. Sending a file: the file ends here.
     Eof,
 }
 
@@ -33,7 +35,16 @@ pub trait Socket {
     fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io>;
 
     /// Writes from the bytes given, front slice first. At least one slice is not empty. Never `Drained`, never `Eof`.
-    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io>;
+    ///
+    /// `more` says that a file follows at once, so that the kernel may wait for it and put both into one packet. Where
+    /// it does not know how, it is not told.
+    fn write(&mut self, bytes: [&[u8]; 2], more: bool) -> io::Result<Io>;
+
+    /// Sends up to `count` bytes (at least one) of `file`, from `offset` on, without moving the file's position. Fewer
+    /// may be sent. `Eof`: the file has no byte at `offset` (any more). Never `Drained`.
+    ///
+    /// This waits for the disk if the bytes are not in memory (`base::disk::OpenFile::is_resident`).
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Io>;
 
     /// Ends our direction: the peer reads everything written so far and then the end (`shutdown(SHUT_WR)`).
     fn shutdown_write(&mut self) -> io::Result<()>;

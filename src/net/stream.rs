@@ -1,14 +1,16 @@
 //! An accepted connection's bytes: one type for TCP and Unix sockets.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
-use super::{Io, Socket};
+use super::{Io, Socket, outgoing};
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -37,10 +39,20 @@ impl Socket for Stream {
         }
     }
 
-    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io> {
+    fn write(&mut self, bytes: [&[u8]; 2], more: bool) -> io::Result<Io> {
         match self {
+            Stream::Tcp(socket) if more => write_to(&mut outgoing::More(socket), bytes),
             Stream::Tcp(socket) => write_to(socket, bytes),
+            // There are no packets to fill.
             Stream::Unix(socket) => write_to(socket, bytes),
+        }
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Io> {
+        debug_assert!(count > 0, "sending nothing tells nothing");
+        match self {
+            Stream::Tcp(socket) => send_to(socket, file, offset, count),
+            Stream::Unix(socket) => send_to(socket, file, offset, count),
         }
     }
 
@@ -94,6 +106,17 @@ fn write_to(socket: &mut impl Write, [front, back]: [&[u8]; 2]) -> io::Result<Io
             // No stream socket answers so to bytes it was given. It must not pass for WouldBlock: that waits for an
             // event which only a full send buffer promises.
             Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(n) => Ok(Io::Moved(n)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => would_block_is_no_error(error),
+        };
+    }
+}
+
+fn send_to<S: Write + AsFd>(socket: &mut S, file: &File, offset: u64, count: usize) -> io::Result<Io> {
+    loop {
+        return match outgoing::send_file(socket, file, offset, count) {
+            Ok(0) => Ok(Io::Eof),
             Ok(n) => Ok(Io::Moved(n)),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => would_block_is_no_error(error),

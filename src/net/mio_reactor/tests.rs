@@ -101,7 +101,7 @@ fn a_full_send_buffer_blocks_until_the_peer_reads() {
     let (mut reactor, mut server, mut client) = connected();
     let chunk = [b'x'; 1 << 16];
     let mut sent = 0;
-    while let Io::Moved(n) = server.write([&chunk, &chunk]).unwrap() {
+    while let Io::Moved(n) = server.write([&chunk, &chunk], false).unwrap() {
         sent += n;
     }
     reactor.arm(&mut server, TOKEN, Interest::NONE, Interest { read: true, write: true }).unwrap();
@@ -113,7 +113,7 @@ fn a_full_send_buffer_blocks_until_the_peer_reads() {
         client
     });
     until_ready(&mut reactor, |readiness| readiness.writable);
-    assert!(matches!(server.write([b"more", b""]).unwrap(), Io::Moved(_)));
+    assert!(matches!(server.write([b"more", b""], false).unwrap(), Io::Moved(_)));
     drop(reader.join().unwrap());
 }
 
@@ -142,7 +142,7 @@ fn turning_a_direction_on_reports_it_again() {
 #[test]
 fn our_end_is_read_after_everything_we_wrote() {
     let (_reactor, mut server, mut client) = connected();
-    assert_eq!(server.write([b"good", b"bye"]).unwrap(), Io::Moved(7));
+    assert_eq!(server.write([b"good", b"bye"], false).unwrap(), Io::Moved(7));
     server.shutdown_write().unwrap();
     let mut received = String::new();
     client.read_to_string(&mut received).unwrap();
@@ -185,7 +185,7 @@ fn a_unix_connection_does_all_the_same() {
     until_ready(&mut reactor, |readiness| readiness.readable && readiness.hung_up);
     assert_eq!(read(&mut server), Io::Drained(5));
     assert_eq!(read(&mut server), Io::Eof);
-    assert_eq!(server.write([b"hel", b"lo"]).unwrap(), Io::Moved(5));
+    assert_eq!(server.write([b"hel", b"lo"], false).unwrap(), Io::Moved(5));
     server.abort_on_close().unwrap();
     server.shutdown_write().unwrap();
     let mut received = String::new();

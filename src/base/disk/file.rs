@@ -1,0 +1,147 @@
+//! Regular files, and whether reading them would wait for a disk.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::Stat;
+
+use super::kernel;
+
+/// How much is read at a time to bring pages into the cache, in bytes.
+const WARM_BYTES: usize = 64 * 1024;
+
+/// A regular file, open for reading. Reading moves no position, so any number of readers may share it.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file itself, for `sendfile`.
+    pub file: File,
+    /// What it was when it was opened or last looked at.
+    pub meta: FileMeta,
+}
+
+/// What tells one version of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMeta {
+    /// Length in bytes.
+    pub len: u64,
+    /// When the content was last changed.
+    pub modified: Timestamp,
+    /// The file's number in its file system.
+    pub inode: u64,
+    /// The file system's number.
+    pub device: u64,
+}
+
+/// A point in time as file systems have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Seconds since 1970, negative before.
+    pub secs: i64,
+    /// Nanoseconds after that second, less than 10⁹.
+    pub nanos: u32,
+}
+
+/// What a read that does not wait found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Residency {
+    /// So many bytes were read. Fewer than asked for: there the file ends, or what follows is not in memory. 0: there
+    /// is nothing at this offset.
+    Read(usize),
+    /// The first byte is not in memory.
+    Cold,
+    /// The system cannot tell for this file.
+    Unknown,
+}
+
+impl FileMeta {
+    // The types of these numbers differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    pub(super) fn from_stat(stat: &Stat) -> FileMeta {
+        let modified = Timestamp { secs: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 };
+        FileMeta { len: stat.st_size as u64, modified, inode: stat.st_ino as u64, device: stat.st_dev as u64 }
+    }
+}
+
+impl OpenFile {
+    /// The whole content as it is now; `None` if that is more than `max` bytes. May block.
+    pub fn read_all(&self, max: usize) -> io::Result<Option<Vec<u8>>> {
+        let expected = usize::try_from(self.meta.len).unwrap_or(usize::MAX);
+        // One more than expected tells the end from a file that has grown.
+        let mut content = vec![0; expected.min(max) + 1];
+        let mut len = 0;
+        loop {
+            len += self.read_at(&mut content[len..], len as u64)?;
+            if len > max {
+                return Ok(None);
+            }
+            if len < content.len() {
+                content.truncate(len);
+                return Ok(Some(content));
+            }
+            content.resize(len.saturating_mul(2).min(max) + 1, 0);
+        }
+    }
+
+    /// Fills `buffer` from `offset` on; fewer bytes only if the file ends there. May block.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut len = 0;
+        while len < buffer.len() {
+            match self.file.read_at(&mut buffer[len..], offset.saturating_add(len as u64)) {
+                Ok(0) => break,
+                Ok(n) => len += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(len)
+    }
+
+    /// What the open file is now: its length and time may have changed, which file it is cannot. To see whether another
+    /// file has taken its name, ask [`Root::meta`](super::Root::meta).
+    pub fn meta_now(&self) -> io::Result<FileMeta> {
+        Ok(FileMeta::from_stat(&rustix::fs::fstat(&self.file)?))
+    }
+
+    /// Brings `meta` up to date; says whether it changed.
+    pub fn refresh_meta(&mut self) -> io::Result<bool> {
+        let now = self.meta_now()?;
+        let before = std::mem::replace(&mut self.meta, now);
+        Ok(before != self.meta)
+    }
+
+    /// Reads what is in memory already. Never waits for a disk, so the event loop may call it.
+    pub fn read_resident(&self, buffer: &mut [u8], offset: u64) -> io::Result<Residency> {
+        kernel::read_resident(&self.file, buffer, offset)
+    }
+
+    /// Whether `len` bytes from `offset` on are likely to be in memory: the first and the last of them are. What lies
+    /// between may have been evicted and may be evicted at any time, so a `sendfile` that follows may wait after all;
+    /// for pieces of the size that the kernel reads ahead (128 KiB) that is rare. False if the system cannot tell.
+    /// Never waits for a disk.
+    pub fn is_resident(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let last = offset.saturating_add(len.max(1) - 1);
+        Ok(self.is_byte_resident(offset)? && (last == offset || self.is_byte_resident(last)?))
+    }
+
+    fn is_byte_resident(&self, offset: u64) -> io::Result<bool> {
+        // Nothing at this offset (`Read(0)`) is nothing to wait for.
+        Ok(matches!(self.read_resident(&mut [0], offset)?, Residency::Read(_)))
+    }
+
+    /// Brings `len` bytes from `offset` on into memory, by reading them. Blocks for as long as that takes.
+    pub fn warm(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut scratch = vec![0; WARM_BYTES];
+        let end = offset.saturating_add(len);
+        let mut at = offset;
+        while at < end {
+            let piece = usize::try_from(end - at).unwrap_or(WARM_BYTES).min(WARM_BYTES);
+            match self.read_at(&mut scratch[..piece], at)? {
+                0 => break,
+                n => at += n as u64,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What Linux has and others do not: everything that asks for the operating system is in this file.
+
+pub(super) use os::{ANCHOR, can_open_beneath, open_beneath, read_resident, stat_beneath};
+
+#[cfg(target_os = "linux")]
+mod os {
+    use std::fs::File;
+    use std::io::{self, IoSliceMut};
+    use std::os::fd::{BorrowedFd, OwnedFd};
+
+    use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, openat2};
+    use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
+
+    use super::super::{Links, Residency, or_dot};
+
+    /// How directories are held: good for opening what is in them, which needs the permission to search and not to
+    /// read.
+    pub(in super::super) const ANCHOR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+    /// How often openat2 is asked again while others keep renaming things.
+    const TRIES: usize = 4;
+
+    /// Whether openat2 exists (since Linux 5.6) and is allowed.
+    pub(in super::super) fn can_open_beneath(root: BorrowedFd<'_>) -> bool {
+        !matches!(open_beneath(root, b"", ANCHOR, Links::Beneath), Err(Errno::NOSYS | Errno::PERM))
+    }
+
+    /// Opens what `path` leads to without ever leaving the root. Links that are no real links (`/proc/self/root`) are
+    /// refused as well.
+    pub(in super::super) fn open_beneath(
+        root: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+        links: Links,
+    ) -> Result<OwnedFd, Errno> {
+        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        resolve.set(ResolveFlags::NO_SYMLINKS, links == Links::Refuse);
+        let open = || retry_on_intr(|| openat2(root, or_dot(path), flags, Mode::empty(), resolve));
+        (1..TRIES).map(|_| open()).find(|opened| !matches!(opened, Err(Errno::AGAIN))).unwrap_or_else(open)
+    }
+
+    /// Looks at what `path` leads to; O_PATH touches nothing but the name.
+    pub(in super::super) fn stat_beneath(root: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<Stat, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        rustix::fs::fstat(open_beneath(root, path, flags, links)?)
+    }
+
+    /// One read that does not wait for a disk.
+    pub(in super::super) fn read_resident(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Residency> {
+        let read = || preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
+        match retry_on_intr(read) {
+            Ok(n) => Ok(Residency::Read(n)),
+            Err(Errno::AGAIN) => Ok(Residency::Cold),
+            // Not every file system can tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(Residency::Unknown),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod os {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+
+    use rustix::fs::{OFlags, Stat};
+    use rustix::io::Errno;
+
+    use super::super::{Links, Residency};
+
+    /// How directories are held.
+    pub(in super::super) const ANCHOR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+    pub(in super::super) fn can_open_beneath(_: BorrowedFd<'_>) -> bool {
+        false
+    }
+
+    pub(in super::super) fn open_beneath(_: BorrowedFd<'_>, _: &[u8], _: OFlags, _: Links) -> Result<OwnedFd, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(in super::super) fn stat_beneath(_: BorrowedFd<'_>, _: &[u8], _: Links) -> Result<Stat, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(in super::super) fn read_resident(_: &File, _: &mut [u8], _: u64) -> io::Result<Residency> {
+        Ok(Residency::Unknown)
+    }
+}

@@ -1,0 +1,339 @@
+//! Threads for what may block: opening files, reading what may be cold, listing, compressing.
+//!
+//! The event loop submits a job and goes on; when the job is done, a notice wakes the connection that asked, and its
+//! ticket gives the result. Nothing here ever waits for a job, not even the end of the process.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+
+use super::notice::Notifier;
+
+/// How long a job may be expected to take. There is always a thread that runs no slow job (if there is more than
+/// one), so that whatever the slow ones wait for, quick ones get on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Microseconds, or one access to a disk: open a file, look at it, read a piece.
+    Quick,
+    /// Milliseconds and more: list a directory, compress a file.
+    Slow,
+}
+
+/// A pool's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobPoolLimits {
+    /// How many threads there are, at least 1. All but one of them may run slow jobs (a single one runs both).
+    pub threads: usize,
+    /// How many quick jobs may wait.
+    pub quick_max: usize,
+    /// How many slow jobs may wait.
+    pub slow_max: usize,
+}
+
+/// A fixed number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
+/// last of them, each after the job it is running.
+///
+/// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a mark, and
+/// restart the calls that they interrupt.
+#[derive(Clone)]
+pub struct JobPool(Arc<Owner>);
+
+/// What a pool is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobNumbers {
+    /// Quick jobs that wait for a thread.
+    pub quick_queued: usize,
+    /// Slow jobs that wait for a thread.
+    pub slow_queued: usize,
+    /// Jobs that run.
+    pub running: usize,
+    /// Since when the longest of these has been running. Far in the past means that a disk is stalled.
+    pub longest_since: Option<Instant>,
+}
+
+/// The claim to a job's result. Dropping it before the job has started cancels the job.
+#[derive(Debug)]
+#[must_use = "a job whose ticket is dropped is skipped"]
+pub struct Ticket<T>(Arc<Mutex<Option<Answer<T>>>>);
+
+type Answer<T> = Result<T, JobDied>;
+
+/// A job was not accepted: as many as may wait in its lane are waiting already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull;
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many jobs are waiting for the disk")
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+/// A job will never have a result: it panicked, or its pool ended first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobDied;
+
+impl fmt::Display for JobDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a job died before it had a result")
+    }
+}
+
+impl std::error::Error for JobDied {}
+
+impl JobPool {
+    /// Starts the threads. `clock` is read when a job starts, for [`numbers`](JobPool::numbers). Fails if the system
+    /// has no threads left.
+    pub fn new(limits: JobPoolLimits, clock: fn() -> Instant) -> io::Result<JobPool> {
+        let owner = Owner { shared: Arc::new(Shared::new(limits, clock)) };
+        for number in 0..limits.threads.max(1) {
+            let shared = Arc::clone(&owner.shared);
+            // Nobody joins it: a thread that a disk holds must not hold the end of the process.
+            thread::Builder::new().name(format!("tidemill-io-{number}")).spawn(move || shared.work(number))?;
+        }
+        Ok(JobPool(Arc::new(owner)))
+    }
+
+    /// Puts a job into its lane's queue. When it is done, `notifier` leaves a notice and the ticket has the result.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        notifier: Notifier,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Ticket<T>, QueueFull> {
+        let answer = Arc::new(Mutex::new(None));
+        let order = Order { job, answer: Arc::downgrade(&answer), notifier };
+        self.0.shared.enqueue(lane, Box::new(order))?;
+        Ok(Ticket(answer))
+    }
+
+    /// What the pool is doing now.
+    pub fn numbers(&self) -> JobNumbers {
+        let queues = self.0.shared.lock();
+        JobNumbers {
+            quick_queued: queues.quick.waiting.len(),
+            slow_queued: queues.slow.waiting.len(),
+            running: queues.running.iter().flatten().count(),
+            longest_since: queues.running.iter().flatten().min().copied(),
+        }
+    }
+}
+
+impl<T> Ticket<T> {
+    /// The result, once, after the notice; `None` before, and after it was taken.
+    pub fn take(&mut self) -> Option<Result<T, JobDied>> {
+        // Asked before the answer is looked for: between the two, the job may give its answer and be gone.
+        let nobody_answers = Arc::weak_count(&self.0) == 0;
+        let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.take().or_else(|| nobody_answers.then_some(Err(JobDied)))
+    }
+}
+
+/// Ends the threads when the last handle goes. The threads themselves only have what they share.
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut queues = self.shared.lock();
+        queues.closing = true;
+        let abandoned = (std::mem::take(&mut queues.quick.waiting), std::mem::take(&mut queues.slow.waiting));
+        drop(queues);
+        self.shared.changed.notify_all();
+        drop(abandoned);
+    }
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    /// A job was queued, or the pool ends.
+    changed: Condvar,
+    clock: fn() -> Instant,
+}
+
+struct Queues {
+    quick: Queue,
+    slow: Queue,
+    /// How many slow jobs may run at a time.
+    slow_running_max: usize,
+    slow_running: usize,
+    /// For each thread, since when it has been running its job.
+    running: Vec<Option<Instant>>,
+    /// How many jobs have been queued so far.
+    submitted: u64,
+    closing: bool,
+}
+
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    max: usize,
+}
+
+struct Waiting {
+    /// The lower, the older.
+    ordinal: u64,
+    job: Box<dyn Job>,
+}
+
+impl Shared {
+    fn new(limits: JobPoolLimits, clock: fn() -> Instant) -> Shared {
+        let threads = limits.threads.max(1);
+        let queues = Queues {
+            quick: Queue::new(limits.quick_max),
+            slow: Queue::new(limits.slow_max),
+            slow_running_max: (threads - 1).max(1),
+            slow_running: 0,
+            running: vec![None; threads],
+            submitted: 0,
+            closing: false,
+        };
+        Shared { queues: Mutex::new(queues), changed: Condvar::new(), clock }
+    }
+
+    /// Jobs run outside the lock, so nothing that panics can leave the queues half changed.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue(&self, lane: Lane, job: Box<dyn Job>) -> Result<(), QueueFull> {
+        let mut queues = self.lock();
+        let ordinal = queues.submitted;
+        queues.submitted += 1;
+        let queue = queues.queue(lane);
+        let skipped = queue.make_room();
+        if queue.is_full() {
+            return Err(QueueFull);
+        }
+        queue.waiting.push_back(Waiting { ordinal, job });
+        drop(queues);
+        self.changed.notify_one();
+        // What a job owns may take its time to be dropped; not under the lock.
+        drop(skipped);
+        Ok(())
+    }
+
+    /// A thread's life.
+    fn work(&self, thread: usize) {
+        while let Some((lane, job)) = self.next(thread) {
+            job.run();
+            self.done(thread, lane);
+        }
+    }
+
+    /// Waits for a job. `None`: there will be none.
+    fn next(&self, thread: usize) -> Option<(Lane, Box<dyn Job>)> {
+        let mut queues = self.lock();
+        loop {
+            if queues.closing {
+                return None;
+            }
+            if let Some((lane, job)) = queues.pop() {
+                queues.running[thread] = Some((self.clock)());
+                return Some((lane, job));
+            }
+            queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, thread: usize, lane: Lane) {
+        let mut queues = self.lock();
+        queues.running[thread] = None;
+        if lane == Lane::Slow {
+            // Whoever waits for this needs no wake-up: this thread looks for a slow job next.
+            queues.slow_running -= 1;
+        }
+    }
+}
+
+impl Queues {
+    fn queue(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Quick => &mut self.quick,
+            Lane::Slow => &mut self.slow,
+        }
+    }
+
+    /// The oldest job that may run now. By age and not by lane: neither lane starves the other.
+    fn pop(&mut self) -> Option<(Lane, Box<dyn Job>)> {
+        let lane = self.next_lane()?;
+        let waiting = self.queue(lane).waiting.pop_front()?;
+        self.slow_running += usize::from(lane == Lane::Slow);
+        Some((lane, waiting.job))
+    }
+
+    fn next_lane(&self) -> Option<Lane> {
+        let slow = self.slow.oldest().filter(|_| self.slow_running < self.slow_running_max);
+        match (self.quick.oldest(), slow) {
+            (Some(quick), Some(slow)) if slow < quick => Some(Lane::Slow),
+            (Some(_), _) => Some(Lane::Quick),
+            (None, Some(_)) => Some(Lane::Slow),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Queue {
+    fn new(max: usize) -> Queue {
+        Queue { waiting: VecDeque::new(), max }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= self.max
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.waiting.front().map(|waiting| waiting.ordinal)
+    }
+
+    /// Takes the jobs that nobody wants any more out of a full queue: clients that came and went must not keep others
+    /// out.
+    fn make_room(&mut self) -> VecDeque<Waiting> {
+        if !self.is_full() {
+            return VecDeque::new();
+        }
+        let (wanted, skipped) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.job.is_wanted());
+        self.waiting = wanted;
+        skipped
+    }
+}
+
+/// A job with its result's way back, whatever the result is.
+trait Job: Send {
+    /// Whether somebody still holds the ticket.
+    fn is_wanted(&self) -> bool;
+
+    /// Runs it if it is wanted. Never panics.
+    fn run(self: Box<Self>);
+}
+
+struct Order<T, F> {
+    job: F,
+    /// Weak, so that each side sees when the other has gone.
+    answer: Weak<Mutex<Option<Answer<T>>>>,
+    notifier: Notifier,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
+    fn is_wanted(&self) -> bool {
+        self.answer.strong_count() > 0
+    }
+
+    fn run(self: Box<Self>) {
+        if !self.is_wanted() {
+            return;
+        }
+        let Order { job, answer, notifier } = *self;
+        // Nothing that the job has seen half changed is used again: it owned what it used, or shares it through locks.
+        let result = catch_unwind(AssertUnwindSafe(job)).map_err(|_| JobDied);
+        let Some(answer) = answer.upgrade() else { return };
+        *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        notifier.notify();
+    }
+}
