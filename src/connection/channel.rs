@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::outbox::{Flushed, Outbox};
 use crate::base::lease::Lease;
 use crate::base::ring::RingBuffer;
 use crate::net::{Io, Peer, Readiness, Socket};
@@ -12,8 +13,7 @@ pub(super) struct Channel<S> {
     pub(super) peer: Peer,
     /// Owned only while it holds something.
     pub(super) inbox: Option<RingBuffer>,
-    /// Owned only while it holds something.
-    pub(super) outbox: Option<RingBuffer>,
+    pub(super) outbox: Outbox,
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
@@ -25,7 +25,7 @@ impl<S: Socket> Channel<S> {
     pub(super) fn new(socket: S, peer: Peer) -> Channel<S> {
         // A new socket has room to write; whether there is something to read, an event will tell.
         let readiness = Readiness { readable: false, writable: true, hung_up: false };
-        Channel { socket, peer, inbox: None, outbox: None, readiness, input_ended: false, received: 0, sent: 0 }
+        Channel { socket, peer, inbox: None, outbox: Outbox::default(), readiness, input_ended: false, received: 0, sent: 0 }
     }
 
     pub(super) fn on_readiness(&mut self, told: Readiness) {
@@ -56,23 +56,18 @@ impl<S: Socket> Channel<S> {
         Ok(Filled::Bytes(n))
     }
 
-    /// One write, if it can move something: outbox → socket. Says how many bytes moved.
-    pub(super) fn flush(&mut self) -> io::Result<usize> {
-        let Some(outbox) = self.outbox.as_mut().filter(|outbox| !outbox.is_empty()) else { return Ok(0) };
-        if !self.readiness.writable {
-            return Ok(0);
+    /// One write, if it can move something: outbox → socket.
+    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+        if !self.readiness.writable || self.outbox.is_empty() {
+            return Ok(Flushed::Bytes(0));
         }
-        match self.socket.write(outbox.readable(), false)? {
-            Io::Moved(n) => {
-                outbox.consume(n);
-                self.sent += n as u64;
-                Ok(n)
-            }
-            _ => {
-                self.readiness.writable = false;
-                Ok(0)
-            }
+        let flushed = self.outbox.flush(&mut self.socket)?;
+        match flushed {
+            Flushed::Bytes(n) => self.sent += n as u64,
+            Flushed::Blocked => self.readiness.writable = false,
+            Flushed::FileEnded => {}
         }
+        Ok(flushed)
     }
 
     /// Throws away what was received; says how many bytes that was.
@@ -95,9 +90,7 @@ impl<S: Socket> Channel<S> {
         if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {
             inboxes.give_back(ring);
         }
-        if let Some(ring) = self.outbox.take_if(|ring| ring.is_empty()) {
-            outboxes.give_back(ring);
-        }
+        self.outbox.give_back_empty(outboxes);
     }
 
     /// Returns both rings, whatever they hold.
@@ -105,9 +98,7 @@ impl<S: Socket> Channel<S> {
         if let Some(ring) = self.inbox.take() {
             inboxes.give_back(ring);
         }
-        if let Some(ring) = self.outbox.take() {
-            outboxes.give_back(ring);
-        }
+        self.outbox.give_back_all(outboxes);
     }
 
     pub(super) fn inbox_is_full(&self) -> bool {
@@ -116,10 +107,6 @@ impl<S: Socket> Channel<S> {
 
     pub(super) fn inbox_is_empty(&self) -> bool {
         self.inbox.as_ref().is_none_or(RingBuffer::is_empty)
-    }
-
-    pub(super) fn outbox_len(&self) -> usize {
-        self.outbox.as_ref().map_or(0, RingBuffer::len)
     }
 
     /// Whether the peer has ended its direction and everything it sent has been read.
@@ -134,7 +121,7 @@ impl<S: Socket> Channel<S> {
 
     /// Whether there is something to send that the kernel has no room for.
     pub(super) fn is_write_blocked(&self) -> bool {
-        !self.readiness.writable && self.outbox_len() > 0
+        !self.readiness.writable && !self.outbox.is_empty()
     }
 
     /// Bytes read from the peer so far.

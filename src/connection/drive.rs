@@ -5,8 +5,10 @@
 //! that was produced can be stranded, and everything produced in one pass leaves in one write.
 
 use super::channel::Filled;
+use super::outbox::Flushed;
 use super::{CloseReason, Connection, Life, Settled, Worker};
 use crate::base::limits::Limits;
+use crate::http::body::Failure;
 use crate::net::Socket;
 use crate::protocol::h1::server::{Receiving, Sending};
 use crate::service::Service;
@@ -33,7 +35,7 @@ impl<S: Socket> Connection<S> {
             Life::Lingering => moved.anything |= self.channel.discard() > 0,
             Life::Flushing | Life::Closed(_) => {}
         }
-        moved.add(self.flush());
+        moved.add(self.flush(worker));
         moved.anything |= self.step_life();
         moved
     }
@@ -72,9 +74,14 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn flush(&mut self) -> Moved {
+    fn flush<V>(&mut self, worker: &mut Worker<V>) -> Moved {
         match self.channel.flush() {
-            Ok(n) => Moved::bytes(n),
+            Ok(Flushed::Bytes(n)) => Moved::bytes(n),
+            Ok(Flushed::Blocked) => Moved::NOTHING,
+            Ok(Flushed::FileEnded) => {
+                self.fail(&Failure::new("a file became shorter while it was sent"), worker);
+                Moved::NOTHING
+            }
             Err(error) => self.break_off(&error),
         }
     }
@@ -89,7 +96,7 @@ impl<S: Socket> Connection<S> {
     fn step_life(&mut self) -> bool {
         let next = match self.life {
             Life::Serving if self.is_finished() => Life::Flushing,
-            Life::Flushing if self.channel.outbox_len() == 0 => self.life_after_flush(),
+            Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(),
             Life::Lingering if self.channel.input_ended() => Life::Closed(CloseReason::ByServer),
             _ => return false,
         };

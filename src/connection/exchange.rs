@@ -2,9 +2,10 @@
 
 use log::Level;
 
+use super::pieces::{Front, Pieces};
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
-use crate::http::body::{Body, Bytes, Failure, Pull, Source, Wait};
+use crate::http::body::{Body, Bytes, Failure, Piece, Pull, Source, Wait};
 use crate::http::message::{Announced, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
@@ -30,6 +31,7 @@ pub(super) enum Work {
 pub(super) enum Content {
     /// Bytes, and how many of them are out.
     Bytes(Bytes, usize),
+    Pieces(Pieces),
     Source(Box<dyn Source>),
     Exchange(Box<dyn Exchange>),
 }
@@ -73,6 +75,8 @@ impl Content {
         match body {
             Body::Empty => None,
             Body::Bytes(bytes) => Some(Content::Bytes(bytes, 0)),
+            Body::File(part) => Some(Content::Pieces(Pieces::new([Piece::File(part)].into()))),
+            Body::Pieces(pieces) => Some(Content::Pieces(Pieces::new(pieces))),
             Body::Source(source) => Some(Content::Source(source)),
             Body::Exchange(_) => exchange.map(Content::Exchange),
         }
@@ -83,6 +87,10 @@ impl Content {
             Content::Bytes(bytes, sent) => {
                 *sent += room.put(&bytes.as_slice()[*sent..]);
                 Ok(if *sent == bytes.as_slice().len() { Pull::End } else { Pull::More })
+            }
+            Content::Pieces(pieces) => {
+                pieces.put(room);
+                Ok(Pull::More)
             }
             Content::Source(source) => source.pull(room, cx.now),
             Content::Exchange(exchange) => exchange.pull(room, cx),
@@ -185,7 +193,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
-    fn fail<V>(&mut self, failure: &Failure, worker: &mut Worker<V>) {
+    pub(super) fn fail<V>(&mut self, failure: &Failure, worker: &mut Worker<V>) {
         worker.complain(Level::Error, format_args!("{}: handler failed: {failure}", self.channel.peer));
         if self.protocol.sending() == Sending::Idle {
             self.work = Work::Answering(errors::internal_error(), None);
@@ -205,11 +213,14 @@ impl<S: Socket> Connection<S> {
     pub(super) fn produce<V>(&mut self, worker: &mut Worker<V>) -> bool {
         match &self.work {
             Work::Idle => self.complete_request(),
+            // Whatever comes next would overtake it.
+            _ if self.channel.outbox.ends_in_file() => false,
             Work::Deciding(..) => self.decide(worker),
             Work::Answering(response, _) => {
                 let head_bytes_max = response.head_bytes_max();
                 self.answer(head_bytes_max, worker)
             }
+            Work::Sending(Content::Pieces(_), _) => self.send_piece(worker),
             Work::Sending(..) => self.pull(worker),
             Work::Ending => self.end(worker),
         }
@@ -256,13 +267,13 @@ impl<S: Socket> Connection<S> {
 
     /// The exchange wants the content that the client holds back: tells it to go on (RFC 9110 §10.1.1).
     fn invite_content<V>(&mut self, worker: &mut Worker<V>) -> bool {
-        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         self.protocol.send_continue(outbox)
     }
 
     /// Encodes the response's head, as soon as there is room for the whole of it.
     fn answer<V>(&mut self, head_bytes_max: usize, worker: &mut Worker<V>) -> bool {
-        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         if outbox.free() < head_bytes_max && !outbox.is_empty() {
             return false;
         }
@@ -279,7 +290,7 @@ impl<S: Socket> Connection<S> {
         let last = self.is_last(exchange.is_some(), worker);
         worker.head.clear();
         self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
-        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let fitted = outbox.put(&worker.head);
         debug_assert_eq!(fitted, worker.head.len(), "room for the head was made sure of");
         if self.protocol.sending() == Sending::Content {
@@ -299,6 +310,28 @@ impl<S: Socket> Connection<S> {
         worker.draining.is_some() || self.receiving_stopped || (content_is_too_much && !content_is_wanted)
     }
 
+    /// Sends the next piece: bytes are pulled like all other content, a file goes past the ring.
+    fn send_piece<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        let Work::Sending(Content::Pieces(pieces), wait) = &mut self.work else { return false };
+        match pieces.front(&worker.jobs, worker.notices.notifier(self.token), worker.now) {
+            Ok(Front::File(part)) => {
+                *wait = None;
+                self.protocol.pass_by(part.length);
+                self.channel.outbox.add_file(part);
+                true
+            }
+            Ok(Front::Cold(until)) => {
+                *wait = Some(Wait::Until(until));
+                false
+            }
+            Ok(Front::Bytes | Front::Nothing) => self.pull(worker),
+            Err(failure) => {
+                self.fail(&failure, worker);
+                true
+            }
+        }
+    }
+
     /// Content is produced only here, and only while there is room for it.
     fn pull<V>(&mut self, worker: &mut Worker<V>) -> bool {
         if self.protocol.has_all_content() {
@@ -306,7 +339,7 @@ impl<S: Socket> Connection<S> {
             return true;
         }
         let content_ended = self.protocol.receiving() == Receiving::Done;
-        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let Some(mut room) = self.protocol.room(outbox) else { return false };
         let Work::Sending(content, wait) = &mut self.work else { return false };
         let pulled = content.pull(&mut room, &mut worker.cx(self.token));
@@ -332,7 +365,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn end<V>(&mut self, worker: &mut Worker<V>) -> bool {
-        let outbox = self.channel.outbox.get_or_insert_with(|| worker.outboxes.take());
+        let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         match self.protocol.finish(outbox) {
             Ok(finished) => {
                 if finished {

@@ -10,6 +10,8 @@ mod deadlines;
 mod drive;
 mod exchange;
 mod interest;
+mod outbox;
+mod pieces;
 mod settle;
 mod worker;
 
@@ -138,7 +140,7 @@ impl<S: Socket> Connection<S> {
 
     fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
         let waited = worker.now.saturating_duration_since(self.waiting.since());
-        let queued = self.channel.outbox_len();
+        let queued = self.channel.outbox.len();
         worker.complain(
             Level::Info,
             format_args!(
@@ -154,7 +156,7 @@ impl<S: Socket> Connection<S> {
     /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
     /// that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self) {
-        if self.protocol.sending() == Sending::Content || self.channel.outbox_len() > 0 {
+        if self.protocol.sending() == Sending::Content || !self.channel.outbox.is_empty() {
             self.channel.abort_on_close();
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
+use crate::base::job_pool::JobPool;
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
@@ -23,6 +24,7 @@ pub struct Worker<V> {
     /// When the server was told to stop, if it was.
     pub draining: Option<Instant>,
     pub(super) notices: Notices,
+    pub(super) jobs: JobPool,
     pub(super) inboxes: Lease,
     pub(super) outboxes: Lease,
     pub(super) scratch: Scratch,
@@ -43,7 +45,7 @@ impl<V> Worker<V> {
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
     /// A worker whose time starts at `now`.
-    pub fn new(service: V, limits: Limits, notices: Notices, now: Instant, wall: SystemTime) -> Worker<V> {
+    pub fn new(service: V, limits: Limits, notices: Notices, jobs: JobPool, now: Instant, wall: SystemTime) -> Worker<V> {
         let mut date = DateCache::new(wall);
         let date_good_until = now + date.refresh(wall);
         Worker {
@@ -57,6 +59,7 @@ impl<V> Worker<V> {
             limits,
             now,
             notices,
+            jobs,
             date,
             date_good_until,
         }
@@ -82,12 +85,12 @@ impl<V> Worker<V> {
 
     /// The service, and what it may know about the request it is called for.
     pub(super) fn service_and_cx(&mut self, token: Token) -> (&mut V, &mut Scratch, Cx<'_>) {
-        let cx = Cx { now: self.now, limits: &self.limits, notices: &self.notices, token };
+        let cx = Cx { now: self.now, limits: &self.limits, notices: &self.notices, jobs: &self.jobs, token };
         (&mut self.service, &mut self.scratch, cx)
     }
 
     /// What an exchange may know about the request it answers.
     pub(super) fn cx(&self, token: Token) -> Cx<'_> {
-        Cx { now: self.now, limits: &self.limits, notices: &self.notices, token }
+        Cx { now: self.now, limits: &self.limits, notices: &self.notices, jobs: &self.jobs, token }
     }
 }

@@ -15,6 +15,7 @@ use acceptor::Acceptor;
 use run_queue::RunQueue;
 use shutdown::Shutdown;
 
+use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
 use crate::base::slots::{Slots, Token};
@@ -44,10 +45,10 @@ pub struct EventLoop<R: Reactor, V: Service> {
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// A loop over `reactor`'s listeners. `notices` must wake `reactor`.
-    pub fn new(reactor: R, service: V, limits: Limits, notices: Notices) -> EventLoop<R, V> {
+    pub fn new(reactor: R, service: V, limits: Limits, notices: Notices, jobs: JobPool) -> EventLoop<R, V> {
         let now = reactor.now();
         EventLoop {
-            worker: Worker::new(service, limits, notices.clone(), now, reactor.wall()),
+            worker: Worker::new(service, limits, notices.clone(), jobs, now, reactor.wall()),
             acceptor: Acceptor::new(reactor.listeners()),
             timers: TimerWheel::new(now),
             connections: Slots::new(),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::directory::OpenFile;
+use crate::base::disk::OpenFile;
 use crate::base::ring::Room;
 
 /// The content of a response.

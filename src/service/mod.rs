@@ -6,9 +6,11 @@ pub mod gather;
 pub mod json;
 pub mod lab;
 pub mod router;
+pub mod static_files;
 
 use std::time::Instant;
 
+use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::{Notices, Notifier};
 use crate::base::ring::Room;
@@ -31,6 +33,8 @@ pub struct Cx<'a> {
     pub limits: &'a Limits,
     /// Where notices for this request's connection are left.
     pub notices: &'a Notices,
+    /// Threads for what may block.
+    pub jobs: &'a JobPool,
     /// This request's connection.
     pub token: Token,
 }

@@ -245,6 +245,14 @@ impl Server {
         }
     }
 
+    /// Declares that `n` bytes of content with a length go to the socket without passing through here.
+    pub fn pass_by(&mut self, n: u64) {
+        if let Output::Content(Wire::Length(left)) = &mut self.output {
+            debug_assert!(n <= *left, "more than was announced");
+            *left = left.saturating_sub(n);
+        }
+    }
+
     /// Whether all the content that was announced has been sealed: there is room for no more, only for the end.
     pub fn has_all_content(&self) -> bool {
         matches!(self.output, Output::Content(Wire::Length(0)))

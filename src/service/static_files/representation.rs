@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Site;
-use crate::base::directory::{FileMeta, OpenFile};
+use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::fields::{self, FieldBlock, FieldName, FieldValue};
 use crate::http::negotiate::Coding;
 

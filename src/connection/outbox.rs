@@ -1,0 +1,104 @@
+//! What goes out: bytes in a ring, and behind them part of a file.
+
+use std::io;
+
+use crate::base::lease::Lease;
+use crate::base::ring::RingBuffer;
+use crate::http::body::FilePart;
+use crate::net::{Io, Socket};
+
+/// Bytes, then part of a file that goes from the page cache to the socket. While there is a file, nothing is added
+/// behind it.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Owned only while it holds something.
+    ring: Option<RingBuffer>,
+    file: Option<FilePart>,
+}
+
+/// What a flush did.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Flushed {
+    /// So many bytes left; 0: there were none.
+    Bytes(usize),
+    /// The kernel has no room.
+    Blocked,
+    /// The file has become shorter than what was announced of it.
+    FileEnded,
+}
+
+impl Outbox {
+    /// Where bytes are added; only while no file stands at the end.
+    pub(super) fn ring(&mut self, lease: &mut Lease) -> &mut RingBuffer {
+        debug_assert!(self.file.is_none(), "bytes would overtake the file");
+        self.ring.get_or_insert_with(|| lease.take())
+    }
+
+    /// Adds part of a file, which is not empty, behind everything else.
+    pub(super) fn add_file(&mut self, part: FilePart) {
+        debug_assert!(self.file.is_none() && part.length > 0, "one file at a time");
+        self.file = Some(part);
+    }
+
+    /// Whether a file stands at the end.
+    pub(super) fn ends_in_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// One system call, if there is anything to send: the bytes first.
+    pub(super) fn flush(&mut self, socket: &mut impl Socket) -> io::Result<Flushed> {
+        let file_follows = self.file.is_some();
+        if let Some(ring) = self.ring.as_mut().filter(|ring| !ring.is_empty()) {
+            return Ok(match socket.write(ring.readable(), file_follows)? {
+                Io::Moved(n) => {
+                    ring.consume(n);
+                    Flushed::Bytes(n)
+                }
+                _ => Flushed::Blocked,
+            });
+        }
+        self.flush_file(socket)
+    }
+
+    fn flush_file(&mut self, socket: &mut impl Socket) -> io::Result<Flushed> {
+        let Some(part) = &mut self.file else { return Ok(Flushed::Bytes(0)) };
+        let count = usize::try_from(part.length).unwrap_or(usize::MAX);
+        Ok(match socket.send_file(&part.file.file, part.offset, count)? {
+            Io::Moved(n) => {
+                part.offset += n as u64;
+                part.length -= n as u64;
+                self.file.take_if(|part| part.length == 0);
+                Flushed::Bytes(n)
+            }
+            Io::Eof => Flushed::FileEnded,
+            _ => Flushed::Blocked,
+        })
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn len(&self) -> u64 {
+        let bytes = self.ring.as_ref().map_or(0, RingBuffer::len) as u64;
+        bytes + self.file.as_ref().map_or(0, |part| part.length)
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the ring if it holds nothing.
+    pub(super) fn give_back_empty(&mut self, lease: &mut Lease) {
+        if let Some(ring) = self.ring.take_if(|ring| ring.is_empty()) {
+            lease.give_back(ring);
+        }
+    }
+
+    /// Throws everything away.
+    pub(super) fn give_back_all(&mut self, lease: &mut Lease) {
+        self.file = None;
+        if let Some(ring) = self.ring.take() {
+            lease.give_back(ring);
+        }
+    }
+}

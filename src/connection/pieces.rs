@@ -1,0 +1,116 @@
+//! Content in pieces: bytes that are there, and parts of files that are sent without passing through us.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::base::job_pool::{JobPool, Lane, QueueFull, Ticket};
+use crate::base::notice::Notifier;
+use crate::base::ring::Room;
+use crate::http::body::{Failure, FilePart, Piece};
+
+/// How much of a file is sent at a time, in bytes: others are served in between, and progress is seen.
+const SEND_BYTES_MAX: u64 = 256 * 1024;
+/// How soon a full job queue is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+/// When a job that has not answered is looked at again. A stalled disk keeps it waiting, and only it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pieces that are left, the first of them perhaps in part.
+pub(super) struct Pieces {
+    pieces: VecDeque<Piece>,
+    /// How many bytes of the first piece are out, if it is bytes.
+    sent: usize,
+    /// Up to where the file at the front has just been brought into memory.
+    warm_until: u64,
+    warming: Option<Ticket<io::Result<()>>>,
+}
+
+/// What is at the front.
+pub(super) enum Front {
+    /// Bytes: they go through [`Pieces::put`].
+    Bytes,
+    /// This part of a file can be sent without waiting for a disk.
+    File(FilePart),
+    /// A job brings the file into memory; look again at this moment or when it leaves its notice.
+    Cold(Instant),
+    /// Nothing: that was all.
+    Nothing,
+}
+
+impl Pieces {
+    pub(super) fn new(pieces: VecDeque<Piece>) -> Pieces {
+        Pieces { pieces, sent: 0, warm_until: 0, warming: None }
+    }
+
+    /// What comes next. A part of a file that is returned has to be sent.
+    pub(super) fn front(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Front, Failure> {
+        match self.pieces.front() {
+            None => Ok(Front::Nothing),
+            Some(Piece::Bytes(_)) => Ok(Front::Bytes),
+            Some(Piece::File(part)) if part.length == 0 => {
+                self.next();
+                self.front(jobs, notifier, now)
+            }
+            Some(Piece::File(_)) => self.front_file(jobs, notifier, now),
+        }
+    }
+
+    fn front_file(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Front, Failure> {
+        if !self.is_warm()? {
+            return self.warm(jobs, notifier, now).map(Front::Cold);
+        }
+        let Some(Piece::File(part)) = self.pieces.front_mut() else { return Ok(Front::Nothing) };
+        let length = part.length.min(SEND_BYTES_MAX);
+        let now_sent = FilePart { length, ..part.clone() };
+        part.offset += length;
+        part.length -= length;
+        Ok(Front::File(now_sent))
+    }
+
+    /// Whether the next bytes of the file can be sent without waiting for a disk.
+    fn is_warm(&mut self) -> Result<bool, Failure> {
+        if let Some(ticket) = &mut self.warming {
+            let Some(warmed) = ticket.take() else { return Ok(false) };
+            self.warming = None;
+            warmed.map_err(Failure::new)?.map_err(Failure::new)?;
+            return Ok(true);
+        }
+        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(true) };
+        let length = part.length.min(SEND_BYTES_MAX);
+        // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
+        let known = part.offset + length <= self.warm_until;
+        Ok(known || part.file.is_resident(part.offset, length).map_err(Failure::new)?)
+    }
+
+    fn warm(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Instant, Failure> {
+        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(now) };
+        if self.warming.is_some() {
+            return Ok(now + PATIENCE);
+        }
+        let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(SEND_BYTES_MAX));
+        match jobs.submit(Lane::Quick, notifier, move || file.warm(offset, length)) {
+            Ok(ticket) => {
+                self.warming = Some(ticket);
+                self.warm_until = offset + length;
+                Ok(now + PATIENCE)
+            }
+            Err(QueueFull) => Ok(now + RETRY),
+        }
+    }
+
+    /// Puts bytes from the front piece.
+    pub(super) fn put(&mut self, room: &mut Room<'_>) {
+        let Some(Piece::Bytes(bytes)) = self.pieces.front() else { return };
+        self.sent += room.put(&bytes.as_slice()[self.sent..]);
+        if self.sent == bytes.as_slice().len() {
+            self.next();
+        }
+    }
+
+    fn next(&mut self) {
+        self.pieces.pop_front();
+        self.sent = 0;
+        self.warm_until = 0;
+    }
+}
