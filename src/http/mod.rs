@@ -2,9 +2,17 @@
 //! bodies. Pure values and functions: nothing here knows a socket, and time is an argument.
 
 pub mod body;
+pub mod conditional;
 pub mod date;
+pub mod etag;
 pub mod fields;
+pub mod media_type;
 pub mod message;
 pub mod method;
+pub mod negotiate;
+pub mod range;
 pub mod status;
 pub mod target;
+
+#[cfg(test)]
+mod sections;

@@ -1,0 +1,219 @@
+//! Conditional requests (RFC 9110 §13): whether what the client has is still good, and whether a part would fit it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::etag::{EntityTag, any_listed};
+use super::fields::{FieldValue, Fields};
+use super::method::Method;
+
+/// What tells one version of the selected representation from another (RFC 9110 §8.8).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Validators<'a> {
+    /// Its entity tag.
+    pub etag: Option<EntityTag<'a>>,
+    /// When it was last modified, in seconds since 1970.
+    pub last_modified: Option<u64>,
+}
+
+/// What the conditions of a request make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is answered as if it had none.
+    Proceed {
+        /// Whether its Range is to be looked at: there is one, the method is GET, and If-Range does not forbid it.
+        range: bool,
+    },
+    /// 304: what the client has is still good.
+    NotModified,
+    /// 412: what the client wants to build on is no longer there.
+    PreconditionFailed,
+}
+
+/// Evaluates the conditions among `fields` against the `validators` of a representation that exists and would be
+/// answered with 2xx; other answers disregard conditions (RFC 9110 §13.2.1). `now_secs` is the response's Date in
+/// seconds since 1970.
+pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, now_secs: u64) -> Outcome {
+    match Conditions::of(fields) {
+        Some(conditions) => conditions.evaluate(method, validators, now_secs),
+        None => Outcome::Proceed { range: false },
+    }
+}
+
+/// A field that holds one value and not a list.
+#[derive(Debug, Clone, Copy, Default)]
+enum Line<'a> {
+    #[default]
+    Absent,
+    Once(&'a [u8]),
+    /// Joined they would be no valid value (RFC 9110 §5.3).
+    Several,
+}
+
+impl<'a> Line<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = if let Line::Absent = self { Line::Once(value) } else { Line::Several };
+    }
+
+    /// The date that is its value, in seconds since 1970; none if it is absent or no valid date, which both mean that
+    /// there is no condition (RFC 9110 §13.1.3, §13.1.4).
+    fn date(self, now_secs: u64) -> Option<u64> {
+        match self {
+            Line::Once(value) => parse_date(value, now_secs),
+            Line::Absent | Line::Several => None,
+        }
+    }
+}
+
+/// The conditional fields of a request, and whether it has a Range.
+#[derive(Debug, Default)]
+struct Conditions<'a> {
+    fields: Fields<'a>,
+    if_match: bool,
+    if_none_match: bool,
+    if_modified_since: Line<'a>,
+    if_unmodified_since: Line<'a>,
+    if_range: Line<'a>,
+    range: bool,
+}
+
+impl<'a> Conditions<'a> {
+    /// Picks them out of all fields; `None` if there are none, as in most requests.
+    fn of(fields: Fields<'a>) -> Option<Conditions<'a>> {
+        let mut conditions = Conditions { fields, ..Conditions::default() };
+        let mut any = false;
+        for (name, value) in fields.iter() {
+            any |= conditions.add(name, value);
+        }
+        any.then_some(conditions)
+    }
+
+    /// Names are told apart by their length first: most fields are none of these and cost one comparison.
+    fn add(&mut self, name: &[u8], value: &'a [u8]) -> bool {
+        match name.len() {
+            5 if name.eq_ignore_ascii_case(b"range") => self.range = true,
+            8 if name.eq_ignore_ascii_case(b"if-match") => self.if_match = true,
+            8 if name.eq_ignore_ascii_case(b"if-range") => self.if_range.add(value),
+            13 if name.eq_ignore_ascii_case(b"if-none-match") => self.if_none_match = true,
+            17 if name.eq_ignore_ascii_case(b"if-modified-since") => self.if_modified_since.add(value),
+            19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => self.if_unmodified_since.add(value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// RFC 9110 §13.2.2, by its numbers.
+    fn evaluate(&self, method: Method, validators: Validators<'_>, now_secs: u64) -> Outcome {
+        let only_reads = matches!(method, Method::Get | Method::Head);
+        // 1. If-Match: if false, 412.
+        if self.if_match && !self.matches(validators) {
+            return Outcome::PreconditionFailed;
+        }
+        // 2. If-Unmodified-Since, only without If-Match: if false, 412.
+        if !self.if_match && !self.is_unmodified(validators, now_secs) {
+            return Outcome::PreconditionFailed;
+        }
+        // 3. If-None-Match: if false, 304 to GET and HEAD, and 412 to all others.
+        if self.if_none_match && !self.none_match(only_reads, validators) {
+            return if only_reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+        }
+        // 4. If-Modified-Since, only for GET and HEAD, and only without If-None-Match: if false, 304.
+        if only_reads && !self.if_none_match && !self.is_modified(validators, now_secs) {
+            return Outcome::NotModified;
+        }
+        // 5. Range with If-Range: if that is false, Range is ignored. Range means something for GET alone (§14.2).
+        let range = self.range && method == Method::Get && self.range_fits(validators, now_secs);
+        // 6. Otherwise the method is performed.
+        Outcome::Proceed { range }
+    }
+
+    /// If-Match (RFC 9110 §13.1.1), with strong comparison. A list that cannot be read matches nothing: better refused
+    /// than done to the wrong version.
+    fn matches(&self, validators: Validators<'_>) -> bool {
+        let is_current = |tag: EntityTag<'_>| validators.etag.is_some_and(|current| current.matches_strongly(tag));
+        any_listed(self.fields.all("if-match"), is_current).unwrap_or(false)
+    }
+
+    /// If-None-Match (RFC 9110 §13.1.2), with weak comparison. A list that cannot be read does not keep a reader from
+    /// the content, and does not let a writer overwrite what it may have meant to spare.
+    fn none_match(&self, only_reads: bool, validators: Validators<'_>) -> bool {
+        let is_current = |tag: EntityTag<'_>| validators.etag.is_some_and(|current| current.matches_weakly(tag));
+        any_listed(self.fields.all("if-none-match"), is_current).map_or(only_reads, |found| !found)
+    }
+
+    /// If-Unmodified-Since (RFC 9110 §13.1.4); no condition without a valid date, or without one to compare it with.
+    fn is_unmodified(&self, validators: Validators<'_>, now_secs: u64) -> bool {
+        let dates = self.if_unmodified_since.date(now_secs).zip(validators.last_modified);
+        dates.is_none_or(|(date, last_modified)| last_modified <= date)
+    }
+
+    /// If-Modified-Since (RFC 9110 §13.1.3); no condition without a valid date, or without one to compare it with. A
+    /// date still to come says nothing about what will have happened by then, so it counts as invalid.
+    fn is_modified(&self, validators: Validators<'_>, now_secs: u64) -> bool {
+        let date = self.if_modified_since.date(now_secs).filter(|date| *date <= now_secs);
+        date.zip(validators.last_modified).is_none_or(|(date, last_modified)| last_modified > date)
+    }
+
+    /// If-Range (RFC 9110 §13.1.5): whether a part sent now belongs to the version of which the client has other parts.
+    /// When in doubt it gets the whole.
+    fn range_fits(&self, validators: Validators<'_>, now_secs: u64) -> bool {
+        match self.if_range {
+            Line::Absent => true,
+            Line::Several => false,
+            Line::Once(value) => match EntityTag::parse(value) {
+                Some(tag) => validators.etag.is_some_and(|current| current.matches_strongly(tag)),
+                None => self.is_strong_date(validators, now_secs),
+            },
+        }
+    }
+
+    /// Whether If-Range is exactly the date of the last modification, and no second modification can follow within
+    /// the same second (RFC 9110 §8.8.2.2): that second has passed.
+    fn is_strong_date(&self, validators: Validators<'_>, now_secs: u64) -> bool {
+        let date = self.if_range.date(now_secs);
+        date.is_some() && date == validators.last_modified && date < Some(now_secs)
+    }
+}
+
+/// The last second of the year 9999, since 1970: an HTTP date has four digits for the year.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The `Last-Modified` field for a file modified at `modified_secs`: never later than the response's own Date, which is
+/// `now_secs` (RFC 9110 §8.8.2.1), both in seconds since 1970.
+pub fn last_modified_value(modified_secs: u64, now_secs: u64) -> FieldValue {
+    let secs = modified_secs.min(now_secs).min(LAST_SECOND);
+    let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(secs));
+    FieldValue::new(text).expect("a date has letters, digits and punctuation")
+}
+
+/// The HTTP date that `value` is, in any of its three formats (RFC 9110 §5.6.7), in seconds since 1970. `None` for
+/// anything else, among it dates before 1970, leap seconds and weekdays that do not fit the day. `now_secs` tells the
+/// century of a year with two digits.
+pub fn parse_date(value: &[u8], now_secs: u64) -> Option<u64> {
+    let rewritten = with_whole_year(value, now_secs);
+    let text = std::str::from_utf8(rewritten.as_ref().map_or(value, |date| date.as_slice())).ok()?;
+    let time = httpdate::parse_http_date(text).ok()?;
+    time.duration_since(UNIX_EPOCH).ok().map(|since_epoch| since_epoch.as_secs())
+}
+
+/// An rfc850-date (`Sunday, 06-Nov-94 08:49:37 GMT`) as the IMF-fixdate that it means, or at least looks like.
+fn with_whole_year(value: &[u8], now_secs: u64) -> Option<[u8; 29]> {
+    const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    let weekday = WEEKDAYS.iter().find(|weekday| value.starts_with(weekday.as_bytes()))?;
+    let [b',', b' ', d1, d2, b'-', m1, m2, m3, b'-', y1, y2, time @ ..] = &value[weekday.len()..] else { return None };
+    let [y1, y2] = [y1, y2].map(|digit| digit.is_ascii_digit().then(|| u64::from(digit - b'0')));
+    let year = whole_year(y1? * 10 + y2?, now_secs);
+    let mut date = *b"Day, 00 Mon 0000 00:00:00 GMT";
+    date[..3].copy_from_slice(&weekday.as_bytes()[..3]);
+    date[5..11].copy_from_slice(&[*d1, *d2, b' ', *m1, *m2, *m3]);
+    date[12..16].copy_from_slice(format!("{year:04}").as_bytes());
+    (time.len() == date[16..].len()).then(|| date[16..].copy_from_slice(time))?;
+    Some(date)
+}
+
+/// The year that its last two digits mean: the latest one that is not more than 50 years ahead (RFC 9110 §5.6.7).
+fn whole_year(two_digits: u64, now_secs: u64) -> u64 {
+    // The mean year of the calendar; its error of a day or two is nothing in 50 years.
+    const YEAR_SECS: u64 = 31_556_952;
+    let latest = (1970 + now_secs.min(LAST_SECOND) / YEAR_SECS + 50).min(9999);
+    latest - (latest + 100 - two_digits) % 100
+}

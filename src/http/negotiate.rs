@@ -1,0 +1,252 @@
+//! Proactive negotiation (RFC 9110 §12): which content coding a client gets, and which media type it would rather see.
+
+use super::fields::{FieldName, FieldValue, Fields, list_members, trim_ows};
+
+/// `Content-Encoding` (RFC 9110 §8.4).
+pub const CONTENT_ENCODING: FieldName = FieldName::from_static("Content-Encoding");
+/// `Vary` (RFC 9110 §12.5.5).
+pub const VARY: FieldName = FieldName::from_static("Vary");
+
+/// A content coding that we can send (RFC 9110 §8.4.1). The order is ours: of two that the client likes alike it gets
+/// the greater, which makes the content smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Coding {
+    /// None: the bytes as they are.
+    Identity,
+    /// `gzip` (RFC 1952)
+    Gzip,
+    /// `zstd` (RFC 8878)
+    Zstd,
+    /// `br` (RFC 7932)
+    Brotli,
+}
+
+impl Coding {
+    /// All of them, in their order; each stands at its own number.
+    pub const ALL: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Zstd, Coding::Brotli];
+
+    /// Its registered name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Coding::Identity => "identity",
+            Coding::Gzip => "gzip",
+            Coding::Zstd => "zstd",
+            Coding::Brotli => "br",
+        }
+    }
+
+    /// The coding called `name`, without case; `x-gzip` is another name for gzip (RFC 9110 §8.4.1.3).
+    pub fn from_name(name: &[u8]) -> Option<Coding> {
+        let name = if name.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { name };
+        Coding::ALL.into_iter().find(|coding| name.eq_ignore_ascii_case(coding.name().as_bytes()))
+    }
+
+    /// Its `Content-Encoding`; identity has none (RFC 9110 §8.4.1).
+    pub fn field_value(self) -> Option<FieldValue> {
+        match self {
+            Coding::Identity => None,
+            coding => Some(FieldValue::from_static(coding.name())),
+        }
+    }
+}
+
+/// How much something is wanted, in thousandths; 0 is not at all (RFC 9110 §12.4.2).
+type Weight = u16;
+
+const FULL: Weight = 1000;
+
+/// The weight of what is acceptable although nobody asked for it: less than that of all that was asked for.
+const UNASKED: Weight = 1;
+
+/// What Accept-Encoding makes of each coding (RFC 9110 §12.5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptEncoding {
+    weights: [Weight; Coding::ALL.len()],
+}
+
+impl AcceptEncoding {
+    /// What a request without the field says: any coding is acceptable, but whoever does not ask for one may not know
+    /// it, so identity comes first.
+    const ABSENT: AcceptEncoding = AcceptEncoding { weights: [FULL, UNASKED, UNASKED, UNASKED] };
+
+    /// Reads all Accept-Encoding lines among `fields`. Members that are not valid are skipped; an empty field means
+    /// identity alone. Of several weights for one coding the lowest counts.
+    pub fn of(fields: Fields<'_>) -> AcceptEncoding {
+        let mut lines = fields.all("accept-encoding").peekable();
+        if lines.peek().is_none() {
+            return AcceptEncoding::ABSENT;
+        }
+        let mut mentions = Mentions::default();
+        for member in lines.flat_map(list_members) {
+            mentions.add(member);
+        }
+        AcceptEncoding { weights: Coding::ALL.map(|coding| mentions.weight(coding)) }
+    }
+
+    /// How much `coding` is wanted, from 0 (not acceptable) to 1000.
+    pub fn weight(self, coding: Coding) -> u16 {
+        self.weights[coding as usize]
+    }
+
+    /// The best of the `available` codings: the one with the highest weight, and of those the greatest.
+    ///
+    /// `None` if the client accepts none of them, which takes an explicit `identity;q=0` or `*;q=0` where identity is
+    /// available. RFC 9110 §12.5.3 leaves two ways then: to disregard the field, or 406. It is 406, because this client
+    /// has gone out of its way to say that it cannot use what we have.
+    pub fn choose(self, available: &[Coding]) -> Option<Coding> {
+        let acceptable = available.iter().copied().filter(|coding| self.weight(*coding) > 0);
+        acceptable.max_by_key(|coding| (self.weight(*coding), *coding))
+    }
+}
+
+/// The weights that were mentioned: of each coding, and of `*`.
+#[derive(Default)]
+struct Mentions {
+    codings: [Option<Weight>; Coding::ALL.len()],
+    others: Option<Weight>,
+}
+
+impl Mentions {
+    fn add(&mut self, member: &[u8]) {
+        let Some((name, weight)) = weighted(member) else { return };
+        let mentioned = match Coding::from_name(name) {
+            Some(coding) => &mut self.codings[coding as usize],
+            None if name == b"*" => &mut self.others,
+            None => return,
+        };
+        *mentioned = Some(mentioned.map_or(weight, |before| before.min(weight)));
+    }
+
+    /// `*` is for all that are not mentioned, identity too. Without it these are not acceptable, but for identity,
+    /// which is unless it is refused (RFC 9110 §12.5.3).
+    fn weight(&self, coding: Coding) -> Weight {
+        let unmentioned = if coding == Coding::Identity { UNASKED } else { 0 };
+        self.codings[coding as usize].or(self.others).unwrap_or(unmentioned)
+    }
+}
+
+/// A name and its weight: `name` or `name;q=0.5`.
+fn weighted(member: &[u8]) -> Option<(&[u8], Weight)> {
+    match memchr::memchr(b';', member) {
+        None => Some((member, FULL)),
+        Some(at) => Some((trim_ows(&member[..at]), weight_parameter(trim_ows(&member[at + 1..]))??)),
+    }
+}
+
+/// The weight that the parameter `q=…` gives; `None` if it is another parameter, `Some(None)` if its value is invalid.
+fn weight_parameter(parameter: &[u8]) -> Option<Option<Weight>> {
+    match parameter {
+        [b'q' | b'Q', b'=', value @ ..] => Some(qvalue(value)),
+        _ => None,
+    }
+}
+
+/// qvalue: 0 to 1 with at most three decimals (RFC 9110 §12.4.2).
+fn qvalue(value: &[u8]) -> Option<Weight> {
+    let (whole, decimals) = match value {
+        [whole @ (b'0' | b'1')] | [whole @ (b'0' | b'1'), b'.'] => (whole, &b""[..]),
+        [whole @ (b'0' | b'1'), b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return None,
+    };
+    let mut weight = Weight::from(whole - b'0');
+    for place in 0..3 {
+        let digit = decimals.get(place).unwrap_or(&b'0');
+        weight = weight * 10 + digit.is_ascii_digit().then(|| Weight::from(digit - b'0'))?;
+    }
+    (weight <= FULL).then_some(weight)
+}
+
+/// How much a request wants each of the media types that we can choose from (RFC 9110 §12.5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Accept {
+    html: Preference,
+    json: Preference,
+    text: Preference,
+}
+
+impl Accept {
+    /// Reads all Accept lines among `fields`. Members that are not valid are skipped; without the field everything is
+    /// equally welcome.
+    pub fn of(fields: Fields<'_>) -> Accept {
+        let mut lines = fields.all("accept").peekable();
+        let mut accept = Accept { html: Preference::NONE, json: Preference::NONE, text: Preference::NONE };
+        if lines.peek().is_none() {
+            accept.add(b"*/*");
+        }
+        for line in lines {
+            split_unquoted(line, b',').for_each(|member| accept.add(member));
+        }
+        accept
+    }
+
+    /// Whether it wants HTML more than plain text. Browsers do; curl's `*/*` does not.
+    pub fn prefers_html(self) -> bool {
+        self.html.rank() > self.text.rank()
+    }
+
+    /// Whether it wants JSON more than HTML.
+    pub fn prefers_json(self) -> bool {
+        self.json.rank() > self.html.rank()
+    }
+
+    fn add(&mut self, member: &[u8]) {
+        let Some((range, weight)) = media_range(member) else { return };
+        self.html.add(b"text", b"text/html", range, weight);
+        self.json.add(b"application", b"application/json", range, weight);
+        self.text.add(b"text", b"text/plain", range, weight);
+    }
+}
+
+/// How much one media type is wanted: the weight of the media range that fits it best.
+#[derive(Debug, Clone, Copy)]
+struct Preference {
+    /// 1 for `*/*`, 2 for `type/*`, 3 for the type itself; 0 if nothing fits.
+    precedence: u8,
+    weight: Weight,
+}
+
+impl Preference {
+    const NONE: Preference = Preference { precedence: 0, weight: 0 };
+
+    /// The most specific range counts (RFC 9110 §12.5.1); of equal ones the one with the highest weight.
+    fn add(&mut self, kind: &[u8], media_type: &[u8], range: &[u8], weight: Weight) {
+        let precedence = match range {
+            _ if range.eq_ignore_ascii_case(media_type) => 3,
+            [start @ .., b'/', b'*'] if start.eq_ignore_ascii_case(kind) => 2,
+            b"*/*" => 1,
+            _ => return,
+        };
+        if (precedence, weight) > (self.precedence, self.weight) {
+            *self = Preference { precedence, weight };
+        }
+    }
+
+    /// What preferences are compared by. Between equal weights the more specific wins, although the RFC calls them
+    /// equal: who says `application/json, */*` wants JSON and takes the rest.
+    fn rank(self) -> (Weight, u8) {
+        if self.weight == 0 { (0, 0) } else { (self.weight, self.precedence) }
+    }
+}
+
+/// A media range and its weight. Other parameters are not looked at: they could only tell apart variants that we do not
+/// have, and who asks for one of these gets the nearest.
+fn media_range(member: &[u8]) -> Option<(&[u8], Weight)> {
+    let mut parts = split_unquoted(member, b';').map(trim_ows);
+    let range = parts.next().filter(|range| range.contains(&b'/'))?;
+    let weight = parts.find_map(weight_parameter).unwrap_or(Some(FULL))?;
+    Some((range, weight))
+}
+
+/// The pieces of `value` between separators that are not within quotes (RFC 9110 §5.6.4).
+fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => return *byte == separator && !quoted,
+        }
+        false
+    })
+}
