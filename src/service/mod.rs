@@ -6,6 +6,7 @@ pub mod gather;
 pub mod json;
 pub mod lab;
 pub mod router;
+pub mod static_files;
 
 use std::time::Instant;
 

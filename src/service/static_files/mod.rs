@@ -1,0 +1,4 @@
+//! Files of a folder, and the folder itself.
+
+pub mod compress;
+pub mod listing;
