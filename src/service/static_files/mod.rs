@@ -1,3 +1,108 @@
-//! Files.
+//! Files beneath a root.
+//!
+//! What is hot is answered at once, from memory. Everything else is an [`Exchange`] that waits for a job: nothing here
+//! asks the file system on the event loop. Start at [`StaticFiles::call`], then `serving.rs` for what waits, `lookup.rs`
+//! for what jobs find, and `respond.rs` for what is said about it.
+
 pub mod cache;
-pub mod resolve;
+pub mod compress;
+mod flights;
+mod hot;
+pub mod listing;
+mod listings;
+mod lookup;
+mod pages;
+mod representation;
+mod resolve;
+mod respond;
+mod serving;
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hot::{Hot, Known};
+use listings::Listings;
+use resolve::{Unresolved, resolve};
+use respond::Answer;
+use serving::{Jobs, Serving};
+
+use crate::base::disk::Root;
+use crate::http::body::Failure;
+use crate::http::fields::{FieldName, FieldValue};
+use crate::http::media_type::MediaTypes;
+use crate::http::message::RequestHead;
+use crate::http::status::Status;
+use crate::service::{Cx, Reply, Service};
+
+/// What is served, and how. Shared with the job threads.
+#[derive(Debug)]
+pub struct Site {
+    /// Where the files are.
+    pub root: Root,
+    /// What they are, by their names.
+    pub media_types: MediaTypes,
+    /// Name of the file that answers for a directory.
+    pub index: Vec<u8>,
+    /// The file that answers for everything that does not exist, for applications of one page.
+    pub spa: Option<Vec<u8>>,
+    /// Whether directories without an index file are listed.
+    pub browse: bool,
+    /// Whether names that begin with a dot are served and listed.
+    pub show_hidden: bool,
+    /// Added to every file.
+    pub fields: Arc<[(FieldName, FieldValue)]>,
+    /// How many bytes may be kept in memory of what was served; 0 keeps nothing, and compresses nothing.
+    pub cache_bytes_max: usize,
+}
+
+/// Lengths of files that are worth compressing when they are asked for, in bytes: shorter ones gain nothing, and longer
+/// ones would keep a thread busy for too long.
+fn compress_lengths() -> RangeInclusive<u64> {
+    256..=8 * 1024 * 1024
+}
+
+/// The service.
+pub struct StaticFiles {
+    shared: Rc<Shared>,
+}
+
+/// What a request and those that wait for jobs have in common.
+struct Shared {
+    site: Arc<Site>,
+    hot: Hot,
+    listings: Listings,
+    jobs: Jobs,
+}
+
+impl StaticFiles {
+    /// Serves this site.
+    pub fn new(site: Site) -> StaticFiles {
+        let hot = Hot::new(site.cache_bytes_max);
+        let shared = Shared { site: Arc::new(site), hot, listings: Listings::default(), jobs: Jobs::new() };
+        StaticFiles { shared: Rc::new(shared) }
+    }
+}
+
+impl Service for StaticFiles {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        if let Some(response) = pages::for_method(request) {
+            return Ok(Reply::Respond(response));
+        }
+        let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
+            Ok(resolved) => Some(resolved),
+            Err(Unresolved::Hidden) => None,
+            Err(Unresolved::Malformed) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
+        };
+        let known = match &resolved {
+            Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),
+            None => Known::Nothing,
+        };
+        if let Known::Fresh(offer) = &known
+            && let Answer::Respond(response) = respond::respond(request, &offer.offer(), cx.date_secs)
+        {
+            return Ok(Reply::Respond(response));
+        }
+        Ok(Reply::Converse(Box::new(Serving::new(&self.shared, request, resolved, known))))
+    }
+}

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::Site;
 use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::fields::{self, FieldBlock, FieldName, FieldValue};
 use crate::http::negotiate::Coding;
@@ -11,13 +10,17 @@ use crate::http::negotiate::Coding;
 /// One version of a file, and its precompressed siblings.
 #[derive(Debug)]
 pub struct Representation {
+    /// Where it is, beneath the root.
+    pub path: Box<[u8]>,
     /// What it is, whatever its coding.
     pub content_type: FieldValue,
-    /// Seconds since 1970.
+    /// Seconds since 1970, and never in the future.
     pub last_modified: u64,
     /// Its forms, by [`Coding`]: identity always, others if a sibling file has them.
     pub forms: Forms,
-    /// Whether it is worth compressing while we are asked for it.
+    /// What is the same for all forms.
+    pub common: Common,
+    /// Whether it is worth compressing when somebody asks for that.
     pub compressible: bool,
 }
 
@@ -35,7 +38,7 @@ pub struct Form {
     pub etag: FieldValue,
     /// Where the bytes are.
     pub content: FormContent,
-    /// The version of the file the bytes are from.
+    /// The version of the file that the bytes are from.
     pub version: FileMeta,
     /// What a response with content says about it.
     pub fields: FieldBlock,
@@ -52,10 +55,21 @@ pub enum FormContent {
     File(Arc<OpenFile>),
 }
 
+/// What is the same for all forms of a representation.
+#[derive(Debug)]
+pub struct Common {
+    /// `Last-Modified`
+    pub last_modified: FieldValue,
+    /// Whether another client could get another form.
+    pub varies: bool,
+    /// Fields that the site adds to everything.
+    pub site_fields: Arc<[(FieldName, FieldValue)]>,
+}
+
 impl Representation {
-    /// The form in this coding, if there is one.
+    /// The form in this coding, if a file has it.
     pub fn form(&self, coding: Coding) -> Option<&Arc<Form>> {
-        self.forms[coding.index()].as_ref()
+        self.forms[coding as usize].as_ref()
     }
 
     /// The file as it is.
@@ -63,85 +77,72 @@ impl Representation {
         self.form(Coding::Identity).expect("a representation is made from its identity form")
     }
 
-    /// Whether both are made from the same versions of the same files.
-    pub fn is_same_version(&self, other: &Representation) -> bool {
-        let version = |form: &Option<Arc<Form>>| form.as_ref().map(|form| form.version);
-        self.content_type == other.content_type && self.forms.iter().map(version).eq(other.forms.iter().map(version))
+    /// The versions of the files it is made from.
+    pub fn versions(&self) -> impl Iterator<Item = Option<FileMeta>> {
+        self.forms.iter().map(|form| form.as_ref().map(|form| form.version))
     }
 
-    /// What keeping it in memory costs, in bytes, beyond a fixed overhead for each entry.
+    /// What keeping it costs, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.forms.iter().flatten().map(|form| form.memory_bytes()).sum()
+        let forms: usize = self.forms.iter().flatten().map(|form| form.memory_bytes()).sum();
+        size_of::<Representation>() + 2 * self.path.len() + forms
     }
-}
-
-/// What is the same for all forms of a representation.
-pub struct Common<'a> {
-    /// Seconds since 1970.
-    pub last_modified: u64,
-    /// Whether another client could get another form.
-    pub varies: bool,
-    /// The site's own fields.
-    pub site: &'a Site,
 }
 
 impl Form {
     /// A form of the file in `version`.
-    pub fn new(coding: Coding, length: u64, content: FormContent, version: FileMeta, common: &Common<'_>) -> Form {
+    pub fn new(coding: Coding, length: u64, content: FormContent, version: FileMeta, common: &Common) -> Form {
         let etag = etag(&version, coding);
         let fields = content_fields(coding, &etag, common);
         let not_modified_fields = validating_fields(&etag, common);
         Form { coding, length, etag, content, version, fields, not_modified_fields }
     }
 
-    /// What keeping it in memory costs, in bytes.
+    /// What keeping it costs, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let content = match &self.content {
             FormContent::Memory(bytes) => bytes.len(),
             FormContent::File(_) => 0,
         };
-        content + self.fields.as_bytes().len() + self.not_modified_fields.as_bytes().len() + size_of::<Form>()
+        let fields = self.fields.as_bytes().len() + self.not_modified_fields.as_bytes().len();
+        size_of::<Form>() + self.etag.as_bytes().len() + fields + content
     }
 }
 
 /// Made from what changes when a file does: time of modification to the nanosecond, length, and the file's own number,
 /// which a replacement by renaming changes (RFC 9110 §8.8.3). Strong, and different for every coding.
 fn etag(version: &FileMeta, coding: Coding) -> FieldValue {
-    let mut text = format!("\"{:x}.{:x}-{:x}-{:x}", version.modified.secs, version.modified.nanos, version.len, version.inode);
+    let modified = version.modified;
+    let mut text = format!("\"{:x}.{:x}-{:x}-{:x}", modified.secs, modified.nanos, version.len, version.inode);
     if coding != Coding::Identity {
         write!(text, "-{}", coding.name()).expect("a String takes everything");
     }
     text.push('"');
-    FieldValue::new(text).expect("hexadecimal digits and names of codings")
+    FieldValue::new(text).expect("hexadecimal digits and the names of codings")
 }
 
 const BYTES: FieldValue = FieldValue::from_static("bytes");
 const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 const ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
-fn content_fields(coding: Coding, etag: &FieldValue, common: &Common<'_>) -> FieldBlock {
-    let last_modified = http_date(common.last_modified);
-    let coding = (coding != Coding::Identity).then(|| FieldValue::from_static(coding.name()));
-    let mut all: Vec<(FieldName, &FieldValue)> = Vec::new();
-    all.push((fields::LAST_MODIFIED, &last_modified));
-    all.push((fields::ETAG, etag));
-    all.push((fields::ACCEPT_RANGES, &BYTES));
+fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldBlock {
+    let coding = coding.field_value();
+    let mut all: Vec<(FieldName, &FieldValue)> = vec![
+        (fields::LAST_MODIFIED, &common.last_modified),
+        (fields::ETAG, etag),
+        (fields::ACCEPT_RANGES, &BYTES),
+        (fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF),
+    ];
     all.extend(coding.as_ref().map(|coding| (fields::CONTENT_ENCODING, coding)));
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
-    all.push((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF));
-    all.extend(common.site.fields.iter().map(|(name, value)| (*name, value)));
+    all.extend(common.site_fields.iter().map(|(name, value)| (*name, value)));
     FieldBlock::new(all)
 }
 
 /// A 304 repeats what guides a cache and leaves out what it knows already.
-fn validating_fields(etag: &FieldValue, common: &Common<'_>) -> FieldBlock {
+fn validating_fields(etag: &FieldValue, common: &Common) -> FieldBlock {
     let mut all: Vec<(FieldName, &FieldValue)> = vec![(fields::ETAG, etag)];
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
-    all.extend(common.site.fields.iter().map(|(name, value)| (*name, value)));
+    all.extend(common.site_fields.iter().map(|(name, value)| (*name, value)));
     FieldBlock::new(all)
-}
-
-fn http_date(secs: u64) -> FieldValue {
-    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
-    FieldValue::new(httpdate::fmt_http_date(at)).expect("a date is plain text")
 }

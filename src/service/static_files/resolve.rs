@@ -14,6 +14,15 @@ pub struct Resolved {
     pub names_directory: bool,
 }
 
+impl Resolved {
+    /// What tells it from all others. A slash at the end matters: without it a directory is answered with a redirect.
+    pub fn key(&self) -> Vec<u8> {
+        let mut key = self.path.clone();
+        key.extend(self.names_directory.then_some(b'/'));
+        key
+    }
+}
+
 /// Why a path means nothing here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unresolved {

@@ -1,0 +1,139 @@
+//! Jobs that several connections wait for: whoever asks for what is being found out already joins in.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
+use crate::base::notice::Notifier;
+use crate::service::Cx;
+
+/// Jobs on their way, by what they are to find out. A handle: clones share them.
+#[derive(Debug)]
+pub struct Flights<T>(Rc<RefCell<HashMap<Box<[u8]>, Weak<Flight<T>>>>>);
+
+/// One connection's part in a job. When the last one goes, a job that has not started is cancelled.
+#[derive(Debug)]
+pub struct Joined<T> {
+    flights: Flights<T>,
+    key: Box<[u8]>,
+    flight: Arc<Flight<T>>,
+}
+
+#[derive(Debug)]
+struct Flight<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    ticket: Option<Ticket<()>>,
+    result: Option<T>,
+    waiting: Vec<Notifier>,
+}
+
+impl<T> std::fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "State({} waiting)", self.waiting.len())
+    }
+}
+
+impl<T> Clone for Flights<T> {
+    fn clone(&self) -> Flights<T> {
+        Flights(Rc::clone(&self.0))
+    }
+}
+
+impl<T: Clone + Send + 'static> Flights<T> {
+    /// None on their way.
+    pub fn new() -> Flights<T> {
+        Flights(Rc::new(RefCell::new(HashMap::new())))
+    }
+
+    /// Joins the job for `key`, or starts it. A job that is done already says nothing about now and is not joined.
+    pub fn join(
+        &self,
+        key: &[u8],
+        lane: Lane,
+        cx: &Cx<'_>,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Joined<T>, QueueFull> {
+        let under_way = self.0.borrow().get(key).and_then(Weak::upgrade);
+        let flight = match under_way.filter(|flight| flight.board(cx.notifier())) {
+            Some(flight) => flight,
+            None => self.start(key, lane, cx, job)?,
+        };
+        Ok(Joined { flights: self.clone(), key: key.into(), flight })
+    }
+
+    fn start(
+        &self,
+        key: &[u8],
+        lane: Lane,
+        cx: &Cx<'_>,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Arc<Flight<T>>, QueueFull> {
+        let state = State { ticket: None, result: None, waiting: Vec::new() };
+        let flight = Arc::new(Flight { state: Mutex::new(state) });
+        let arriving = Arc::downgrade(&flight);
+        let ticket = cx.jobs.submit(lane, cx.notifier(), move || {
+            let result = job();
+            if let Some(flight) = arriving.upgrade() {
+                flight.arrive(result);
+            }
+        })?;
+        flight.lock().ticket = Some(ticket);
+        self.0.borrow_mut().insert(key.into(), Arc::downgrade(&flight));
+        Ok(flight)
+    }
+}
+
+impl<T> Flight<T> {
+    /// Joins in, if there is no result yet.
+    fn board(&self, notifier: Notifier) -> bool {
+        let mut state = self.lock();
+        let on_its_way = state.result.is_none();
+        if on_its_way {
+            state.waiting.push(notifier);
+        }
+        on_its_way
+    }
+
+    fn arrive(&self, result: T) {
+        let mut state = self.lock();
+        state.result = Some(result);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(Notifier::notify);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone> Joined<T> {
+    /// The result, if it has arrived.
+    pub fn result(&self) -> Option<Result<T, JobDied>> {
+        let mut state = self.flight.lock();
+        if let Some(result) = &state.result {
+            return Some(Ok(result.clone()));
+        }
+        match state.ticket.as_mut().and_then(Ticket::take) {
+            Some(Err(died)) => Some(Err(died)),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Drop for Joined<T> {
+    fn drop(&mut self) {
+        // The job itself holds no strong reference: with us the last one goes, and the map must not keep its name.
+        if Arc::strong_count(&self.flight) == 1 {
+            let mut flights = self.flights.0.borrow_mut();
+            if flights.get(&self.key).is_some_and(|flight| std::ptr::eq(flight.as_ptr(), Arc::as_ptr(&self.flight))) {
+                flights.remove(&self.key);
+            }
+        }
+    }
+}

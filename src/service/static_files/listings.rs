@@ -1,0 +1,84 @@
+//! How many bytes the listings on their way out may hold together.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::listing::{Entry, Form, Listing, ListingSource, Order};
+use crate::base::disk::{EntryKind, Found, Seen};
+use crate::base::ring::Room;
+use crate::http::body::{Failure, Pull, Source};
+use crate::service::static_files::Site;
+use crate::service::static_files::resolve::is_hidden;
+
+/// What one listing may hold, in bytes: about half a million entries.
+const LISTING_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// What all of them may hold.
+const LISTINGS_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// The account of listings on their way out.
+#[derive(Debug, Clone, Default)]
+pub struct Listings(Rc<Cell<usize>>);
+
+impl Listings {
+    /// Whether one more can be made.
+    pub fn have_room(&self) -> bool {
+        self.0.get() < LISTINGS_BYTES_MAX
+    }
+
+    /// The content that a listing is sent as. Its bytes count until it is dropped.
+    pub fn source(&self, listing: Listing, form: Form, path: &[u8]) -> impl Source + use<> {
+        let bytes = listing.bytes();
+        self.0.set(self.0.get() + bytes);
+        Counted { source: ListingSource::new(Arc::new(listing), form, path), bytes, account: self.clone() }
+    }
+}
+
+struct Counted {
+    source: ListingSource,
+    bytes: usize,
+    account: Listings,
+}
+
+impl Source for Counted {
+    fn length(&self) -> Option<u64> {
+        self.source.length()
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
+        self.source.pull(room, now)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.account.0.set(self.account.0.get() - self.bytes);
+    }
+}
+
+/// Reads a directory. What cannot be served is not listed. May block, for long.
+pub fn read(site: &Site, path: &[u8], order: Order) -> Result<Listing, String> {
+    let directory = match site.root.find(path) {
+        Ok(Found::Directory(directory)) => directory,
+        Ok(Found::File(_)) => return Err("it is no directory any more".into()),
+        Err(not_served) => return Err(not_served.to_string()),
+    };
+    let entries = directory.entries().map_err(|error| error.to_string())?;
+    let shown = entries.filter_map(|entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
+        if (is_hidden(&entry.name) && !site.show_hidden) || entry.kind == EntryKind::Other {
+            return None;
+        }
+        let (meta, is_directory) = match directory.meta_of(&entry).ok()? {
+            Seen::File(meta) => (meta, false),
+            Seen::Directory(meta) => (meta, true),
+        };
+        let modified_secs = u64::try_from(meta.modified.secs).ok();
+        Some(Ok(Entry { name: entry.name, is_directory, len: meta.len, modified_secs }))
+    });
+    Listing::build(shown, order, LISTING_BYTES_MAX).map_err(|error| error.to_string())
+}

@@ -1,0 +1,186 @@
+//! From a path to what is there, on a job thread: this is where the file system is asked.
+
+use std::sync::Arc;
+
+use super::Site;
+use super::representation::{Common, Form, FormContent, Forms, Representation};
+use super::resolve::Resolved;
+use crate::base::disk::{FileMeta, Found, NotServed, OpenFile};
+use crate::http::conditional::last_modified_value;
+use crate::http::media_type::is_compressible;
+use crate::http::negotiate::Coding;
+
+/// Files up to this many bytes are read when they are looked up, and leave with their head in one write.
+pub const IN_MEMORY_BYTES_MAX: u64 = 64 * 1024;
+
+/// What is asked of the file system.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// A resolved path; `None` for one that is not shown, which is answered like one that does not exist.
+    pub path: Option<Vec<u8>>,
+    /// The request's path ended in a slash.
+    pub names_directory: bool,
+    /// The time of the request, in seconds since 1970.
+    pub now_secs: u64,
+    /// What was there the last time. If it still is, that is the answer.
+    pub known: Option<Arc<Representation>>,
+}
+
+impl Wanted {
+    /// What a request wants.
+    pub fn new(resolved: &Resolved, now_secs: u64, known: Option<Arc<Representation>>) -> Wanted {
+        let path = Some(resolved.path.clone());
+        Wanted { path, names_directory: resolved.names_directory, now_secs, known }
+    }
+
+    /// Something that is not shown.
+    pub fn nothing(now_secs: u64) -> Wanted {
+        Wanted { path: None, names_directory: false, now_secs, known: None }
+    }
+}
+
+/// What is there.
+#[derive(Debug, Clone)]
+pub enum Looked {
+    /// A file, or a directory's index file.
+    File(Arc<Representation>),
+    /// A directory, asked for without a slash at its end.
+    Redirect,
+    /// A directory without an index file, whose entries may be listed.
+    Directory,
+    /// Nothing; with the page that the site has for this.
+    Missing(Option<Arc<Representation>>),
+    /// Something that this process may not read.
+    Forbidden,
+    /// No descriptor or memory was left to look.
+    Busy,
+    /// The file system failed; the cause is for the log.
+    Failed(Arc<str>),
+}
+
+/// Looks for what is wanted. May block for as long as a disk takes.
+pub fn look_up(site: &Site, wanted: &Wanted) -> Looked {
+    found(site, wanted).unwrap_or_else(|not_served| match not_served {
+        NotServed::NotFound | NotServed::NotAFile => missing(site, wanted),
+        NotServed::Forbidden => Looked::Forbidden,
+        NotServed::OutOfDescriptors => Looked::Busy,
+        NotServed::Failed(error) => Looked::Failed(error.to_string().into()),
+    })
+}
+
+fn found(site: &Site, wanted: &Wanted) -> Result<Looked, NotServed> {
+    let path = wanted.path.as_deref().ok_or(NotServed::NotFound)?;
+    match (site.root.find(path)?, wanted.names_directory) {
+        (Found::File(file), false) => representation(site, path, file, wanted).map(Looked::File),
+        (Found::File(_), true) => Err(NotServed::NotFound),
+        (Found::Directory(_), false) => Ok(Looked::Redirect),
+        (Found::Directory(_), true) => index(site, path, wanted),
+    }
+}
+
+fn index(site: &Site, directory: &[u8], wanted: &Wanted) -> Result<Looked, NotServed> {
+    let path = joined(directory, &site.index);
+    match site.root.find(&path) {
+        Ok(Found::File(file)) => representation(site, &path, file, wanted).map(Looked::File),
+        Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) if site.browse => Ok(Looked::Directory),
+        Ok(Found::Directory(_)) => Err(NotServed::NotFound),
+        Err(error) => Err(error),
+    }
+}
+
+fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
+}
+
+/// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
+fn missing(site: &Site, wanted: &Wanted) -> Looked {
+    let page = |path: &[u8]| match site.root.find(path) {
+        Ok(Found::File(file)) => representation(site, path, file, wanted).ok(),
+        _ => None,
+    };
+    match site.spa.as_deref().filter(|_| wanted.path.is_some()).and_then(page) {
+        Some(only_page) => Looked::File(only_page),
+        None => Looked::Missing(page(b"404.html")),
+    }
+}
+
+/// The file, open, with its precompressed siblings.
+struct Opened {
+    files: [Option<OpenFile>; Coding::ALL.len()],
+}
+
+impl Opened {
+    fn with_siblings(site: &Site, path: &[u8], file: OpenFile) -> Opened {
+        let sibling = |extension: &[u8]| match site.root.find(&[path, extension].concat()) {
+            Ok(Found::File(file)) => Some(file),
+            _ => None,
+        };
+        Opened { files: [Some(file), sibling(b".gz"), sibling(b".zst"), sibling(b".br")] }
+    }
+
+    fn versions(&self) -> impl Iterator<Item = Option<FileMeta>> {
+        self.files.iter().map(|file| file.as_ref().map(|file| file.meta))
+    }
+}
+
+fn representation(
+    site: &Site,
+    path: &[u8],
+    file: OpenFile,
+    wanted: &Wanted,
+) -> Result<Arc<Representation>, NotServed> {
+    let opened = Opened::with_siblings(site, path, file);
+    match &wanted.known {
+        Some(known) if *known.path == *path && known.versions().eq(opened.versions()) => Ok(Arc::clone(known)),
+        _ => built(site, path, opened, wanted.now_secs).map(Arc::new).map_err(NotServed::Failed),
+    }
+}
+
+fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Result<Representation> {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let content_type = site.media_types.for_file_name(name);
+    let identity_len = opened.files[0].as_ref().map_or(0, |file| file.meta.len);
+    let compressible = is_compressible(&content_type) && super::compress_lengths().contains(&identity_len);
+    let modified = opened.files[0].as_ref().map_or(0, |file| u64::try_from(file.meta.modified.secs).unwrap_or(0));
+    let common = Common {
+        last_modified: last_modified_value(modified, now_secs),
+        varies: compressible || opened.files[1..].iter().any(Option::is_some),
+        site_fields: site.fields.clone(),
+    };
+    let mut forms: Forms = Default::default();
+    for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
+        forms[coding as usize] = file.map(|file| form(coding, file, &common)).transpose()?.map(Arc::new);
+    }
+    Ok(Representation { path: path.into(), content_type, last_modified: modified.min(now_secs), forms, common, compressible })
+}
+
+fn form(coding: Coding, file: OpenFile, common: &Common) -> std::io::Result<Form> {
+    let (version, content) = read_if_small(file)?;
+    let length = match &content {
+        FormContent::Memory(bytes) => bytes.len() as u64,
+        FormContent::File(_) => version.len,
+    };
+    Ok(Form::new(coding, length, content, version, common))
+}
+
+/// How often a file that changes while it is read is read again.
+const READS_MAX: usize = 3;
+
+/// Reads a small file whole. A file that is being written to is read again, so that what is kept under one validator is
+/// one version; if it never rests, it is sent from the file like a large one.
+fn read_if_small(mut file: OpenFile) -> std::io::Result<(FileMeta, FormContent)> {
+    for _ in 0..READS_MAX {
+        if file.meta.len > IN_MEMORY_BYTES_MAX {
+            break;
+        }
+        let content = file.read_all(IN_MEMORY_BYTES_MAX as usize)?;
+        let changed = file.refresh_meta()?;
+        match content {
+            Some(bytes) if !changed && bytes.len() as u64 == file.meta.len => {
+                return Ok((file.meta, FormContent::Memory(bytes.into())));
+            }
+            _ => {}
+        }
+    }
+    Ok((file.meta, FormContent::File(Arc::new(file))))
+}

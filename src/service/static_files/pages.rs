@@ -1,0 +1,66 @@
+//! What people see when a file cannot be served: a small page where HTML is preferred, else a line of text.
+
+use crate::http::body::Body;
+use crate::http::fields::{ALLOW, FieldValue, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use crate::http::message::{RequestHead, Response};
+use crate::http::method::Method;
+use crate::http::negotiate::Accept;
+use crate::http::status::Status;
+
+const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
+const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
+const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, OPTIONS");
+const ONE_SECOND: FieldValue = FieldValue::from_static("1");
+
+/// An error, in the form that the client prefers.
+pub fn error(request: &RequestHead<'_>, status: Status) -> Response {
+    let html = Accept::of(request.fields).prefers_html();
+    let (media_type, text) = if html { (HTML, html_page(status)) } else { (TEXT, format!("{status}\n")) };
+    Response::new(status).with_content(media_type, Body::from(text)).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
+}
+
+fn html_page(status: Status) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width\">\n<title>{status}</title>\n<style>\n:root {{ color-scheme: light dark }}\n\
+         body {{ display: grid; place-content: center; min-height: 90vh; margin: 0; font: 1.1rem system-ui, sans-serif; \
+         text-align: center }}\nb {{ display: block; font: 600 4rem Georgia, serif; opacity: .35 }}\n</style>\n\
+         <p><b>{}</b> {}\n</html>\n",
+        status.code(),
+        status.reason()
+    )
+}
+
+/// 503: too much is waiting for the disk already (RFC 9110 §15.6.4).
+pub fn busy(request: &RequestHead<'_>) -> Response {
+    error(request, Status::SERVICE_UNAVAILABLE).with_field(RETRY_AFTER, ONE_SECOND)
+}
+
+/// The answer to a method that files do not have, or to OPTIONS; `None` for GET and HEAD.
+pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
+    match request.method {
+        Method::Get | Method::Head => None,
+        Method::Options => Some(Response::new(Status::NO_CONTENT).with_field(ALLOW, METHODS)),
+        Method::Unknown => Some(error(request, Status::NOT_IMPLEMENTED)),
+        _ => Some(error(request, Status::METHOD_NOT_ALLOWED).with_field(ALLOW, METHODS)),
+    }
+}
+
+/// 301 to the same path with a slash behind it, so that relative links in the directory work; the query is kept. The
+/// path is sent back as it came: what it names was found under that very spelling.
+pub fn to_directory(request: &RequestHead<'_>) -> Response {
+    let path = request.target.path;
+    // A path of two slashes in front would be taken for the name of another host.
+    let start = path.iter().take_while(|byte| **byte == b'/').count().saturating_sub(1);
+    let mut location = path[start..].to_vec();
+    location.push(b'/');
+    if let Some(query) = request.target.query {
+        location.push(b'?');
+        location.extend_from_slice(query);
+    }
+    match FieldValue::new(location) {
+        Ok(location) => error(request, Status::MOVED_PERMANENTLY).with_field(LOCATION, location),
+        Err(_) => error(request, Status::NOT_FOUND),
+    }
+}

@@ -1,0 +1,187 @@
+//! The response for a representation: coding, conditions and ranges decide, in this order.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::pages;
+use super::representation::{Form, FormContent, Representation};
+use crate::http::body::{Body, Bytes, FilePart, Piece};
+use crate::http::conditional::{self, Outcome, Validators};
+use crate::http::etag::EntityTag;
+use crate::http::fields::{CONTENT_RANGE, VARY, FieldValue};
+use crate::http::message::{RequestHead, Response};
+use crate::http::negotiate::{AcceptEncoding, Coding};
+use crate::http::range::{self, ByteRange, Multipart, Ranges};
+use crate::http::status::Status;
+
+/// A representation, with what has been made of it since it was found.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// What was found.
+    pub representation: &'a Representation,
+    /// Its compressed forms, by coding.
+    pub compressed: &'a CompressedForms,
+    /// Whether a form that is not there yet can be made.
+    pub can_compress: bool,
+}
+
+/// Forms that we made, by coding.
+pub type CompressedForms = [Compressed; Coding::ALL.len()];
+
+/// A form that no file has, made by us.
+#[derive(Debug, Clone, Default)]
+pub enum Compressed {
+    /// Nobody has asked for it.
+    #[default]
+    Unmade,
+    /// It would not be smaller.
+    Useless,
+    /// Here it is.
+    Made(Arc<Form>),
+}
+
+/// What to do for a request.
+pub enum Answer {
+    /// Send this.
+    Respond(Response),
+    /// Make this form, then ask again.
+    Compress(Coding),
+}
+
+/// Answers a GET or HEAD with what is offered. `now_secs` is the response's Date in seconds since 1970.
+pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> Answer {
+    let form = match choose(request, offer) {
+        Choice::Form(form) => form,
+        Choice::Unmade(coding) => return Answer::Compress(coding),
+        Choice::None => return Answer::Respond(not_acceptable(request)),
+    };
+    let validators = Validators {
+        etag: EntityTag::parse(form.etag.as_bytes()),
+        last_modified: Some(offer.representation.last_modified),
+    };
+    let content_type = &offer.representation.content_type;
+    Answer::Respond(match conditional::evaluate(request.method, request.fields, validators, now_secs) {
+        Outcome::NotModified => Response::new(Status::NOT_MODIFIED).with_block(form.not_modified_fields.clone()),
+        Outcome::PreconditionFailed => pages::error(request, Status::PRECONDITION_FAILED),
+        Outcome::Proceed { range: false } => whole(form, content_type, Status::OK),
+        Outcome::Proceed { range: true } => match range::requested(request.fields, form.length) {
+            Ranges::Ignore => whole(form, content_type, Status::OK),
+            Ranges::Unsatisfiable => unsatisfiable(request, form),
+            Ranges::One(range) => part(form, content_type, range),
+            Ranges::Several(ranges) => parts(form, content_type, &ranges),
+        },
+    })
+}
+
+/// The whole of a representation as the content of an error, such as the site's own page for 404.
+pub fn error_content(representation: &Representation, status: Status) -> Response {
+    let form = representation.identity();
+    let body = body(form, 0, form.length);
+    Response::new(status).with_content(representation.content_type.clone(), body)
+}
+
+enum Choice<'a> {
+    Form(&'a Arc<Form>),
+    Unmade(Coding),
+    None,
+}
+
+/// The form that the client likes best. One that no file has is made if it is worth it.
+fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
+    if !offer.representation.common.varies {
+        // The usual case has nothing to choose from, but may still be refused.
+        let identity = offer.representation.identity();
+        let accepted = AcceptEncoding::of(request.fields).weight(Coding::Identity) > 0;
+        return if accepted { Choice::Form(identity) } else { Choice::None };
+    }
+    let mut available = [Coding::Identity; Coding::ALL.len()];
+    let mut count = 0;
+    for coding in Coding::ALL.into_iter().filter(|coding| offer.has(*coding)) {
+        available[count] = coding;
+        count += 1;
+    }
+    match AcceptEncoding::of(request.fields).choose(&available[..count]) {
+        Some(coding) => offer.form(coding).map_or(Choice::Unmade(coding), Choice::Form),
+        None => Choice::None,
+    }
+}
+
+impl<'a> Offer<'a> {
+    fn has(&self, coding: Coding) -> bool {
+        let makeable = self.can_compress && self.representation.compressible;
+        match &self.compressed[coding as usize] {
+            Compressed::Made(_) => true,
+            Compressed::Unmade => self.representation.form(coding).is_some() || makeable,
+            Compressed::Useless => self.representation.form(coding).is_some(),
+        }
+    }
+
+    /// A file's own form comes before one that we made.
+    fn form(&self, coding: Coding) -> Option<&'a Arc<Form>> {
+        self.representation.form(coding).or(match &self.compressed[coding as usize] {
+            Compressed::Made(form) => Some(form),
+            Compressed::Unmade | Compressed::Useless => None,
+        })
+    }
+}
+
+fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
+    Response::new(status)
+        .with_content(content_type.clone(), body(form, 0, form.length))
+        .with_block(form.fields.clone())
+}
+
+fn part(form: &Form, content_type: &FieldValue, range: ByteRange) -> Response {
+    Response::new(Status::PARTIAL_CONTENT)
+        .with_content(content_type.clone(), body(form, range.first, range.len()))
+        .with_block(form.fields.clone())
+        .with_field(CONTENT_RANGE, range::content_range(range, form.length))
+}
+
+fn parts(form: &Form, content_type: &FieldValue, ranges: &[ByteRange]) -> Response {
+    let multipart = Multipart::new(boundary(), content_type.clone(), form.length);
+    let mut pieces = VecDeque::with_capacity(2 * ranges.len() + 1);
+    for (number, range) in ranges.iter().enumerate() {
+        pieces.push_back(Piece::Bytes(Bytes::Owned(multipart.part_head(*range, number == 0))));
+        pieces.push_back(piece(form, range.first, range.len()));
+    }
+    pieces.push_back(Piece::Bytes(Bytes::Owned(multipart.closing())));
+    Response::new(Status::PARTIAL_CONTENT)
+        .with_content(multipart.content_type(), Body::Pieces(pieces))
+        .with_block(form.fields.clone())
+}
+
+/// Random, so that nobody can put it into a file beforehand. The standard library seeds its hash tables from the
+/// system's randomness; that will do.
+fn boundary() -> String {
+    let random = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn body(form: &Form, offset: u64, length: u64) -> Body {
+    match piece(form, offset, length) {
+        Piece::Bytes(bytes) => Body::Bytes(bytes),
+        Piece::File(part) => Body::File(part),
+    }
+}
+
+fn piece(form: &Form, offset: u64, length: u64) -> Piece {
+    match &form.content {
+        FormContent::Memory(bytes) => {
+            Piece::Bytes(Bytes::Shared(Arc::clone(bytes), offset as usize..(offset + length) as usize))
+        }
+        FormContent::File(file) => Piece::File(FilePart { file: Arc::clone(file), offset, length }),
+    }
+}
+
+fn unsatisfiable(request: &RequestHead<'_>, form: &Form) -> Response {
+    let content_range = range::unsatisfied_content_range(form.length);
+    pages::error(request, Status::RANGE_NOT_SATISFIABLE).with_field(CONTENT_RANGE, content_range)
+}
+
+/// RFC 9110 §15.5.7. It varies too: another client would have been served.
+fn not_acceptable(request: &RequestHead<'_>) -> Response {
+    const ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
+    pages::error(request, Status::NOT_ACCEPTABLE).with_field(VARY, ACCEPT_ENCODING)
+}

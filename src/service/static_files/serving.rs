@@ -1,0 +1,241 @@
+//! A request for a file that has to wait for a job: to look it up, to compress it, or to list a directory.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::compress::compress;
+use super::flights::{Flights, Joined};
+use super::hot::{Hit, Known};
+use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Order};
+use super::lookup::{Looked, Wanted, look_up};
+use super::representation::{Form, FormContent, Representation};
+use super::resolve::Resolved;
+use super::respond::{Answer, Compressed, error_content, respond};
+use super::{Shared, listings, pages};
+use crate::base::job_pool::{Lane, QueueFull, Ticket};
+use crate::base::ring::Room;
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, Fields, VARY, FieldValue};
+use crate::http::message::{OwnedHead, RequestHead, Response};
+use crate::http::negotiate::{Accept, Coding};
+use crate::http::status::Status;
+use crate::service::{Cx, Decision, Exchange};
+
+/// When a job that has not answered is looked at again. Its notice comes earlier; a stalled disk keeps it waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Jobs that requests wait for.
+pub struct Jobs {
+    lookups: Flights<Looked>,
+    compressions: Flights<Option<Arc<Form>>>,
+}
+
+impl Jobs {
+    /// None yet.
+    pub fn new() -> Jobs {
+        Jobs { lookups: Flights::new(), compressions: Flights::new() }
+    }
+}
+
+/// One request on its way to its response.
+pub struct Serving {
+    shared: Rc<Shared>,
+    request: OwnedHead,
+    /// `None` for a path that is not shown.
+    resolved: Option<Resolved>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// To be looked up, knowing what was there before.
+    Start(Option<Arc<Representation>>),
+    /// Known, to be answered.
+    Found(Hit),
+    LookingUp(Joined<Looked>, Instant),
+    Compressing(Hit, Coding, Joined<Option<Arc<Form>>>),
+    Listing(Ticket<Result<Listing, String>>),
+}
+
+/// What a stage leads to.
+enum Next {
+    Stage(Stage),
+    Respond(Response),
+    Wait,
+}
+
+impl Serving {
+    /// Answers `request`, for which this is known so far.
+    pub fn new(shared: &Rc<Shared>, request: &RequestHead<'_>, resolved: Option<Resolved>, known: Known) -> Serving {
+        let stage = match known {
+            Known::Fresh(hit) => Stage::Found(hit),
+            Known::Stale(hit) => Stage::Start(Some(hit.representation)),
+            Known::Nothing => Stage::Start(None),
+        };
+        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, stage }
+    }
+
+    fn step(&mut self, cx: &mut Cx<'_>) -> Result<Next, Failure> {
+        match &mut self.stage {
+            Stage::Start(known) => {
+                let known = known.take();
+                Ok(self.look_up(known, cx))
+            }
+            Stage::LookingUp(joined, started) => match joined.result() {
+                Some(looked) => {
+                    let started = *started;
+                    let looked = looked.map_err(Failure::new)?;
+                    self.on_looked(looked, started, cx)
+                }
+                None => Ok(Next::Wait),
+            },
+            Stage::Found(hit) => {
+                let hit = hit.clone();
+                Ok(self.answer(hit, cx))
+            }
+            Stage::Compressing(hit, coding, joined) => match joined.result() {
+                Some(form) => {
+                    let (hit, coding) = (hit.clone(), *coding);
+                    self.on_compressed(&hit, coding, form.map_err(Failure::new)?);
+                    Ok(Next::Stage(Stage::Found(hit)))
+                }
+                None => Ok(Next::Wait),
+            },
+            Stage::Listing(ticket) => match ticket.take() {
+                Some(listing) => {
+                    let listing = listing.map_err(Failure::new)?.map_err(Failure::new)?;
+                    Ok(Next::Respond(self.list(listing)))
+                }
+                None => Ok(Next::Wait),
+            },
+        }
+    }
+
+    fn look_up(&mut self, known: Option<Arc<Representation>>, cx: &Cx<'_>) -> Next {
+        let wanted = match &self.resolved {
+            Some(resolved) => Wanted::new(resolved, cx.date_secs, known),
+            None => Wanted::nothing(cx.date_secs),
+        };
+        let key = self.resolved.as_ref().map(Resolved::key).unwrap_or_default();
+        let site = Arc::clone(&self.shared.site);
+        let joined = self.shared.jobs.lookups.join(&key, Lane::Quick, cx, move || look_up(&site, &wanted));
+        match joined {
+            Ok(joined) => Next::Stage(Stage::LookingUp(joined, cx.now)),
+            Err(QueueFull) => Next::Respond(pages::busy(&self.request.as_head())),
+        }
+    }
+
+    fn on_looked(&mut self, looked: Looked, started: Instant, cx: &Cx<'_>) -> Result<Next, Failure> {
+        let request = self.request.as_head();
+        let response = match (looked, &self.resolved) {
+            (Looked::File(found), Some(resolved)) => {
+                return Ok(Next::Stage(Stage::Found(self.shared.hot.keep(resolved, found, started))));
+            }
+            (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(&resolved.path.clone(), cx)),
+            (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, &resolved.path),
+            (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
+            (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
+            (Looked::Busy, _) => pages::busy(&request),
+            (Looked::Failed(cause), _) => return Err(Failure::new(cause)),
+            (Looked::Missing(None) | Looked::File(_) | Looked::Directory | Looked::Redirect, _) => {
+                pages::error(&request, Status::NOT_FOUND)
+            }
+        };
+        if let Some(resolved) = &self.resolved {
+            self.shared.hot.forget(resolved);
+        }
+        Ok(Next::Respond(response))
+    }
+
+    fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
+        match respond(&self.request.as_head(), &hit.offer(), cx.date_secs) {
+            Answer::Respond(response) => Next::Respond(response),
+            Answer::Compress(coding) => self.compress(hit, coding, cx),
+        }
+    }
+
+    fn compress(&mut self, hit: Hit, coding: Coding, cx: &Cx<'_>) -> Next {
+        let representation = Arc::clone(&hit.representation);
+        let key = [representation.identity().etag.as_bytes(), b" ", coding.name().as_bytes()].concat();
+        let joined = self.shared.jobs.compressions.join(&key, Lane::Slow, cx, move || {
+            compressed(&representation, coding).map(Arc::new)
+        });
+        match joined {
+            Ok(joined) => Next::Stage(Stage::Compressing(hit, coding, joined)),
+            // Sending more bytes now is better than asking the client to come again.
+            Err(QueueFull) => Next::Stage(Stage::Found(hit.without_compression())),
+        }
+    }
+
+    fn on_compressed(&self, hit: &Hit, coding: Coding, form: Option<Arc<Form>>) {
+        if let Some(resolved) = &self.resolved {
+            self.shared.hot.keep_form(resolved, hit, coding, form);
+        }
+    }
+
+    fn start_listing(&mut self, path: &[u8], cx: &Cx<'_>) -> Next {
+        let busy = || Next::Respond(pages::busy(&self.request.as_head()));
+        if !self.shared.listings.have_room() {
+            return busy();
+        }
+        let (site, path) = (Arc::clone(&self.shared.site), path.to_vec());
+        let order = Order::asked(&self.request.as_head().target);
+        let job = move || listings::read(&site, &path, order);
+        match cx.jobs.submit(Lane::Slow, cx.notifier(), job) {
+            Ok(ticket) => Next::Stage(Stage::Listing(ticket)),
+            Err(QueueFull) => busy(),
+        }
+    }
+
+    fn list(&self, listing: Listing) -> Response {
+        const ACCEPT: FieldValue = FieldValue::from_static("Accept");
+        let json = Accept::of(self.request.as_head().fields).prefers_json();
+        let form = if json { ListingForm::Json } else { ListingForm::Html };
+        let path = self.resolved.as_ref().map_or(&[][..], |resolved| &resolved.path);
+        let source = self.shared.listings.source(listing, form, path);
+        Response::new(Status::OK)
+            .with_content(form.media_type(), Body::Source(Box::new(source)))
+            .with_field(VARY, ACCEPT)
+            .with_field(POLICY, CONTENT_SECURITY_POLICY)
+    }
+}
+
+/// The form in this coding; `None` if it would not be smaller, or if the file is no longer what it was.
+fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
+    let identity = representation.identity();
+    let content = match &identity.content {
+        FormContent::Memory(bytes) => compress(coding, bytes),
+        FormContent::File(file) => {
+            let bytes = file.read_all(usize::try_from(identity.length).ok()?).ok()??;
+            let unchanged = file.meta_now().is_ok_and(|meta| meta == identity.version);
+            if unchanged { compress(coding, &bytes) } else { Ok(None) }
+        }
+    };
+    let content: Arc<[u8]> = content.inspect_err(|error| log::warn!("cannot compress: {error}")).ok()??.into();
+    let length = content.len() as u64;
+    Some(Form::new(coding, length, FormContent::Memory(content), identity.version, &representation.common))
+}
+
+impl Exchange for Serving {
+    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        loop {
+            match self.step(cx)? {
+                Next::Stage(stage) => self.stage = stage,
+                Next::Respond(response) => return Ok(Decision::Respond(response)),
+                Next::Wait => return Ok(Decision::Pending(Wait::Until(cx.now + PATIENCE))),
+            }
+        }
+    }
+
+    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("pulled from an exchange that only decides"))
+    }
+}
