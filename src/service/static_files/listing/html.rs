@@ -42,19 +42,25 @@ impl<'a> Page<'a> {
     }
 
     fn append_title(&self, out: &mut Vec<u8>) {
-        append_text(out, self.name().unwrap_or_default());
-        out.push(b'/');
+        match self.name() {
+            Some(name) => {
+                append_text(out, name);
+                out.push(b'/');
+            }
+            None => out.extend_from_slice(b"Files"),
+        }
     }
 
     /// What there is, in a few words.
     fn append_summary(&self, out: &mut Vec<u8>) {
         let folders = self.listing.folders();
         let files = self.listing.len() - folders;
-        let (folders, files) = (count(folders as u64, "folder"), count(files as u64, "file"));
-        append(out, format_args!("<p class=\"sum\">{folders}, {files}</p>\n"));
+        let counts = [(folders, "folder"), (files, "file")].into_iter().filter(|(n, _)| *n > 0);
+        let counts: Vec<String> = counts.map(|(n, of)| count(n as u64, of)).collect();
+        append(out, format_args!("<p class=\"sum\">{}</p>\n", counts.join(", ")));
         if self.listing.left_out() > 0 {
             let left_out = Grouped(self.listing.left_out());
-            append(out, format_args!("<p class=\"note\">This folder is too large to be shown whole: "));
+            out.extend_from_slice(b"<p class=\"note\">This folder is too large to be shown whole: ");
             append(out, format_args!("{left_out} more of its entries are not on this page.</p>\n"));
         }
     }
@@ -106,7 +112,7 @@ impl Pieces for Page<'_> {
         if self.name().is_some() {
             out.extend_from_slice(PARENT.as_bytes());
         }
-        if self.listing.is_empty() {
+        if self.listing.is_empty() && self.listing.left_out() == 0 {
             out.extend_from_slice(EMPTY.as_bytes());
         }
     }
@@ -162,7 +168,7 @@ impl fmt::Display for Grouped {
 }
 
 /// `1 file`, `1,200 files`.
-fn count(n: u64, of: &str) -> impl fmt::Display {
+fn count(n: u64, of: &str) -> String {
     format!("{} {of}{}", Grouped(n), if n == 1 { "" } else { "s" })
 }
 
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped_and_things_counted() {
         assert_eq!([0, 999, 1000, 1_002_003].map(|n| Grouped(n).to_string()), ["0", "999", "1,000", "1,002,003"]);
-        assert_eq!(count(1, "file").to_string(), "1 file");
-        assert_eq!(count(0, "file").to_string(), "0 files");
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(1200, "file"), "1,200 files");
     }
 }
