@@ -25,7 +25,16 @@ impl<S: Socket> Channel<S> {
     pub(super) fn new(socket: S, peer: Peer) -> Channel<S> {
         // A new socket has room to write; whether there is something to read, an event will tell.
         let readiness = Readiness { readable: false, writable: true, hung_up: false };
-        Channel { socket, peer, inbox: None, outbox: Outbox::default(), readiness, input_ended: false, received: 0, sent: 0 }
+        Channel {
+            socket,
+            peer,
+            inbox: None,
+            outbox: Outbox::default(),
+            readiness,
+            input_ended: false,
+            received: 0,
+            sent: 0,
+        }
     }
 
     pub(super) fn on_readiness(&mut self, told: Readiness) {

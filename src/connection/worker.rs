@@ -45,7 +45,14 @@ impl<V> Worker<V> {
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
     /// A worker whose time starts at `now`.
-    pub fn new(service: V, limits: Limits, notices: Notices, jobs: JobPool, now: Instant, wall: SystemTime) -> Worker<V> {
+    pub fn new(
+        service: V,
+        limits: Limits,
+        notices: Notices,
+        jobs: JobPool,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Worker<V> {
         let mut date = DateCache::new(wall);
         let date_good_until = now + date.refresh(wall);
         Worker {
@@ -85,12 +92,26 @@ impl<V> Worker<V> {
 
     /// The service, and what it may know about the request it is called for.
     pub(super) fn service_and_cx(&mut self, token: Token) -> (&mut V, &mut Scratch, Cx<'_>) {
-        let cx = Cx { now: self.now, limits: &self.limits, notices: &self.notices, jobs: &self.jobs, token };
+        let cx = Cx {
+            now: self.now,
+            date_secs: self.date.second(),
+            limits: &self.limits,
+            notices: &self.notices,
+            jobs: &self.jobs,
+            token,
+        };
         (&mut self.service, &mut self.scratch, cx)
     }
 
     /// What an exchange may know about the request it answers.
     pub(super) fn cx(&self, token: Token) -> Cx<'_> {
-        Cx { now: self.now, limits: &self.limits, notices: &self.notices, jobs: &self.jobs, token }
+        Cx {
+            now: self.now,
+            date_secs: self.date.second(),
+            limits: &self.limits,
+            notices: &self.notices,
+            jobs: &self.jobs,
+            token,
+        }
     }
 }

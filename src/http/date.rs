@@ -29,6 +29,11 @@ impl DateCache {
         Duration::from_secs(1) - Duration::from_nanos(u64::from(since_epoch.subsec_nanos()))
     }
 
+    /// The second it is good for, since 1970.
+    pub fn second(&self) -> u64 {
+        self.second
+    }
+
     /// The date as it stands in the field.
     pub fn as_bytes(&self) -> &[u8; DateCache::LENGTH] {
         &self.text

@@ -121,6 +121,12 @@ impl FieldName {
         FieldName(name)
     }
 
+    /// A name from the configuration. It is kept for as long as the program runs.
+    pub fn configured(name: &str) -> Option<FieldName> {
+        let is_token = !name.is_empty() && name.bytes().all(is_tchar);
+        is_token.then(|| FieldName(String::leak(name.to_owned())))
+    }
+
     /// The name as text.
     pub const fn as_str(self) -> &'static str {
         self.0
@@ -137,6 +143,8 @@ pub const CACHE_CONTROL: FieldName = FieldName::from_static("Cache-Control");
 pub const CONTENT_ENCODING: FieldName = FieldName::from_static("Content-Encoding");
 /// `Content-Range` (RFC 9110 §14.4).
 pub const CONTENT_RANGE: FieldName = FieldName::from_static("Content-Range");
+/// `Content-Security-Policy` (W3C CSP Level 3).
+pub const CONTENT_SECURITY_POLICY: FieldName = FieldName::from_static("Content-Security-Policy");
 /// `Content-Type` (RFC 9110 §8.3).
 pub const CONTENT_TYPE: FieldName = FieldName::from_static("Content-Type");
 /// `ETag` (RFC 9110 §8.8.3).

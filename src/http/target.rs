@@ -65,6 +65,17 @@ pub fn percent_decode(encoded: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(decoded))
 }
 
+/// Appends `path` with every byte escaped that is neither unreserved (RFC 3986 §2.3) nor a slash.
+pub fn percent_encode(path: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in path {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(byte),
+            _ => out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+        }
+    }
+}
+
 /// The value of one hexadecimal digit.
 pub fn hex_digit(byte: u8) -> Option<u8> {
     match byte {

@@ -1,21 +1,26 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
 pub mod descriptors;
+mod file_settings;
 pub mod quantity;
 pub mod settings;
 pub mod usage;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use env_logger::Env;
 use log::LevelFilter;
 
+use crate::base::job_pool::JobPool;
 use crate::base::notice::Notices;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::net::listener::{Address, Listener};
 use crate::net::mio_reactor::MioReactor;
+use crate::service::front::Front;
 use crate::service::lab;
+use crate::service::static_files::StaticFiles;
 use settings::Settings;
 
 /// Something outside our power failed: an address is in use, the kernel refuses.
@@ -54,13 +59,24 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let reactor = reactor(listeners).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls);
     let notices = Notices::new(reactor.waker());
-    let mut event_loop = EventLoop::new(reactor, lab::service(), limits, notices);
+    let jobs = JobPool::new(settings.files.job_limits(), Instant::now)
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let front = front(settings)?;
+    let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {
             return Ok(outcome);
         }
     }
+}
+
+/// What answers: the demo site and the lab, or a folder with or without the lab next to it.
+fn front(settings: &Settings) -> Result<Front, String> {
+    let Some(root) = &settings.root else { return Ok(Front::Lab(lab::service())) };
+    let site = settings.files.site(root).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
+    let lab = settings.lab.then(lab::endpoints);
+    Ok(Front::Files(StaticFiles::new(site), lab))
 }
 
 fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use super::descriptors;
+use super::file_settings::FileSettings;
 use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
 use crate::base::limits::Limits;
@@ -56,6 +57,10 @@ pub struct Settings {
     /// Mount the lab endpoints next to ROOT
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
     pub lab: bool,
+
+    /// How ROOT is served.
+    #[command(flatten)]
+    pub files: FileSettings,
 
     /// Connections at a time, 1 to 1000000 [default: as many as open files allow]
     #[arg(
@@ -149,7 +154,7 @@ pub struct Settings {
     pub log_level: LevelFilter,
 }
 
-fn switch(text: &str) -> Result<bool, String> {
+pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -186,10 +191,7 @@ impl Settings {
                 "invalid value '{}' for '[ROOT]': expected a directory that exists",
                 root.display()
             ))),
-            Some(_) => Err(Refusal::usage(
-                "serving a folder is not available in this version; start without ROOT for the demo site".into(),
-            )),
-            None => Ok(()),
+            _ => self.files.check(),
         }
     }
 

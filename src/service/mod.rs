@@ -2,6 +2,7 @@
 //! the answer depends on the content, on time or on somebody else. A service never sees a socket or a version.
 
 pub mod errors;
+pub mod front;
 pub mod gather;
 pub mod json;
 pub mod lab;
@@ -29,6 +30,8 @@ pub trait Service {
 pub struct Cx<'a> {
     /// The time of this turn.
     pub now: Instant,
+    /// The second of this turn's Date, since 1970.
+    pub date_secs: u64,
     /// The limits in force.
     pub limits: &'a Limits,
     /// Where notices for this request's connection are left.

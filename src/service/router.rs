@@ -108,6 +108,11 @@ impl Router {
         handler.call(request, &Params { path, names: &route.names, spans }, cx)
     }
 
+    /// Whether there is a route for this path, whatever the method.
+    pub fn knows(&self, path: &[u8]) -> bool {
+        percent_decode(path).is_some() && self.find(path, &mut Spans::default()).is_some()
+    }
+
     fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
         path.starts_with(b"/").then(|| self.root.find(path, Some(1), spans))?
     }

@@ -19,8 +19,12 @@ use crate::http::method::Method;
 
 /// The demo page and every lab endpoint.
 pub fn service() -> Router {
+    endpoints().get("/", plain::demo)
+}
+
+/// The lab endpoints without the demo page, to stand next to something else.
+pub fn endpoints() -> Router {
     Router::new()
-        .get("/", plain::demo)
         .get("/plaintext", plain::plaintext)
         .get("/json", plain::json)
         .get("/health", plain::health)

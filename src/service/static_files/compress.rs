@@ -6,18 +6,7 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// A content coding (RFC 9110 §8.4.1). Stands in for `http::negotiate::Coding`, which has the same variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Coding {
-    /// None: the bytes as they are.
-    Identity,
-    /// `gzip` (RFC 1952).
-    Gzip,
-    /// `zstd` (RFC 8878).
-    Zstd,
-    /// `br` (RFC 7932).
-    Brotli,
-}
+use crate::http::negotiate::Coding;
 
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: i32 = 6;

@@ -10,8 +10,9 @@ use super::cache::Cache;
 use super::lookup::{Looked, Wanted, look_up};
 use super::representation::{Form, Representation};
 use super::resolve::Resolved;
-use super::respond::{Compressed, Offer};
+use super::respond::{Answer, Compressed, CompressedForms, Offer, respond};
 use crate::base::job_pool::{Lane, Ticket};
+use crate::http::message::RequestHead;
 use crate::http::negotiate::Coding;
 use crate::service::Cx;
 
@@ -39,11 +40,9 @@ struct Kept {
 pub struct Hit {
     /// What was found.
     pub representation: Arc<Representation>,
-    compressed: Rc<RefCell<Forms>>,
+    compressed: Rc<RefCell<CompressedForms>>,
     can_compress: bool,
 }
-
-type Forms = [Compressed; Coding::ALL.len()];
 
 /// What is known of a path.
 pub enum Known {
@@ -61,13 +60,16 @@ impl Hit {
         Hit { representation, compressed: Rc::default(), can_compress }
     }
 
-    /// What a response can be made from.
-    pub fn offer(&self) -> Offer<'_> {
-        Offer {
-            representation: &self.representation,
-            compressed: self.compressed.borrow().clone(),
-            can_compress: self.can_compress,
-        }
+    /// The same, to be sent in the forms that are there.
+    pub fn without_compression(&self) -> Hit {
+        Hit { can_compress: false, ..self.clone() }
+    }
+
+    /// Answers a request with it.
+    pub fn respond(&self, request: &RequestHead<'_>, now_secs: u64) -> Answer {
+        let compressed = &self.compressed.borrow();
+        let offer = Offer { representation: &self.representation, compressed, can_compress: self.can_compress };
+        respond(request, &offer, now_secs)
     }
 }
 

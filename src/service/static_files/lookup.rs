@@ -82,7 +82,9 @@ fn index(site: &Site, directory: &[u8], wanted: &Wanted) -> Result<Looked, NotSe
     let path = joined(directory, &site.index);
     match site.root.find(&path) {
         Ok(Found::File(file)) => representation(site, &path, file, wanted).map(Looked::File),
-        Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) if site.browse => Ok(Looked::Directory),
+        Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) if site.browse => {
+            Ok(Looked::Directory)
+        }
         Ok(Found::Directory(_)) => Err(NotServed::NotFound),
         Err(error) => Err(error),
     }
@@ -123,12 +125,7 @@ impl Opened {
     }
 }
 
-fn representation(
-    site: &Site,
-    path: &[u8],
-    file: OpenFile,
-    wanted: &Wanted,
-) -> Result<Arc<Representation>, NotServed> {
+fn representation(site: &Site, path: &[u8], file: OpenFile, wanted: &Wanted) -> Result<Arc<Representation>, NotServed> {
     let opened = Opened::with_siblings(site, path, file);
     match &wanted.known {
         Some(known) if *known.path == *path && known.versions().eq(opened.versions()) => Ok(Arc::clone(known)),
@@ -151,7 +148,14 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
     for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
         forms[coding as usize] = file.map(|file| form(coding, file, &common)).transpose()?.map(Arc::new);
     }
-    Ok(Representation { path: path.into(), content_type, last_modified: modified.min(now_secs), forms, common, compressible })
+    Ok(Representation {
+        path: path.into(),
+        content_type,
+        last_modified: modified.min(now_secs),
+        forms,
+        common,
+        compressible,
+    })
 }
 
 fn form(coding: Coding, file: OpenFile, common: &Common) -> std::io::Result<Form> {

@@ -98,8 +98,8 @@ impl Service for StaticFiles {
             Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),
             None => Known::Nothing,
         };
-        if let Known::Fresh(offer) = &known
-            && let Answer::Respond(response) = respond::respond(request, &offer.offer(), cx.date_secs)
+        if let Known::Fresh(hit) = &known
+            && let Answer::Respond(response) = hit.respond(request, cx.date_secs)
         {
             return Ok(Reply::Respond(response));
         }

@@ -6,6 +6,7 @@ use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
+use crate::http::target::percent_encode;
 
 const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
 const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
@@ -47,13 +48,12 @@ pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
     }
 }
 
-/// 301 to the same path with a slash behind it, so that relative links in the directory work; the query is kept. The
-/// path is sent back as it came: what it names was found under that very spelling.
-pub fn to_directory(request: &RequestHead<'_>) -> Response {
-    let path = request.target.path;
-    // A path of two slashes in front would be taken for the name of another host.
-    let start = path.iter().take_while(|byte| **byte == b'/').count().saturating_sub(1);
-    let mut location = path[start..].to_vec();
+/// 301 to the directory at `path` with a slash behind it, so that relative links in it work; the query is kept. Made
+/// from what the request was resolved to and not from what it said: browsers take `//` and `/\` in front for the name of
+/// another host.
+pub fn to_directory(request: &RequestHead<'_>, path: &[u8]) -> Response {
+    let mut location = vec![b'/'];
+    percent_encode(path, &mut location);
     location.push(b'/');
     if let Some(query) = request.target.query {
         location.push(b'?');

@@ -30,8 +30,6 @@ pub type Forms = [Option<Arc<Form>>; Coding::ALL.len()];
 /// A file in one coding.
 #[derive(Debug)]
 pub struct Form {
-    /// How it is coded.
-    pub coding: Coding,
     /// Length in bytes.
     pub length: u64,
     /// A strong validator: other bytes have another one, and so has every other coding of the same file.
@@ -95,7 +93,7 @@ impl Form {
         let etag = etag(&version, coding);
         let fields = content_fields(coding, &etag, common);
         let not_modified_fields = validating_fields(&etag, common);
-        Form { coding, length, etag, content, version, fields, not_modified_fields }
+        Form { length, etag, content, version, fields, not_modified_fields }
     }
 
     /// What keeping it costs, in bytes.
@@ -121,9 +119,9 @@ fn etag(version: &FileMeta, coding: Coding) -> FieldValue {
     FieldValue::new(text).expect("hexadecimal digits and the names of codings")
 }
 
-const BYTES: FieldValue = FieldValue::from_static("bytes");
-const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
-const ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
+static BYTES: FieldValue = FieldValue::from_static("bytes");
+static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
+static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
 fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldBlock {
     let coding = coding.field_value();

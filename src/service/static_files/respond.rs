@@ -9,7 +9,7 @@ use super::representation::{Form, FormContent, Representation};
 use crate::http::body::{Body, Bytes, FilePart, Piece};
 use crate::http::conditional::{self, Outcome, Validators};
 use crate::http::etag::EntityTag;
-use crate::http::fields::{CONTENT_RANGE, VARY, FieldValue};
+use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY};
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::{AcceptEncoding, Coding};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
@@ -127,9 +127,7 @@ impl<'a> Offer<'a> {
 }
 
 fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
-    Response::new(status)
-        .with_content(content_type.clone(), body(form, 0, form.length))
-        .with_block(form.fields.clone())
+    Response::new(status).with_content(content_type.clone(), body(form, 0, form.length)).with_block(form.fields.clone())
 }
 
 fn part(form: &Form, content_type: &FieldValue, range: ByteRange) -> Response {

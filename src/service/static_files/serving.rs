@@ -11,12 +11,12 @@ use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Orde
 use super::lookup::{Looked, Wanted, look_up};
 use super::representation::{Form, FormContent, Representation};
 use super::resolve::Resolved;
-use super::respond::{Answer, Compressed, error_content, respond};
+use super::respond::{Answer, error_content};
 use super::{Shared, listings, pages};
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, Fields, VARY, FieldValue};
+use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, Fields, VARY};
 use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
@@ -148,7 +148,7 @@ impl Serving {
     }
 
     fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
-        match respond(&self.request.as_head(), &hit.offer(), cx.date_secs) {
+        match hit.respond(&self.request.as_head(), cx.date_secs) {
             Answer::Respond(response) => Next::Respond(response),
             Answer::Compress(coding) => self.compress(hit, coding, cx),
         }
@@ -157,9 +157,11 @@ impl Serving {
     fn compress(&mut self, hit: Hit, coding: Coding, cx: &Cx<'_>) -> Next {
         let representation = Arc::clone(&hit.representation);
         let key = [representation.identity().etag.as_bytes(), b" ", coding.name().as_bytes()].concat();
-        let joined = self.shared.jobs.compressions.join(&key, Lane::Slow, cx, move || {
-            compressed(&representation, coding).map(Arc::new)
-        });
+        let joined = self
+            .shared
+            .jobs
+            .compressions
+            .join(&key, Lane::Slow, cx, move || compressed(&representation, coding).map(Arc::new));
         match joined {
             Ok(joined) => Next::Stage(Stage::Compressing(hit, coding, joined)),
             // Sending more bytes now is better than asking the client to come again.
