@@ -325,6 +325,16 @@ fn errors_are_told_apart() {
 }
 
 #[test]
+fn the_walk_takes_over_where_the_kernel_cannot_or_gives_up() {
+    for errno in [Errno::AGAIN, Errno::NOSYS, Errno::PERM] {
+        assert!(is_for_the_walk(errno), "{errno:?}");
+    }
+    for errno in [Errno::NOENT, Errno::XDEV, Errno::LOOP, Errno::ACCESS, Errno::MFILE] {
+        assert!(!is_for_the_walk(errno), "{errno:?}");
+    }
+}
+
+#[test]
 fn a_root_must_be_a_directory() {
     let site = Site::new();
     let file = site.file("file", "inside");
