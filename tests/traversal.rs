@@ -1,6 +1,8 @@
 //! Paths that try to leave the root, against the resolver alone: whatever mistakes were made on the way from a request
 //! target to a path, the last door stays shut.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -94,8 +96,10 @@ fn plant_links(root: &Path) {
     }
 }
 
+type Step = fn(&[u8]) -> Vec<u8>;
+
 /// What a server might do to a target on its way to a path, rightly or wrongly.
-const STEPS: [fn(&[u8]) -> Vec<u8>; 11] = [
+const STEPS: [Step; 11] = [
     percent_decode,
     remove_dot_segments,
     without_leading_slashes,

@@ -34,6 +34,12 @@ pub struct JobPoolLimits {
     pub slow_max: usize,
 }
 
+impl Default for JobPoolLimits {
+    fn default() -> JobPoolLimits {
+        JobPoolLimits { threads: 4, quick_max: 1024, slow_max: 256 }
+    }
+}
+
 /// A fixed number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
 /// last of them, each after the job it is running.
 ///
@@ -470,7 +476,7 @@ mod tests {
         let (ran, order) = channel();
         let submit = |number: usize| {
             let ran = ran.clone();
-            let lane = if number % 3 == 0 { Lane::Slow } else { Lane::Quick };
+            let lane = if number.is_multiple_of(3) { Lane::Slow } else { Lane::Quick };
             world.submit(lane, move || ran.send(number).unwrap()).unwrap()
         };
         let _tickets: Vec<_> = (0..60).map(submit).collect();

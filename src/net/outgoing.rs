@@ -30,7 +30,7 @@ impl<S: Write + AsFd> Write for More<'_, S> {
 }
 
 /// One read and one write, for files that the kernel does not send. What the socket does not take is read again.
-fn copy_file<S: Write>(socket: &mut S, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+pub(super) fn copy_file<S: Write>(socket: &mut S, file: &File, offset: u64, count: usize) -> io::Result<usize> {
     let mut buffer = [0; COPY_BYTES];
     let wanted = count.min(COPY_BYTES);
     match file.read_at(&mut buffer[..wanted], offset)? {
