@@ -34,6 +34,12 @@ pub struct JobPoolLimits {
     pub slow_max: usize,
 }
 
+impl Default for JobPoolLimits {
+    fn default() -> JobPoolLimits {
+        JobPoolLimits { threads: 4, quick_max: 1024, slow_max: 256 }
+    }
+}
+
 /// A fixed number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
 /// last of them, each after the job it is running.
 ///
@@ -58,7 +64,10 @@ pub struct JobNumbers {
 /// The claim to a job's result. Dropping it before the job has started cancels the job.
 #[derive(Debug)]
 #[must_use = "a job whose ticket is dropped is skipped"]
-pub struct Ticket<T>(Arc<Mutex<Option<Answer<T>>>>);
+pub struct Ticket<T> {
+    /// `None` once the result was taken.
+    answer: Option<Arc<Mutex<Option<Answer<T>>>>>,
+}
 
 type Answer<T> = Result<T, JobDied>;
 
@@ -109,7 +118,7 @@ impl JobPool {
         let answer = Arc::new(Mutex::new(None));
         let order = Order { job, answer: Arc::downgrade(&answer), notifier };
         self.0.shared.enqueue(lane, Box::new(order))?;
-        Ok(Ticket(answer))
+        Ok(Ticket { answer: Some(answer) })
     }
 
     /// What the pool is doing now.
@@ -127,10 +136,13 @@ impl JobPool {
 impl<T> Ticket<T> {
     /// The result, once, after the notice; `None` before, and after it was taken.
     pub fn take(&mut self) -> Option<Result<T, JobDied>> {
+        let slot = self.answer.as_ref()?;
         // Asked before the answer is looked for: between the two, the job may give its answer and be gone.
-        let nobody_answers = Arc::weak_count(&self.0) == 0;
-        let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answer.take().or_else(|| nobody_answers.then_some(Err(JobDied)))
+        let nobody_answers = Arc::weak_count(slot) == 0;
+        let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answer = answer.or_else(|| nobody_answers.then_some(Err(JobDied)))?;
+        self.answer = None;
+        Some(answer)
     }
 }
 
@@ -335,5 +347,229 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
         let Some(answer) = answer.upgrade() else { return };
         *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         notifier.notify();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::super::notice::{Notices, Wake};
+    use super::super::slots::Token;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const TOKEN: Token = Token { index: 3, generation: 4 };
+
+    struct ChannelWake(Mutex<Sender<()>>);
+
+    impl Wake for ChannelWake {
+        fn wake(&self) {
+            self.0.lock().unwrap().send(()).expect("the test is still waiting");
+        }
+    }
+
+    /// A pool, and the event loop's side of it.
+    struct World {
+        pool: JobPool,
+        notices: Notices,
+        wakes: Receiver<()>,
+    }
+
+    impl World {
+        fn new(threads: usize, quick_max: usize, slow_max: usize) -> World {
+            let (sender, wakes) = channel();
+            let pool = JobPool::new(JobPoolLimits { threads, quick_max, slow_max }, Instant::now).unwrap();
+            World { pool, notices: Notices::new(ChannelWake(Mutex::new(sender))), wakes }
+        }
+
+        fn submit<T: Send + 'static>(
+            &self,
+            lane: Lane,
+            job: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<Ticket<T>, QueueFull> {
+            self.pool.submit(lane, self.notices.notifier(TOKEN), job)
+        }
+
+        /// A job that has started and stays until the sender returned is used or dropped.
+        fn stall(&self, lane: Lane) -> (Sender<()>, Ticket<()>) {
+            let (release, released) = channel();
+            let (start, started) = channel();
+            let job = move || {
+                start.send(()).unwrap();
+                // An error is the sender's end, which releases as well.
+                released.recv().unwrap_or_default();
+            };
+            let ticket = self.submit(lane, job).unwrap();
+            started.recv_timeout(PATIENCE).expect("a thread is free");
+            (release, ticket)
+        }
+
+        /// The ticket's result, after its notice.
+        fn wait<T>(&self, ticket: &mut Ticket<T>) -> Result<T, JobDied> {
+            loop {
+                if let Some(answer) = ticket.take() {
+                    return answer;
+                }
+                self.wakes.recv_timeout(PATIENCE).expect("a notice");
+                self.notices.collect(&mut Vec::new());
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_is_there_when_its_notice_is_and_only_once() {
+        let world = World::new(1, 1, 1);
+        let mut ticket = world.submit(Lane::Quick, || 6 * 7).unwrap();
+        world.wakes.recv_timeout(PATIENCE).unwrap();
+        let mut tokens = Vec::new();
+        world.notices.collect(&mut tokens);
+        assert_eq!(tokens, [TOKEN]);
+        assert_eq!(ticket.take(), Some(Ok(42)), "stored before the notice was left");
+        assert_eq!(ticket.take(), None);
+    }
+
+    #[test]
+    fn nothing_is_there_before_the_job_is_done() {
+        let world = World::new(1, 1, 1);
+        let (release, mut stalled) = world.stall(Lane::Quick);
+        assert_eq!(stalled.take(), None);
+        let mut queued = world.submit(Lane::Quick, || 1).unwrap();
+        assert_eq!(queued.take(), None);
+        drop(release);
+        assert_eq!(world.wait(&mut stalled), Ok(()));
+        assert_eq!(world.wait(&mut queued), Ok(1));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_the_other_lane_does_not_notice() {
+        let world = World::new(1, 2, 1);
+        let (_release, _stalled) = world.stall(Lane::Quick);
+        let _tickets = [(); 2].map(|()| world.submit(Lane::Quick, || ()).unwrap());
+        assert_eq!(world.submit(Lane::Quick, || ()).unwrap_err(), QueueFull);
+        let _slow = world.submit(Lane::Slow, || ()).unwrap();
+        assert_eq!(world.submit(Lane::Slow, || ()).unwrap_err(), QueueFull);
+        let numbers = world.pool.numbers();
+        assert_eq!((numbers.quick_queued, numbers.slow_queued, numbers.running), (2, 1, 1));
+    }
+
+    #[test]
+    fn stalled_slow_jobs_never_delay_quick_ones() {
+        let world = World::new(4, 8, 8);
+        let stalled = [(); 3].map(|()| world.stall(Lane::Slow));
+        let mut waiting = world.submit(Lane::Slow, || "slow").unwrap();
+        for number in 0..100 {
+            let mut quick = world.submit(Lane::Quick, move || number).unwrap();
+            assert_eq!(world.wait(&mut quick), Ok(number));
+        }
+        assert_eq!(waiting.take(), None, "the last thread is kept for quick jobs");
+        drop(stalled);
+        assert_eq!(world.wait(&mut waiting), Ok("slow"));
+    }
+
+    #[test]
+    fn a_single_thread_runs_both_lanes_in_the_order_of_submission() {
+        let world = World::new(1, 50, 50);
+        let (release, _stalled) = world.stall(Lane::Slow);
+        let (ran, order) = channel();
+        let submit = |number: usize| {
+            let ran = ran.clone();
+            let lane = if number.is_multiple_of(3) { Lane::Slow } else { Lane::Quick };
+            world.submit(lane, move || ran.send(number).unwrap()).unwrap()
+        };
+        let _tickets: Vec<_> = (0..60).map(submit).collect();
+        drop(release);
+        let order: Vec<usize> = (0..60).map(|_| order.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(order, (0..60).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_ends_its_job_and_not_its_thread() {
+        let world = World::new(1, 8, 8);
+        for lane in [Lane::Quick, Lane::Slow] {
+            let mut dying = world.submit(lane, || -> u8 { panic!("a job that panics, on purpose") }).unwrap();
+            assert_eq!(world.wait(&mut dying), Err(JobDied));
+            let mut next = world.submit(lane, || thread::current().name().map(str::to_string)).unwrap();
+            assert_eq!(world.wait(&mut next), Ok(Some("tidemill-io-0".to_string())));
+        }
+    }
+
+    #[test]
+    fn a_job_whose_ticket_is_gone_is_skipped_and_leaves_no_notice() {
+        let world = World::new(1, 8, 8);
+        let (release, stalled) = world.stall(Lane::Quick);
+        let (ran, runs) = channel();
+        let other = ran.clone();
+        let abandoned = world.submit(Lane::Quick, move || ran.send("abandoned").unwrap()).unwrap();
+        let mut wanted = world.submit(Lane::Quick, move || other.send("wanted").unwrap()).unwrap();
+        drop((abandoned, stalled, release));
+        assert_eq!(world.wait(&mut wanted), Ok(()));
+        assert_eq!(runs.iter().collect::<Vec<_>>(), ["wanted"]);
+    }
+
+    #[test]
+    fn abandoned_jobs_do_not_keep_others_out() {
+        let world = World::new(1, 3, 1);
+        let (release, _stalled) = world.stall(Lane::Quick);
+        let mut first = world.submit(Lane::Quick, || 1).unwrap();
+        for _ in 0..2 {
+            drop(world.submit(Lane::Quick, || 0).unwrap());
+        }
+        let mut second = world.submit(Lane::Quick, || 2).unwrap();
+        let mut third = world.submit(Lane::Quick, || 3).unwrap();
+        assert!(world.submit(Lane::Quick, || 4).is_err(), "three are wanted");
+        drop(release);
+        let answers = [&mut first, &mut second, &mut third].map(|ticket| world.wait(ticket));
+        assert_eq!(answers, [Ok(1), Ok(2), Ok(3)]);
+    }
+
+    #[test]
+    fn the_numbers_say_since_when_the_longest_job_runs() {
+        let world = World::new(3, 8, 8);
+        assert_eq!(world.pool.numbers(), JobNumbers::default());
+        let before = Instant::now();
+        let (release, mut long) = world.stall(Lane::Slow);
+        let between = Instant::now();
+        let (_release, _stalled) = world.stall(Lane::Quick);
+        let numbers = world.pool.numbers();
+        let since = numbers.longest_since.unwrap();
+        assert!(before <= since && since <= between, "the longest, not the last");
+        assert_eq!(numbers.running, 2);
+        drop(release);
+        world.wait(&mut long).unwrap();
+    }
+
+    #[test]
+    fn the_last_handle_ends_the_threads_and_what_waits_dies() {
+        let world = World::new(1, 8, 8);
+        let clone = world.pool.clone();
+        let (release, mut stalled) = world.stall(Lane::Quick);
+        let (ran, runs) = channel();
+        let mut queued = world.submit(Lane::Quick, move || ran.send(()).unwrap()).unwrap();
+        let World { pool, notices, wakes } = world;
+        drop(pool);
+        assert_eq!(queued.take(), None, "one handle is left");
+        drop(clone);
+        assert_eq!(queued.take(), Some(Err(JobDied)), "without waiting for the job that runs");
+        assert_eq!(queued.take(), None);
+        assert!(runs.recv_timeout(PATIENCE).is_err(), "it never ran");
+        drop(release);
+        wakes.recv_timeout(PATIENCE).unwrap();
+        notices.collect(&mut Vec::new());
+        assert_eq!(stalled.take(), Some(Ok(())), "a job that runs is finished");
+    }
+
+    #[test]
+    fn many_submitters_lose_nothing() {
+        let world = World::new(4, 4000, 4000);
+        let submit = |number: u64| {
+            let lane = if number.is_multiple_of(2) { Lane::Quick } else { Lane::Slow };
+            world.submit(lane, move || number).unwrap()
+        };
+        let tickets: Vec<_> = (0..4000).map(submit).collect();
+        let sum: u64 = tickets.into_iter().map(|mut ticket| world.wait(&mut ticket).unwrap()).sum();
+        assert_eq!(sum, 3999 * 4000 / 2);
     }
 }

@@ -30,7 +30,7 @@ impl<S: Write + AsFd> Write for More<'_, S> {
 }
 
 /// One read and one write, for files that the kernel does not send. What the socket does not take is read again.
-fn copy_file<S: Write>(socket: &mut S, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+pub(super) fn copy_file<S: Write>(socket: &mut S, file: &File, offset: u64, count: usize) -> io::Result<usize> {
     let mut buffer = [0; COPY_BYTES];
     let wanted = count.min(COPY_BYTES);
     match file.read_at(&mut buffer[..wanted], offset)? {
@@ -85,5 +85,59 @@ mod os {
 
     pub(super) fn write_more<S: Write>(socket: &mut S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         socket.write_vectored(slices)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn source() -> File {
+        File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap()
+    }
+
+    #[test]
+    fn copying_sends_what_sending_would() {
+        let content = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+        assert!(content.len() > COPY_BYTES, "the file shows more than one copy");
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        for (offset, count) in [(0, 10), (7, 3), (1, COPY_BYTES), (0, usize::MAX), (content.len() - 5, 100)] {
+            let n = copy_file(&mut ours, &source(), offset as u64, count).unwrap();
+            assert_eq!(n, count.min(COPY_BYTES).min(content.len() - offset));
+            let mut received = vec![0; n];
+            theirs.read_exact(&mut received).unwrap();
+            assert_eq!(received, content[offset..][..n]);
+        }
+        assert_eq!(copy_file(&mut ours, &source(), content.len() as u64, 1).unwrap(), 0, "the end");
+    }
+
+    #[test]
+    fn a_full_socket_blocks_a_copy_and_takes_none_for_an_end() {
+        let (mut ours, _theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let error = loop {
+            match copy_file(&mut ours, &source(), 0, COPY_BYTES) {
+                Ok(n) => assert!(n > 0),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_the_kernel_does_not_send_is_copied() {
+        // Its content is made when it is read, so there is no page to send.
+        let unsendable = File::open("/proc/self/cmdline").unwrap();
+        let content = std::fs::read("/proc/self/cmdline").unwrap();
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let n = send_file(&mut ours, &unsendable, 0, 4).unwrap();
+        let mut received = vec![0; n];
+        theirs.read_exact(&mut received).unwrap();
+        assert_eq!((n, received.as_slice()), (4, &content[..4]));
     }
 }

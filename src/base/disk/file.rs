@@ -69,7 +69,7 @@ impl OpenFile {
     pub fn read_all(&self, max: usize) -> io::Result<Option<Vec<u8>>> {
         let expected = usize::try_from(self.meta.len).unwrap_or(usize::MAX);
         // One more than expected tells the end from a file that has grown.
-        let mut content = vec![0; expected.min(max) + 1];
+        let mut content = vec![0; expected.min(max).saturating_add(1)];
         let mut len = 0;
         loop {
             len += self.read_at(&mut content[len..], len as u64)?;
@@ -80,7 +80,7 @@ impl OpenFile {
                 content.truncate(len);
                 return Ok(Some(content));
             }
-            content.resize(len.saturating_mul(2).min(max) + 1, 0);
+            content.resize(len.saturating_mul(2).min(max).saturating_add(1), 0);
         }
     }
 

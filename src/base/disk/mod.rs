@@ -1,7 +1,7 @@
 //! Files and directories beneath a root, and nothing else: whatever a path says, and however links and directories are
 //! swapped while it is resolved.
 //!
-//! On Linux the kernel keeps paths beneath the root (`openat2`); where it cannot, [`walk`] goes component by component.
+//! On Linux the kernel keeps paths beneath the root (`openat2`); where it cannot, `walk.rs` goes component by component.
 //! All calls may block. They belong into jobs, except those that say otherwise.
 
 mod directory;

@@ -85,11 +85,13 @@ impl<'r> Walk<'r> {
 
     fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
         let flags = kernel::ANCHOR | OFlags::NOFOLLOW;
-        match retry_on_intr(|| openat(self.here(), name, flags, Mode::empty())).map_err(may_be_a_link) {
-            Err(Errno::LOOP) => self.follow(name),
-            Ok(_) if self.entered.len() == DEPTH_MAX => Err(Errno::NAMETOOLONG),
-            opened => Ok(self.entered.push(opened?)),
+        let opened = retry_on_intr(|| openat(self.here(), name, flags, Mode::empty())).map_err(may_be_a_link);
+        match opened {
+            Err(Errno::LOOP) => return self.follow(name),
+            Ok(_) if self.entered.len() == DEPTH_MAX => return Err(Errno::NAMETOOLONG),
+            opened => self.entered.push(opened?),
         }
+        Ok(())
     }
 
     /// Puts a link's target in the place of its name. What is no link after all is no directory either.
@@ -98,11 +100,12 @@ impl<'r> Walk<'r> {
         let target = retry_on_intr(|| readlinkat(self.here(), name, Vec::new())).map_err(no_link)?.into_bytes();
         self.links_left = self.links_left.checked_sub(1).ok_or(Errno::LOOP)?;
         match target.first() {
-            _ if self.links == Links::Refuse => Err(Errno::LOOP),
-            None => Err(Errno::NOENT),
-            Some(b'/') => Err(Errno::XDEV),
-            Some(_) => Ok(self.push(&target)),
+            _ if self.links == Links::Refuse => return Err(Errno::LOOP),
+            None => return Err(Errno::NOENT),
+            Some(b'/') => return Err(Errno::XDEV),
+            Some(_) => self.push(&target),
         }
+        Ok(())
     }
 
     fn push(&mut self, path: &[u8]) {

@@ -1,6 +1,7 @@
 //! Against the real kernel, over loopback.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 
@@ -270,4 +271,123 @@ fn the_corners_of_the_token_space_do_not_touch() {
     }
     let distinct: std::collections::HashSet<usize> = all.iter().map(|origin| origin.pack().0).collect();
     assert_eq!(distinct.len(), all.len());
+}
+
+/// An open file of `len` bytes that can be told from each other; its name is gone already.
+fn patterned_file(name: &str, len: usize) -> (File, Vec<u8>) {
+    let path = std::env::temp_dir().join(format!("tidemill-{}-{name}", std::process::id()));
+    let content: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
+    std::fs::write(&path, &content).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    (file, content)
+}
+
+fn received(client: &mut impl Read, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    client.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn pieces_of_a_file_are_sent_from_anywhere_and_its_end_is_told() {
+    let (_reactor, mut server, mut client) = connected();
+    let (mut file, content) = patterned_file("pieces", 10_000);
+    assert_eq!(server.send_file(&file, 0, 100).unwrap(), Io::Moved(100));
+    assert_eq!(received(&mut client, 100), content[..100]);
+    assert_eq!(server.send_file(&file, 9_000, 5_000).unwrap(), Io::Moved(1_000), "as far as it goes");
+    assert_eq!(received(&mut client, 1_000), content[9_000..]);
+    assert_eq!(server.send_file(&file, 10_000, 1).unwrap(), Io::Eof);
+    assert_eq!(server.send_file(&file, 1 << 40, 1).unwrap(), Io::Eof);
+    file.set_len(50).unwrap();
+    assert_eq!(server.send_file(&file, 100, 100).unwrap(), Io::Eof, "it was truncated");
+    assert_eq!(file.stream_position().unwrap(), 0, "the position is left alone");
+}
+
+#[test]
+fn a_file_larger_than_the_send_buffer_blocks_until_the_peer_reads() {
+    const LEN: usize = 32 << 20;
+    let (mut reactor, mut server, mut client) = connected();
+    let (file, content) = patterned_file("large", LEN);
+    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest { read: true, write: true }).unwrap();
+    let mut sent = 0;
+    while let Io::Moved(n) = server.send_file(&file, sent as u64, 1 << 20).unwrap() {
+        assert!(n <= 1 << 20);
+        sent += n;
+    }
+    assert!(sent < LEN, "the send buffer is smaller than the file");
+    happens_at_once(&mut reactor);
+    let reader = std::thread::spawn(move || received(&mut client, LEN));
+    while sent < LEN {
+        match server.send_file(&file, sent as u64, 1 << 20).unwrap() {
+            Io::Moved(n) => sent += n,
+            Io::WouldBlock => drop(until_ready(&mut reactor, |readiness| readiness.writable)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(reader.join().unwrap() == content, "every byte in its place");
+}
+
+#[test]
+fn a_file_to_a_peer_that_has_gone_is_an_error() {
+    let (mut reactor, mut server, client) = connected();
+    let (file, _) = patterned_file("gone", 1000);
+    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    until_ready(&mut reactor, |readiness| readiness.hung_up);
+    let kind = server.send_file(&file, 0, 1000).unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind:?}");
+}
+
+#[test]
+fn bytes_and_the_file_that_follows_arrive_in_order() {
+    let (_reactor, mut server, mut client) = connected();
+    let (file, content) = patterned_file("follows", 3_000);
+    for (front, back) in [(&b"head"[..], &b""[..]), (b"he", b"ad"), (b"", b"head")] {
+        assert_eq!(server.write([front, back], true).unwrap(), Io::Moved(4));
+        assert_eq!(server.send_file(&file, 0, 3_000).unwrap(), Io::Moved(3_000));
+        assert_eq!(received(&mut client, 4), b"head");
+        assert_eq!(received(&mut client, 3_000), content);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn bytes_wait_for_the_file_that_follows_and_share_its_packet() {
+    let (_reactor, mut server, mut client) = connected();
+    let (file, _) = patterned_file("share", 100);
+    let Stream::Tcp(socket) = &server else { panic!("not TCP") };
+    // What the server does for every connection (inherited from the listener): no other reason to wait is left.
+    assert!(socket.nodelay().unwrap());
+    let mut held_back = 0;
+    for _ in 0..20 {
+        assert_eq!(server.write([b"head", b""], true).unwrap(), Io::Moved(4));
+        client.set_nonblocking(true).unwrap();
+        held_back += usize::from(client.peek(&mut [0]).is_err());
+        client.set_nonblocking(false).unwrap();
+        assert_eq!(server.send_file(&file, 0, 100).unwrap(), Io::Moved(100));
+        received(&mut client, 104);
+    }
+    // The kernel waits no longer than 200 ms, which a busy machine may overrun.
+    assert!(held_back > 10, "held back {held_back} times of 20");
+}
+
+#[test]
+fn a_unix_connection_sends_files_too() {
+    let (ours, mut client) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = Stream::Unix(mio::net::UnixStream::from_std(ours));
+    let (file, content) = patterned_file("unix", 1 << 20);
+    assert_eq!(server.write([b"he", b"ad"], true).unwrap(), Io::Moved(4));
+    assert_eq!(server.send_file(&file, 500, 100).unwrap(), Io::Moved(100));
+    assert_eq!(received(&mut client, 104), [b"head", &content[500..600]].concat());
+    assert_eq!(server.send_file(&file, 1 << 20, 100).unwrap(), Io::Eof);
+    let mut sent = 0;
+    while let Io::Moved(n) = server.send_file(&file, sent as u64, content.len()).unwrap() {
+        sent += n;
+    }
+    assert!(0 < sent && sent < content.len(), "the socket is full");
+    assert_eq!(received(&mut client, sent), content[..sent]);
 }
