@@ -160,7 +160,7 @@ fn is_media_type(essence: &[u8]) -> bool {
 }
 
 fn checked_extension(text: &str) -> Result<String, String> {
-    if text.contains(['.', '/', ';']) {
+    if text.contains(['.', '/', ';', '=']) {
         return Err(format!("{text:?} is not an extension; write what follows the last dot of a name, such as html"));
     }
     Ok(text.to_ascii_lowercase())

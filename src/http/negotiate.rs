@@ -1,11 +1,6 @@
 //! Proactive negotiation (RFC 9110 §12): which content coding a client gets, and which media type it would rather see.
 
-use super::fields::{FieldName, FieldValue, Fields, list_members, trim_ows};
-
-/// `Content-Encoding` (RFC 9110 §8.4).
-pub const CONTENT_ENCODING: FieldName = FieldName::from_static("Content-Encoding");
-/// `Vary` (RFC 9110 §12.5.5).
-pub const VARY: FieldName = FieldName::from_static("Vary");
+use super::fields::{FieldValue, Fields, list_members, trim_ows};
 
 /// A content coding that we can send (RFC 9110 §8.4.1). The order is ours: of two that the client likes alike it gets
 /// the greater, which makes the content smaller.
