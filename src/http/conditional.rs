@@ -147,7 +147,8 @@ impl<'a> Conditions<'a> {
     }
 
     /// If-Modified-Since (RFC 9110 §13.1.3); no condition without a valid date, or without one to compare it with. A
-    /// date still to come says nothing about what will have happened by then, so it counts as invalid.
+    /// date still to come counts as invalid, as in RFC 2616 §14.25: no Last-Modified of ours was ever that late, and
+    /// taking it for one would answer 304 for as long as a clock is wrong.
     fn is_modified(&self, validators: Validators<'_>, now_secs: u64) -> bool {
         let date = self.if_modified_since.date(now_secs).filter(|date| *date <= now_secs);
         date.zip(validators.last_modified).is_none_or(|(date, last_modified)| last_modified > date)
@@ -216,4 +217,192 @@ fn whole_year(two_digits: u64, now_secs: u64) -> u64 {
     const YEAR_SECS: u64 = 31_556_952;
     let latest = (1970 + now_secs.min(LAST_SECOND) / YEAR_SECS + 50).min(9999);
     latest - (latest + 100 - two_digits) % 100
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http::oracle::{DateFormat, date_text};
+    use crate::http::sections::Section;
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT
+    const THEN: u64 = 784_111_777;
+    const NOW: u64 = 1_790_000_000;
+
+    fn outcome(method: Method, lines: &[(&str, &str)]) -> Outcome {
+        let etag = EntityTag::parse(b"\"now\"");
+        evaluate(method, Section::of(lines).fields(), Validators { etag, last_modified: Some(THEN) }, NOW)
+    }
+
+    const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const WHOLE: Outcome = Outcome::Proceed { range: false };
+    const PART: Outcome = Outcome::Proceed { range: true };
+
+    #[test]
+    fn a_request_without_conditions_proceeds() {
+        assert_eq!(outcome(Method::Get, &[]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("Host", "a"), ("Rango", "b"), ("If-Match-", "c")]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("RANGE", "bytes=0-")]), PART);
+    }
+
+    #[test]
+    fn a_cache_that_is_still_right_is_told_so() {
+        assert_eq!(outcome(Method::Get, &[("If-None-Match", "W/\"now\"")]), Outcome::NotModified);
+        assert_eq!(outcome(Method::Head, &[("if-none-match", "*")]), Outcome::NotModified);
+        assert_eq!(outcome(Method::Get, &[("If-None-Match", "\"old\"")]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("If-Modified-Since", SAME)]), Outcome::NotModified);
+        assert_eq!(outcome(Method::Get, &[("If-Modified-Since", BEFORE)]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("If-Modified-Since", SAME), ("Range", "bytes=0-")]), Outcome::NotModified);
+    }
+
+    #[test]
+    fn entity_tags_overrule_dates() {
+        assert_eq!(outcome(Method::Get, &[("If-None-Match", "\"old\""), ("If-Modified-Since", SAME)]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("If-Match", "\"now\""), ("If-Unmodified-Since", BEFORE)]), WHOLE);
+    }
+
+    #[test]
+    fn writers_are_protected() {
+        let failed = Outcome::PreconditionFailed;
+        assert_eq!(outcome(Method::Put, &[("If-Match", "\"now\"")]), WHOLE);
+        assert_eq!(outcome(Method::Put, &[("If-Match", "W/\"now\"")]), failed, "weak tags match nothing strongly");
+        assert_eq!(outcome(Method::Put, &[("If-Unmodified-Since", BEFORE)]), failed);
+        assert_eq!(outcome(Method::Put, &[("If-None-Match", "*")]), failed);
+        assert_eq!(outcome(Method::Put, &[("If-Modified-Since", SAME)]), WHOLE, "means nothing to PUT");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_taken_to_the_safe_side() {
+        assert_eq!(outcome(Method::Get, &[("If-Match", "now")]), Outcome::PreconditionFailed);
+        assert_eq!(outcome(Method::Get, &[("If-None-Match", "now")]), WHOLE);
+        assert_eq!(outcome(Method::Put, &[("If-None-Match", "now")]), Outcome::PreconditionFailed);
+        assert_eq!(outcome(Method::Get, &[("If-Unmodified-Since", "yesterday")]), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("If-Modified-Since", "0")]), WHOLE);
+        let twice = [("If-Modified-Since", SAME), ("If-Modified-Since", SAME)];
+        assert_eq!(outcome(Method::Get, &twice), WHOLE);
+        let tomorrow = date_text(NOW + 86_400, DateFormat::Imf);
+        assert_eq!(outcome(Method::Get, &[("If-Modified-Since", &tomorrow)]), WHOLE);
+    }
+
+    #[test]
+    fn a_part_is_sent_only_if_it_fits() {
+        let with_range = |if_range| outcome(Method::Get, &[("Range", "bytes=0-"), ("If-Range", if_range)]);
+        assert_eq!(with_range("\"now\""), PART);
+        assert_eq!(with_range("W/\"now\""), WHOLE);
+        assert_eq!(with_range("\"old\""), WHOLE);
+        assert_eq!(with_range(SAME), PART);
+        assert_eq!(with_range("Sunday, 06-Nov-94 08:49:37 GMT"), PART);
+        assert_eq!(with_range(BEFORE), WHOLE);
+        assert_eq!(with_range("now"), WHOLE);
+        assert_eq!(outcome(Method::Get, &[("If-Range", "\"now\"")]), WHOLE);
+        assert_eq!(outcome(Method::Head, &[("Range", "bytes=0-")]), WHOLE, "Range is for GET alone");
+    }
+
+    #[test]
+    fn a_date_is_weak_until_its_second_is_over() {
+        let section = Section::of(&[("Range", "bytes=0-"), ("If-Range", SAME)]);
+        let at = |now_secs| {
+            let validators = Validators { etag: None, last_modified: Some(THEN) };
+            evaluate(Method::Get, section.fields(), validators, now_secs)
+        };
+        assert_eq!((at(THEN - 1), at(THEN), at(THEN + 1)), (WHOLE, WHOLE, PART));
+    }
+
+    #[test]
+    fn without_validators_nothing_matches_and_no_date_counts() {
+        let outcome =
+            |lines: &[(&str, &str)]| evaluate(Method::Get, Section::of(lines).fields(), Validators::default(), NOW);
+        assert_eq!(outcome(&[("If-Match", "\"a\"")]), Outcome::PreconditionFailed);
+        assert_eq!(outcome(&[("If-Match", "*")]), WHOLE);
+        assert_eq!(outcome(&[("If-None-Match", "\"a\"")]), WHOLE);
+        assert_eq!(outcome(&[("If-None-Match", "*")]), Outcome::NotModified);
+        assert_eq!(outcome(&[("If-Modified-Since", SAME)]), WHOLE);
+        assert_eq!(outcome(&[("If-Unmodified-Since", BEFORE)]), WHOLE);
+        assert_eq!(outcome(&[("Range", "bytes=0-"), ("If-Range", SAME)]), WHOLE);
+    }
+
+    #[test]
+    fn all_three_formats_are_dates_and_nothing_else_is() {
+        for good in [SAME, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(parse_date(good.as_bytes(), NOW), Some(THEN), "{good}");
+        }
+        let bad = [
+            "",
+            "0",
+            "-1",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:60 GMT",
+            "Thu, 30 Feb 1995 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov-9x 08:49:37 GMT",
+            "Monday, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06 Nov 94 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMTx",
+            "sun, 06 nov 1994 08:49:37 gmt",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov  6 08:49:37 94",
+            "1994-11-06T08:49:37Z",
+        ];
+        for bad in bad {
+            assert_eq!(parse_date(bad.as_bytes(), NOW), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_digits_of_a_year_reach_fifty_years_ahead() {
+        // NOW is in 2026.
+        assert_eq!([0, 26, 76, 77, 99].map(|digits| whole_year(digits, NOW)), [2000, 2026, 2076, 1977, 1999]);
+        assert_eq!(whole_year(94, u64::MAX), 9994);
+        // 1 January was a Tuesday in 2075 and is one in no other year 75 near it.
+        assert!(parse_date(b"Tuesday, 01-Jan-75 00:00:00 GMT", NOW).is_some_and(|secs| secs > NOW));
+        assert_eq!(parse_date(b"Saturday, 01-Jan-77 00:00:00 GMT", NOW), Some(220_924_800));
+        assert_eq!(parse_date(b"Friday, 01-Jan-77 00:00:00 GMT", NOW), None, "that is 2077");
+    }
+
+    #[test]
+    fn last_modified_is_never_later_than_the_response() {
+        assert_eq!(last_modified_value(THEN, NOW).as_bytes(), SAME.as_bytes());
+        assert_eq!(last_modified_value(NOW, THEN).as_bytes(), SAME.as_bytes());
+        assert_eq!(last_modified_value(u64::MAX, u64::MAX).as_bytes(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    proptest! {
+        #[test]
+        fn a_date_survives_its_formats(secs in 0..=LAST_SECOND, near in NOW - 1_500_000_000..NOW + 1_500_000_000) {
+            for format in [DateFormat::Imf, DateFormat::Asctime] {
+                prop_assert_eq!(parse_date(date_text(secs, format).as_bytes(), NOW), Some(secs));
+            }
+            let value = last_modified_value(secs, LAST_SECOND);
+            prop_assert_eq!(value, FieldValue::new(date_text(secs, DateFormat::Imf)).unwrap());
+            prop_assert_eq!(parse_date(date_text(near, DateFormat::Rfc850).as_bytes(), NOW), Some(near));
+        }
+
+        #[test]
+        fn a_date_with_a_wrong_byte_is_no_panic(
+            secs in 0..=LAST_SECOND,
+            format in prop::sample::select(vec![DateFormat::Imf, DateFormat::Rfc850, DateFormat::Asctime]),
+            at: prop::sample::Index,
+            byte: u8,
+            now_secs: u64,
+        ) {
+            let mut text = date_text(secs, format).into_bytes();
+            let at = at.index(text.len());
+            text[at] = byte;
+            if let Some(parsed) = parse_date(&text, now_secs) {
+                prop_assert!(parsed <= LAST_SECOND);
+            }
+        }
+    }
 }

@@ -114,3 +114,113 @@ fn skip_separators(mut rest: &[u8]) -> &[u8] {
     }
     rest
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tag(text: &str) -> EntityTag<'_> {
+        EntityTag::parse(text.as_bytes()).expect("a valid tag")
+    }
+
+    /// What `any_listed` says of lines, looking for `"a"`.
+    fn lists_a(lines: &[&str]) -> Option<bool> {
+        any_listed(lines.iter().map(|line| line.as_bytes()), |listed| listed.matches_weakly(tag("\"a\"")))
+    }
+
+    #[test]
+    fn tags_are_compared_as_the_table_in_the_rfc_says() {
+        // RFC 9110 §8.8.3.2: two tags, strong comparison, weak comparison.
+        let rows = [
+            ("W/\"1\"", "W/\"1\"", false, true),
+            ("W/\"1\"", "W/\"2\"", false, false),
+            ("W/\"1\"", "\"1\"", false, true),
+            ("\"1\"", "\"1\"", true, true),
+            ("\"1\"", "\"2\"", false, false),
+        ];
+        for (one, other, strong, weak) in rows {
+            for (one, other) in [(one, other), (other, one)] {
+                assert_eq!(tag(one).matches_strongly(tag(other)), strong, "{one} {other}");
+                assert_eq!(tag(one).matches_weakly(tag(other)), weak, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_is_quoted_and_whole() {
+        for good in ["\"\"", "\"a,b;c\\d\"", "W/\"\"", "\"W/\"", "\"\u{fc}\"", "\"*\""] {
+            let tag = tag(good);
+            assert_eq!(tag.to_field_value().as_bytes(), good.as_bytes());
+            assert_eq!(tag.is_weak(), good.starts_with('W'));
+        }
+        for bad in
+            ["", "a", "\"", "\"a", "a\"", "w/\"a\"", "W/a", "W\"a\"", "W/ \"a\"", "\"a\"b", "\"a b\"", "\"a\tb\"", "*"]
+        {
+            assert!(EntityTag::parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_an_etagc_may_stand_between_the_quotes() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte > b' ' && byte != b'"' && byte != 0x7f;
+            let text = [b'"', byte, b'"'];
+            assert_eq!(EntityTag::parse(&text).is_some(), allowed, "{byte:#04x}");
+            assert_eq!(EntityTag::weak(&[byte]).is_some(), allowed, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_searched_over_all_its_lines() {
+        assert_eq!(lists_a(&["\"a\""]), Some(true));
+        assert_eq!(lists_a(&["\"b\", W/\"a\""]), Some(true));
+        assert_eq!(lists_a(&["\"b\"", "\"a\""]), Some(true));
+        assert_eq!(lists_a(&["\"b\",\"c\""]), Some(false));
+        assert_eq!(lists_a(&["\"b,\"  ,\t\"a\""]), Some(true));
+        assert_eq!(lists_a(&["\"b,\"", "\"a,\""]), Some(false), "commas within quotes are part of the tag");
+        assert_eq!(lists_a(&[",, \"a\" ,\t,"]), Some(true), "empty members are none");
+        assert_eq!(lists_a(&[""]), Some(false));
+        assert_eq!(lists_a(&[",", ""]), Some(false));
+    }
+
+    #[test]
+    fn a_star_stands_alone() {
+        assert_eq!(lists_a(&["*"]), Some(true));
+        for lines in [&["*", "*"][..], &["*", "\"a\""], &["\"a\"", "*"], &["*, \"a\""], &["\"a\", *"], &["**"], &["*,"]]
+        {
+            assert_eq!(lists_a(lines), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn junk_anywhere_makes_the_whole_list_unreadable() {
+        let junk =
+            ["a", "\"a\" \"b\"", "\"a\"\"b\"", "\"a\"; \"b\"", "\"a\", b", "\"a\", \"b", "w/\"a\"", "\"a\", \"b c\""];
+        for text in junk {
+            assert_eq!(lists_a(&[text]), None, "{text}");
+            assert_eq!(lists_a(&["\"a\"", text]), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_listed_tag_is_found_in_order(
+            tags in prop::collection::vec((any::<bool>(), "[!#-~]{0,4}"), 0..6),
+            gaps in prop::collection::vec("[ \t]{0,2}(,[ \t]{0,2}){1,3}", 6),
+        ) {
+            let mut text = String::new();
+            for ((weak, opaque), gap) in tags.iter().zip(&gaps) {
+                text += &format!("{}\"{opaque}\"{gap}", if *weak { "W/" } else { "" });
+            }
+            let mut found = Vec::new();
+            let listed = any_listed([text.as_bytes()].into_iter(), |tag| {
+                found.push((tag.is_weak(), String::from_utf8(tag.opaque().to_vec()).unwrap()));
+                false
+            });
+            prop_assert_eq!(listed, Some(false));
+            prop_assert_eq!(found, tags);
+        }
+    }
+}

@@ -160,7 +160,7 @@ fn is_media_type(essence: &[u8]) -> bool {
 }
 
 fn checked_extension(text: &str) -> Result<String, String> {
-    if text.contains(['.', '/', ';']) {
+    if text.contains(['.', '/', ';', '=']) {
         return Err(format!("{text:?} is not an extension; write what follows the last dot of a name, such as html"));
     }
     Ok(text.to_ascii_lowercase())
@@ -217,4 +217,202 @@ fn has_prefix(bytes: &[u8], prefix: &str) -> bool {
 fn has_suffix(bytes: &[u8], suffix: &str) -> bool {
     let start = bytes.len().checked_sub(suffix.len());
     start.is_some_and(|start| bytes[start..].eq_ignore_ascii_case(suffix.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn type_of(name: &str) -> String {
+        of(&MediaTypes::default(), name)
+    }
+
+    fn of(types: &MediaTypes, name: &str) -> String {
+        String::from_utf8(types.for_file_name(name.as_bytes()).as_bytes().to_vec()).unwrap()
+    }
+
+    fn problem(text: &str) -> String {
+        MediaTypes::with_overrides(text).expect_err("not a mime.types file").to_string()
+    }
+
+    #[test]
+    fn the_web_has_its_types() {
+        let types = [
+            ("index.html", "text/html; charset=utf-8"),
+            ("style.css", "text/css; charset=utf-8"),
+            ("app.js", "text/javascript; charset=utf-8"),
+            ("app.mjs", "text/javascript; charset=utf-8"),
+            ("app.js.map", "application/json"),
+            ("app.json", "application/json"),
+            ("app.webmanifest", "application/manifest+json"),
+            ("app.wasm", "application/wasm"),
+            ("logo.svg", "image/svg+xml"),
+            ("feed.xml", "text/xml"),
+            ("feed.rss", "application/rss+xml"),
+            ("page.xhtml", "application/xhtml+xml"),
+            ("photo.jpg", "image/jpeg"),
+            ("photo.png", "image/png"),
+            ("photo.webp", "image/webp"),
+            ("photo.avif", "image/avif"),
+            ("favicon.ico", "image/vnd.microsoft.icon"),
+            ("film.mp4", "video/mp4"),
+            ("film.ts", "video/mp2t"),
+            ("film.m3u8", "application/vnd.apple.mpegurl"),
+            ("film.vtt", "text/vtt; charset=utf-8"),
+            ("font.woff", "font/woff"),
+            ("font.woff2", "font/woff2"),
+            ("font.otf", "font/otf"),
+            ("font.ttf", "font/ttf"),
+            ("notes.txt", "text/plain; charset=utf-8"),
+            ("notes.md", "text/markdown; charset=utf-8"),
+            ("table.csv", "text/csv; charset=utf-8"),
+            ("table.ics", "text/calendar; charset=utf-8"),
+            ("book.pdf", "application/pdf"),
+            ("a.tar.gz", "application/gzip"),
+            ("a.tgz", "application/gzip"),
+            ("a.zip", "application/zip"),
+            ("a.zst", "application/zstd"),
+            ("a.yaml", "application/yaml"),
+        ];
+        for (name, expected) in types {
+            assert_eq!(type_of(name), expected, "{name}");
+            assert_eq!(type_of(&name.to_uppercase()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_known_extension_is_bytes() {
+        let names =
+            ["", ".", "..", "README", ".html", ".bashrc", "a.", "a.html.", "html", "a.nosuch", "a.html~", "a. html"];
+        for name in names {
+            assert_eq!(type_of(name), "application/octet-stream", "{name}");
+        }
+        assert_eq!(type_of(".hidden.html"), "text/html; charset=utf-8");
+        assert_eq!(MediaTypes::default().for_file_name(b"a.\xff\xfe"), OCTET_STREAM);
+        assert_eq!(MediaTypes::default().for_file_name(b"\xff.css").as_bytes(), b"text/css; charset=utf-8");
+    }
+
+    #[test]
+    fn the_users_types_come_first() {
+        let text = "# comment\n\ntext/x-log LOG out # and more\r\napplication/x-own\tCSS\nvideo/mp4\nTEXT/HTML;charset=latin1 htm\n\
+                    application/x-a out\n";
+        let types = MediaTypes::with_overrides(text).unwrap();
+        assert_eq!(of(&types, "a.log"), "text/x-log; charset=utf-8");
+        assert_eq!(of(&types, "a.Out"), "application/x-a", "the later line");
+        assert_eq!(of(&types, "a.css"), "application/x-own");
+        assert_eq!(of(&types, "a.htm"), "text/html;charset=latin1");
+        assert_eq!(of(&types, "a.html"), "text/html; charset=utf-8");
+        assert_eq!(of(&MediaTypes::with_overrides("").unwrap(), "a.png"), "image/png");
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_what_would_be_right() {
+        assert_eq!(
+            problem("# a\ntext/plain a\ntextplain b\n"),
+            "line 3: \"textplain\" is not a media type; write type/subtype, such as text/plain"
+        );
+        assert_eq!(
+            problem("text/plain .txt"),
+            "line 1: \".txt\" is not an extension; write what follows the last dot of a name, such as html"
+        );
+        for bad in [
+            "types {",
+            "text/ a",
+            "/plain a",
+            "text/plain/x a",
+            "te\u{fc}t/plain a",
+            "}",
+            "text/html html;",
+            "a/b\u{7f} a",
+        ] {
+            assert!(problem(bad).starts_with("line 1: "), "{bad}");
+        }
+        assert_eq!(
+            problem("text/plain;a=\u{1} a"),
+            "line 1: a field value must not contain control characters (RFC 9110 §5.5)"
+        );
+    }
+
+    #[test]
+    fn text_is_compressible_and_pictures_are_not() {
+        let names = [
+            ("a.html", true),
+            ("a.css", true),
+            ("a.js", true),
+            ("a.json", true),
+            ("a.svg", true),
+            ("a.xml", true),
+            ("a.wasm", true),
+            ("a.ttf", true),
+            ("a.otf", true),
+            ("a.webmanifest", true),
+            ("a.md", true),
+            ("a.ico", true),
+            ("a.yaml", true),
+            ("a.rss", true),
+            ("a.geojson", true),
+            ("a.eot", true),
+            ("a.map", true),
+            ("a.bmp", true),
+            ("a.png", false),
+            ("a.jpg", false),
+            ("a.mp4", false),
+            ("a.woff", false),
+            ("a.woff2", false),
+            ("a.gz", false),
+            ("a.zip", false),
+            ("a.br", false),
+            ("a.zst", false),
+            ("a.pdf", false),
+            ("a", false),
+            ("a.webp", false),
+        ];
+        for (name, expected) in names {
+            assert_eq!(is_compressible(&MediaTypes::default().for_file_name(name.as_bytes())), expected, "{name}");
+        }
+        for text in
+            ["Text/HTML", "application/JSON ; x=y", "application/vnd.x+JSON", "text/event-stream", "image/SVG+xml"]
+        {
+            assert!(is_compressible(&FieldValue::from_static(text)), "{text}");
+        }
+        for text in ["", "text", "application/json5000", "+jso", "image/png;x=text/html", "application/x+zip"] {
+            assert!(!is_compressible(&FieldValue::from_static(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        assert!(CORRECTIONS.is_sorted_by(|(one, _), (other, _)| one < other));
+        assert!(COMPRESSIBLE.is_sorted_by(|one, other| one < other));
+        for (media_type, value) in &COMMON_TEXT {
+            assert_eq!(*value, utf8_text(media_type));
+        }
+        for (extension, corrected) in CORRECTIONS {
+            let table = mime_guess::from_ext(extension).first_raw();
+            assert_ne!(table, Some(corrected), "{extension} needs no correction");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn overrides_are_a_map(lines in prop::collection::vec(("[ab]/[cd]", prop::collection::vec("[xyXY]{1,2}", 0..4)), 0..8)) {
+            let text: String = lines.iter().map(|(kind, extensions)| format!("{kind} {}\n", extensions.join("  "))).collect();
+            let types = MediaTypes::with_overrides(&text).unwrap();
+            for extension in ["x", "y", "xx", "xy", "yx", "yy", "Xy"] {
+                let names = |it: &&(String, Vec<String>)| it.1.iter().any(|other| other.eq_ignore_ascii_case(extension));
+                let last = lines.iter().rev().find(names).map(|(kind, _)| kind.as_bytes().to_vec());
+                let found = types.overridden(extension.as_bytes()).map(|value| value.as_bytes().to_vec());
+                prop_assert_eq!(found, last);
+            }
+        }
+
+        #[test]
+        fn every_name_has_a_type(name: Vec<u8>, extension in "\\.[a-z0-9]{1,4}") {
+            let types = MediaTypes::default();
+            prop_assert!(types.for_file_name(&name).as_bytes().contains(&b'/'));
+            prop_assert!(types.for_file_name(extension.as_bytes()) == OCTET_STREAM, "a dot file");
+        }
+    }
 }

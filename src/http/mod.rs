@@ -15,4 +15,6 @@ pub mod status;
 pub mod target;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod sections;

@@ -245,3 +245,195 @@ fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
         false
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http::sections::Section;
+
+    fn encodings(lines: &[&str]) -> AcceptEncoding {
+        let lines: Vec<(&str, &str)> = lines.iter().map(|line| ("Accept-Encoding", *line)).collect();
+        AcceptEncoding::of(Section::of(&lines).fields())
+    }
+
+    fn choice(line: &str) -> Option<Coding> {
+        encodings(&[line]).choose(&Coding::ALL)
+    }
+
+    fn accept(lines: &[&str]) -> Accept {
+        let lines: Vec<(&str, &str)> = lines.iter().map(|line| ("accept", *line)).collect();
+        Accept::of(Section::of(&lines).fields())
+    }
+
+    /// Whether HTML is preferred to text, and JSON to HTML.
+    fn preferred(line: &str) -> (bool, bool) {
+        (accept(&[line]).prefers_html(), accept(&[line]).prefers_json())
+    }
+
+    #[test]
+    fn codings_have_names() {
+        for (index, coding) in Coding::ALL.into_iter().enumerate() {
+            assert_eq!(coding as usize, index);
+            assert_eq!(Coding::from_name(coding.name().to_uppercase().as_bytes()), Some(coding));
+            let value = coding.field_value();
+            assert_eq!(value.is_none(), coding == Coding::Identity);
+            assert!(value.is_none_or(|value| value.as_bytes() == coding.name().as_bytes()));
+        }
+        assert_eq!(Coding::from_name(b"X-GZip"), Some(Coding::Gzip));
+        assert!(
+            [&b""[..], b"*", b"deflate", b"brotli", b"x-br", b"gzip "].iter().all(|it| Coding::from_name(it).is_none())
+        );
+    }
+
+    #[test]
+    fn what_clients_send_gets_the_smallest() {
+        assert_eq!(choice("gzip, deflate, br, zstd"), Some(Coding::Brotli), "browsers");
+        assert_eq!(choice("deflate, gzip, zstd"), Some(Coding::Zstd), "curl --compressed without br");
+        assert_eq!(choice("gzip"), Some(Coding::Gzip));
+        assert_eq!(choice("identity"), Some(Coding::Identity), "wget");
+        assert_eq!(choice("gzip;q=1.0, br;q=0.5"), Some(Coding::Gzip));
+        assert_eq!(choice("identity;q=0.5, gzip;q=0.4"), Some(Coding::Identity));
+        assert_eq!(choice("deflate, compress"), Some(Coding::Identity));
+        assert_eq!(choice("*"), Some(Coding::Brotli));
+        assert_eq!(choice("br;q=0, *"), Some(Coding::Zstd));
+        assert_eq!(encodings(&["gzip", "br"]).choose(&Coding::ALL), Some(Coding::Brotli), "over several lines");
+    }
+
+    #[test]
+    fn who_does_not_ask_gets_identity_but_would_take_anything() {
+        let absent = AcceptEncoding::of(Fields::default());
+        assert_eq!(absent.choose(&Coding::ALL), Some(Coding::Identity));
+        assert_eq!(absent.choose(&[Coding::Gzip]), Some(Coding::Gzip));
+        assert_eq!(encodings(&[""]).choose(&Coding::ALL), Some(Coding::Identity));
+        assert_eq!(encodings(&[""]).choose(&[Coding::Gzip]), None, "an empty field wants none");
+    }
+
+    #[test]
+    fn identity_can_be_refused() {
+        assert_eq!(choice("identity;q=0, gzip;q=0.001"), Some(Coding::Gzip));
+        assert_eq!(choice("identity;q=0"), None);
+        assert_eq!(choice("*;q=0"), None);
+        assert_eq!(choice("*;q=0, identity"), Some(Coding::Identity));
+        assert_eq!(choice("*;q=0, gzip"), Some(Coding::Gzip));
+        assert_eq!(encodings(&["gzip, identity;q=0"]).choose(&[Coding::Identity]), None);
+        assert_eq!(encodings(&["gzip"]).choose(&[Coding::Identity]), Some(Coding::Identity));
+    }
+
+    #[test]
+    fn malformed_members_are_skipped() {
+        let malformed =
+            ["br;q", "br;q=", "br;q=2", "br;q=1.001", "br;q=0.1234", "br;q=-1", "br;q=.5", "br;q=0,5", "br;w=1"];
+        for member in
+            malformed.into_iter().chain(["b r", "br q=1", ";q=1", "br;q =1", "br;q= 1", "br;q=0.5;q=1", "\"br\""])
+        {
+            let lenient = encodings(&[&format!("{member}, gzip;q=0.3")]);
+            assert_eq!((lenient.weight(Coding::Brotli), lenient.weight(Coding::Gzip)), (0, 300), "{member}");
+        }
+        assert_eq!(encodings(&["BR ; Q=0.5"]).weight(Coding::Brotli), 500);
+        assert_eq!(encodings(&["gzip, x-gzip;q=0.2"]).weight(Coding::Gzip), 200, "the lowest counts");
+    }
+
+    #[test]
+    fn weights_are_thousandths() {
+        for weight in 0..=1000u16 {
+            let text = format!("{}.{:03}", weight / 1000, weight % 1000);
+            assert_eq!(qvalue(text.as_bytes()), Some(weight), "{text}");
+            let short = text.trim_end_matches('0');
+            assert_eq!(qvalue(short.as_bytes()), Some(weight), "{short}");
+        }
+        assert_eq!((qvalue(b"0"), qvalue(b"1"), qvalue(b"1.")), (Some(0), Some(1000), Some(1000)));
+        for bad in ["", ".", "2", "00", "01", "1.1", "1.0000", "0.a", "0.1a", "0.-1", "1,0", "0.5 "] {
+            assert_eq!(qvalue(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn browsers_prefer_html_and_programs_json() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+        assert_eq!(preferred(browser), (true, false));
+        assert_eq!(preferred("*/*"), (false, false), "curl");
+        assert_eq!(preferred("application/json"), (false, true));
+        assert_eq!(preferred("application/json, text/plain, */*"), (false, true), "axios");
+        assert_eq!(preferred("text/html, application/json"), (true, false));
+        assert_eq!(preferred("text/html;q=0.5, application/json;q=0.6"), (true, true));
+        assert_eq!(preferred("text/*"), (false, false));
+        assert_eq!(preferred("text/html;q=0, */*"), (false, true));
+        assert_eq!(preferred("application/*;q=0.9, */*;q=0.8"), (false, true));
+        assert_eq!(preferred("text/html;q=0.2, text/*;q=0.9"), (false, false));
+        assert_eq!(preferred("text/plain;q=0.2, text/*;q=0.9"), (true, false));
+        assert_eq!(preferred("text/html;q=0"), (false, false), "nothing is not preferred to nothing");
+        assert_eq!(preferred("application/json;q=0"), (false, false));
+        assert_eq!((accept(&[]).prefers_html(), accept(&[]).prefers_json()), (false, false));
+        let two_lines = accept(&["text/plain;q=0.5", "TEXT/HTML"]);
+        assert!(two_lines.prefers_html() && !two_lines.prefers_json());
+    }
+
+    #[test]
+    fn parameters_of_media_ranges_are_passed_over() {
+        assert_eq!(preferred("application/json; charset=utf-8"), (false, true));
+        assert_eq!(preferred("application/json;odata=\"a,b;q=0\";q=0.9, text/html;q=0.5"), (true, true));
+        assert_eq!(preferred("application/json;x=\"\\\",\";q=0.4, text/html;q=0.5"), (true, false));
+        assert_eq!(preferred("application/json;q=x, text/html;q=0.1"), (true, false), "malformed, hence skipped");
+        assert_eq!(preferred("json, html, */"), (false, false));
+    }
+
+    /// The weight of `coding` by the plainest reading: the lowest it is mentioned with, or else what `*` has, or else
+    /// that of the unmentioned.
+    fn expected(members: &[(String, u16)], coding: Coding) -> u16 {
+        let lowest =
+            |wanted: &[&str]| members.iter().filter(|(name, _)| wanted.contains(&&name[..])).map(|it| it.1).min();
+        let names: &[&str] = match coding {
+            Coding::Identity => &["identity"],
+            Coding::Gzip => &["gzip", "x-gzip"],
+            Coding::Zstd => &["zstd"],
+            Coding::Brotli => &["br"],
+        };
+        lowest(names).or(lowest(&["*"])).unwrap_or(if coding == Coding::Identity { 1 } else { 0 })
+    }
+
+    /// A member as it may be written.
+    fn written((name, weight): &(String, u16), (upper, space, whole): &(bool, String, bool)) -> String {
+        let name = if *upper { name.to_uppercase() } else { name.clone() };
+        match weight {
+            1000 if *whole => name,
+            _ => format!("{name}{space};{space}q={}.{:03}{space}", weight / 1000, weight % 1000),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn the_best_available_coding_is_chosen(
+            members in prop::collection::vec(
+                ("br|gzip|x-gzip|zstd|identity|\\*|deflate", prop_oneof![Just(0u16), Just(1000), 0..=1000u16]), 0..6),
+            styles in prop::collection::vec((any::<bool>(), "[ \t]{0,2}", any::<bool>()), 6),
+            split in 0..6usize,
+            available in prop::sample::subsequence(Coding::ALL.to_vec(), 0..=4),
+        ) {
+            let texts: Vec<String> = members.iter().zip(&styles).map(|(member, style)| written(member, style)).collect();
+            let (first, second) = texts.split_at(split.min(texts.len()));
+            let encodings = encodings(&[&first.join(","), &second.join(" , ")]);
+            for coding in Coding::ALL {
+                prop_assert_eq!(encodings.weight(coding), expected(&members, coding), "{:?} of {:?}", coding, &texts);
+            }
+            let mut ranked: Vec<(u16, Coding)> = available.iter().map(|it| (expected(&members, *it), *it)).collect();
+            ranked.sort();
+            let best = ranked.last().filter(|(weight, _)| *weight > 0).map(|(_, coding)| *coding);
+            prop_assert_eq!(encodings.choose(&available), best);
+        }
+
+        #[test]
+        fn no_value_is_too_odd(value in prop::collection::vec(any::<u8>(), 0..40), text in "[a-z*/;,=q01.\"\\\\ ]{0,40}") {
+            for value in [&value[..], text.as_bytes()] {
+                let section = Section::of(&[("Accept", value), ("Accept-Encoding", value)]);
+                let accept = Accept::of(section.fields());
+                prop_assert!(accept.json.weight <= FULL && accept.html.weight <= FULL && accept.text.weight <= FULL);
+                let encodings = AcceptEncoding::of(section.fields());
+                prop_assert!(Coding::ALL.iter().all(|coding| encodings.weight(*coding) <= FULL));
+            }
+        }
+    }
+}

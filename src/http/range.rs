@@ -269,3 +269,129 @@ impl Multipart {
         parts.iter().enumerate().map(part).sum::<u64>() + self.closing().len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::sections::Section;
+
+    fn one(first: u64, last: u64) -> Ranges {
+        Ranges::One(ByteRange { first, last })
+    }
+
+    fn several(ranges: &[(u64, u64)]) -> Ranges {
+        Ranges::Several(ranges.iter().map(|(first, last)| ByteRange { first: *first, last: *last }).collect())
+    }
+
+    fn of(value: &str, length: u64) -> Ranges {
+        parse(value.as_bytes(), length)
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc() {
+        // RFC 9110 §14.1.2, of 10,000 bytes.
+        assert_eq!(of("bytes=0-499", 10_000), one(0, 499));
+        assert_eq!(of("bytes=500-999", 10_000), one(500, 999));
+        assert_eq!(of("bytes=-500", 10_000), one(9500, 9999));
+        assert_eq!(of("bytes=9500-", 10_000), one(9500, 9999));
+        assert_eq!(of("bytes=0-0,-1", 10_000), several(&[(0, 0), (9999, 9999)]));
+        assert_eq!(of("bytes= 0-999, 4500-5499, -1000", 10_000), several(&[(0, 999), (4500, 5499), (9000, 9999)]));
+        assert_eq!(of("bytes=500-600,601-999", 10_000), one(500, 999));
+        assert_eq!(of("bytes=500-700,601-999", 10_000), one(500, 999));
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_is_cut_or_unsatisfiable() {
+        assert_eq!(of("bytes=5-99", 10), one(5, 9));
+        assert_eq!(of("bytes=-99", 10), one(0, 9));
+        assert_eq!(of("bytes=10-", 10), Ranges::Unsatisfiable);
+        assert_eq!(of("bytes=-0", 10), Ranges::Unsatisfiable);
+        assert_eq!(of("bytes=10-11,3-4,99-", 10), one(3, 4));
+        assert_eq!(of("bytes=0-99999999999999999999999", 10), one(0, 9));
+        assert_eq!(of("bytes=-99999999999999999999999", 10), one(0, 9));
+        assert_eq!(of("bytes=99999999999999999999999-", u64::MAX), Ranges::Unsatisfiable);
+        assert_eq!(of("bytes=0-", u64::MAX), one(0, u64::MAX - 1));
+    }
+
+    #[test]
+    fn nothing_has_an_end_but_no_part() {
+        for unsatisfiable in ["bytes=0-", "bytes=0-0", "bytes=-0", "bytes=0-,-0"] {
+            assert_eq!(of(unsatisfiable, 0), Ranges::Unsatisfiable, "{unsatisfiable}");
+        }
+        assert_eq!(of("bytes=-1", 0), Ranges::Ignore);
+        assert_eq!(of("bytes=0-0,-1", 0), Ranges::Ignore);
+    }
+
+    #[test]
+    fn what_is_no_range_set_is_ignored() {
+        let ignored = [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=5",
+            "bytes=5-4",
+            "bytes=0-1,5-4",
+            "bytes=a-",
+            "bytes=0-b",
+            "bytes=0-1;2-3",
+            "bytes = 0-1",
+            "bytes:0-1",
+            "items=0-1",
+            "kbytes=0-1",
+            "bytes=0-1 2-3",
+            "bytes=--1",
+        ];
+        for value in ignored {
+            assert_eq!(of(value, 10), Ranges::Ignore, "{value}");
+        }
+        assert_eq!(of("BYTES=0-1", 10), one(0, 1));
+        assert_eq!(of("bytes=,\t0-1 ,, ", 10), one(0, 1));
+    }
+
+    #[test]
+    fn two_range_fields_are_none() {
+        let section = Section::of(&[("range", "bytes=0-1"), ("Range", "bytes=3-4")]);
+        assert_eq!(requested(section.fields(), 10), Ranges::Ignore);
+        assert_eq!(requested(Section::of(&[("Range", "bytes=3-4")]).fields(), 10), one(3, 4));
+        assert_eq!(requested(Fields::default(), 10), Ranges::Ignore);
+    }
+
+    #[test]
+    fn joined_ranges_stand_where_the_first_of_them_stood() {
+        assert_eq!(of("bytes=90-99,0-1,5-6,80-89", 100), several(&[(80, 99), (0, 1), (5, 6)]));
+        assert_eq!(of("bytes=0-1,9-9,4-5,2-3,7-7", 100), several(&[(0, 5), (9, 9), (7, 7)]));
+        assert_eq!(of("bytes=50-,0-9,5-19", 100), several(&[(50, 99), (0, 19)]));
+    }
+
+    #[test]
+    fn abuse_gets_the_whole() {
+        let list = |count: u64, step: u64| {
+            let specs: Vec<String> = (0..count).map(|index| format!("{}-{}", index * step, index * step)).collect();
+            of(&format!("bytes={}", specs.join(",")), 1000)
+        };
+        assert!(matches!(list(16, 2), Ranges::Several(parts) if parts.len() == PARTS_MAX));
+        assert_eq!(list(17, 2), Ranges::Ignore);
+        assert_eq!(list(64, 1), one(0, 63), "long, but one piece");
+        assert_eq!(list(65, 1), Ranges::Ignore);
+        assert_eq!(of("bytes=0-9,5-14", 100), one(0, 14));
+        assert_eq!(of("bytes=0-9,5-14,10-19", 100), Ranges::Ignore, "more than two overlap");
+        assert_eq!(of("bytes=0-,0-,0-", 100), Ranges::Ignore);
+    }
+
+    #[test]
+    fn parts_are_named_and_counted() {
+        assert_eq!(content_range(ByteRange { first: 0, last: 9 }, 10).as_bytes(), b"bytes 0-9/10");
+        assert_eq!(unsatisfied_content_range(0).as_bytes(), b"bytes */0");
+        let multipart = Multipart::new("b7".to_string(), FieldValue::from_static("text/css"), 100);
+        assert_eq!(multipart.content_type().as_bytes(), b"multipart/byteranges; boundary=b7");
+        let parts = [ByteRange { first: 90, last: 99 }, ByteRange { first: 0, last: 0 }];
+        let first = b"--b7\r\nContent-Type: text/css\r\nContent-Range: bytes 90-99/100\r\n\r\n";
+        let second = b"\r\n--b7\r\nContent-Type: text/css\r\nContent-Range: bytes 0-0/100\r\n\r\n";
+        assert_eq!(multipart.part_head(parts[0], true), first);
+        assert_eq!(multipart.part_head(parts[1], false), second);
+        assert_eq!(multipart.closing(), b"\r\n--b7--\r\n");
+        assert_eq!(multipart.total_length(&parts), (first.len() + 10 + second.len() + 1 + 10) as u64);
+    }
+}
