@@ -39,6 +39,7 @@ fn content(listing: &Arc<Listing>, form: Form, path: &str, rooms: impl IntoItera
         let (written, is_full) = (room.written(), room.is_full());
         ring.seal(0, b"", written);
         ring.readable().iter().for_each(|part| content.extend_from_slice(part));
+        assert!(content.len() < 1 << 20, "no listing here is that long: it does not end");
         match pulled {
             Pull::End => break,
             Pull::More => assert!(is_full, "more is there, but the room was not filled"),
