@@ -118,7 +118,7 @@ impl<S: Socket> Connection<S> {
             WaitReason::SlowBody => self.expire_body(worker),
             WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
             // The exchange's own wait is over; the drive that follows asks it again.
-            WaitReason::Timer => {}
+            WaitReason::Timer | WaitReason::Turn => {}
         }
     }
 

@@ -33,7 +33,7 @@ impl<S: Socket> Connection<S> {
             return Settled::Closed(reason);
         }
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
-        self.update_wait(worker.now);
+        self.update_wait(worker.now, budget_spent);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = if budget_spent { self.armed } else { interest(self.facts()) };
         Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
@@ -52,8 +52,9 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn update_wait(&mut self, now: Instant) {
-        let reason = self.reason_to_wait();
+    fn update_wait(&mut self, now: Instant, budget_spent: bool) {
+        // Not a wait at all: a response that never blocks must not be mistaken for a connection that idles.
+        let reason = if budget_spent { WaitReason::Turn } else { self.reason_to_wait() };
         let count = match reason {
             WaitReason::SlowRead => self.channel.sent(),
             _ => self.channel.received(),
@@ -84,8 +85,8 @@ impl<S: Socket> Connection<S> {
             Receiving::Idle => WaitReason::Idle,
             Receiving::Head => WaitReason::SlowHead,
             Receiving::Content => WaitReason::SlowBody,
-            // Reached only while the budget is spent: the run queue moves it on.
-            Receiving::Done => WaitReason::Idle,
+            // Unreachable while every answer names its mover; the simulator watches over that.
+            Receiving::Done => WaitReason::Turn,
         }
     }
 }

@@ -80,3 +80,17 @@ fn a_slow_but_steady_reader_is_not_taken_for_a_dead_one() {
     }
     assert_eq!(server.log(), "");
 }
+
+#[test]
+fn a_response_that_never_blocks_is_not_taken_for_an_idle_connection() {
+    // Every drive ended with its budget spent, so the connection never came to wait for anything; what it was then said
+    // to wait for was the next request, and the keep-alive timeout closed it in the middle of its response.
+    let server = Server::start(&["--keep-alive-timeout", "300ms"]);
+    let mut client = server.connect();
+    client.send("GET /sheep?every=0&n=18446744073709551615 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(1) {
+        assert_eq!(client.read_exactly(64 * 1024).len(), 64 * 1024);
+    }
+}
