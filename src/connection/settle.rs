@@ -67,13 +67,15 @@ impl<S: Socket> Connection<S> {
         if self.life == Life::Lingering {
             return WaitReason::Lingering;
         }
-        if self.channel.is_write_blocked() {
+        if self.channel.is_write_blocked() || self.life == Life::Flushing {
             return WaitReason::SlowRead;
         }
         match self.work.wait() {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Content) => WaitReason::SlowBody,
-            None => self.reason_to_wait_for_the_request(),
+            None if self.work.is_idle() => self.reason_to_wait_for_the_request(),
+            // An answer that waits for nothing is on its way while the budget is spent: what is sent is its progress.
+            None => WaitReason::SlowRead,
         }
     }
 
