@@ -85,6 +85,8 @@ impl Acceptor {
         backoff: Duration,
     ) -> Option<(R::Socket, Peer)> {
         while self.has_work(now, false) {
+            // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
+            self.resting_until = None;
             let listener = self.next_ready()?;
             match reactor.accept(listener) {
                 Ok(Some(accepted)) => return Some(accepted),

@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use std::thread;
+use std::time::Duration;
+
 use crate::support::{Client, Server, status, wait_until};
 
 const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -35,6 +38,30 @@ fn descriptors_that_ran_out_are_waited_for_without_spinning() {
     ask(&mut late[0]);
     let logged = server.log().matches("cannot accept").count();
     assert_eq!(logged, 1, "one episode, one line:\n{}", server.log());
+}
+
+/// Sets the limit on the server's open files, from outside.
+fn allow_files(server: &Server, soft: u32) {
+    let limit = format!("--nofile={soft}:");
+    let status = Command::new("prlimit").args([&limit, "--pid", &server.pid().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_shortage_that_ends_by_itself_leaves_the_loop_asleep() {
+    // Nobody leaves here: descriptors come back from outside, as they do when the whole system had run out.
+    let server = Server::start(&[]);
+    allow_files(&server, 16);
+    let mut clients: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+    server.wait_for_log("cannot accept");
+    allow_files(&server, 256);
+    server.wait_for_log("descriptors are available again");
+    clients.iter_mut().for_each(ask);
+
+    let busy_from = server.cpu_ticks();
+    thread::sleep(Duration::from_millis(500));
+    let busy = server.cpu_ticks() - busy_from;
+    assert!(busy < 10, "the loop spun for {busy} ticks although there was nothing to do");
 }
 
 #[test]
