@@ -78,6 +78,19 @@ fn the_connection_limit_leaves_the_rest_in_the_backlog() {
 }
 
 #[test]
+fn churn_at_the_connection_limit_does_not_fill_the_log() {
+    let server = Server::start(&["--max-connections", "1"]);
+    for _ in 0..20 {
+        let (mut first, mut second) = (server.connect(), server.connect());
+        ask(&mut first);
+        drop(first);
+        ask(&mut second);
+    }
+    let lines = server.log().lines().count();
+    assert!(lines <= 1, "{lines} lines:\n{}", server.log());
+}
+
+#[test]
 fn ten_thousand_slots_cost_nothing_before_they_are_used() {
     let server = Server::start(&[]);
     let before = server.memory_kib("VmRSS");
