@@ -197,3 +197,6 @@ impl<S: Socket> Connection<S> {
         self.ordinal
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,10 @@ impl<S: Socket> Connection<S> {
     }
 
     fn update_wait(&mut self, now: Instant, budget_spent: bool) {
-        // Not a wait at all: a response that never blocks must not be mistaken for a connection that idles.
-        let reason = if budget_spent { WaitReason::Turn } else { self.reason_to_wait() };
+        // Not a wait at all: a response that never blocks must not be mistaken for a connection that idles. But whoever
+        // goes on sending after our last byte gains no time by that.
+        let in_motion = budget_spent && self.life == Life::Serving;
+        let reason = if in_motion { WaitReason::Turn } else { self.reason_to_wait() };
         let count = match reason {
             WaitReason::SlowRead => self.channel.sent(),
             _ => self.channel.received(),
@@ -75,7 +77,9 @@ impl<S: Socket> Connection<S> {
         match self.work.wait() {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Content) => WaitReason::SlowBody,
-            None => self.reason_to_wait_for_the_request(),
+            None if self.work.is_idle() => self.reason_to_wait_for_the_request(),
+            // An answer that waits for nothing and does not move either can only wait for room.
+            None => WaitReason::SlowRead,
         }
     }
 

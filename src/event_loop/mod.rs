@@ -236,7 +236,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.is_full()) {
+        if let Some((level, news)) = self.acceptor.take_news(self.is_full(), self.worker.now) {
             self.worker.complain(level, format_args!("{news}"));
         }
     }

@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use std::thread;
+use std::time::Duration;
+
 use crate::support::{Client, Server, status, wait_until};
 
 const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -37,6 +40,30 @@ fn descriptors_that_ran_out_are_waited_for_without_spinning() {
     assert_eq!(logged, 1, "one episode, one line:\n{}", server.log());
 }
 
+/// Sets the limit on the server's open files, from outside.
+fn allow_files(server: &Server, soft: u32) {
+    let limit = format!("--nofile={soft}:");
+    let status = Command::new("prlimit").args([&limit, "--pid", &server.pid().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_shortage_that_ends_by_itself_leaves_the_loop_asleep() {
+    // Nobody leaves here: descriptors come back from outside, as they do when the whole system had run out.
+    let server = Server::start(&[]);
+    allow_files(&server, 16);
+    let mut clients: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+    server.wait_for_log("cannot accept");
+    allow_files(&server, 256);
+    server.wait_for_log("descriptors are available again");
+    clients.iter_mut().for_each(ask);
+
+    let busy_from = server.cpu_ticks();
+    thread::sleep(Duration::from_millis(500));
+    let busy = server.cpu_ticks() - busy_from;
+    assert!(busy < 10, "the loop spun for {busy} ticks although there was nothing to do");
+}
+
 #[test]
 fn the_connection_limit_leaves_the_rest_in_the_backlog() {
     let server = Server::start(&["--max-connections", "3"]);
@@ -48,6 +75,19 @@ fn the_connection_limit_leaves_the_rest_in_the_backlog() {
     ask(&mut allowed[1]);
     drop(allowed);
     assert_eq!(status(&fourth.read_head()), "200");
+}
+
+#[test]
+fn churn_at_the_connection_limit_does_not_fill_the_log() {
+    let server = Server::start(&["--max-connections", "1"]);
+    for _ in 0..20 {
+        let (mut first, mut second) = (server.connect(), server.connect());
+        ask(&mut first);
+        drop(first);
+        ask(&mut second);
+    }
+    let lines = server.log().lines().count();
+    assert!(lines <= 1, "{lines} lines:\n{}", server.log());
 }
 
 #[test]

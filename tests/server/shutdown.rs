@@ -42,7 +42,7 @@ fn the_drain_deadline_cuts_what_is_left_and_says_so_in_the_exit_code() {
     assert_eq!(status(&endless.read_head()), "200");
     server.signal("QUIT");
     assert_eq!(server.wait().code(), Some(3));
-    assert!(server.log().contains("drain deadline"), "{}", server.log());
+    server.wait_for_log("drain deadline");
 }
 
 #[test]

@@ -94,3 +94,16 @@ fn a_response_that_never_blocks_is_not_taken_for_an_idle_connection() {
         assert_eq!(client.read_exactly(64 * 1024).len(), 64 * 1024);
     }
 }
+
+#[test]
+fn an_answer_that_is_never_blocked_is_not_taken_for_an_idle_connection() {
+    // Lines cost more to write than to read: the send buffer never fills, and the connection moves in every turn.
+    let mut server = Server::start(&["--keep-alive-timeout", "5ms", "--drain-timeout", "20s"]);
+    let mut client = server.connect();
+    client.send("GET /sheep?n=2000000&every=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&client.read_head()), "200");
+    server.signal("TERM");
+    let lines = client.read_to_end();
+    assert!(lines.ends_with("\n1999999\n\r\n0\r\n\r\n"), "cut after {} bytes", lines.len());
+    assert_eq!(server.wait().code(), Some(0));
+}
