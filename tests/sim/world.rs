@@ -4,6 +4,7 @@
 //! the kernel goes on working while the server does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::timeline::{Timeline, excerpt};
 
 /// Turns without any progress at all that a loop may make before it counts as spinning.
 const IDLE_TURNS_MAX: u32 = 200;
+/// "Too many open files", the same number on every Unix we build for.
+const EMFILE: i32 = 24;
 
 /// What the world does to the server beyond what its clients do.
 #[derive(Debug, Clone, Default)]
@@ -255,7 +258,7 @@ impl World {
     }
 
     /// accept(2): who is next in the queue, or EMFILE.
-    pub fn accept(&mut self, listener: usize) -> Result<Option<LinkId>, rustix::io::Errno> {
+    pub fn accept(&mut self, listener: usize) -> io::Result<Option<LinkId>> {
         self.creep();
         let descriptors = self.open_at_server();
         let Some(listeners) = &mut self.listeners else { return Ok(None) };
@@ -263,7 +266,7 @@ impl World {
         // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
         if episode || descriptors >= self.faults.descriptors_max {
             self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
-            return Err(rustix::io::Errno::MFILE);
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
         Ok(listeners[listener].queue.pop_front().inspect(|link| self.open(*link)))
     }
