@@ -20,7 +20,7 @@ use crate::dice::Dice;
 use crate::link::{Nature, ServerEnd};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::timeline::Timeline;
-use crate::world::{Faults, World};
+use crate::world::{Faults, World, turn_bytes_max};
 
 /// After so many bytes the client has seen enough of an answer that may be endless.
 const ENOUGH_BYTES: u64 = 100_000;
@@ -36,7 +36,7 @@ pub fn play(input: &[u8]) -> Result<(), String> {
     };
     let mut dice = Dice::scripted(choices);
     let limits = limits(&mut dice);
-    let world = world(&mut dice, sent);
+    let world = world(&mut dice, &limits, sent);
     let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
     let mut event_loop = EventLoop::new(SimReactor::new(Rc::clone(&world)), lab::service(), limits, notices);
     turn_until_closed(&mut event_loop, &world)
@@ -56,11 +56,13 @@ fn limits(dice: &mut Dice) -> Limits {
     }
 }
 
-fn world(dice: &mut Dice, sent: &[u8]) -> SharedWorld {
+fn world(dice: &mut Dice, limits: &Limits, sent: &[u8]) -> SharedWorld {
     let nature = Nature::draw(dice);
     let faults = Faults {
         spurious_events: dice.pick(&[0, 100]),
         events_max: 1024,
+        connections_max: usize::MAX,
+        turn_bytes_max: turn_bytes_max(limits),
         descriptors_max: usize::MAX,
         ..Faults::default()
     };
