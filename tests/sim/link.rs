@@ -237,6 +237,8 @@ pub struct Link {
     /// The server wants its close to be a reset.
     pub abort_on_close: bool,
 
+    /// Bytes the server has read and written since it last polled.
+    pub moved_in_turn: usize,
     /// The client's program has closed its socket.
     pub client_closed: bool,
     /// A reset arrived at the client.
@@ -260,6 +262,7 @@ impl Link {
             server_was_reset: false,
             write_shut: false,
             abort_on_close: false,
+            moved_in_turn: 0,
             client_closed: false,
             client_was_reset: false,
         }

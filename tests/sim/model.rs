@@ -33,7 +33,7 @@ fn world(natures: impl IntoIterator<Item = Nature>, faults: Faults) -> (SharedWo
 }
 
 fn no_faults() -> Faults {
-    Faults { descriptors_max: usize::MAX, ..Faults::default() }
+    Faults { connections_max: usize::MAX, turn_bytes_max: usize::MAX, descriptors_max: usize::MAX, ..Faults::default() }
 }
 
 /// One accepted connection, with READ armed.
@@ -193,7 +193,7 @@ fn input_after_the_close_destroys_what_is_on_its_way() {
 #[test]
 fn a_listener_speaks_once_and_says_nothing_of_those_left_behind() {
     let natures = [Nature::plain(), Nature::plain(), Nature::plain()];
-    let (_world, mut reactor) = world(natures, Faults { descriptors_max: 1, ..Faults::default() });
+    let (_world, mut reactor) = world(natures, Faults { descriptors_max: 1, ..no_faults() });
     assert_eq!(poll(&mut reactor), [Event::Listener(0)]);
     let first = reactor.accept(0).expect("one descriptor is left");
     assert!(first.is_some());

@@ -168,6 +168,7 @@ fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> 
     if dice.chance(link.nature.short_reads) {
         n = dice.between(1, n);
     }
+    link.moved_in_turn += n;
     for (byte, place) in link.up.received.drain(..n).zip(space.into_iter().flatten()) {
         *place = byte;
     }
@@ -202,6 +203,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
         return Ok(Io::WouldBlock);
     }
     link.marks.last_write = Some(*now);
+    link.moved_in_turn += n;
     link.down.unsent.extend(bytes[0].iter().chain(bytes[1]).take(n));
     world.count_progress();
     world.pump(id, Direction::Down);

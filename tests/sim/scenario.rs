@@ -17,7 +17,7 @@ use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
 use crate::timeline::Timeline;
-use crate::world::{Faults, World};
+use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
 const TURNS_MAX: u64 = 3_000_000;
@@ -88,7 +88,7 @@ impl Plan {
         if let Some(stop) = &stop {
             limits.drain_timeout = if stop.ample { Duration::from_secs(3600) } else { dice.millis(10, 3000) };
         }
-        let faults = faults(dice, clients);
+        let faults = faults(dice, clients, &limits);
         let meets = !crowded && stop.is_none() && faults.descriptors_max > 1000;
         let pairs = if meets && dice.chance(300) { dice.between(1, 3) } else { 0 };
         Plan { limits, faults, clients, pairs, listeners: dice.between(1, 3), stop }
@@ -96,6 +96,7 @@ impl Plan {
 
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
         let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
+        world.drain_idle_grace = self.limits.drain_idle_grace;
         let rush = dice.chance(500);
         let when = |dice: &mut Dice| if rush { dice.micros(0, 2000) } else { dice.millis(0, 2000) };
         for _ in 0..self.clients {
@@ -162,7 +163,7 @@ fn limits(dice: &mut Dice) -> Limits {
     limits
 }
 
-fn faults(dice: &mut Dice, clients: usize) -> Faults {
+fn faults(dice: &mut Dice, clients: usize, limits: &Limits) -> Faults {
     let starved = dice.chance(150);
     let episode = dice.chance(150).then(|| {
         let from = dice.millis(0, 1500);
@@ -172,6 +173,8 @@ fn faults(dice: &mut Dice, clients: usize) -> Faults {
         spurious_events: dice.pick(&[0, 10, 200]),
         interruptions: dice.pick(&[0, 0, 50]),
         events_max: if dice.chance(200) { dice.between(1, 4) } else { 1024 },
+        connections_max: limits.connections_max,
+        turn_bytes_max: turn_bytes_max(limits),
         descriptors_max: if starved { dice.between(1, clients) } else { usize::MAX },
         out_of_descriptors: episode,
     }
