@@ -42,8 +42,8 @@ pub struct Connection<S> {
     /// How many requests have been answered before the current one.
     ordinal: u64,
     waiting: Waiting,
-    /// What the kernel was last asked to report.
-    armed: Interest,
+    /// What the kernel was last asked to report; `None` if it does not know the connection yet.
+    armed: Option<Interest>,
     /// Whether the connection stands in the run queue.
     queued: bool,
 }
@@ -74,7 +74,7 @@ impl<S: Socket> Connection<S> {
             receiving_stopped: false,
             ordinal: 0,
             waiting: Waiting::new(now),
-            armed: Interest::NONE,
+            armed: None,
             queued: false,
         }
     }
@@ -91,11 +91,11 @@ impl<S: Socket> Connection<S> {
 
     /// Marks what the kernel is now asked to report.
     pub fn on_armed(&mut self, interest: Interest) {
-        self.armed = interest;
+        self.armed = Some(interest);
     }
 
     /// The socket, and the interest it is registered with.
-    pub fn armed_socket(&mut self) -> (&mut S, Interest) {
+    pub fn armed_socket(&mut self) -> (&mut S, Option<Interest>) {
         (&mut self.channel.socket, self.armed)
     }
 
@@ -118,7 +118,7 @@ impl<S: Socket> Connection<S> {
             WaitReason::SlowBody => self.expire_body(worker),
             WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
             // The exchange's own wait is over; the drive that follows asks it again.
-            WaitReason::Timer | WaitReason::Turn => {}
+            WaitReason::Timer => {}
         }
     }
 

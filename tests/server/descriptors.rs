@@ -100,3 +100,30 @@ fn ten_thousand_slots_cost_nothing_before_they_are_used() {
     assert!(each <= 1024, "an idle connection costs {each} bytes");
     clients.iter_mut().for_each(ask);
 }
+
+#[test]
+fn clients_that_reset_while_a_handler_waits_leave_at_once() {
+    // Nothing was asked of the kernel about a connection whose inbox is full, or whose client has ended its direction,
+    // and so nothing was told when it was reset: its slot and descriptor were kept until the handler was asked again.
+    let server = Server::start(&[]);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let before = open();
+    let mut dead = Vec::new();
+    for number in 0..20 {
+        let mut client = server.connect();
+        client.send("GET /sse?every=60m HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(status(&client.read_head()), "200");
+        if number % 2 == 0 {
+            client.send([b'x'; 60_000]);
+        } else {
+            client.finish();
+        }
+        dead.push(client);
+    }
+    assert_eq!(open(), before + 20);
+    // Closing with unread input (the events that have arrived since the head) is a reset.
+    for client in dead {
+        socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+    wait_until("all of them have left", || open() == before);
+}
