@@ -126,6 +126,9 @@ impl<S: Socket> Connection<S> {
         const REASON: &str = "the request content came too slowly";
         if self.may_still_answer() {
             self.refuse_as_late(worker, REASON);
+        } else if self.has_answered() {
+            worker.complain(Level::Info, format_args!("{}: closed after the response: {REASON}", self.channel.peer));
+            self.receiving_stopped = true;
         } else {
             self.cut_as_late(worker, REASON);
         }

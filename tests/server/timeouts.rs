@@ -107,3 +107,20 @@ fn an_answer_that_is_never_blocked_is_not_taken_for_an_idle_connection() {
     assert!(lines.ends_with("\n1999999\n\r\n0\r\n\r\n"), "cut after {} bytes", lines.len());
     assert_eq!(server.wait().code(), Some(0));
 }
+
+#[test]
+fn a_whole_answer_arrives_although_its_request_never_becomes_whole() {
+    // The whole answer is on its way when the request goes wrong: a reset would destroy what has not arrived.
+    let server = Server::start(&["--body-timeout", "300ms"]);
+    for half_close in [true, false] {
+        let mut client = server.connect();
+        client.send("GET /bytes/10000 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(status(&client.read_head()), "200");
+        if half_close {
+            client.finish();
+        }
+        server.wait_for_log(if half_close { "ended inside" } else { "too slowly" });
+        assert_eq!(client.read_exactly(10_000).len(), 10_000);
+        assert_eq!(client.read_to_end(), "", "an end and not a reset, half-close: {half_close}");
+    }
+}
