@@ -154,6 +154,15 @@ impl<S: Socket> Connection<S> {
         self.close_timed_out();
     }
 
+    /// Whether a request is being received or answered.
+    pub fn is_at_work(&self) -> bool {
+        match self.life {
+            Life::Serving => !self.is_between_requests(),
+            Life::Flushing => true,
+            Life::Lingering | Life::Closed(_) => false,
+        }
+    }
+
     /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
     /// that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self) {

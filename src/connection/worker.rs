@@ -36,8 +36,8 @@ pub struct Worker<V> {
 }
 
 impl<V> Worker<V> {
-    /// Rings that are kept for the next connection when nobody needs them: few, because a ring is in use only while
-    /// its connection has bytes to hold, and none of the memory of a rush stays behind.
+    /// Rings that are kept for the next connection when nobody needs them. A ring is in use only while its connection
+    /// has bytes to hold, so few are needed at a time; what a rush needs beyond them goes back to the allocator.
     const RINGS_KEPT: usize = 16;
     /// The smallest outbox: any error response's head fits in it.
     const OUTBOX_BYTES_MIN: usize = 1024;

@@ -91,7 +91,7 @@ fn churn_at_the_connection_limit_does_not_fill_the_log() {
 }
 
 #[test]
-fn ten_thousand_slots_cost_nothing_before_they_are_used() {
+fn an_idle_connection_costs_less_than_a_kibibyte() {
     let server = Server::start(&[]);
     let before = server.memory_kib("VmRSS");
     let mut clients: Vec<Client> = (0..500).map(|_| server.connect()).collect();

@@ -99,3 +99,14 @@ fn under_load_every_request_is_answered_until_the_server_says_close() {
     assert!(answered.iter().all(|count| *count > 0), "{answered:?}");
     assert_eq!(server.wait().code(), Some(0));
 }
+
+#[test]
+fn idle_connections_are_not_work_that_is_cut() {
+    let mut server = Server::start(&[]);
+    let mut idle = server.connect();
+    idle.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&idle.read_response().0), "200");
+    server.signal("INT");
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(0));
+}
