@@ -46,7 +46,7 @@ impl Default for JobPoolLimits {
 /// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a mark, and
 /// restart the calls that they interrupt.
 #[derive(Clone)]
-pub struct JobPool(Arc<Owner>);
+pub struct JobPool(Option<Arc<Owner>>);
 
 /// What a pool is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +105,12 @@ impl JobPool {
             // Nobody joins it: a thread that a disk holds must not hold the end of the process.
             thread::Builder::new().name(format!("tidemill-io-{number}")).spawn(move || shared.work(number))?;
         }
-        Ok(JobPool(Arc::new(owner)))
+        Ok(JobPool(Some(Arc::new(owner))))
+    }
+
+    /// A pool that runs each job when it is submitted, for worlds in which nothing may depend on threads.
+    pub fn without_threads() -> JobPool {
+        JobPool(None)
     }
 
     /// Puts a job into its lane's queue. When it is done, `notifier` leaves a notice and the ticket has the result.
@@ -117,13 +122,18 @@ impl JobPool {
     ) -> Result<Ticket<T>, QueueFull> {
         let answer = Arc::new(Mutex::new(None));
         let order = Order { job, answer: Arc::downgrade(&answer), notifier };
-        self.0.shared.enqueue(lane, Box::new(order))?;
+        let order: Box<dyn Job> = Box::new(order);
+        match &self.0 {
+            Some(owner) => owner.shared.enqueue(lane, order)?,
+            None => order.run(),
+        }
         Ok(Ticket { answer: Some(answer) })
     }
 
     /// What the pool is doing now.
     pub fn numbers(&self) -> JobNumbers {
-        let queues = self.0.shared.lock();
+        let Some(owner) = &self.0 else { return JobNumbers::default() };
+        let queues = owner.shared.lock();
         JobNumbers {
             quick_queued: queues.quick.waiting.len(),
             slow_queued: queues.slow.waiting.len(),

@@ -20,8 +20,6 @@ pub enum WaitReason {
     SlowRead,
     /// A handler waits for the clock or for a notice.
     Timer,
-    /// The budget of a drive is spent: the run queue moves the connection on.
-    Turn,
     /// Our last byte is out; the client has not ended its direction.
     Lingering,
 }
@@ -35,7 +33,6 @@ impl fmt::Display for WaitReason {
             WaitReason::SlowBody => "client-slow-body",
             WaitReason::SlowRead => "client-slow-read",
             WaitReason::Timer => "timer",
-            WaitReason::Turn => "its-turn",
             WaitReason::Lingering => "lingering",
         })
     }
@@ -64,7 +61,7 @@ impl Waiting {
     /// Notes what the connection waits for now. `count` is the ever growing number of bytes that the peer moves when
     /// it does what it is waited for; more of them is progress.
     pub(super) fn update(&mut self, reason: WaitReason, ordinal: u64, count: u64, now: Instant) {
-        if reason == WaitReason::Turn || (self.reason, self.ordinal) != (reason, ordinal) {
+        if (self.reason, self.ordinal) != (reason, ordinal) {
             *self = Waiting { reason, ordinal, since: now, progress: now, moved: 0, seen: count };
         } else if count > self.seen {
             self.moved += count - self.seen;
@@ -91,8 +88,6 @@ impl Waiting {
             WaitReason::SlowHead => self.since + limits.header_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
-            // The next turn comes long before; this only keeps the promise that there always is a deadline.
-            WaitReason::Turn => self.since + limits.send_timeout,
             WaitReason::Timer => timer.unwrap_or(self.since),
             WaitReason::Lingering => (self.progress + limits.linger_timeout).min(self.since + limits.linger_total),
         }

@@ -33,9 +33,9 @@ impl<S: Socket> Connection<S> {
             return Settled::Closed(reason);
         }
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
-        self.update_wait(worker.now, budget_spent);
+        self.update_wait(worker.now);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
-        let interest = if budget_spent { self.armed } else { interest(self.facts()) };
+        let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
         Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
     }
 
@@ -52,9 +52,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn update_wait(&mut self, now: Instant, budget_spent: bool) {
-        // Not a wait at all: a response that never blocks must not be mistaken for a connection that idles.
-        let reason = if budget_spent { WaitReason::Turn } else { self.reason_to_wait() };
+    fn update_wait(&mut self, now: Instant) {
+        let reason = self.reason_to_wait();
         let count = match reason {
             WaitReason::SlowRead => self.channel.sent(),
             _ => self.channel.received(),
@@ -75,7 +74,9 @@ impl<S: Socket> Connection<S> {
         match self.work.wait() {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Content) => WaitReason::SlowBody,
-            None => self.reason_to_wait_for_the_request(),
+            None if self.work.is_idle() => self.reason_to_wait_for_the_request(),
+            // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.
+            None => WaitReason::SlowRead,
         }
     }
 
@@ -85,8 +86,8 @@ impl<S: Socket> Connection<S> {
             Receiving::Idle => WaitReason::Idle,
             Receiving::Head => WaitReason::SlowHead,
             Receiving::Content => WaitReason::SlowBody,
-            // Unreachable while every answer names its mover; the simulator watches over that.
-            Receiving::Done => WaitReason::Turn,
+            // Only while the budget is spent: the run queue moves it on.
+            Receiving::Done => WaitReason::Idle,
         }
     }
 }

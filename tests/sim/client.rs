@@ -9,7 +9,7 @@ use crate::link::{LinkId, Marks, ServerEnd};
 use crate::world::World;
 
 /// How much longer than necessary an answer may be silent. Everything that is not a timeout is far quicker.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How exactly timeouts are kept.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
@@ -166,6 +166,8 @@ pub struct Client {
     script: VecDeque<Step>,
     expected: Vec<Expected>,
     ending: Ending,
+    /// Whether it looks at what it reads.
+    judges: bool,
     parser: Parser,
     answered: usize,
     continued: bool,
@@ -186,6 +188,7 @@ impl Client {
             script: script.into(),
             expected,
             ending,
+            judges: true,
             parser: Parser::new(),
             answered: 0,
             continued: false,
@@ -197,6 +200,11 @@ impl Client {
             done: false,
             link: 0,
         }
+    }
+
+    /// A client that follows `script` and does not care what comes of it.
+    pub fn careless(script: Vec<Step>) -> Client {
+        Client { judges: false, ..Client::new("careless", script, Vec::new(), Ending::Anyhow) }
     }
 
     /// What kind of client it is.
@@ -301,7 +309,7 @@ impl Client {
 
     fn read(&mut self, world: &mut World) {
         let bytes = world.client_reads(self.link);
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && self.judges {
             self.check_patience(world);
             self.parser.push(&bytes);
             self.take_answers(world);
@@ -396,7 +404,7 @@ impl Client {
 
     fn verdict(&self, world: &World, how: &str) -> Result<(), String> {
         if self.is_excused(world) {
-            return Ok(());
+            return self.check_idle_end(world);
         }
         if !self.has_everything() {
             return self.check_cut();
@@ -441,15 +449,28 @@ impl Client {
     /// A server that was told to stop owes less: nothing to connections it had not accepted, nothing to requests it
     /// had not received, nothing after an answer it said was the last, and nothing at all when told to stop at once.
     fn is_excused(&self, world: &World) -> bool {
-        let Some(told) = world.told_to_stop else { return false };
-        let link = &world.links[self.link];
+        if world.told_to_stop.is_none() {
+            return false;
+        }
         if world.told_to_stop_at_once.is_some() || world.drain_was_cut {
             return true;
         }
-        let accepted = link.marks.accepted.is_some_and(|at| at <= told);
         let next = self.expected.get(self.answered);
         let received = next.is_some_and(|expected| world.arrived_when_told[self.link] >= expected.head_end);
-        self.parser.is_between() && (!accepted || self.announced_close || !received)
+        self.parser.is_between() && (self.announced_close || !received)
+    }
+
+    /// Told to stop, a server does not wait for idle clients until they are due.
+    fn check_idle_end(&self, world: &World) -> Result<(), String> {
+        let marks = &world.links[self.link].marks;
+        let is_idle = self.has_everything() && self.script.is_empty() && !world.drain_was_cut;
+        let (Some(told), Some(ended), true) = (world.told_to_stop, marks.ended, is_idle) else { return Ok(()) };
+        let idle_since = [Some(told), marks.accepted, marks.last_arrival, marks.last_write].into_iter().flatten().max();
+        let idle = ended.saturating_sub(idle_since.unwrap_or_default());
+        match idle > world.drain_idle_grace + TOLERANCE {
+            true => Err(format!("told to stop, the server let an idle connection live for {idle:?}")),
+            false => Ok(()),
+        }
     }
 
     fn has_everything(&self) -> bool {

@@ -189,7 +189,16 @@ fn closing(draw: &mut Draw<'_>) -> Drawn {
     }
     let last = request::any(draw.dice).closing();
     script.ask(last.build(draw.dice));
-    (script.client("closing", Ending::Theirs(Window::promptly())), Nature::draw(draw.dice))
+    let mut nature = Nature::draw(draw.dice);
+    if draw.dice.chance(500) {
+        // More than it announced, all in one segment: it must not cost the client the answer.
+        script.send(pattern(8, draw.dice.size(1, 5000)));
+        let all: Vec<u8> = script.steps.drain(..).flat_map(bytes_of).collect();
+        nature.up.segment = (all.len(), all.len());
+        nature.up.window = nature.up.window.max(all.len());
+        script.steps.push(Step::Send(all));
+    }
+    (script.client("closing", Ending::Theirs(Window::promptly())), nature)
 }
 
 /// Sends its content only after `100 Continue`.

@@ -8,14 +8,14 @@ mod client;
 mod dice;
 mod kinds;
 mod link;
+mod model;
+mod one_connection;
 mod reactor;
 mod request;
 mod scenario;
 mod service;
 mod timeline;
 mod world;
-
-mod model;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,8 +1,10 @@
 //! The server's side of a world: edge-triggered epoll and its sockets, as the event loop sees them.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,13 +70,13 @@ impl Reactor for SimReactor {
         self.world.borrow_mut().stop_listening();
     }
 
-    fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Interest, to: Interest) -> io::Result<()> {
+    fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         let registered = world.links[socket.link].interest;
         if registered != from {
             world.fail(Some(socket.link), format!("armed from {from:?}, but {registered:?} is registered"));
         }
-        if from != to {
+        if from != Some(to) {
             world.note(socket.link, || format!("armed {to:?} as {token:?}"));
             world.links[socket.link].arm(token, to);
         }
@@ -107,7 +109,7 @@ impl Socket for SimSocket {
         outcome
     }
 
-    fn write(&mut self, bytes: [&[u8]; 2]) -> io::Result<Io> {
+    fn write(&mut self, bytes: [&[u8]; 2], _more: bool) -> io::Result<Io> {
         let mut world = self.world.borrow_mut();
         assert!(!bytes[0].is_empty() || !bytes[1].is_empty(), "a write needs bytes");
         world.creep();
@@ -115,6 +117,14 @@ impl Socket for SimSocket {
         let asked = bytes[0].len() + bytes[1].len();
         world.note(self.link, || format!("write of {asked} {}: {outcome:?}", excerpt(bytes[0])));
         outcome
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Io> {
+        let mut bytes = vec![0; count];
+        match file.read_at(&mut bytes, offset)? {
+            0 => Ok(Io::Eof),
+            n => self.write([&bytes[..n], &[]], false),
+        }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -135,6 +145,11 @@ impl Socket for SimSocket {
         world.note(self.link, || "server sends FIN".to_owned());
         world.pump(self.link, Direction::Down);
         Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        let link = &mut self.world.borrow_mut().links[self.link];
+        if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {
@@ -168,6 +183,7 @@ fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> 
     if dice.chance(link.nature.short_reads) {
         n = dice.between(1, n);
     }
+    link.moved_in_turn += n;
     for (byte, place) in link.up.received.drain(..n).zip(space.into_iter().flatten()) {
         *place = byte;
     }
@@ -202,6 +218,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
         return Ok(Io::WouldBlock);
     }
     link.marks.last_write = Some(*now);
+    link.moved_in_turn += n;
     link.down.unsent.extend(bytes[0].iter().chain(bytes[1]).take(n));
     world.count_progress();
     world.pump(id, Direction::Down);

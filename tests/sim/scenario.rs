@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::notice::Notices;
 use tidemill::event_loop::{EventLoop, Outcome};
@@ -17,7 +18,7 @@ use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
 use crate::timeline::Timeline;
-use crate::world::{Faults, World};
+use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
 const TURNS_MAX: u64 = 3_000_000;
@@ -88,7 +89,7 @@ impl Plan {
         if let Some(stop) = &stop {
             limits.drain_timeout = if stop.ample { Duration::from_secs(3600) } else { dice.millis(10, 3000) };
         }
-        let faults = faults(dice, clients);
+        let faults = faults(dice, clients, &limits);
         let meets = !crowded && stop.is_none() && faults.descriptors_max > 1000;
         let pairs = if meets && dice.chance(300) { dice.between(1, 3) } else { 0 };
         Plan { limits, faults, clients, pairs, listeners: dice.between(1, 3), stop }
@@ -96,6 +97,7 @@ impl Plan {
 
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
         let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
+        world.drain_idle_grace = self.limits.drain_idle_grace;
         let rush = dice.chance(500);
         let when = |dice: &mut Dice| if rush { dice.micros(0, 2000) } else { dice.millis(0, 2000) };
         for _ in 0..self.clients {
@@ -162,7 +164,7 @@ fn limits(dice: &mut Dice) -> Limits {
     limits
 }
 
-fn faults(dice: &mut Dice, clients: usize) -> Faults {
+fn faults(dice: &mut Dice, clients: usize, limits: &Limits) -> Faults {
     let starved = dice.chance(150);
     let episode = dice.chance(150).then(|| {
         let from = dice.millis(0, 1500);
@@ -172,6 +174,8 @@ fn faults(dice: &mut Dice, clients: usize) -> Faults {
         spurious_events: dice.pick(&[0, 10, 200]),
         interruptions: dice.pick(&[0, 0, 50]),
         events_max: if dice.chance(200) { dice.between(1, 4) } else { 1024 },
+        connections_max: limits.connections_max,
+        turn_bytes_max: turn_bytes_max(limits),
         descriptors_max: if starved { dice.between(1, clients) } else { usize::MAX },
         out_of_descriptors: episode,
     }
@@ -180,7 +184,8 @@ fn faults(dice: &mut Dice, clients: usize) -> Faults {
 fn live(world: &SharedWorld, plan: &Plan, turns: &mut u64) -> Result<(), String> {
     let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
     let reactor = SimReactor::new(Rc::clone(world));
-    let mut event_loop = SimLoop::new(reactor, SimService::default(), plan.limits.clone(), notices);
+    let mut event_loop =
+        SimLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     drop(event_loop);
     world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));

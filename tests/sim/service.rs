@@ -19,6 +19,11 @@ const BYTES: FieldValue = FieldValue::from_static("application/octet-stream");
 /// How long somebody waits at a meeting point.
 const MEETING_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long a notice may take to arrive.
+const NOTICE_TIME_MAX: Duration = Duration::from_millis(50);
+/// Refusals to take content in one turn that are too many.
+const REFUSALS_MAX: u32 = 1000;
+
 /// `n` bytes in which every place differs from its neighbours and from other salts.
 pub fn pattern(salt: u64, n: usize) -> Vec<u8> {
     (0..n).map(|at| pattern_byte(salt, at)).collect()
@@ -43,7 +48,7 @@ type Meetings = Rc<RefCell<BTreeMap<u64, Meeting>>>;
 
 #[derive(Default)]
 struct Meeting {
-    has_come: bool,
+    came_at: Option<Instant>,
     waiting: Vec<Notifier>,
 }
 
@@ -82,7 +87,7 @@ impl Service for SimService {
             "gather" => Ok(Reply::Converse(Box::new(Gather { limit: n, content: Vec::new(), ended: false }))),
             "slow-take" => Ok(Reply::Converse(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
             "meet" => Ok(self.meet(first, cx)),
-            "come" => Ok(self.come(first)),
+            "come" => Ok(self.come(first, now)),
             _ => Ok(respond(Status::NOT_FOUND, Body::Empty)),
         }
     }
@@ -92,13 +97,13 @@ impl SimService {
     fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {
         self.meetings.borrow_mut().entry(place).or_default().waiting.push(cx.notifier());
         let (meetings, until) = (Rc::clone(&self.meetings), cx.now + MEETING_TIMEOUT);
-        Reply::Converse(Box::new(Meet { meetings, place, until }))
+        Reply::Converse(Box::new(Meet { meetings, place, since: cx.now, until }))
     }
 
-    fn come(&mut self, place: u64) -> Reply {
+    fn come(&mut self, place: u64, now: Instant) -> Reply {
         let mut meetings = self.meetings.borrow_mut();
         let meeting = meetings.entry(place).or_default();
-        meeting.has_come = true;
+        meeting.came_at = Some(now);
         meeting.waiting.iter().for_each(Notifier::notify);
         respond(Status::OK, Body::from_static(b"came"))
     }
@@ -312,13 +317,24 @@ struct SlowTake {
     every: Duration,
     next: Instant,
     refused: bool,
+    refused_at: Option<Instant>,
+    refusals: u32,
     content: Vec<u8>,
     ended: bool,
 }
 
 impl SlowTake {
     fn new(portion: usize, every: Duration, now: Instant) -> SlowTake {
-        SlowTake { portion, every, next: now, refused: false, content: Vec::new(), ended: false }
+        SlowTake {
+            portion,
+            every,
+            next: now,
+            refused: false,
+            refused_at: None,
+            refusals: 0,
+            content: Vec::new(),
+            ended: false,
+        }
     }
 }
 
@@ -326,6 +342,10 @@ impl Exchange for SlowTake {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         self.refused = cx.now < self.next;
         if self.refused {
+            // Time stands still during a turn: more of these would never end.
+            self.refusals = if self.refused_at == Some(cx.now) { self.refusals + 1 } else { 0 };
+            self.refused_at = Some(cx.now);
+            assert!(self.refusals < REFUSALS_MAX, "content is offered again and again in one turn");
             return Ok(0);
         }
         let n = content.len().min(self.portion);
@@ -356,6 +376,7 @@ impl Exchange for SlowTake {
 struct Meet {
     meetings: Meetings,
     place: u64,
+    since: Instant,
     until: Instant,
 }
 
@@ -369,11 +390,13 @@ impl Exchange for Meet {
     }
 
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let has_come = self.meetings.borrow().get(&self.place).is_some_and(|meeting| meeting.has_come);
-        if !has_come && cx.now < self.until {
+        let came_at = self.meetings.borrow().get(&self.place).and_then(|meeting| meeting.came_at);
+        if came_at.is_none() && cx.now < self.until {
             return Ok(Decision::Pending(Wait::Until(self.until)));
         }
-        let status = if has_come { Status::OK } else { Status::GATEWAY_TIMEOUT };
+        // A notice is for now: whoever is asked much later was asked for another reason.
+        let in_time = |at: Instant| cx.now.duration_since(at.max(self.since)) <= NOTICE_TIME_MAX;
+        let status = if came_at.is_some_and(in_time) { Status::OK } else { Status::GATEWAY_TIMEOUT };
         Ok(Decision::Respond(response(status, Body::from_static(b"met"))))
     }
 

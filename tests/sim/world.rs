@@ -4,11 +4,13 @@
 //! the kernel goes on working while the server does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidemill::net::{Event, Interest, Readiness, Signal};
+use tidemill::base::limits::Limits;
+use tidemill::net::{Event, Readiness, Signal};
 
 use crate::client::Client;
 use crate::dice::Dice;
@@ -17,6 +19,8 @@ use crate::timeline::{Timeline, excerpt};
 
 /// Turns without any progress at all that a loop may make before it counts as spinning.
 const IDLE_TURNS_MAX: u32 = 200;
+/// "Too many open files", the same number on every Unix we build for.
+const EMFILE: i32 = 24;
 
 /// What the world does to the server beyond what its clients do.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,10 @@ pub struct Faults {
     pub interruptions: u64,
     /// Events in one poll.
     pub events_max: usize,
+    /// Connections the server accepts at a time by its own choice.
+    pub connections_max: usize,
+    /// Bytes the server may move for one connection before it looks at the others again.
+    pub turn_bytes_max: usize,
     /// Sockets the server can have open at a time; one more gives EMFILE.
     pub descriptors_max: usize,
     /// A time in which every accept gives EMFILE.
@@ -68,8 +76,11 @@ pub struct World {
     pub told_to_stop: Option<Duration>,
     /// See `told_to_stop`.
     pub told_to_stop_at_once: Option<Duration>,
-    /// How many bytes up each connection had delivered when the server was told to stop.
+    /// How many bytes up each connection had delivered when the server was told to stop; none if the server could not
+    /// have accepted it.
     pub arrived_when_told: Vec<u64>,
+    /// How long an idle connection may outlive the order to stop.
+    pub drain_idle_grace: Duration,
     /// Whether the server gave up on connections when it stopped.
     pub drain_was_cut: bool,
     /// When the loop polled last.
@@ -90,6 +101,8 @@ pub struct World {
     idle_turns: u32,
     idle_since: Duration,
     polls_since_told: u32,
+    /// Since when somebody could have been accepted who is not.
+    neglect_since: Option<Duration>,
 }
 
 impl World {
@@ -105,6 +118,7 @@ impl World {
             told_to_stop: None,
             told_to_stop_at_once: None,
             arrived_when_told: Vec::new(),
+            drain_idle_grace: Duration::ZERO,
             drain_was_cut: false,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
@@ -119,6 +133,7 @@ impl World {
             idle_turns: 0,
             idle_since: Duration::ZERO,
             polls_since_told: 0,
+            neglect_since: None,
         }
     }
 
@@ -255,7 +270,7 @@ impl World {
     }
 
     /// accept(2): who is next in the queue, or EMFILE.
-    pub fn accept(&mut self, listener: usize) -> Result<Option<LinkId>, rustix::io::Errno> {
+    pub fn accept(&mut self, listener: usize) -> io::Result<Option<LinkId>> {
         self.creep();
         let descriptors = self.open_at_server();
         let Some(listeners) = &mut self.listeners else { return Ok(None) };
@@ -263,7 +278,7 @@ impl World {
         // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
         if episode || descriptors >= self.faults.descriptors_max {
             self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
-            return Err(rustix::io::Errno::MFILE);
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
         Ok(listeners[listener].queue.pop_front().inspect(|link| self.open(*link)))
     }
@@ -299,7 +314,7 @@ impl World {
         let state = &mut self.links[link];
         let (unread, undelivered) = (state.up.received.len(), state.down.unsent.len());
         state.server = ServerEnd::Closed;
-        state.interest = Interest::NONE;
+        state.interest = None;
         state.ready_listed = false;
         state.marks.ended.get_or_insert(self.now);
         let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
@@ -330,6 +345,8 @@ impl World {
         });
         self.watch_for_spinning(timeout);
         self.watch_the_listeners();
+        self.watch_for_neglect();
+        self.watch_for_greed();
         let deadline = timeout.map(|timeout| self.now + timeout);
         self.creep();
         self.report_spurious(events);
@@ -395,7 +412,7 @@ impl World {
         let link = self.dice.below(self.links.len() as u64) as usize;
         let (readable, writable) = self.dice.pick(&[(true, false), (false, true), (true, true)]);
         if let Some(token) = self.links[link].token {
-            events.push(Event::Connection(token, Readiness { readable, writable, hung_up: false }));
+            events.push(Event::Connection(token, Readiness { readable, writable, ..Readiness::default() }));
         }
         if self.dice.chance(200) {
             events.push(self.dice.pick(&[Event::Notice, Event::Listener(0)]));
@@ -422,6 +439,30 @@ impl World {
         }
         if self.polls_since_told > 2 && self.listeners.is_some() {
             self.fail(None, "still listens although it was told to stop".to_owned());
+        }
+    }
+
+    /// Nobody waits in a queue while there is room: the one event a listener gives must not be lost.
+    fn watch_for_neglect(&mut self) {
+        let waiting = self.listeners.iter().flatten().any(|listener| !listener.queue.is_empty());
+        let can_accept = waiting && self.has_room();
+        self.neglect_since = if can_accept { self.neglect_since.or(Some(self.now)) } else { None };
+        if let Some(since) = self.neglect_since.filter(|since| self.now > *since + Duration::from_secs(1)) {
+            self.fail(None, format!("does not accept although it could since {since:?}"));
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
+        !episode && self.open_at_server() < self.faults.connections_max.min(self.faults.descriptors_max)
+    }
+
+    /// However much there is to do for one connection, the others get their turn.
+    fn watch_for_greed(&mut self) {
+        let most = self.faults.turn_bytes_max;
+        let greedy = self.links.iter_mut().map(|link| std::mem::take(&mut link.moved_in_turn)).enumerate();
+        if let Some((link, moved)) = greedy.filter(|(_, moved)| *moved > most).last() {
+            self.fail(Some(link), format!("moved {moved} bytes in one turn, more than {most}"));
         }
     }
 
@@ -547,7 +588,10 @@ impl World {
         self.timeline.note(self.now, None, || format!("signal {signal:?}"));
         if self.told_to_stop.is_none() {
             self.told_to_stop = Some(self.now);
-            self.arrived_when_told = self.links.iter().map(|link| link.up.arrived).collect();
+            let room = self.has_room() && self.links.len() <= self.faults.connections_max;
+            let counts = |link: &Link| link.server == ServerEnd::Open || (room && link.server == ServerEnd::Queued);
+            self.arrived_when_told =
+                self.links.iter().map(|link| if counts(link) { link.up.arrived } else { 0 }).collect();
         } else if signal == Signal::Interrupt {
             self.told_to_stop_at_once.get_or_insert(self.now);
         }
@@ -559,4 +603,11 @@ impl World {
         act(&mut client, self);
         self.clients[link] = Some(client);
     }
+}
+
+/// What `limits` allow the server to move for one connection before it polls again: a drive for its events and one for
+/// its deadline, each with one pass beyond the budget.
+pub fn turn_bytes_max(limits: &Limits) -> usize {
+    let pass = limits.inbox_bytes.max(limits.head_bytes_max) + limits.outbox_bytes.max(1024);
+    2 * (limits.drive_bytes_max + pass)
 }

@@ -168,6 +168,11 @@ impl RequestLine {
         &head[..self.method_len as usize]
     }
 
+    /// Whether the method is known to be HEAD.
+    pub fn is_head(&self, head: &[u8]) -> bool {
+        self.method_len > 0 && self.method(head) == b"HEAD"
+    }
+
     /// The target in the bytes of the head.
     pub fn target<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[self.target_start()..][..self.target_len as usize]

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::{Notices, Wake};
 use crate::base::ring::RingBuffer;
@@ -124,6 +125,7 @@ pub struct World {
     content_max: usize,
     start: Instant,
     notices: Notices,
+    jobs: JobPool,
 }
 
 struct Asleep;
@@ -135,7 +137,8 @@ impl Wake for Asleep {
 impl World {
     pub fn new() -> World {
         let now = Instant::now();
-        World { now, limits: Limits::default(), content_max: 1 << 20, start: now, notices: Notices::new(Asleep) }
+        let (notices, jobs) = (Notices::new(Asleep), JobPool::without_threads());
+        World { now, limits: Limits::default(), content_max: 1 << 20, start: now, notices, jobs }
     }
 
     /// A world whose client gives up a response after `content_max` bytes or a few more.
@@ -145,7 +148,8 @@ impl World {
 
     pub fn cx(&self) -> Cx<'_> {
         let token = Token { index: 0, generation: 0 };
-        Cx { now: self.now, limits: &self.limits, notices: &self.notices, token }
+        let (limits, notices, jobs) = (&self.limits, &self.notices, &self.jobs);
+        Cx { now: self.now, date_secs: 0, limits, notices, jobs, token }
     }
 
     /// The lab's answer to a request without content.
@@ -174,6 +178,7 @@ impl World {
             Body::Empty => {}
             Body::Bytes(bytes) => answer.content = bytes.as_slice().to_vec(),
             Body::Exchange(_) => panic!("there is no exchange to pull from"),
+            Body::File(_) | Body::Pieces(_) => panic!("the lab has no files"),
             Body::Source(mut source) => {
                 while answer.content.len() < self.content_max {
                     let now = self.now;
@@ -208,9 +213,8 @@ impl World {
             let (mut moved, mut until) = (false, None);
             if answer.is_none() {
                 match exchange.respond(&mut self.cx())? {
-                    Decision::Respond(Response { body: Body::Exchange(length), status, content_type, fields }) => {
-                        let body = Body::Exchange(length);
-                        answer = Some(Answer::new(&Response { status, content_type, fields, body }));
+                    Decision::Respond(response @ Response { body: Body::Exchange(_), .. }) => {
+                        answer = Some(Answer::new(&response));
                     }
                     Decision::Respond(response) => return Ok(Answer { taken, ..self.read(response, rooms)? }),
                     Decision::Pending(Wait::Content) => assert!(!ended, "waits for content that has ended"),

@@ -11,7 +11,9 @@ use crate::service::Cx;
 
 /// Jobs on their way, by what they are to find out. A handle: clones share them.
 #[derive(Debug)]
-pub struct Flights<T>(Rc<RefCell<HashMap<Box<[u8]>, Weak<Flight<T>>>>>);
+pub struct Flights<T>(Rc<RefCell<ByKey<T>>>);
+
+type ByKey<T> = HashMap<Box<[u8]>, Weak<Flight<T>>>;
 
 /// One connection's part in a job. When the last one goes, a job that has not started is cancelled.
 #[derive(Debug)]

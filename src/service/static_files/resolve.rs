@@ -1,7 +1,5 @@
 //! From a request's path to a path beneath the root: decoded once, dot segments removed, bytes all the way.
 
-use std::borrow::Cow;
-
 use crate::http::target::percent_decode;
 
 /// A path beneath the root.
@@ -76,7 +74,7 @@ pub fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(b".") && name != WELL_KNOWN
 }
 
-fn names_directory(decoded: &Cow<'_, [u8]>) -> bool {
+fn names_directory(decoded: &[u8]) -> bool {
     let last = decoded.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     matches!(last, b"" | b"." | b"..")
 }
