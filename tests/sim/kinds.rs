@@ -117,14 +117,18 @@ fn polite(draw: &mut Draw<'_>) -> Drawn {
     (script.client("polite", Ending::Ours), Nature::draw(draw.dice))
 }
 
-/// Many requests at once.
+/// Many requests without waiting for an answer, at once or one after the other.
 fn pipelining(draw: &mut Draw<'_>) -> Drawn {
     let mut script = Script::default();
+    let (unhurried, at_once) = draw.dice.pick(&[(true, false), (false, false), (false, true)]);
     for _ in 0..draw.dice.between(2, 24) {
         let asked = request::any(draw.dice).build(draw.dice);
         script.ask(asked);
+        if unhurried {
+            script.pause(draw.dice.millis(0, 200));
+        }
     }
-    if draw.dice.chance(500) {
+    if at_once {
         let all: Vec<u8> = script.steps.drain(..).flat_map(bytes_of).collect();
         script.steps.push(Step::Send(all));
     }
