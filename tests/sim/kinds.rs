@@ -191,7 +191,7 @@ fn closing(draw: &mut Draw<'_>) -> Drawn {
         let asked = request::any(draw.dice).build(draw.dice);
         script.ask(asked);
     }
-    let last = request::any(draw.dice).closing();
+    let last = if draw.dice.chance(300) { filling(draw) } else { request::any(draw.dice).closing() };
     script.ask(last.build(draw.dice));
     let mut nature = Nature::draw(draw.dice);
     if draw.dice.chance(500) {
@@ -203,6 +203,13 @@ fn closing(draw: &mut Draw<'_>) -> Drawn {
         script.steps.push(Step::Send(all));
     }
     (script.client("closing", Ending::Theirs(Window::promptly())), nature)
+}
+
+/// A request that fills the inbox to its last byte: what stands behind it is still with the kernel.
+fn filling(draw: &mut Draw<'_>) -> Request {
+    const REST: &str = "GET /fixed/3000/1 HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nPad: \r\n\r\n";
+    let pad = "x".repeat(draw.limits.inbox_bytes - REST.len());
+    Request::new("GET", "/fixed/3000/1".to_owned(), 200, pattern(1, 3000)).with_field("Pad", &pad).closing()
 }
 
 /// Sends its content only after `100 Continue`.
