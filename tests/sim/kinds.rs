@@ -240,11 +240,13 @@ fn unread_continue(draw: &mut Draw<'_>) -> Drawn {
 /// Goes on sending what was refused, and must see the refusal.
 fn uploading_to_a_refusal(draw: &mut Draw<'_>) -> Drawn {
     let mut script = Script::default();
+    let mut refused = request::refused(draw.dice, 300_000, draw.limits.discarded_bytes_max);
     if draw.dice.chance(300) {
         let asked = request::get(draw.dice).build(draw.dice);
         script.ask(asked);
+        // While the answer before is on its way, so much may be read and thrown away that little is left.
+        refused = refused.expecting(|expected| expected.closes = false);
     }
-    let refused = request::refused(draw.dice, 300_000, draw.limits.discarded_bytes_max);
     script.ask(refused.build(draw.dice));
     let persists_to_the_end = draw.dice.chance(500);
     if persists_to_the_end {
@@ -365,8 +367,8 @@ fn aborting(draw: &mut Draw<'_>) -> Drawn {
     }
     if draw.dice.chance(300) {
         let half = request::gather(draw.dice, 3000).build(draw.dice);
+        script.expect(half.expected, half.head.len() as u64);
         let whole = [half.head, half.content].concat();
-        script.expect(half.expected, 0);
         script.send(whole[..draw.dice.between(0, whole.len() - 1)].to_vec());
     }
     let wait = draw.dice.size(1, 400_000) as u64;
