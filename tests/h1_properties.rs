@@ -313,6 +313,7 @@ impl Exchange {
             }
             flush(&mut outbox, flushed, wire);
             idle = if before == (content.len(), outbox.len()) { idle + 1 } else { 0 };
+            prop_assert!(idle <= 2 * self.steps.len() + 2, "nothing moves any more");
             if idle > self.steps.len() {
                 // Nothing is put or flushed in any step: the rest goes at once.
                 flush(&mut outbox, usize::MAX, wire);

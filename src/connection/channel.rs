@@ -24,7 +24,7 @@ pub(super) struct Channel<S> {
 impl<S: Socket> Channel<S> {
     pub(super) fn new(socket: S, peer: Peer) -> Channel<S> {
         // A new socket has room to write; whether there is something to read, an event will tell.
-        let readiness = Readiness { readable: false, writable: true, hung_up: false };
+        let readiness = Readiness { readable: false, writable: true, ..Readiness::default() };
         Channel { socket, peer, inbox: None, outbox: None, readiness, input_ended: false, received: 0, sent: 0 }
     }
 
@@ -32,11 +32,15 @@ impl<S: Socket> Channel<S> {
         self.readiness.readable |= told.readable;
         self.readiness.writable |= told.writable;
         self.readiness.hung_up |= told.hung_up;
+        self.readiness.failed |= told.failed;
     }
 
     /// One read, if it can move something: socket → inbox. Says how many bytes moved, or that the end was found.
     pub(super) fn fill(&mut self, lease: &mut Lease) -> io::Result<Filled> {
-        if !self.readiness.readable || self.input_ended || self.inbox_is_full() {
+        if self.input_ended || self.inbox_is_full() {
+            return self.check_unread().map(|()| Filled::Bytes(0));
+        }
+        if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
         let inbox = self.inbox.get_or_insert_with(|| lease.take());
@@ -54,6 +58,12 @@ impl<S: Socket> Channel<S> {
         self.readiness.readable = still_readable;
         self.received += n as u64;
         Ok(Filled::Bytes(n))
+    }
+
+    /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it
+    /// has to be asked for: its handler may wait for an hour.
+    fn check_unread(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.readiness.failed) { self.socket.take_error() } else { Ok(()) }
     }
 
     /// One write, if it can move something: outbox → socket. Says how many bytes moved.

@@ -99,7 +99,8 @@ impl<S: Socket> Connection<S> {
 
     /// Whether the last response is complete, or there will be none.
     fn is_finished(&self) -> bool {
-        let answered = self.protocol.sending() == Sending::Done && !self.protocol.persists();
+        let is_last = !self.protocol.persists() || self.receiving_stopped;
+        let answered = self.protocol.sending() == Sending::Done && is_last;
         answered || (self.is_between_requests() && self.channel.input_ended() && self.channel.inbox_is_empty())
     }
 

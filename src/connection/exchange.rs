@@ -158,12 +158,21 @@ impl<S: Socket> Connection<S> {
     fn on_protocol_error<V>(&mut self, error: ProtocolError, worker: &mut Worker<V>) -> bool {
         if self.may_still_answer() {
             self.refuse(worker, error.status, error.reason, error.section);
+        } else if self.has_answered() {
+            worker.complain(Level::Info, format_args!("{}: closed after the response: {error}", self.channel.peer));
+            self.receiving_stopped = true;
         } else {
             worker
                 .complain(Level::Info, format_args!("{}: cut in the middle of a response: {error}", self.channel.peer));
             self.cut_short();
         }
         true
+    }
+
+    /// Whether the response is complete while its request is not. Whatever becomes of the rest of the request, the
+    /// response must arrive: the connection ends in order and not with a reset.
+    pub(super) fn has_answered(&self) -> bool {
+        self.protocol.sending() == Sending::Done && self.life == Life::Serving
     }
 
     /// Whether nothing of a final response is out yet, so that another one can take its place.

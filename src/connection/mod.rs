@@ -44,8 +44,8 @@ pub struct Connection<S> {
     /// How many requests have been answered before the current one.
     ordinal: u64,
     waiting: Waiting,
-    /// What the kernel was last asked to report.
-    armed: Interest,
+    /// What the kernel was last asked to report; `None` if it does not know the connection yet.
+    armed: Option<Interest>,
     /// Whether the connection stands in the run queue.
     queued: bool,
 }
@@ -77,7 +77,7 @@ impl<S: Socket> Connection<S> {
             ends_unasked: false,
             ordinal: 0,
             waiting: Waiting::new(now),
-            armed: Interest::NONE,
+            armed: None,
             queued: false,
         }
     }
@@ -94,11 +94,11 @@ impl<S: Socket> Connection<S> {
 
     /// Marks what the kernel is now asked to report.
     pub fn on_armed(&mut self, interest: Interest) {
-        self.armed = interest;
+        self.armed = Some(interest);
     }
 
     /// The socket, and the interest it is registered with.
-    pub fn armed_socket(&mut self) -> (&mut S, Interest) {
+    pub fn armed_socket(&mut self) -> (&mut S, Option<Interest>) {
         (&mut self.channel.socket, self.armed)
     }
 
@@ -129,6 +129,9 @@ impl<S: Socket> Connection<S> {
         const REASON: &str = "the request content came too slowly";
         if self.may_still_answer() {
             self.refuse_as_late(worker, REASON);
+        } else if self.has_answered() {
+            worker.complain(Level::Info, format_args!("{}: closed after the response: {REASON}", self.channel.peer));
+            self.receiving_stopped = true;
         } else {
             self.cut_as_late(worker, REASON);
         }
@@ -152,6 +155,15 @@ impl<S: Socket> Connection<S> {
         );
         self.channel.abort_on_close();
         self.close_timed_out();
+    }
+
+    /// Whether a request is being received or answered.
+    pub fn is_at_work(&self) -> bool {
+        match self.life {
+            Life::Serving => !self.is_between_requests(),
+            Life::Flushing => true,
+            Life::Lingering | Life::Closed(_) => false,
+        }
     }
 
     /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
@@ -200,3 +212,6 @@ impl<S: Socket> Connection<S> {
         self.ordinal
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl<S: Socket> Connection<S> {
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
         self.update_wait(worker.now);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
-        let interest = if budget_spent { self.armed } else { interest(self.facts()) };
+        let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
         Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
     }
 
@@ -74,7 +74,9 @@ impl<S: Socket> Connection<S> {
         match self.work.wait() {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Content) => WaitReason::SlowBody,
-            None => self.reason_to_wait_for_the_request(),
+            None if self.work.is_idle() => self.reason_to_wait_for_the_request(),
+            // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.
+            None => WaitReason::SlowRead,
         }
     }
 
@@ -84,7 +86,7 @@ impl<S: Socket> Connection<S> {
             Receiving::Idle => WaitReason::Idle,
             Receiving::Head => WaitReason::SlowHead,
             Receiving::Content => WaitReason::SlowBody,
-            // Reached only while the budget is spent: the run queue moves it on.
+            // Only while the budget is spent: the run queue moves it on.
             Receiving::Done => WaitReason::Idle,
         }
     }

@@ -31,15 +31,17 @@ pub struct Worker<V> {
     pub(super) date: DateCache,
     date_good_until: Instant,
     complaints: LogThrottle,
+    /// For what is wrong with the server: no flood of bad requests may hide it.
+    alarms: LogThrottle,
 }
 
 impl<V> Worker<V> {
-    /// Rings that are kept for the next connection when nobody needs them: few, because a ring is in use only while
-    /// its connection has bytes to hold, and none of the memory of a rush stays behind.
+    /// Rings that are kept for the next connection when nobody needs them. A ring is in use only while its connection
+    /// has bytes to hold, so few are needed at a time; what a rush needs beyond them goes back to the allocator.
     const RINGS_KEPT: usize = 16;
     /// The smallest outbox: any error response's head fits in it.
     const OUTBOX_BYTES_MIN: usize = 1024;
-    /// Lines a second that peers can provoke in the log.
+    /// Lines a second that peers can provoke in the log: so many of each throttle.
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
     /// A worker whose time starts at `now`.
@@ -52,6 +54,7 @@ impl<V> Worker<V> {
             scratch: Scratch::default(),
             head: Vec::new(),
             complaints: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
+            alarms: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
             draining: None,
             service,
             limits,
@@ -72,9 +75,10 @@ impl<V> Worker<V> {
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.
     pub fn complain(&mut self, level: log::Level, what: fmt::Arguments<'_>) {
-        if let Permit::Log { suppressed } = self.complaints.allow(self.now) {
+        let throttle = if level <= log::Level::Warn { &mut self.alarms } else { &mut self.complaints };
+        if let Permit::Log { suppressed } = throttle.allow(self.now) {
             if suppressed > 0 {
-                log::info!("{suppressed} lines like the next one were left out");
+                log::log!(level, "{suppressed} lines were left out before the next one");
             }
             log::log!(level, "{what}");
         }

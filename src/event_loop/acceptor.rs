@@ -19,12 +19,16 @@ pub(super) struct Acceptor {
     resting_until: Option<Instant>,
     /// What was logged is not logged again before it is over.
     short_of_descriptors: bool,
-    full: bool,
+    /// When it was last said that every connection allowed is in use.
+    said_full: Option<Instant>,
     news: Option<(log::Level, &'static str)>,
 }
 
 const NO_DESCRIPTORS: &str = "cannot accept: no descriptors left; new connections wait for one (ulimit -n)";
 const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried again (--log-level debug says why)";
+
+/// Being at the limit on connections is worth no more lines than one in this time.
+const SAY_FULL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Acceptor {
     pub(super) fn new(listeners: usize) -> Acceptor {
@@ -33,7 +37,7 @@ impl Acceptor {
             next: 0,
             resting_until: None,
             short_of_descriptors: false,
-            full: false,
+            said_full: None,
             news: None,
         }
     }
@@ -55,15 +59,14 @@ impl Acceptor {
         self.resting_until = None;
     }
 
-    /// What is worth a log line since the last call: a shortage that began, or one that is over.
-    pub(super) fn take_news(&mut self, full: bool) -> Option<(log::Level, &'static str)> {
+    /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
+    /// each time a connection leaves and the next takes its place.
+    pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<(log::Level, &'static str)> {
         let waiting = self.ready.contains(&true);
-        if full && waiting && !self.full {
-            self.full = true;
+        let said = self.said_full.is_some_and(|at| now.saturating_duration_since(at) < SAY_FULL_AGAIN);
+        if full && waiting && !said {
+            self.said_full = Some(now);
             return Some((log::Level::Warn, "all connections allowed are in use: new ones wait (--max-connections)"));
-        }
-        if !full && std::mem::take(&mut self.full) {
-            return Some((log::Level::Info, "accepting again"));
         }
         self.news.take()
     }
@@ -86,6 +89,8 @@ impl Acceptor {
         backoff: Duration,
     ) -> Option<(R::Socket, Peer)> {
         while self.has_work(now, false) {
+            // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
+            self.resting_until = None;
             let listener = self.next_ready()?;
             match reactor.accept(listener) {
                 Ok(Some(accepted)) => return Some(accepted),

@@ -208,7 +208,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn arm(&mut self, token: Token, interest: Interest) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let (socket, armed) = connection.armed_socket();
-        if interest == armed {
+        if armed == Some(interest) {
             return;
         }
         match self.reactor.arm(socket, token, armed, interest) {
@@ -236,7 +236,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.is_full()) {
+        if let Some((level, news)) = self.acceptor.take_news(self.is_full(), self.worker.now) {
             self.worker.complain(level, format_args!("{news}"));
         }
     }

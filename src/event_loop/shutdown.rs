@@ -31,7 +31,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn on_signal(&mut self, signal: Signal) {
         match (&self.shutdown, signal) {
             (None, _) => self.start_draining(),
-            (Some(_), Signal::Interrupt) => self.cut("second interrupt"),
+            (Some(_), Signal::Interrupt) => self.cut("interrupted while stopping"),
             (Some(_), Signal::Terminate) => {}
         }
     }
@@ -69,7 +69,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn cut(&mut self, why: &str) {
-        let left = self.connections.iter().filter(|(_, connection)| !connection.is_closed()).count();
+        let left = self.connections.iter().filter(|(_, connection)| connection.is_at_work()).count();
         if self.outcome.is_none() {
             log::warn!("{why}: {left} connections are cut");
             self.outcome = Some(if left == 0 { Outcome::Clean } else { Outcome::Cut(left) });

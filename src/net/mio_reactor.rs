@@ -120,25 +120,31 @@ impl Reactor for MioReactor {
         self.listeners.clear();
     }
 
-    fn arm(&mut self, socket: &mut Stream, token: Token, from: Interest, to: Interest) -> io::Result<()> {
+    fn arm(&mut self, socket: &mut Stream, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
         let (registry, token) = (self.poll.registry(), Origin::Connection(token).pack());
-        match (asked(from), asked(to)) {
-            (before, after) if before == after => Ok(()),
-            (None, Some(after)) => registry.register(socket.source(), token, after),
-            (Some(_), Some(after)) => registry.reregister(socket.source(), token, after),
-            (_, None) => registry.deregister(socket.source()),
+        match from {
+            None => registry.register(socket.source(), token, asked(to)),
+            Some(from) if from == to => Ok(()),
+            Some(_) => registry.reregister(socket.source(), token, asked(to)),
         }
     }
 }
 
-fn asked(interest: Interest) -> Option<mio::Interest> {
+fn asked(interest: Interest) -> mio::Interest {
     match (interest.read, interest.write) {
-        (false, false) => None,
-        (true, false) => Some(mio::Interest::READABLE),
-        (false, true) => Some(mio::Interest::WRITABLE),
-        (true, true) => Some(mio::Interest::READABLE | mio::Interest::WRITABLE),
+        (false, false) => ERRORS_ONLY,
+        (true, false) => mio::Interest::READABLE,
+        (false, true) => mio::Interest::WRITABLE,
+        (true, true) => mio::Interest::READABLE | mio::Interest::WRITABLE,
     }
 }
+
+/// Registered for urgent data, which is nothing to us, a connection that we ask nothing about stays known to epoll, and
+/// epoll always tells of errors. Where there is no such interest, spurious news of input does no harm.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ERRORS_ONLY: mio::Interest = mio::Interest::PRIORITY;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const ERRORS_ONLY: mio::Interest = mio::Interest::READABLE;
 
 /// An end or an error is news for both directions: whichever tries next finds out what it is.
 fn readiness(event: &mio::event::Event) -> Readiness {
@@ -146,6 +152,7 @@ fn readiness(event: &mio::event::Event) -> Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         hung_up: event.is_read_closed() || event.is_error(),
+        failed: event.is_error(),
     }
 }
 

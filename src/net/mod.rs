@@ -38,6 +38,9 @@ pub trait Socket {
     /// Ends our direction: the peer reads everything written so far and then the end (`shutdown(SHUT_WR)`).
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// The error that has befallen the connection, if one has: for when neither reading nor writing would tell.
+    fn take_error(&mut self) -> io::Result<()>;
+
     /// Makes the coming close abortive: what the kernel still holds is thrown away and the peer gets a reset, so that
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
@@ -71,7 +74,7 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Nothing.
+    /// Nothing but errors, which are always told: a peer that resets the connection is noticed.
     pub const NONE: Interest = Interest { read: false, write: false };
     /// Reading only; what every new connection starts with.
     pub const READ: Interest = Interest { read: true, write: false };
@@ -86,6 +89,8 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has ended its direction (RDHUP, HUP): a drained read is not the end of what there is to read.
     pub hung_up: bool,
+    /// The connection has failed, or so it seems: `Socket::take_error` knows.
+    pub failed: bool,
 }
 
 /// Which of the listeners, in the order they were given.
@@ -137,9 +142,9 @@ pub trait Reactor {
     /// Closes all listeners. Connections that nobody accepted are refused.
     fn stop_listening(&mut self);
 
-    /// Changes what is asked of the kernel about a connection. Turning a direction on reports it again if it is ready
-    /// already, so no edge is lost between two calls.
-    fn arm(&mut self, socket: &mut Self::Socket, token: Token, from: Interest, to: Interest) -> io::Result<()>;
+    /// Changes what is asked of the kernel about a connection; `from` is `None` the first time. Turning a direction on
+    /// reports it again if it is ready already, so no edge is lost between two calls.
+    fn arm(&mut self, socket: &mut Self::Socket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()>;
 }
 
 /// Whether accepting failed because this process or the system has no descriptor or memory left for another socket

@@ -51,6 +51,14 @@ impl Socket for Stream {
         }
     }
 
+    fn take_error(&mut self) -> io::Result<()> {
+        let error = match self {
+            Stream::Tcp(socket) => socket.take_error()?,
+            Stream::Unix(socket) => socket.take_error()?,
+        };
+        error.map_or(Ok(()), Err)
+    }
+
     fn abort_on_close(&mut self) -> io::Result<()> {
         match self {
             // SO_LINGER of zero seconds: close() drops what is queued and sends RST instead of FIN.

@@ -1,14 +1,15 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
 pub mod descriptors;
+mod patient_stderr;
 pub mod quantity;
 pub mod settings;
 pub mod usage;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use env_logger::Env;
+use env_logger::{Env, Target, WriteStyle};
 use log::LevelFilter;
 
 use crate::base::notice::Notices;
@@ -16,6 +17,7 @@ use crate::event_loop::{EventLoop, Outcome};
 use crate::net::listener::{Address, Listener};
 use crate::net::mio_reactor::MioReactor;
 use crate::service::lab;
+use patient_stderr::PatientStderr;
 use settings::Settings;
 
 /// Something outside our power failed: an address is in use, the kernel refuses.
@@ -43,7 +45,12 @@ pub fn run() -> ExitCode {
 }
 
 fn start_log(level: LevelFilter) {
-    env_logger::Builder::from_env(Env::default().default_filter_or(level.as_str())).format_target(false).init();
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    env_logger::Builder::from_env(Env::default().default_filter_or(level.as_str()))
+        .format_target(false)
+        .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
+        .target(Target::Pipe(Box::new(PatientStderr::new())))
+        .init();
 }
 
 /// Serves until a signal ends it. The error is one line for the user.

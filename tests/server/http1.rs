@@ -37,6 +37,25 @@ fn http_1_0_closes_unless_it_is_asked_to_stay() {
 }
 
 #[test]
+fn no_answer_to_head_has_content_not_even_a_refusal() {
+    let server = Server::start(&["--header-timeout", "200ms"]);
+    let too_long = format!("HEAD /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(10_000));
+    for (request, code) in [
+        ("HEAD /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "404"),
+        ("HEAD / HTTP/1.1\r\n\r\n", "400"),
+        ("HEAD / HTTP/1.1\r\nHost : a\r\n\r\n", "400"),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", "417"),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nX-Late", "408"),
+        (&too_long, "414"),
+    ] {
+        let answer = server.ask(request);
+        assert_eq!(status(&answer), code);
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(field(&answer, "Content-Length").is_some_and(|length| length != "0"), "{answer}");
+    }
+}
+
+#[test]
 fn a_tls_hello_on_the_plain_port_is_told_so_at_once() {
     let server = Server::start(&[]);
     let mut client = server.connect();

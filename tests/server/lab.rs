@@ -58,3 +58,13 @@ fn every_endpoint_answers() {
         assert!(answer.contains(part), "{target}: {answer}");
     }
 }
+
+#[test]
+fn a_flood_of_bad_requests_does_not_hide_a_failing_handler() {
+    let server = Server::start(&[]);
+    for _ in 0..100 {
+        assert_eq!(status(&server.ask("\n")), "400");
+    }
+    assert_eq!(status(&get(&server, "/error")), "500");
+    server.wait_for_log("handler failed");
+}

@@ -7,6 +7,7 @@ mod descriptors;
 mod http1;
 mod lab;
 mod listeners;
+mod logging;
 mod shutdown;
 mod support;
 mod syscalls;

@@ -42,7 +42,7 @@ fn the_drain_deadline_cuts_what_is_left_and_says_so_in_the_exit_code() {
     assert_eq!(status(&endless.read_head()), "200");
     server.signal("QUIT");
     assert_eq!(server.wait().code(), Some(3));
-    assert!(server.log().contains("drain deadline"), "{}", server.log());
+    server.wait_for_log("drain deadline");
 }
 
 #[test]
@@ -97,5 +97,16 @@ fn under_load_every_request_is_answered_until_the_server_says_close() {
     server.signal("TERM");
     let answered: Vec<u32> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     assert!(answered.iter().all(|count| *count > 0), "{answered:?}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn idle_connections_are_not_work_that_is_cut() {
+    let mut server = Server::start(&[]);
+    let mut idle = server.connect();
+    idle.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&idle.read_response().0), "200");
+    server.signal("INT");
+    server.signal("INT");
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -80,3 +80,47 @@ fn a_slow_but_steady_reader_is_not_taken_for_a_dead_one() {
     }
     assert_eq!(server.log(), "");
 }
+
+#[test]
+fn a_response_that_never_blocks_is_not_taken_for_an_idle_connection() {
+    // Every drive ended with its budget spent, so the connection never came to wait for anything; what it was then said
+    // to wait for was the next request, and the keep-alive timeout closed it in the middle of its response.
+    let server = Server::start(&["--keep-alive-timeout", "300ms"]);
+    let mut client = server.connect();
+    client.send("GET /sheep?every=0&n=18446744073709551615 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(1) {
+        assert_eq!(client.read_exactly(64 * 1024).len(), 64 * 1024);
+    }
+}
+
+#[test]
+fn an_answer_that_is_never_blocked_is_not_taken_for_an_idle_connection() {
+    // Lines cost more to write than to read: the send buffer never fills, and the connection moves in every turn.
+    let mut server = Server::start(&["--keep-alive-timeout", "5ms", "--drain-timeout", "20s"]);
+    let mut client = server.connect();
+    client.send("GET /sheep?n=2000000&every=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&client.read_head()), "200");
+    server.signal("TERM");
+    let lines = client.read_to_end();
+    assert!(lines.ends_with("\n1999999\n\r\n0\r\n\r\n"), "cut after {} bytes", lines.len());
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_whole_answer_arrives_although_its_request_never_becomes_whole() {
+    // The whole answer is on its way when the request goes wrong: a reset would destroy what has not arrived.
+    let server = Server::start(&["--body-timeout", "300ms"]);
+    for half_close in [true, false] {
+        let mut client = server.connect();
+        client.send("GET /bytes/10000 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(status(&client.read_head()), "200");
+        if half_close {
+            client.finish();
+        }
+        server.wait_for_log(if half_close { "ended inside" } else { "too slowly" });
+        assert_eq!(client.read_exactly(10_000).len(), 10_000);
+        assert_eq!(client.read_to_end(), "", "an end and not a reset, half-close: {half_close}");
+    }
+}

@@ -229,7 +229,7 @@ pub struct Link {
     pub marks: Marks,
 
     /// What epoll was asked to tell.
-    pub interest: Interest,
+    pub interest: Option<Interest>,
     /// The name epoll was given.
     pub token: Option<Token>,
     /// Whether the connection is on epoll's ready list.
@@ -262,7 +262,7 @@ impl Link {
             down: Pipe::new(),
             server: ServerEnd::Absent,
             marks: Marks::default(),
-            interest: Interest::NONE,
+            interest: None,
             token: None,
             ready_listed: false,
             wants_space: false,
@@ -288,31 +288,30 @@ impl Link {
 
     /// What epoll finds if it looks at the socket now, within what it was asked for; `None` if that is nothing.
     pub fn readiness(&self) -> Option<Readiness> {
-        if self.interest == Interest::NONE {
-            return None;
-        }
+        let interest = self.interest?;
         // EPOLLHUP and EPOLLERR are told to whoever is registered at all, and mean news for both directions.
         let hup = self.server_was_reset || (self.up.fin_received && self.write_shut);
-        let rdhup = self.interest.read && self.up.fin_received;
-        let input = self.interest.read && (self.up.fin_received || !self.up.received.is_empty());
-        let space = self.interest.write && (self.is_send_space_worth_telling() || self.write_shut);
-        let found = Readiness { readable: input || hup, writable: space || hup, hung_up: hup || rdhup };
+        let rdhup = interest.read && self.up.fin_received;
+        let input = interest.read && (self.up.fin_received || !self.up.received.is_empty());
+        let space = interest.write && (self.is_send_space_worth_telling() || self.write_shut);
+        let failed = self.error_pending;
+        let found = Readiness { readable: input || hup, writable: space || hup, hung_up: hup || rdhup, failed };
         (found != Readiness::default()).then_some(found)
     }
 
     /// Something changed for the directions named: an edge, if epoll was asked about one of them.
     pub fn edge(&mut self, read: bool, write: bool) {
-        self.ready_listed |= (self.interest.read && read) || (self.interest.write && write);
+        self.ready_listed |= self.interest.is_some_and(|asked| (asked.read && read) || (asked.write && write));
     }
 
     /// A hang-up or an error: an edge for whoever is registered at all.
     pub fn edge_for_all(&mut self) {
-        self.ready_listed |= self.interest != Interest::NONE;
+        self.ready_listed |= self.interest.is_some();
     }
 
     /// Changes the registration as `epoll_ctl` does: what is ready already is told again.
     pub fn arm(&mut self, token: Token, interest: Interest) {
-        self.interest = interest;
+        self.interest = Some(interest);
         self.token = Some(token);
         self.ready_listed = self.readiness().is_some();
     }

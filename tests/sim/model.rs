@@ -18,7 +18,7 @@ use crate::world::{Faults, World};
 const TOKEN: Token = Token { index: 3, generation: 5 };
 const BOTH: Interest = Interest { read: true, write: true };
 const WRITE: Interest = Interest { read: false, write: true };
-const READABLE: Readiness = Readiness { readable: true, writable: false, hung_up: false };
+const READABLE: Readiness = Readiness { readable: true, writable: false, hung_up: false, failed: false };
 
 /// A world without surprises, with clients that do nothing by themselves: they do not even read.
 fn world(natures: impl IntoIterator<Item = Nature>, faults: Faults) -> (SharedWorld, SimReactor) {
@@ -41,7 +41,7 @@ fn accepted(nature: Nature) -> (SharedWorld, SimReactor, SimSocket) {
     let (world, mut reactor) = world([nature], no_faults());
     assert_eq!(poll(&mut reactor), [Event::Listener(0)]);
     let (mut socket, _) = reactor.accept(0).expect("no faults").expect("somebody is there");
-    reactor.arm(&mut socket, TOKEN, Interest::NONE, Interest::READ).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, None, Interest::READ).expect("arming works");
     assert_eq!(poll(&mut reactor), []);
     (world, reactor, socket)
 }
@@ -103,12 +103,12 @@ fn several_changes_are_one_event_and_a_fin_comes_with_its_data() {
 #[test]
 fn a_direction_that_is_not_armed_says_nothing_until_it_is() {
     let (world, mut reactor, mut socket) = accepted(Nature::plain());
-    reactor.arm(&mut socket, TOKEN, Interest::READ, Interest::NONE).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::READ), Interest::NONE).expect("arming works");
     world.borrow_mut().client_sends(0, b"abc");
     assert_eq!(poll(&mut reactor), []);
-    reactor.arm(&mut socket, TOKEN, Interest::NONE, Interest::READ).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::NONE), Interest::READ).expect("arming works");
     assert_eq!(poll(&mut reactor), told(READABLE), "arming looks at what is there");
-    reactor.arm(&mut socket, TOKEN, Interest::READ, BOTH).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::READ), BOTH).expect("arming works");
     assert_eq!(poll(&mut reactor), told(Readiness { writable: true, ..READABLE }), "in both directions");
 }
 
@@ -117,7 +117,7 @@ fn space_is_told_after_a_write_that_found_none() {
     let mut nature = Nature { send_buffer: 900, ..Nature::plain() };
     nature.down.window = 200;
     let (world, mut reactor, mut socket) = accepted(nature);
-    reactor.arm(&mut socket, TOKEN, Interest::READ, WRITE).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::READ), WRITE).expect("arming works");
     assert_eq!(poll(&mut reactor).len(), 1, "there is space");
     assert_eq!(write(&mut socket, 1000), Ok(Io::Moved(900)));
     assert_eq!(write(&mut socket, 100), Ok(Io::WouldBlock));
@@ -130,11 +130,11 @@ fn space_is_told_after_a_write_that_found_none() {
 #[test]
 fn a_reset_is_news_for_whoever_is_armed_at_all() {
     let (world, mut reactor, mut socket) = accepted(Nature::plain());
-    reactor.arm(&mut socket, TOKEN, Interest::READ, WRITE).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::READ), WRITE).expect("arming works");
     assert_eq!(poll(&mut reactor).len(), 1, "there is space");
     world.borrow_mut().client_sends(0, b"abc");
     world.borrow_mut().client_resets(0);
-    let all = Readiness { readable: true, writable: true, hung_up: true };
+    let all = Readiness { readable: true, writable: true, hung_up: true, failed: true };
     assert_eq!(poll(&mut reactor), told(all));
     assert_eq!(read(&mut socket, 9), Ok(Io::Drained(3)), "what arrived before can still be read");
     assert_eq!(read(&mut socket, 9), Err(ErrorKind::ConnectionReset));
@@ -145,11 +145,11 @@ fn a_reset_is_news_for_whoever_is_armed_at_all() {
 #[test]
 fn both_directions_ended_is_a_hang_up() {
     let (world, mut reactor, mut socket) = accepted(Nature::plain());
-    reactor.arm(&mut socket, TOKEN, Interest::READ, WRITE).expect("arming works");
+    reactor.arm(&mut socket, TOKEN, Some(Interest::READ), WRITE).expect("arming works");
     assert_eq!(poll(&mut reactor).len(), 1, "there is space");
     socket.shutdown_write().expect("the connection lives");
     world.borrow_mut().client_ends(0);
-    assert_eq!(poll(&mut reactor), told(Readiness { readable: true, writable: true, hung_up: true }));
+    assert_eq!(poll(&mut reactor), told(Readiness { readable: true, writable: true, hung_up: true, failed: false }));
 }
 
 #[test]

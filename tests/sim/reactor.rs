@@ -68,13 +68,13 @@ impl Reactor for SimReactor {
         self.world.borrow_mut().stop_listening();
     }
 
-    fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Interest, to: Interest) -> io::Result<()> {
+    fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         let registered = world.links[socket.link].interest;
         if registered != from {
             world.fail(Some(socket.link), format!("armed from {from:?}, but {registered:?} is registered"));
         }
-        if from != to {
+        if from != Some(to) {
             world.note(socket.link, || format!("armed {to:?} as {token:?}"));
             world.links[socket.link].arm(token, to);
         }
@@ -135,6 +135,11 @@ impl Socket for SimSocket {
         world.note(self.link, || "server sends FIN".to_owned());
         world.pump(self.link, Direction::Down);
         Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        let link = &mut self.world.borrow_mut().links[self.link];
+        if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidemill::base::limits::Limits;
-use tidemill::net::{Event, Interest, Readiness, Signal};
+use tidemill::net::{Event, Readiness, Signal};
 
 use crate::client::Client;
 use crate::dice::Dice;
@@ -314,7 +314,7 @@ impl World {
         let state = &mut self.links[link];
         let (unread, undelivered) = (state.up.received.len(), state.down.unsent.len());
         state.server = ServerEnd::Closed;
-        state.interest = Interest::NONE;
+        state.interest = None;
         state.ready_listed = false;
         state.marks.ended.get_or_insert(self.now);
         let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
@@ -412,7 +412,7 @@ impl World {
         let link = self.dice.below(self.links.len() as u64) as usize;
         let (readable, writable) = self.dice.pick(&[(true, false), (false, true), (true, true)]);
         if let Some(token) = self.links[link].token {
-            events.push(Event::Connection(token, Readiness { readable, writable, hung_up: false }));
+            events.push(Event::Connection(token, Readiness { readable, writable, ..Readiness::default() }));
         }
         if self.dice.chance(200) {
             events.push(self.dice.pick(&[Event::Notice, Event::Listener(0)]));

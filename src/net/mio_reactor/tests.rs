@@ -79,7 +79,7 @@ fn a_queue_is_emptied_and_then_says_so() {
 #[test]
 fn bytes_arrive_in_both_slices_and_then_the_end() {
     let (mut reactor, mut server, mut client) = connected();
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
     assert_eq!(read(&mut server), Io::WouldBlock);
     client.write_all(b"0123456789").unwrap();
     assert!(!until_ready(&mut reactor, |readiness| readiness.readable).hung_up);
@@ -104,7 +104,7 @@ fn a_full_send_buffer_blocks_until_the_peer_reads() {
     while let Io::Moved(n) = server.write([&chunk, &chunk]).unwrap() {
         sent += n;
     }
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest { read: true, write: true }).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest { read: true, write: true }).unwrap();
     assert_eq!(happens_at_once(&mut reactor), [], "nothing to read, no room to write");
 
     let reader = std::thread::spawn(move || {
@@ -120,23 +120,35 @@ fn a_full_send_buffer_blocks_until_the_peer_reads() {
 #[test]
 fn turning_a_direction_on_reports_it_again() {
     let (mut reactor, mut server, mut client) = connected();
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
     client.write_all(b"unread").unwrap();
     until_ready(&mut reactor, |readiness| readiness.readable);
     assert_eq!(happens_at_once(&mut reactor), [], "edge-triggered: said once");
 
-    reactor.arm(&mut server, TOKEN, Interest::READ, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, Some(Interest::READ), Interest::READ).unwrap();
     assert_eq!(happens_at_once(&mut reactor), [], "no change, no call");
 
     let both = Interest { read: true, write: true };
-    reactor.arm(&mut server, TOKEN, Interest::READ, both).unwrap();
+    reactor.arm(&mut server, TOKEN, Some(Interest::READ), both).unwrap();
     until_ready(&mut reactor, |readiness| readiness.readable && readiness.writable);
 
-    reactor.arm(&mut server, TOKEN, both, Interest::NONE).unwrap();
+    reactor.arm(&mut server, TOKEN, Some(both), Interest::NONE).unwrap();
     client.write_all(b"more").unwrap();
     assert_eq!(happens_at_once(&mut reactor), [], "nothing is asked, nothing is told");
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, Some(Interest::NONE), Interest::READ).unwrap();
     until_ready(&mut reactor, |readiness| readiness.readable);
+}
+
+#[test]
+fn a_reset_is_told_even_if_nothing_is_asked() {
+    let (mut reactor, mut server, client) = connected();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, Some(Interest::READ), Interest::NONE).unwrap();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    until_ready(&mut reactor, |readiness| readiness.failed);
+    assert_eq!(server.take_error().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    server.take_error().expect("an error is told once");
 }
 
 #[test]
@@ -160,7 +172,7 @@ fn an_abortive_close_resets() {
 #[test]
 fn a_reset_is_news_for_both_directions() {
     let (mut reactor, mut server, client) = connected();
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     until_ready(&mut reactor, |readiness| readiness.hung_up && readiness.readable && readiness.writable);
@@ -179,7 +191,7 @@ fn a_unix_connection_does_all_the_same() {
     let (mut server, peer) = accept(&mut reactor);
     assert_eq!(peer, Peer::Unix);
 
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
     client.write_all(b"hello").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     until_ready(&mut reactor, |readiness| readiness.readable && readiness.hung_up);
@@ -207,7 +219,7 @@ fn closed_listeners_refuse_and_connections_go_on() {
     assert!(reactor.accept(0).unwrap().is_none());
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     client.write_all(b"still here").unwrap();
-    reactor.arm(&mut server, TOKEN, Interest::NONE, Interest::READ).unwrap();
+    reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
     until_ready(&mut reactor, |readiness| readiness.readable);
 }
 

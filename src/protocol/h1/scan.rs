@@ -136,6 +136,11 @@ impl RequestLine {
 
     fn read_version(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         let start = self.target_start() + self.target_len as usize + 1;
+        // Nearly every request says just this, and all of it at once.
+        if self.at as usize == start && bytes[start..].starts_with(b"HTTP/1.1\r\n") {
+            self.at += VERSION_AND_CRLF.len() as u32;
+            return self.complete(bytes, b'1', b'1');
+        }
         while let Some(byte) = bytes.get(self.at as usize) {
             let index = self.at as usize - start;
             check_version_byte(index, *byte)?;
@@ -161,6 +166,11 @@ impl RequestLine {
     /// The method in the bytes of the head.
     pub fn method<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[..self.method_len as usize]
+    }
+
+    /// Whether the method is known to be HEAD.
+    pub fn is_head(&self, head: &[u8]) -> bool {
+        self.method_len > 0 && self.method(head) == b"HEAD"
     }
 
     /// The target in the bytes of the head.
@@ -264,12 +274,12 @@ fn field_line(line: &[u8], offset: usize) -> Result<FieldSpan, ProtocolError> {
     if name_len == 0 || line.get(name_len) != Some(&b':') {
         return Err(wrong_in_name(line, name_len));
     }
-    let value = trim_ows(&line[name_len + 1..]);
+    let behind_colon = &line[name_len + 1..];
+    let before_value = behind_colon.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let value = trim_ows(&behind_colon[before_value..]);
     if has_control_byte(value) {
         return Err(wrong_in_value(value));
     }
-    // The value lies inside the line: what stands behind it is whitespace, before it as well.
-    let before_value = line[name_len + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     Ok(FieldSpan {
         name_start: offset as u32,
         name_len: name_len as u32,

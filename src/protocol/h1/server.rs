@@ -341,7 +341,11 @@ impl Server {
         }
         let most = limits.head_bytes_max.min(inbox.capacity());
         let available = inbox.len().min(most);
-        let end = scan.advance(inbox.contiguous(available), available == most, spans, limits)?;
+        let bytes = inbox.contiguous(available);
+        let end = scan.advance(bytes, available == most, spans, limits);
+        // Even a refusal has to know this: no answer to HEAD has content (RFC 9110 §9.3.2).
+        self.terms.to_head = scan.request_line().is_head(bytes);
+        let end = end?;
         self.intake = Intake::Head(scan);
         Ok(end.map_or(Found::Piece(Piece::NeedBytes), |len| Found::Head(scan.request_line(), len)))
     }

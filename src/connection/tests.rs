@@ -1,0 +1,76 @@
+use std::io;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use super::*;
+use crate::base::limits::Limits;
+use crate::base::notice::{Notices, Wake};
+use crate::http::body::Failure;
+use crate::http::message::{RequestHead, Response};
+use crate::net::Io;
+use crate::service::{Cx, Reply, Service};
+
+/// A client that asks once and then sends without end, and reads whatever it gets.
+struct Flood {
+    request: &'static [u8],
+}
+
+impl Socket for Flood {
+    fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io> {
+        let [front, back] = space;
+        let n = self.request.len().min(front.len());
+        front[..n].copy_from_slice(&self.request[..n]);
+        self.request = &self.request[n..];
+        front[n..].fill(b'x');
+        back.fill(b'x');
+        Ok(Io::Moved(front.len() + back.len()))
+    }
+
+    fn write(&mut self, [front, back]: [&[u8]; 2]) -> io::Result<Io> {
+        Ok(Io::Moved(front.len() + back.len()))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Refusal;
+
+impl Service for Refusal {
+    fn call(&mut self, _: &RequestHead<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+        Ok(Reply::Respond(Response::new(Status::CONTENT_TOO_LARGE)))
+    }
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+}
+
+#[test]
+fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
+    let start = Instant::now();
+    let limits = Limits::default();
+    let mut worker = Worker::new(Refusal, limits.clone(), Notices::new(Nobody), start, UNIX_EPOCH);
+    let socket = Flood { request: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n" };
+    let token = Token { index: 0, generation: 0 };
+    let mut connection = Connection::new(token, socket, Peer::Unix, start);
+    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    while !connection.is_closed() {
+        worker.on_turn(worker.now + Duration::from_millis(100), || UNIX_EPOCH);
+        connection.expire(&mut worker);
+        let settled = connection.drive(&mut worker);
+        assert!(matches!(settled, Settled::Closed(_)) || connection.wait_reason() == WaitReason::Lingering);
+        assert!(worker.now - start <= limits.linger_total + Duration::from_secs(1), "the flood never ends");
+    }
+    assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::Lingering)));
+}
