@@ -97,8 +97,8 @@ impl Plan {
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
         let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
         world.limits = self.limits.clone();
-        let rush = dice.chance(500);
-        let when = |dice: &mut Dice| if rush { dice.micros(0, 2000) } else { dice.millis(0, 2000) };
+        let rush = dice.pick(&[50, 2000, 2_000_000, 2_000_000]);
+        let when = |dice: &mut Dice| dice.micros(0, rush);
         for _ in 0..self.clients {
             let (client, nature) = kinds::any(&mut Draw { dice, limits: &self.limits });
             let at = when(dice);
@@ -131,7 +131,7 @@ impl Plan {
 impl Stop {
     fn draw(dice: &mut Dice) -> Stop {
         // In the first rush there are connections nobody has accepted yet.
-        let latest = dice.pick(&[3_000, 2_500_000, 2_500_000, 40_000_000]);
+        let latest = dice.pick(&[100, 3_000, 2_500_000, 2_500_000, 40_000_000]);
         Stop {
             at: dice.micros(0, latest),
             first: dice.pick(&[Signal::Terminate, Signal::Interrupt]),
