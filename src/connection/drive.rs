@@ -119,7 +119,7 @@ impl<S: Socket> Connection<S> {
             return Life::Closed(if between { CloseReason::ByClient } else { CloseReason::ByServer });
         }
         let request_complete = self.protocol.receiving() == Receiving::Done && !self.receiving_stopped;
-        if request_complete && self.channel.inbox_is_empty() && !self.channel.may_be_readable() {
+        if request_complete && !self.ends_unasked && self.channel.inbox_is_empty() && !self.channel.may_be_readable() {
             return Life::Closed(CloseReason::ByServer);
         }
         match self.channel.socket.shutdown_write() {

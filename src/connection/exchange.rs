@@ -298,7 +298,9 @@ impl<S: Socket> Connection<S> {
     fn send_head<V>(&mut self, response: Response, exchange: Option<Box<dyn Exchange>>, worker: &mut Worker<V>) {
         let last = self.is_last(exchange.is_some(), worker);
         worker.head.clear();
+        let could_persist = self.protocol.persists();
         self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
+        self.ends_unasked = could_persist && !self.protocol.persists();
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let fitted = outbox.put(&worker.head);
         debug_assert_eq!(fitted, worker.head.len(), "room for the head was made sure of");

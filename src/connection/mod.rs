@@ -41,6 +41,8 @@ pub struct Connection<S> {
     life: Life,
     /// No request, and no more of this one, is wanted after what is being sent: it was refused or came too late.
     receiving_stopped: bool,
+    /// The client did not ask for the end that the response announces: more requests may be on their way.
+    ends_unasked: bool,
     /// How many requests have been answered before the current one.
     ordinal: u64,
     waiting: Waiting,
@@ -74,6 +76,7 @@ impl<S: Socket> Connection<S> {
             work: Work::Idle,
             life: Life::Serving,
             receiving_stopped: false,
+            ends_unasked: false,
             ordinal: 0,
             waiting: Waiting::new(now),
             armed: None,

@@ -412,7 +412,8 @@ impl Client {
         let link = &world.links[self.link];
         match self.ending {
             Ending::Ours if self.announced_close && how == "a FIN" => Ok(()),
-            // A reset after the last answer is harmless only where the client had nothing left to get.
+            // Whoever takes very long to read the last answer finds that the server has not waited for more.
+            Ending::Ours if how == "a FIN" && link.marks.idle_at_end() >= world.limits.keep_alive_timeout => Ok(()),
             Ending::Ours => Err("the connection was to persist".to_owned()),
             Ending::Theirs(_) if how != "a FIN" => Err("it was to end in order".to_owned()),
             Ending::Theirs(window) | Ending::Cut(window) => self.in_window(window, link.marks),
@@ -463,11 +464,10 @@ impl Client {
     /// Told to stop, a server does not wait for idle clients until they are due.
     fn check_idle_end(&self, world: &World) -> Result<(), String> {
         let marks = &world.links[self.link].marks;
-        let is_idle = self.has_everything() && self.script.is_empty() && !world.drain_was_cut;
+        let is_idle = self.has_everything() && !self.is_to_be_cut() && self.script.is_empty() && !world.drain_was_cut;
         let (Some(told), Some(ended), true) = (world.told_to_stop, marks.ended, is_idle) else { return Ok(()) };
-        let idle_since = [Some(told), marks.accepted, marks.last_arrival, marks.last_write].into_iter().flatten().max();
-        let idle = ended.saturating_sub(idle_since.unwrap_or_default());
-        match idle > world.drain_idle_grace + TOLERANCE {
+        let idle = marks.idle_at_end().min(ended.saturating_sub(told));
+        match idle > world.limits.drain_idle_grace + TOLERANCE {
             true => Err(format!("told to stop, the server let an idle connection live for {idle:?}")),
             false => Ok(()),
         }

@@ -117,14 +117,18 @@ fn polite(draw: &mut Draw<'_>) -> Drawn {
     (script.client("polite", Ending::Ours), Nature::draw(draw.dice))
 }
 
-/// Many requests at once.
+/// Many requests without waiting for an answer, at once or one after the other.
 fn pipelining(draw: &mut Draw<'_>) -> Drawn {
     let mut script = Script::default();
+    let (unhurried, at_once) = draw.dice.pick(&[(true, false), (false, false), (false, true)]);
     for _ in 0..draw.dice.between(2, 24) {
         let asked = request::any(draw.dice).build(draw.dice);
         script.ask(asked);
+        if unhurried {
+            script.pause(draw.dice.millis(0, 200));
+        }
     }
-    if draw.dice.chance(500) {
+    if at_once {
         let all: Vec<u8> = script.steps.drain(..).flat_map(bytes_of).collect();
         script.steps.push(Step::Send(all));
     }
@@ -187,7 +191,7 @@ fn closing(draw: &mut Draw<'_>) -> Drawn {
         let asked = request::any(draw.dice).build(draw.dice);
         script.ask(asked);
     }
-    let last = request::any(draw.dice).closing();
+    let last = if draw.dice.chance(300) { filling(draw) } else { request::any(draw.dice).closing() };
     script.ask(last.build(draw.dice));
     let mut nature = Nature::draw(draw.dice);
     if draw.dice.chance(500) {
@@ -199,6 +203,13 @@ fn closing(draw: &mut Draw<'_>) -> Drawn {
         script.steps.push(Step::Send(all));
     }
     (script.client("closing", Ending::Theirs(Window::promptly())), nature)
+}
+
+/// A request that fills the inbox to its last byte: what stands behind it is still with the kernel.
+fn filling(draw: &mut Draw<'_>) -> Request {
+    const REST: &str = "GET /fixed/3000/1 HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nPad: \r\n\r\n";
+    let pad = "x".repeat(draw.limits.inbox_bytes - REST.len());
+    Request::new("GET", "/fixed/3000/1".to_owned(), 200, pattern(1, 3000)).with_field("Pad", &pad).closing()
 }
 
 /// Sends its content only after `100 Continue`.
@@ -229,11 +240,13 @@ fn unread_continue(draw: &mut Draw<'_>) -> Drawn {
 /// Goes on sending what was refused, and must see the refusal.
 fn uploading_to_a_refusal(draw: &mut Draw<'_>) -> Drawn {
     let mut script = Script::default();
+    let mut refused = request::refused(draw.dice, 300_000, draw.limits.discarded_bytes_max);
     if draw.dice.chance(300) {
         let asked = request::get(draw.dice).build(draw.dice);
         script.ask(asked);
+        // While the answer before is on its way, so much may be read and thrown away that little is left.
+        refused = refused.expecting(|expected| expected.closes = false);
     }
-    let refused = request::refused(draw.dice, 300_000, draw.limits.discarded_bytes_max);
     script.ask(refused.build(draw.dice));
     let persists_to_the_end = draw.dice.chance(500);
     if persists_to_the_end {
@@ -354,8 +367,8 @@ fn aborting(draw: &mut Draw<'_>) -> Drawn {
     }
     if draw.dice.chance(300) {
         let half = request::gather(draw.dice, 3000).build(draw.dice);
+        script.expect(half.expected, half.head.len() as u64);
         let whole = [half.head, half.content].concat();
-        script.expect(half.expected, 0);
         script.send(whole[..draw.dice.between(0, whole.len() - 1)].to_vec());
     }
     let wait = draw.dice.size(1, 400_000) as u64;

@@ -206,6 +206,14 @@ pub struct Marks {
     pub ended: Option<Duration>,
 }
 
+impl Marks {
+    /// How long nothing had moved when the server ended its direction.
+    pub fn idle_at_end(&self) -> Duration {
+        let since = self.accepted.max(self.last_arrival).max(self.last_write);
+        self.ended.unwrap_or_default().saturating_sub(since.unwrap_or_default())
+    }
+}
+
 /// One connection, as both kernels see it.
 #[derive(Debug)]
 pub struct Link {

@@ -97,9 +97,9 @@ impl Plan {
 
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
         let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
-        world.drain_idle_grace = self.limits.drain_idle_grace;
-        let rush = dice.chance(500);
-        let when = |dice: &mut Dice| if rush { dice.micros(0, 2000) } else { dice.millis(0, 2000) };
+        world.limits = self.limits.clone();
+        let rush = dice.pick(&[50, 2000, 2_000_000, 2_000_000]);
+        let when = |dice: &mut Dice| dice.micros(0, rush);
         for _ in 0..self.clients {
             let (client, nature) = kinds::any(&mut Draw { dice, limits: &self.limits });
             let at = when(dice);
@@ -131,9 +131,10 @@ impl Plan {
 
 impl Stop {
     fn draw(dice: &mut Dice) -> Stop {
-        let late = dice.chance(300);
+        // In the first rush there are connections nobody has accepted yet.
+        let latest = dice.pick(&[100, 3_000, 2_500_000, 2_500_000, 40_000_000]);
         Stop {
-            at: dice.millis(0, if late { 40_000 } else { 2500 }),
+            at: dice.micros(0, latest),
             first: dice.pick(&[Signal::Terminate, Signal::Interrupt]),
             again: dice.chance(200).then(|| dice.millis(0, 2000)),
             ample: dice.chance(700),

@@ -83,7 +83,7 @@ impl Service for SimService {
             "fail" => Err(Failure::new("as asked for")),
             "fail-late" => Ok(Reply::Converse(Box::new(FailsLate))),
             "delay" => Ok(Reply::Converse(Box::new(Delay { until: now + Duration::from_millis(first) }))),
-            "echo" => Ok(Reply::Converse(Box::new(Echo { ring: VecDeque::new(), capacity: n.max(1), ended: false }))),
+            "echo" => Ok(Reply::Converse(Box::new(Echo::new(n.max(1))))),
             "gather" => Ok(Reply::Converse(Box::new(Gather { limit: n, content: Vec::new(), ended: false }))),
             "slow-take" => Ok(Reply::Converse(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
             "meet" => Ok(self.meet(first, cx)),
@@ -246,15 +246,41 @@ impl Exchange for Delay {
     }
 }
 
+/// How often content was refused in one turn.
+#[derive(Default)]
+struct Refusals {
+    at: Option<Instant>,
+    count: u32,
+}
+
+impl Refusals {
+    /// Time stands still during a turn: a loop that goes on offering what was refused would never end.
+    fn count(&mut self, now: Instant) {
+        self.count = if self.at == Some(now) { self.count + 1 } else { 0 };
+        self.at = Some(now);
+        assert!(self.count < REFUSALS_MAX, "content is offered again and again in one turn");
+    }
+}
+
 struct Echo {
+    refusals: Refusals,
     ring: VecDeque<u8>,
     capacity: usize,
     ended: bool,
 }
 
+impl Echo {
+    fn new(capacity: usize) -> Echo {
+        Echo { refusals: Refusals::default(), ring: VecDeque::new(), capacity, ended: false }
+    }
+}
+
 impl Exchange for Echo {
-    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+    fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         let n = content.len().min(self.capacity - self.ring.len());
+        if n == 0 {
+            self.refusals.count(cx.now);
+        }
         self.ring.extend(&content[..n]);
         Ok(n)
     }
@@ -317,24 +343,15 @@ struct SlowTake {
     every: Duration,
     next: Instant,
     refused: bool,
-    refused_at: Option<Instant>,
-    refusals: u32,
+    refusals: Refusals,
     content: Vec<u8>,
     ended: bool,
 }
 
 impl SlowTake {
     fn new(portion: usize, every: Duration, now: Instant) -> SlowTake {
-        SlowTake {
-            portion,
-            every,
-            next: now,
-            refused: false,
-            refused_at: None,
-            refusals: 0,
-            content: Vec::new(),
-            ended: false,
-        }
+        let refusals = Refusals::default();
+        SlowTake { portion, every, next: now, refused: false, refusals, content: Vec::new(), ended: false }
     }
 }
 
@@ -342,10 +359,7 @@ impl Exchange for SlowTake {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         self.refused = cx.now < self.next;
         if self.refused {
-            // Time stands still during a turn: more of these would never end.
-            self.refusals = if self.refused_at == Some(cx.now) { self.refusals + 1 } else { 0 };
-            self.refused_at = Some(cx.now);
-            assert!(self.refusals < REFUSALS_MAX, "content is offered again and again in one turn");
+            self.refusals.count(cx.now);
             return Ok(0);
         }
         let n = content.len().min(self.portion);

@@ -79,8 +79,8 @@ pub struct World {
     /// How many bytes up each connection had delivered when the server was told to stop; none if the server could not
     /// have accepted it.
     pub arrived_when_told: Vec<u64>,
-    /// How long an idle connection may outlive the order to stop.
-    pub drain_idle_grace: Duration,
+    /// What the server is limited to.
+    pub limits: Limits,
     /// Whether the server gave up on connections when it stopped.
     pub drain_was_cut: bool,
     /// When the loop polled last.
@@ -118,7 +118,7 @@ impl World {
             told_to_stop: None,
             told_to_stop_at_once: None,
             arrived_when_told: Vec::new(),
-            drain_idle_grace: Duration::ZERO,
+            limits: Limits::default(),
             drain_was_cut: false,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
