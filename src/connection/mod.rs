@@ -1,8 +1,8 @@
 //! One connection from accept to close.
 //!
-//! A byte's way: [`Channel::fill`](channel::Channel::fill) (socket → inbox), `receive` (inbox → protocol → exchange),
-//! `produce` (exchange → protocol → outbox), [`Channel::flush`](channel::Channel::flush) (outbox → socket), and
-//! `settle`, the only place that decides interest, deadline, another drive and the end. Start reading at `drive.rs`.
+//! A byte's way: `fill` (socket → inbox), `receive` (inbox → protocol → exchange), `produce` (exchange → protocol →
+//! outbox), `flush` (outbox → socket), and `settle`, the only place that decides interest, deadline, another drive and
+//! the end. Start reading at `drive.rs`.
 
 mod channel;
 mod close;
