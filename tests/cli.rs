@@ -143,10 +143,26 @@ fn a_root_must_be_a_directory() {
     let expected = "for '[ROOT]': expected a directory that exists";
     assert_eq!(usage(&["/no/such/place"]), format!("invalid value '/no/such/place' {expected}"));
     assert_eq!(usage(&["/dev/null"]), format!("invalid value '/dev/null' {expected}"));
-    assert_eq!(
-        usage(&["/"]),
-        "serving a folder is not available in this version; start without ROOT for the demo site"
-    );
+}
+
+#[test]
+fn settings_for_files_are_checked_before_anything_is_served() {
+    let cases = [
+        (
+            ["--header", "Content-Length: 1"],
+            "'--header <NAME: VALUE>': expected another field: Content-Length is set by",
+        ),
+        (["--header", "no colon"], "'--header <NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'"),
+        (["--header", "A: b\r\nC: d"], "'--header <NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'"),
+        (["--index", "../up"], "'--index <NAME>': expected a file beneath ROOT, such as index.html"),
+        (["--mime-types", "/no/such/file"], "'--mime-types <FILE>': cannot read it"),
+        (["--file-cache", "much"], "'--file-cache <SIZE>'"),
+        (["--io-threads", "0"], "'--io-threads <N>'"),
+    ];
+    for (arguments, expected) in cases {
+        let line = usage(&arguments);
+        assert!(line.contains(expected), "{line}");
+    }
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub(super) enum Work {
 pub(super) enum Content {
     /// Bytes, and how many of them are out.
     Bytes(Bytes, usize),
-    Pieces(Pieces),
+    /// In a box, because an idle connection has room for none of this and its size counts.
+    Pieces(Box<Pieces>),
     Source(Box<dyn Source>),
     Exchange(Box<dyn Exchange>),
 }
@@ -75,8 +76,8 @@ impl Content {
         match body {
             Body::Empty => None,
             Body::Bytes(bytes) => Some(Content::Bytes(bytes, 0)),
-            Body::File(part) => Some(Content::Pieces(Pieces::new([Piece::File(part)].into()))),
-            Body::Pieces(pieces) => Some(Content::Pieces(Pieces::new(pieces))),
+            Body::File(part) => Some(Content::Pieces(Box::new(Pieces::new([Piece::File(part)].into())))),
+            Body::Pieces(pieces) => Some(Content::Pieces(Box::new(Pieces::new(pieces)))),
             Body::Source(source) => Some(Content::Source(source)),
             Body::Exchange(_) => exchange.map(Content::Exchange),
         }

@@ -66,8 +66,7 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let reactor = reactor(listeners).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls);
     let notices = Notices::new(reactor.waker());
-    let jobs = JobPool::new(settings.files.job_limits(), Instant::now)
-        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let jobs = jobs(settings)?;
     let front = front(settings)?;
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
     loop {
@@ -76,6 +75,15 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
             return Ok(outcome);
         }
     }
+}
+
+/// Threads for what waits for the disk. The lab has nothing that does, and is easier to watch without them.
+fn jobs(settings: &Settings) -> Result<JobPool, String> {
+    match settings.root {
+        Some(_) => JobPool::new(settings.files.job_limits(), Instant::now),
+        None => Ok(JobPool::without_threads()),
+    }
+    .map_err(|error| format!("cannot start threads: {error}"))
 }
 
 /// What answers: the demo site and the lab, or a folder with or without the lab next to it.
