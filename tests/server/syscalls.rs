@@ -67,7 +67,8 @@ fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
     assert_eq!((reads, writes), (100, 100), "{}", lines.join("\n"));
     assert_eq!(count(&lines, |line| line.contains("epoll_ctl")), 0, "{}", lines.join("\n"));
     let others = count(&lines, |line| {
-        !["recvfrom(", "read(", "sendto(", "write(", "epoll_wait", "epoll_pwait", "+++", "---"]
+        // Killed between two calls, strace has no name for the one that never was.
+        !["recvfrom(", "read(", "sendto(", "write(", "epoll_wait", "epoll_pwait", "+++", "---", "???("]
             .iter()
             .any(|known| line.contains(known))
     });
