@@ -48,8 +48,8 @@ impl Acceptor {
         }
     }
 
-    /// A connection's descriptor is free again: worth another try.
-    pub(super) fn on_slot_freed(&mut self) {
+    /// Worth another try: a connection's descriptor is free again, or there will be no later one.
+    pub(super) fn end_rest(&mut self) {
         self.resting_until = None;
     }
 

@@ -265,7 +265,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             if let Some(mut connection) = self.connections.remove(token) {
                 connection.give_back(&mut self.worker);
                 self.timers.disarm(token.index);
-                self.acceptor.on_slot_freed();
+                self.acceptor.end_rest();
                 log::debug!("{}: {}", connection.peer(), close_line(&connection));
             }
         }
