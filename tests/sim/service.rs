@@ -280,6 +280,9 @@ impl Exchange for Echo {
         let n = content.len().min(self.capacity - self.ring.len());
         if n == 0 {
             self.refusals.count(cx.now);
+        } else {
+            // Byte by byte is slow, but it is progress.
+            self.refusals = Refusals::default();
         }
         self.ring.extend(&content[..n]);
         Ok(n)
