@@ -1,0 +1,370 @@
+//! A folder, served over HTTP.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, field, status, wait_until};
+
+/// A folder of this test's own, with a secret next to it; both go when the test ends.
+struct Site {
+    base: PathBuf,
+    root: PathBuf,
+}
+
+const SECRET: &str = "this lies outside of the root";
+
+impl Site {
+    fn new() -> Site {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let base = std::env::temp_dir().join(format!("tidemill-files-{}-{number}", std::process::id()));
+        let root = base.join("root");
+        fs::create_dir_all(&root).unwrap();
+        fs::create_dir_all(base.join("outside")).unwrap();
+        fs::write(base.join("outside/secret.txt"), SECRET).unwrap();
+        Site { base, root }
+    }
+
+    fn with(self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Site {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Server {
+        Server::start(&[arguments, &[self.root.to_str().unwrap()]].concat())
+    }
+
+    /// Replaces a file as careful programs do: whole, under another name first.
+    fn replace(&self, name: &str, content: &[u8]) {
+        fs::write(self.root.join(".new"), content).unwrap();
+        fs::rename(self.root.join(".new"), self.root.join(name)).unwrap();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.base).unwrap();
+    }
+}
+
+/// The answer to a request with these further lines: head, and content as bytes.
+fn ask(server: &Server, request_line: &str, lines: &str) -> (String, Vec<u8>) {
+    let mut client = server.connect();
+    client.send(format!("{request_line} HTTP/1.1\r\nHost: a\r\n{lines}Connection: close\r\n\r\n"));
+    let head = client.read_head();
+    let mut content = Vec::new();
+    let length = field(&head, "Content-Length").map(|length| length.parse::<usize>().unwrap());
+    if !request_line.starts_with("HEAD") && length.is_some() && !matches!(status(&head), "204" | "304") {
+        content = client.read_exactly(length.unwrap());
+    }
+    (head, content)
+}
+
+fn get(server: &Server, target: &str) -> (String, Vec<u8>) {
+    ask(server, &format!("GET {target}"), "")
+}
+
+/// Bytes that repeat nowhere near.
+fn noise(n: usize) -> Vec<u8> {
+    (0..n as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+#[test]
+fn names_of_any_bytes_are_served() {
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\n%.txt");
+    let site =
+        Site::new().with("a b?#%.txt", "odd").with("index.html", "<h1>").with("d/index.html", "d").with(odd, "bytes");
+    let server = site.serve(&[]);
+    assert_eq!(get(&server, "/").1, b"<h1>");
+    assert_eq!(get(&server, "/a%20b%3f%23%25.txt").1, b"odd");
+    assert_eq!(get(&server, "/%ff%0a%25.txt").1, b"bytes");
+    let (head, _) = get(&server, "/d?x=1");
+    assert_eq!((status(&head), field(&head, "Location")), ("301", Some("/d/?x=1")));
+    for (request, expected) in
+        [("GET /nothing", "404"), ("GET /a%00", "400"), ("POST /", "405"), ("BREW /", "501"), ("OPTIONS /", "204")]
+    {
+        assert_eq!(status(&ask(&server, request, "").0), expected, "{request}");
+    }
+}
+
+#[test]
+fn a_redirect_never_leads_to_another_host() {
+    let site = Site::new().with("docs/x", "x");
+    let server = site.serve(&[]);
+    for target in ["//docs", "/\\evil/../docs", "/%5cevil/../docs", "//evil/..//docs"] {
+        let (head, _) = get(&server, target);
+        assert_eq!((status(&head), field(&head, "Location")), ("301", Some("/docs/")), "{target}");
+    }
+}
+
+#[test]
+fn links_are_followed_as_far_as_they_may() {
+    let site = Site::new().with("real/file.txt", "inside").with(".hidden", "no").with(".well-known/x", "yes");
+    symlink("real", site.root.join("in")).unwrap();
+    symlink("../outside", site.root.join("out")).unwrap();
+    symlink(site.base.join("outside/secret.txt"), site.root.join("absolute")).unwrap();
+    let pipe = site.root.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (flags, inside, outside) in
+        [(&[][..], "200", "404"), (&["--follow-symlinks"], "200", "200"), (&["--no-symlinks"], "404", "404")]
+    {
+        let server = site.serve(flags);
+        assert_eq!(status(&get(&server, "/in/file.txt").0), inside, "{flags:?}");
+        assert_eq!(status(&get(&server, "/out/secret.txt").0), outside, "{flags:?}");
+        assert_eq!(status(&get(&server, "/absolute").0), outside, "{flags:?}");
+        assert_eq!(status(&get(&server, "/pipe").0), "404", "without waiting for a writer");
+        assert_eq!(status(&get(&server, "/.hidden").0), "404");
+        assert_eq!(get(&server, "/.well-known/x").1, b"yes");
+    }
+    assert_eq!(get(&site.serve(&["--hidden"]), "/.hidden").1, b"no");
+}
+
+#[test]
+fn no_target_reaches_outside_of_the_root() {
+    let site = Site::new().with("index.html", "inside").with("a/b/c.txt", "inside");
+    symlink("../outside", site.root.join("link")).unwrap();
+    symlink("/etc", site.root.join("etc")).unwrap();
+    let server = site.serve(&["--browse", "--hidden"]);
+    let list = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/traversal.txt")).unwrap();
+    let targets: Vec<&[u8]> =
+        list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
+    assert!(targets.len() >= 200);
+    for target in targets {
+        let mut client = server.connect();
+        client.send([b"GET ", target, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat());
+        let answer = client.read_to_end();
+        let name = String::from_utf8_lossy(target);
+        assert!(!answer.contains(SECRET) && !answer.contains("root:"), "{name}: {answer}");
+        assert!(matches!(status(&answer), "200" | "301" | "400" | "404"), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn a_folder_that_turns_into_a_link_is_not_followed_out() {
+    let site = Site::new().with("swap/secret.txt", "inside").with("keep/secret.txt", "inside");
+    symlink("../outside", site.root.join("evil")).unwrap();
+    let server = site.serve(&["--file-cache", "0"]);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let path = |name: &str| site.root.join(name);
+            while !stop.load(Ordering::Relaxed) {
+                fs::rename(path("swap"), path("away")).unwrap();
+                fs::rename(path("evil"), path("swap")).unwrap();
+                fs::rename(path("swap"), path("evil")).unwrap();
+                fs::rename(path("away"), path("swap")).unwrap();
+            }
+        });
+        let mut client = server.connect();
+        let (mut served, started) = (0, Instant::now());
+        while started.elapsed() < Duration::from_secs(2) {
+            client.send("GET /swap/secret.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (head, content) = client.read_response();
+            assert_ne!(content, SECRET);
+            served += u32::from(status(&head) == "200");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(served > 0, "the folder was there at times");
+    });
+}
+
+#[test]
+fn conditions_and_ranges_hold_for_small_and_large_files() {
+    for length in [5_000, 900_000] {
+        let content = noise(length);
+        let site = Site::new().with("file.bin", &content);
+        let server = site.serve(&[]);
+        let (head, whole) = get(&server, "/file.bin");
+        assert!(whole == content);
+        let etag = field(&head, "ETag").unwrap().to_owned();
+        let modified = field(&head, "Last-Modified").unwrap().to_owned();
+        let without_date = |head: &str| head.lines().filter(|line| !line.starts_with("Date")).collect::<String>();
+        assert_eq!(without_date(&ask(&server, "HEAD /file.bin", "").0), without_date(&head));
+        for (lines, expected) in [
+            (format!("If-None-Match: W/{etag}\r\n"), "304"),
+            (format!("If-None-Match: \"x\", {etag}\r\n"), "304"),
+            (format!("If-Modified-Since: {modified}\r\n"), "304"),
+            (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {modified}\r\n"), "200"),
+            (format!("If-Match: {etag}\r\n"), "200"),
+            ("If-Match: \"x\"\r\n".into(), "412"),
+            ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n".into(), "412"),
+            (format!("Range: bytes=0-9\r\nIf-Range: {etag}\r\n"), "206"),
+            ("Range: bytes=0-9\r\nIf-Range: \"x\"\r\n".into(), "200"),
+            (format!("Range: bytes={length}-\r\n"), "416"),
+            ("Range: lines=1-2\r\n".into(), "200"),
+        ] {
+            assert_eq!(status(&ask(&server, "GET /file.bin", &lines).0), expected, "{lines}");
+        }
+        for (range, start, end) in
+            [("0-0", 0, 1), ("100-", 100, length), ("-700", length - 700, length), ("4000-99999999", 4000, length)]
+        {
+            let (head, part) = ask(&server, "GET /file.bin", &format!("Range: bytes={range}\r\n"));
+            assert_eq!(field(&head, "Content-Range"), Some(format!("bytes {start}-{}/{length}", end - 1).as_str()));
+            assert!(part == content[start..end], "{range}");
+        }
+        let (head, parts) = ask(&server, "GET /file.bin", "Range: bytes=10-19,3000-4499\r\n");
+        let boundary = field(&head, "Content-Type").unwrap().split_once("boundary=").unwrap().1;
+        let heads = |range: &str| {
+            format!(
+                "--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {range}/{length}\r\n\r\n"
+            )
+        };
+        let expected = [
+            heads("10-19").as_bytes(),
+            &content[10..20],
+            b"\r\n",
+            heads("3000-4499").as_bytes(),
+            &content[3000..4500],
+            format!("\r\n--{boundary}--\r\n").as_bytes(),
+        ]
+        .concat();
+        assert!(parts == expected);
+    }
+}
+
+#[test]
+fn every_coding_has_its_own_validator_and_decodes_to_the_file() {
+    let page = "<p>the same again and again</p>\n".repeat(4_000);
+    let site =
+        Site::new().with("page.html", &page).with("pre.css", "identity").with("pre.css.gz", "as the file has it");
+    let server = site.serve(&[]);
+    let mut etags = Vec::new();
+    for coding in ["br", "zstd", "gzip"] {
+        let (head, content) = ask(&server, "GET /page.html", &format!("Accept-Encoding: {coding}\r\n"));
+        assert_eq!((field(&head, "Content-Encoding"), field(&head, "Vary")), (Some(coding), Some("Accept-Encoding")));
+        let mut decoded = Vec::new();
+        match coding {
+            "br" => drop(brotli::BrotliDecompress(&mut &content[..], &mut decoded).unwrap()),
+            "zstd" => decoded = zstd::decode_all(&content[..]).unwrap(),
+            _ => drop(std::io::copy(&mut flate2::read::GzDecoder::new(&content[..]), &mut decoded).unwrap()),
+        }
+        assert!(decoded == page.as_bytes(), "{coding}");
+        let (part_head, part) =
+            ask(&server, "GET /page.html", &format!("Accept-Encoding: {coding}\r\nRange: bytes=5-14\r\n"));
+        assert_eq!((status(&part_head), &part[..]), ("206", &content[5..15]), "{coding}");
+        etags.push(field(&head, "ETag").unwrap().to_owned());
+    }
+    etags.push(field(&get(&server, "/page.html").0, "ETag").unwrap().to_owned());
+    etags.sort();
+    etags.dedup();
+    assert_eq!(etags.len(), 4);
+    assert_eq!(ask(&server, "GET /pre.css", "Accept-Encoding: gzip\r\n").1, b"as the file has it");
+    assert_eq!(status(&ask(&server, "GET /page.html", "Accept-Encoding: *;q=0\r\n").0), "406");
+    let plain = site.serve(&["--file-cache", "0"]);
+    assert_eq!(field(&ask(&plain, "GET /page.html", "Accept-Encoding: br\r\n").0, "Content-Encoding"), None);
+}
+
+#[test]
+fn a_file_that_changes_is_noticed() {
+    let site = Site::new().with("file.txt", "first");
+    let server = site.serve(&[]);
+    let mut client = server.connect();
+    let mut now = || {
+        client.send("GET /file.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (head, content) = client.read_response();
+        (status(&head).to_owned(), content)
+    };
+    assert_eq!(now().1, "first");
+    site.replace("file.txt", b"second");
+    wait_until("the new file is served", || now().1 == "second");
+    fs::write(site.root.join("file.txt"), "grown in place").unwrap();
+    wait_until("the longer file is served", || now().1 == "grown in place");
+    fs::remove_file(site.root.join("file.txt")).unwrap();
+    wait_until("the file is gone", || now().0 == "404");
+}
+
+#[test]
+fn while_a_file_is_replaced_every_answer_is_one_version() {
+    let site = Site::new().with("file.txt", "a".repeat(1000));
+    let server = site.serve(&[]);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0_usize.. {
+                let letter = b'a' + (round % 26) as u8;
+                // Now small enough for memory, now large enough for sendfile.
+                site.replace("file.txt", &vec![letter; 1000 + (round % 3) * 150_000]);
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let mut client = server.connect();
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    let mut versions = std::collections::HashSet::new();
+                    while started.elapsed() < Duration::from_secs(3) {
+                        client.send("GET /file.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+                        let (head, content) = client.read_response();
+                        assert_eq!(status(&head), "200");
+                        let first = content.as_bytes()[0];
+                        assert!(content.bytes().all(|byte| byte == first), "two versions in one answer");
+                        versions.insert((first, content.len()));
+                    }
+                    versions.len()
+                })
+            })
+            .collect();
+        let versions: Vec<usize> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(versions.iter().all(|seen| *seen > 1), "changes were seen: {versions:?}");
+    });
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
+    let site = Site::new().with("file.bin", noise(64 * 1024 * 1024));
+    let server = site.serve(&[]);
+    let mut client = server.connect();
+    client.send("GET /file.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&client.read_head()), "200");
+    assert_eq!(client.read_exactly(1000).len(), 1000);
+    fs::OpenOptions::new().write(true).open(site.root.join("file.bin")).unwrap().set_len(2_000_000).unwrap();
+    assert!(client.is_closed_by_server());
+    server.wait_for_log("became shorter");
+}
+
+#[test]
+fn folders_are_listed_only_if_asked_for() {
+    let site = Site::new().with("d/<b>&.txt", "x").with("d/.hidden", "x").with("d/sub/x", "x");
+    assert_eq!(status(&get(&site.serve(&[]), "/d/").0), "404");
+    let server = site.serve(&["--browse"]);
+    let page = server.ask("GET /d/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: text/html\r\n\r\n");
+    assert!(page.contains("&lt;b&gt;&amp;.txt") && !page.contains("<b>&") && !page.contains(".hidden"), "{page}");
+    let json = server.ask("GET /d/ HTTP/1.0\r\nAccept: application/json\r\n\r\n");
+    let listing: serde_json::Value = serde_json::from_str(json.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let names: Vec<_> = listing["entries"].as_array().unwrap().iter().map(|entry| entry["name"].clone()).collect();
+    assert_eq!(names, ["sub", "<b>&.txt"]);
+}
+
+#[test]
+fn a_site_has_its_own_pages_and_fields() {
+    let site = Site::new().with("404.html", "own page").with("app.html", "app").with("x.odd", "x");
+    fs::write(site.base.join("types"), "text/odd odd\n").unwrap();
+    let types = site.base.join("types");
+    let flags =
+        ["--header", "X-Frame-Options: DENY", "--cache-control", "no-cache", "--mime-types", types.to_str().unwrap()];
+    let server = site.serve(&flags);
+    let (head, content) = get(&server, "/nothing");
+    assert_eq!((status(&head), &content[..]), ("404", &b"own page"[..]));
+    let (head, _) = get(&server, "/x.odd");
+    assert_eq!(field(&head, "X-Frame-Options"), Some("DENY"));
+    assert_eq!(field(&head, "Cache-Control"), Some("no-cache"));
+    assert!(field(&head, "Content-Type").unwrap().starts_with("text/odd"), "{head}");
+    assert_eq!(field(&head, "X-Content-Type-Options"), Some("nosniff"));
+    let app = site.serve(&["--spa=app.html"]);
+    assert_eq!(get(&app, "/some/route").1, b"app");
+    let lab = site.serve(&["--lab"]);
+    assert_eq!(get(&lab, "/plaintext").1, b"Hello, World!");
+    assert_eq!(get(&lab, "/x.odd").1, b"x");
+}
