@@ -75,6 +75,7 @@ impl Stalled {
     fn connect(&self) -> BufReader<TcpStream> {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
         BufReader::new(stream)
     }
 }
