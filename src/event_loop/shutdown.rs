@@ -54,6 +54,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Closing a listener resets the connections in its queue: whoever got in before the order to stop is served.
     fn accept_the_rest(&mut self) {
+        self.acceptor.end_rest();
         for listener in 0..self.reactor.listeners() {
             self.acceptor.on_readable(listener);
         }
