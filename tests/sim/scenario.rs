@@ -257,3 +257,38 @@ fn in_time(world: &World, plan: &Plan) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Ending, Expected, Step};
+    use crate::link::Nature;
+    use crate::request::Request;
+
+    /// Connection, request and order to stop reach the loop in one poll: a coincidence too rare to wait for.
+    #[test]
+    fn whoever_is_in_the_queue_when_the_loop_is_told_to_stop_is_served() {
+        let at = Duration::from_micros(1);
+        let stop = Stop { at, first: Signal::Terminate, again: None, ample: true };
+        let limits = Limits { drain_timeout: Duration::from_secs(3600), ..Limits::default() };
+        let faults = Faults {
+            events_max: 1024,
+            connections_max: usize::MAX,
+            turn_bytes_max: usize::MAX,
+            descriptors_max: usize::MAX,
+            ..Faults::default()
+        };
+        let plan = Plan { limits, faults, clients: 0, pairs: 0, listeners: 1, stop: Some(stop) };
+        let world = plan.world(&mut Dice::new(0), Timeline::default());
+        let mut nature = Nature::plain();
+        nature.up.delay = (0, 0);
+        world.borrow_mut().add(asking_once(), nature, Duration::ZERO);
+        assert_eq!(live(&world, &plan, &mut 0), Ok(()));
+    }
+
+    fn asking_once() -> Client {
+        let asked = Request::new("GET", "/nowhere".to_owned(), 404, Vec::new()).build(&mut Dice::new(0));
+        let expected = Expected { head_end: asked.head.len() as u64, ..asked.expected };
+        Client::new("early", vec![Step::Send(asked.head)], vec![expected], Ending::Ours)
+    }
+}
