@@ -53,11 +53,6 @@ impl Acceptor {
         self.resting_until = None;
     }
 
-    /// There is no later: worth a last try, even if descriptors had run out a moment ago.
-    pub(super) fn end_rest(&mut self) {
-        self.resting_until = None;
-    }
-
     /// No listener has anything for us any more.
     pub(super) fn stop(&mut self) {
         self.ready.clear();
