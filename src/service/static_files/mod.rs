@@ -1,6 +1,6 @@
 //! Files beneath a root.
 //!
-//! What is hot is answered at once, from memory. Everything else is an [`Exchange`] that waits for a job: nothing here
+//! What is hot is answered at once, from memory. Everything else is an exchange that waits for a job: nothing here
 //! asks the file system on the event loop. Start at [`StaticFiles::call`], then `serving.rs` for what waits, `lookup.rs`
 //! for what jobs find, and `respond.rs` for what is said about it.
 
