@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
 use crate::base::notice::Notifier;
@@ -25,6 +26,7 @@ pub struct Joined<T> {
 
 #[derive(Debug)]
 struct Flight<T> {
+    started: Instant,
     state: Mutex<State<T>>,
 }
 
@@ -76,7 +78,7 @@ impl<T: Clone + Send + 'static> Flights<T> {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Arc<Flight<T>>, QueueFull> {
         let state = State { ticket: None, result: None, waiting: Vec::new() };
-        let flight = Arc::new(Flight { state: Mutex::new(state) });
+        let flight = Arc::new(Flight { started: cx.now, state: Mutex::new(state) });
         let arriving = Arc::downgrade(&flight);
         let ticket = cx.jobs.submit(lane, cx.notifier(), move || {
             let result = job();
@@ -115,6 +117,11 @@ impl<T> Flight<T> {
 }
 
 impl<T: Clone> Joined<T> {
+    /// When the job was started: what it finds is no younger than this, whenever one joined.
+    pub fn started(&self) -> Instant {
+        self.flight.started
+    }
+
     /// The result, if it has arrived.
     pub fn result(&self) -> Option<Result<T, JobDied>> {
         let mut state = self.flight.lock();
@@ -137,5 +144,40 @@ impl<T> Drop for Joined<T> {
                 flights.remove(&self.key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::job_pool::{JobPool, JobPoolLimits};
+    use crate::base::limits::Limits;
+    use crate::base::notice::{Notices, Wake};
+    use crate::base::slots::Token;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn whoever_joins_late_does_not_make_the_result_younger() {
+        // A result was dated by when a request joined, so one that joined a stalled look-up passed off what had been
+        // seen before the stall as fresh for another second.
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let limits = Limits::default();
+        let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
+        let (notices, start) = (Notices::new(Nobody), Instant::now());
+        let token = Token { index: 0, generation: 0 };
+        let at = |now| Cx { now, date_secs: 0, limits: &limits, notices: &notices, jobs: &jobs, token };
+        let flights = Flights::new();
+        let first = flights.join(b"path", Lane::Quick, &at(start), move || gate.recv().is_err()).unwrap();
+        let later = at(start + Duration::from_secs(5));
+        let late = flights.join(b"path", Lane::Quick, &later, || panic!("joined, not started anew")).unwrap();
+        assert_eq!((first.started(), late.started()), (start, start));
+        drop(open);
     }
 }

@@ -52,7 +52,7 @@ enum Stage {
     Start(Option<Arc<Representation>>),
     /// Known, to be answered.
     Found(Hit),
-    LookingUp(Joined<Looked>, Instant),
+    LookingUp(Joined<Looked>),
     Compressing(Hit, Coding, Joined<Option<Arc<Form>>>),
     Listing(Ticket<Result<Listing, String>>),
 }
@@ -81,9 +81,9 @@ impl Serving {
                 let known = known.take();
                 Ok(self.look_up(known, cx))
             }
-            Stage::LookingUp(joined, started) => match joined.result() {
+            Stage::LookingUp(joined) => match joined.result() {
                 Some(looked) => {
-                    let started = *started;
+                    let started = joined.started();
                     let looked = looked.map_err(Failure::new)?;
                     self.on_looked(looked, started, cx)
                 }
@@ -120,7 +120,7 @@ impl Serving {
         let site = Arc::clone(&self.shared.site);
         let joined = self.shared.jobs.lookups.join(&key, Lane::Quick, cx, move || look_up(&site, &wanted));
         match joined {
-            Ok(joined) => Next::Stage(Stage::LookingUp(joined, cx.now)),
+            Ok(joined) => Next::Stage(Stage::LookingUp(joined)),
             Err(QueueFull) => Next::Respond(pages::busy(&self.request.as_head())),
         }
     }
