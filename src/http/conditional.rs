@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::etag::{EntityTag, any_listed};
-use super::fields::{FieldValue, Fields};
+use super::fields::{FieldValue, Fields, Line};
 use super::method::Method;
 
 /// What tells one version of the selected representation from another (RFC 9110 §8.8).
@@ -39,21 +39,7 @@ pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, 
     }
 }
 
-/// A field that holds one value and not a list.
-#[derive(Debug, Clone, Copy, Default)]
-enum Line<'a> {
-    #[default]
-    Absent,
-    Once(&'a [u8]),
-    /// Joined they would be no valid value (RFC 9110 §5.3).
-    Several,
-}
-
-impl<'a> Line<'a> {
-    fn add(&mut self, value: &'a [u8]) {
-        *self = if let Line::Absent = self { Line::Once(value) } else { Line::Several };
-    }
-
+impl Line<'_> {
     /// The date that is its value, in seconds since 1970; none if it is absent or no valid date, which both mean that
     /// there is no condition (RFC 9110 §13.1.3, §13.1.4).
     fn date(self, now_secs: u64) -> Option<u64> {

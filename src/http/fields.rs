@@ -75,6 +75,25 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A field that holds one value and not a list: several lines joined would be no valid value (RFC 9110 §5.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// There is none.
+    #[default]
+    Absent,
+    /// Its value.
+    Once(&'a [u8]),
+    /// More than one.
+    Several,
+}
+
+impl<'a> Line<'a> {
+    /// One more line.
+    pub fn add(&mut self, value: &'a [u8]) {
+        *self = if *self == Line::Absent { Line::Once(value) } else { Line::Several };
+    }
+}
+
 /// The members of a comma-separated list (RFC 9110 §5.6.1), trimmed; empty members are skipped as §5.6.1.2 asks.
 /// Only for fields whose members cannot be quoted strings.
 pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {

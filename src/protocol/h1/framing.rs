@@ -4,26 +4,11 @@
 
 use super::bad_request;
 use super::target::is_host_field_value;
-use crate::http::fields::{Fields, list_members};
+use crate::http::fields::{Fields, Line, list_members};
 use crate::http::message::{Announced, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;
-
-/// A field that must not occur twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Line<'a> {
-    #[default]
-    Absent,
-    Once(&'a [u8]),
-    Several,
-}
-
-impl<'a> Line<'a> {
-    fn add(&mut self, value: &'a [u8]) {
-        *self = if *self == Line::Absent { Line::Once(value) } else { Line::Several };
-    }
-}
 
 /// The fields of a request that steer the connection, found in one look over the head.
 #[derive(Debug, Default)]
