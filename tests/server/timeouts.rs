@@ -70,13 +70,15 @@ fn a_slow_but_steady_reader_is_not_taken_for_a_dead_one() {
     // a timeout of one second, and a reader that takes 300 kB in that time.
     let server = Server::start(&["--send-timeout", "1s"]);
     let mut client = server.connect();
+    let mut clock = server.connect();
     client.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_head();
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(4) {
         assert_eq!(client.read_exactly(3_000).len(), 3_000);
-        // Its pace, not a wait for anything.
-        std::thread::sleep(Duration::from_millis(10));
+        // The server itself sets the pace.
+        clock.send("GET /delay/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(status(&clock.read_response().0), "200");
     }
     assert_eq!(server.log(), "");
 }
