@@ -2,6 +2,7 @@
 //! knows a socket, a clock or a log.
 
 pub mod h1;
+pub mod ws;
 
 use std::fmt;
 
