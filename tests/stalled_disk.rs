@@ -23,6 +23,7 @@ use tidemill::net::mio_reactor::MioReactor;
 use tidemill::service::front::Front;
 use tidemill::service::lab;
 use tidemill::service::static_files::{Site, StaticFiles};
+use tidemill::service::websocket::Policy;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const THREADS: usize = 2;
@@ -60,7 +61,7 @@ impl Stalled {
             let notices = Notices::new(reactor.waker());
             let front = Front::Files(
                 StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),
-                Some(lab::endpoints()),
+                Some(lab::endpoints(Policy::default())),
             );
             let mut event_loop = EventLoop::new(reactor, front, Limits::default(), notices, jobs);
             let _held_for_as_long_as_we_live = tickets;

@@ -24,6 +24,12 @@ pub struct Limits {
     /// From the order to stop until idle connections are closed: a request that is on its way already gets its answer.
     pub drain_idle_grace: Duration,
 
+    /// A WebSocket on which nothing arrives is asked for a sign of life after this long, and closed after twice this
+    /// long; zero: never.
+    pub ws_ping_interval: Duration,
+    /// From our Close on a WebSocket to the peer's.
+    pub ws_close_timeout: Duration,
+
     /// A head, in bytes, request line and blank line included.
     pub head_bytes_max: usize,
     /// A request target, in bytes.
@@ -36,6 +42,11 @@ pub struct Limits {
     pub discarded_bytes_max: u64,
     /// The slowest honest client, in bytes per second, measured after `body_timeout`.
     pub rate_floor: u64,
+
+    /// A WebSocket message that an application takes as a whole, in bytes.
+    pub ws_message_bytes_max: usize,
+    /// What waits to be sent to a member of a chat room, in bytes.
+    pub ws_queue_bytes_max: usize,
 
     /// Input ring, in bytes; at least `head_bytes_max`.
     pub inbox_bytes: usize,
@@ -66,6 +77,8 @@ impl Default for Limits {
             linger_total: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             drain_idle_grace: Duration::from_millis(250),
+            ws_ping_interval: Duration::from_secs(30),
+            ws_close_timeout: Duration::from_secs(5),
 
             head_bytes_max: 16 * 1024,
             target_bytes_max: 8 * 1024,
@@ -73,6 +86,8 @@ impl Default for Limits {
             gathered_bytes_max: 1024 * 1024,
             discarded_bytes_max: 64 * 1024,
             rate_floor: 256,
+            ws_message_bytes_max: 16 * 1024,
+            ws_queue_bytes_max: 256 * 1024,
 
             inbox_bytes: 16 * 1024,
             outbox_bytes: 64 * 1024,

@@ -5,6 +5,7 @@ pub mod job_pool;
 pub mod lease;
 pub mod limits;
 pub mod notice;
+pub mod peer;
 pub mod ring;
 pub mod slots;
 pub mod throttle;

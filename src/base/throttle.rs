@@ -1,6 +1,10 @@
 //! Keeps a peer from filling the log.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use log::Level;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,34 @@ impl LogThrottle {
         }
         self.logged += 1;
         Permit::Log { suppressed: std::mem::take(&mut self.suppressed) }
+    }
+}
+
+/// The log lines that peers can provoke, no more of them than a log can take.
+#[derive(Debug)]
+pub struct Complaints {
+    others: RefCell<LogThrottle>,
+    /// For what is wrong with the server: no flood of bad requests may hide it.
+    alarms: RefCell<LogThrottle>,
+}
+
+impl Complaints {
+    /// Lets `lines_per_second` lines pass in a second, and as many warnings and errors.
+    pub fn new(lines_per_second: u32) -> Complaints {
+        let throttle = || RefCell::new(LogThrottle::new(lines_per_second));
+        Complaints { others: throttle(), alarms: throttle() }
+    }
+
+    /// Logs `what`, or counts it.
+    pub fn log(&self, now: Instant, level: Level, what: fmt::Arguments<'_>) {
+        let throttle = if level <= Level::Warn { &self.alarms } else { &self.others };
+        let permit = throttle.borrow_mut().allow(now);
+        if let Permit::Log { suppressed } = permit {
+            if suppressed > 0 {
+                log::log!(level, "{suppressed} lines were left out before the next one");
+            }
+            log::log!(level, "{what}");
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::io;
 
 use super::outbox::{Flushed, Outbox};
 use crate::base::lease::Lease;
+use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
-use crate::net::{Io, Peer, Readiness, Socket};
+use crate::net::{Io, Readiness, Socket};
 
 /// A socket with its inbox and outbox.
 pub(super) struct Channel<S> {

@@ -106,7 +106,7 @@ impl<S: Socket> Connection<S> {
             return false;
         }
         let Some(inbox) = &mut self.channel.inbox else { return false };
-        let (service, scratch, mut cx) = worker.service_and_cx(self.token);
+        let (service, scratch, mut cx) = worker.service_and_cx(self.token, self.channel.peer);
         match self.protocol.receive(inbox, scratch, cx.limits) {
             Ok(Step::Head(request)) => {
                 let reply = service.call(&request, &mut cx);
@@ -131,6 +131,10 @@ impl<S: Socket> Connection<S> {
         match reply {
             Ok(Reply::Respond(response)) => self.work = Work::Answering(response, None),
             Ok(Reply::Converse(exchange)) => self.work = Work::Deciding(exchange, Wait::Content),
+            Ok(Reply::Upgrade(response, exchange)) => {
+                self.protocol.upgrade();
+                self.work = Work::Answering(response, Some(exchange));
+            }
             Err(failure) => self.fail(&failure, worker),
         }
     }
@@ -144,7 +148,7 @@ impl<S: Socket> Connection<S> {
             return true;
         };
         let front = inbox.readable()[0];
-        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token)) {
+        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token, self.channel.peer)) {
             Ok(taken) => {
                 self.protocol.taken(inbox, taken);
                 taken > 0
@@ -159,7 +163,7 @@ impl<S: Socket> Connection<S> {
     /// The input has ended and the protocol needs more of it.
     fn on_eof<V>(&mut self, worker: &mut Worker<V>) -> bool {
         match self.protocol.on_eof() {
-            Ok(()) => false,
+            Ok(more) => more,
             Err(error) => self.on_protocol_error(error, worker),
         }
     }
@@ -249,7 +253,7 @@ impl<S: Socket> Connection<S> {
         }
         let content_ended = self.protocol.receiving() == Receiving::Done;
         let Work::Deciding(exchange, wait) = &mut self.work else { return false };
-        match exchange.respond(&mut worker.cx(self.token)) {
+        match exchange.respond(&mut worker.cx(self.token, self.channel.peer)) {
             Ok(Decision::Pending(Wait::Content)) if content_ended => {
                 self.fail(&Failure::new("waits for content that has ended"), worker);
                 true
@@ -354,7 +358,7 @@ impl<S: Socket> Connection<S> {
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let Some(mut room) = self.protocol.room(outbox) else { return false };
         let Work::Sending(content, wait) = &mut self.work else { return false };
-        let pulled = content.pull(&mut room, &mut worker.cx(self.token));
+        let pulled = content.pull(&mut room, &mut worker.cx(self.token, self.channel.peer));
         let (written, full) = (room.written(), room.is_full());
         self.protocol.seal(outbox, written);
         *wait = None;

@@ -27,9 +27,10 @@ use deadlines::Waiting;
 use exchange::Work;
 use log::Level;
 
+use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::http::status::Status;
-use crate::net::{Interest, Peer, Readiness, Socket};
+use crate::net::{Interest, Readiness, Socket};
 use crate::protocol::h1::server::{Sending, Server};
 
 /// A connection: its channel to the peer, its protocol, and the request being answered.

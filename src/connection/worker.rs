@@ -7,8 +7,9 @@ use crate::base::job_pool::JobPool;
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
+use crate::base::peer::Peer;
 use crate::base::slots::Token;
-use crate::base::throttle::{LogThrottle, Permit};
+use crate::base::throttle::Complaints;
 use crate::http::date::DateCache;
 use crate::protocol::h1::server::Scratch;
 use crate::service::Cx;
@@ -32,9 +33,7 @@ pub struct Worker<V> {
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
     date_good_until: Instant,
-    complaints: LogThrottle,
-    /// For what is wrong with the server: no flood of bad requests may hide it.
-    alarms: LogThrottle,
+    complaints: Complaints,
 }
 
 impl<V> Worker<V> {
@@ -62,8 +61,7 @@ impl<V> Worker<V> {
             outboxes: Lease::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
-            complaints: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
-            alarms: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
+            complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
             draining: None,
             service,
             limits,
@@ -84,38 +82,28 @@ impl<V> Worker<V> {
     }
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.
-    pub fn complain(&mut self, level: log::Level, what: fmt::Arguments<'_>) {
-        let throttle = if level <= log::Level::Warn { &mut self.alarms } else { &mut self.complaints };
-        if let Permit::Log { suppressed } = throttle.allow(self.now) {
-            if suppressed > 0 {
-                log::log!(level, "{suppressed} lines were left out before the next one");
-            }
-            log::log!(level, "{what}");
-        }
+    pub fn complain(&self, level: log::Level, what: fmt::Arguments<'_>) {
+        self.complaints.log(self.now, level, what);
     }
 
     /// The service, and what it may know about the request it is called for.
-    pub(super) fn service_and_cx(&mut self, token: Token) -> (&mut V, &mut Scratch, Cx<'_>) {
+    pub(super) fn service_and_cx(&mut self, token: Token, peer: Peer) -> (&mut V, &mut Scratch, Cx<'_>) {
         let cx = Cx {
             now: self.now,
             date_secs: self.date.second(),
             limits: &self.limits,
             notices: &self.notices,
             jobs: &self.jobs,
+            complaints: &self.complaints,
             token,
+            peer,
+            draining: self.draining.is_some(),
         };
         (&mut self.service, &mut self.scratch, cx)
     }
 
     /// What an exchange may know about the request it answers.
-    pub(super) fn cx(&self, token: Token) -> Cx<'_> {
-        Cx {
-            now: self.now,
-            date_secs: self.date.second(),
-            limits: &self.limits,
-            notices: &self.notices,
-            jobs: &self.jobs,
-            token,
-        }
+    pub(super) fn cx(&mut self, token: Token, peer: Peer) -> Cx<'_> {
+        self.service_and_cx(token, peer).2
     }
 }

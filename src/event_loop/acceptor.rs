@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::net::{ListenerId, Peer, Reactor, is_out_of_descriptors};
+use crate::base::peer::Peer;
+use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
 
 /// What is known of the listeners.
 #[derive(Debug)]

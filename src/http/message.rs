@@ -98,7 +98,7 @@ impl OwnedHead {
 /// added when the head is encoded.
 #[derive(Debug)]
 pub struct Response {
-    /// Status code; never 1xx.
+    /// Status code; never 1xx, but for the 101 of an upgrade.
     pub status: Status,
     /// `Content-Type`, by itself because nearly every response has just this one field.
     pub content_type: Option<FieldValue>,

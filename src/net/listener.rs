@@ -14,8 +14,8 @@ use mio::net::{TcpListener, UnixListener};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::Peer;
 use super::stream::Stream;
+use crate::base::peer::Peer;
 
 /// Where to listen: `8080`, `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::listener::Listener;
 use super::stream::Stream;
-use super::{Event, Interest, ListenerId, Peer, Reactor, Readiness, Signal};
+use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
 use crate::base::notice::Wake;
+use crate::base::peer::Peer;
 use crate::base::slots::Token;
 
 /// Events taken from the kernel in one call; what is left comes with the next.

@@ -6,12 +6,11 @@ pub mod mio_reactor;
 mod outgoing;
 pub mod stream;
 
-use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::base::peer::Peer;
 use crate::base::slots::Token;
 
 /// What one read or write did. There is no `Ok(0)` to guess at.
@@ -55,24 +54,6 @@ pub trait Socket {
     /// Makes the coming close abortive: what the kernel still holds is thrown away and the peer gets a reset, so that
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
-}
-
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP peer.
-    Ip(SocketAddr),
-    /// A peer on a Unix socket; these have no name worth printing.
-    Unix,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Ip(address) => write!(f, "{address}"),
-            Peer::Unix => f.write_str("unix:"),
-        }
-    }
 }
 
 /// What we ask the kernel to tell us about a connection.

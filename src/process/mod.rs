@@ -22,6 +22,7 @@ use crate::net::mio_reactor::MioReactor;
 use crate::service::front::Front;
 use crate::service::lab;
 use crate::service::static_files::StaticFiles;
+use crate::service::websocket::Policy;
 use patient_stderr::PatientStderr;
 use settings::Settings;
 
@@ -88,9 +89,10 @@ fn jobs(settings: &Settings) -> Result<JobPool, String> {
 
 /// What answers: the demo site and the lab, or a folder with or without the lab next to it.
 fn front(settings: &Settings) -> Result<Front, String> {
-    let Some(root) = &settings.root else { return Ok(Front::Lab(lab::service())) };
+    let websockets = Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize);
+    let Some(root) = &settings.root else { return Ok(Front::Lab(lab::service(websockets))) };
     let site = settings.files.site(root).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
-    let lab = settings.lab.then(lab::endpoints);
+    let lab = settings.lab.then(|| lab::endpoints(websockets));
     Ok(Front::Files(StaticFiles::new(site), lab))
 }
 

@@ -13,11 +13,13 @@ use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
 use crate::base::limits::Limits;
 use crate::net::listener::Address;
+use crate::service::websocket::Origin;
 
 /// The shortest and the longest of all timeouts.
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -139,6 +141,40 @@ pub struct Settings {
     )]
     pub max_body_size: usize,
 
+    /// Pages that may open WebSockets, such as https://example.org, or * for all [default: any for /ws/echo, those of
+    /// the same host for /ws/chat]
+    #[arg(
+        long,
+        help = "Pages that may open WebSockets, such as https://example.org, or * for all; repeatable, or separated by \
+                commas [default: any for /ws/echo, those of the same host for /ws/chat]",
+        value_name = "ORIGIN",
+        env = "TIDEMILL_WS_ORIGIN",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    pub ws_origin: Vec<Origin>,
+
+    /// Silence after which a WebSocket is asked for a sign of life, and closed after as long again, 1ms to 24h; 0s: never
+    #[arg(
+        long, value_name = "DURATION", env = "TIDEMILL_WS_PING_INTERVAL", hide_env = true,
+        default_value = "30s", value_parser = duration(Duration::ZERO..=DAY)
+    )]
+    pub ws_ping_interval: Duration,
+
+    /// Size of a WebSocket message that must be held in memory, 1 to 64KiB; messages that stream through are not limited
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_WS_MAX_MESSAGE", hide_env = true,
+        default_value = "16KiB", value_parser = size(1..=64 * KIB)
+    )]
+    pub ws_max_message: usize,
+
+    /// WebSockets at a time that may use permessage-deflate, each with up to 350KiB of memory, 0 to 1000000
+    #[arg(
+        long, value_name = "N", env = "TIDEMILL_WS_COMPRESSED", hide_env = true,
+        default_value = "256", value_parser = number(0..=1_000_000)
+    )]
+    pub ws_compressed: u32,
+
     /// Time for requests in flight after the order to stop, 0s to 24h
     #[arg(
         long, value_name = "DURATION", env = "TIDEMILL_DRAIN_TIMEOUT", hide_env = true,
@@ -205,6 +241,8 @@ impl Settings {
             send_timeout: self.send_timeout,
             keep_alive_timeout: self.keep_alive_timeout,
             drain_timeout: self.drain_timeout,
+            ws_ping_interval: self.ws_ping_interval,
+            ws_message_bytes_max: self.ws_max_message,
             head_bytes_max: self.max_header_size,
             target_bytes_max: self.max_target_size.unwrap_or(defaults.target_bytes_max).min(self.max_header_size),
             fields_max: self.max_headers as usize,
@@ -246,7 +284,7 @@ mod tests {
     fn every_flag_reaches_its_limit() {
         let flags = "--header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
                      --keep-alive-timeout 5s --drain-timeout 0s --max-header-size 32k --max-headers 7 \
-                     --max-target-size 20k --max-body-size 9 --max-connections 11";
+                     --max-target-size 20k --max-body-size 9 --max-connections 11 --ws-ping-interval 6s --ws-max-message 13";
         let limits = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().limits(1024);
         let seconds = Duration::from_secs;
         let expected = Limits {
@@ -262,6 +300,8 @@ mod tests {
             target_bytes_max: 20 * 1024,
             gathered_bytes_max: 9,
             connections_max: 11,
+            ws_ping_interval: seconds(6),
+            ws_message_bytes_max: 13,
             ..Limits::default()
         };
         assert_eq!(limits, expected);

@@ -8,14 +8,20 @@ pub mod json;
 pub mod lab;
 pub mod router;
 pub mod static_files;
+pub mod websocket;
 
+use std::fmt;
 use std::time::Instant;
+
+use log::Level;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::{Notices, Notifier};
+use crate::base::peer::Peer;
 use crate::base::ring::Room;
 use crate::base::slots::Token;
+use crate::base::throttle::Complaints;
 use crate::http::body::{Failure, Pull, Wait};
 use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
@@ -38,14 +44,25 @@ pub struct Cx<'a> {
     pub notices: &'a Notices,
     /// Threads for what may block.
     pub jobs: &'a JobPool,
+    /// Where log lines go that a peer can provoke.
+    pub complaints: &'a Complaints,
     /// This request's connection.
     pub token: Token,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// Whether the server was told to stop: what never ends by itself has to end now.
+    pub draining: bool,
 }
 
 impl Cx<'_> {
     /// A handle that wakes this request's exchange, from any thread, for as long as its connection lives.
     pub fn notifier(&self) -> Notifier {
         self.notices.notifier(self.token)
+    }
+
+    /// Logs something about the peer, but not more of it than a log can take.
+    pub fn complain(&self, level: Level, what: fmt::Arguments<'_>) {
+        self.complaints.log(self.now, level, format_args!("{}: {what}", self.peer));
     }
 }
 
@@ -56,13 +73,17 @@ pub enum Reply {
     /// The response depends on more than the head, or the content is wanted. Asking for the content is what sends
     /// `100 Continue` to a client that expects it.
     Converse(Box<dyn Exchange>),
+    /// The connection goes over to another protocol: this 101, whose body is `Body::Exchange`, and then whatever the
+    /// exchange pulls. Everything behind the request's head is its content, until the client ends its direction. The
+    /// request must not announce content.
+    Upgrade(Response, Box<dyn Exchange>),
 }
 
 /// One request being answered while its content arrives; full duplex if it wants to be.
 ///
 /// The connection calls `take` with content as it arrives, `end` once after the last of it, and `respond` after each
 /// of these, when a wait is over, and before anything is pulled, until it decides. It then calls `pull` if the
-/// response's body is `Body::Exchange`.
+/// response's body is `Body::Exchange`. After an upgrade the response is known, and `respond` is not called.
 pub trait Exchange {
     /// Takes content, as much as there is room for, and says how many bytes that was (0: none just now; it will be
     /// offered again after the next pull or notice). `content` is never empty.

@@ -15,6 +15,7 @@ use tidemill::base::notice::Notices;
 use tidemill::event_loop::EventLoop;
 use tidemill::service::lab;
 use tidemill::service::router::Router;
+use tidemill::service::websocket::Policy;
 
 use crate::client::{Client, Step};
 use crate::dice::Dice;
@@ -39,8 +40,13 @@ pub fn play(input: &[u8]) -> Result<(), String> {
     let limits = limits(&mut dice);
     let world = world(&mut dice, &limits, sent);
     let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
-    let mut event_loop =
-        EventLoop::new(SimReactor::new(Rc::clone(&world)), lab::service(), limits, notices, JobPool::without_threads());
+    let mut event_loop = EventLoop::new(
+        SimReactor::new(Rc::clone(&world)),
+        lab::service(Policy::default()),
+        limits,
+        notices,
+        JobPool::without_threads(),
+    );
     turn_until_closed(&mut event_loop, &world)
 }
 

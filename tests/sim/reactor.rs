@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidemill::base::notice::Wake;
+use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
-use tidemill::net::{Event, Interest, Io, ListenerId, Peer, Reactor, Socket};
+use tidemill::net::{Event, Interest, Io, ListenerId, Reactor, Socket};
 
 use crate::link::{Direction, LinkId};
 use crate::timeline::excerpt;

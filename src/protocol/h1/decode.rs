@@ -29,6 +29,8 @@ pub enum Decoder {
     ChunkLf,
     /// Behind the last chunk.
     Trailers(FieldScan),
+    /// In another protocol, until the connection ends.
+    Tunnel,
 }
 
 /// What the front of the inbox is.
@@ -65,6 +67,7 @@ impl Decoder {
             Decoder::Length(left) | Decoder::Chunk(left) if !inbox.is_empty() => {
                 Ok(Piece::Content(usize::try_from(*left).unwrap_or(usize::MAX).min(inbox.len())))
             }
+            Decoder::Tunnel if !inbox.is_empty() => Ok(Piece::Content(inbox.len())),
             Decoder::Trailers(scan) => read_trailers(scan, inbox, spans, limits),
             _ => Ok(Piece::NeedBytes),
         }

@@ -3,6 +3,7 @@
 use super::framing::FramingField;
 use crate::http::date::DateCache;
 use crate::http::message::{Response, Version};
+use crate::http::status::Status;
 
 /// The whole interim response.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -34,12 +35,16 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
     out.extend_from_slice(CRLF);
 }
 
-/// The Connection field line that a response needs: what goes without saying is not said (RFC 9112 §9.3).
-pub fn connection_line(persists: bool, version: Version) -> &'static [u8] {
-    match (persists, version) {
-        (false, _) => b"Connection: close\r\n",
-        (true, Version::Http10) => b"Connection: keep-alive\r\n",
-        (true, Version::Http11) => b"",
+/// The Connection field line that a response needs: what goes without saying is not said (RFC 9112 §9.3), and Upgrade
+/// is named where it is sent (RFC 9110 §7.8).
+pub fn connection_line(status: Status, persists: bool, version: Version) -> &'static [u8] {
+    match (status, persists, version) {
+        (Status::SWITCHING_PROTOCOLS, ..) => b"Connection: Upgrade\r\n",
+        (Status::UPGRADE_REQUIRED, false, _) => b"Connection: close, Upgrade\r\n",
+        (Status::UPGRADE_REQUIRED, true, _) => b"Connection: Upgrade\r\n",
+        (_, false, _) => b"Connection: close\r\n",
+        (_, true, Version::Http10) => b"Connection: keep-alive\r\n",
+        (_, true, Version::Http11) => b"",
     }
 }
 

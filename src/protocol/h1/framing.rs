@@ -165,11 +165,13 @@ pub struct ResponseFraming {
 pub fn response_framing(status: Status, to_head: bool, version: Version, length: Option<u64>) -> ResponseFraming {
     let framing = |field, wire| ResponseFraming { field, wire, ends_with_connection: wire == Wire::UntilClose };
     let as_to_get = match (status, length) {
+        // What follows 101 is another protocol's.
+        (Status::SWITCHING_PROTOCOLS, _) => framing(FramingField::None, Wire::UntilClose),
         // 1. 204 and 304 end with the head; 204 must not have a framing field (RFC 9110 §8.6), 304 need not.
         _ if !status.allows_content() => framing(FramingField::None, Wire::Nothing),
         // 205 has no content, but a head that says so (RFC 9110 §15.3.6).
         (Status::RESET_CONTENT, _) | (_, Some(0)) => framing(FramingField::Length(0), Wire::Nothing),
-        // 2. to 5. cannot happen: no tunnels, and never two framing fields.
+        // 2. to 5. cannot happen: CONNECT gets no tunnel, and there are never two framing fields.
         // 6. The length is known.
         (_, Some(length)) => framing(FramingField::Length(length), Wire::Length(length)),
         // 4. It is not.

@@ -168,13 +168,25 @@ impl Server {
         }
     }
 
-    /// The peer has ended its direction and the inbox holds nothing that `receive` could still use: an error inside a
-    /// head or content (RFC 9112 §8), fine anywhere else.
-    pub fn on_eof(&mut self) -> Result<(), ProtocolError> {
-        let cut = match self.receiving() {
-            Receiving::Head => bad_request("the connection ended inside a request head", "RFC 9112 §8"),
-            Receiving::Content => bad_request("the connection ended inside a request's content", "RFC 9112 §8"),
-            Receiving::Idle | Receiving::Done => return Ok(()),
+    /// Hands everything behind the head that was just received to another protocol (RFC 9110 §7.8): it is content
+    /// until the connection ends. Only for a request without content, and only to answer it with 101.
+    pub fn upgrade(&mut self) {
+        debug_assert!(matches!(self.intake, Intake::Ended), "a request with content cannot be upgraded");
+        self.intake = Intake::Content(Decoder::Tunnel);
+    }
+
+    /// The peer has ended its direction and the inbox holds nothing that `receive` could still use: the end of a
+    /// tunnel's content (true: `receive` will say so), an error inside a head or other content (RFC 9112 §8), and
+    /// nothing anywhere else.
+    pub fn on_eof(&mut self) -> Result<bool, ProtocolError> {
+        let cut = match self.intake {
+            Intake::Head(_) => bad_request("the connection ended inside a request head", "RFC 9112 §8"),
+            Intake::Content(Decoder::Tunnel) => {
+                self.intake = Intake::Ended;
+                return Ok(true);
+            }
+            Intake::Content(_) => bad_request("the connection ended inside a request's content", "RFC 9112 §8"),
+            Intake::Idle | Intake::Ended | Intake::Done => return Ok(false),
         };
         self.refuse();
         Err(cut)
@@ -207,12 +219,13 @@ impl Server {
         head: &mut Vec<u8>,
     ) {
         debug_assert!(matches!(self.output, Output::Idle), "one final response to a request");
-        debug_assert!(!response.status.is_interim(), "an interim response is not a response");
+        let is_upgrade = matches!(self.intake, Intake::Content(Decoder::Tunnel));
+        debug_assert!(!response.status.is_interim() || is_upgrade, "an interim response is not a response");
         let framing = response_framing(response.status, self.terms.to_head, self.terms.version, length);
         self.terms.persists &= !last && !framing.ends_with_connection;
         self.terms.expects_continue = false;
         self.output = if framing.wire == Wire::Nothing { Output::Done } else { Output::Content(framing.wire) };
-        let connection = encode::connection_line(self.terms.persists, self.terms.version);
+        let connection = encode::connection_line(response.status, self.terms.persists, self.terms.version);
         encode::head(head, response, framing.field, connection, date);
     }
 

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::{Notices, Wake};
+use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
+use crate::base::throttle::Complaints;
 use crate::http::body::{Body, Failure, Pull, Wait};
 use crate::http::fields::{FieldSpan, Fields};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::target::{Target, TargetForm};
+use crate::service::websocket::Policy;
 use crate::service::{Cx, Decision, Exchange, Reply, Service};
 
 /// A request head that owns its bytes.
@@ -124,8 +127,10 @@ pub struct World {
     pub limits: Limits,
     content_max: usize,
     start: Instant,
+    pub draining: bool,
     notices: Notices,
     jobs: JobPool,
+    complaints: Complaints,
 }
 
 struct Asleep;
@@ -138,7 +143,8 @@ impl World {
     pub fn new() -> World {
         let now = Instant::now();
         let (notices, jobs) = (Notices::new(Asleep), JobPool::without_threads());
-        World { now, limits: Limits::default(), content_max: 1 << 20, start: now, notices, jobs }
+        let (limits, complaints) = (Limits::default(), Complaints::new(0));
+        World { now, limits, content_max: 1 << 20, start: now, draining: false, notices, jobs, complaints }
     }
 
     /// A world whose client gives up a response after `content_max` bytes or a few more.
@@ -148,8 +154,9 @@ impl World {
 
     pub fn cx(&self) -> Cx<'_> {
         let token = Token { index: 0, generation: 0 };
-        let (limits, notices, jobs) = (&self.limits, &self.notices, &self.jobs);
-        Cx { now: self.now, date_secs: 0, limits, notices, jobs, token }
+        let (limits, notices, jobs, complaints) = (&self.limits, &self.notices, &self.jobs, &self.complaints);
+        let (now, peer) = (self.now, Peer::Unix);
+        Cx { now, date_secs: 0, limits, notices, jobs, complaints, token, peer, draining: self.draining }
     }
 
     /// The lab's answer to a request without content.
@@ -159,7 +166,7 @@ impl World {
 
     /// The lab's answer to `request`, whose content comes in these pieces, read through rooms of these sizes.
     pub fn ask(&mut self, request: &Request, pieces: &[&[u8]], rooms: &[usize]) -> Result<Answer, Failure> {
-        let reply = super::service().call(&request.head(), &mut self.cx())?;
+        let reply = super::service(Policy::default()).call(&request.head(), &mut self.cx())?;
         self.finish(reply, pieces, rooms)
     }
 
@@ -168,7 +175,10 @@ impl World {
         let mut rooms = rooms.iter().copied().cycle();
         match reply {
             Reply::Respond(response) => self.read(response, &mut rooms),
-            Reply::Converse(exchange) => self.converse(exchange, pieces, &mut rooms),
+            Reply::Converse(exchange) => self.converse(exchange, None, pieces, &mut rooms),
+            Reply::Upgrade(response, exchange) => {
+                self.converse(exchange, Some(Answer::new(&response)), pieces, &mut rooms)
+            }
         }
     }
 
@@ -203,12 +213,13 @@ impl World {
     fn converse(
         &mut self,
         mut exchange: Box<dyn Exchange>,
+        mut answer: Option<Answer>,
         pieces: &[&[u8]],
         rooms: &mut dyn Iterator<Item = usize>,
     ) -> Result<Answer, Failure> {
         let mut content: VecDeque<&[u8]> = pieces.iter().copied().filter(|piece| !piece.is_empty()).collect();
         let (mut ended, mut taken) = (false, 0);
-        let (mut answer, mut idle): (Option<Answer>, _) = (None, 0);
+        let mut idle = 0;
         loop {
             let (mut moved, mut until) = (false, None);
             if answer.is_none() {

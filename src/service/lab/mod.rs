@@ -1,6 +1,7 @@
 //! The lab: endpoints to look at, to learn from and to load. One file for each group of them.
 
 mod arguments;
+mod chat;
 mod delay;
 mod echo;
 #[cfg(test)]
@@ -13,18 +14,32 @@ mod reflect;
 mod tests;
 mod ticks;
 mod users;
+mod ws_echo;
 
-use super::router::Router;
+use super::router::{Params, Router};
+use super::websocket::Policy;
+use super::{Cx, Reply};
+use crate::http::body::Failure;
+use crate::http::message::RequestHead;
 use crate::http::method::Method;
 
 /// The demo page and every lab endpoint.
-pub fn service() -> Router {
-    endpoints().get("/", plain::demo)
+pub fn service(policy: Policy) -> Router {
+    endpoints(policy).get("/", plain::demo)
 }
 
 /// The lab endpoints without the demo page, to stand next to something else.
-pub fn endpoints() -> Router {
+pub fn endpoints(policy: Policy) -> Router {
+    let (chat, chat_policy) = (chat::Chat::new(), policy.clone());
+    let ws_chat = move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        Ok(chat.open(request, &chat_policy, cx))
+    };
+    let ws_echo = move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        Ok(ws_echo::open(request, &policy, cx))
+    };
     Router::new()
+        .get("/ws/echo", ws_echo)
+        .get("/ws/chat", ws_chat)
         .get("/plaintext", plain::plaintext)
         .get("/json", plain::json)
         .get("/health", plain::health)

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::harness::{Answer, Request, World};
 use crate::http::message::Announced;
 use crate::http::method::Method;
+use crate::service::websocket::Policy;
 
 fn get(target: &str) -> Answer {
     World::new().get(target)
@@ -137,7 +138,8 @@ fn sheep_do_not_stampede_after_a_slow_reader() {
     use crate::http::body::{Body, Pull};
     use crate::service::{Reply, Service};
     let mut world = World::new();
-    let reply = super::service().call(&Request::get("/sheep?every=1s").head(), &mut world.cx()).unwrap();
+    let reply =
+        super::service(Policy::default()).call(&Request::get("/sheep?every=1s").head(), &mut world.cx()).unwrap();
     let Reply::Respond(response) = reply else { panic!("sheep need no content") };
     let Body::Source(mut sheep) = response.body else { panic!("sheep are pulled") };
     let mut ring = crate::base::ring::RingBuffer::new(1024);

@@ -155,7 +155,9 @@ mod tests {
     use crate::base::job_pool::{JobPool, JobPoolLimits};
     use crate::base::limits::Limits;
     use crate::base::notice::{Notices, Wake};
+    use crate::base::peer::Peer;
     use crate::base::slots::Token;
+    use crate::base::throttle::Complaints;
 
     struct Nobody;
 
@@ -172,7 +174,18 @@ mod tests {
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
         let (notices, start) = (Notices::new(Nobody), Instant::now());
         let token = Token { index: 0, generation: 0 };
-        let at = |now| Cx { now, date_secs: 0, limits: &limits, notices: &notices, jobs: &jobs, token };
+        let (complaints, peer) = (Complaints::new(0), Peer::Unix);
+        let at = |now| Cx {
+            now,
+            date_secs: 0,
+            limits: &limits,
+            notices: &notices,
+            jobs: &jobs,
+            complaints: &complaints,
+            token,
+            peer,
+            draining: false,
+        };
         let flights = Flights::new();
         let first = flights.join(b"path", Lane::Quick, &at(start), move || gate.recv().is_err()).unwrap();
         let later = at(start + Duration::from_secs(5));

@@ -144,10 +144,10 @@ fn after_an_error_nothing_is_received_and_the_answer_closes() {
 #[test]
 fn the_end_of_input_is_an_error_only_inside_a_request() {
     let mut peer = Peer::new(64);
-    assert_eq!(peer.server.on_eof(), Ok(()));
+    assert_eq!(peer.server.on_eof(), Ok(false));
     peer.send(b"\r\n");
     assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
-    assert_eq!(peer.server.on_eof(), Ok(()), "an empty line is not a request");
+    assert_eq!(peer.server.on_eof(), Ok(false), "an empty line is not a request");
     peer.send(b"\r");
     assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
     assert!(peer.server.on_eof().is_err());

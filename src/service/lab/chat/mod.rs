@@ -1,0 +1,175 @@
+//! `GET /ws/chat?room=NAME&name=NAME`: chat rooms. Whoever is in a room may speak, and everyone in it hears it.
+//!
+//! What is said is encoded once and shared by all who are to hear it. Each member has a mailbox of bounded size; whose
+//! mailbox overflows is sent away, and nobody waits for it.
+
+mod room;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use log::Level;
+
+use super::arguments::Argument;
+use crate::http::message::{RequestHead, Response};
+use crate::http::status::Status;
+use crate::protocol::ws::Kind;
+use crate::protocol::ws::close::CloseCode;
+use crate::protocol::ws::sender::frame;
+use crate::service::errors;
+use crate::service::json::Object;
+use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Next, Outgoing, Piece, Policy, upgrade};
+use crate::service::{Cx, Reply};
+
+use room::{Membership, Overflowed, Rooms};
+
+/// Only pages of this host may speak here: what is said in a room should not come from elsewhere unasked. Messages are
+/// not compressed, so that all members can share them.
+const ENDPOINT: Endpoint = Endpoint { same_host: true, deflate: false, protocols: &["chat.tidemill"] };
+
+/// Rooms at a time.
+const ROOMS_MAX: usize = 1000;
+/// Length of a name, of a room or a member, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+/// Rooms of up to so many members are told who comes and goes.
+const ANNOUNCED_MEMBERS_MAX: usize = 32;
+/// Frames put into mailboxes by one member in one turn: a room full of people must not keep the loop from its work.
+const DELIVERIES_PER_TURN: usize = 10_000;
+/// How much is moved from a mailbox at a time, in bytes.
+const OUT_BYTES: usize = 16 * 1024;
+
+/// The chat: its rooms, and what has happened in them.
+pub struct Chat {
+    rooms: Rc<Rooms>,
+    guests: Cell<u64>,
+    overflows: Rc<Cell<u64>>,
+}
+
+impl Chat {
+    /// A chat in which nobody is yet.
+    pub fn new() -> Chat {
+        Chat { rooms: Rc::new(Rooms::new(ROOMS_MAX)), guests: Cell::new(0), overflows: Rc::default() }
+    }
+
+    /// Lets the client in.
+    pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
+        let (notifier, queue_bytes_max) = (cx.notifier(), cx.limits.ws_queue_bytes_max);
+        upgrade(request, policy, &ENDPOINT, cx, || {
+            let room = name(&Argument::query(request, "room", "lobby"))?;
+            let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
+            let room = room.unwrap_or_else(|| "lobby".into());
+            let membership = self.rooms.enter(&room, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            Ok(Member::new(membership, name, Rc::clone(&self.overflows)))
+        })
+    }
+
+    fn guest(&self) -> Box<str> {
+        self.guests.set(self.guests.get() + 1);
+        format!("guest {}", self.guests.get()).into()
+    }
+}
+
+/// A name of at most 64 bytes without control characters, or `None` if it is empty, or a 400.
+fn name(argument: &Argument<'_>) -> Result<Option<Box<str>>, Response> {
+    let name = argument.text()?.trim();
+    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(argument.refusal("invalid_parameter", "a name of at most 64 bytes without control characters"));
+    }
+    Ok((!name.is_empty()).then(|| name.into()))
+}
+
+fn too_many_rooms() -> Response {
+    errors::error(Status::SERVICE_UNAVAILABLE, "too_many_rooms", [])
+}
+
+/// One end of the chat.
+struct Member {
+    membership: Membership,
+    name: Box<str>,
+    gather: Gather,
+    overflows: Rc<Cell<u64>>,
+    /// Whether it has been told where it is.
+    welcomed: bool,
+    /// Frames it has put into mailboxes since it last rested.
+    deliveries: usize,
+}
+
+impl Member {
+    fn new(membership: Membership, name: Box<str>, overflows: Rc<Cell<u64>>) -> Member {
+        let member = Member { membership, name, gather: Gather::default(), overflows, welcomed: false, deliveries: 0 };
+        member.announce("joined");
+        member
+    }
+
+    fn event(&self, kind: &str) -> Object {
+        let members = self.membership.room().len() as u64;
+        Object::new().text("type", kind).text("name", &self.name).number("members", members)
+    }
+
+    /// Tells the others, unless they are so many that nobody would read it.
+    fn announce(&self, kind: &str) {
+        if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
+            self.membership.room().tell_all(&shared(self.event(kind)));
+        }
+    }
+
+    fn speak(&mut self, text: &str) -> Next {
+        self.membership.room().tell_all(&shared(self.event("message").text("text", text)));
+        self.deliveries += self.membership.room().len();
+        if self.deliveries < DELIVERIES_PER_TURN {
+            return Next::Take;
+        }
+        self.deliveries = 0;
+        Next::Rest
+    }
+}
+
+/// A text message that many can share.
+fn shared(object: Object) -> Arc<[u8]> {
+    frame(Kind::Text, object.finish().as_bytes()).into()
+}
+
+impl Application for Member {
+    fn receive(&mut self, piece: Piece<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<Next, Farewell> {
+        if piece.kind == Kind::Binary {
+            return Err(Farewell { code: CloseCode::UNSUPPORTED, reason: "the chat is made of text" });
+        }
+        let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? else { return Ok(Next::Take) };
+        // It was checked as it arrived.
+        Ok(self.speak(&String::from_utf8_lossy(&message)))
+    }
+
+    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        if !std::mem::replace(&mut self.welcomed, true) {
+            out.piece(Kind::Text, self.event("welcome").finish().as_bytes(), true);
+        }
+        while out.len() < OUT_BYTES {
+            match self.membership.take() {
+                Ok(Some(frame)) => out.shared(frame),
+                Ok(None) => break,
+                Err(Overflowed) => return Err(self.send_away(cx)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    fn send_away(&self, cx: &Cx<'_>) -> Farewell {
+        self.overflows.set(self.overflows.get() + 1);
+        let count = self.overflows.get();
+        cx.complain(
+            Level::Info,
+            format_args!("WebSocket closed: does not keep up with its chat room ({count} so far)"),
+        );
+        Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.membership.leave();
+        self.announce("left");
+    }
+}

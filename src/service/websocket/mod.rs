@@ -1,0 +1,254 @@
+//! A WebSocket as an exchange: what is the same for every application.
+//!
+//! `upgrade` answers the request that opens it. From then on the client's bytes are the request's content and ours are
+//! the response's, so that backpressure is that of every other exchange: nothing is taken while too much waits to be
+//! sent, and nothing is sent while there is no room for it.
+
+mod gather;
+mod origin;
+mod outgoing;
+mod upgrade;
+
+pub use gather::Gather;
+pub use origin::{InvalidOrigin, Origin};
+pub use outgoing::Outgoing;
+use upgrade::Share;
+pub use upgrade::{Endpoint, Policy, upgrade};
+
+use std::time::{Duration, Instant};
+
+use log::Level;
+
+use super::{Cx, Decision, Exchange};
+use crate::base::ring::Room;
+use crate::http::body::{Failure, Pull, Wait};
+use crate::http::fields::Fields;
+use crate::protocol::ws::close::CloseCode;
+use crate::protocol::ws::receiver::{Event, Receiver};
+use crate::protocol::ws::{Kind, Violation};
+
+/// While more than this waits to be sent, in bytes, nothing is taken.
+const OUTGOING_BYTES_MAX: usize = 16 * 1024;
+/// The longest piece of a message that an application is given, in bytes.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+/// How often a WebSocket without pings is looked at.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a WebSocket is for.
+pub trait Application {
+    /// Takes the next piece of a message. Called only while little waits to be sent.
+    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<Next, Farewell>;
+
+    /// Adds what there is to send besides. Called when everything that was added before has gone, and after each
+    /// notice.
+    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
+}
+
+/// A piece of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// The kind of the message. The content of text is UTF-8, although a piece may end inside a character.
+    pub kind: Kind,
+    /// At most 16 KiB.
+    pub content: &'a [u8],
+    /// Whether the message ends with it.
+    pub end: bool,
+}
+
+/// Whether an application takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// As much as there is.
+    Take,
+    /// Only after the others had their turn.
+    Rest,
+}
+
+/// Why an application ends its WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Farewell {
+    /// What the Close says.
+    pub code: CloseCode,
+    /// In words.
+    pub reason: &'static str,
+}
+
+/// A WebSocket that is open, or closing.
+struct WebSocket<A> {
+    receiver: Receiver,
+    out: Outgoing,
+    application: A,
+    life: Life,
+    /// When the peer was last heard, and whether it was asked for a sign of life since.
+    heard: Instant,
+    asked: bool,
+    /// The turn in which nothing more is taken.
+    rested: Option<Instant>,
+    /// Given back when it ends.
+    _share: Option<Share>,
+}
+
+/// How far a WebSocket's life has come. It only moves downwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Messages flow.
+    Open,
+    /// Our Close is on its way; the peer has until then to answer it (RFC 6455 §7.1.2).
+    Closing(Instant),
+    /// Nothing more is received; what waits still goes out.
+    Over,
+}
+
+impl<A: Application> WebSocket<A> {
+    fn new(receiver: Receiver, out: Outgoing, application: A, share: Option<Share>, now: Instant) -> WebSocket<A> {
+        WebSocket {
+            receiver,
+            out,
+            application,
+            life: Life::Open,
+            heard: now,
+            asked: false,
+            rested: None,
+            _share: share,
+        }
+    }
+
+    /// Receives from `input` as long as the application takes it.
+    fn receive(&mut self, input: &mut &[u8], cx: &mut Cx<'_>) {
+        let mut payload = Vec::new();
+        while self.life != Life::Over && self.out.len() < OUTGOING_BYTES_MAX && self.rested != Some(cx.now) {
+            match self.receiver.receive(input, &mut payload, PIECE_BYTES_MAX) {
+                Ok(Event::NeedBytes) => return,
+                Ok(Event::Piece { kind, end }) => self.on_piece(Piece { kind, content: &payload, end }, cx),
+                Ok(Event::Ping(payload)) if self.life == Life::Open => self.out.pong(payload),
+                Ok(Event::Ping(_) | Event::Pong) => {}
+                Ok(Event::Close(code)) => self.on_close(code),
+                Err(violation) => self.on_violation(violation, cx),
+            }
+        }
+        if self.life == Life::Over {
+            *input = &[];
+        }
+    }
+
+    fn on_piece(&mut self, piece: Piece<'_>, cx: &mut Cx<'_>) {
+        if self.life != Life::Open {
+            return;
+        }
+        match self.application.receive(piece, &mut self.out, cx) {
+            Ok(Next::Take) => {}
+            Ok(Next::Rest) => {
+                self.rested = Some(cx.now);
+                cx.notifier().notify();
+            }
+            Err(farewell) => self.close(farewell, cx),
+        }
+    }
+
+    /// RFC 6455 §5.5.1: a Close is answered by one, usually with the same code.
+    fn on_close(&mut self, code: Option<CloseCode>) {
+        if self.life == Life::Open {
+            self.out.close(code, "");
+        }
+        self.life = Life::Over;
+    }
+
+    /// RFC 6455 §7.1.7: nothing of what follows can be trusted.
+    fn on_violation(&mut self, violation: Violation, cx: &Cx<'_>) {
+        cx.complain(Level::Info, format_args!("WebSocket closed with {}: {violation}", violation.code));
+        if self.life == Life::Open {
+            self.out.close(Some(violation.code), violation.reason);
+        }
+        self.life = Life::Over;
+    }
+
+    fn close(&mut self, farewell: Farewell, cx: &Cx<'_>) {
+        if self.life == Life::Open {
+            self.out.close(Some(farewell.code), farewell.reason);
+            self.life = Life::Closing(cx.now + cx.limits.ws_close_timeout);
+        }
+    }
+
+    /// Acts on what does not come from the peer's frames: the clock, and the order to stop.
+    fn tend(&mut self, cx: &Cx<'_>) {
+        if cx.draining {
+            self.close(Farewell { code: CloseCode::GOING_AWAY, reason: "the server stops" }, cx);
+        }
+        match self.life {
+            Life::Open if cx.now < self.patience(cx) => {}
+            Life::Open if self.asked => {
+                cx.complain(Level::Info, format_args!("WebSocket closed: no sign of life"));
+                self.out.close(Some(CloseCode::UNEXPECTED), "no answer to a ping");
+                self.life = Life::Over;
+            }
+            Life::Open => {
+                self.out.ping();
+                self.asked = true;
+            }
+            Life::Closing(deadline) if deadline <= cx.now => self.life = Life::Over,
+            Life::Closing(_) | Life::Over => {}
+        }
+    }
+
+    /// How long the silence may last before something is done about it: one interval, and another for the answer.
+    fn patience(&self, cx: &Cx<'_>) -> Instant {
+        match cx.limits.ws_ping_interval {
+            Duration::ZERO => cx.now + HOUR,
+            interval if self.asked => self.heard + 2 * interval,
+            interval => self.heard + interval,
+        }
+    }
+
+    /// Asks the application for more, and takes what the receiver holds back since there was no room for it.
+    fn refill(&mut self, cx: &mut Cx<'_>) {
+        if self.life == Life::Open
+            && let Err(farewell) = self.application.send(&mut self.out, cx)
+        {
+            self.close(farewell, cx);
+        }
+        self.receive(&mut &[][..], cx);
+    }
+
+    fn next_wait(&self, cx: &Cx<'_>) -> Wait {
+        Wait::Until(match self.life {
+            Life::Closing(deadline) => deadline,
+            Life::Open | Life::Over => self.patience(cx),
+        })
+    }
+}
+
+impl<A: Application> Exchange for WebSocket<A> {
+    fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        (self.heard, self.asked) = (cx.now, false);
+        let mut rest = content;
+        self.receive(&mut rest, cx);
+        Ok(content.len() - rest.len())
+    }
+
+    /// The peer has ended its direction without a Close, or after one: there is nobody to talk to (RFC 6455 §7.1.5).
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        self.life = Life::Over;
+        Ok(())
+    }
+
+    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        Err(Failure::new("a WebSocket is opened by its response"))
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        self.tend(cx);
+        loop {
+            self.out.flow(room);
+            if !self.out.is_empty() {
+                return Ok(Pull::More);
+            }
+            self.refill(cx);
+            match self.life {
+                _ if !self.out.is_empty() => {}
+                Life::Over => return Ok(Pull::End),
+                Life::Open | Life::Closing(_) => return Ok(Pull::Pending(self.next_wait(cx))),
+            }
+        }
+    }
+}

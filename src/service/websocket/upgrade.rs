@@ -1,0 +1,148 @@
+//! The answer to a request that opens a WebSocket.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::origin::is_same_host;
+use super::{Application, Origin, Outgoing, WebSocket};
+use crate::http::body::Body;
+use crate::http::fields::{FieldName, FieldValue};
+use crate::http::message::{RequestHead, Response};
+use crate::http::status::Status;
+use crate::protocol::ws::deflate::Agreement;
+use crate::protocol::ws::handshake::{Handshake, Refusal};
+use crate::protocol::ws::receiver::Receiver;
+use crate::service::errors::{self, Detail};
+use crate::service::{Cx, Exchange, Reply};
+
+const UPGRADE: FieldName = FieldName::from_static("Upgrade");
+const WEBSOCKET: FieldValue = FieldValue::from_static("websocket");
+const ACCEPT: FieldName = FieldName::from_static("Sec-WebSocket-Accept");
+const EXTENSIONS: FieldName = FieldName::from_static("Sec-WebSocket-Extensions");
+const PROTOCOL: FieldName = FieldName::from_static("Sec-WebSocket-Protocol");
+const VERSION: FieldName = FieldName::from_static("Sec-WebSocket-Version");
+const VERSION_13: FieldValue = FieldValue::from_static("13");
+const GET: FieldValue = FieldValue::from_static("GET");
+
+/// What holds for all WebSockets of a server.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Which pages may open them; if empty, each endpoint decides.
+    pub origins: Vec<Origin>,
+    /// WebSockets at a time that may be compressed: their memory is what this bounds.
+    compressed_max: usize,
+    compressed: Rc<Cell<usize>>,
+}
+
+/// What one endpoint wants of its WebSockets.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    /// Whether only pages of this host may open it, unless the policy says otherwise.
+    pub same_host: bool,
+    /// Whether messages may be compressed.
+    pub deflate: bool,
+    /// The subprotocols it knows.
+    pub protocols: &'static [&'static str],
+}
+
+/// The permission for one WebSocket to be compressed.
+pub(super) struct Share(Rc<Cell<usize>>);
+
+impl Policy {
+    /// These origins, and up to `compressed_max` compressed WebSockets.
+    pub fn new(origins: Vec<Origin>, compressed_max: usize) -> Policy {
+        Policy { origins, compressed_max, compressed: Rc::default() }
+    }
+
+    fn admits(&self, endpoint: &Endpoint, origin: &[u8], host: Option<&[u8]>) -> bool {
+        match self.origins.is_empty() {
+            true => !endpoint.same_host || host.is_some_and(|host| is_same_host(origin, host)),
+            false => self.origins.iter().any(|known| known.admits(origin)),
+        }
+    }
+
+    fn compress(&self) -> Option<Share> {
+        let count = self.compressed.get();
+        (count < self.compressed_max).then(|| {
+            self.compressed.set(count + 1);
+            Share(Rc::clone(&self.compressed))
+        })
+    }
+}
+
+impl Default for Policy {
+    /// Each endpoint decides about origins; 256 WebSockets may be compressed.
+    fn default() -> Policy {
+        Policy::new(Vec::new(), 256)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Opens a WebSocket for the application that `open` makes, or says why not.
+pub fn upgrade<A: Application + 'static>(
+    request: &RequestHead<'_>,
+    policy: &Policy,
+    endpoint: &Endpoint,
+    cx: &Cx<'_>,
+    open: impl FnOnce() -> Result<A, Response>,
+) -> Reply {
+    accept(request, policy, endpoint, cx, open)
+        .map_or_else(Reply::Respond, |(response, exchange)| Reply::Upgrade(response, exchange))
+}
+
+fn accept<A: Application + 'static>(
+    request: &RequestHead<'_>,
+    policy: &Policy,
+    endpoint: &Endpoint,
+    cx: &Cx<'_>,
+    open: impl FnOnce() -> Result<A, Response>,
+) -> Result<(Response, Box<dyn Exchange>), Response> {
+    let handshake = Handshake::of(request).map_err(refuse)?;
+    // Who is not a browser has no origin, and could name any.
+    if let Some(origin) = handshake.origin
+        && !policy.admits(endpoint, origin, request.fields.first("Host"))
+    {
+        return Err(errors::error(Status::FORBIDDEN, "origin_not_allowed", []));
+    }
+    let application = open()?;
+    let (deflate, share) = handshake.deflate.filter(|_| endpoint.deflate).zip(policy.compress()).unzip();
+    let socket = WebSocket::new(Receiver::new(deflate), Outgoing::new(deflate), application, share, cx.now);
+    Ok((switch(&handshake, deflate, endpoint), Box::new(socket)))
+}
+
+/// The response that opens it (RFC 6455 §4.2.2).
+fn switch(handshake: &Handshake<'_>, deflate: Option<Agreement>, endpoint: &Endpoint) -> Response {
+    let mut response = Response::new(Status::SWITCHING_PROTOCOLS)
+        .with_field(UPGRADE, WEBSOCKET)
+        .with_field(ACCEPT, value(handshake.accept.clone()));
+    if let Some(agreement) = deflate {
+        response = response.with_field(EXTENSIONS, value(agreement.to_string()));
+    }
+    let known = |wanted: &&[u8]| endpoint.protocols.iter().find(|known| known.as_bytes() == *wanted);
+    if let Some(protocol) = handshake.protocols.iter().find_map(known) {
+        response = response.with_field(PROTOCOL, FieldValue::from_static(protocol));
+    }
+    response.body = Body::Exchange(None);
+    response
+}
+
+fn value(text: String) -> FieldValue {
+    FieldValue::new(text).expect("base64 and parameters are field values")
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let detail = |reason| [("detail", Detail::Text(reason))];
+    match refusal {
+        Refusal::Method => errors::method_not_allowed(GET),
+        Refusal::Invalid(reason) => errors::bad_request("invalid_handshake", detail(reason)),
+        // RFC 9110 §15.5.22 asks for Upgrade, RFC 6455 §4.4 for the version.
+        Refusal::Upgrade(reason) => errors::error(Status::UPGRADE_REQUIRED, "upgrade_required", detail(reason))
+            .with_field(UPGRADE, WEBSOCKET)
+            .with_field(VERSION, VERSION_13),
+    }
+}
