@@ -1,7 +1,9 @@
 //! `GET /ws/echo`: every message back as it arrives, piece by piece, in constant memory whatever its size.
 
+use std::time::Instant;
+
 use crate::http::message::RequestHead;
-use crate::service::websocket::{Application, Endpoint, Farewell, Next, Outgoing, Piece, Policy, upgrade};
+use crate::service::websocket::{Application, Endpoint, Farewell, Outgoing, Piece, Policy, upgrade};
 use crate::service::{Cx, Reply};
 
 const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: true, protocols: &[] };
@@ -14,9 +16,13 @@ pub fn open(request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Repl
 struct Echo;
 
 impl Application for Echo {
-    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<Next, Farewell> {
+    fn rests_until(&self, _cx: &Cx<'_>) -> Option<Instant> {
+        None
+    }
+
+    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         out.piece(piece.kind, piece.content, piece.end);
-        Ok(Next::Take)
+        Ok(())
     }
 
     fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {

@@ -36,8 +36,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a WebSocket is for.
 pub trait Application {
+    /// Until when nothing more may be received, so that others get their turn; `None`: it may.
+    fn rests_until(&self, cx: &Cx<'_>) -> Option<Instant>;
+
     /// Takes the next piece of a message. Called only while little waits to be sent.
-    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<Next, Farewell>;
+    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
 
     /// Adds what there is to send besides. Called when everything that was added before has gone, and after each
     /// notice.
@@ -55,16 +58,6 @@ pub struct Piece<'a> {
     pub end: bool,
 }
 
-/// Whether an application takes more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Next {
-    /// As much as there is.
-    Take,
-    /// Only after the others had their turn.
-    Rest,
-}
-
 /// Why an application ends its WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Farewell {
@@ -80,11 +73,14 @@ struct WebSocket<A> {
     out: Outgoing,
     application: A,
     life: Life,
-    /// When the peer was last heard, and whether it was asked for a sign of life since.
+    /// When the peer last gave a sign of life.
     heard: Instant,
-    asked: bool,
-    /// The turn in which nothing more is taken.
-    rested: Option<Instant>,
+    /// When it was asked for another one, if it was since.
+    asked: Option<Instant>,
+    /// Whether what there was to send did not fit.
+    blocked: bool,
+    /// Until when the application rests.
+    rest: Option<Instant>,
     /// Given back when it ends.
     _share: Option<Share>,
 }
@@ -108,8 +104,9 @@ impl<A: Application> WebSocket<A> {
             application,
             life: Life::Open,
             heard: now,
-            asked: false,
-            rested: None,
+            asked: None,
+            blocked: false,
+            rest: None,
             _share: share,
         }
     }
@@ -117,7 +114,7 @@ impl<A: Application> WebSocket<A> {
     /// Receives from `input` as long as the application takes it.
     fn receive(&mut self, input: &mut &[u8], cx: &mut Cx<'_>) {
         let mut payload = Vec::new();
-        while self.life != Life::Over && self.out.len() < OUTGOING_BYTES_MAX && self.rested != Some(cx.now) {
+        while self.may_receive(cx) {
             match self.receiver.receive(input, &mut payload, PIECE_BYTES_MAX) {
                 Ok(Event::NeedBytes) => return,
                 Ok(Event::Piece { kind, end }) => self.on_piece(Piece { kind, content: &payload, end }, cx),
@@ -132,17 +129,16 @@ impl<A: Application> WebSocket<A> {
         }
     }
 
+    fn may_receive(&mut self, cx: &Cx<'_>) -> bool {
+        self.rest = (self.life == Life::Open).then(|| self.application.rests_until(cx)).flatten();
+        self.life != Life::Over && self.rest.is_none() && self.out.len() < OUTGOING_BYTES_MAX
+    }
+
     fn on_piece(&mut self, piece: Piece<'_>, cx: &mut Cx<'_>) {
-        if self.life != Life::Open {
-            return;
-        }
-        match self.application.receive(piece, &mut self.out, cx) {
-            Ok(Next::Take) => {}
-            Ok(Next::Rest) => {
-                self.rested = Some(cx.now);
-                cx.notifier().notify();
-            }
-            Err(farewell) => self.close(farewell, cx),
+        if self.life == Life::Open
+            && let Err(farewell) = self.application.receive(piece, &mut self.out, cx)
+        {
+            self.close(farewell, cx);
         }
     }
 
@@ -163,6 +159,10 @@ impl<A: Application> WebSocket<A> {
         self.life = Life::Over;
     }
 
+    fn on_life(&mut self, cx: &Cx<'_>) {
+        (self.heard, self.asked) = (cx.now, None);
+    }
+
     fn close(&mut self, farewell: Farewell, cx: &Cx<'_>) {
         if self.life == Life::Open {
             self.out.close(Some(farewell.code), farewell.reason);
@@ -177,14 +177,14 @@ impl<A: Application> WebSocket<A> {
         }
         match self.life {
             Life::Open if cx.now < self.patience(cx) => {}
-            Life::Open if self.asked => {
+            Life::Open if self.asked.is_some() => {
                 cx.complain(Level::Info, format_args!("WebSocket closed: no sign of life"));
                 self.out.close(Some(CloseCode::UNEXPECTED), "no answer to a ping");
                 self.life = Life::Over;
             }
             Life::Open => {
                 self.out.ping();
-                self.asked = true;
+                self.asked = Some(cx.now);
             }
             Life::Closing(deadline) if deadline <= cx.now => self.life = Life::Over,
             Life::Closing(_) | Life::Over => {}
@@ -195,8 +195,7 @@ impl<A: Application> WebSocket<A> {
     fn patience(&self, cx: &Cx<'_>) -> Instant {
         match cx.limits.ws_ping_interval {
             Duration::ZERO => cx.now + HOUR,
-            interval if self.asked => self.heard + 2 * interval,
-            interval => self.heard + interval,
+            interval => self.asked.unwrap_or(self.heard) + interval,
         }
     }
 
@@ -213,14 +212,14 @@ impl<A: Application> WebSocket<A> {
     fn next_wait(&self, cx: &Cx<'_>) -> Wait {
         Wait::Until(match self.life {
             Life::Closing(deadline) => deadline,
-            Life::Open | Life::Over => self.patience(cx),
+            Life::Open | Life::Over => self.rest.into_iter().fold(self.patience(cx), Instant::min),
         })
     }
 }
 
 impl<A: Application> Exchange for WebSocket<A> {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        (self.heard, self.asked) = (cx.now, false);
+        self.on_life(cx);
         let mut rest = content;
         self.receive(&mut rest, cx);
         Ok(content.len() - rest.len())
@@ -237,10 +236,15 @@ impl<A: Application> Exchange for WebSocket<A> {
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        // Room has appeared where there was none: somebody reads.
+        if std::mem::take(&mut self.blocked) {
+            self.on_life(cx);
+        }
         self.tend(cx);
         loop {
             self.out.flow(room);
             if !self.out.is_empty() {
+                self.blocked = true;
                 return Ok(Pull::More);
             }
             self.refill(cx);

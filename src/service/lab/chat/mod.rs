@@ -7,11 +7,12 @@ mod room;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::time::Instant;
 
 use log::Level;
 
 use super::arguments::Argument;
+use crate::base::peer::Peer;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::Kind;
@@ -19,7 +20,7 @@ use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::sender::frame;
 use crate::service::errors;
 use crate::service::json::Object;
-use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Next, Outgoing, Piece, Policy, upgrade};
+use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Outgoing, Piece, Policy, upgrade};
 use crate::service::{Cx, Reply};
 
 use room::{Membership, Overflowed, Rooms};
@@ -34,10 +35,10 @@ const ROOMS_MAX: usize = 1000;
 const NAME_BYTES_MAX: usize = 64;
 /// Rooms of up to so many members are told who comes and goes.
 const ANNOUNCED_MEMBERS_MAX: usize = 32;
-/// Frames put into mailboxes by one member in one turn: a room full of people must not keep the loop from its work.
-const DELIVERIES_PER_TURN: usize = 10_000;
 /// How much is moved from a mailbox at a time, in bytes.
 const OUT_BYTES: usize = 16 * 1024;
+
+const TOO_SLOW: Farewell = Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" };
 
 /// The chat: its rooms, and what has happened in them.
 pub struct Chat {
@@ -54,12 +55,12 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (notifier, queue_bytes_max) = (cx.notifier(), cx.limits.ws_queue_bytes_max);
+        let (peer, notifier, queue_bytes_max) = (cx.peer, cx.notifier(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
-            let membership = self.rooms.enter(&room, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            let membership = self.rooms.enter(&room, peer, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
             Ok(Member::new(membership, name, Rc::clone(&self.overflows)))
         })
     }
@@ -91,13 +92,11 @@ struct Member {
     overflows: Rc<Cell<u64>>,
     /// Whether it has been told where it is.
     welcomed: bool,
-    /// Frames it has put into mailboxes since it last rested.
-    deliveries: usize,
 }
 
 impl Member {
     fn new(membership: Membership, name: Box<str>, overflows: Rc<Cell<u64>>) -> Member {
-        let member = Member { membership, name, gather: Gather::default(), overflows, welcomed: false, deliveries: 0 };
+        let member = Member { membership, name, gather: Gather::default(), overflows, welcomed: false };
         member.announce("joined");
         member
     }
@@ -110,37 +109,47 @@ impl Member {
     /// Tells the others, unless they are so many that nobody would read it.
     fn announce(&self, kind: &str) {
         if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
-            self.membership.room().tell_all(&shared(self.event(kind)));
+            for peer in self.tell_all(self.event(kind)) {
+                log::info!("{}", self.overflow_of(peer));
+            }
         }
     }
 
-    fn speak(&mut self, text: &str) -> Next {
-        self.membership.room().tell_all(&shared(self.event("message").text("text", text)));
-        self.deliveries += self.membership.room().len();
-        if self.deliveries < DELIVERIES_PER_TURN {
-            return Next::Take;
+    fn speak(&mut self, text: &str, cx: &Cx<'_>) {
+        for peer in self.tell_all(self.event("message").text("text", text)) {
+            cx.complaints.log(cx.now, Level::Info, format_args!("{}", self.overflow_of(peer)));
         }
-        self.deliveries = 0;
-        Next::Rest
     }
-}
 
-/// A text message that many can share.
-fn shared(object: Object) -> Arc<[u8]> {
-    frame(Kind::Text, object.finish().as_bytes()).into()
+    /// Encodes the event once for all. Returns those who were too slow to hear it.
+    fn tell_all(&self, event: Object) -> Vec<Peer> {
+        let overflowed = self.membership.room().tell_all(&frame(Kind::Text, event.finish().as_bytes()).into());
+        self.overflows.set(self.overflows.get() + overflowed.len() as u64);
+        overflowed
+    }
+
+    fn overflow_of(&self, peer: Peer) -> String {
+        format!("{peer}: too slow for its chat room, sent away ({} so far)", self.overflows.get())
+    }
 }
 
 impl Application for Member {
-    fn receive(&mut self, piece: Piece<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<Next, Farewell> {
+    fn rests_until(&self, cx: &Cx<'_>) -> Option<Instant> {
+        self.membership.room().rests_until(cx.now)
+    }
+
+    fn receive(&mut self, piece: Piece<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if piece.kind == Kind::Binary {
             return Err(Farewell { code: CloseCode::UNSUPPORTED, reason: "the chat is made of text" });
         }
-        let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? else { return Ok(Next::Take) };
-        // It was checked as it arrived.
-        Ok(self.speak(&String::from_utf8_lossy(&message)))
+        if let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? {
+            // It was checked as it arrived.
+            self.speak(&String::from_utf8_lossy(&message), cx);
+        }
+        Ok(())
     }
 
-    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+    fn send(&mut self, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if !std::mem::replace(&mut self.welcomed, true) {
             out.piece(Kind::Text, self.event("welcome").finish().as_bytes(), true);
         }
@@ -148,22 +157,10 @@ impl Application for Member {
             match self.membership.take() {
                 Ok(Some(frame)) => out.shared(frame),
                 Ok(None) => break,
-                Err(Overflowed) => return Err(self.send_away(cx)),
+                Err(Overflowed) => return Err(TOO_SLOW),
             }
         }
         Ok(())
-    }
-}
-
-impl Member {
-    fn send_away(&self, cx: &Cx<'_>) -> Farewell {
-        self.overflows.set(self.overflows.get() + 1);
-        let count = self.overflows.get();
-        cx.complain(
-            Level::Info,
-            format_args!("WebSocket closed: does not keep up with its chat room ({count} so far)"),
-        );
-        Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" }
     }
 }
 

@@ -4,13 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use crate::base::notice::Notifier;
+use crate::base::peer::Peer;
 
 /// What a frame in a queue costs besides its bytes.
 const ENTRY_BYTES: usize = 32;
+
+/// The time in which so much may be said in a room, and no more: in bytes, and in frames put into mailboxes. A mailbox
+/// holds several beats, so that only who is slow misses something.
+const BEAT: Duration = Duration::from_millis(1);
+const BYTES_PER_BEAT: usize = 32 * 1024;
+const DELIVERIES_PER_BEAT: usize = 10_000;
 
 /// All rooms that have members.
 pub struct Rooms {
@@ -22,6 +30,17 @@ pub struct Rooms {
 pub struct Room {
     name: Box<str>,
     members: RefCell<Slab<Rc<Mailbox>>>,
+    pace: Cell<Pace>,
+}
+
+/// What has lately been said in a room. Who speaks must leave the others the time to hear it, and the loop the time for
+/// everybody else.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    /// When the beat began; `None` before the first word.
+    began: Option<Instant>,
+    bytes: usize,
+    deliveries: usize,
 }
 
 /// What waits for one member.
@@ -31,6 +50,7 @@ pub struct Mailbox {
     bytes_max: usize,
     overflowed: Cell<bool>,
     notifier: Notifier,
+    peer: Peer,
 }
 
 /// A place in a room, given up when it is dropped.
@@ -53,10 +73,10 @@ impl Rooms {
     }
 
     /// Enters the room of this name, which is made if need be; `None` if there are too many rooms. `notifier` wakes
-    /// the member when there is something for it; more than `bytes_max` bytes do not wait for it.
-    pub fn enter(self: &Rc<Self>, name: &str, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
+    /// the member, which is `peer`, when there is something for it; more than `bytes_max` bytes do not wait for it.
+    pub fn enter(self: &Rc<Self>, name: &str, peer: Peer, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
         let room = self.room(name)?;
-        let mailbox = Rc::new(Mailbox::new(notifier, bytes_max));
+        let mailbox = Rc::new(Mailbox::new(peer, notifier, bytes_max));
         let key = room.members.borrow_mut().insert(Rc::clone(&mailbox));
         Some(Membership { rooms: Rc::clone(self), room, key: Some(key), mailbox })
     }
@@ -74,7 +94,7 @@ impl Rooms {
 
 impl Room {
     fn new(name: &str) -> Room {
-        Room { name: name.into(), members: RefCell::default() }
+        Room { name: name.into(), members: RefCell::default(), pace: Cell::default() }
     }
 
     /// How many are in it.
@@ -82,23 +102,38 @@ impl Room {
         self.members.borrow().len()
     }
 
-    /// Puts a frame into every mailbox.
-    pub fn tell_all(&self, frame: &Arc<[u8]>) {
-        for (_, mailbox) in self.members.borrow().iter() {
-            mailbox.put(frame);
+    /// Until when nobody may speak, if enough has been said for now.
+    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
+        let mut pace = self.pace.get();
+        let end = pace.began.map(|began| began + BEAT).filter(|end| now < *end);
+        if end.is_none() {
+            pace = Pace { began: Some(now), ..Pace::default() };
+            self.pace.set(pace);
         }
+        end.filter(|_| pace.bytes >= BYTES_PER_BEAT || pace.deliveries >= DELIVERIES_PER_BEAT)
+    }
+
+    /// Puts a frame into every mailbox, and returns the members whose mailboxes have just overflowed.
+    pub fn tell_all(&self, frame: &Arc<[u8]>) -> Vec<Peer> {
+        let members = self.members.borrow();
+        let pace = self.pace.get();
+        let (bytes, deliveries) = (pace.bytes + frame.len() + ENTRY_BYTES, pace.deliveries + members.len());
+        self.pace.set(Pace { bytes, deliveries, ..pace });
+        let overflowed = members.iter().filter(|(_, mailbox)| mailbox.put(frame).is_err());
+        overflowed.map(|(_, mailbox)| mailbox.peer).collect()
     }
 }
 
 impl Mailbox {
-    fn new(notifier: Notifier, bytes_max: usize) -> Mailbox {
-        Mailbox { frames: RefCell::default(), bytes: Cell::new(0), bytes_max, overflowed: Cell::new(false), notifier }
+    fn new(peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
+        let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
+        Mailbox { frames, bytes, bytes_max, overflowed, notifier, peer }
     }
 
-    /// Adds a frame. A mailbox that is empty has room for any.
-    fn put(&self, frame: &Arc<[u8]>) {
+    /// Adds a frame. A mailbox that is empty has room for any; one that has overflowed takes nothing more.
+    fn put(&self, frame: &Arc<[u8]>) -> Result<(), Overflowed> {
         if self.overflowed.get() {
-            return;
+            return Ok(());
         }
         let bytes = self.bytes.get() + frame.len() + ENTRY_BYTES;
         let mut frames = self.frames.borrow_mut();
@@ -110,6 +145,7 @@ impl Mailbox {
             self.bytes.set(bytes);
         }
         self.notifier.notify();
+        if self.overflowed.get() { Err(Overflowed) } else { Ok(()) }
     }
 
     fn take(&self) -> Option<Arc<[u8]>> {
