@@ -8,5 +8,6 @@ pub mod notice;
 pub mod peer;
 pub mod ring;
 pub mod slots;
+pub mod stats;
 pub mod throttle;
 pub mod timer_wheel;

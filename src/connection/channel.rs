@@ -6,6 +6,7 @@ use super::outbox::{Flushed, Outbox};
 use crate::base::lease::Lease;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
+use crate::base::stats::Syscalls;
 use crate::net::{Io, Readiness, Socket};
 
 /// A socket with its inbox and outbox.
@@ -18,7 +19,8 @@ pub(super) struct Channel<S> {
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
-    received: u64,
+    /// Bytes read from the peer so far.
+    pub(super) received: u64,
     sent: u64,
 }
 
@@ -46,7 +48,7 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One read, if it can move something: socket → inbox. Says how many bytes moved, or that the end was found.
-    pub(super) fn fill(&mut self, lease: &mut Lease) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self, lease: &mut Lease, syscalls: &mut Syscalls) -> io::Result<Filled> {
         if self.input_ended || self.inbox_is_full() {
             return self.check_unread().map(|()| Filled::Bytes(0));
         }
@@ -54,6 +56,7 @@ impl<S: Socket> Channel<S> {
             return Ok(Filled::Bytes(0));
         }
         let inbox = self.inbox.get_or_insert_with(|| lease.take());
+        syscalls.read += 1;
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
             Io::Moved(n) => (n, true),
             // Data and FIN share one event: after a hang-up only the end itself proves that nothing is left.
@@ -77,11 +80,11 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One write, if it can move something: outbox → socket.
-    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         if !self.readiness.writable || self.outbox.is_empty() {
             return Ok(Flushed::Bytes(0));
         }
-        let flushed = self.outbox.flush(&mut self.socket)?;
+        let flushed = self.outbox.flush(&mut self.socket, syscalls)?;
         match flushed {
             Flushed::Bytes(n) => self.sent += n as u64,
             Flushed::Blocked => self.readiness.writable = false,
@@ -123,6 +126,10 @@ impl<S: Socket> Channel<S> {
 
     pub(super) fn inbox_is_full(&self) -> bool {
         self.inbox.as_ref().is_some_and(RingBuffer::is_full)
+    }
+
+    pub(super) fn inbox_len(&self) -> usize {
+        self.inbox.as_ref().map_or(0, RingBuffer::len)
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {

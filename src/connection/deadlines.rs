@@ -20,21 +20,47 @@ pub enum WaitReason {
     SlowRead,
     /// A handler waits for the clock or for a notice.
     Timer,
+    /// A handler, or the content of a file, waits for a job thread.
+    Job,
+    /// A conversation goes on in which nobody has to say anything just now.
+    Conversation,
     /// Our last byte is out; the client has not ended its direction.
     Lingering,
 }
 
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl WaitReason {
+    /// All of them.
+    pub const ALL: [WaitReason; 9] = [
+        WaitReason::FirstByte,
+        WaitReason::Idle,
+        WaitReason::SlowHead,
+        WaitReason::SlowBody,
+        WaitReason::SlowRead,
+        WaitReason::Timer,
+        WaitReason::Job,
+        WaitReason::Conversation,
+        WaitReason::Lingering,
+    ];
+
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
             WaitReason::FirstByte => "client-silent",
             WaitReason::Idle => "client-idle",
             WaitReason::SlowHead => "client-slow-head",
             WaitReason::SlowBody => "client-slow-body",
             WaitReason::SlowRead => "client-slow-read",
             WaitReason::Timer => "timer",
+            WaitReason::Job => "job-pool",
+            WaitReason::Conversation => "conversation",
             WaitReason::Lingering => "lingering",
-        })
+        }
+    }
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -70,6 +96,11 @@ impl Waiting {
         }
     }
 
+    /// When the head that is being received began.
+    pub(super) fn head_began(&self, now: Instant) -> Instant {
+        if self.reason == WaitReason::SlowHead { self.since } else { now }
+    }
+
     pub(super) fn reason(&self) -> WaitReason {
         self.reason
     }
@@ -88,7 +119,7 @@ impl Waiting {
             WaitReason::SlowHead => self.since + limits.header_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
-            WaitReason::Timer => timer.unwrap_or(self.since),
+            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
             WaitReason::Lingering => (self.progress + limits.linger_timeout).min(self.since + limits.linger_total),
         }
     }

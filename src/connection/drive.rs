@@ -36,7 +36,7 @@ impl<S: Socket> Connection<S> {
             Life::Flushing | Life::Closed(_) => {}
         }
         moved.add(self.flush(worker));
-        moved.anything |= self.step_life();
+        moved.anything |= self.step_life(worker);
         moved
     }
 
@@ -67,7 +67,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn fill<V>(&mut self, worker: &mut Worker<V>) -> Moved {
-        match self.channel.fill(&mut worker.inboxes) {
+        match self.channel.fill(&mut worker.inboxes, &mut worker.stats.syscalls) {
             Ok(Filled::Bytes(n)) => Moved::bytes(n),
             Ok(Filled::End) => Moved { anything: true, bytes: 0 },
             Err(error) => self.break_off(&error),
@@ -75,7 +75,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn flush<V>(&mut self, worker: &mut Worker<V>) -> Moved {
-        match self.channel.flush() {
+        match self.channel.flush(&mut worker.stats.syscalls) {
             Ok(Flushed::Bytes(n)) => Moved::bytes(n),
             Ok(Flushed::Blocked) => Moved::NOTHING,
             Ok(Flushed::FileEnded) => {
@@ -93,10 +93,13 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Takes the next step towards the end of the connection, if it is due.
-    fn step_life(&mut self) -> bool {
+    fn step_life<V>(&mut self, worker: &mut Worker<V>) -> bool {
         let next = match self.life {
-            Life::Serving if self.is_finished() => Life::Flushing,
-            Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(),
+            Life::Serving if self.is_finished() => {
+                self.complete_ledger();
+                Life::Flushing
+            }
+            Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(worker),
             Life::Lingering if self.channel.input_ended() => Life::Closed(CloseReason::ByServer),
             _ => return false,
         };
@@ -113,7 +116,7 @@ impl<S: Socket> Connection<S> {
 
     /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that
     /// destroys what the client has not read yet (RFC 9112 §9.6). In that case only our direction ends for now.
-    fn life_after_flush(&mut self) -> Life {
+    fn life_after_flush<V>(&mut self, worker: &mut Worker<V>) -> Life {
         if self.channel.input_ended() {
             let between = self.protocol.sending() == Sending::Idle && self.work.is_idle();
             return Life::Closed(if between { CloseReason::ByClient } else { CloseReason::ByServer });
@@ -122,6 +125,7 @@ impl<S: Socket> Connection<S> {
         if request_complete && !self.ends_unasked && self.channel.inbox_is_empty() && !self.channel.may_be_readable() {
             return Life::Closed(CloseReason::ByServer);
         }
+        worker.stats.syscalls.shutdown += 1;
         match self.channel.socket.shutdown_write() {
             Ok(()) => Life::Lingering,
             Err(error) => Life::Closed(CloseReason::Broken(error.kind())),

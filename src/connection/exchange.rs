@@ -3,6 +3,7 @@
 use log::Level;
 
 use super::pieces::{Front, Pieces};
+use super::worker::Parts;
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Bytes, Failure, Piece, Pull, Source, Wait};
@@ -53,10 +54,7 @@ impl Work {
 
     /// When the answer wants to be asked again.
     pub(super) fn timer(&self) -> Option<std::time::Instant> {
-        match self.wait() {
-            Some(Wait::Until(at)) => Some(at),
-            Some(Wait::Content) | None => None,
-        }
+        self.wait().and_then(Wait::until)
     }
 
     /// The exchange that takes the request's content, if anybody wants it.
@@ -106,11 +104,16 @@ impl<S: Socket> Connection<S> {
             return false;
         }
         let Some(inbox) = &mut self.channel.inbox else { return false };
-        let (service, scratch, mut cx) = worker.service_and_cx(self.token, self.channel.peer);
+        let began = self.waiting.head_began(worker.now);
+        let Parts { service, scratch, ledgers, notes_fields, mut cx } = worker.parts(self.token, self.channel.peer);
         match self.protocol.receive(inbox, scratch, cx.limits) {
             Ok(Step::Head(request)) => {
+                let ledger = self.ledgers.open(ledgers, cx.now);
+                ledger.note_head(&request, notes_fields);
                 let reply = service.call(&request, &mut cx);
-                self.protocol.release(inbox);
+                let head_bytes = self.protocol.release(inbox) as u64;
+                let end = self.channel.received - inbox.len() as u64;
+                (ledger.began, ledger.rx, ledger.ordinal) = (began, end - head_bytes..end, self.ordinal + 1);
                 self.on_reply(reply, worker);
                 true
             }
@@ -118,6 +121,9 @@ impl<S: Socket> Connection<S> {
             Ok(Step::End(trailers)) => {
                 let ended = self.work.taker().map_or(Ok(()), |exchange| exchange.end(trailers, &mut cx));
                 self.protocol.release(inbox);
+                if let Some(ledger) = self.ledgers.current_mut() {
+                    ledger.rx.end = self.channel.received - inbox.len() as u64;
+                }
                 self.fail_on(ended, worker);
                 true
             }
@@ -197,7 +203,19 @@ impl<S: Socket> Connection<S> {
     pub(super) fn refuse<V>(&mut self, worker: &mut Worker<V>, status: Status, reason: &str, section: &str) {
         worker.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
         self.receiving_stopped = true;
+        self.open_ledger_of_refused(worker);
         self.work = Work::Answering(errors::refuse(status, reason, section), None);
+    }
+
+    /// Also what could not be understood as a request is one in the books.
+    fn open_ledger_of_refused<V>(&mut self, worker: &mut Worker<V>) {
+        if self.ledgers.current().is_none() {
+            let received = self.channel.received();
+            let ledger = self.ledgers.open(&mut worker.ledgers, worker.now);
+            ledger.began = self.waiting.head_began(worker.now);
+            ledger.rx = received - self.channel.inbox_len() as u64..received;
+            ledger.ordinal = self.ordinal + 1;
+        }
     }
 
     fn fail_on<V>(&mut self, result: Result<(), Failure>, worker: &mut Worker<V>) {
@@ -243,8 +261,19 @@ impl<S: Socket> Connection<S> {
     /// When request and response are both complete, the next request may come.
     fn complete_request(&mut self) -> bool {
         let completed = self.protocol.cycle();
-        self.ordinal += u64::from(completed);
+        if completed {
+            self.complete_ledger();
+            self.ordinal += 1;
+        }
         completed
+    }
+
+    /// The whole response is in the outbox, or has left.
+    pub(super) fn complete_ledger(&mut self) {
+        if let Some(ledger) = self.ledgers.current_mut() {
+            ledger.tx.end = self.channel.sent() + self.channel.outbox.len();
+            self.ledgers.complete();
+        }
     }
 
     fn decide<V>(&mut self, worker: &mut Worker<V>) -> bool {
@@ -306,6 +335,11 @@ impl<S: Socket> Connection<S> {
         let could_persist = self.protocol.persists();
         self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
         self.ends_unasked = could_persist && !self.protocol.persists();
+        if let Some(ledger) = self.ledgers.current_mut() {
+            let start = self.channel.sent() + self.channel.outbox.len();
+            (ledger.status, ledger.tx, ledger.head_bytes) =
+                (Some(response.status), start..start, worker.head.len() as u64);
+        }
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let fitted = outbox.put(&worker.head);
         debug_assert_eq!(fitted, worker.head.len(), "room for the head was made sure of");
@@ -337,7 +371,7 @@ impl<S: Socket> Connection<S> {
                 true
             }
             Ok(Front::Cold(until)) => {
-                *wait = Some(Wait::Until(until));
+                *wait = Some(Wait::Job(until));
                 false
             }
             Ok(Front::Bytes | Front::Nothing) => self.pull(worker),

@@ -10,14 +10,18 @@ mod deadlines;
 mod drive;
 mod exchange;
 mod interest;
+mod ledger;
 mod outbox;
 mod pieces;
 mod settle;
+mod stats;
 mod worker;
 
 pub use close::CloseReason;
 pub use deadlines::WaitReason;
+pub use ledger::Ledger;
 pub use settle::Settled;
+pub use stats::Stats;
 pub use worker::Worker;
 
 use std::time::Instant;
@@ -25,6 +29,7 @@ use std::time::Instant;
 use channel::Channel;
 use deadlines::Waiting;
 use exchange::Work;
+use ledger::Ledgers;
 use log::Level;
 
 use crate::base::peer::Peer;
@@ -35,6 +40,8 @@ use crate::protocol::h1::server::{Sending, Server};
 
 /// A connection: its channel to the peer, its protocol, and the request being answered.
 pub struct Connection<S> {
+    /// Never used for another connection.
+    id: u64,
     token: Token,
     channel: Channel<S>,
     protocol: Server,
@@ -46,6 +53,7 @@ pub struct Connection<S> {
     ends_unasked: bool,
     /// How many requests have been answered before the current one.
     ordinal: u64,
+    ledgers: Ledgers,
     waiting: Waiting,
     /// What the kernel was last asked to report; `None` if it does not know the connection yet.
     armed: Option<Interest>,
@@ -69,8 +77,9 @@ enum Life {
 
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted.
-    pub fn new(token: Token, socket: S, peer: Peer, now: Instant) -> Connection<S> {
+    pub fn new(id: u64, token: Token, socket: S, peer: Peer, now: Instant) -> Connection<S> {
         Connection {
+            id,
             token,
             channel: Channel::new(socket, peer),
             protocol: Server::new(),
@@ -79,6 +88,7 @@ impl<S: Socket> Connection<S> {
             receiving_stopped: false,
             ends_unasked: false,
             ordinal: 0,
+            ledgers: Ledgers::default(),
             waiting: Waiting::new(now),
             armed: None,
             queued: false,
@@ -124,7 +134,7 @@ impl<S: Socket> Connection<S> {
             WaitReason::SlowBody => self.expire_body(worker),
             WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
             // The exchange's own wait is over; the drive that follows asks it again.
-            WaitReason::Timer => {}
+            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => {}
         }
     }
 
@@ -184,6 +194,10 @@ impl<S: Socket> Connection<S> {
     /// Returns what was lent to the connection, which must be closed.
     pub fn give_back<V>(&mut self, worker: &mut Worker<V>) {
         self.work = Work::Idle;
+        if let Some(reason) = self.close_reason() {
+            worker.stats.count_close(reason);
+            self.ledgers.cut(reason, self.channel.sent(), &mut worker.finished);
+        }
         self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);
     }
 
@@ -203,6 +217,16 @@ impl<S: Socket> Connection<S> {
     /// What the connection waits for.
     pub fn wait_reason(&self) -> WaitReason {
         self.waiting.reason()
+    }
+
+    /// Its number, which no other connection has or will have.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The request that is being received or answered.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledgers.current()
     }
 
     /// Who is at the other end.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::base::lease::Lease;
 use crate::base::ring::RingBuffer;
+use crate::base::stats::Syscalls;
 use crate::http::body::FilePart;
 use crate::net::{Io, Socket};
 
@@ -47,9 +48,10 @@ impl Outbox {
     }
 
     /// One system call, if there is anything to send: the bytes first.
-    pub(super) fn flush(&mut self, socket: &mut impl Socket) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let file_follows = self.file.is_some();
         if let Some(ring) = self.ring.as_mut().filter(|ring| !ring.is_empty()) {
+            syscalls.write += 1;
             return Ok(match socket.write(ring.readable(), file_follows)? {
                 Io::Moved(n) => {
                     ring.consume(n);
@@ -58,12 +60,13 @@ impl Outbox {
                 _ => Flushed::Blocked,
             });
         }
-        self.flush_file(socket)
+        self.flush_file(socket, syscalls)
     }
 
-    fn flush_file(&mut self, socket: &mut impl Socket) -> io::Result<Flushed> {
+    fn flush_file(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let Some(part) = &mut self.file else { return Ok(Flushed::Bytes(0)) };
         let count = usize::try_from(part.length).unwrap_or(usize::MAX);
+        syscalls.sendfile += 1;
         Ok(match socket.send_file(&part.file.file, part.offset, count)? {
             Io::Moved(n) => {
                 part.offset += n as u64;

@@ -34,6 +34,7 @@ impl<S: Socket> Connection<S> {
         }
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
         self.update_wait(worker.now);
+        self.update_ledger(worker);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
         Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
@@ -50,6 +51,22 @@ impl<S: Socket> Connection<S> {
             inbox_full: self.channel.inbox_is_full(),
             write_blocked: self.channel.is_write_blocked(),
         }
+    }
+
+    /// Notes what holds the request up, and which responses have left.
+    fn update_ledger<V>(&mut self, worker: &mut Worker<V>) {
+        let (sent, facts) = (self.channel.sent(), self.facts());
+        if let Some(ledger) = self.ledgers.current_mut() {
+            ledger.paused.set(facts.inbox_full, worker.now);
+        }
+        if let Some(ledger) = self.ledgers.sending_mut() {
+            ledger.blocked.set(facts.write_blocked, worker.now);
+            ledger.queued_max = ledger.queued_max.max(self.channel.outbox.len());
+            if ledger.first_byte_at.is_none() && ledger.status.is_some() && sent > ledger.tx.start {
+                ledger.first_byte_at = Some(worker.now);
+            }
+        }
+        self.ledgers.retire(sent, &mut worker.finished);
     }
 
     fn update_wait(&mut self, now: Instant) {
@@ -73,6 +90,8 @@ impl<S: Socket> Connection<S> {
         }
         match self.work.wait() {
             Some(Wait::Until(_)) => WaitReason::Timer,
+            Some(Wait::Job(_)) => WaitReason::Job,
+            Some(Wait::Idle(_)) => WaitReason::Conversation,
             Some(Wait::Content) => WaitReason::SlowBody,
             None if self.work.is_idle() => self.reason_to_wait_for_the_request(),
             // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.

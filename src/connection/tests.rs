@@ -70,7 +70,7 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
         Worker::new(Refusal, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let socket = Flood { request: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n" };
     let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(token, socket, Peer::Unix, start);
+    let mut connection = Connection::new(1, token, socket, Peer::Unix, start);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while !connection.is_closed() {
         worker.on_turn(worker.now + Duration::from_millis(100), || UNIX_EPOCH);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
+use super::ledger::{Ledger, LedgerPool};
+use super::stats::Stats;
 use crate::base::job_pool::JobPool;
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
@@ -32,6 +34,13 @@ pub struct Worker<V> {
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
+    /// What has happened so far.
+    pub stats: Stats,
+    /// Requests that are over, until the event loop has noted them.
+    pub finished: Vec<Box<Ledger>>,
+    pub(super) ledgers: LedgerPool,
+    /// Whether anybody wants to know who sent a request, and from where.
+    pub notes_fields: bool,
     date_good_until: Instant,
     complaints: Complaints,
 }
@@ -61,6 +70,10 @@ impl<V> Worker<V> {
             outboxes: Lease::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
+            stats: Stats::default(),
+            finished: Vec::new(),
+            ledgers: LedgerPool::default(),
+            notes_fields: false,
             complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
             draining: None,
             service,
@@ -81,13 +94,21 @@ impl<V> Worker<V> {
         }
     }
 
+    /// Notes a request that is over, its last byte having left by `now`, and keeps its ledger for another one.
+    pub fn close_book(&mut self, mut ledger: Box<Ledger>, now: Instant, note: impl FnOnce(&Ledger)) {
+        ledger.last_byte_at = Some(now);
+        self.stats.count_request(&ledger, now);
+        note(&ledger);
+        self.ledgers.give_back(ledger);
+    }
+
     /// Logs something that a peer can provoke, but not more of it than a log can take.
     pub fn complain(&self, level: log::Level, what: fmt::Arguments<'_>) {
         self.complaints.log(self.now, level, what);
     }
 
-    /// The service, and what it may know about the request it is called for.
-    pub(super) fn service_and_cx(&mut self, token: Token, peer: Peer) -> (&mut V, &mut Scratch, Cx<'_>) {
+    /// What a request that arrives is given to.
+    pub(super) fn parts(&mut self, token: Token, peer: Peer) -> Parts<'_, V> {
         let cx = Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -99,11 +120,21 @@ impl<V> Worker<V> {
             peer,
             draining: self.draining.is_some(),
         };
-        (&mut self.service, &mut self.scratch, cx)
+        let (service, scratch, ledgers) = (&mut self.service, &mut self.scratch, &mut self.ledgers);
+        Parts { service, scratch, ledgers, notes_fields: self.notes_fields, cx }
     }
 
     /// What an exchange may know about the request it answers.
     pub(super) fn cx(&mut self, token: Token, peer: Peer) -> Cx<'_> {
-        self.service_and_cx(token, peer).2
+        self.parts(token, peer).cx
     }
+}
+
+/// The service, what it may know about the request it is called for, and what the request is noted in.
+pub(super) struct Parts<'a, V> {
+    pub(super) service: &'a mut V,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) ledgers: &'a mut LedgerPool,
+    pub(super) notes_fields: bool,
+    pub(super) cx: Cx<'a>,
 }

@@ -3,6 +3,7 @@
 //! A turn has six phases, always in this order; see [`EventLoop::turn`].
 
 mod acceptor;
+mod phases;
 mod run_queue;
 mod shutdown;
 
@@ -12,15 +13,17 @@ use std::io;
 use std::time::Instant;
 
 use acceptor::Acceptor;
+use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
+use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
-use crate::connection::{CloseReason, Connection, Settled, Worker};
+use crate::connection::{CloseReason, Connection, Ledger, Settled, Worker};
 use crate::net::{Event, Interest, Reactor};
 use crate::service::Service;
 
@@ -35,6 +38,9 @@ pub struct EventLoop<R: Reactor, V: Service> {
     notices: Notices,
     shutdown: Option<Shutdown>,
     outcome: Option<Outcome>,
+    phases: Phases,
+    /// Connections accepted so far; the last one's number.
+    accepted: u64,
     /// Connections that ended in this turn.
     closed: Vec<Token>,
     /// Memory for what a phase collects, reused from turn to turn.
@@ -57,6 +63,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             reactor,
             shutdown: None,
             outcome: None,
+            phases: Phases::new(now),
+            accepted: 0,
             closed: Vec::new(),
             events: Vec::new(),
             noticed: Vec::new(),
@@ -75,11 +83,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
         self.collect();
+        self.end_phase(Phase::Collect);
         self.run();
+        self.end_phase(Phase::Run);
         self.expire();
+        self.end_phase(Phase::Expire);
         self.accept();
+        self.end_phase(Phase::Accept);
         self.reap();
+        self.end_phase(Phase::Reap);
         Ok(())
+    }
+
+    fn end_phase(&mut self, phase: Phase) {
+        self.phases.end(phase, self.reactor.clock());
     }
 
     /// How the loop ended; `None` while it has not.
@@ -104,9 +121,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Sleeps until readiness, a notice or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
-        let timeout = self.next_wake().map(|at| at.saturating_duration_since(self.reactor.now()));
+        let due = self.next_wake();
+        let timeout = due.map(|at| at.saturating_duration_since(self.reactor.now()));
+        self.worker.stats.syscalls.wait += 1;
         self.reactor.poll(timeout, &mut self.events)?;
-        self.worker.on_turn(self.reactor.now(), || self.reactor.wall());
+        let now = self.reactor.now();
+        self.worker.on_turn(now, || self.reactor.wall());
+        self.phases.woke(due, self.events.len(), now);
+        self.phases.end(Phase::Poll, now);
         Ok(())
     }
 
@@ -158,11 +180,38 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Drives every connection that was in the queue when the phase began, oldest first.
     fn run(&mut self) {
+        let mut began = self.phases.mark();
         for _ in 0..self.run_queue.len() {
             if let Some(token) = self.run_queue.pop() {
                 self.drive(token);
+                began = self.on_driven(token, began);
             }
         }
+    }
+
+    /// Notes how long a drive took, and which requests it ended. Returns when the next drive begins.
+    fn on_driven(&mut self, token: Token, began: Instant) -> Instant {
+        let now = self.reactor.clock();
+        if let Some(connection) = self.connections.get_mut(token) {
+            let id = connection.id();
+            let finished = &self.worker.finished;
+            self.phases.drove(now.saturating_duration_since(began), now, || {
+                let ledger = connection.ledger().or(finished.last().map(|ledger| &**ledger));
+                (id, ledger.map_or(String::new(), Ledger::request))
+            });
+            let (id, peer) = (connection.id(), connection.peer());
+            self.close_books(id, peer, now);
+        }
+        now
+    }
+
+    /// Notes the requests that are over.
+    fn close_books(&mut self, _id: u64, _peer: Peer, now: Instant) {
+        let mut finished = std::mem::take(&mut self.worker.finished);
+        for ledger in finished.drain(..) {
+            self.worker.close_book(ledger, now, |_| {});
+        }
+        self.worker.finished = finished;
     }
 
     /// Acts on deadlines that are still due.
@@ -179,8 +228,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn expire_slot(&mut self, index: u32) {
         let Some(token) = self.connections.tenant(index) else { return };
         if let Some(connection) = self.connections.get_mut(token) {
+            let began = self.reactor.clock();
             connection.expire(&mut self.worker);
             self.drive(token);
+            self.on_driven(token, began);
         }
     }
 
@@ -212,6 +263,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if armed == Some(interest) {
             return;
         }
+        self.worker.stats.syscalls.ctl += 1;
         match self.reactor.arm(socket, token, armed, interest) {
             Ok(()) => connection.on_armed(interest),
             Err(error) => {
@@ -244,12 +296,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
+        self.worker.stats.syscalls.accept += 1;
         let Some((socket, peer)) = self.acceptor.accept(&mut self.reactor, now, self.worker.limits.accept_backoff)
         else {
             return false;
         };
         let token = self.connections.next_token();
-        let connection = self.connections.insert(Connection::new(token, socket, peer, now));
+        self.accepted += 1;
+        let connection = self.connections.insert(Connection::new(self.accepted, token, socket, peer, now));
         debug_assert_eq!(token, connection);
         if let Some(connection) = self.connections.get_mut(token) {
             let settled = connection.settle(&mut self.worker, false);
@@ -264,6 +318,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         for token in closed.drain(..) {
             if let Some(mut connection) = self.connections.remove(token) {
                 connection.give_back(&mut self.worker);
+                self.worker.stats.syscalls.close += 1;
+                self.close_books(connection.id(), connection.peer(), self.worker.now);
                 self.timers.disarm(token.index);
                 self.acceptor.end_rest();
                 log::debug!("{}: {}", connection.peer(), close_line(&connection));

@@ -149,8 +149,22 @@ pub enum Pull {
 pub enum Wait {
     /// The request's content: its next bytes, or its end. The body timeout bounds this wait.
     Content,
-    /// The clock reaches this moment, or a notice (`service::Notifier`) comes earlier.
+    /// The clock reaches this moment, or a notice (`base::notice`) comes earlier.
     Until(Instant),
+    /// A job leaves its notice; looked at again at this moment if it has not.
+    Job(Instant),
+    /// Nobody is late: the client may speak, or a notice come; looked at again at this moment.
+    Idle(Instant),
+}
+
+impl Wait {
+    /// When to look again, if nothing else ends the wait; `None`: the content's own deadline tells.
+    pub fn until(self) -> Option<Instant> {
+        match self {
+            Wait::Content => None,
+            Wait::Until(at) | Wait::Job(at) | Wait::Idle(at) => Some(at),
+        }
+    }
 }
 
 /// Why a handler could not do its work. Before the head is sent it becomes a 500 and a log line; after that the

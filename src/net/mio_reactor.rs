@@ -72,6 +72,10 @@ impl Reactor for MioReactor {
         self.now
     }
 
+    fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }

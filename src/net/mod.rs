@@ -118,6 +118,9 @@ pub trait Reactor {
     /// The monotonic time, read when the last `poll` returned. It does not move during a turn.
     fn now(&self) -> Instant;
 
+    /// The monotonic time, read when called: for measuring the loop itself, never for deciding anything.
+    fn clock(&self) -> Instant;
+
     /// The wall clock, read when called.
     fn wall(&self) -> SystemTime;
 

@@ -44,6 +44,10 @@ impl Reactor for SimReactor {
         self.now
     }
 
+    fn clock(&self) -> Instant {
+        self.now()
+    }
+
     fn wall(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.world.borrow().now
     }

@@ -151,10 +151,11 @@ impl Server {
         }
     }
 
-    /// Consumes the bytes of the head or trailers that `receive` just returned.
-    pub fn release(&mut self, inbox: &mut RingBuffer) {
-        inbox.consume(self.held as usize);
-        self.held = 0;
+    /// Consumes the bytes of the head or trailers that `receive` just returned, and says how many they were.
+    pub fn release(&mut self, inbox: &mut RingBuffer) -> usize {
+        let released = std::mem::take(&mut self.held) as usize;
+        inbox.consume(released);
+        released
     }
 
     /// Consumes the first `n` of the content bytes that `receive` just returned.

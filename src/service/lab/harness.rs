@@ -196,7 +196,7 @@ impl World {
                         Pull::More => {}
                         Pull::End => break,
                         Pull::Pending(Wait::Content) => panic!("a source has no content to wait for"),
-                        Pull::Pending(Wait::Until(then)) => self.wait(then, &mut answer),
+                        Pull::Pending(wait) => self.wait(wait.until().expect("another wait ends"), &mut answer),
                     }
                 }
             }
@@ -229,7 +229,7 @@ impl World {
                     }
                     Decision::Respond(response) => return Ok(Answer { taken, ..self.read(response, rooms)? }),
                     Decision::Pending(Wait::Content) => assert!(!ended, "waits for content that has ended"),
-                    Decision::Pending(Wait::Until(then)) => until = Some(then),
+                    Decision::Pending(wait) => until = wait.until(),
                 }
             }
             if let Some(piece) = content.front_mut() {
@@ -248,7 +248,7 @@ impl World {
                 match pull(rooms, answer, |room| exchange.pull(room, cx))? {
                     Pull::End => return Ok(Answer { taken, ..std::mem::replace(answer, Answer::new(&empty())) }),
                     Pull::Pending(Wait::Content) => assert!(!ended, "waits for content that has ended"),
-                    Pull::Pending(Wait::Until(then)) => until = Some(then),
+                    Pull::Pending(wait) => until = wait.until(),
                     Pull::More => {}
                 }
                 moved |= answer.content.len() > before;

@@ -232,7 +232,7 @@ impl Exchange for Serving {
             match self.step(cx)? {
                 Next::Stage(stage) => self.stage = stage,
                 Next::Respond(response) => return Ok(Decision::Respond(response)),
-                Next::Wait => return Ok(Decision::Pending(Wait::Until(cx.now + PATIENCE))),
+                Next::Wait => return Ok(Decision::Pending(Wait::Job(cx.now + PATIENCE))),
             }
         }
     }

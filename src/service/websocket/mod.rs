@@ -210,7 +210,7 @@ impl<A: Application> WebSocket<A> {
     }
 
     fn next_wait(&self, cx: &Cx<'_>) -> Wait {
-        Wait::Until(match self.life {
+        Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,
             Life::Open | Life::Over => self.rest.into_iter().fold(self.patience(cx), Instant::min),
         })

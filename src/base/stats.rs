@@ -1,0 +1,172 @@
+//! Plain counting, cheap enough to be always on: histograms of durations, and system calls by kind.
+
+use std::time::Duration;
+
+/// Buckets in each octave: a value is known to an eighth of itself.
+const STEPS: u32 = 8;
+const STEP_BITS: u32 = STEPS.trailing_zeros();
+/// Octaves of nanoseconds that are told apart: up to 2^40, which is 18 minutes.
+const OCTAVES: u32 = 40;
+const BUCKETS: usize = ((OCTAVES - STEP_BITS + 1) * STEPS) as usize;
+
+/// Durations, counted in buckets whose width is an eighth of their value at most.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    buckets: Box<[u64; BUCKETS]>,
+    count: u64,
+    sum_ns: u64,
+    max_ns: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { buckets: Box::new([0; BUCKETS]), count: 0, sum_ns: 0, max_ns: 0 }
+    }
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&mut self, duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[bucket(ns)] += 1;
+        self.count += 1;
+        self.sum_ns = self.sum_ns.saturating_add(ns);
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All of them together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_ns)
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        Duration::from_nanos(self.max_ns)
+    }
+
+    /// The duration that this share of all durations, 0 to 1, did not exceed: exact to an eighth, rounded up. Zero if
+    /// there were none.
+    pub fn quantile(&self, share: f64) -> Duration {
+        let rank = ((share * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
+        let mut seen = 0;
+        let found = self.buckets.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        Duration::from_nanos(found.map_or(0, |index| upper_bound(index).min(self.max_ns)))
+    }
+
+    /// How many were at most `bound`, as far as the buckets tell: those that begin below it.
+    pub fn count_up_to(&self, bound: Duration) -> u64 {
+        let ns = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[..=bucket(ns)].iter().sum()
+    }
+}
+
+/// The bucket of a value: each octave in eight equal steps; below eight, each value has its own.
+fn bucket(ns: u64) -> usize {
+    let octave = u64::BITS - 1 - (ns | 1).leading_zeros();
+    if octave < STEP_BITS {
+        return ns as usize;
+    }
+    let step = (ns >> (octave - STEP_BITS)) as u32 & (STEPS - 1);
+    let index = (octave - STEP_BITS + 1) * STEPS + step;
+    (index as usize).min(BUCKETS - 1)
+}
+
+/// The largest value in a bucket.
+fn upper_bound(index: usize) -> u64 {
+    let (row, step) = (index as u32 / STEPS, u64::from(index as u32 % STEPS));
+    match row {
+        0 => index as u64,
+        row => ((u64::from(STEPS) + step + 1) << (row - 1)) - 1,
+    }
+}
+
+/// System calls of the loop, by kind. Counted where they are made, and not below: one that was interrupted and made
+/// again counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syscalls {
+    /// `epoll_wait`
+    pub wait: u64,
+    /// `epoll_ctl`
+    pub ctl: u64,
+    /// `accept4`, also those that found nobody
+    pub accept: u64,
+    /// `recvfrom`, `readv`
+    pub read: u64,
+    /// `sendto`, `sendmsg`, `writev`
+    pub write: u64,
+    /// `sendfile`
+    pub sendfile: u64,
+    /// `shutdown`
+    pub shutdown: u64,
+    /// `close`
+    pub close: u64,
+}
+
+impl Syscalls {
+    /// Each kind by its name, with how many there were.
+    pub fn by_kind(&self) -> [(&'static str, u64); 8] {
+        [
+            ("epoll_wait", self.wait),
+            ("epoll_ctl", self.ctl),
+            ("accept", self.accept),
+            ("read", self.read),
+            ("write", self.write),
+            ("sendfile", self.sendfile),
+            ("shutdown", self.shutdown),
+            ("close", self.close),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_value_lies_in_its_bucket_and_buckets_are_narrow() {
+        let mut below = None;
+        for index in 0..BUCKETS - 1 {
+            let top = upper_bound(index);
+            assert_eq!(bucket(top), index, "the largest value of bucket {index}");
+            assert_eq!(bucket(top + 1), index + 1, "the next value");
+            let bottom = below.map_or(0, |below: u64| below + 1);
+            assert!(top - bottom <= top / 8, "bucket {index} from {bottom} to {top}");
+            below = Some(top);
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn nothing_recorded_is_no_time() {
+        let histogram = Histogram::default();
+        assert_eq!((histogram.quantile(0.5), histogram.max(), histogram.count()), (Duration::ZERO, Duration::ZERO, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_those_of_the_sorted_values_to_an_eighth(
+            mut values in proptest::collection::vec(0..1_u64 << 38, 1..200), share in 0.0..=1.0_f64,
+        ) {
+            let mut histogram = Histogram::default();
+            values.iter().for_each(|ns| histogram.record(Duration::from_nanos(*ns)));
+            values.sort_unstable();
+            let rank = ((share * values.len() as f64).ceil() as usize).clamp(1, values.len());
+            let exact = values[rank - 1];
+            let told = histogram.quantile(share).as_nanos() as u64;
+            prop_assert!(told >= exact && told <= exact + exact / 8 + 1, "{} for {}", told, exact);
+            let largest = *values.last().unwrap();
+            prop_assert_eq!(histogram.max(), Duration::from_nanos(largest));
+            prop_assert_eq!(histogram.count_up_to(Duration::from_nanos(largest)), values.len() as u64);
+        }
+    }
+}

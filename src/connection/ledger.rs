@@ -1,0 +1,233 @@
+//! What is known of one request: when it came and went, where it stood in the two byte streams, what held it up.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::CloseReason;
+use crate::http::message::{RequestHead, Version};
+use crate::http::method::Method;
+use crate::http::status::Status;
+
+/// As much of a target as is kept, in bytes.
+const TARGET_BYTES_MAX: usize = 512;
+/// As much of another field's value as is kept, in bytes.
+const FIELD_BYTES_MAX: usize = 512;
+/// Ledgers that are kept for the next requests.
+const KEPT_MAX: usize = 64;
+
+/// The account of one request. Ledgers are used again, so that keeping them costs no allocation in the long run.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The request's number on its connection, from 1.
+    pub ordinal: u64,
+    /// The request line; no method if it was not understood.
+    pub method: Option<Method>,
+    /// Its target, perhaps only the beginning of it.
+    pub target: Vec<u8>,
+    /// Its version.
+    pub version: Version,
+    /// `Referer`, or empty.
+    pub referer: Vec<u8>,
+    /// `User-Agent`, or empty.
+    pub user_agent: Vec<u8>,
+    /// The status of its response, as soon as there is one.
+    pub status: Option<Status>,
+    /// The turn in which its first byte was seen.
+    pub began: Instant,
+    /// The turn in which its head was complete.
+    pub head_at: Instant,
+    /// The turn in which the first byte of the response left.
+    pub first_byte_at: Option<Instant>,
+    /// When the last byte had left.
+    pub last_byte_at: Option<Instant>,
+    /// Where it stands in the stream from the client, in bytes from its beginning.
+    pub rx: Range<u64>,
+    /// Where the response stands in the stream to the client, in bytes from its beginning.
+    pub tx: Range<u64>,
+    /// Length of the response's head in bytes.
+    pub head_bytes: u64,
+    /// How long nothing was read, since nobody took what was there.
+    pub paused: Stopwatch,
+    /// How long there was something to send that the kernel had no room for.
+    pub blocked: Stopwatch,
+    /// The most that waited to be sent, in bytes.
+    pub queued_max: u64,
+    /// How the connection ended, if that ended the request.
+    pub cut: Option<CloseReason>,
+    /// The response before this one, which has not left either.
+    before: Option<Box<Ledger>>,
+}
+
+/// Adds up the time in which something was so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stopwatch {
+    total: Duration,
+    since: Option<Instant>,
+}
+
+impl Stopwatch {
+    /// It is so now, or it is not.
+    pub fn set(&mut self, on: bool, now: Instant) {
+        match (on, self.since) {
+            (true, None) => self.since = Some(now),
+            (false, Some(since)) => {
+                self.total += now.saturating_duration_since(since);
+                self.since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// How long it was so until `now`.
+    pub fn total(&self, now: Instant) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+}
+
+impl Ledger {
+    fn new(now: Instant) -> Ledger {
+        Ledger {
+            ordinal: 0,
+            method: None,
+            target: Vec::new(),
+            version: Version::Http11,
+            referer: Vec::new(),
+            user_agent: Vec::new(),
+            status: None,
+            began: now,
+            head_at: now,
+            first_byte_at: None,
+            last_byte_at: None,
+            rx: 0..0,
+            tx: 0..0,
+            head_bytes: 0,
+            paused: Stopwatch::default(),
+            blocked: Stopwatch::default(),
+            queued_max: 0,
+            cut: None,
+            before: None,
+        }
+    }
+
+    /// Notes the request line, and the fields that are wanted.
+    pub(super) fn note_head(&mut self, request: &RequestHead<'_>, with_fields: bool) {
+        self.method = Some(request.method);
+        self.version = request.version;
+        copy_start(&mut self.target, request.target.raw, TARGET_BYTES_MAX);
+        if with_fields {
+            copy_start(&mut self.referer, request.fields.first("Referer").unwrap_or_default(), FIELD_BYTES_MAX);
+            copy_start(&mut self.user_agent, request.fields.first("User-Agent").unwrap_or_default(), FIELD_BYTES_MAX);
+        }
+    }
+
+    /// Method and target, to be printed: bytes that are not printable are escaped.
+    pub fn request(&self) -> String {
+        let method = self.method.map_or("-", Method::as_str);
+        format!("{method} {}", self.target.escape_ascii())
+    }
+
+    /// What follows the response's head on the wire, in bytes, as far as it has left.
+    pub fn content_bytes(&self) -> u64 {
+        (self.tx.end - self.tx.start).saturating_sub(self.head_bytes)
+    }
+
+    fn clear(&mut self, now: Instant) {
+        let (mut target, mut referer, mut user_agent) =
+            (std::mem::take(&mut self.target), std::mem::take(&mut self.referer), std::mem::take(&mut self.user_agent));
+        target.clear();
+        referer.clear();
+        user_agent.clear();
+        *self = Ledger { target, referer, user_agent, ..Ledger::new(now) };
+    }
+}
+
+fn copy_start(into: &mut Vec<u8>, from: &[u8], bytes_max: usize) {
+    into.clear();
+    into.extend_from_slice(&from[..from.len().min(bytes_max)]);
+}
+
+/// Ledgers that nobody uses just now.
+#[derive(Debug, Default)]
+pub(super) struct LedgerPool(Vec<Box<Ledger>>);
+
+impl LedgerPool {
+    fn take(&mut self, now: Instant) -> Box<Ledger> {
+        match self.0.pop() {
+            Some(mut ledger) => {
+                ledger.clear(now);
+                ledger
+            }
+            None => Box::new(Ledger::new(now)),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, ledger: Box<Ledger>) {
+        if self.0.len() < KEPT_MAX {
+            self.0.push(ledger);
+        }
+    }
+}
+
+/// The requests of one connection that are not over: the one being answered, and those whose responses have not left.
+#[derive(Debug, Default)]
+pub(super) struct Ledgers {
+    current: Option<Box<Ledger>>,
+    /// The last complete response that has not left; the ones before it hang on it.
+    leaving: Option<Box<Ledger>>,
+}
+
+impl Ledgers {
+    /// The request being received or answered.
+    pub(super) fn current(&self) -> Option<&Ledger> {
+        self.current.as_deref()
+    }
+
+    pub(super) fn current_mut(&mut self) -> Option<&mut Ledger> {
+        self.current.as_deref_mut()
+    }
+
+    /// The request whose response is on its way: one that is complete comes before the one being answered.
+    pub(super) fn sending_mut(&mut self) -> Option<&mut Ledger> {
+        self.leaving.as_deref_mut().or(self.current.as_deref_mut())
+    }
+
+    /// Opens the ledger of the next request, if it is not open already.
+    pub(super) fn open(&mut self, pool: &mut LedgerPool, now: Instant) -> &mut Ledger {
+        self.current.get_or_insert_with(|| pool.take(now))
+    }
+
+    /// The response is complete: what is left is to send it.
+    pub(super) fn complete(&mut self) {
+        if let Some(mut ledger) = self.current.take() {
+            ledger.before = self.leaving.take();
+            self.leaving = Some(ledger);
+        }
+    }
+
+    /// Moves those whose response has left, `sent` bytes of all, to `finished`, oldest first.
+    pub(super) fn retire(&mut self, sent: u64, finished: &mut Vec<Box<Ledger>>) {
+        let start = finished.len();
+        let mut link = &mut self.leaving;
+        while let Some(ledger) = link.take_if(|ledger| ledger.tx.end > sent) {
+            link = &mut link.insert(ledger).before;
+        }
+        let mut left = link.take();
+        while let Some(mut ledger) = left {
+            left = ledger.before.take();
+            finished.push(ledger);
+        }
+        finished[start..].reverse();
+    }
+
+    /// All of them: the connection is over.
+    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut Vec<Box<Ledger>>) {
+        self.retire(sent, finished);
+        self.complete();
+        let start = finished.len();
+        self.retire(u64::MAX, finished);
+        for ledger in &mut finished[start..] {
+            ledger.cut = Some(reason);
+            ledger.tx.end = ledger.tx.end.min(sent).max(ledger.tx.start);
+        }
+    }
+}
