@@ -8,6 +8,7 @@ pub mod json;
 pub mod lab;
 pub mod router;
 pub mod static_files;
+pub mod status;
 pub mod websocket;
 
 use std::fmt;

@@ -1,0 +1,65 @@
+//! Where questions about the loop are left. A service cannot look at connections while one of them is being driven: the
+//! loop answers between two phases, and wakes whoever asked.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::report::Report;
+use crate::base::notice::Notifier;
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Every connection, up to so many; those that have waited longest.
+    Connections(usize),
+    /// All metrics.
+    Metrics,
+    /// The loop itself.
+    Loop,
+    /// The whole at a glance.
+    Overview,
+}
+
+/// A question, kept by whoever asked it.
+pub struct Question(Rc<RefCell<Option<Report>>>);
+
+impl Question {
+    /// The answer, as soon as it is there; once.
+    pub fn answer(&self) -> Option<Report> {
+        self.0.borrow_mut().take()
+    }
+}
+
+/// Questions that have not been answered.
+#[derive(Default)]
+pub struct Desk(RefCell<Vec<Asked>>);
+
+/// The loop's side of a question.
+pub struct Asked {
+    /// What is asked.
+    pub topic: Topic,
+    answer: Rc<RefCell<Option<Report>>>,
+    notifier: Notifier,
+}
+
+impl Desk {
+    /// Leaves a question; `notifier` is used when it is answered.
+    pub fn ask(&self, topic: Topic, notifier: Notifier) -> Question {
+        let answer = Rc::default();
+        self.0.borrow_mut().push(Asked { topic, answer: Rc::clone(&answer), notifier });
+        Question(answer)
+    }
+
+    /// All questions that were left.
+    pub fn take(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.0.borrow_mut())
+    }
+}
+
+impl Asked {
+    /// Answers it.
+    pub fn answer(self, report: Report) {
+        *self.answer.borrow_mut() = Some(report);
+        self.notifier.notify();
+    }
+}

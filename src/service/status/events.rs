@@ -1,0 +1,97 @@
+//! `/events`: the whole at a glance, twice a second, for the live page.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::desk::{Desk, Question, Topic};
+use super::report::{Overview, Report};
+use super::{connections, turn};
+use crate::base::ring::Room;
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
+use crate::http::message::Response;
+use crate::http::status::Status;
+use crate::service::json::Object;
+use crate::service::{Cx, Decision, Exchange};
+
+const EVENT_STREAM: FieldValue = FieldValue::from_static("text/event-stream");
+const NO_CACHE: FieldValue = FieldValue::from_static("no-cache");
+const EVERY: Duration = Duration::from_millis(500);
+/// When a question is looked at again that nobody has answered: never, in practice.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A stream of overviews.
+pub struct Events {
+    desk: Rc<Desk>,
+    question: Option<Question>,
+    next: Instant,
+    event: Vec<u8>,
+    sent: usize,
+}
+
+impl Events {
+    /// A stream that begins now.
+    pub fn new(desk: Rc<Desk>, now: Instant) -> Events {
+        Events { desk, question: None, next: now, event: Vec::new(), sent: 0 }
+    }
+
+    /// Puts what is left of the event; says whether nothing is.
+    fn flow(&mut self, room: &mut Room<'_>) -> bool {
+        self.sent += room.put(&self.event[self.sent..]);
+        self.sent == self.event.len()
+    }
+
+    fn write(&mut self, overview: &Overview) {
+        self.event = format!("data: {}\n\n", overview_json(overview)).into_bytes();
+        self.sent = 0;
+    }
+}
+
+impl Exchange for Events {
+    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        let response = Response::new(Status::OK).with_content(EVENT_STREAM, Body::Exchange(None));
+        Ok(Decision::Respond(response.with_field(CACHE_CONTROL, NO_CACHE)))
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        loop {
+            if !self.flow(room) {
+                return Ok(Pull::More);
+            }
+            match self.question.as_ref().map(Question::answer) {
+                Some(Some(Report::Overview(overview))) => {
+                    self.question = None;
+                    self.write(&overview);
+                }
+                Some(_) => return Ok(Pull::Pending(Wait::Until(cx.now + PATIENCE))),
+                None if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
+                None => {
+                    self.next = cx.now + EVERY;
+                    self.question = Some(self.desk.ask(Topic::Overview, cx.notifier()));
+                }
+            }
+        }
+    }
+}
+
+fn overview_json(overview: &Overview) -> String {
+    let waits = overview.waits.iter().fold(Object::new(), |object, (wait, count)| object.raw(wait, count));
+    turn::object(&overview.turn)
+        .number("requests", overview.requests)
+        .number("sent_bytes", overview.sent_bytes)
+        .raw("latency", turn::spread_object(&overview.latency))
+        .raw("waits", waits.finish())
+        .raw("paused", overview.paused)
+        .raw("blocked", overview.blocked)
+        .raw("slowest", turn::array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
+        .raw("draining", overview.draining)
+        .finish()
+}

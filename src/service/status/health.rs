@@ -1,0 +1,31 @@
+//! Whether the server is alive, and whether it takes new work.
+
+use crate::http::body::{Body, Failure};
+use crate::http::fields::{CACHE_CONTROL, FieldValue};
+use crate::http::message::{RequestHead, Response};
+use crate::http::status::Status;
+use crate::service::router::{Params, Router};
+use crate::service::{Cx, Reply};
+
+const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
+const NO_STORE: FieldValue = FieldValue::from_static("no-store");
+
+/// Adds `/healthz` and `/readyz`.
+pub fn health(router: Router) -> Router {
+    router.get("/healthz", healthz).get("/readyz", readyz)
+}
+
+/// `GET /healthz`: 200 for as long as the loop turns.
+fn healthz(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+    Ok(answer(Status::OK, "ok\n"))
+}
+
+/// `GET /readyz`: 503 as soon as the server was told to stop.
+fn readyz(_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+    Ok(if cx.draining { answer(Status::SERVICE_UNAVAILABLE, "draining\n") } else { answer(Status::OK, "ready\n") })
+}
+
+fn answer(status: Status, text: &'static str) -> Reply {
+    let response = Response::new(status).with_content(TEXT, Body::from_static(text.as_bytes()));
+    Reply::Respond(response.with_field(CACHE_CONTROL, NO_STORE))
+}

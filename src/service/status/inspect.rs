@@ -1,0 +1,135 @@
+//! An answer that has to be asked for: first the loop, then, where it adds something, the kernel.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::desk::Question;
+use super::report::{KernelReport, Report};
+use super::{AskKernel, connections, metrics, turn};
+use crate::base::job_pool::{Lane, Ticket};
+use crate::base::ring::Room;
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
+use crate::http::message::Response;
+use crate::http::status::Status;
+use crate::service::errors::JSON;
+use crate::service::{Cx, Decision, Exchange};
+
+const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
+const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
+const NO_STORE: FieldValue = FieldValue::from_static("no-store");
+
+/// How long the kernel's part of an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// For whom the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// One question on its way to an answer.
+pub struct Inspection {
+    question: Question,
+    format: Format,
+    ask_kernel: AskKernel,
+    report: Option<Report>,
+    kernel: Kernel,
+}
+
+/// How far the kernel's part has come.
+enum Kernel {
+    NotAsked,
+    /// Given up at that moment.
+    Asked(Ticket<Result<KernelReport, String>>, Instant),
+    Known(KernelReport),
+}
+
+impl Inspection {
+    /// Waits for the answer to `question`.
+    pub fn new(question: Question, format: Format, ask_kernel: AskKernel) -> Inspection {
+        Inspection { question, format, ask_kernel, report: None, kernel: Kernel::NotAsked }
+    }
+
+    /// What to wait for, if the answer is not complete.
+    fn advance(&mut self, cx: &Cx<'_>) -> Option<Wait> {
+        if self.report.is_none() {
+            self.report = self.question.answer();
+        }
+        match &self.report {
+            None => Some(Wait::Until(cx.now + PATIENCE)),
+            // The kernel has nothing to add.
+            Some(Report::Metrics(_) | Report::Overview(_)) => None,
+            Some(Report::Connections(_) | Report::Loop(_)) => self.advance_kernel(cx),
+        }
+    }
+
+    fn advance_kernel(&mut self, cx: &Cx<'_>) -> Option<Wait> {
+        match &mut self.kernel {
+            Kernel::NotAsked => {
+                let ask_kernel = Arc::clone(&self.ask_kernel);
+                let asked = cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel());
+                // Without it the answer is shorter, and comes all the same.
+                let until = cx.now + PATIENCE;
+                self.kernel =
+                    asked.map_or(Kernel::Known(KernelReport::default()), |ticket| Kernel::Asked(ticket, until));
+                matches!(self.kernel, Kernel::Asked(..)).then_some(Wait::Job(until))
+            }
+            Kernel::Asked(ticket, until) => {
+                let told = ticket.take();
+                if told.is_none() && cx.now < *until {
+                    return Some(Wait::Job(*until));
+                }
+                self.kernel = Kernel::Known(told.and_then(|told| known(told.ok()?)).unwrap_or_default());
+                None
+            }
+            Kernel::Known(_) => None,
+        }
+    }
+
+    fn response(&mut self) -> Response {
+        let nothing = KernelReport::default();
+        let kernel = if let Kernel::Known(known) = &self.kernel { known } else { &nothing };
+        let (content_type, text) = match (&self.report, self.format) {
+            (Some(Report::Connections(list)), Format::Text) => {
+                (TEXT, connections::text(list, &connections::kernel_view(kernel)))
+            }
+            (Some(Report::Connections(list)), Format::Json) => {
+                (JSON, connections::json(list, &connections::kernel_view(kernel)))
+            }
+            (Some(Report::Loop(status)), Format::Text) => (TEXT, turn::text(status, &kernel.queues)),
+            (Some(Report::Loop(status)), Format::Json) => (JSON, turn::json(status, &kernel.queues)),
+            (Some(Report::Metrics(families)), _) => (METRICS, metrics::text(families)),
+            (Some(Report::Overview(_)) | None, _) => (TEXT, String::new()),
+        };
+        Response::new(Status::OK).with_content(content_type, Body::from(text)).with_field(CACHE_CONTROL, NO_STORE)
+    }
+}
+
+fn known(told: Result<KernelReport, String>) -> Option<KernelReport> {
+    told.inspect_err(|error| log::debug!("the kernel does not tell about sockets: {error}")).ok()
+}
+
+impl Exchange for Inspection {
+    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        Ok(match self.advance(cx) {
+            Some(wait) => Decision::Pending(wait),
+            None => Decision::Respond(self.response()),
+        })
+    }
+
+    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Ok(Pull::End)
+    }
+}

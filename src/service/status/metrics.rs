@@ -1,0 +1,100 @@
+//! Metrics as text (Prometheus text exposition format 0.0.4).
+
+use std::fmt::Write;
+
+use super::report::{Buckets, Family, Samples};
+
+/// The media type that Prometheus asks for.
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All families, each with its help and type.
+pub fn text(families: &[Family]) -> String {
+    let mut out = String::new();
+    for family in families {
+        write_family(&mut out, family).expect("writing to a String cannot fail");
+    }
+    out
+}
+
+fn write_family(out: &mut String, family: &Family) -> std::fmt::Result {
+    let name = family.name;
+    let kind = match family.samples {
+        Samples::Counter(..) => "counter",
+        Samples::Gauge(..) => "gauge",
+        Samples::Histogram(..) => "histogram",
+    };
+    writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help)?;
+    match &family.samples {
+        Samples::Counter(label, samples) | Samples::Gauge(label, samples) => samples
+            .iter()
+            .try_for_each(|(value, number)| writeln!(out, "{name}{} {number}", labels(*label, value, None))),
+        Samples::Histogram(label, samples) => {
+            samples.iter().try_for_each(|(value, buckets)| write_buckets(out, name, *label, value, buckets))
+        }
+    }
+}
+
+fn write_buckets(
+    out: &mut String,
+    name: &str,
+    label: Option<&str>,
+    value: &str,
+    buckets: &Buckets,
+) -> std::fmt::Result {
+    for (bound, count) in &buckets.up_to {
+        writeln!(out, "{name}_bucket{} {count}", labels(label, value, Some(&bound.to_string())))?;
+    }
+    writeln!(out, "{name}_bucket{} {}", labels(label, value, Some("+Inf")), buckets.count)?;
+    writeln!(out, "{name}_sum{} {}", labels(label, value, None), buckets.sum)?;
+    writeln!(out, "{name}_count{} {}", labels(label, value, None), buckets.count)
+}
+
+/// Label values are names out of closed sets, so nothing in them needs to be escaped.
+fn labels(label: Option<&str>, value: &str, bound: Option<&str>) -> String {
+    let own = label.map(|label| format!("{label}=\"{value}\""));
+    let le = bound.map(|bound| format!("le=\"{bound}\""));
+    match own.into_iter().chain(le).collect::<Vec<_>>().join(",") {
+        empty if empty.is_empty() => empty,
+        pairs => format!("{{{pairs}}}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_written_as_the_format_says() {
+        let buckets = Buckets { up_to: vec![(0.001, 2), (0.5, 3)], count: 4, sum: 1.25 };
+        let families = [
+            Family {
+                name: "tidemill_requests_total",
+                help: "Requests.",
+                samples: Samples::Counter(Some("class"), vec![("2xx", 7.0), ("4xx", 0.0)]),
+            },
+            Family { name: "tidemill_up", help: "Up.", samples: Samples::Gauge(None, vec![("", 1.0)]) },
+            Family {
+                name: "tidemill_t_seconds",
+                help: "T.",
+                samples: Samples::Histogram(Some("phase"), vec![("run", buckets)]),
+            },
+        ];
+        let expected = "\
+# HELP tidemill_requests_total Requests.
+# TYPE tidemill_requests_total counter
+tidemill_requests_total{class=\"2xx\"} 7
+tidemill_requests_total{class=\"4xx\"} 0
+# HELP tidemill_up Up.
+# TYPE tidemill_up gauge
+tidemill_up 1
+# HELP tidemill_t_seconds T.
+# TYPE tidemill_t_seconds histogram
+tidemill_t_seconds_bucket{phase=\"run\",le=\"0.001\"} 2
+tidemill_t_seconds_bucket{phase=\"run\",le=\"0.5\"} 3
+tidemill_t_seconds_bucket{phase=\"run\",le=\"+Inf\"} 4
+tidemill_t_seconds_sum{phase=\"run\"} 1.25
+tidemill_t_seconds_count{phase=\"run\"} 4
+";
+        assert_eq!(text(&families), expected);
+    }
+}

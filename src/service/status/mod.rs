@@ -1,0 +1,80 @@
+//! The admin listener's answers: what the server does just now, and why anything waits.
+
+pub mod connections;
+pub mod desk;
+mod events;
+mod health;
+mod inspect;
+pub mod metrics;
+pub mod report;
+mod turn;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use health::health;
+
+use desk::{Desk, Topic};
+use events::Events;
+use inspect::{Format, Inspection};
+use report::KernelReport;
+
+use super::router::{Params, Router};
+use super::{Cx, Reply};
+use crate::http::body::{Body, Failure};
+use crate::http::fields::FieldValue;
+use crate::http::message::{RequestHead, Response};
+use crate::http::negotiate::Accept;
+use crate::http::status::Status;
+
+const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+
+/// Connections that are listed unless the request says otherwise, and at most.
+const LISTED: usize = 100;
+const LISTED_MAX: usize = 100_000;
+
+/// Asks the kernel about the server's sockets; may block. An error says why it cannot.
+pub type AskKernel = Arc<dyn Fn() -> Result<KernelReport, String> + Send + Sync>;
+
+/// Everything that the admin listener serves.
+pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
+    let inspect = |topic: fn(&RequestHead<'_>) -> Topic| {
+        let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
+        move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+            let question = desk.ask(topic(request), cx.notifier());
+            Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+        }
+    };
+    let events_desk = Rc::clone(desk);
+    let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_desk), cx.now))))
+    };
+    health(Router::new())
+        .get("/", page)
+        .get("/connections", inspect(|request| Topic::Connections(limit(request))))
+        .get("/metrics", inspect(|_| Topic::Metrics))
+        .get("/loop", inspect(|_| Topic::Loop))
+        .get("/events", events)
+}
+
+/// `GET /`: the live page.
+fn page(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+    let page = Body::from_static(include_bytes!("page.html"));
+    Ok(Reply::Respond(Response::new(Status::OK).with_content(HTML, page)))
+}
+
+/// `?limit=N`.
+fn limit(request: &RequestHead<'_>) -> usize {
+    let given = request.target.query_parameter("limit").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    given.unwrap_or(LISTED).min(LISTED_MAX)
+}
+
+/// JSON for programs that ask for it, in the query or by Accept; text for everyone else.
+fn format(request: &RequestHead<'_>) -> Format {
+    match request.target.query_parameter("format") {
+        Some(b"json") => Format::Json,
+        Some(_) => Format::Text,
+        None if Accept::of(request.fields).prefers_json() => Format::Json,
+        None => Format::Text,
+    }
+}

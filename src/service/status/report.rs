@@ -1,0 +1,193 @@
+//! What can be told about the server from inside: plain values, taken by the event loop between two phases.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::peer::Peer;
+
+/// An answer to a question.
+#[derive(Debug)]
+pub enum Report {
+    /// To `Topic::Connections`.
+    Connections(Vec<ConnectionStatus>),
+    /// To `Topic::Metrics`.
+    Metrics(Vec<Family>),
+    /// To `Topic::Loop`.
+    Loop(LoopStatus),
+    /// To `Topic::Overview`.
+    Overview(Box<Overview>),
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionStatus {
+    /// Its number.
+    pub id: u64,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// How far it has come.
+    pub state: &'static str,
+    /// What it waits for, out of a closed set.
+    pub wait: &'static str,
+    /// For how long.
+    pub waited: Duration,
+    /// How long it may still wait.
+    pub left: Duration,
+    /// Whether the kernel is asked to tell when there is something to read.
+    pub asks_read: bool,
+    /// Whether the kernel is asked to tell when there is room to write.
+    pub asks_write: bool,
+    /// Bytes in the inbox, and how many fit; none if it has no ring.
+    pub inbox: (usize, usize),
+    /// Bytes that wait to be sent, and how many fit; more than fit if part of a file is among them.
+    pub outbox: (u64, usize),
+    /// The request that is being answered, if there is one: method and target, escaped.
+    pub request: String,
+    /// Its number on the connection, or that of the next one.
+    pub ordinal: u64,
+    /// Bytes read and sent so far.
+    pub received: u64,
+    /// See above.
+    pub sent: u64,
+    /// How long the present request's reader was paused, and its writer blocked.
+    pub paused: Duration,
+    /// See above.
+    pub blocked: Duration,
+}
+
+/// A family of metrics, as Prometheus means it.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// With the unit, and `_total` for a counter.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// What it is.
+    pub samples: Samples,
+}
+
+/// The samples of a family.
+#[derive(Debug, Clone)]
+pub enum Samples {
+    /// Only grows. Each with the value of the label, if the family has one.
+    Counter(Option<&'static str>, Vec<(&'static str, f64)>),
+    /// Goes up and down.
+    Gauge(Option<&'static str>, Vec<(&'static str, f64)>),
+    /// Durations in seconds: how many up to each bound, all of them, and their sum.
+    Histogram(Option<&'static str>, Vec<(&'static str, Buckets)>),
+}
+
+/// A histogram as it is told.
+#[derive(Debug, Clone)]
+pub struct Buckets {
+    /// Upper bounds in seconds, with the number of durations up to each.
+    pub up_to: Vec<(f64, u64)>,
+    /// All of them.
+    pub count: u64,
+    /// Together, in seconds.
+    pub sum: f64,
+}
+
+/// Durations in short.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spread {
+    /// How many there were.
+    pub count: u64,
+    /// All together.
+    pub total: Duration,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// 999 of 1,000 took no longer.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// The loop itself.
+#[derive(Debug, Clone)]
+pub struct LoopStatus {
+    /// Since its start.
+    pub uptime: Duration,
+    /// Each phase of the turn, in order.
+    pub phases: Vec<(&'static str, Spread)>,
+    /// A whole turn without its poll: an event may have waited so long.
+    pub turns: Spread,
+    /// A drive of one connection.
+    pub drives: Spread,
+    /// How late the loop woke for its own deadlines.
+    pub lag: Spread,
+    /// Events of all turns together.
+    pub events: u64,
+    /// The most in one turn.
+    pub events_max: usize,
+    /// The longest drive of each second, oldest first.
+    pub longest: Vec<LongestDrive>,
+    /// System calls by kind.
+    pub syscalls: Vec<(&'static str, u64)>,
+}
+
+/// The longest drive of one second.
+#[derive(Debug, Clone)]
+pub struct LongestDrive {
+    /// How long ago.
+    pub ago: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// The connection's number.
+    pub connection: u64,
+    /// What it was busy with: method and target, escaped.
+    pub request: String,
+}
+
+/// The whole at a glance.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// The loop.
+    pub turn: LoopStatus,
+    /// Requests that are over, and bytes sent for them.
+    pub requests: u64,
+    /// See above.
+    pub sent_bytes: u64,
+    /// From the first byte of a request to the last of its response.
+    pub latency: Spread,
+    /// Connections by what they wait for, with those reasons that there are.
+    pub waits: Vec<(&'static str, usize)>,
+    /// Connections on which reading is paused, or writing blocked.
+    pub paused: usize,
+    /// See above.
+    pub blocked: usize,
+    /// Those that have waited longest for their clients, longest first; a few of them.
+    pub slowest: Vec<ConnectionStatus>,
+    /// Whether the server was told to stop.
+    pub draining: bool,
+}
+
+/// What the kernel says about the server's sockets.
+#[derive(Debug, Clone, Default)]
+pub struct KernelReport {
+    /// Connections.
+    pub sockets: Vec<KernelSocket>,
+    /// Listeners: address, connections that wait to be accepted, how many may.
+    pub queues: Vec<(SocketAddr, u32, u32)>,
+}
+
+/// What the kernel says about one connection (linux/tcp.h, `struct tcp_info`).
+#[derive(Debug, Clone, Copy)]
+pub struct KernelSocket {
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// Segments sent and not acknowledged.
+    pub unacked: u32,
+    /// Bytes that have not been sent for the first time.
+    pub notsent: u32,
+    /// How long sending was limited by the peer's window.
+    pub rwnd_limited: Duration,
+    /// How long sending was limited by the send buffer.
+    pub sndbuf_limited: Duration,
+    /// Segments sent again.
+    pub retransmitted: u32,
+}

@@ -1,0 +1,109 @@
+//! `/loop`: where the loop's time goes.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::report::{LongestDrive, LoopStatus, Spread};
+use crate::service::json::{Object, quote};
+
+/// Accept queues: address, connections that wait, how many may.
+pub type Queues = [(SocketAddr, u32, u32)];
+
+/// A table, and the longest drives.
+pub fn text(turn: &LoopStatus, queues: &Queues) -> String {
+    let mut out = String::new();
+    write_text(&mut out, turn, queues).expect("writing to a String cannot fail");
+    out
+}
+
+fn write_text(out: &mut String, turn: &LoopStatus, queues: &Queues) -> std::fmt::Result {
+    writeln!(
+        out,
+        "up {:.1?}, {} turns, {} events, at most {} in a turn\n",
+        turn.uptime, turn.turns.count, turn.events, turn.events_max
+    )?;
+    writeln!(out, "{:10}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}", "", "count", "total", "p50", "p99", "p99.9", "max")?;
+    let rows = [("turn", &turn.turns), ("drive", &turn.drives), ("lag", &turn.lag)];
+    for (name, spread) in turn.phases.iter().map(|(name, spread)| (*name, spread)).chain(rows) {
+        writeln!(out, "{name:10}{}", row(spread))?;
+    }
+    for (address, depth, limit) in queues {
+        writeln!(out, "\naccept queue of {address}: {depth} of {limit}")?;
+    }
+    let calls: Vec<String> = turn.syscalls.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
+    writeln!(out, "\nthe longest drive of each second:")?;
+    turn.longest.iter().rev().try_for_each(|drive| {
+        writeln!(
+            out,
+            "  {:>4} s ago {:>10} c={} {}",
+            drive.ago.as_secs(),
+            short(drive.took),
+            drive.connection,
+            drive.request
+        )
+    })
+}
+
+fn row(spread: &Spread) -> String {
+    let times = [spread.p50, spread.p99, spread.p999, spread.max].map(|time| format!("{:>10}", short(time)));
+    format!("{:>12}{:>12}{}", spread.count, short(spread.total), times.concat())
+}
+
+fn short(time: std::time::Duration) -> String {
+    format!("{time:.1?}")
+}
+
+/// The same as an object; durations in microseconds.
+pub fn json(turn: &LoopStatus, queues: &Queues) -> String {
+    object(turn).raw("accept_queues", array(queues.iter().map(queue))).finish()
+}
+
+/// The loop's members, to be continued.
+pub fn object(turn: &LoopStatus) -> Object {
+    let phases =
+        turn.phases.iter().fold(Object::new(), |object, (name, spread)| object.raw(name, spread_object(spread)));
+    let syscalls = turn.syscalls.iter().fold(Object::new(), |object, (kind, count)| object.number(kind, *count));
+    Object::new()
+        .raw("uptime_ms", turn.uptime.as_millis())
+        .raw("phases", phases.finish())
+        .raw("turn", spread_object(&turn.turns))
+        .raw("drive", spread_object(&turn.drives))
+        .raw("lag", spread_object(&turn.lag))
+        .number("events", turn.events)
+        .raw("events_max", turn.events_max)
+        .raw("syscalls", syscalls.finish())
+        .raw("longest", array(turn.longest.iter().map(drive)))
+}
+
+/// Durations in microseconds.
+pub fn spread_object(spread: &Spread) -> String {
+    Object::new()
+        .number("count", spread.count)
+        .raw("total_us", spread.total.as_micros())
+        .raw("p50_us", spread.p50.as_micros())
+        .raw("p99_us", spread.p99.as_micros())
+        .raw("p999_us", spread.p999.as_micros())
+        .raw("max_us", spread.max.as_micros())
+        .finish()
+}
+
+fn drive(drive: &LongestDrive) -> String {
+    let mut line = String::new();
+    quote(&mut line, &drive.request);
+    Object::new()
+        .raw("ago_ms", drive.ago.as_millis())
+        .raw("took_us", drive.took.as_micros())
+        .number("connection", drive.connection)
+        .raw("line", line)
+        .finish()
+}
+
+fn queue((address, depth, limit): &(SocketAddr, u32, u32)) -> String {
+    Object::new().text("address", &address.to_string()).raw("depth", depth).raw("limit", limit).finish()
+}
+
+/// Objects as an array.
+pub fn array(objects: impl Iterator<Item = String>) -> String {
+    format!("[{}]", objects.collect::<Vec<_>>().join(","))
+}
