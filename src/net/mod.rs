@@ -5,6 +5,7 @@ pub mod listener;
 pub mod mio_reactor;
 mod outgoing;
 pub mod stream;
+pub mod torture;
 
 use std::fmt;
 use std::fs::File;

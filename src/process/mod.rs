@@ -17,8 +17,10 @@ use log::LevelFilter;
 use crate::base::job_pool::JobPool;
 use crate::base::notice::Notices;
 use crate::event_loop::{EventLoop, Outcome};
+use crate::net::Reactor;
 use crate::net::listener::{Address, Listener};
 use crate::net::mio_reactor::MioReactor;
+use crate::net::torture::Tortured;
 use crate::service::front::Front;
 use crate::service::lab;
 use crate::service::static_files::StaticFiles;
@@ -68,7 +70,16 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let notices = Notices::new(reactor.waker());
     let jobs = jobs(settings)?;
     let front = front(settings)?;
-    let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
+    match settings.torture {
+        None => turn_until_over(EventLoop::new(reactor, front, limits, notices, jobs)),
+        Some(faults) => {
+            log::warn!("reads and writes are tortured: {faults}");
+            turn_until_over(EventLoop::new(Tortured::new(reactor, faults), front, limits, notices, jobs))
+        }
+    }
+}
+
+fn turn_until_over<R: Reactor>(mut event_loop: EventLoop<R, Front>) -> Result<Outcome, String> {
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {

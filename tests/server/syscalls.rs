@@ -51,7 +51,7 @@ fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
     if !has_tool("strace") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start_untortured(&[]);
     let mut client = server.connect();
     let request = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(request);
@@ -80,7 +80,7 @@ fn write_interest_is_set_at_the_first_would_block_and_cleared_when_drained() {
     if !has_tool("strace") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start_untortured(&[]);
     let mut client = server.connect();
     client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_response().1, "Hello, World!");
