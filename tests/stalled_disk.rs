@@ -18,10 +18,8 @@ use tidemill::base::notice::{Notices, Wake};
 use tidemill::base::slots::Token;
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
-use tidemill::net::Reactor;
 use tidemill::net::listener::Listener;
 use tidemill::net::mio_reactor::MioReactor;
-use tidemill::net::torture::Tortured;
 use tidemill::service::front::Front;
 use tidemill::service::lab;
 use tidemill::service::static_files::{Site, StaticFiles};
@@ -58,20 +56,21 @@ impl Stalled {
         thread::spawn(move || {
             let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
             tell.send(listener.local_address().to_string()).unwrap();
-            let reactor = MioReactor::new(vec![listener]).unwrap();
+            let mut reactor = MioReactor::new(vec![listener]).unwrap();
+            // As in the binary.
+            if let Ok(faults) = std::env::var("TIDEMILL_TORTURE") {
+                reactor.torture(faults.parse().unwrap());
+            }
             let notices = Notices::new(reactor.waker());
             let front = Front::Files(
                 StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints()),
             );
+            let mut event_loop = EventLoop::new(reactor, front, Limits::default(), notices, jobs);
             let _held_for_as_long_as_we_live = tickets;
-            // As the binary's, this server's reads and writes are tortured if the environment says so.
-            match std::env::var("TIDEMILL_TORTURE") {
-                Ok(faults) => {
-                    let reactor = Tortured::new(reactor, faults.parse().unwrap());
-                    turn(EventLoop::new(reactor, front, Limits::default(), notices, jobs));
-                }
-                Err(_) => turn(EventLoop::new(reactor, front, Limits::default(), notices, jobs)),
+            // Ends with the test's process.
+            while event_loop.outcome().is_none() {
+                event_loop.turn().unwrap();
             }
         });
         Stalled { address: told.recv_timeout(DEADLINE).unwrap(), gate }
@@ -82,13 +81,6 @@ impl Stalled {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         BufReader::new(stream)
-    }
-}
-
-/// Turns until the test's process ends.
-fn turn<R: Reactor>(mut event_loop: EventLoop<R, Front>) {
-    while event_loop.outcome().is_none() {
-        event_loop.turn().unwrap();
     }
 }
 

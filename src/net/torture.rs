@@ -4,7 +4,7 @@
 //! is told to go on at the next poll, if it asked for that, just as after a real wait. What happens to a connection
 //! follows from the seed, the number of connections accepted before it and what it tries itself, not from the others.
 //!
-//! A wrapper around any [`Reactor`], chosen when the process starts: without it, nothing is slower.
+//! A reactor that tortures wraps each socket it accepts, repays before it polls, and says what it arms.
 
 mod faults;
 
@@ -12,74 +12,46 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use super::{Event, Interest, Io, ListenerId, Peer, Reactor, Readiness, Socket};
+use super::{Event, Interest, Io, Readiness, Socket};
 use crate::base::slots::Token;
 use faults::Dice;
 pub use faults::Faults;
 
-/// A reactor whose sockets are tortured.
-pub struct Tortured<R> {
-    reactor: R,
+/// Who is tortured and what they are owed; one for each reactor.
+#[derive(Debug)]
+pub struct Torture {
     faults: Faults,
     /// Connections accepted so far.
     accepted: u64,
     creditors: Creditors,
 }
 
-impl<R> Tortured<R> {
-    /// The world of `reactor`, made worse.
-    pub fn new(reactor: R, faults: Faults) -> Tortured<R> {
-        Tortured { reactor, faults, accepted: 0, creditors: Creditors::default() }
-    }
-}
-
-impl<R: Reactor> Reactor for Tortured<R> {
-    type Socket = TorturedSocket<R::Socket>;
-
-    fn now(&self) -> Instant {
-        self.reactor.now()
+impl Torture {
+    /// Nobody yet, by `faults` from now on.
+    pub fn new(faults: Faults) -> Torture {
+        Torture { faults, accepted: 0, creditors: Creditors::default() }
     }
 
-    fn wall(&self) -> SystemTime {
-        self.reactor.wall()
+    /// The next accepted connection's socket, made worse.
+    pub fn accept<S: Socket>(&mut self, socket: S) -> TorturedSocket<S> {
+        let ordinal = self.accepted;
+        self.accepted += 1;
+        TorturedSocket::new(socket, self.faults, ordinal, self.creditors.clone())
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+    /// Before each poll: tells whoever was made to wait without need, and says how long that poll may then sleep.
+    pub fn repay(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> Option<Duration> {
         let before = events.len();
         self.creditors.repay(events);
         // To sleep now would be to lose the wake-up.
-        let timeout = if events.len() > before { Some(Duration::ZERO) } else { timeout };
-        self.reactor.poll(timeout, events)
-    }
-
-    fn listeners(&self) -> usize {
-        self.reactor.listeners()
-    }
-
-    fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>> {
-        let Some((socket, peer)) = self.reactor.accept(listener)? else { return Ok(None) };
-        let tortured = TorturedSocket::new(socket, self.faults, self.accepted, self.creditors.clone());
-        self.accepted += 1;
-        Ok(Some((tortured, peer)))
-    }
-
-    fn stop_listening(&mut self) {
-        self.reactor.stop_listening();
-    }
-
-    fn arm(&mut self, socket: &mut Self::Socket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
-        self.reactor.arm(&mut socket.socket, token, from, to)?;
-        socket.update_debt(|debt| {
-            debt.token = Some(token);
-            debt.armed = to;
-        });
-        Ok(())
+        if events.len() > before { Some(Duration::ZERO) } else { timeout }
     }
 }
 
 /// A socket that moves less than it could.
+#[derive(Debug)]
 pub struct TorturedSocket<S: Socket> {
     socket: S,
     faults: Faults,
@@ -108,6 +80,19 @@ impl<S: Socket> TorturedSocket<S> {
     fn note_error(&mut self, outcome: io::Result<Io>) -> io::Result<Io> {
         self.broken |= outcome.is_err();
         outcome
+    }
+
+    /// The socket inside.
+    pub fn socket(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    /// Notes what the kernel is now asked to report, which is also what is told of what is owed.
+    pub fn on_armed(&mut self, token: Token, armed: Interest) {
+        self.update_debt(|debt| {
+            debt.token = Some(token);
+            debt.armed = armed;
+        });
     }
 
     fn update_debt(&mut self, update: impl FnOnce(&mut Debt)) {
@@ -229,7 +214,7 @@ impl Debt {
 }
 
 /// The connections that are told something at the next poll, in the order in which they were made to wait.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Creditors(Rc<RefCell<Vec<Weak<Cell<Debt>>>>>);
 
 impl Creditors {

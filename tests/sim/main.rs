@@ -15,6 +15,7 @@ mod request;
 mod scenario;
 mod service;
 mod timeline;
+mod tortured;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

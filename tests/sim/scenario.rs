@@ -10,7 +10,7 @@ use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::notice::Notices;
 use tidemill::event_loop::{EventLoop, Outcome};
-use tidemill::net::torture::{self, Tortured};
+use tidemill::net::torture::{Faults as TortureFaults, Torture};
 use tidemill::net::{Reactor, Signal};
 
 use crate::client::Client;
@@ -19,6 +19,7 @@ use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
 use crate::timeline::Timeline;
+use crate::tortured::Tortured;
 use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
@@ -50,8 +51,8 @@ pub fn run(seed: u64, record: bool) -> Report {
 pub fn run_tortured(seed: u64, record: bool) -> Report {
     // Above that, waiting without need would look like spinning.
     let would_block = [0.05, 0.3, 0.6][(seed % 3) as usize];
-    let torture = torture::Faults { seed, short_read: true, short_write: true, would_block };
-    run_with(seed, record, |reactor| Tortured::new(reactor, torture))
+    let faults = TortureFaults { seed, short_read: true, short_write: true, would_block };
+    run_with(seed, record, |reactor| Tortured::new(reactor, Torture::new(faults)))
 }
 
 fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor) -> R) -> Report {

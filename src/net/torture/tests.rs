@@ -10,37 +10,6 @@ const TOKEN: Token = Token { index: 3, generation: 4 };
 const BOTH: Interest = Interest { read: true, write: true };
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-/// Accepts whenever it is asked to, and records how long each poll might have slept.
-#[derive(Default)]
-struct Idle {
-    polls: Vec<Option<Duration>>,
-}
-
-impl Reactor for Idle {
-    type Socket = Endless;
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-    }
-    fn poll(&mut self, timeout: Option<Duration>, _: &mut Vec<Event>) -> io::Result<()> {
-        self.polls.push(timeout);
-        Ok(())
-    }
-    fn listeners(&self) -> usize {
-        1
-    }
-    fn accept(&mut self, _: ListenerId) -> io::Result<Option<(Endless, Peer)>> {
-        Ok(Some((Endless, Peer::Unix)))
-    }
-    fn stop_listening(&mut self) {}
-    fn arm(&mut self, _: &mut Endless, _: Token, _: Option<Interest>, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Always has as much to read and takes as much as it is asked to.
 struct Endless;
 
@@ -67,10 +36,10 @@ impl Socket for Endless {
 
 type Sockets = Vec<TorturedSocket<Endless>>;
 
-fn tortured(faults: &str, connections: usize) -> (Tortured<Idle>, Sockets) {
-    let mut reactor = Tortured::new(Idle::default(), faults.parse().unwrap());
-    let sockets = (0..connections).map(|_| reactor.accept(0).unwrap().unwrap().0).collect();
-    (reactor, sockets)
+fn tortured(faults: &str, connections: usize) -> (Torture, Sockets) {
+    let mut torture = Torture::new(faults.parse().unwrap());
+    let sockets = (0..connections).map(|_| torture.accept(Endless)).collect();
+    (torture, sockets)
 }
 
 fn read(socket: &mut impl Socket) -> Io {
@@ -88,11 +57,11 @@ fn until_blocked(mut attempt: impl FnMut() -> Io) {
     assert!((0..1000).any(|_| attempt() == Io::WouldBlock), "never told to wait");
 }
 
-fn told(reactor: &mut Tortured<Idle>) -> Vec<Event> {
+fn told(torture: &Torture) -> Vec<Event> {
     let mut events = Vec::new();
-    reactor.poll(HOUR, &mut events).unwrap();
-    let asleep = reactor.reactor.polls.last().copied().flatten();
-    assert_eq!(asleep == HOUR, events.is_empty(), "it sleeps if there is nothing to tell, and only then");
+    let asleep = torture.repay(HOUR, &mut events);
+    let expected = if events.is_empty() { HOUR } else { Some(Duration::ZERO) };
+    assert_eq!(asleep, expected, "it may sleep if there is nothing to tell, and only then");
     events
 }
 
@@ -102,48 +71,48 @@ fn event(readable: bool, writable: bool) -> Event {
 
 #[test]
 fn whoever_waits_without_need_is_told_once_and_at_the_next_poll() {
-    let (mut reactor, mut sockets) = tortured("would-block=0.5", 1);
+    let (torture, mut sockets) = tortured("would-block=0.5", 1);
     let socket = &mut sockets[0];
-    reactor.arm(socket, TOKEN, None, BOTH).unwrap();
-    assert_eq!(told(&mut reactor), []);
+    socket.on_armed(TOKEN, BOTH);
+    assert_eq!(told(&torture), []);
     until_blocked(|| read(socket));
-    assert_eq!(told(&mut reactor), [event(true, false)]);
-    assert_eq!(told(&mut reactor), []);
+    assert_eq!(told(&torture), [event(true, false)]);
+    assert_eq!(told(&torture), []);
     until_blocked(|| write(socket));
     until_blocked(|| read(socket));
     until_blocked(|| read(socket));
-    assert_eq!(told(&mut reactor), [event(true, true)], "several changes are one event");
-    assert_eq!(told(&mut reactor), []);
+    assert_eq!(told(&torture), [event(true, true)], "several changes are one event");
+    assert_eq!(told(&torture), []);
     let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
     until_blocked(|| socket.send_file(&file, 0, 10).unwrap());
-    assert_eq!(told(&mut reactor), [event(false, true)]);
+    assert_eq!(told(&torture), [event(false, true)]);
 }
 
 #[test]
 fn nobody_is_told_what_was_not_asked_for_until_it_is() {
-    let (mut reactor, mut sockets) = tortured("would-block=0.5", 1);
+    let (torture, mut sockets) = tortured("would-block=0.5", 1);
     let socket = &mut sockets[0];
-    reactor.arm(socket, TOKEN, None, Interest::READ).unwrap();
+    socket.on_armed(TOKEN, Interest::READ);
     until_blocked(|| write(socket));
-    assert_eq!(told(&mut reactor), []);
-    reactor.arm(socket, TOKEN, Some(Interest::READ), BOTH).unwrap();
-    assert_eq!(told(&mut reactor), [event(false, true)]);
+    assert_eq!(told(&torture), []);
+    socket.on_armed(TOKEN, BOTH);
+    assert_eq!(told(&torture), [event(false, true)]);
 
     until_blocked(|| read(socket));
-    reactor.arm(socket, TOKEN, Some(BOTH), Interest::NONE).unwrap();
-    assert_eq!(told(&mut reactor), [], "turned off before it was told");
-    reactor.arm(socket, TOKEN, Some(Interest::NONE), Interest::READ).unwrap();
-    assert_eq!(told(&mut reactor), [event(true, false)]);
-    assert_eq!(told(&mut reactor), []);
+    socket.on_armed(TOKEN, Interest::NONE);
+    assert_eq!(told(&torture), [], "turned off before it was told");
+    socket.on_armed(TOKEN, Interest::READ);
+    assert_eq!(told(&torture), [event(true, false)]);
+    assert_eq!(told(&torture), []);
 }
 
 #[test]
 fn whoever_has_closed_is_told_nothing() {
-    let (mut reactor, mut sockets) = tortured("would-block=0.5", 1);
-    reactor.arm(&mut sockets[0], TOKEN, None, BOTH).unwrap();
+    let (torture, mut sockets) = tortured("would-block=0.5", 1);
+    sockets[0].on_armed(TOKEN, BOTH);
     until_blocked(|| read(&mut sockets[0]));
     sockets.clear();
-    assert_eq!(told(&mut reactor), []);
+    assert_eq!(told(&torture), []);
 }
 
 #[test]
