@@ -63,6 +63,7 @@ fn help_and_version_are_answers_not_errors() {
         "--max-body-size",
         "--drain-timeout",
         "--log-level",
+        "--mark-syscalls",
         "--torture <FAULTS>",
         "-h, --help",
         "-V, --version",

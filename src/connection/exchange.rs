@@ -106,9 +106,14 @@ impl<S: Socket> Connection<S> {
             return false;
         }
         let Some(inbox) = &mut self.channel.inbox else { return false };
+        let marks = worker.marks;
         let (service, scratch, mut cx) = worker.service_and_cx(self.token);
         match self.protocol.receive(inbox, scratch, cx.limits) {
             Ok(Step::Head(request)) => {
+                marks.connection(self.token, |text| {
+                    let target = request.target.raw.escape_ascii();
+                    write!(text, "r={} head {} {target}", self.ordinal + 1, request.method);
+                });
                 let reply = service.call(&request, &mut cx);
                 self.protocol.release(inbox);
                 self.on_reply(reply, worker);
@@ -299,6 +304,7 @@ impl<S: Socket> Connection<S> {
     fn send_head<V>(&mut self, response: Response, exchange: Option<Box<dyn Exchange>>, worker: &mut Worker<V>) {
         let last = self.is_last(exchange.is_some(), worker);
         worker.head.clear();
+        worker.marks.connection(self.token, |text| write!(text, "r={} respond {}", self.ordinal + 1, response.status));
         let could_persist = self.protocol.persists();
         self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
         self.ends_unasked = could_persist && !self.protocol.persists();

@@ -10,6 +10,7 @@ use crate::base::notice::Notices;
 use crate::base::slots::Token;
 use crate::base::throttle::{LogThrottle, Permit};
 use crate::http::date::DateCache;
+use crate::net::marks::Marks;
 use crate::protocol::h1::server::Scratch;
 use crate::service::Cx;
 
@@ -23,6 +24,8 @@ pub struct Worker<V> {
     pub now: Instant,
     /// When the server was told to stop, if it was.
     pub draining: Option<Instant>,
+    /// What strace is shown between system calls, if anything.
+    pub marks: Marks,
     pub(super) notices: Notices,
     pub(super) jobs: JobPool,
     pub(super) inboxes: Lease,
@@ -65,6 +68,7 @@ impl<V> Worker<V> {
             complaints: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
             alarms: LogThrottle::new(Self::COMPLAINTS_PER_SECOND),
             draining: None,
+            marks: Marks::default(),
             service,
             limits,
             now,

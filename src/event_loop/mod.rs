@@ -21,6 +21,7 @@ use crate::base::notice::Notices;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::connection::{CloseReason, Connection, Settled, Worker};
+use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
 use crate::service::Service;
 
@@ -82,6 +83,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         Ok(())
     }
 
+    /// From now on what happens is marked between system calls.
+    pub fn mark_syscalls(&mut self, marks: Marks) {
+        self.worker.marks = marks;
+    }
+
     /// How the loop ended; `None` while it has not.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
@@ -105,6 +111,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Sleeps until readiness, a notice or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
         let timeout = self.next_wake().map(|at| at.saturating_duration_since(self.reactor.now()));
+        self.worker.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
         self.worker.on_turn(self.reactor.now(), || self.reactor.wall());
         Ok(())
@@ -249,6 +256,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             return false;
         };
         let token = self.connections.next_token();
+        self.worker.marks.connection(token, |text| write!(text, "accepted {peer}"));
         let connection = self.connections.insert(Connection::new(token, socket, peer, now));
         debug_assert_eq!(token, connection);
         if let Some(connection) = self.connections.get_mut(token) {
@@ -267,6 +275,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 self.timers.disarm(token.index);
                 self.acceptor.end_rest();
                 log::debug!("{}: {}", connection.peer(), close_line(&connection));
+                if let Some(reason) = connection.close_reason() {
+                    self.worker.marks.connection(token, |text| write!(text, "close: {reason}"));
+                }
             }
         }
         self.closed = closed;

@@ -18,6 +18,7 @@ use crate::base::job_pool::JobPool;
 use crate::base::notice::Notices;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::net::listener::{Address, Listener};
+use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::service::front::Front;
 use crate::service::lab;
@@ -69,6 +70,9 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let jobs = jobs(settings)?;
     let front = front(settings)?;
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
+    if settings.mark_syscalls {
+        event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
+    }
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {

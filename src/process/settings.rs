@@ -154,6 +154,10 @@ pub struct Settings {
     )]
     pub log_level: LevelFilter,
 
+    /// Show in strace what happens: failing system calls whose path says it
+    #[arg(long, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
+    pub mark_syscalls: bool,
+
     /// Split and defer reads and writes, to test: seed=7,short-read,short-write,would-block=0.1
     #[arg(long, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
     pub torture: Option<Faults>,
