@@ -63,6 +63,8 @@ fn help_and_version_are_answers_not_errors() {
         "--max-body-size",
         "--drain-timeout",
         "--log-level",
+        "--mark-syscalls",
+        "--torture <FAULTS>",
         "-h, --help",
         "-V, --version",
         "TIDEMILL_HEADER_TIMEOUT",
@@ -93,6 +95,8 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("--max-header-size", "2MiB", "expected 512 to 1MiB"),
         ("--max-body-size", "much", "expected a size such as 64k or 1MiB"),
         ("--max-connections", "0", "expected a number from 1 to 1000000"),
+        ("--torture", "sleep", "expected faults such as seed=7,short-read,short-write,would-block=0.1"),
+        ("--torture", "would-block=1", "expected would-block=0 to would-block=0.9"),
         ("--log-level", "loud", "expected off, error, warn, info, debug or trace"),
         ("--listen", "example.org:80", "expected an address such as 8080"),
         ("--listen", "99999", "expected a port from 0 to 65535"),
@@ -210,6 +214,25 @@ fn it_serves_a_unix_socket_and_leaves_nothing_behind() {
     assert!(exchange(client).ends_with("Hello, World!"));
     assert_eq!(server.stop(Signal::INT).code(), Some(0));
     assert!(!scratch.socket().exists());
+}
+
+#[test]
+fn torture_is_announced_with_all_that_it_takes_to_repeat_it() {
+    let scratch = Scratch::new("torture");
+    let mut command = tidemill(&["-l", &format!("unix:{}", scratch.socket().display())]);
+    command.env("TIDEMILL_TORTURE", "short-read,would-block=0.5,seed=42");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("WARN ] reads and writes are tortured: seed=42,short-read,would-block=0.5"), "{first}");
+    let server = Server::watch(child);
+    assert!(exchange(UnixStream::connect(scratch.socket()).unwrap()).ends_with("Hello, World!"));
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+    assert_eq!(
+        failure(tidemill(&[]).env("TIDEMILL_TORTURE", "seed=1").output().unwrap(), 2),
+        "invalid value 'seed=1' for '--torture <FAULTS>': expected a fault besides the seed: short-read, short-write or \
+         would-block=0.1 (set by TIDEMILL_TORTURE)"
+    );
 }
 
 #[test]

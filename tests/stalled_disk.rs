@@ -57,7 +57,11 @@ impl Stalled {
         thread::spawn(move || {
             let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
             tell.send(listener.local_address().to_string()).unwrap();
-            let reactor = MioReactor::new(vec![listener]).unwrap();
+            let mut reactor = MioReactor::new(vec![listener]).unwrap();
+            // As in the binary.
+            if let Ok(faults) = std::env::var("TIDEMILL_TORTURE") {
+                reactor.torture(faults.parse().unwrap());
+            }
             let notices = Notices::new(reactor.waker());
             let front = Front::Files(
                 StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),

@@ -17,6 +17,7 @@ impl<S: Socket> Connection<S> {
     /// Moves whatever can move, within the budget, and says what the event loop has to do about it.
     pub fn drive<V: Service>(&mut self, worker: &mut Worker<V>) -> Settled {
         self.queued = false;
+        worker.marks.connection(self.id, |text| write!(text, "r={} drive", self.ordinal + 1));
         let mut budget = Budget::new(&worker.limits);
         while !self.is_closed() && !budget.is_spent() {
             let moved = self.pass(worker);

@@ -104,10 +104,15 @@ impl<S: Socket> Connection<S> {
             return false;
         }
         let Some(inbox) = &mut self.channel.inbox else { return false };
+        let marks = worker.marks;
         let began = self.waiting.head_began(worker.now);
         let Parts { service, scratch, ledgers, notes_fields, mut cx } = worker.parts(self.token, self.channel.peer);
         match self.protocol.receive(inbox, scratch, cx.limits) {
             Ok(Step::Head(request)) => {
+                marks.connection(self.id, |text| {
+                    let target = request.target.raw.escape_ascii();
+                    write!(text, "r={} head {} {target}", self.ordinal + 1, request.method);
+                });
                 let ledger = self.ledgers.open(ledgers, cx.now);
                 ledger.note_head(&request, notes_fields);
                 let reply = service.call(&request, &mut cx);
@@ -332,6 +337,7 @@ impl<S: Socket> Connection<S> {
     fn send_head<V>(&mut self, response: Response, exchange: Option<Box<dyn Exchange>>, worker: &mut Worker<V>) {
         let last = self.is_last(exchange.is_some(), worker);
         worker.head.clear();
+        worker.marks.connection(self.id, |text| write!(text, "r={} respond {}", self.ordinal + 1, response.status));
         let could_persist = self.protocol.persists();
         self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
         self.ends_unasked = could_persist && !self.protocol.persists();

@@ -173,7 +173,7 @@ impl<S: Socket> Connection<S> {
     /// Whether a request is being received or answered.
     pub fn is_at_work(&self) -> bool {
         match self.life {
-            Life::Serving => !self.is_between_requests(),
+            Life::Serving => !self.is_between_requests() || !self.channel.outbox.is_empty(),
             Life::Flushing => true,
             Life::Lingering | Life::Closed(_) => false,
         }

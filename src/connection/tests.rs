@@ -81,3 +81,51 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
     }
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::Lingering)));
 }
+
+/// A client that asks once and reads nothing.
+struct Deaf {
+    request: &'static [u8],
+}
+
+impl Socket for Deaf {
+    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let n = self.request.len();
+        front[..n].copy_from_slice(std::mem::take(&mut self.request));
+        Ok(if n == 0 { Io::WouldBlock } else { Io::Drained(n) })
+    }
+
+    fn write(&mut self, _: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+        Ok(Io::WouldBlock)
+    }
+
+    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<Io> {
+        Ok(Io::WouldBlock)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_that_has_not_left_is_work() {
+    // Made whole, it waits in the outbox: cutting it off is no clean end.
+    let start = Instant::now();
+    let mut worker =
+        Worker::new(Refusal, Limits::default(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
+    let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" };
+    let mut connection = Connection::new(1, Token { index: 0, generation: 0 }, socket, Peer::Unix, start);
+    assert!(!connection.is_at_work());
+    connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
+    assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+    assert_eq!((connection.requests(), connection.wait_reason()), (1, WaitReason::SlowRead));
+    assert!(connection.is_at_work());
+}

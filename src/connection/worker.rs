@@ -13,6 +13,7 @@ use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
 use crate::http::date::DateCache;
+use crate::net::marks::Marks;
 use crate::protocol::h1::server::Scratch;
 use crate::service::Cx;
 
@@ -26,6 +27,8 @@ pub struct Worker<V> {
     pub now: Instant,
     /// When the server was told to stop, if it was.
     pub draining: Option<Instant>,
+    /// What strace is shown between system calls, if anything.
+    pub marks: Marks,
     pub(super) notices: Notices,
     pub(super) jobs: JobPool,
     pub(super) inboxes: Lease,
@@ -76,6 +79,7 @@ impl<V> Worker<V> {
             notes_fields: false,
             complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
             draining: None,
+            marks: Marks::default(),
             service,
             limits,
             now,

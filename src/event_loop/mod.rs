@@ -24,6 +24,7 @@ use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::connection::{CloseReason, Connection, Ledger, Settled, Worker};
+use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
 use crate::service::Service;
 
@@ -99,6 +100,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.phases.end(phase, self.reactor.clock());
     }
 
+    /// From now on what happens is marked between system calls.
+    pub fn mark_syscalls(&mut self, marks: Marks) {
+        self.worker.marks = marks;
+    }
+
     /// How the loop ended; `None` while it has not.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
@@ -124,6 +130,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let due = self.next_wake();
         let timeout = due.map(|at| at.saturating_duration_since(self.reactor.now()));
         self.worker.stats.syscalls.wait += 1;
+        self.worker.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
         let now = self.reactor.now();
         self.worker.on_turn(now, || self.reactor.wall());
@@ -303,7 +310,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         };
         let token = self.connections.next_token();
         self.accepted += 1;
-        let connection = self.connections.insert(Connection::new(self.accepted, token, socket, peer, now));
+        let id = self.accepted;
+        self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
+        let connection = self.connections.insert(Connection::new(id, token, socket, peer, now));
         debug_assert_eq!(token, connection);
         if let Some(connection) = self.connections.get_mut(token) {
             let settled = connection.settle(&mut self.worker, false);
@@ -323,6 +332,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 self.timers.disarm(token.index);
                 self.acceptor.end_rest();
                 log::debug!("{}: {}", connection.peer(), close_line(&connection));
+                if let Some(reason) = connection.close_reason() {
+                    self.worker.marks.connection(connection.id(), |text| write!(text, "close: {reason}"));
+                }
             }
         }
         self.closed = closed;

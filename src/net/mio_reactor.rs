@@ -11,6 +11,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::listener::Listener;
 use super::stream::Stream;
+use super::torture::{Faults, Torture};
 use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
 use crate::base::notice::Wake;
 use crate::base::peer::Peer;
@@ -21,8 +22,8 @@ const EVENTS_PER_POLL: usize = 1024;
 
 /// The kernel, through mio.
 ///
-/// Set up: [`new`](MioReactor::new), [`watch_signals`](MioReactor::watch_signals), [`waker`](MioReactor::waker). The
-/// rest is the [`Reactor`].
+/// Set up: [`new`](MioReactor::new), [`watch_signals`](MioReactor::watch_signals), [`waker`](MioReactor::waker), and
+/// perhaps [`torture`](MioReactor::torture). The rest is the [`Reactor`].
 pub struct MioReactor {
     poll: Poll,
     happened: Events,
@@ -30,6 +31,7 @@ pub struct MioReactor {
     waker: Arc<Waker>,
     signals: Option<Signals>,
     now: Instant,
+    torture: Option<Torture>,
 }
 
 impl MioReactor {
@@ -42,7 +44,7 @@ impl MioReactor {
         }
         let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
         let happened = Events::with_capacity(EVENTS_PER_POLL);
-        Ok(MioReactor { poll, happened, listeners, waker, signals: None, now: Instant::now() })
+        Ok(MioReactor { poll, happened, listeners, waker, signals: None, now: Instant::now(), torture: None })
     }
 
     /// From now on signals are events and no longer end the process. HUP, USR1 and USR2 are kept for purposes to come;
@@ -54,9 +56,22 @@ impl MioReactor {
         Ok(())
     }
 
+    /// From now on accepted connections are tortured.
+    pub fn torture(&mut self, faults: Faults) {
+        self.torture = Some(Torture::new(faults));
+    }
+
     /// A handle that makes `poll` return with [`Event::Notice`], from any thread.
     pub fn waker(&self) -> PollWaker {
         PollWaker(Arc::clone(&self.waker))
+    }
+
+    /// An accepted connection as the loop gets it.
+    fn entered(torture: &mut Option<Torture>, stream: Stream) -> Stream {
+        match torture {
+            None => stream,
+            Some(torture) => Stream::Tortured(Box::new(torture.accept(stream))),
+        }
     }
 
     /// The listeners, until `stop_listening`.
@@ -81,6 +96,7 @@ impl Reactor for MioReactor {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.repay(timeout, events));
         // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
         // due and spin until it is.
         let polled = self.poll.poll(&mut self.happened, timeout);
@@ -112,7 +128,7 @@ impl Reactor for MioReactor {
         let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
         loop {
             match listener.accept() {
-                Ok(accepted) => return Ok(Some(accepted)),
+                Ok((stream, peer)) => return Ok(Some((Self::entered(&mut self.torture, stream), peer))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 // Each of these takes one connection off the queue, or is an interruption: the loop ends.
                 Err(error) if concerns_one_connection(&error) => continue,
@@ -125,13 +141,17 @@ impl Reactor for MioReactor {
         self.listeners.clear();
     }
 
-    fn arm(&mut self, socket: &mut Stream, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
-        let (registry, token) = (self.poll.registry(), Origin::Connection(token).pack());
+    fn arm(&mut self, socket: &mut Stream, connection: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
+        let (registry, token) = (self.poll.registry(), Origin::Connection(connection).pack());
         match from {
             None => registry.register(socket.source(), token, asked(to)),
             Some(from) if from == to => Ok(()),
             Some(_) => registry.reregister(socket.source(), token, asked(to)),
+        }?;
+        if let Stream::Tortured(socket) = socket {
+            socket.on_armed(connection, to);
         }
+        Ok(())
     }
 }
 

@@ -2,9 +2,11 @@
 //! system's network; the rest of the server is generic over [`Reactor`] and also runs in a simulated world.
 
 pub mod listener;
+pub mod marks;
 pub mod mio_reactor;
 mod outgoing;
 pub mod stream;
+pub mod torture;
 
 use std::fs::File;
 use std::io;

@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
+use super::torture::TorturedSocket;
 use super::{Io, Socket, outgoing};
 
 /// One accepted connection.
@@ -19,6 +20,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// Either of these, tortured.
+    Tortured(Box<TorturedSocket<Stream>>),
 }
 
 impl Stream {
@@ -27,6 +30,7 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => socket,
             Stream::Unix(socket) => socket,
+            Stream::Tortured(socket) => socket.socket().source(),
         }
     }
 }
@@ -36,6 +40,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => read_from(socket, space),
             Stream::Unix(socket) => read_from(socket, space),
+            Stream::Tortured(socket) => socket.read(space),
         }
     }
 
@@ -45,6 +50,7 @@ impl Socket for Stream {
             Stream::Tcp(socket) => write_to(socket, bytes),
             // There are no packets to fill.
             Stream::Unix(socket) => write_to(socket, bytes),
+            Stream::Tortured(socket) => socket.write(bytes, more),
         }
     }
 
@@ -53,6 +59,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => send_to(socket, file, offset, count),
             Stream::Unix(socket) => send_to(socket, file, offset, count),
+            Stream::Tortured(socket) => socket.send_file(file, offset, count),
         }
     }
 
@@ -60,6 +67,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Stream::Tortured(socket) => socket.shutdown_write(),
         }
     }
 
@@ -67,6 +75,7 @@ impl Socket for Stream {
         let error = match self {
             Stream::Tcp(socket) => socket.take_error()?,
             Stream::Unix(socket) => socket.take_error()?,
+            Stream::Tortured(socket) => return socket.take_error(),
         };
         error.map_or(Ok(()), Err)
     }
@@ -77,6 +86,7 @@ impl Socket for Stream {
             Stream::Tcp(socket) => SockRef::from(&*socket).set_linger(Some(Duration::ZERO)),
             // There is nothing to abort: what is queued is the peer's to read, and goes when the peer goes.
             Stream::Unix(_) => Ok(()),
+            Stream::Tortured(socket) => socket.abort_on_close(),
         }
     }
 }

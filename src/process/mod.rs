@@ -18,6 +18,7 @@ use crate::base::job_pool::JobPool;
 use crate::base::notice::Notices;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::net::listener::{Address, Listener};
+use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::service::front::Front;
 use crate::service::lab;
@@ -64,12 +65,15 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors::raise_limit());
     let listeners = bind(&settings.listen, settings.backlog)?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
-    let reactor = reactor(listeners).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls);
     let notices = Notices::new(reactor.waker());
     let jobs = jobs(settings)?;
     let front = front(settings)?;
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
+    if settings.mark_syscalls {
+        event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
+    }
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {
@@ -104,9 +108,13 @@ fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {
 }
 
 /// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
-fn reactor(listeners: Vec<Listener>) -> io::Result<MioReactor> {
+fn reactor(listeners: Vec<Listener>, settings: &Settings) -> io::Result<MioReactor> {
     let mut reactor = MioReactor::new(listeners)?;
     reactor.watch_signals()?;
+    if let Some(faults) = settings.torture {
+        log::warn!("reads and writes are tortured: {faults}");
+        reactor.torture(faults);
+    }
     Ok(reactor)
 }
 

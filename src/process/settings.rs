@@ -13,6 +13,7 @@ use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
 use crate::base::limits::Limits;
 use crate::net::listener::Address;
+use crate::net::torture::Faults;
 use crate::service::websocket::Origin;
 
 /// The shortest and the longest of all timeouts.
@@ -188,6 +189,14 @@ pub struct Settings {
         default_value = "info", value_parser = level
     )]
     pub log_level: LevelFilter,
+
+    /// Show in strace what happens: failing system calls whose path says it
+    #[arg(long, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
+    pub mark_syscalls: bool,
+
+    /// Split and defer reads and writes, to test: seed=7,short-read,short-write,would-block=0.1
+    #[arg(long, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
+    pub torture: Option<Faults>,
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {

@@ -13,3 +13,4 @@ mod shutdown;
 mod support;
 mod syscalls;
 mod timeouts;
+mod torture;

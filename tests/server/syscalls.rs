@@ -51,7 +51,7 @@ fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
     if !has_tool("strace") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start_untortured(&[]);
     let mut client = server.connect();
     let request = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(request);
@@ -76,11 +76,56 @@ fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
 }
 
 #[test]
+fn marks_tell_the_story_of_a_connection() {
+    if !has_tool("strace") {
+        return;
+    }
+    let server = Server::start_untortured(&["--mark-syscalls"]);
+    let Some(trace) = Trace::attach(&server, "marks") else { return };
+    let mut client = server.connect();
+    client.send("GET /plaintext?a=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response().1, "Hello, World!");
+    client.send("GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client.read_to_end();
+    let file = trace.file.clone();
+    wait_until("the end is marked", || std::fs::read_to_string(&file).unwrap().contains("close: closed by the server"));
+    let lines = trace.finish(server);
+    let all = lines.join("\n");
+    let story = [
+        "accept4(",
+        "tidemill c=1 accepted 127.0.0.1:",
+        "tidemill wait ",
+        "tidemill c=1 r=1 drive\"",
+        "recvfrom(",
+        "tidemill c=1 r=1 head GET /plaintext?a=1\"",
+        "tidemill c=1 r=1 respond 200 OK\"",
+        "sendto(",
+        "tidemill wait ",
+        "epoll_wait(",
+        "tidemill c=1 r=2 drive\"",
+        "recvfrom(",
+        "tidemill c=1 r=2 head GET /nowhere\"",
+        "tidemill c=1 r=2 respond 404 Not Found\"",
+        "sendto(",
+        "tidemill c=1 close: closed by the server\"",
+        "close(",
+    ];
+    let mut rest = all.as_str();
+    for part in story {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is missing, or too early:\n{all}"));
+        rest = after;
+    }
+    assert_eq!(count(&lines, |line| line.contains("drive\"")), 2, "{all}");
+    let reaching = count(&lines, |line| line.contains("\"tidemill ") && !line.contains("ENOTDIR"));
+    assert_eq!(reaching, 0, "a mark touches nothing:\n{all}");
+}
+
+#[test]
 fn write_interest_is_set_at_the_first_would_block_and_cleared_when_drained() {
     if !has_tool("strace") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start_untortured(&[]);
     let mut client = server.connect();
     client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_response().1, "Hello, World!");

@@ -138,7 +138,12 @@ impl Window {
         };
         let begun = if let Since::SendBlocked = self.since { marks.send_blocked } else { since };
         let (Some(begun), Some(since), Some(ended)) = (begun, since, marks.ended) else { return Ok(()) };
-        let (longest, took) = (ended.saturating_sub(begun), ended.saturating_sub(since));
+        let (longest, mut took) = (ended.saturating_sub(begun), ended.saturating_sub(since));
+        if let Since::FirstByte = self.since {
+            // What came before the connection was accepted earns time as well, if it is read bit by bit: of at most 20
+            // bytes a second, at 256 for a second.
+            took = took.saturating_sub(since.saturating_sub(marks.first_arrival.unwrap_or(since)) / 10);
+        }
         // Reading the bytes takes the server a moment after their arrival.
         if longest + Duration::from_millis(1) < self.earliest || took > self.latest + TOLERANCE {
             return Err(format!("the server ended it after {longest:?}, not as in {self:?}"));

@@ -15,10 +15,13 @@ mod request;
 mod scenario;
 mod service;
 mod timeline;
+mod tortured;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use scenario::Run;
 
 /// Worlds in an ordinary test run.
 const SEEDS: u64 = 256;
@@ -32,55 +35,65 @@ fn variable(name: &str) -> Option<u64> {
 
 #[test]
 fn every_world_comes_to_a_good_end() {
+    all_come_to_a_good_end("every_world", scenario::run);
+}
+
+/// Whoever is made to wait without need, and is not told to go on, is a lost wake-up here and not only a slow test.
+#[test]
+fn tortured_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("tortured_worlds", scenario::run_tortured);
+}
+
+fn all_come_to_a_good_end(test: &str, run: Run) {
     if let Some(seed) = variable("TIDEMILL_SEED") {
-        return replay(seed);
+        return replay(seed, run);
     }
     let first = variable("TIDEMILL_FIRST_SEED").unwrap_or(0);
     let count = variable("TIDEMILL_SEEDS").unwrap_or(SEEDS);
     let began = Instant::now();
-    let failed = run_all(first, count);
+    let failed = run_all(first, count, test, run);
     println!("{count} worlds from seed {first} in {:.1?}, {} failed", began.elapsed(), failed.len());
     for seed in failed.iter().take(3) {
-        explain(*seed);
+        explain(*seed, run);
     }
     assert!(failed.is_empty(), "worlds that failed: {failed:?}");
 }
 
 /// Runs worlds on all processors; says which failed.
-fn run_all(first: u64, count: u64) -> Vec<u64> {
+fn run_all(first: u64, count: u64, test: &str, run: Run) -> Vec<u64> {
     let next = AtomicU64::new(first);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut failed: Vec<u64> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| run_some(&next, first + count))).collect();
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| run_some(&next, first + count, test, run))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a world's panic is caught")).collect()
     });
     failed.sort_unstable();
     failed
 }
 
-fn run_some(next: &AtomicU64, end: u64) -> Vec<u64> {
+fn run_some(next: &AtomicU64, end: u64, test: &str, run: Run) -> Vec<u64> {
     let mut failed = Vec::new();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return failed;
         }
-        if let Some(failure) = scenario::run(seed, false).failure {
-            println!("TIDEMILL_SEED={seed} cargo test --test sim -- --nocapture   # {failure}");
+        if let Some(failure) = run(seed, false).failure {
+            println!("TIDEMILL_SEED={seed} cargo test --test sim {test} -- --nocapture   # {failure}");
             failed.push(seed);
         }
     }
 }
 
 /// Runs a world again, for its timeline.
-fn explain(seed: u64) {
-    let report = scenario::run(seed, true);
+fn explain(seed: u64, run: Run) {
+    let report = run(seed, true);
     println!("\nseed {seed}, the last {TAIL} of its events:\n{}", report.timeline.tail(TAIL));
     println!("seed {seed}: {}", report.failure.unwrap_or_else(|| "did not fail again".to_owned()));
 }
 
-fn replay(seed: u64) {
-    let report = scenario::run(seed, true);
+fn replay(seed: u64, run: Run) {
+    let report = run(seed, true);
     println!("{}", report.timeline.tail(usize::MAX));
     println!("seed {seed}: {} turns, clients: {:?}", report.turns, report.kinds);
     if let Some(failure) = report.failure {

@@ -10,7 +10,8 @@ use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::notice::Notices;
 use tidemill::event_loop::{EventLoop, Outcome};
-use tidemill::net::Signal;
+use tidemill::net::torture::{Faults as TortureFaults, Torture};
+use tidemill::net::{Reactor, Signal};
 
 use crate::client::Client;
 use crate::dice::Dice;
@@ -18,6 +19,7 @@ use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
 use crate::timeline::Timeline;
+use crate::tortured::Tortured;
 use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
@@ -37,15 +39,28 @@ pub struct Report {
     pub kinds: Vec<&'static str>,
 }
 
-type SimLoop = EventLoop<SimReactor, SimService>;
+/// How a world is run: from its seed, with a record of what happens or without.
+pub type Run = fn(u64, bool) -> Report;
 
 /// Runs the world of `seed`.
 pub fn run(seed: u64, record: bool) -> Report {
+    run_with(seed, record, |reactor| reactor)
+}
+
+/// Runs the world of `seed` with the torture that the binary offers on top of it.
+pub fn run_tortured(seed: u64, record: bool) -> Report {
+    // Above that, waiting without need would look like spinning.
+    let would_block = [0.05, 0.3, 0.6][(seed % 3) as usize];
+    let faults = TortureFaults { seed, short_read: true, short_write: true, would_block };
+    run_with(seed, record, |reactor| Tortured::new(reactor, Torture::new(faults)))
+}
+
+fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor) -> R) -> Report {
     let mut dice = Dice::new(seed);
     let plan = Plan::draw(&mut dice);
     let world = plan.world(&mut dice, Timeline::new(record));
     let mut turns = 0;
-    let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns)));
+    let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns, kernel)));
     let error = match ran {
         Ok(result) => result.err(),
         Err(panic) => Some(format!("panics: {}", panic_text(&*panic))),
@@ -182,21 +197,27 @@ fn faults(dice: &mut Dice, clients: usize, limits: &Limits) -> Faults {
     }
 }
 
-fn live(world: &SharedWorld, plan: &Plan, turns: &mut u64) -> Result<(), String> {
+fn live<R: Reactor>(
+    world: &SharedWorld,
+    plan: &Plan,
+    turns: &mut u64,
+    kernel: impl FnOnce(SimReactor) -> R,
+) -> Result<(), String> {
     let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
-    let reactor = SimReactor::new(Rc::clone(world));
+    let reactor = kernel(SimReactor::new(Rc::clone(world)));
     let mut event_loop =
-        SimLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
+        EventLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
-    drop(event_loop);
+    // Known before the last connections close: a tortured one reads as it does, and time passes.
     world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));
+    drop(event_loop);
     world.borrow_mut().run_out();
     judge(world, plan, outcome)
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.
-fn turn_until_over(
-    event_loop: &mut SimLoop,
+fn turn_until_over<R: Reactor>(
+    event_loop: &mut EventLoop<R, SimService>,
     world: &SharedWorld,
     plan: &Plan,
     turns: &mut u64,
@@ -283,7 +304,7 @@ mod tests {
         let mut nature = Nature::plain();
         nature.up.delay = (0, 0);
         world.borrow_mut().add(asking_once(), nature, Duration::ZERO);
-        assert_eq!(live(&world, &plan, &mut 0), Ok(()));
+        assert_eq!(live(&world, &plan, &mut 0, |reactor| reactor), Ok(()));
     }
 
     fn asking_once() -> Client {

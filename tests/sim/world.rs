@@ -588,7 +588,11 @@ impl World {
         self.timeline.note(self.now, None, || format!("signal {signal:?}"));
         if self.told_to_stop.is_none() {
             self.told_to_stop = Some(self.now);
-            let room = self.has_room() && self.links.len() <= self.faults.connections_max;
+            let queued = self.links.iter().filter(|link| link.server == ServerEnd::Queued).count();
+            let descriptors = self.open_at_server() + queued;
+            let room = self.has_room()
+                && self.links.len() <= self.faults.connections_max
+                && descriptors <= self.faults.descriptors_max;
             let counts = |link: &Link| link.server == ServerEnd::Open || (room && link.server == ServerEnd::Queued);
             self.arrived_when_told =
                 self.links.iter().map(|link| if counts(link) { link.up.arrived } else { 0 }).collect();
