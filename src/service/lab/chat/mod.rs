@@ -39,6 +39,8 @@ const DELIVERIES_PER_TURN: usize = 10_000;
 /// How much is moved from a mailbox at a time, in bytes.
 const OUT_BYTES: usize = 16 * 1024;
 
+const TOO_SLOW: Farewell = Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" };
+
 /// The chat: its rooms, and what has happened in them.
 pub struct Chat {
     rooms: Rc<Rooms>,
@@ -54,12 +56,12 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (notifier, queue_bytes_max) = (cx.notifier(), cx.limits.ws_queue_bytes_max);
+        let (peer, notifier, queue_bytes_max) = (cx.peer, cx.notifier(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
-            let membership = self.rooms.enter(&room, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            let membership = self.rooms.enter(&room, peer, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
             Ok(Member::new(membership, name, Rc::clone(&self.overflows)))
         })
     }
@@ -110,12 +112,12 @@ impl Member {
     /// Tells the others, unless they are so many that nobody would read it.
     fn announce(&self, kind: &str) {
         if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
-            self.membership.room().tell_all(&shared(self.event(kind)));
+            self.membership.tell_all(&shared(self.event(kind)));
         }
     }
 
     fn speak(&mut self, text: &str) -> Next {
-        self.membership.room().tell_all(&shared(self.event("message").text("text", text)));
+        self.membership.tell_all(&shared(self.event("message").text("text", text)));
         self.deliveries += self.membership.room().len();
         if self.deliveries < DELIVERIES_PER_TURN {
             return Next::Take;
@@ -137,18 +139,21 @@ impl Application for Member {
         }
         let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? else { return Ok(Next::Take) };
         // It was checked as it arrived.
-        Ok(self.speak(&String::from_utf8_lossy(&message)))
+        let next = self.speak(&String::from_utf8_lossy(&message));
+        self.report_overflows(cx);
+        Ok(next)
     }
 
     fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if !std::mem::replace(&mut self.welcomed, true) {
             out.piece(Kind::Text, self.event("welcome").finish().as_bytes(), true);
         }
+        self.report_overflows(cx);
         while out.len() < OUT_BYTES {
             match self.membership.take() {
                 Ok(Some(frame)) => out.shared(frame),
                 Ok(None) => break,
-                Err(Overflowed) => return Err(self.send_away(cx)),
+                Err(Overflowed) => return Err(TOO_SLOW),
             }
         }
         Ok(())
@@ -156,14 +161,14 @@ impl Application for Member {
 }
 
 impl Member {
-    fn send_away(&self, cx: &Cx<'_>) -> Farewell {
-        self.overflows.set(self.overflows.get() + 1);
-        let count = self.overflows.get();
-        cx.complain(
-            Level::Info,
-            format_args!("WebSocket closed: does not keep up with its chat room ({count} so far)"),
-        );
-        Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" }
+    /// Says in the log who is sent away, whoever it was: at once, and not when they have room for it.
+    fn report_overflows(&self, cx: &Cx<'_>) {
+        for peer in self.membership.overflowed() {
+            let count = self.overflows.get() + 1;
+            self.overflows.set(count);
+            let what = format_args!("{peer}: WebSocket closed: does not keep up with its chat room ({count} so far)");
+            cx.complaints.log(cx.now, Level::Info, what);
+        }
     }
 }
 

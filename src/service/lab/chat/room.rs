@@ -8,6 +8,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::notice::Notifier;
+use crate::base::peer::Peer;
 
 /// What a frame in a queue costs besides its bytes.
 const ENTRY_BYTES: usize = 32;
@@ -16,6 +17,8 @@ const ENTRY_BYTES: usize = 32;
 pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
+    /// Whose mailbox overflowed, as long as nobody has asked.
+    overflowed: RefCell<Vec<Peer>>,
 }
 
 /// A room: whatever is said in it reaches all its members.
@@ -30,6 +33,7 @@ pub struct Mailbox {
     bytes: Cell<usize>,
     bytes_max: usize,
     overflowed: Cell<bool>,
+    peer: Peer,
     notifier: Notifier,
 }
 
@@ -49,14 +53,14 @@ pub struct Overflowed;
 impl Rooms {
     /// None yet, and never more than `rooms_max`.
     pub fn new(rooms_max: usize) -> Rooms {
-        Rooms { rooms: RefCell::default(), rooms_max }
+        Rooms { rooms: RefCell::default(), rooms_max, overflowed: RefCell::default() }
     }
 
-    /// Enters the room of this name, which is made if need be; `None` if there are too many rooms. `notifier` wakes
-    /// the member when there is something for it; more than `bytes_max` bytes do not wait for it.
-    pub fn enter(self: &Rc<Self>, name: &str, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
+    /// Lets `peer` enter the room of this name, which is made if need be; `None` if there are too many rooms. `notifier`
+    /// wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
+    pub fn enter(self: &Rc<Self>, name: &str, peer: Peer, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
         let room = self.room(name)?;
-        let mailbox = Rc::new(Mailbox::new(notifier, bytes_max));
+        let mailbox = Rc::new(Mailbox::new(peer, notifier, bytes_max));
         let key = room.members.borrow_mut().insert(Rc::clone(&mailbox));
         Some(Membership { rooms: Rc::clone(self), room, key: Some(key), mailbox })
     }
@@ -81,35 +85,30 @@ impl Room {
     pub fn len(&self) -> usize {
         self.members.borrow().len()
     }
-
-    /// Puts a frame into every mailbox.
-    pub fn tell_all(&self, frame: &Arc<[u8]>) {
-        for (_, mailbox) in self.members.borrow().iter() {
-            mailbox.put(frame);
-        }
-    }
 }
 
 impl Mailbox {
-    fn new(notifier: Notifier, bytes_max: usize) -> Mailbox {
-        Mailbox { frames: RefCell::default(), bytes: Cell::new(0), bytes_max, overflowed: Cell::new(false), notifier }
+    fn new(peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
+        let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
+        Mailbox { frames, bytes, bytes_max, overflowed, peer, notifier }
     }
 
-    /// Adds a frame. A mailbox that is empty has room for any.
-    fn put(&self, frame: &Arc<[u8]>) {
+    /// Adds a frame, or overflows, but only once. A mailbox that is empty has room for any.
+    fn put(&self, frame: &Arc<[u8]>) -> Result<(), Overflowed> {
         if self.overflowed.get() {
-            return;
+            return Ok(());
         }
+        self.notifier.notify();
         let bytes = self.bytes.get() + frame.len() + ENTRY_BYTES;
         let mut frames = self.frames.borrow_mut();
         if bytes > self.bytes_max && !frames.is_empty() {
             self.overflowed.set(true);
             *frames = VecDeque::new();
-        } else {
-            frames.push_back(Arc::clone(frame));
-            self.bytes.set(bytes);
+            return Err(Overflowed);
         }
-        self.notifier.notify();
+        frames.push_back(Arc::clone(frame));
+        self.bytes.set(bytes);
+        Ok(())
     }
 
     fn take(&self) -> Option<Arc<[u8]>> {
@@ -128,6 +127,21 @@ impl Membership {
     /// The room it is in.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Puts a frame into every mailbox of the room.
+    pub fn tell_all(&self, frame: &Arc<[u8]>) {
+        for (_, mailbox) in self.room.members.borrow().iter() {
+            if mailbox.put(frame).is_err() {
+                self.rooms.overflowed.borrow_mut().push(mailbox.peer);
+            }
+        }
+    }
+
+    /// Whose mailbox has overflowed since somebody last asked. They may not know it for long: whoever does not read has
+    /// no room to be told anything.
+    pub fn overflowed(&self) -> Vec<Peer> {
+        self.rooms.overflowed.take()
     }
 
     /// The next frame for this member.
