@@ -33,7 +33,7 @@ fn lengths_around_every_change_of_encoding_come_back() {
     let server = Server::start(&[]);
     let mut socket = WebSocket::open(&server, "/ws/echo");
     for length in [0, 1, 124, 125, 126, 127, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 200_000] {
-        let content: Vec<u8> = (0..length).map(|n: usize| (n * 31 >> 4) as u8).collect();
+        let content: Vec<u8> = (0..length).map(|n: usize| ((n * 31) >> 4) as u8).collect();
         socket.send(FIN | BINARY, &content);
         assert!(socket.read_message() == (BINARY, content), "{length}");
     }

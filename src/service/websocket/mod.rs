@@ -252,3 +252,6 @@ impl<A: Application> Exchange for WebSocket<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,3 +165,115 @@ impl Drop for Membership {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::notice::{Notices, Wake};
+    use crate::base::slots::Token;
+
+    struct Asleep;
+
+    impl Wake for Asleep {
+        fn wake(&self) {}
+    }
+
+    fn enter(rooms: &Rc<Rooms>, notices: &Notices, room: &str, bytes_max: usize) -> Option<Membership> {
+        rooms.enter(room, Peer::Unix, notices.notifier(Token { index: 0, generation: 0 }), bytes_max)
+    }
+
+    fn frame(len: usize) -> Arc<[u8]> {
+        vec![7; len].into()
+    }
+
+    fn scene(rooms_max: usize) -> (Rc<Rooms>, Notices) {
+        (Rc::new(Rooms::new(rooms_max)), Notices::new(Asleep))
+    }
+
+    #[test]
+    fn a_room_is_there_as_long_as_somebody_is_in_it() {
+        let (rooms, notices) = scene(1);
+        let first = enter(&rooms, &notices, "a", 100).unwrap();
+        let second = enter(&rooms, &notices, "a", 100).unwrap();
+        assert_eq!(first.room().len(), 2);
+        assert!(enter(&rooms, &notices, "b", 100).is_none(), "there may be one");
+        drop(first);
+        assert_eq!(second.room().len(), 1);
+        assert!(enter(&rooms, &notices, "b", 100).is_none());
+        drop(second);
+        assert!(enter(&rooms, &notices, "b", 100).is_some());
+    }
+
+    #[test]
+    fn whoever_has_left_hears_nothing_and_leaves_once() {
+        let (rooms, notices) = scene(1);
+        let mut gone = enter(&rooms, &notices, "a", 100).unwrap();
+        let stays = enter(&rooms, &notices, "a", 100).unwrap();
+        gone.leave();
+        gone.leave();
+        gone.tell_all(&frame(3));
+        assert_eq!(stays.take(), Ok(Some(frame(3))));
+        assert_eq!((stays.room().len(), gone.take()), (1, Ok(None)));
+    }
+
+    #[test]
+    fn what_is_told_is_shared_and_wakes() {
+        let (rooms, notices) = scene(1);
+        let members: Vec<Membership> = (0..3).map(|_| enter(&rooms, &notices, "a", 100).unwrap()).collect();
+        let told = frame(3);
+        members[0].tell_all(&told);
+        assert_eq!(Arc::strong_count(&told), 4);
+        let mut woken = Vec::new();
+        notices.collect(&mut woken);
+        assert!(!woken.is_empty());
+        for member in &members {
+            assert!(member.take().unwrap().is_some_and(|heard| Arc::ptr_eq(&heard, &told)));
+            assert_eq!(member.take(), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_mailbox_overflows_by_its_bytes_and_alone() {
+        let (rooms, notices) = scene(1);
+        let each = 68 + ENTRY_BYTES;
+        let slow = enter(&rooms, &notices, "a", 3 * each).unwrap();
+        let fast = enter(&rooms, &notices, "a", 3 * each).unwrap();
+        for _ in 0..3 {
+            slow.tell_all(&frame(68));
+            assert_eq!(fast.take(), Ok(Some(frame(68))));
+        }
+        assert_eq!(slow.overflowed(), [], "full, and no more than that");
+        for _ in 0..2 {
+            slow.tell_all(&frame(1));
+            assert_eq!(fast.take(), Ok(Some(frame(1))));
+        }
+        assert_eq!(slow.take(), Err(Overflowed));
+        assert_eq!(fast.take(), Ok(None));
+        assert_eq!(fast.overflowed(), [Peer::Unix], "once");
+        assert_eq!(slow.overflowed(), []);
+    }
+
+    #[test]
+    fn what_was_taken_makes_room() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 2 * (10 + ENTRY_BYTES)).unwrap();
+        for _ in 0..100 {
+            member.tell_all(&frame(10));
+            member.tell_all(&frame(10));
+            assert_eq!(member.take(), Ok(Some(frame(10))));
+            assert_eq!(member.take(), Ok(Some(frame(10))));
+        }
+        assert_eq!(member.overflowed(), []);
+    }
+
+    #[test]
+    fn an_empty_mailbox_has_room_for_any_frame() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 10).unwrap();
+        member.tell_all(&frame(1000));
+        assert_eq!(member.take(), Ok(Some(frame(1000))));
+        member.tell_all(&frame(1000));
+        member.tell_all(&frame(1));
+        assert_eq!(member.take(), Err(Overflowed));
+    }
+}
