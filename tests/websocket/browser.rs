@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -182,7 +182,7 @@ impl Drop for Browser {
     }
 }
 
-fn launch(program: &str, profile: &PathBuf) -> Option<Child> {
+fn launch(program: &str, profile: &Path) -> Option<Child> {
     let mut command = Command::new(program);
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]);
     command.arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
