@@ -4,6 +4,8 @@
 //! mailbox overflows is sent away, and nobody waits for it.
 
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::rc::Rc;
