@@ -256,3 +256,6 @@ impl<A: Application> Exchange for WebSocket<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,17 @@
 //! mailbox overflows is sent away, and nobody waits for it.
 
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use log::Level;
 
 use super::arguments::Argument;
-use crate::base::peer::Peer;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::Kind;
@@ -109,28 +111,14 @@ impl Member {
     /// Tells the others, unless they are so many that nobody would read it.
     fn announce(&self, kind: &str) {
         if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
-            for peer in self.tell_all(self.event(kind)) {
-                log::info!("{}", self.overflow_of(peer));
-            }
+            self.membership.tell_all(&shared(self.event(kind)));
         }
     }
+}
 
-    fn speak(&mut self, text: &str, cx: &Cx<'_>) {
-        for peer in self.tell_all(self.event("message").text("text", text)) {
-            cx.complaints.log(cx.now, Level::Info, format_args!("{}", self.overflow_of(peer)));
-        }
-    }
-
-    /// Encodes the event once for all. Returns those who were too slow to hear it.
-    fn tell_all(&self, event: Object) -> Vec<Peer> {
-        let overflowed = self.membership.room().tell_all(&frame(Kind::Text, event.finish().as_bytes()).into());
-        self.overflows.set(self.overflows.get() + overflowed.len() as u64);
-        overflowed
-    }
-
-    fn overflow_of(&self, peer: Peer) -> String {
-        format!("{peer}: too slow for its chat room, sent away ({} so far)", self.overflows.get())
-    }
+/// A text message that many can share.
+fn shared(object: Object) -> Arc<[u8]> {
+    frame(Kind::Text, object.finish().as_bytes()).into()
 }
 
 impl Application for Member {
@@ -144,15 +132,18 @@ impl Application for Member {
         }
         if let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? {
             // It was checked as it arrived.
-            self.speak(&String::from_utf8_lossy(&message), cx);
+            let text = String::from_utf8_lossy(&message);
+            self.membership.tell_all(&shared(self.event("message").text("text", &text)));
+            self.report_overflows(cx);
         }
         Ok(())
     }
 
-    fn send(&mut self, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
+    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if !std::mem::replace(&mut self.welcomed, true) {
             out.piece(Kind::Text, self.event("welcome").finish().as_bytes(), true);
         }
+        self.report_overflows(cx);
         while out.len() < OUT_BYTES {
             match self.membership.take() {
                 Ok(Some(frame)) => out.shared(frame),
@@ -161,6 +152,18 @@ impl Application for Member {
             }
         }
         Ok(())
+    }
+}
+
+impl Member {
+    /// Says in the log who is sent away, whoever it was: at once, and not when they have room for it.
+    fn report_overflows(&self, cx: &Cx<'_>) {
+        for peer in self.membership.overflowed() {
+            let count = self.overflows.get() + 1;
+            self.overflows.set(count);
+            let what = format_args!("{peer}: WebSocket closed: does not keep up with its chat room ({count} so far)");
+            cx.complaints.log(cx.now, Level::Info, what);
+        }
     }
 }
 

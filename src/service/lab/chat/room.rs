@@ -18,12 +18,14 @@ const ENTRY_BYTES: usize = 32;
 /// holds several beats, so that only who is slow misses something.
 const BEAT: Duration = Duration::from_millis(1);
 const BYTES_PER_BEAT: usize = 32 * 1024;
-const DELIVERIES_PER_BEAT: usize = 10_000;
+pub const DELIVERIES_PER_BEAT: usize = 10_000;
 
 /// All rooms that have members.
 pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
+    /// Whose mailbox overflowed, as long as nobody has asked.
+    overflowed: RefCell<Vec<Peer>>,
 }
 
 /// A room: whatever is said in it reaches all its members.
@@ -49,8 +51,8 @@ pub struct Mailbox {
     bytes: Cell<usize>,
     bytes_max: usize,
     overflowed: Cell<bool>,
-    notifier: Notifier,
     peer: Peer,
+    notifier: Notifier,
 }
 
 /// A place in a room, given up when it is dropped.
@@ -69,11 +71,11 @@ pub struct Overflowed;
 impl Rooms {
     /// None yet, and never more than `rooms_max`.
     pub fn new(rooms_max: usize) -> Rooms {
-        Rooms { rooms: RefCell::default(), rooms_max }
+        Rooms { rooms: RefCell::default(), rooms_max, overflowed: RefCell::default() }
     }
 
-    /// Enters the room of this name, which is made if need be; `None` if there are too many rooms. `notifier` wakes
-    /// the member, which is `peer`, when there is something for it; more than `bytes_max` bytes do not wait for it.
+    /// Lets `peer` enter the room of this name, which is made if need be; `None` if there are too many rooms. `notifier`
+    /// wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
     pub fn enter(self: &Rc<Self>, name: &str, peer: Peer, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
         let room = self.room(name)?;
         let mailbox = Rc::new(Mailbox::new(peer, notifier, bytes_max));
@@ -113,39 +115,35 @@ impl Room {
         end.filter(|_| pace.bytes >= BYTES_PER_BEAT || pace.deliveries >= DELIVERIES_PER_BEAT)
     }
 
-    /// Puts a frame into every mailbox, and returns the members whose mailboxes have just overflowed.
-    pub fn tell_all(&self, frame: &Arc<[u8]>) -> Vec<Peer> {
-        let members = self.members.borrow();
+    fn count(&self, frame: &[u8]) {
         let pace = self.pace.get();
-        let (bytes, deliveries) = (pace.bytes + frame.len() + ENTRY_BYTES, pace.deliveries + members.len());
+        let (bytes, deliveries) = (pace.bytes + frame.len() + ENTRY_BYTES, pace.deliveries + self.len());
         self.pace.set(Pace { bytes, deliveries, ..pace });
-        let overflowed = members.iter().filter(|(_, mailbox)| mailbox.put(frame).is_err());
-        overflowed.map(|(_, mailbox)| mailbox.peer).collect()
     }
 }
 
 impl Mailbox {
     fn new(peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
         let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
-        Mailbox { frames, bytes, bytes_max, overflowed, notifier, peer }
+        Mailbox { frames, bytes, bytes_max, overflowed, peer, notifier }
     }
 
-    /// Adds a frame. A mailbox that is empty has room for any; one that has overflowed takes nothing more.
+    /// Adds a frame, or overflows, but only once. A mailbox that is empty has room for any.
     fn put(&self, frame: &Arc<[u8]>) -> Result<(), Overflowed> {
         if self.overflowed.get() {
             return Ok(());
         }
+        self.notifier.notify();
         let bytes = self.bytes.get() + frame.len() + ENTRY_BYTES;
         let mut frames = self.frames.borrow_mut();
         if bytes > self.bytes_max && !frames.is_empty() {
             self.overflowed.set(true);
             *frames = VecDeque::new();
-        } else {
-            frames.push_back(Arc::clone(frame));
-            self.bytes.set(bytes);
+            return Err(Overflowed);
         }
-        self.notifier.notify();
-        if self.overflowed.get() { Err(Overflowed) } else { Ok(()) }
+        frames.push_back(Arc::clone(frame));
+        self.bytes.set(bytes);
+        Ok(())
     }
 
     fn take(&self) -> Option<Arc<[u8]>> {
@@ -164,6 +162,22 @@ impl Membership {
     /// The room it is in.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Puts a frame into every mailbox of the room.
+    pub fn tell_all(&self, frame: &Arc<[u8]>) {
+        self.room.count(frame);
+        for (_, mailbox) in self.room.members.borrow().iter() {
+            if mailbox.put(frame).is_err() {
+                self.rooms.overflowed.borrow_mut().push(mailbox.peer);
+            }
+        }
+    }
+
+    /// Whose mailbox has overflowed since somebody last asked. They may not know it for long: whoever does not read has
+    /// no room to be told anything.
+    pub fn overflowed(&self) -> Vec<Peer> {
+        self.rooms.overflowed.take()
     }
 
     /// The next frame for this member.
@@ -185,5 +199,117 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::notice::{Notices, Wake};
+    use crate::base::slots::Token;
+
+    struct Asleep;
+
+    impl Wake for Asleep {
+        fn wake(&self) {}
+    }
+
+    fn enter(rooms: &Rc<Rooms>, notices: &Notices, room: &str, bytes_max: usize) -> Option<Membership> {
+        rooms.enter(room, Peer::Unix, notices.notifier(Token { index: 0, generation: 0 }), bytes_max)
+    }
+
+    fn frame(len: usize) -> Arc<[u8]> {
+        vec![7; len].into()
+    }
+
+    fn scene(rooms_max: usize) -> (Rc<Rooms>, Notices) {
+        (Rc::new(Rooms::new(rooms_max)), Notices::new(Asleep))
+    }
+
+    #[test]
+    fn a_room_is_there_as_long_as_somebody_is_in_it() {
+        let (rooms, notices) = scene(1);
+        let first = enter(&rooms, &notices, "a", 100).unwrap();
+        let second = enter(&rooms, &notices, "a", 100).unwrap();
+        assert_eq!(first.room().len(), 2);
+        assert!(enter(&rooms, &notices, "b", 100).is_none(), "there may be one");
+        drop(first);
+        assert_eq!(second.room().len(), 1);
+        assert!(enter(&rooms, &notices, "b", 100).is_none());
+        drop(second);
+        assert!(enter(&rooms, &notices, "b", 100).is_some());
+    }
+
+    #[test]
+    fn whoever_has_left_hears_nothing_and_leaves_once() {
+        let (rooms, notices) = scene(1);
+        let mut gone = enter(&rooms, &notices, "a", 100).unwrap();
+        let stays = enter(&rooms, &notices, "a", 100).unwrap();
+        gone.leave();
+        gone.leave();
+        gone.tell_all(&frame(3));
+        assert_eq!(stays.take(), Ok(Some(frame(3))));
+        assert_eq!((stays.room().len(), gone.take()), (1, Ok(None)));
+    }
+
+    #[test]
+    fn what_is_told_is_shared_and_wakes() {
+        let (rooms, notices) = scene(1);
+        let members: Vec<Membership> = (0..3).map(|_| enter(&rooms, &notices, "a", 100).unwrap()).collect();
+        let told = frame(3);
+        members[0].tell_all(&told);
+        assert_eq!(Arc::strong_count(&told), 4);
+        let mut woken = Vec::new();
+        notices.collect(&mut woken);
+        assert!(!woken.is_empty());
+        for member in &members {
+            assert!(member.take().unwrap().is_some_and(|heard| Arc::ptr_eq(&heard, &told)));
+            assert_eq!(member.take(), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_mailbox_overflows_by_its_bytes_and_alone() {
+        let (rooms, notices) = scene(1);
+        let each = 68 + ENTRY_BYTES;
+        let slow = enter(&rooms, &notices, "a", 3 * each).unwrap();
+        let fast = enter(&rooms, &notices, "a", 3 * each).unwrap();
+        for _ in 0..3 {
+            slow.tell_all(&frame(68));
+            assert_eq!(fast.take(), Ok(Some(frame(68))));
+        }
+        assert_eq!(slow.overflowed(), [], "full, and no more than that");
+        for _ in 0..2 {
+            slow.tell_all(&frame(1));
+            assert_eq!(fast.take(), Ok(Some(frame(1))));
+        }
+        assert_eq!(slow.take(), Err(Overflowed));
+        assert_eq!(fast.take(), Ok(None));
+        assert_eq!(fast.overflowed(), [Peer::Unix], "once");
+        assert_eq!(slow.overflowed(), []);
+    }
+
+    #[test]
+    fn what_was_taken_makes_room() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 2 * (10 + ENTRY_BYTES)).unwrap();
+        for _ in 0..100 {
+            member.tell_all(&frame(10));
+            member.tell_all(&frame(10));
+            assert_eq!(member.take(), Ok(Some(frame(10))));
+            assert_eq!(member.take(), Ok(Some(frame(10))));
+        }
+        assert_eq!(member.overflowed(), []);
+    }
+
+    #[test]
+    fn an_empty_mailbox_has_room_for_any_frame() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 10).unwrap();
+        member.tell_all(&frame(1000));
+        assert_eq!(member.take(), Ok(Some(frame(1000))));
+        member.tell_all(&frame(1000));
+        member.tell_all(&frame(1));
+        assert_eq!(member.take(), Err(Overflowed));
     }
 }

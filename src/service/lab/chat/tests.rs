@@ -1,0 +1,74 @@
+//! The chat where it meets its limits. What members hear is tested on the real server.
+
+use std::time::Duration;
+
+use super::*;
+use crate::base::ring::RingBuffer;
+use crate::service::Exchange;
+use crate::service::lab::harness::{Request, World};
+
+/// What a client gets that wants to enter a room.
+fn enter(chat: &Chat, world: &World, query: &str) -> Result<Box<dyn Exchange>, Response> {
+    let request = Request::get(&format!("/ws/chat?{query}"))
+        .field("Connection", b"upgrade")
+        .field("Upgrade", b"websocket")
+        .field("Sec-WebSocket-Version", b"13")
+        .field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
+    match chat.open(&request.head(), &Policy::default(), &mut world.cx()) {
+        Reply::Upgrade(_, exchange) => Ok(exchange),
+        Reply::Respond(response) => Err(response),
+        Reply::Converse(_) => panic!("the answer is known at once"),
+    }
+}
+
+/// What the member is sent, as far as there is room for it.
+fn pull(member: &mut Box<dyn Exchange>, world: &World) -> String {
+    let mut ring = RingBuffer::new(1 << 16);
+    let mut room = ring.room(0, 1 << 16);
+    member.pull(&mut room, &mut world.cx()).map(|_| ()).unwrap();
+    let written = room.written();
+    ring.seal(0, b"", written);
+    String::from_utf8_lossy(&ring.readable().concat()).into_owned()
+}
+
+#[test]
+fn there_is_a_last_room_and_whoever_leaves_one_makes_room_for_another() {
+    let (chat, world) = (Chat::new(), World::new());
+    let mut members: Vec<_> =
+        (0..ROOMS_MAX).map(|n| enter(&chat, &world, &format!("room={n}")).ok().unwrap()).collect();
+    let refused = enter(&chat, &world, "room=another").err().unwrap();
+    assert_eq!(refused.status, Status::SERVICE_UNAVAILABLE);
+    members.push(enter(&chat, &world, "room=7").ok().unwrap());
+    members.swap_remove(3);
+    assert!(enter(&chat, &world, "room=another").is_ok());
+}
+
+#[test]
+fn whoever_fills_many_mailboxes_rests_so_that_others_get_their_turn() {
+    let (chat, mut world) = (Chat::new(), World::new());
+    let mut members: Vec<_> = (0..100).map(|_| enter(&chat, &world, "").ok().unwrap()).collect();
+    // One byte of text, its mask of zeros changes nothing.
+    let message = [0x81, 0x81, 0, 0, 0, 0, b'x'];
+    let said = message.repeat(250);
+    let a_beat = message.len() * room::DELIVERIES_PER_BEAT / members.len();
+    let mut speaker = members.pop().unwrap();
+    let mut taken = Vec::new();
+    while taken.iter().sum::<usize>() < said.len() {
+        taken.push(speaker.take(&said[taken.iter().sum()..], &mut world.cx()).unwrap());
+        world.now += Duration::from_millis(1);
+    }
+    assert_eq!(taken, [a_beat, a_beat, said.len() - 2 * a_beat]);
+}
+
+#[test]
+fn the_welcome_comes_first_and_guests_are_numbered() {
+    let (chat, world) = (Chat::new(), World::new());
+    let mut first = enter(&chat, &world, "").ok().unwrap();
+    let mut second = enter(&chat, &world, "name=&room=").ok().unwrap();
+    let heard = pull(&mut second, &world);
+    let (welcome, joined) = (heard.find("\"welcome\"").unwrap(), heard.find("\"joined\"").unwrap());
+    assert!(welcome < joined && heard.contains("guest 2"), "{heard}");
+    assert!(pull(&mut first, &world).contains(r#"{"type":"joined","name":"guest 2","members":2}"#));
+    drop(second);
+    assert!(pull(&mut first, &world).contains(r#"{"type":"left","name":"guest 2","members":1}"#));
+}

@@ -1,0 +1,363 @@
+//! A WebSocket between an application that does as it is told and a peer of bytes, with a clock that stands still
+//! until it is moved.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::ring::RingBuffer;
+use crate::protocol::ws::sender;
+use crate::service::Reply;
+use crate::service::lab::harness::{Request, World};
+
+const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: false, protocols: &[] };
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the application has seen and what it is to do.
+#[derive(Default)]
+struct Script {
+    /// The pieces it was given, and whether they were the last of their message.
+    received: Vec<(Vec<u8>, bool)>,
+    /// How much waited to be sent when it was given each of them, in bytes.
+    waiting: Vec<usize>,
+    echo: bool,
+    /// How long it rests after each piece.
+    rest: Option<Duration>,
+    rests_until: Option<Instant>,
+    leave: Option<Farewell>,
+}
+
+struct Scripted(Rc<RefCell<Script>>);
+
+impl Application for Scripted {
+    fn rests_until(&self, cx: &Cx<'_>) -> Option<Instant> {
+        self.0.borrow().rests_until.filter(|until| cx.now < *until)
+    }
+
+    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        let mut script = self.0.borrow_mut();
+        script.received.push((piece.content.to_vec(), piece.end));
+        script.waiting.push(out.len());
+        if script.echo {
+            out.piece(piece.kind, piece.content, piece.end);
+        }
+        script.rests_until = script.rest.map(|rest| cx.now + rest);
+        Ok(())
+    }
+
+    fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        self.0.borrow().leave.map_or(Ok(()), Err)
+    }
+}
+
+/// An open WebSocket and everything around it.
+struct Scene {
+    world: World,
+    script: Rc<RefCell<Script>>,
+    exchange: Box<dyn Exchange>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let (world, script) = (World::new(), Rc::new(RefCell::new(Script::default())));
+        let request = Request::get("/")
+            .field("Connection", b"upgrade")
+            .field("Upgrade", b"websocket")
+            .field("Sec-WebSocket-Version", b"13")
+            .field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
+        let open = || Ok(Scripted(Rc::clone(&script)));
+        let reply = upgrade(&request.head(), &Policy::default(), &ENDPOINT, &world.cx(), open);
+        let Reply::Upgrade(_, exchange) = reply else { panic!("the handshake is valid") };
+        Scene { world, script, exchange }
+    }
+
+    fn at(mut self, then: Instant) -> Scene {
+        self.world.now = then;
+        self
+    }
+
+    /// The peer sends these bytes; how many of them are taken.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        self.exchange.take(bytes, &mut self.world.cx()).unwrap()
+    }
+
+    /// What is sent while there is so much room, and what it waits for then.
+    fn pull_into(&mut self, room: usize) -> (Vec<u8>, Pull) {
+        let mut ring = RingBuffer::new(room);
+        let mut space = ring.room(0, room);
+        let pulled = self.exchange.pull(&mut space, &mut self.world.cx()).unwrap();
+        let written = space.written();
+        ring.seal(0, b"", written);
+        (ring.readable().concat(), pulled)
+    }
+
+    fn pull(&mut self) -> (Vec<u8>, Pull) {
+        self.pull_into(1 << 16)
+    }
+
+    /// How long it wants to wait now, while it has nothing to send.
+    fn wait(&mut self) -> Duration {
+        match self.pull() {
+            (sent, Pull::Pending(Wait::Idle(then))) if sent.is_empty() => then - self.world.now,
+            other => panic!("does not wait: {other:?}"),
+        }
+    }
+
+    fn received(&self) -> Vec<(Vec<u8>, bool)> {
+        self.script.borrow().received.clone()
+    }
+}
+
+/// A client's frame; its mask of zeros changes nothing.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = sender::frame(Kind::Text, payload);
+    frame[0] = first;
+    frame[1] |= 0x80;
+    let at = frame.len() - payload.len();
+    frame.splice(at..at, [0; 4]);
+    frame
+}
+
+/// A Close of ours or, in its payload, of the client.
+fn close(code: CloseCode, reason: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    sender::put_close(&mut out, Some(code), reason);
+    out
+}
+
+fn client_close() -> Vec<u8> {
+    frame(0x88, &CloseCode::NORMAL.number().to_be_bytes())
+}
+
+const PING: [u8; 2] = [0x89, 0];
+
+#[test]
+fn silence_is_answered_by_a_ping_and_then_by_the_end() {
+    let mut scene = Scene::new();
+    let opened = scene.world.now;
+    let interval = scene.world.limits.ws_ping_interval;
+    assert_eq!(scene.wait(), interval);
+    scene = scene.at(opened + interval - Duration::from_nanos(1));
+    assert_eq!(scene.pull().0, b"", "not before its time");
+    scene = scene.at(opened + interval);
+    let (sent, _) = scene.pull();
+    assert_eq!(sent, PING);
+    assert_eq!(scene.wait(), interval, "as long again, and no second ping");
+    scene = scene.at(opened + 2 * interval);
+    let (sent, pulled) = scene.pull();
+    assert_eq!((sent, pulled), (close(CloseCode::UNEXPECTED, "no answer to a ping"), Pull::End));
+}
+
+#[test]
+fn a_pong_or_any_other_byte_buys_another_interval() {
+    for sign in [frame(0x8a, b""), vec![0x81]] {
+        let mut scene = Scene::new();
+        let (opened, interval) = (scene.world.now, scene.world.limits.ws_ping_interval);
+        scene = scene.at(opened + interval);
+        assert_eq!(scene.pull().0, PING);
+        scene = scene.at(opened + interval + 20 * SECOND);
+        assert_eq!(scene.take(&sign), sign.len());
+        assert_eq!(scene.wait(), interval);
+        scene = scene.at(opened + 2 * interval + 20 * SECOND);
+        assert_eq!(scene.pull().0, PING);
+    }
+}
+
+#[test]
+fn an_interval_of_zero_asks_for_nothing_ever() {
+    let mut scene = Scene::new();
+    scene.world.limits.ws_ping_interval = Duration::ZERO;
+    for _ in 0..100 {
+        let wait = scene.wait();
+        assert!(wait >= HOUR);
+        scene.world.now += wait;
+    }
+}
+
+#[test]
+fn a_farewell_waits_for_its_answer_but_not_forever() {
+    let farewell = Farewell { code: CloseCode::POLICY, reason: "no" };
+    let closing = || {
+        let mut scene = Scene::new();
+        scene.script.borrow_mut().leave = Some(farewell);
+        assert_eq!(scene.pull().0, close(farewell.code, farewell.reason));
+        scene
+    };
+    let mut answered = closing();
+    assert_eq!(answered.wait(), answered.world.limits.ws_close_timeout);
+    assert_eq!(answered.take(&client_close()), client_close().len());
+    assert_eq!(answered.pull(), (Vec::new(), Pull::End));
+    let mut ignored = closing();
+    let sent = ignored.world.now;
+    // What arrives in between is no answer, and buys no time.
+    ignored.world.now = sent + 4 * SECOND;
+    let chatter = [frame(0x81, b"but"), frame(0x89, b"ping")].concat();
+    assert_eq!(ignored.take(&chatter), chatter.len());
+    assert_eq!(ignored.wait(), SECOND);
+    assert_eq!(ignored.received(), [], "the application has left");
+    ignored.world.now = sent + 5 * SECOND;
+    assert_eq!(ignored.pull(), (Vec::new(), Pull::End));
+}
+
+#[test]
+fn the_order_to_stop_is_said_once_and_ends_with_the_answer() {
+    let mut scene = Scene::new();
+    scene.world.draining = true;
+    assert_eq!(scene.pull().0, close(CloseCode::GOING_AWAY, "the server stops"));
+    assert_eq!(scene.wait(), scene.world.limits.ws_close_timeout);
+    assert_eq!(scene.take(&client_close()), client_close().len());
+    assert_eq!(scene.pull(), (Vec::new(), Pull::End));
+}
+
+#[test]
+fn the_order_to_stop_comes_behind_what_waits_already() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().echo = true;
+    scene.take(&frame(0x01, b"begun"));
+    scene.world.draining = true;
+    let expected = [b"\x01\x05begun".to_vec(), close(CloseCode::GOING_AWAY, "the server stops")].concat();
+    assert_eq!(scene.pull().0, expected);
+}
+
+#[test]
+fn a_close_ends_it_and_everything_behind_it_is_swallowed() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().echo = true;
+    let bytes = [frame(0x81, b"a"), client_close(), frame(0x81, b"b"), vec![0xff; 100_000]].concat();
+    assert_eq!(scene.take(&bytes), bytes.len());
+    let expected = [b"\x81\x01a".to_vec(), close(CloseCode::NORMAL, "")].concat();
+    assert_eq!(scene.pull(), (expected, Pull::End));
+    assert_eq!(scene.received(), [(b"a".to_vec(), true)]);
+}
+
+#[test]
+fn the_end_of_the_input_is_the_end() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().echo = true;
+    scene.take(&frame(0x81, b"last words"));
+    scene.exchange.end(Fields::default(), &mut scene.world.cx()).unwrap();
+    assert_eq!(scene.pull(), (b"\x81\x0alast words".to_vec(), Pull::End), "what was said before is still answered");
+}
+
+#[test]
+fn nothing_is_taken_while_too_much_waits_to_be_sent() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().echo = true;
+    let message = frame(0x82, &[7; 5000]);
+    let stream: Vec<u8> = message.repeat(20);
+    let (mut taken, mut sent, mut ended) = (0, Vec::new(), false);
+    while !ended {
+        if taken < stream.len() {
+            let n = scene.take(&stream[taken..]);
+            taken += n;
+        }
+        let (bytes, pulled) = scene.pull_into(700);
+        sent.extend(bytes);
+        ended = taken == stream.len() && matches!(pulled, Pull::Pending(_));
+        let waiting = taken.saturating_sub(sent.len());
+        assert!(waiting < OUTGOING_BYTES_MAX + PIECE_BYTES_MAX + message.len(), "{waiting} bytes pile up");
+    }
+    assert_eq!(sent, sender::frame(Kind::Binary, &[7; 5000]).repeat(20));
+    assert!(scene.script.borrow().waiting.iter().all(|waiting| *waiting < OUTGOING_BYTES_MAX));
+    assert!(scene.received().iter().all(|(piece, _)| piece.len() <= PIECE_BYTES_MAX));
+}
+
+#[test]
+fn pings_are_not_taken_either_while_their_pongs_wait() {
+    let mut scene = Scene::new();
+    let pings = frame(0x89, &[1; 125]).repeat(1000);
+    let taken = scene.take(&pings);
+    assert!(taken < 2 * OUTGOING_BYTES_MAX, "{taken}");
+    assert_eq!(scene.take(&pings[taken..]), 0);
+    let (pongs, _) = scene.pull();
+    assert!(pongs.len() >= OUTGOING_BYTES_MAX && pongs.len() < 2 * OUTGOING_BYTES_MAX);
+    assert!(scene.take(&pings[taken..]) > 0);
+}
+
+#[test]
+fn an_application_that_rests_gets_the_next_piece_when_its_rest_is_over() {
+    const REST: Duration = Duration::from_millis(1);
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().rest = Some(REST);
+    let bytes = frame(0x81, b"a").repeat(3);
+    let mut taken = 0;
+    for turn in 1..=3 {
+        taken += scene.take(&bytes[taken..]);
+        assert_eq!(scene.received().len(), turn);
+        assert_eq!(scene.take(b"\x81"), 0, "not before the rest is over");
+        let wake = scene.world.now + REST;
+        assert!(matches!(scene.pull(), (sent, Pull::Pending(Wait::Idle(until))) if sent.is_empty() && until == wake));
+        scene.world.now = wake;
+    }
+    assert_eq!(taken, bytes.len());
+}
+
+#[test]
+fn a_message_is_gathered_up_to_its_limit() {
+    let mut gather = Gather::default();
+    let piece = |content, end| Piece { kind: Kind::Text, content, end };
+    for _ in 0..2 {
+        assert_eq!(gather.add(piece(b"123", false), 5), Ok(None));
+        assert_eq!(gather.add(piece(b"45", true), 5), Ok(Some(b"12345".to_vec())));
+    }
+    assert_eq!(gather.add(piece(b"12345", false), 5), Ok(None));
+    assert_eq!(gather.add(piece(b"6", false), 5).unwrap_err().code, CloseCode::TOO_BIG);
+}
+
+#[test]
+fn a_violation_is_said_and_nothing_more_is_read() {
+    let mut scene = Scene::new();
+    let bytes = [frame(0x81, b"good"), b"\x81\x02hi".to_vec(), frame(0x81, b"ignored")].concat();
+    assert_eq!(scene.take(&bytes), bytes.len());
+    let expected = close(CloseCode::PROTOCOL_ERROR, "a client's frame without a mask");
+    assert_eq!(scene.pull(), (expected, Pull::End));
+    assert_eq!(scene.received(), [(b"good".to_vec(), true)]);
+}
+
+#[test]
+fn a_violation_after_our_close_gets_no_second_one() {
+    let mut scene = Scene::new();
+    scene.world.draining = true;
+    assert_eq!(scene.pull().0, close(CloseCode::GOING_AWAY, "the server stops"));
+    scene.take(b"\x81\x02hi");
+    assert_eq!(scene.pull(), (Vec::new(), Pull::End));
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_does_not_depend_on_the_room_or_on_who_owns_it(
+        frames in proptest::collection::vec((any::<bool>(), 0..300_usize), 0..20),
+        rooms in proptest::collection::vec(1..200_usize, 1..5),
+        flow_between: bool,
+    ) {
+        let (mut out, mut expected, mut sent) = (Outgoing::new(None), Vec::new(), Vec::new());
+        let mut rooms = rooms.into_iter().cycle();
+        let mut flow = |out: &mut Outgoing, sent: &mut Vec<u8>| {
+            let size = rooms.next().unwrap();
+            let mut ring = RingBuffer::new(size);
+            let mut room = ring.room(0, size);
+            out.flow(&mut room);
+            let written = room.written();
+            ring.seal(0, b"", written);
+            sent.extend(ring.readable().concat());
+        };
+        for (at, (is_shared, len)) in frames.into_iter().enumerate() {
+            let content = vec![at as u8; len];
+            expected.extend(sender::frame(Kind::Binary, &content));
+            match is_shared {
+                true => out.shared(sender::frame(Kind::Binary, &content).into()),
+                false => out.piece(Kind::Binary, &content, true),
+            }
+            if flow_between {
+                flow(&mut out, &mut sent);
+            }
+            prop_assert_eq!(out.len(), expected.len() - sent.len());
+        }
+        while !out.is_empty() {
+            flow(&mut out, &mut sent);
+        }
+        prop_assert_eq!(sent, expected);
+    }
+}
