@@ -4,6 +4,7 @@
 pub mod listener;
 pub mod mio_reactor;
 mod outgoing;
+pub mod sock_diag;
 pub mod stream;
 
 use std::fs::File;
