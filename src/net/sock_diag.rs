@@ -1,0 +1,203 @@
+//! What the kernel says about TCP sockets: it is asked over netlink (sock_diag(7)), by port, so that no descriptor is
+//! needed and no `unsafe` either. Linux only; elsewhere every question is answered with [`io::ErrorKind::Unsupported`].
+//!
+//! A question walks the kernel's table of connections and costs some system calls for every few dozen answers. It never
+//! waits for a peer: the kernel composes each part of its answer while it is asked for it.
+
+#[cfg(target_os = "linux")]
+mod dump;
+#[cfg(target_os = "linux")]
+mod message;
+#[cfg(target_os = "linux")]
+mod tcp_info;
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Sockets as the kernel named them, one after the other: what opened or closed meanwhile may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot<T> {
+    /// In no particular order.
+    pub sockets: Vec<T>,
+    /// Whether the kernel got to the end and was not disturbed. `false`: there were more sockets than asked for, or
+    /// the kernel says that its table changed under it, so that some may be missing or named twice.
+    pub complete: bool,
+}
+
+/// One end of a connection in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Our end. IPv4 addresses are IPv4 even if the socket is of both families.
+    pub local: SocketAddr,
+    /// The other end, in the form in which accepting a connection names it.
+    pub peer: SocketAddr,
+    /// Where the connection stands in its life.
+    pub state: State,
+    /// Bytes received that nobody has read yet. While listening: connections that nobody has accepted yet.
+    pub rqueue: u32,
+    /// Bytes written that the peer has not acknowledged yet, sent or not. While listening: the bound of the accept queue.
+    pub wqueue: u32,
+    /// The rest of what the kernel knows. `None` for what it keeps of a closed connection in FIN-WAIT-2 once the socket
+    /// itself is gone.
+    pub info: Option<TcpInfo>,
+}
+
+/// The kernel's measurements of one connection (`struct tcp_info` of linux/tcp.h). Counts are since the connection was
+/// opened. A kernel too old to know a field leaves it 0 or `None`; Linux 4.10 knows all but `snd_wnd`, Linux 5.4 all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpInfo {
+    /// Bytes of content in the largest segment we send.
+    pub snd_mss: u32,
+    /// Segments sent and not acknowledged yet.
+    pub unacked: u32,
+    /// Segments of those that count as lost.
+    pub lost: u32,
+    /// Segments of those that were sent again.
+    pub retrans: u32,
+    /// Segments sent again, all told.
+    pub total_retrans: u32,
+    /// Milliseconds since we last sent content.
+    pub last_data_sent_ms: u32,
+    /// Milliseconds since content last arrived.
+    pub last_data_recv_ms: u32,
+    /// Milliseconds since the peer last acknowledged anything.
+    pub last_ack_recv_ms: u32,
+    /// Round trip time in microseconds, smoothed. 0: not measured yet.
+    pub rtt_us: u32,
+    /// How much the round trip time varies, in microseconds.
+    pub rttvar_us: u32,
+    /// The shortest round trip of late, in microseconds; `None` before the first was measured.
+    pub min_rtt_us: Option<u32>,
+    /// The congestion window: how many segments may be on their way at once.
+    pub snd_cwnd: u32,
+    /// The peer's receive window, in bytes: 0 when it will take no more. Since Linux 5.4.
+    pub snd_wnd: Option<u32>,
+    /// The receive space to which the kernel tunes our window, in bytes.
+    pub rcv_space: u32,
+    /// Bytes written that have not been sent even once.
+    pub notsent_bytes: u32,
+    /// Bytes that the peer has acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes received, in order.
+    pub bytes_received: u64,
+    /// The latest rate at which the peer got what we sent, in bytes per second.
+    pub delivery_rate: u64,
+    /// Microseconds in which there was anything to send or to be acknowledged.
+    pub busy_time_us: u64,
+    /// Microseconds of those in which the peer's receive window kept us from sending.
+    pub rwnd_limited_us: u64,
+    /// Microseconds of those in which the size of our own send buffer kept us from sending.
+    pub sndbuf_limited_us: u64,
+}
+
+/// A listening socket's queue of connections that nobody has accepted yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// How many connections wait.
+    pub depth: u32,
+    /// The backlog as the kernel cut it. The kernel refuses when `depth` exceeds it: there is room for one more.
+    pub limit: u32,
+}
+
+/// The states of a TCP connection (RFC 9293 §3.3.2), under Linux's numbers (include/net/tcp_states.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Open both ways.
+    Established = 1,
+    /// We asked for a connection.
+    SynSent = 2,
+    /// The peer asked for a connection.
+    SynReceived = 3,
+    /// We have ended our direction; the end is not acknowledged yet.
+    FinWait1 = 4,
+    /// We have ended our direction; the peer has not.
+    FinWait2 = 5,
+    /// Over; the ports rest.
+    TimeWait = 6,
+    /// Not connected.
+    Closed = 7,
+    /// The peer has ended its direction; we have not.
+    CloseWait = 8,
+    /// The peer had ended its direction, then we did; our end is not acknowledged yet.
+    LastAck = 9,
+    /// Waiting for connections.
+    Listen = 10,
+    /// Both have ended their directions at once; our end is not acknowledged yet.
+    Closing = 11,
+}
+
+impl State {
+    /// The state of a number of Linux's.
+    #[cfg(target_os = "linux")]
+    fn of_code(code: u8) -> Option<State> {
+        use State::*;
+        let all = [
+            Established, SynSent, SynReceived, FinWait1, FinWait2, TimeWait, Closed, CloseWait, LastAck, Listen, Closing,
+        ];
+        all.into_iter().find(|state| *state as u8 == code)
+    }
+
+    /// The name in RFC 9293.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Established => "ESTABLISHED",
+            State::SynSent => "SYN-SENT",
+            State::SynReceived => "SYN-RECEIVED",
+            State::FinWait1 => "FIN-WAIT-1",
+            State::FinWait2 => "FIN-WAIT-2",
+            State::TimeWait => "TIME-WAIT",
+            State::Closed => "CLOSED",
+            State::CloseWait => "CLOSE-WAIT",
+            State::LastAck => "LAST-ACK",
+            State::Listen => "LISTEN",
+            State::Closing => "CLOSING",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The connections, at most `max`, whose local port is one of `local_ports`: established, or closed by one side or both
+/// and not over yet. Both families; connections in accept queues too. Port 0 is nobody's.
+///
+/// # Errors
+/// The kernel's: of old or confined systems [`io::ErrorKind::NotFound`] or `PermissionDenied`, for example.
+/// [`io::ErrorKind::TimedOut`] when it says nothing for 200 ms, [`io::ErrorKind::InvalidData`] when what it says makes
+/// no sense, [`io::ErrorKind::Unsupported`] where there is no Linux.
+pub fn connections(local_ports: &[u16], max: usize) -> io::Result<Snapshot<TcpSocket>> {
+    use State::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
+    sockets(&[Established, CloseWait, FinWait1, FinWait2, Closing, LastAck], local_ports, max)
+}
+
+/// The accept queues, at most `max`, of the sockets that listen on one of `local_ports`.
+///
+/// # Errors
+/// Those of [`connections`].
+pub fn listeners(local_ports: &[u16], max: usize) -> io::Result<Snapshot<AcceptQueue>> {
+    let Snapshot { sockets, complete } = sockets(&[State::Listen], local_ports, max)?;
+    Ok(Snapshot { sockets: sockets.iter().map(accept_queue).collect(), complete })
+}
+
+/// While a socket listens, the kernel puts other meanings into the two queues (tcp_diag_get_info of Linux).
+fn accept_queue(listener: &TcpSocket) -> AcceptQueue {
+    AcceptQueue { local: listener.local, depth: listener.rqueue, limit: listener.wqueue }
+}
+
+#[cfg(target_os = "linux")]
+use dump::sockets;
+
+#[cfg(not(target_os = "linux"))]
+fn sockets(_states: &[State], _local_ports: &[u16], _max: usize) -> io::Result<Snapshot<TcpSocket>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux tells about the sockets of a port"))
+}
