@@ -1,8 +1,9 @@
 //! What the kernel says about TCP sockets: it is asked over netlink (sock_diag(7)), by port, so that no descriptor is
 //! needed and no `unsafe` either. Linux only; elsewhere every question is answered with [`io::ErrorKind::Unsupported`].
 //!
-//! A question walks the kernel's table of connections and costs some system calls for every few dozen answers. It never
-//! waits for a peer: the kernel composes each part of its answer while it is asked for it.
+//! A question about connections walks the kernel's table of all of them, once for each port and family, which takes
+//! hundreds of microseconds even if there are few; one about listeners takes a tenth of that. None waits for a peer:
+//! the kernel composes each part of its answer while it is asked for it.
 
 #[cfg(target_os = "linux")]
 mod dump;
@@ -37,9 +38,11 @@ pub struct TcpSocket {
     pub peer: SocketAddr,
     /// Where the connection stands in its life.
     pub state: State,
-    /// Bytes received that nobody has read yet. While listening: connections that nobody has accepted yet.
+    /// Bytes received that nobody has read yet, and one more once the peer has ended its direction. While listening:
+    /// connections that nobody has accepted yet.
     pub rqueue: u32,
-    /// Bytes written that the peer has not acknowledged yet, sent or not. While listening: the bound of the accept queue.
+    /// Bytes written that the peer has not acknowledged yet, sent or not, and one more for our own end. While
+    /// listening: the bound of the accept queue.
     pub wqueue: u32,
     /// The rest of what the kernel knows. `None` for what it keeps of a closed connection in FIN-WAIT-2 once the socket
     /// itself is gone.
@@ -80,9 +83,9 @@ pub struct TcpInfo {
     pub rcv_space: u32,
     /// Bytes written that have not been sent even once.
     pub notsent_bytes: u32,
-    /// Bytes that the peer has acknowledged.
+    /// Bytes that the peer has acknowledged, our end counted as one.
     pub bytes_acked: u64,
-    /// Bytes received, in order.
+    /// Bytes received, in order, the peer's end counted as one.
     pub bytes_received: u64,
     /// The latest rate at which the peer got what we sent, in bytes per second.
     pub delivery_rate: u64,
@@ -139,7 +142,17 @@ impl State {
     fn of_code(code: u8) -> Option<State> {
         use State::*;
         let all = [
-            Established, SynSent, SynReceived, FinWait1, FinWait2, TimeWait, Closed, CloseWait, LastAck, Listen, Closing,
+            Established,
+            SynSent,
+            SynReceived,
+            FinWait1,
+            FinWait2,
+            TimeWait,
+            Closed,
+            CloseWait,
+            LastAck,
+            Listen,
+            Closing,
         ];
         all.into_iter().find(|state| *state as u8 == code)
     }

@@ -1,0 +1,4 @@
+//! The parser alone, and the kernel itself.
+
+mod kernel;
+mod parser;

@@ -1,0 +1,217 @@
+//! Real connections on the loopback interface, and what the kernel says about them. Where it may not be asked, these
+//! tests say so and pass.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::sock_diag::{AcceptQueue, State, TcpSocket, connections, listeners};
+
+/// How long the kernel may take to see what has just happened.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Whether the kernel may be asked at all.
+fn kernel_answers() -> bool {
+    const CONFINED: [Errno; 5] = [Errno::PERM, Errno::ACCESS, Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT, Errno::NOENT];
+    match connections(&[1], 1) {
+        Ok(_) => true,
+        Err(error) if CONFINED.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) => {
+            eprintln!("skipped: sock_diag is not available here: {error}");
+            false
+        }
+        Err(error) => panic!("sock_diag: {error}"),
+    }
+}
+
+/// Asks again and again until there is an answer that pleases.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "the kernel did not come to say so");
+        thread::yield_now();
+    }
+}
+
+fn listen(ip: IpAddr, backlog: i32) -> io::Result<TcpListener> {
+    let address = SocketAddr::new(ip, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+fn port(listener: &TcpListener) -> u16 {
+    listener.local_addr().unwrap().port()
+}
+
+/// A client and its accepted other end.
+fn pair(listener: &TcpListener, ip: IpAddr) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect((ip, port(listener))).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    (client, accepted)
+}
+
+/// What the kernel says about the server's end of a client's connection.
+fn server_end(listener: &TcpListener, client: &TcpStream) -> Option<TcpSocket> {
+    let peer = client.local_addr().unwrap();
+    let snapshot = connections(&[port(listener)], 100).unwrap();
+    assert!(snapshot.complete);
+    snapshot.sockets.into_iter().find(|socket| socket.peer == peer)
+}
+
+/// Writes until the kernel takes no more.
+fn fill(mut stream: &TcpStream) {
+    stream.set_nonblocking(true).unwrap();
+    let error = until(|| stream.write(&[0; 65536]).err());
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_to_blame() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let (idle_client, _idle) = pair(&listener, LOCALHOST);
+    let (stuck_client, stuck) = pair(&listener, LOCALHOST);
+    fill(&stuck);
+    let (socket, info) = until(|| {
+        let socket = server_end(&listener, &stuck_client)?;
+        let info = socket.info.filter(|info| info.rwnd_limited_us > 0)?;
+        Some((socket, info))
+    });
+    assert_eq!(socket.local, listener.local_addr().unwrap());
+    assert_eq!(socket.state, State::Established);
+    assert!(info.notsent_bytes > 0, "{info:?}");
+    assert!(socket.wqueue >= info.notsent_bytes, "{socket:?}");
+    assert!(info.bytes_acked > 0 && info.delivery_rate > 0, "{info:?}");
+    assert!(info.rtt_us > 0 && info.snd_cwnd > 0 && info.snd_mss > 0, "{info:?}");
+    assert!(info.busy_time_us >= info.rwnd_limited_us, "{info:?}");
+    let idle = server_end(&listener, &idle_client).unwrap();
+    let info = idle.info.unwrap();
+    assert_eq!((idle.wqueue, info.notsent_bytes, info.unacked, info.rwnd_limited_us), (0, 0, 0, 0));
+}
+
+#[test]
+fn both_families_of_a_dual_stack_listener_are_named_as_accepting_names_them() {
+    if !kernel_answers() {
+        return;
+    }
+    let Ok(listener) = listen(Ipv6Addr::UNSPECIFIED.into(), 16) else {
+        return eprintln!("skipped: no IPv6 here");
+    };
+    let mut clients = vec![pair(&listener, LOCALHOST)];
+    match TcpStream::connect((Ipv6Addr::LOCALHOST, port(&listener))) {
+        Ok(client) => clients.push((client, listener.accept().unwrap().0)),
+        Err(error) => eprintln!("only IPv4 is tried: {error}"),
+    }
+    for (client, _) in &clients {
+        let socket = server_end(&listener, client).unwrap();
+        assert_eq!(socket.local, client.peer_addr().unwrap());
+    }
+    assert_eq!(connections(&[port(&listener)], 100).unwrap().sockets.len(), clients.len());
+}
+
+#[test]
+fn a_connection_is_followed_through_its_states() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let (mut client, accepted) = pair(&listener, LOCALHOST);
+    client.write_all(b"hello").unwrap();
+    let socket = until(|| server_end(&listener, &client).filter(|socket| socket.rqueue > 0));
+    assert_eq!((socket.state, socket.rqueue, socket.info.unwrap().bytes_received), (State::Established, 5, 5));
+    client.shutdown(Shutdown::Write).unwrap();
+    let socket = until(|| server_end(&listener, &client).filter(|socket| socket.state == State::CloseWait));
+    assert_eq!(socket.rqueue, 6, "the peer's end counts");
+    let (client, ending) = pair(&listener, LOCALHOST);
+    ending.shutdown(Shutdown::Write).unwrap();
+    until(|| server_end(&listener, &client).filter(|socket| socket.state == State::FinWait2));
+    drop(accepted);
+}
+
+#[test]
+fn a_closed_connection_whose_peer_stays_is_still_named() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let (client, accepted) = pair(&listener, LOCALHOST);
+    drop(accepted);
+    let socket = until(|| server_end(&listener, &client).filter(|socket| socket.state == State::FinWait2));
+    assert_eq!(socket.local, listener.local_addr().unwrap());
+}
+
+#[test]
+fn the_accept_queue_holds_whom_nobody_has_accepted() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    let queue = |depth| AcceptQueue { local: listener.local_addr().unwrap(), depth, limit: 16 };
+    let waiting = || listeners(&[port(&listener)], 100).unwrap().sockets;
+    until(|| (waiting() == [queue(3)]).then_some(()));
+    listener.accept().unwrap();
+    assert_eq!(waiting(), [queue(2)]);
+    assert!(server_end(&listener, &clients[2]).is_some(), "connected all the same");
+}
+
+#[test]
+fn other_ports_are_left_out() {
+    if !kernel_answers() {
+        return;
+    }
+    let [asked, other, unasked] = [(); 3].map(|()| listen(LOCALHOST, 16).unwrap());
+    let _connected = [&asked, &other, &unasked].map(|listener| pair(listener, LOCALHOST));
+    let ports = [port(&asked), port(&other), port(&asked), 0];
+    let mut found: Vec<_> =
+        connections(&ports, 100).unwrap().sockets.iter().map(|socket| socket.local.port()).collect();
+    found.sort_unstable();
+    let mut expected = vec![port(&asked), port(&other)];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(listeners(&ports, 100).unwrap().sockets.len(), 2);
+    assert_eq!(connections(&[], 100).unwrap().sockets, []);
+}
+
+#[test]
+fn there_are_never_more_than_asked_for() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let _connected: Vec<_> = (0..3).map(|_| pair(&listener, LOCALHOST)).collect();
+    for (max, complete) in [(0, false), (2, false), (3, true)] {
+        let snapshot = connections(&[port(&listener)], max).unwrap();
+        assert_eq!((snapshot.sockets.len(), snapshot.complete), (max, complete));
+    }
+}
+
+#[test]
+fn an_answer_of_many_datagrams_is_read_to_its_end() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let connected: Vec<_> = (0..200).map(|_| pair(&listener, LOCALHOST)).collect();
+    let snapshot = connections(&[port(&listener)], 1000).unwrap();
+    let mut found: Vec<_> = snapshot.sockets.iter().map(|socket| socket.peer.port()).collect();
+    let mut expected: Vec<_> = connected.iter().map(|(client, _)| client.local_addr().unwrap().port()).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
