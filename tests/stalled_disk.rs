@@ -20,7 +20,7 @@ use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
 use tidemill::net::listener::Listener;
 use tidemill::net::mio_reactor::MioReactor;
-use tidemill::service::front::Front;
+use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
@@ -63,10 +63,10 @@ impl Stalled {
                 reactor.torture(faults.parse().unwrap());
             }
             let notices = Notices::new(reactor.waker());
-            let front = Front::Files(
+            let front = Front::new(Public::Files(
                 StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints(Policy::default())),
-            );
+            ));
             let mut event_loop = EventLoop::new(reactor, front, Limits::default(), notices, jobs);
             let _held_for_as_long_as_we_live = tickets;
             // Ends with the test's process.

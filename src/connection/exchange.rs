@@ -106,7 +106,8 @@ impl<S: Socket> Connection<S> {
         let Some(inbox) = &mut self.channel.inbox else { return false };
         let marks = worker.marks;
         let began = self.waiting.head_began(worker.now);
-        let Parts { service, scratch, ledgers, notes_fields, mut cx } = worker.parts(self.token, self.channel.peer);
+        let Parts { service, scratch, ledgers, notes_fields, mut cx } =
+            worker.parts(self.token, self.channel.peer, self.entrance);
         match self.protocol.receive(inbox, scratch, cx.limits) {
             Ok(Step::Head(request)) => {
                 marks.connection(self.id, |text| {
@@ -159,7 +160,8 @@ impl<S: Socket> Connection<S> {
             return true;
         };
         let front = inbox.readable()[0];
-        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token, self.channel.peer)) {
+        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token, self.channel.peer, self.entrance))
+        {
             Ok(taken) => {
                 self.protocol.taken(inbox, taken);
                 taken > 0
@@ -287,7 +289,7 @@ impl<S: Socket> Connection<S> {
         }
         let content_ended = self.protocol.receiving() == Receiving::Done;
         let Work::Deciding(exchange, wait) = &mut self.work else { return false };
-        match exchange.respond(&mut worker.cx(self.token, self.channel.peer)) {
+        match exchange.respond(&mut worker.cx(self.token, self.channel.peer, self.entrance)) {
             Ok(Decision::Pending(Wait::Content)) if content_ended => {
                 self.fail(&Failure::new("waits for content that has ended"), worker);
                 true
@@ -398,7 +400,7 @@ impl<S: Socket> Connection<S> {
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let Some(mut room) = self.protocol.room(outbox) else { return false };
         let Work::Sending(content, wait) = &mut self.work else { return false };
-        let pulled = content.pull(&mut room, &mut worker.cx(self.token, self.channel.peer));
+        let pulled = content.pull(&mut room, &mut worker.cx(self.token, self.channel.peer, self.entrance));
         let (written, full) = (room.written(), room.is_full());
         self.protocol.seal(outbox, written);
         *wait = None;

@@ -15,6 +15,7 @@ mod outbox;
 mod pieces;
 mod settle;
 mod stats;
+mod status;
 mod worker;
 
 pub use close::CloseReason;
@@ -37,12 +38,14 @@ use crate::base::slots::Token;
 use crate::http::status::Status;
 use crate::net::{Interest, Readiness, Socket};
 use crate::protocol::h1::server::{Sending, Server};
+use crate::service::Entrance;
 
 /// A connection: its channel to the peer, its protocol, and the request being answered.
 pub struct Connection<S> {
     /// Never used for another connection.
     id: u64,
     token: Token,
+    entrance: Entrance,
     channel: Channel<S>,
     protocol: Server,
     work: Work,
@@ -77,10 +80,11 @@ enum Life {
 
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted.
-    pub fn new(id: u64, token: Token, socket: S, peer: Peer, now: Instant) -> Connection<S> {
+    pub fn new(id: u64, token: Token, entrance: Entrance, socket: S, peer: Peer, now: Instant) -> Connection<S> {
         Connection {
             id,
             token,
+            entrance,
             channel: Channel::new(socket, peer),
             protocol: Server::new(),
             work: Work::Idle,
@@ -217,6 +221,11 @@ impl<S: Socket> Connection<S> {
     /// What the connection waits for.
     pub fn wait_reason(&self) -> WaitReason {
         self.waiting.reason()
+    }
+
+    /// Which door it came through.
+    pub fn entrance(&self) -> Entrance {
+        self.entrance
     }
 
     /// Its number, which no other connection has or will have.

@@ -79,6 +79,11 @@ impl Outbox {
         })
     }
 
+    /// How many bytes fit; 0 while it has no ring.
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.as_ref().map_or(0, RingBuffer::capacity)
+    }
+
     /// Bytes that wait to be sent.
     pub(super) fn len(&self) -> u64 {
         let bytes = self.ring.as_ref().map_or(0, RingBuffer::len) as u64;

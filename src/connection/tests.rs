@@ -9,7 +9,7 @@ use crate::base::notice::{Notices, Wake};
 use crate::http::body::Failure;
 use crate::http::message::{RequestHead, Response};
 use crate::net::Io;
-use crate::service::{Cx, Reply, Service};
+use crate::service::{Cx, Entrance, Reply, Service};
 
 /// A client that asks once and then sends without end, and reads whatever it gets.
 struct Flood {
@@ -70,7 +70,7 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
         Worker::new(Refusal, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let socket = Flood { request: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n" };
     let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, socket, Peer::Unix, start);
+    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, start);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while !connection.is_closed() {
         worker.on_turn(worker.now + Duration::from_millis(100), || UNIX_EPOCH);
@@ -122,7 +122,8 @@ fn an_answer_that_has_not_left_is_work() {
     let mut worker =
         Worker::new(Refusal, Limits::default(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" };
-    let mut connection = Connection::new(1, Token { index: 0, generation: 0 }, socket, Peer::Unix, start);
+    let mut connection =
+        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, start);
     assert!(!connection.is_at_work());
     connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
     assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));

@@ -15,7 +15,7 @@ use crate::base::throttle::Complaints;
 use crate::http::date::DateCache;
 use crate::net::marks::Marks;
 use crate::protocol::h1::server::Scratch;
-use crate::service::Cx;
+use crate::service::{Cx, Entrance};
 
 /// The service, the limits, the clock of the turn, and memory that is lent from connection to connection.
 pub struct Worker<V> {
@@ -112,7 +112,7 @@ impl<V> Worker<V> {
     }
 
     /// What a request that arrives is given to.
-    pub(super) fn parts(&mut self, token: Token, peer: Peer) -> Parts<'_, V> {
+    pub(super) fn parts(&mut self, token: Token, peer: Peer, entrance: Entrance) -> Parts<'_, V> {
         let cx = Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -122,6 +122,7 @@ impl<V> Worker<V> {
             complaints: &self.complaints,
             token,
             peer,
+            entrance,
             draining: self.draining.is_some(),
         };
         let (service, scratch, ledgers) = (&mut self.service, &mut self.scratch, &mut self.ledgers);
@@ -129,8 +130,8 @@ impl<V> Worker<V> {
     }
 
     /// What an exchange may know about the request it answers.
-    pub(super) fn cx(&mut self, token: Token, peer: Peer) -> Cx<'_> {
-        self.parts(token, peer).cx
+    pub(super) fn cx(&mut self, token: Token, peer: Peer, entrance: Entrance) -> Cx<'_> {
+        self.parts(token, peer, entrance).cx
     }
 }
 

@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::base::peer::Peer;
 use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
+use crate::service::Entrance;
 
 /// What is known of the listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     /// Whether each listener may have connections in its queue.
     ready: Vec<bool>,
+    /// Listeners from this one on are not for everyone: they stay open while the server stops, and when it is full.
+    admin: ListenerId,
+    /// How often accepting was put off.
+    rests: u64,
     /// Where the next accept starts, so that no listener is always first.
     next: ListenerId,
     /// Descriptors ran out: not before this moment, unless a connection is freed.
@@ -32,9 +37,11 @@ const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried agai
 const SAY_FULL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Acceptor {
-    pub(super) fn new(listeners: usize) -> Acceptor {
+    pub(super) fn new(listeners: usize, public: usize) -> Acceptor {
         Acceptor {
             ready: vec![false; listeners],
+            admin: public,
+            rests: 0,
             next: 0,
             resting_until: None,
             short_of_descriptors: false,
@@ -54,16 +61,26 @@ impl Acceptor {
         self.resting_until = None;
     }
 
-    /// No listener has anything for us any more.
+    /// Nobody else comes in, but for the admin.
     pub(super) fn stop(&mut self) {
-        self.ready.clear();
+        self.ready[..self.admin].fill(false);
         self.resting_until = None;
+    }
+
+    /// How often accepting was put off because it failed.
+    pub(super) fn rests(&self) -> u64 {
+        self.rests
+    }
+
+    /// The listeners that may be accepted from.
+    fn open(&self, full: bool) -> std::ops::Range<ListenerId> {
+        if full { self.admin..self.ready.len() } else { 0..self.ready.len() }
     }
 
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
     /// each time a connection leaves and the next takes its place.
     pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<(log::Level, &'static str)> {
-        let waiting = self.ready.contains(&true);
+        let waiting = self.ready[..self.admin].contains(&true);
         let said = self.said_full.is_some_and(|at| now.saturating_duration_since(at) < SAY_FULL_AGAIN);
         if full && waiting && !said {
             self.said_full = Some(now);
@@ -74,7 +91,7 @@ impl Acceptor {
 
     /// Whether an accept at `now` may find something.
     pub(super) fn has_work(&self, now: Instant, full: bool) -> bool {
-        !full && self.resting_until.is_none_or(|until| until <= now) && self.ready.contains(&true)
+        self.resting_until.is_none_or(|until| until <= now) && self.ready[self.open(full)].contains(&true)
     }
 
     /// When the listeners are to be tried again; there is no hurry while none of them has anybody waiting.
@@ -82,19 +99,20 @@ impl Acceptor {
         self.resting_until.filter(|_| self.ready.contains(&true))
     }
 
-    /// Takes one connection from the next listener that has one.
+    /// Takes one connection from the next listener that has one; `full`: only from the admin's.
     pub(super) fn accept<R: Reactor>(
         &mut self,
         reactor: &mut R,
+        full: bool,
         now: Instant,
         backoff: Duration,
-    ) -> Option<(R::Socket, Peer)> {
-        while self.has_work(now, false) {
+    ) -> Option<(R::Socket, Peer, Entrance)> {
+        while self.has_work(now, full) {
             // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
             self.resting_until = None;
-            let listener = self.next_ready()?;
+            let listener = self.next_ready(full)?;
             match reactor.accept(listener) {
-                Ok(Some(accepted)) => return Some(accepted),
+                Ok(Some((socket, peer))) => return Some((socket, peer, self.entrance(listener))),
                 Ok(None) => self.on_empty(listener),
                 Err(error) => self.rest(&error, now + backoff),
             }
@@ -102,9 +120,14 @@ impl Acceptor {
         None
     }
 
-    fn next_ready(&mut self) -> Option<ListenerId> {
-        let count = self.ready.len();
-        let listener = (0..count).map(|step| (self.next + step) % count).find(|listener| self.ready[*listener])?;
+    fn entrance(&self, listener: ListenerId) -> Entrance {
+        if listener < self.admin { Entrance::Public } else { Entrance::Admin }
+    }
+
+    fn next_ready(&mut self, full: bool) -> Option<ListenerId> {
+        let (count, open) = (self.ready.len(), self.open(full));
+        let in_turn = (0..count).map(|step| (self.next + step) % count);
+        let listener = in_turn.filter(|listener| open.contains(listener)).find(|listener| self.ready[*listener])?;
         self.next = (listener + 1) % count;
         Some(listener)
     }
@@ -120,6 +143,7 @@ impl Acceptor {
     /// The queue stays as it is and no event will come for it: try again later.
     fn rest(&mut self, error: &std::io::Error, until: Instant) {
         self.resting_until = Some(until);
+        self.rests += 1;
         if !std::mem::replace(&mut self.short_of_descriptors, true) {
             let out_of_descriptors = is_out_of_descriptors(error);
             self.news = Some((log::Level::Warn, if out_of_descriptors { NO_DESCRIPTORS } else { CANNOT_ACCEPT }));

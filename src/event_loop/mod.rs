@@ -3,6 +3,7 @@
 //! A turn has six phases, always in this order; see [`EventLoop::turn`].
 
 mod acceptor;
+mod inspect;
 mod phases;
 mod run_queue;
 mod shutdown;
@@ -10,6 +11,7 @@ mod shutdown;
 pub use shutdown::Outcome;
 
 use std::io;
+use std::rc::Rc;
 use std::time::Instant;
 
 use acceptor::Acceptor;
@@ -26,7 +28,8 @@ use crate::base::timer_wheel::TimerWheel;
 use crate::connection::{CloseReason, Connection, Ledger, Settled, Worker};
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
-use crate::service::Service;
+use crate::service::status::desk::Desk;
+use crate::service::{Entrance, Service};
 
 /// The event loop: every connection, and who is to be driven when.
 pub struct EventLoop<R: Reactor, V: Service> {
@@ -40,6 +43,10 @@ pub struct EventLoop<R: Reactor, V: Service> {
     shutdown: Option<Shutdown>,
     outcome: Option<Outcome>,
     phases: Phases,
+    /// Where questions about the loop are left, if anybody may ask.
+    desk: Option<Rc<Desk>>,
+    /// How many of the connections came through the admin's entrance.
+    admins: usize,
     /// Connections accepted so far; the last one's number.
     accepted: u64,
     /// Connections that ended in this turn.
@@ -56,7 +63,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let now = reactor.now();
         EventLoop {
             worker: Worker::new(service, limits, notices.clone(), jobs, now, reactor.wall()),
-            acceptor: Acceptor::new(reactor.listeners()),
+            acceptor: Acceptor::new(reactor.listeners(), reactor.public_listeners()),
             timers: TimerWheel::new(now),
             connections: Slots::new(),
             run_queue: RunQueue::default(),
@@ -65,6 +72,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             shutdown: None,
             outcome: None,
             phases: Phases::new(now),
+            desk: None,
+            admins: 0,
             accepted: 0,
             closed: Vec::new(),
             events: Vec::new(),
@@ -86,6 +95,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.collect();
         self.end_phase(Phase::Collect);
         self.run();
+        self.answer_questions();
         self.end_phase(Phase::Run);
         self.expire();
         self.end_phase(Phase::Expire);
@@ -285,14 +295,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.closed.push(token);
     }
 
+    /// Whoever looks after the server gets in all the same.
     fn is_full(&self) -> bool {
-        self.connections.len() >= self.worker.limits.connections_max
+        self.connections.len() - self.admins >= self.worker.limits.connections_max
     }
 
     /// Takes new connections off the listeners' queues, a bounded number of them.
     fn accept(&mut self) {
         for _ in 0..self.worker.limits.accepts_per_turn {
-            if self.is_full() || !self.accept_one() {
+            if !self.accept_one() {
                 break;
             }
         }
@@ -304,15 +315,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
         self.worker.stats.syscalls.accept += 1;
-        let Some((socket, peer)) = self.acceptor.accept(&mut self.reactor, now, self.worker.limits.accept_backoff)
-        else {
+        let (full, backoff) = (self.is_full(), self.worker.limits.accept_backoff);
+        let Some((socket, peer, entrance)) = self.acceptor.accept(&mut self.reactor, full, now, backoff) else {
             return false;
         };
+        self.admins += usize::from(entrance == Entrance::Admin);
         let token = self.connections.next_token();
         self.accepted += 1;
         let id = self.accepted;
         self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
-        let connection = self.connections.insert(Connection::new(id, token, socket, peer, now));
+        let connection = self.connections.insert(Connection::new(id, token, entrance, socket, peer, now));
         debug_assert_eq!(token, connection);
         if let Some(connection) = self.connections.get_mut(token) {
             let settled = connection.settle(&mut self.worker, false);
@@ -326,6 +338,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let mut closed = std::mem::take(&mut self.closed);
         for token in closed.drain(..) {
             if let Some(mut connection) = self.connections.remove(token) {
+                self.admins -= usize::from(connection.entrance() == Entrance::Admin);
                 connection.give_back(&mut self.worker);
                 self.worker.stats.syscalls.close += 1;
                 self.close_books(connection.id(), connection.peer(), self.worker.now);

@@ -59,7 +59,7 @@ pub struct LongestDrive {
 #[derive(Debug)]
 pub struct Phases {
     /// How long each phase took, by `Phase::ALL`.
-    pub times: [Histogram; 6],
+    times: [Histogram; 6],
     /// How long each drive took.
     pub drives: Histogram,
     /// How long a turn took without its poll: an event may have waited so long.
@@ -71,6 +71,7 @@ pub struct Phases {
     /// The most of them in one turn.
     pub events_max: usize,
     longest: VecDeque<LongestDrive>,
+    began: Instant,
     mark: Instant,
     turn_began: Instant,
 }
@@ -85,9 +86,20 @@ impl Phases {
             events: 0,
             events_max: 0,
             longest: VecDeque::new(),
+            began: now,
             mark: now,
             turn_began: now,
         }
+    }
+
+    /// When the loop began.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// How long this phase took, each time.
+    pub(super) fn time_of(&self, phase: Phase) -> &Histogram {
+        &self.times[phase as usize]
     }
 
     /// A phase has ended; the next begins.

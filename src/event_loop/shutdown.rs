@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::EventLoop;
 use crate::net::{Reactor, Signal};
-use crate::service::Service;
+use crate::service::{Entrance, Service};
 
 /// How a loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn cut(&mut self, why: &str) {
-        let left = self.connections.iter().filter(|(_, connection)| connection.is_at_work()).count();
+        let left = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.is_at_work() && connection.entrance() == Entrance::Public)
+            .count();
         if self.outcome.is_none() {
             log::warn!("{why}: {left} connections are cut");
             self.outcome = Some(if left == 0 { Outcome::Clean } else { Outcome::Cut(left) });
@@ -88,7 +92,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     pub(super) fn end_when_drained(&mut self) {
-        if self.shutdown.is_some() && self.connections.is_empty() && self.outcome.is_none() {
+        if self.shutdown.is_some() && self.connections.len() == self.admins && self.outcome.is_none() {
             self.outcome = Some(Outcome::Clean);
         }
     }

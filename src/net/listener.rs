@@ -27,6 +27,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether only this machine can connect to it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Tcp(address) => address.ip().is_loopback(),
+            Address::Unix(_) => true,
+        }
+    }
+}
+
 const EXPECTED: &str = "expected an address such as 8080, :8080, 127.0.0.1:8080, [::1]:8080 or unix:/path";
 
 impl FromStr for Address {

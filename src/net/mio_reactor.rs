@@ -28,6 +28,9 @@ pub struct MioReactor {
     poll: Poll,
     happened: Events,
     listeners: Vec<Listener>,
+    /// How many of them there were at first.
+    public: usize,
+    admin: Option<Listener>,
     waker: Arc<Waker>,
     signals: Option<Signals>,
     now: Instant,
@@ -44,7 +47,16 @@ impl MioReactor {
         }
         let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
         let happened = Events::with_capacity(EVENTS_PER_POLL);
-        Ok(MioReactor { poll, happened, listeners, waker, signals: None, now: Instant::now(), torture: None })
+        let (public, now) = (listeners.len(), Instant::now());
+        Ok(MioReactor { poll, happened, listeners, public, admin: None, waker, signals: None, now, torture: None })
+    }
+
+    /// Waits also for whoever looks after the server, on a listener of its own.
+    pub fn watch_admin(&mut self, mut listener: Listener) -> io::Result<()> {
+        let token = Origin::Listener(self.public).pack();
+        self.poll.registry().register(listener.source(), token, mio::Interest::READABLE)?;
+        self.admin = Some(listener);
+        Ok(())
     }
 
     /// From now on signals are events and no longer end the process. HUP, USR1 and USR2 are kept for purposes to come;
@@ -120,12 +132,17 @@ impl Reactor for MioReactor {
     }
 
     fn listeners(&self) -> usize {
-        self.listeners.len()
+        self.listeners.len() + usize::from(self.admin.is_some())
+    }
+
+    fn public_listeners(&self) -> usize {
+        self.public
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
         // An event of this batch may name a listener that has been closed since.
-        let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
+        let admin = self.admin.as_ref().filter(|_| listener == self.public);
+        let Some(listener) = self.listeners.get(listener).or(admin) else { return Ok(None) };
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => return Ok(Some((Self::entered(&mut self.torture, stream), peer))),

@@ -137,7 +137,12 @@ pub trait Reactor {
     /// `is_out_of_descriptors` means the queue was left as it is and no further event will come for it.
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>>;
 
-    /// Closes all listeners. Connections that nobody accepted are refused.
+    /// How many of them are for everyone: the first ones. The others are the admin's.
+    fn public_listeners(&self) -> usize {
+        self.listeners()
+    }
+
+    /// Closes the listeners that are for everyone. Connections that nobody accepted are refused.
     fn stop_listening(&mut self);
 
     /// Changes what is asked of the kernel about a connection; `from` is `None` the first time. Turning a direction on

@@ -1,5 +1,6 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
+mod admin;
 pub mod descriptors;
 mod file_settings;
 mod patient_stderr;
@@ -9,6 +10,7 @@ pub mod usage;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
 use env_logger::{Env, Target, WriteStyle};
@@ -20,9 +22,11 @@ use crate::event_loop::{EventLoop, Outcome};
 use crate::net::listener::{Address, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
-use crate::service::front::Front;
+use crate::service::front::{Front, Public};
 use crate::service::lab;
+use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
+use crate::service::status::{self, desk::Desk};
 use crate::service::websocket::Policy;
 use patient_stderr::PatientStderr;
 use settings::Settings;
@@ -65,12 +69,20 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors::raise_limit());
     let listeners = bind(&settings.listen, settings.backlog)?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
-    let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
-    announce(&urls);
+    let admin = bind(settings.admin.as_slice(), settings.backlog)?.pop();
+    let admin_url = admin.as_ref().map(Listener::url);
+    let ask_kernel = admin::ask_kernel(listeners.iter().chain(&admin));
+    let reactor =
+        reactor(listeners, admin, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    announce(&urls, admin_url.as_deref());
     let notices = Notices::new(reactor.waker());
     let jobs = jobs(settings)?;
-    let front = front(settings)?;
+    let desk = Rc::new(Desk::default());
+    let mut front = Front::new(public(settings)?);
+    front.health = settings.health.then(|| status::health(Router::new()));
+    front.admin = settings.admin.as_ref().map(|_| status::service(&desk, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
+    event_loop.watch_desk(desk);
     if settings.mark_syscalls {
         event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
     }
@@ -82,22 +94,23 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     }
 }
 
-/// Threads for what waits for the disk. The lab has nothing that does, and is easier to watch without them.
+/// Threads for what waits: the disk, and the kernel's account of sockets. The lab has nothing that does, and is easier
+/// to watch without them.
 fn jobs(settings: &Settings) -> Result<JobPool, String> {
-    match settings.root {
-        Some(_) => JobPool::new(settings.files.job_limits(), Instant::now),
-        None => Ok(JobPool::without_threads()),
+    match settings.root.is_some() || settings.admin.is_some() {
+        true => JobPool::new(settings.files.job_limits(), Instant::now),
+        false => Ok(JobPool::without_threads()),
     }
     .map_err(|error| format!("cannot start threads: {error}"))
 }
 
-/// What answers: the demo site and the lab, or a folder with or without the lab next to it.
-fn front(settings: &Settings) -> Result<Front, String> {
+/// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.
+fn public(settings: &Settings) -> Result<Public, String> {
     let websockets = Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize);
-    let Some(root) = &settings.root else { return Ok(Front::Lab(lab::service(websockets))) };
+    let Some(root) = &settings.root else { return Ok(Public::Lab(lab::service(websockets))) };
     let site = settings.files.site(root).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
     let lab = settings.lab.then(|| lab::endpoints(websockets));
-    Ok(Front::Files(StaticFiles::new(site), lab))
+    Ok(Public::Files(StaticFiles::new(site), lab))
 }
 
 fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {
@@ -108,8 +121,11 @@ fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {
 }
 
 /// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
-fn reactor(listeners: Vec<Listener>, settings: &Settings) -> io::Result<MioReactor> {
+fn reactor(listeners: Vec<Listener>, admin: Option<Listener>, settings: &Settings) -> io::Result<MioReactor> {
     let mut reactor = MioReactor::new(listeners)?;
+    if let Some(admin) = admin {
+        reactor.watch_admin(admin)?;
+    }
     reactor.watch_signals()?;
     if let Some(faults) = settings.torture {
         log::warn!("reads and writes are tortured: {faults}");
@@ -130,10 +146,11 @@ fn cause(error: &io::Error) -> String {
 }
 
 /// One line on stdout for each listener. A reader that has gone must not take the server with it.
-fn announce(urls: &[String]) {
+fn announce(urls: &[String], admin: Option<&str>) {
     let mut stdout = io::stdout().lock();
-    let written = urls.iter().try_for_each(|url| writeln!(stdout, "listening on {url}")).and_then(|()| stdout.flush());
-    if let Err(error) = written {
+    let listening = urls.iter().try_for_each(|url| writeln!(stdout, "listening on {url}"));
+    let watching = admin.map_or(Ok(()), |url| writeln!(stdout, "admin on {url}"));
+    if let Err(error) = listening.and(watching).and_then(|()| stdout.flush()) {
         log::warn!("cannot write to stdout: {error}");
     }
 }

@@ -142,8 +142,8 @@ pub struct Settings {
     )]
     pub max_body_size: usize,
 
-    /// Pages that may open WebSockets, such as https://example.org, or * for all [default: any for /ws/echo, those of
-    /// the same host for /ws/chat]
+    /// Pages that may open WebSockets, such as `https://example.org`, or `*` for all [default: any for /ws/echo, those
+    /// of the same host for /ws/chat]
     #[arg(
         long,
         help = "Pages that may open WebSockets, such as https://example.org, or * for all; repeatable, or separated by \
@@ -175,6 +175,20 @@ pub struct Settings {
         default_value = "256", value_parser = number(0..=1_000_000)
     )]
     pub ws_compressed: u32,
+
+    /// Where whoever looks after the server may ask it questions: unix:PATH, or an address of this machine alone
+    #[arg(
+        long,
+        help = "Where whoever looks after the server may ask it questions: unix:/path | 127.0.0.1:PORT | [::1]:PORT",
+        value_name = "ADDR",
+        env = "TIDEMILL_ADMIN",
+        hide_env = true
+    )]
+    pub admin: Option<Address>,
+
+    /// Answer /healthz and /readyz for everyone
+    #[arg(long, env = "TIDEMILL_HEALTH", hide_env = true, value_parser = switch)]
+    pub health: bool,
 
     /// Time for requests in flight after the order to stop, 0s to 24h
     #[arg(
@@ -225,6 +239,12 @@ impl Settings {
 
     /// What no single value shows.
     fn check(&self) -> Result<(), Refusal> {
+        if let Some(admin) = self.admin.as_ref().filter(|admin| !admin.is_local()) {
+            return Err(Refusal::usage(format!(
+                "invalid value '{admin}' for '--admin <ADDR>': expected unix:PATH or a loopback address: what it tells \
+                 is not for everyone"
+            )));
+        }
         if let Some(target) = self.max_target_size.filter(|target| *target > self.max_header_size) {
             let (target, head) = (format_size(target as u64), format_size(self.max_header_size as u64));
             return Err(Refusal::usage(format!(

@@ -51,8 +51,19 @@ pub struct Cx<'a> {
     pub token: Token,
     /// Who is at its other end.
     pub peer: Peer,
+    /// Which door the connection came through.
+    pub entrance: Entrance,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,
+}
+
+/// The doors of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// For everyone.
+    Public,
+    /// For whoever looks after the server: a listener of its own.
+    Admin,
 }
 
 impl Cx<'_> {

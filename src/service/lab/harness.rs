@@ -17,7 +17,7 @@ use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::target::{Target, TargetForm};
 use crate::service::websocket::Policy;
-use crate::service::{Cx, Decision, Exchange, Reply, Service};
+use crate::service::{Cx, Decision, Entrance, Exchange, Reply, Service};
 
 /// A request head that owns its bytes.
 pub struct Request {
@@ -156,7 +156,18 @@ impl World {
         let token = Token { index: 0, generation: 0 };
         let (limits, notices, jobs, complaints) = (&self.limits, &self.notices, &self.jobs, &self.complaints);
         let (now, peer) = (self.now, Peer::Unix);
-        Cx { now, date_secs: 0, limits, notices, jobs, complaints, token, peer, draining: self.draining }
+        Cx {
+            now,
+            date_secs: 0,
+            limits,
+            notices,
+            jobs,
+            complaints,
+            token,
+            peer,
+            entrance: Entrance::Public,
+            draining: self.draining,
+        }
     }
 
     /// The lab's answer to a request without content.

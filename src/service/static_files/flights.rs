@@ -184,6 +184,7 @@ mod tests {
             complaints: &complaints,
             token,
             peer,
+            entrance: crate::service::Entrance::Public,
             draining: false,
         };
         let flights = Flights::new();

@@ -1,0 +1,72 @@
+//! What can be told about a connection from inside.
+
+use std::time::Instant;
+
+use super::{Connection, Life, Worker};
+use crate::base::ring::RingBuffer;
+use crate::net::Socket;
+use crate::protocol::h1::server::{Receiving, Sending};
+use crate::service::status::report::ConnectionStatus;
+
+impl<S: Socket> Connection<S> {
+    /// How it stands, for people and programs that ask.
+    pub fn status<V>(&self, worker: &Worker<V>) -> ConnectionStatus {
+        let now = worker.now;
+        let interest = self.armed.unwrap_or_default();
+        let ledger = self.ledgers.current();
+        let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
+        ConnectionStatus {
+            id: self.id,
+            peer: self.channel.peer,
+            state: self.state(),
+            wait: self.waiting.reason().name(),
+            waited: now.saturating_duration_since(self.waiting.since()),
+            left: self.deadline(worker).saturating_duration_since(now),
+            asks_read: interest.read,
+            asks_write: interest.write,
+            inbox,
+            outbox: (self.channel.outbox.len(), self.channel.outbox.capacity()),
+            request: ledger.map_or(String::new(), super::Ledger::request),
+            ordinal: self.ordinal + 1,
+            received: self.channel.received(),
+            sent: self.channel.sent(),
+            paused: ledger.map_or_else(Default::default, |ledger| ledger.paused.total(now)),
+            blocked: ledger.map_or_else(Default::default, |ledger| ledger.blocked.total(now)),
+        }
+    }
+
+    /// How far it has come, in one word or two.
+    fn state(&self) -> &'static str {
+        match (self.life, self.protocol.receiving(), self.protocol.sending()) {
+            (Life::Flushing, ..) => "flushing",
+            (Life::Lingering, ..) => "lingering",
+            (Life::Closed(_), ..) => "closed",
+            (Life::Serving, _, Sending::Content) => "sending",
+            (Life::Serving, Receiving::Idle, _) => "idle",
+            (Life::Serving, Receiving::Head, _) => "receiving head",
+            (Life::Serving, Receiving::Content, _) => "receiving content",
+            (Life::Serving, Receiving::Done, _) => "answering",
+        }
+    }
+
+    /// Since when it waits.
+    pub fn waits_since(&self) -> Instant {
+        self.waiting.since()
+    }
+
+    /// Whether nothing is read, since nobody takes what is there.
+    pub fn is_paused(&self) -> bool {
+        self.channel.inbox_is_full()
+    }
+
+    /// Whether there is something to send that the kernel has no room for.
+    pub fn is_blocked(&self) -> bool {
+        self.channel.is_write_blocked()
+    }
+
+    /// Whether it waits for its client, who could be blamed for it.
+    pub fn waits_for_client(&self) -> bool {
+        use super::WaitReason::{FirstByte, SlowBody, SlowHead, SlowRead};
+        matches!(self.waiting.reason(), FirstByte | SlowHead | SlowBody | SlowRead)
+    }
+}
