@@ -2,6 +2,8 @@
 
 pub mod descriptors;
 mod file_settings;
+mod log_file;
+mod log_settings;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
@@ -62,6 +64,7 @@ fn start_log(level: LevelFilter) {
 /// Serves until a signal ends it. The error is one line for the user.
 fn serve(settings: &Settings) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors::raise_limit());
+    let access_log = settings.log.open()?;
     let listeners = bind(&settings.listen, settings.backlog)?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let reactor = reactor(listeners).map_err(|error| format!("cannot set up the event loop: {error}"))?;
@@ -70,6 +73,9 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let jobs = jobs(settings)?;
     let front = front(settings)?;
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
+    if let Some(access_log) = access_log {
+        event_loop.keep_access_log(access_log);
+    }
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {
