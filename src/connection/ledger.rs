@@ -222,6 +222,10 @@ impl Ledgers {
     /// All of them: the connection is over.
     pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut Vec<Box<Ledger>>) {
         self.retire(sent, finished);
+        if let Some(ledger) = &mut self.current {
+            // Where its response would have ended, nobody knows.
+            ledger.tx = if ledger.status.is_some() { ledger.tx.start..u64::MAX } else { sent..sent };
+        }
         self.complete();
         let start = finished.len();
         self.retire(u64::MAX, finished);
