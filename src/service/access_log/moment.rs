@@ -62,6 +62,7 @@ impl Moment {
     }
 
     fn part(&self, from: usize, to: usize) -> &str {
-        std::str::from_utf8(&self.date.as_bytes()[from..to]).unwrap_or("?")
+        let text = self.date.as_bytes().as_slice();
+        std::str::from_utf8(&text[from..to]).unwrap_or("?")
     }
 }
