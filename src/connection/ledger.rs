@@ -231,7 +231,7 @@ impl Ledgers {
         self.retire(u64::MAX, finished);
         for ledger in &mut finished[start..] {
             ledger.cut = Some(reason);
-            ledger.tx.end = ledger.tx.end.min(sent).max(ledger.tx.start);
+            ledger.tx = ledger.tx.start.min(sent)..ledger.tx.end.min(sent);
         }
     }
 }

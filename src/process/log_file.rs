@@ -96,10 +96,11 @@ impl State {
 
     /// What to say about lines that were dropped since it was last said.
     fn tell(&mut self) -> String {
-        let lines = std::mem::take(&mut self.untold);
+        let count = std::mem::take(&mut self.untold);
+        let lines = if count == 1 { "line" } else { "lines" };
         match self.error.take() {
-            Some(error) => format!("access log: {lines} lines dropped: {error}"),
-            None => format!("access log: {lines} lines dropped: nobody took them fast enough"),
+            Some(error) => format!("access log: {count} {lines} dropped: {error}"),
+            None => format!("access log: {count} {lines} dropped: nobody took them fast enough"),
         }
     }
 }
@@ -232,8 +233,8 @@ impl Writer {
         let mut state = self.shared.lock();
         while state.is_empty() {
             state.at_work = false;
-            self.shared.changed.notify_all();
             if state.ending {
+                self.shared.changed.notify_all();
                 return None;
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

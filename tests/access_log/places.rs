@@ -80,7 +80,7 @@ fn a_pipe_that_nobody_reads_drops_lines_counts_them_and_slows_nobody() {
 
 /// The lines that a server says it has dropped, all together.
 fn dropped(log: &str) -> usize {
-    let counts = log.lines().filter_map(|line| line.split_once("access log: ")?.1.split_once(" lines dropped"));
+    let counts = log.lines().filter_map(|line| line.split_once("access log: ")?.1.split_once(" line"));
     counts.map(|(count, _)| count.parse::<usize>().unwrap()).sum()
 }
 

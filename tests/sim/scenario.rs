@@ -12,6 +12,7 @@ use tidemill::base::notice::Notices;
 use tidemill::event_loop::{EventLoop, Outcome};
 use tidemill::net::Signal;
 
+use crate::books::Books;
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::kinds::{self, Draw};
@@ -187,11 +188,14 @@ fn live(world: &SharedWorld, plan: &Plan, turns: &mut u64) -> Result<(), String>
     let reactor = SimReactor::new(Rc::clone(world));
     let mut event_loop =
         SimLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
+    let books = Books::default();
+    event_loop.keep_access_log(books.log());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     drop(event_loop);
     world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));
     world.borrow_mut().run_out();
-    judge(world, plan, outcome)
+    judge(world, plan, outcome)?;
+    books.audit()
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.
