@@ -63,6 +63,8 @@ fn help_and_version_are_answers_not_errors() {
         "--max-body-size",
         "--drain-timeout",
         "--log-level",
+        "--access-log",
+        "--log-format",
         "--mark-syscalls",
         "--torture <FAULTS>",
         "-h, --help",

@@ -146,9 +146,12 @@ fn copy_start(into: &mut Vec<u8>, from: &[u8], bytes_max: usize) {
     into.extend_from_slice(&from[..from.len().min(bytes_max)]);
 }
 
+/// Several of them. A ledger goes from hand to hand all its life: only its address is copied.
+pub type LedgerStack = Vec<Box<Ledger>>;
+
 /// Ledgers that nobody uses just now.
 #[derive(Debug, Default)]
-pub(super) struct LedgerPool(Vec<Box<Ledger>>);
+pub(super) struct LedgerPool(LedgerStack);
 
 impl LedgerPool {
     fn take(&mut self, now: Instant) -> Box<Ledger> {
@@ -205,7 +208,7 @@ impl Ledgers {
     }
 
     /// Moves those whose response has left, `sent` bytes of all, to `finished`, oldest first.
-    pub(super) fn retire(&mut self, sent: u64, finished: &mut Vec<Box<Ledger>>) {
+    pub(super) fn retire(&mut self, sent: u64, finished: &mut LedgerStack) {
         let start = finished.len();
         let mut link = &mut self.leaving;
         while let Some(ledger) = link.take_if(|ledger| ledger.tx.end > sent) {
@@ -220,14 +223,18 @@ impl Ledgers {
     }
 
     /// All of them: the connection is over.
-    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut Vec<Box<Ledger>>) {
+    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut LedgerStack) {
         self.retire(sent, finished);
+        if let Some(ledger) = &mut self.current {
+            // Where its response would have ended, nobody knows.
+            ledger.tx = if ledger.status.is_some() { ledger.tx.start..u64::MAX } else { sent..sent };
+        }
         self.complete();
         let start = finished.len();
         self.retire(u64::MAX, finished);
         for ledger in &mut finished[start..] {
             ledger.cut = Some(reason);
-            ledger.tx.end = ledger.tx.end.min(sent).max(ledger.tx.start);
+            ledger.tx = ledger.tx.start.min(sent)..ledger.tx.end.min(sent);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use super::ledger::{Ledger, LedgerPool};
+use super::ledger::{Ledger, LedgerPool, LedgerStack};
 use super::stats::Stats;
 use crate::base::job_pool::JobPool;
 use crate::base::lease::Lease;
@@ -40,7 +40,7 @@ pub struct Worker<V> {
     /// What has happened so far.
     pub stats: Stats,
     /// Requests that are over, until the event loop has noted them.
-    pub finished: Vec<Box<Ledger>>,
+    pub finished: LedgerStack,
     pub(super) ledgers: LedgerPool,
     /// Whether anybody wants to know who sent a request, and from where.
     pub notes_fields: bool,

@@ -39,7 +39,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         match topic {
             Topic::Connections(limit) => Report::Connections(self.longest_waits(limit, |_| true)),
             Topic::Metrics => Report::Metrics(self.families()),
-            Topic::Loop => Report::Loop(self.loop_status()),
+            Topic::Loop => Report::Loop(Box::new(self.loop_status())),
             Topic::Overview => Report::Overview(Box::new(self.overview())),
         }
     }

@@ -3,11 +3,13 @@
 //! A turn has six phases, always in this order; see [`EventLoop::turn`].
 
 mod acceptor;
+mod access_log;
 mod inspect;
 mod phases;
 mod run_queue;
 mod shutdown;
 
+pub use access_log::{AccessLog, Lines};
 pub use shutdown::Outcome;
 
 use std::io;
@@ -15,6 +17,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use acceptor::Acceptor;
+use access_log::Clocks;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
@@ -47,6 +50,7 @@ pub struct EventLoop<R: Reactor, V: Service> {
     desk: Option<Rc<Desk>>,
     /// How many of the connections came through the admin's entrance.
     admins: usize,
+    access_log: Option<AccessLog>,
     /// Connections accepted so far; the last one's number.
     accepted: u64,
     /// Connections that ended in this turn.
@@ -74,12 +78,24 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             phases: Phases::new(now),
             desk: None,
             admins: 0,
+            access_log: None,
             accepted: 0,
             closed: Vec::new(),
             events: Vec::new(),
             noticed: Vec::new(),
             due: Vec::new(),
         }
+    }
+
+    /// From now on every request that is over is noted in `access_log`.
+    pub fn keep_access_log(&mut self, access_log: AccessLog) {
+        self.worker.notes_fields = access_log.writes_fields();
+        self.access_log = Some(access_log);
+    }
+
+    /// The access log, if one is kept.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.as_ref()
     }
 
     /// Turns once: notice first, act later.
@@ -223,12 +239,24 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Notes the requests that are over.
-    fn close_books(&mut self, _id: u64, _peer: Peer, now: Instant) {
+    fn close_books(&mut self, id: u64, peer: Peer, now: Instant) {
+        if self.worker.finished.is_empty() {
+            return;
+        }
         let mut finished = std::mem::take(&mut self.worker.finished);
+        let clocks = self.access_log.as_ref().map(|_| self.clocks());
         for ledger in finished.drain(..) {
-            self.worker.close_book(ledger, now, |_| {});
+            self.worker.close_book(ledger, now, |ledger| {
+                if let (Some(log), Some(clocks)) = (&mut self.access_log, clocks) {
+                    log.note(id, peer, ledger, clocks);
+                }
+            });
         }
         self.worker.finished = finished;
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks { now: self.reactor.clock(), wall: self.reactor.wall() }
     }
 
     /// Acts on deadlines that are still due.
@@ -337,21 +365,27 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn reap(&mut self) {
         let mut closed = std::mem::take(&mut self.closed);
         for token in closed.drain(..) {
-            if let Some(mut connection) = self.connections.remove(token) {
-                self.admins -= usize::from(connection.entrance() == Entrance::Admin);
-                connection.give_back(&mut self.worker);
-                self.worker.stats.syscalls.close += 1;
-                self.close_books(connection.id(), connection.peer(), self.worker.now);
-                self.timers.disarm(token.index);
-                self.acceptor.end_rest();
-                log::debug!("{}: {}", connection.peer(), close_line(&connection));
-                if let Some(reason) = connection.close_reason() {
-                    self.worker.marks.connection(connection.id(), |text| write!(text, "close: {reason}"));
-                }
-            }
+            self.free(token);
         }
         self.closed = closed;
         self.end_when_drained();
+        if let Some(log) = &mut self.access_log {
+            log.end_turn();
+        }
+    }
+
+    fn free(&mut self, token: Token) {
+        let Some(mut connection) = self.connections.remove(token) else { return };
+        self.admins -= usize::from(connection.entrance() == Entrance::Admin);
+        connection.give_back(&mut self.worker);
+        self.worker.stats.syscalls.close += 1;
+        self.close_books(connection.id(), connection.peer(), self.worker.now);
+        self.timers.disarm(token.index);
+        self.acceptor.end_rest();
+        log::debug!("{}: {}", connection.peer(), close_line(&connection));
+        if let Some(reason) = connection.close_reason() {
+            self.worker.marks.connection(connection.id(), |text| write!(text, "close: {reason}"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::EventLoop;
+use crate::connection::CloseReason;
 use crate::net::{Reactor, Signal};
 use crate::service::{Entrance, Service};
 
@@ -30,9 +31,17 @@ impl Shutdown {
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn on_signal(&mut self, signal: Signal) {
         match (&self.shutdown, signal) {
+            (_, Signal::Reopen) => self.reopen_access_log(),
             (None, _) => self.start_draining(),
             (Some(_), Signal::Interrupt) => self.cut("interrupted while stopping"),
             (Some(_), Signal::Terminate) => {}
+        }
+    }
+
+    fn reopen_access_log(&mut self) {
+        match &mut self.access_log {
+            Some(log) => log.reopen(),
+            None => log::info!("there is no access log to reopen"),
         }
     }
 
@@ -94,6 +103,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn end_when_drained(&mut self) {
         if self.shutdown.is_some() && self.connections.len() == self.admins && self.outcome.is_none() {
             self.outcome = Some(Outcome::Clean);
+        }
+        if self.outcome.is_some() {
+            self.close_books_that_are_left();
+        }
+    }
+
+    /// Requests that end with the server are noted like all others.
+    fn close_books_that_are_left(&mut self) {
+        let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.close(CloseReason::ByServer);
+                self.free(token);
+            }
         }
     }
 }

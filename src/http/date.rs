@@ -1,5 +1,6 @@
 //! The Date field (RFC 9110 §6.6.1), formatted once a second and not once a response.
 
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An IMF-fixdate and the second it is good for.
@@ -44,8 +45,8 @@ impl DateCache {
         let year_9999 = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let wall = wall.clamp(UNIX_EPOCH, year_9999);
         self.second = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = httpdate::fmt_http_date(wall);
-        self.text.copy_from_slice(text.as_bytes());
+        let date = httpdate::HttpDate::from(wall);
+        write!(&mut self.text[..], "{date}").expect("an IMF-fixdate has this length");
     }
 }
 

@@ -59,8 +59,8 @@ impl MioReactor {
         Ok(())
     }
 
-    /// From now on signals are events and no longer end the process. HUP, USR1 and USR2 are kept for purposes to come;
-    /// until then they are logged. (PIPE is ignored already: Rust programs start that way.)
+    /// From now on signals are events and no longer end the process. HUP and USR2 are kept for purposes to come; until
+    /// then they are logged. (PIPE is ignored already: Rust programs start that way.)
     pub fn watch_signals(&mut self) -> io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
         self.poll.registry().register(&mut signals, Origin::Signals.pack(), mio::Interest::READABLE)?;
@@ -202,6 +202,7 @@ fn meaning(signal: i32) -> Option<Event> {
     match signal {
         SIGTERM | SIGQUIT => Some(Event::Signal(Signal::Terminate)),
         SIGINT => Some(Event::Signal(Signal::Interrupt)),
+        SIGUSR1 => Some(Event::Signal(Signal::Reopen)),
         _ => {
             log::info!("ignoring {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
             None

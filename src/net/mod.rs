@@ -98,6 +98,8 @@ pub enum Signal {
     Terminate,
     /// INT: as TERM; a second one stops at once.
     Interrupt,
+    /// USR1: begin the access log anew, where it is now to be found.
+    Reopen,
 }
 
 /// One thing that happened while the loop slept.

@@ -3,6 +3,8 @@
 mod admin;
 pub mod descriptors;
 mod file_settings;
+mod log_file;
+mod log_settings;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
@@ -67,6 +69,7 @@ fn start_log(level: LevelFilter) {
 /// Serves until a signal ends it. The error is one line for the user.
 fn serve(settings: &Settings) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors::raise_limit());
+    let access_log = settings.log.open()?;
     let listeners = bind(&settings.listen, settings.backlog)?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let admin = bind(settings.admin.as_slice(), settings.backlog)?.pop();
@@ -83,6 +86,9 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     front.admin = settings.admin.as_ref().map(|_| status::service(&desk, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
     event_loop.watch_desk(desk);
+    if let Some(access_log) = access_log {
+        event_loop.keep_access_log(access_log);
+    }
     if settings.mark_syscalls {
         event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
     }

@@ -9,6 +9,7 @@ use log::LevelFilter;
 
 use super::descriptors;
 use super::file_settings::FileSettings;
+use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
 use crate::base::limits::Limits;
@@ -64,6 +65,10 @@ pub struct Settings {
     /// How ROOT is served.
     #[command(flatten)]
     pub files: FileSettings,
+
+    /// What is said about requests.
+    #[command(flatten)]
+    pub log: LogSettings,
 
     /// Connections at a time, 1 to 1000000 [default: as many as open files allow]
     #[arg(

@@ -59,6 +59,31 @@ pub fn quote(json: &mut String, text: &str) {
     append(json, serde_json::Value::from(text));
 }
 
+/// Appends bytes that came from outside as a JSON string, without allocating. What is not UTF-8 becomes U+FFFD; control
+/// characters, also those that JSON would allow, are escaped, so that the text is safe to show on a terminal.
+pub fn quote_bytes(json: &mut Vec<u8>, text: &[u8]) {
+    json.push(b'"');
+    for chunk in text.utf8_chunks() {
+        chunk.valid().chars().for_each(|character| quote_char(json, character));
+        if !chunk.invalid().is_empty() {
+            quote_char(json, char::REPLACEMENT_CHARACTER);
+        }
+    }
+    json.push(b'"');
+}
+
+fn quote_char(json: &mut Vec<u8>, character: char) {
+    match character {
+        '"' | '\\' => json.extend_from_slice(&[b'\\', character as u8]),
+        _ if character.is_control() => {
+            // All of them lie below U+00A0.
+            std::io::Write::write_fmt(json, format_args!("\\u{:04x}", u32::from(character)))
+                .expect("writing to a Vec cannot fail");
+        }
+        _ => json.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
 fn append(text: &mut String, value: impl Display) {
     write!(text, "{value}").expect("writing to a String cannot fail");
 }

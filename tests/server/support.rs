@@ -192,7 +192,13 @@ impl Client {
 
     fn read_more(&mut self) {
         let mut piece = [0; 16 * 1024];
-        let n = self.stream.read(&mut piece).unwrap();
+        let n = loop {
+            match self.stream.read(&mut piece) {
+                // A read with a timeout is not taken up again after a stop of the whole process: signal(7).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap(),
+            }
+        };
         assert!(n > 0, "the server closed after {:?}", String::from_utf8_lossy(&self.unread));
         self.unread.extend_from_slice(&piece[..n]);
     }

@@ -4,6 +4,7 @@
 //! `TIDEMILL_FIRST_SEED` on.
 
 mod answer;
+mod books;
 mod client;
 mod dice;
 mod kinds;

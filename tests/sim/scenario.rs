@@ -13,6 +13,7 @@ use tidemill::event_loop::{EventLoop, Outcome};
 use tidemill::net::torture::{Faults as TortureFaults, Torture};
 use tidemill::net::{Reactor, Signal};
 
+use crate::books::Books;
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::kinds::{self, Draw};
@@ -207,12 +208,15 @@ fn live<R: Reactor>(
     let reactor = kernel(SimReactor::new(Rc::clone(world)));
     let mut event_loop =
         EventLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
+    let books = Books::default();
+    event_loop.keep_access_log(books.log());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     // Known before the last connections close: a tortured one reads as it does, and time passes.
     world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));
     drop(event_loop);
     world.borrow_mut().run_out();
-    judge(world, plan, outcome)
+    judge(world, plan, outcome)?;
+    books.audit()
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.

@@ -256,9 +256,11 @@ fn signals_become_events_and_those_without_a_purpose_do_not_kill() {
     let mut seen = Vec::new();
     until(&mut reactor, |event| {
         seen.push(*event);
-        (seen.len() == 2).then_some(())
+        (seen.len() == 3).then_some(())
     });
-    assert!(seen.contains(&Event::Signal(Signal::Terminate)) && seen.contains(&Event::Signal(Signal::Interrupt)));
+    for signal in [Signal::Terminate, Signal::Interrupt, Signal::Reopen] {
+        assert!(seen.contains(&Event::Signal(signal)), "{signal:?}");
+    }
     assert_eq!(happens_at_once(&mut reactor), []);
 }
 

@@ -13,7 +13,7 @@ pub enum Report {
     /// To `Topic::Metrics`.
     Metrics(Vec<Family>),
     /// To `Topic::Loop`.
-    Loop(LoopStatus),
+    Loop(Box<LoopStatus>),
     /// To `Topic::Overview`.
     Overview(Box<Overview>),
 }

@@ -1,0 +1,104 @@
+//! The access log as the loop keeps it: a line for each request that is over, handed on once a turn.
+
+use std::time::{Instant, SystemTime};
+
+use crate::base::peer::Peer;
+use crate::connection::Ledger;
+use crate::service::access_log::{Entry, Formatter, RequestLine};
+
+/// Lines that are handed on before the turn is over, in bytes: a turn can end more requests than are worth holding.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+
+/// Where the lines of the access log go. Nothing here may block: what cannot be kept is dropped and counted.
+pub trait Lines {
+    /// Takes whole lines and leaves an empty buffer, perhaps another one.
+    fn take(&mut self, lines: &mut Vec<u8>);
+
+    /// Begins anew where the log is now to be found: lines taken from here on go there.
+    fn reopen(&mut self);
+
+    /// How many lines were dropped so far.
+    fn dropped(&self) -> u64;
+}
+
+/// The access log of one event loop.
+pub struct AccessLog {
+    formatter: Formatter,
+    lines: Vec<u8>,
+    sink: Box<dyn Lines>,
+}
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clocks {
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl AccessLog {
+    /// A log that goes to `sink`.
+    pub fn new(formatter: Formatter, sink: Box<dyn Lines>) -> AccessLog {
+        AccessLog { formatter, lines: Vec::new(), sink }
+    }
+
+    /// Whether `Referer` and `User-Agent` are written.
+    pub(super) fn writes_fields(&self) -> bool {
+        self.formatter.writes_fields()
+    }
+
+    /// Adds the line of a request that is over.
+    pub(super) fn note(&mut self, connection: u64, peer: Peer, ledger: &Ledger, clocks: Clocks) {
+        // Only a request that was cut off costs this allocation.
+        let close = ledger.cut.map(|reason| reason.to_string());
+        let entry = Entry { connection, close: close.as_deref(), ..entry(ledger, peer, clocks) };
+        self.formatter.write(&entry, &mut self.lines);
+        if self.lines.len() >= TURN_BYTES_MAX {
+            self.sink.take(&mut self.lines);
+        }
+    }
+
+    /// Hands on the lines of this turn.
+    pub(super) fn end_turn(&mut self) {
+        if !self.lines.is_empty() {
+            self.sink.take(&mut self.lines);
+        }
+    }
+
+    /// What was noted before goes to the old place, what comes after to the new one.
+    pub(super) fn reopen(&mut self) {
+        self.end_turn();
+        self.sink.reopen();
+    }
+
+    /// How many lines were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.sink.dropped()
+    }
+}
+
+fn entry(ledger: &Ledger, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_> {
+    let since_began = |at: Instant| at.saturating_duration_since(ledger.began);
+    let last_byte_at = ledger.last_byte_at.unwrap_or(now);
+    // Of responses that leave in one write, only the last is seen while it leaves.
+    let first_byte_at = ledger.first_byte_at.or(Some(last_byte_at).filter(|_| !ledger.tx.is_empty()));
+    Entry {
+        began: wall.checked_sub(since_began(now)).unwrap_or(wall),
+        connection: 0,
+        ordinal: ledger.ordinal,
+        peer,
+        line: ledger.method.map(|method| RequestLine { method, target: &ledger.target, version: ledger.version }),
+        status: ledger.status.map(|status| status.code()),
+        content_bytes: ledger.content_bytes(),
+        head: since_began(ledger.head_at),
+        first_byte: first_byte_at.map(since_began),
+        last_byte: since_began(last_byte_at),
+        close: None,
+        paused: ledger.paused.total(last_byte_at),
+        blocked: ledger.blocked.total(last_byte_at),
+        queued_max: ledger.queued_max,
+        rx: ledger.rx.clone(),
+        tx: ledger.tx.clone(),
+        referer: &ledger.referer,
+        user_agent: &ledger.user_agent,
+    }
+}

@@ -1,0 +1,91 @@
+//! What can be set about the access log.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use super::log_file::{LogFile, Place};
+use crate::event_loop::AccessLog;
+use crate::service::access_log::{Format, Formatter};
+
+/// Whether, where and how requests are noted.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// Note every request, on stdout or in FILE, which USR1 reopens
+    #[arg(
+        long, value_name = "FILE", env = "TIDEMILL_ACCESS_LOG", hide_env = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = "-", value_parser = OsStringValueParser::new().try_map(place)
+    )]
+    access_log: Option<Place>,
+
+    /// How: common, combined, json or pretty [default: pretty on a terminal, otherwise combined]
+    #[arg(long, value_name = "FORMAT", env = "TIDEMILL_LOG_FORMAT", hide_env = true)]
+    log_format: Option<Format>,
+}
+
+fn place(name: OsString) -> Result<Place, &'static str> {
+    match name.to_str() {
+        Some("") => Err("expected a file, or - for stdout"),
+        Some("-") => Ok(Place::Stdout),
+        _ => Ok(Place::File(PathBuf::from(name))),
+    }
+}
+
+impl LogSettings {
+    /// Opens the log, if one is wanted. The error is one line for the user.
+    pub fn open(&self) -> Result<Option<AccessLog>, String> {
+        let Some(place) = &self.access_log else { return Ok(None) };
+        let file = LogFile::start(place.clone())
+            .map_err(|error| format!("cannot open the access log {}: {}", place.name(), cause(&error)))?;
+        let format = self.log_format.unwrap_or(if file.is_terminal() { Format::Pretty } else { Format::Combined });
+        let colours = file.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Ok(Some(AccessLog::new(Formatter::new(format, colours), Box::new(file))))
+    }
+}
+
+/// The usual causes in words, without the system's error number.
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such directory".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::IsADirectory => "it is a directory".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        log: LogSettings,
+        root: Option<PathBuf>,
+    }
+
+    fn read(flags: &[&str]) -> Flags {
+        Flags::try_parse_from([&["tidemill"], flags].concat()).unwrap()
+    }
+
+    #[test]
+    fn a_file_needs_an_equals_sign_so_that_the_root_stays_the_root() {
+        assert_eq!(read(&[]).log.access_log, None);
+        let flags = read(&["--access-log", "site"]);
+        assert_eq!((flags.log.access_log, flags.root), (Some(Place::Stdout), Some("site".into())));
+        assert_eq!(read(&["--access-log=-"]).log.access_log, Some(Place::Stdout));
+        assert_eq!(read(&["--access-log=x.log"]).log.access_log, Some(Place::File("x.log".into())));
+        assert_eq!(read(&["--log-format", "json"]).log.log_format, Some(Format::Json));
+    }
+
+    #[test]
+    fn an_empty_name_is_no_file() {
+        assert!(Flags::try_parse_from(["tidemill", "--access-log="]).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! strace, tcpdump and the log agree, byte for byte, on where every request and every response stood.
+
+use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::logged::{Logged, range};
+use crate::support::{Server, has_tool, wait_until};
+
+/// A tool that watches the server and says so on its output, until the test ends.
+struct Watcher {
+    child: Child,
+    /// What it has said so far, on stdout and on stderr.
+    said: Arc<Mutex<String>>,
+}
+
+impl Watcher {
+    /// Starts it and waits until it has said `ready`; a notice and `None` if it ends instead.
+    fn start(command: &mut Command, ready: &str) -> Option<Watcher> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), &said);
+        collect(child.stderr.take().unwrap(), &said);
+        let mut watcher = Watcher { child, said };
+        let mut ended = false;
+        wait_until("the watcher watches", || {
+            ended = watcher.child.try_wait().unwrap().is_some();
+            ended || watcher.said().contains(ready)
+        });
+        if ended {
+            eprintln!("notice: skipped, {command:?} may not watch here: {}", watcher.said());
+        }
+        (!ended).then_some(watcher)
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().unwrap();
+    }
+}
+
+fn collect(output: impl Read + Send + 'static, said: &Arc<Mutex<String>>) {
+    let said = Arc::clone(said);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            said.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+}
+
+/// What one side saw of the two streams: pieces, in their order.
+#[derive(Debug, Default)]
+struct Seen {
+    rx: Vec<Range<u64>>,
+    tx: Vec<Range<u64>>,
+}
+
+/// Three requests on one connection, the second with content, the third with a response of many segments; what the log
+/// says about them.
+fn exchange(logged: &Logged) -> Vec<(Range<u64>, Range<u64>)> {
+    let mut client = logged.connect();
+    for request in [
+        "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n[1,2,3]",
+        "GET /bytes/300000 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        client.send(request);
+        client.read_response();
+    }
+    logged.objects(3).iter().map(|object| (range(object, "rx"), range(object, "tx"))).collect()
+}
+
+/// Each range of the log is made of whole pieces, and nothing was seen that is in none of them.
+#[track_caller]
+fn assert_made_of(ranges: impl Iterator<Item = Range<u64>>, pieces: &[Range<u64>]) {
+    let mut pieces = pieces.iter();
+    let mut at = 0;
+    for range in ranges {
+        assert_eq!(range.start, at, "the log leaves nothing out");
+        while at < range.end {
+            let piece = pieces.next().unwrap_or_else(|| panic!("nothing was seen at {at} of {range:?}"));
+            assert_eq!(piece.start, at, "in {range:?}");
+            at = piece.end;
+        }
+        assert_eq!(at, range.end, "a piece ends where the log says that {range:?} does");
+    }
+    assert_eq!(pieces.next(), None, "everything that was seen is in the log");
+}
+
+#[track_caller]
+fn assert_agreement(ranges: &[(Range<u64>, Range<u64>)], seen: &Seen) {
+    assert_made_of(ranges.iter().map(|(rx, _)| rx.clone()), &seen.rx);
+    assert_made_of(ranges.iter().map(|(_, tx)| tx.clone()), &seen.tx);
+}
+
+fn port(server: &Server) -> &str {
+    server.address.rsplit(':').next().unwrap()
+}
+
+#[test]
+fn tcpdump_and_the_log_agree() {
+    if !has_tool("tcpdump") {
+        return;
+    }
+    let logged = Logged::start("json", &[]);
+    let port = port(&logged.server);
+    let mut command = Command::new("tcpdump");
+    command.args(["-i", "lo", "-n", "-l", "--immediate-mode", "-B", "8192", "tcp", "port", port]);
+    let Some(tcpdump) = Watcher::start(&mut command, "listening on lo") else { return };
+    let ranges = exchange(&logged);
+    let (last_rx, last_tx) = ranges.last().unwrap();
+    wait_until("tcpdump has printed the last byte", || {
+        let seen = segments(&tcpdump.said(), port);
+        seen.rx.iter().any(|piece| piece.end >= last_rx.end) && seen.tx.iter().any(|piece| piece.end >= last_tx.end)
+    });
+    assert_agreement(&ranges, &segments(&tcpdump.said(), port));
+}
+
+/// The segments with data that tcpdump printed, with its relative numbers, in which the first byte is 1. One that was
+/// sent again counts once.
+fn segments(said: &str, port: &str) -> Seen {
+    let mut seen = Seen::default();
+    for line in said.lines() {
+        let Some((addresses, rest)) = line.split_once(": Flags ") else { continue };
+        let Some((_, rest)) = rest.split_once(" seq ") else { continue };
+        let Some((start, end)) = rest.split(',').next().and_then(|seq| seq.split_once(':')) else { continue };
+        let to_server = addresses.ends_with(&format!(".{port}"));
+        let pieces = if to_server { &mut seen.rx } else { &mut seen.tx };
+        let (start, end) = (start.parse::<u64>().unwrap() - 1, end.parse::<u64>().unwrap() - 1);
+        if pieces.last().is_none_or(|last| start >= last.end) {
+            pieces.push(start..end);
+        }
+    }
+    seen
+}
+
+#[test]
+fn strace_and_the_log_agree() {
+    if !has_tool("strace") {
+        return;
+    }
+    let logged = Logged::start("json", &[]);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=%network,sendfile", "-p", &logged.server.pid().to_string()]);
+    let Some(strace) = Watcher::start(&mut command, "attached") else { return };
+    let ranges = exchange(&logged);
+    let last = ranges.last().unwrap().1.end;
+    wait_until("strace has printed the last byte", || {
+        calls(&strace.said()).tx.last().is_some_and(|piece| piece.end >= last)
+    });
+    assert_agreement(&ranges, &calls(&strace.said()));
+}
+
+/// What the system calls on the one connection moved, put end to end.
+fn calls(said: &str) -> Seen {
+    let mut seen = Seen::default();
+    for line in said.lines() {
+        let Some(moved) = line.rsplit_once(" = ").and_then(|(_, result)| result.trim().parse::<u64>().ok()) else {
+            continue;
+        };
+        let pieces = match line {
+            _ if moved == 0 => continue,
+            _ if line.contains("recvfrom(") || line.contains("recvmsg(") => &mut seen.rx,
+            _ if line.contains("sendto(") || line.contains("sendmsg(") || line.contains("sendfile(") => &mut seen.tx,
+            _ => continue,
+        };
+        let start = pieces.last().map_or(0, |last| last.end);
+        pieces.push(start..start + moved);
+    }
+    seen
+}

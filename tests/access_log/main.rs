@@ -1,0 +1,13 @@
+//! The access log of the real binary: its lines against what the client counted, and against strace and tcpdump.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod agreement;
+mod lines;
+mod logged;
+mod offsets;
+mod places;
+mod pressure;
+#[path = "../server/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the server")]
+mod support;

@@ -1,0 +1,92 @@
+//! The access log of a world: on every connection the requests are numbered without a gap, and they and their responses
+//! follow one another in the two streams.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use tidemill::event_loop::{AccessLog, Lines};
+use tidemill::service::access_log::{Format, Formatter};
+
+/// Every line of the log, kept.
+#[derive(Debug, Clone, Default)]
+pub struct Books(Rc<RefCell<Vec<u8>>>);
+
+impl Lines for Books {
+    fn take(&mut self, lines: &mut Vec<u8>) {
+        self.0.borrow_mut().append(lines);
+    }
+
+    fn reopen(&mut self) {}
+
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+/// The request before, on one connection; tcpdump's numbers begin at 1.
+#[derive(Debug)]
+struct Last {
+    ordinal: u64,
+    rx_end: u64,
+    tx_end: u64,
+    cut: bool,
+}
+
+impl Books {
+    /// A log that is kept here.
+    pub fn log(&self) -> AccessLog {
+        AccessLog::new(Formatter::new(Format::Json, false), Box::new(self.clone()))
+    }
+
+    /// What is wrong with them, if anything is.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut connections = BTreeMap::<u64, Last>::new();
+        for line in self.0.borrow().split_inclusive(|byte| *byte == b'\n') {
+            let object: Value = serde_json::from_slice(line).map_err(|error| format!("the log is no JSON: {error}"))?;
+            let last = connections.entry(number(&object, "connection")).or_insert(Last {
+                ordinal: 0,
+                rx_end: 1,
+                tx_end: 1,
+                cut: false,
+            });
+            last.follow(&object).map_err(|wrong| format!("the log is wrong: {wrong}: {object}, after {last:?}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Last {
+    fn follow(&mut self, object: &Value) -> Result<(), &'static str> {
+        const CONTINUE: u64 = "HTTP/1.1 100 Continue\r\n\r\n".len() as u64;
+        let (rx, tx) = (range(object, "rx"), range(object, "tx"));
+        let between = tx.start.wrapping_sub(self.tx_end);
+        let ordinal = number(object, "request");
+        match () {
+            () if ordinal != self.ordinal + 1 => return Err("a request is left out"),
+            () if rx.start != self.rx_end || rx.is_empty() => return Err("rx does not follow"),
+            // The invitation to send the content is no part of the response.
+            () if between != 0 && between != CONTINUE => return Err("tx does not follow"),
+            () if object["close"].is_null() && (object["status"].is_null() || tx.is_empty()) => {
+                return Err("no response");
+            }
+            () if self.cut && object["close"].is_null() => return Err("a request goes on after the connection's end"),
+            () => {}
+        }
+        *self = Last { ordinal, rx_end: rx.end, tx_end: tx.end, cut: !object["close"].is_null() };
+        Ok(())
+    }
+}
+
+fn number(object: &Value, name: &str) -> u64 {
+    object[name].as_u64().unwrap_or(u64::MAX)
+}
+
+fn range(object: &Value, name: &str) -> Range<u64> {
+    let ends = object[name].as_str().and_then(|text| text.split_once(':'));
+    let parsed = ends.and_then(|(start, end)| Some(start.parse::<u64>().ok()?..end.parse().ok()?));
+    parsed.unwrap_or_else(|| panic!("no range: {object}"))
+}
