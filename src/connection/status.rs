@@ -63,10 +63,4 @@ impl<S: Socket> Connection<S> {
     pub fn is_blocked(&self) -> bool {
         self.channel.is_write_blocked()
     }
-
-    /// Whether it waits for its client, who could be blamed for it.
-    pub fn waits_for_client(&self) -> bool {
-        use super::WaitReason::{FirstByte, SlowBody, SlowHead, SlowRead};
-        matches!(self.waiting.reason(), FirstByte | SlowHead | SlowBody | SlowRead)
-    }
 }

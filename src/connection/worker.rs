@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::ledger::{Ledger, LedgerPool, LedgerStack};
 use super::stats::Stats;
-use crate::base::job_pool::JobPool;
+use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
 use crate::base::notice::Notices;
@@ -96,6 +96,11 @@ impl<V> Worker<V> {
         if now >= self.date_good_until {
             self.date_good_until = now + self.date.refresh(wall());
         }
+    }
+
+    /// What the job threads are doing.
+    pub fn jobs(&self) -> JobNumbers {
+        self.jobs.numbers()
     }
 
     /// Notes a request that is over, its last byte having left by `now`, and keeps its ledger for another one.

@@ -5,6 +5,7 @@
 mod acceptor;
 mod access_log;
 mod inspect;
+mod metrics;
 mod phases;
 mod run_queue;
 mod shutdown;

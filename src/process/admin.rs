@@ -49,6 +49,6 @@ fn kernel_socket(socket: &TcpSocket) -> Option<KernelSocket> {
         notsent: info.notsent_bytes,
         rwnd_limited: microseconds(info.rwnd_limited_us),
         sndbuf_limited: microseconds(info.sndbuf_limited_us),
-        retransmitted: info.total_retrans,
+        resent: info.total_retrans,
     })
 }

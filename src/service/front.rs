@@ -2,6 +2,7 @@
 
 use super::router::Router;
 use super::static_files::StaticFiles;
+use super::status::Admin;
 use super::{Cx, Entrance, Reply, Service};
 use crate::http::body::Failure;
 use crate::http::message::RequestHead;
@@ -13,7 +14,7 @@ pub struct Front {
     /// What comes before it, if anything does: `/healthz` and `/readyz`.
     pub health: Option<Router>,
     /// What the admin's entrance leads to.
-    pub admin: Option<Router>,
+    pub admin: Option<Admin>,
 }
 
 /// What everyone gets.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::report::{ConnectionStatus, KernelReport, KernelSocket};
+use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket};
+use super::turn;
 use crate::base::peer::Peer;
 use crate::service::json::Object;
 
@@ -23,39 +24,35 @@ fn kernel_of<'k>(connection: &ConnectionStatus, kernel: &'k KernelView) -> Optio
     }
 }
 
-/// Two lines for each: what it does and waits for, and what the kernel says.
-pub fn text(connections: &[ConnectionStatus], kernel: &KernelView) -> String {
-    let mut out = format!("{} connections, the longest wait first\n", connections.len());
-    for connection in connections {
-        write_lines(&mut out, connection, kernel_of(connection, kernel)).expect("writing to a String cannot fail");
+/// How many wait for what, and a paragraph for each that is listed.
+pub fn text(connections: &Connections, kernel: &KernelView) -> String {
+    let waits: Vec<String> = connections.waits.iter().map(|(wait, count)| format!("{count} {wait}")).collect();
+    let mut out = format!("{} connections: {}\n", connections.total, waits.join(", "));
+    for connection in &connections.listed {
+        write_paragraph(&mut out, connection, kernel_of(connection, kernel)).expect("writing to a String cannot fail");
+    }
+    match connections.total - connections.listed.len() {
+        0 => {}
+        more => out.push_str(&format!("\n... and {more} more (?limit=N)\n")),
     }
     out
 }
 
-fn write_lines(out: &mut String, connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
-    let c = connection;
-    writeln!(out, "\nc={} {} {}: {} for {:.1?}, at most {:.1?} more", c.id, c.peer, c.state, c.wait, c.waited, c.left)?;
+fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
+    writeln!(out, "\nc={} {}  {}  {} for {:.1?}, {:.1?} left", c.id, c.peer, c.state, c.wait, c.waited, c.left)?;
     if !c.request.is_empty() {
-        writeln!(out, "  request  r={} {}, paused {:.1?}, blocked {:.1?}", c.ordinal, c.request, c.paused, c.blocked)?;
+        let held_up = format!("reading paused {:.1?}, writing blocked {:.1?}", c.paused, c.blocked);
+        writeln!(out, "  request  r={} {}  {held_up}", c.ordinal, c.request)?;
     }
-    writeln!(
-        out,
-        "  bytes    received {}, sent {}; inbox {} of {}, outbox {} of {}; interest {}",
-        c.received,
-        c.sent,
-        c.inbox.0,
-        c.inbox.1,
-        c.outbox.0,
-        c.outbox.1,
-        interest(c)
-    )?;
-    let Some(k) = kernel else { return Ok(()) };
-    writeln!(
-        out,
-        "  kernel   rtt {:.1?}, {} unacked, {} bytes not sent, {} retransmitted; limited by the peer's window for {:.1?}, \
-         by the send buffer for {:.1?}",
-        k.rtt, k.unacked, k.notsent, k.retransmitted, k.rwnd_limited, k.sndbuf_limited
-    )
+    let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
+    writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
+    kernel.map_or(Ok(()), |kernel| write_kernel(out, kernel))
+}
+
+fn write_kernel(out: &mut String, k: &KernelSocket) -> std::fmt::Result {
+    let sending = format!("{} segments unacked, {} bytes not sent, {} segments resent", k.unacked, k.notsent, k.resent);
+    let limits = format!("its window for {:.1?}, our buffer for {:.1?}", k.rwnd_limited, k.sndbuf_limited);
+    writeln!(out, "  kernel   rtt {:.1?}; {sending}; limited by {limits}", k.rtt)
 }
 
 fn interest(connection: &ConnectionStatus) -> &'static str {
@@ -67,11 +64,19 @@ fn interest(connection: &ConnectionStatus) -> &'static str {
     }
 }
 
-/// An array of objects; durations in milliseconds.
-pub fn json(connections: &[ConnectionStatus], kernel: &KernelView) -> String {
-    let objects: Vec<String> =
-        connections.iter().map(|connection| object(connection, kernel_of(connection, kernel))).collect();
-    format!("[{}]", objects.join(","))
+/// The same as an object; durations in milliseconds.
+pub fn json(connections: &Connections, kernel: &KernelView) -> String {
+    let listed = connections.listed.iter().map(|connection| object(connection, kernel_of(connection, kernel)));
+    Object::new()
+        .raw("total", connections.total)
+        .raw("waits", waits_object(&connections.waits))
+        .raw("connections", turn::array(listed))
+        .finish()
+}
+
+/// How many connections wait for what.
+pub fn waits_object(waits: &[(&'static str, u64)]) -> String {
+    waits.iter().fold(Object::new(), |object, (wait, count)| object.raw(wait, count)).finish()
 }
 
 /// One connection as an object.
@@ -107,7 +112,7 @@ fn kernel_object(kernel: &KernelSocket) -> String {
         .raw("rtt_us", kernel.rtt.as_micros())
         .raw("unacked", kernel.unacked)
         .raw("notsent", kernel.notsent)
-        .raw("retransmitted", kernel.retransmitted)
+        .raw("resent", kernel.resent)
         .raw("rwnd_limited_ms", kernel.rwnd_limited.as_millis())
         .raw("sndbuf_limited_ms", kernel.sndbuf_limited.as_millis())
         .finish()

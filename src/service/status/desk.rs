@@ -10,7 +10,7 @@ use crate::base::notice::Notifier;
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// Every connection, up to so many; those that have waited longest.
+    /// How many connections wait for what, and so many of them in detail.
     Connections(usize),
     /// All metrics.
     Metrics,

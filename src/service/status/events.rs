@@ -11,7 +11,6 @@ use crate::http::body::{Body, Failure, Pull, Wait};
 use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
 use crate::http::message::Response;
 use crate::http::status::Status;
-use crate::service::json::Object;
 use crate::service::{Cx, Decision, Exchange};
 
 const EVENT_STREAM: FieldValue = FieldValue::from_static("text/event-stream");
@@ -83,12 +82,11 @@ impl Exchange for Events {
 }
 
 fn overview_json(overview: &Overview) -> String {
-    let waits = overview.waits.iter().fold(Object::new(), |object, (wait, count)| object.raw(wait, count));
     turn::object(&overview.turn)
         .number("requests", overview.requests)
         .number("sent_bytes", overview.sent_bytes)
         .raw("latency", turn::spread_object(&overview.latency))
-        .raw("waits", waits.finish())
+        .raw("waits", connections::waits_object(&overview.waits))
         .raw("paused", overview.paused)
         .raw("blocked", overview.blocked)
         .raw("slowest", turn::array(overview.slowest.iter().map(|connection| connections::object(connection, None))))

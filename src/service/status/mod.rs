@@ -5,6 +5,7 @@ pub mod desk;
 mod events;
 mod health;
 mod inspect;
+mod local_name;
 pub mod metrics;
 pub mod report;
 mod turn;
@@ -20,7 +21,8 @@ use inspect::{Format, Inspection};
 use report::KernelReport;
 
 use super::router::{Params, Router};
-use super::{Cx, Reply};
+use super::{Cx, Reply, Service};
+use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
 use crate::http::fields::FieldValue;
 use crate::http::message::{RequestHead, Response};
@@ -31,13 +33,29 @@ const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
 
 /// Connections that are listed unless the request says otherwise, and at most.
 const LISTED: usize = 100;
-const LISTED_MAX: usize = 100_000;
+const LISTED_MAX: usize = 10_000;
 
 /// Asks the kernel about the server's sockets; may block. An error says why it cannot.
 pub type AskKernel = Arc<dyn Fn() -> Result<KernelReport, String> + Send + Sync>;
 
 /// Everything that the admin listener serves.
-pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
+pub struct Admin(Router);
+
+impl Service for Admin {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        match cx.peer {
+            Peer::Ip(_) if !local_name::is_asked_for(request) => Ok(Reply::Respond(local_name::refusal())),
+            _ => self.0.call(request, cx),
+        }
+    }
+}
+
+/// The answers to questions that are left on `desk`.
+pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Admin {
+    Admin(router(desk, ask_kernel))
+}
+
+fn router(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
     let inspect = |topic: fn(&RequestHead<'_>) -> Topic| {
         let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
         move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {

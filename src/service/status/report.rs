@@ -9,13 +9,24 @@ use crate::base::peer::Peer;
 #[derive(Debug)]
 pub enum Report {
     /// To `Topic::Connections`.
-    Connections(Vec<ConnectionStatus>),
+    Connections(Connections),
     /// To `Topic::Metrics`.
     Metrics(Vec<Family>),
     /// To `Topic::Loop`.
     Loop(Box<LoopStatus>),
     /// To `Topic::Overview`.
     Overview(Box<Overview>),
+}
+
+/// All connections, and some of them in detail.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    /// How many there are.
+    pub total: usize,
+    /// How many wait for what, with those reasons that there are.
+    pub waits: Vec<(&'static str, u64)>,
+    /// Those that hold something up first; among these, the longest wait first.
+    pub listed: Vec<ConnectionStatus>,
 }
 
 /// One connection.
@@ -75,6 +86,60 @@ pub enum Samples {
     Gauge(Option<&'static str>, Vec<(&'static str, f64)>),
     /// Durations in seconds: how many up to each bound, all of them, and their sum.
     Histogram(Option<&'static str>, Vec<(&'static str, Buckets)>),
+}
+
+impl Family {
+    /// A number that only grows.
+    pub fn counter(name: &'static str, help: &'static str, number: u64) -> Family {
+        Family { name, help, samples: Samples::Counter(None, vec![("", number as f64)]) }
+    }
+
+    /// Numbers that only grow, by the value of `label`.
+    pub fn counters(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        numbers: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Family {
+        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
+        Family { name, help, samples: Samples::Counter(Some(label), numbers) }
+    }
+
+    /// A number that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str, number: u64) -> Family {
+        Family { name, help, samples: Samples::Gauge(None, vec![("", number as f64)]) }
+    }
+
+    /// Numbers that go up and down, by the value of `label`.
+    pub fn gauges(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        numbers: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Family {
+        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
+        Family { name, help, samples: Samples::Gauge(Some(label), numbers) }
+    }
+
+    /// A duration that goes up and down.
+    pub fn seconds(name: &'static str, help: &'static str, duration: Duration) -> Family {
+        Family { name, help, samples: Samples::Gauge(None, vec![("", duration.as_secs_f64())]) }
+    }
+
+    /// How durations are spread.
+    pub fn histogram(name: &'static str, help: &'static str, buckets: Buckets) -> Family {
+        Family { name, help, samples: Samples::Histogram(None, vec![("", buckets)]) }
+    }
+
+    /// How durations are spread, by the value of `label`.
+    pub fn histograms(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        buckets: impl IntoIterator<Item = (&'static str, Buckets)>,
+    ) -> Family {
+        Family { name, help, samples: Samples::Histogram(Some(label), buckets.into_iter().collect()) }
+    }
 }
 
 /// A histogram as it is told.
@@ -153,11 +218,11 @@ pub struct Overview {
     /// From the first byte of a request to the last of its response.
     pub latency: Spread,
     /// Connections by what they wait for, with those reasons that there are.
-    pub waits: Vec<(&'static str, usize)>,
+    pub waits: Vec<(&'static str, u64)>,
     /// Connections on which reading is paused, or writing blocked.
-    pub paused: usize,
+    pub paused: u64,
     /// See above.
-    pub blocked: usize,
+    pub blocked: u64,
     /// Those that have waited longest for their clients, longest first; a few of them.
     pub slowest: Vec<ConnectionStatus>,
     /// Whether the server was told to stop.
@@ -189,5 +254,5 @@ pub struct KernelSocket {
     /// How long sending was limited by the send buffer.
     pub sndbuf_limited: Duration,
     /// Segments sent again.
-    pub retransmitted: u32,
+    pub resent: u32,
 }

@@ -1,0 +1,167 @@
+//! All that is counted, as families of metrics. Names and units as Prometheus recommends them
+//! (<https://prometheus.io/docs/practices/naming/>).
+
+use std::time::Duration;
+
+use super::EventLoop;
+use super::access_log::AccessLog;
+use super::phases::Phase;
+use crate::base::stats::Histogram;
+use crate::connection::WaitReason;
+use crate::net::Reactor;
+use crate::service::Service;
+use crate::service::status::report::{Buckets, Family};
+
+/// Upper bounds of the histograms, in microseconds.
+const BOUNDS_US: [u64; 16] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+];
+
+/// Classes of status codes; requests that nobody answered have none.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl<R: Reactor, V: Service> EventLoop<R, V> {
+    pub(super) fn families(&self) -> Vec<Family> {
+        let build = Family::gauges(
+            "tidemill_build_info",
+            "The version that runs; always 1.",
+            "version",
+            [(env!("CARGO_PKG_VERSION"), 1)],
+        );
+        let parts = [vec![build], self.of_connections(), self.of_requests(), self.of_the_loop(), self.of_helpers()];
+        parts.into_iter().flatten().collect()
+    }
+
+    fn of_connections(&self) -> Vec<Family> {
+        let (stats, tally) = (&self.worker.stats, self.tally());
+        let reasons = || WaitReason::ALL.iter().map(|reason| reason.name());
+        let closed = [
+            ("client", stats.closed_by_client),
+            ("server", stats.closed_by_server),
+            ("broken", stats.broken),
+            ("cut_short", stats.cut_short),
+            ("timeout", stats.timeouts.iter().sum()),
+        ];
+        vec![
+            Family::gauges(
+                "tidemill_connections",
+                "Open connections by what they wait for.",
+                "wait",
+                reasons().zip(tally.waits),
+            ),
+            Family::gauge(
+                "tidemill_connections_limit",
+                "Connections that there may be at a time.",
+                self.worker.limits.connections_max as u64,
+            ),
+            Family::gauge("tidemill_reading_paused", "Connections on which reading is paused.", tally.paused),
+            Family::gauge("tidemill_writing_blocked", "Connections whose client has to read first.", tally.blocked),
+            Family::counter("tidemill_connections_accepted_total", "Connections accepted.", self.accepted),
+            Family::counters(
+                "tidemill_connections_closed_total",
+                "Connections closed, by who ended them.",
+                "by",
+                closed,
+            ),
+            Family::counters(
+                "tidemill_timeouts_total",
+                "Waits that lasted too long.",
+                "wait",
+                reasons().zip(stats.timeouts),
+            ),
+            Family::counter(
+                "tidemill_accept_pauses_total",
+                "Times that accepting was put off, for want of descriptors mostly.",
+                self.acceptor.rests(),
+            ),
+        ]
+    }
+
+    fn of_requests(&self) -> Vec<Family> {
+        let stats = &self.worker.stats;
+        vec![
+            Family::counters(
+                "tidemill_requests_total",
+                "Requests that are over, by the class of their status.",
+                "class",
+                CLASSES.into_iter().zip(stats.requests),
+            ),
+            Family::counter("tidemill_received_bytes_total", "Bytes of requests that are over.", stats.received_bytes),
+            Family::counter("tidemill_sent_bytes_total", "Bytes of responses to them.", stats.sent_bytes),
+            Family::histogram(
+                "tidemill_request_duration_seconds",
+                "From a request's first byte to the last of its response.",
+                buckets(&stats.latency),
+            ),
+            Family::histogram(
+                "tidemill_first_byte_duration_seconds",
+                "From a request's first byte to the first of its response.",
+                buckets(&stats.first_byte),
+            ),
+            Family::gauge(
+                "tidemill_response_queued_max_bytes",
+                "The most that one response had waiting to be sent.",
+                stats.queued_max,
+            ),
+        ]
+    }
+
+    fn of_the_loop(&self) -> Vec<Family> {
+        let phases = &self.phases;
+        vec![
+            Family::histograms(
+                "tidemill_loop_phase_seconds",
+                "Time in each phase of a turn.",
+                "phase",
+                Phase::ALL.iter().map(|phase| (phase.name(), buckets(phases.time_of(*phase)))),
+            ),
+            Family::histogram("tidemill_loop_turn_seconds", "A turn without its poll.", buckets(&phases.turns)),
+            Family::histogram(
+                "tidemill_loop_lag_seconds",
+                "How late the loop woke for its own deadlines.",
+                buckets(&phases.lag),
+            ),
+            Family::histogram("tidemill_drive_seconds", "One drive of one connection.", buckets(&phases.drives)),
+            Family::counter("tidemill_loop_events_total", "Events from the kernel.", phases.events),
+            Family::counters(
+                "tidemill_syscalls_total",
+                "System calls of the loop.",
+                "call",
+                self.worker.stats.syscalls.by_kind(),
+            ),
+        ]
+    }
+
+    /// The threads that help the loop.
+    fn of_helpers(&self) -> Vec<Family> {
+        let jobs = self.worker.jobs();
+        let longest = jobs.longest_since.map(|since| self.worker.now.saturating_duration_since(since));
+        vec![
+            Family::gauges(
+                "tidemill_jobs_queued",
+                "Jobs that wait for a thread.",
+                "lane",
+                [("quick", jobs.quick_queued as u64), ("slow", jobs.slow_queued as u64)],
+            ),
+            Family::gauge("tidemill_jobs_running", "Jobs that run.", jobs.running as u64),
+            Family::seconds(
+                "tidemill_job_longest_seconds",
+                "For how long the longest of them has been running.",
+                longest.unwrap_or(Duration::ZERO),
+            ),
+            Family::counter(
+                "tidemill_access_log_dropped_total",
+                "Lines of the access log that nobody took in time.",
+                self.access_log().map_or(0, AccessLog::dropped),
+            ),
+        ]
+    }
+}
+
+fn buckets(histogram: &Histogram) -> Buckets {
+    let up_to = BOUNDS_US.iter().map(|us| {
+        let bound = Duration::from_micros(*us);
+        (bound.as_secs_f64(), histogram.count_up_to(bound))
+    });
+    Buckets { up_to: up_to.collect(), count: histogram.count(), sum: histogram.sum().as_secs_f64() }
+}
