@@ -112,13 +112,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.collect();
         self.end_phase(Phase::Collect);
         self.run();
-        self.answer_questions();
         self.end_phase(Phase::Run);
         self.expire();
         self.end_phase(Phase::Expire);
         self.accept();
         self.end_phase(Phase::Accept);
         self.reap();
+        // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
+        self.answer_questions();
         self.end_phase(Phase::Reap);
         Ok(())
     }

@@ -88,7 +88,9 @@ fn events_tell_twice_a_second_what_happens() {
     assert!(head.contains("Content-Type: text/event-stream\r\n"), "{head}");
     let (first, second) = (event(&mut client), event(&mut client));
     let uptime = |event: &serde_json::Value| event["uptime_ms"].as_u64().unwrap();
-    assert!(uptime(&second) > uptime(&first), "{first} {second}");
+    // A question that a timer led to was once answered only when something else happened.
+    let between = uptime(&second) - uptime(&first);
+    assert!((400..4000).contains(&between), "{between} ms between {first} and {second}");
     assert_eq!(second["draining"], false);
     for phase in ["poll", "collect", "run", "expire", "accept", "reap"] {
         assert!(second["phases"][phase]["count"].as_u64().unwrap() > 0, "{phase}: {second}");
