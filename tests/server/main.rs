@@ -10,6 +10,7 @@ mod lab;
 mod listeners;
 mod logging;
 mod shutdown;
+#[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod syscalls;
 mod timeouts;
