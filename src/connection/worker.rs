@@ -106,6 +106,11 @@ impl<V> Worker<V> {
         self.ledgers.give_back(ledger);
     }
 
+    /// The most memory that was on loan for input at a time, and for output, in bytes.
+    pub fn lent_bytes_max(&self) -> (u64, u64) {
+        (self.inboxes.lent_bytes_max(), self.outboxes.lent_bytes_max())
+    }
+
     /// Logs something that a peer can provoke, but not more of it than a log can take.
     pub fn complain(&self, level: log::Level, what: fmt::Arguments<'_>) {
         self.complaints.log(self.now, level, what);
