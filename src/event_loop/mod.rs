@@ -353,11 +353,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
-        self.worker.stats.syscalls.accept += 1;
         let (full, backoff) = (self.is_full(), self.worker.limits.accept_backoff);
-        let Some((socket, peer, entrance)) = self.acceptor.accept(&mut self.reactor, full, now, backoff) else {
-            return false;
-        };
+        let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
+        self.worker.stats.syscalls.accept = self.acceptor.attempts();
+        let Some((socket, peer, entrance)) = accepted else { return false };
         self.admins += usize::from(entrance == Entrance::Admin);
         let token = self.connections.next_token();
         self.accepted += 1;

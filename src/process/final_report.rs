@@ -12,6 +12,9 @@ const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
 
+/// Processor time is told in steps of 10 ms: over a shorter time its share would be noise.
+const RATED_MIN: Duration = Duration::from_secs(1);
+
 /// The report, to be displayed.
 pub(super) struct FinalReport<'a> {
     pub(super) totals: &'a Totals,
@@ -112,6 +115,10 @@ impl FinalReport<'_> {
         let all = cpu.user + cpu.system;
         let each = |time: Duration| duration(time.div_f64(requests as f64));
         write!(f, "  CPU/request: {} (user {}, system {})", each(all), each(cpu.user), each(cpu.system))?;
+        let busy = self.totals.busy;
+        if busy >= RATED_MIN {
+            write!(f, ", {:.0}% of a core", 100.0 * all.as_secs_f64() / busy.as_secs_f64())?;
+        }
         let elsewhere = all.saturating_sub(cpu.this_thread);
         if elsewhere.is_zero() {
             return writeln!(f);
@@ -158,7 +165,7 @@ impl FinalReport<'_> {
         let (rate, written, read) =
             (per_second(self.requests()), per_second(totals.written_bytes), per_second(totals.read_bytes));
         self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest"))?;
-        self.line(f, BOLD, format_args!("Transfer/sec: {:>10}, {} read", bytes(written), bytes(read)))
+        self.line(f, BOLD, format_args!("Transfer/sec: {:>11}, {} read", bytes(written), bytes(read)))
     }
 
     fn requests(&self) -> u64 {

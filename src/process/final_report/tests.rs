@@ -78,14 +78,14 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
   Cut at the end: 1 connection
   Syscalls/request: 2.25 (epoll_wait 0.25, epoll_ctl 0.000320, read 1.00, write 1.00)
-  CPU/request: 8.00us (user 2.50us, system 5.50us), 0.50us of it outside the loop's thread
+  CPU/request: 8.00us (user 2.50us, system 5.50us), 80% of a core, 0.50us of it outside the loop's thread
   Time: poll 25.0%, collect 5.0%, run 69.5%, expire 0.1%, accept 0.2%, reap 0.2%
   Turns: 50000, 4.0 events each, 64 at most
   Peak buffers: 16.00KB in, 1.00MB out; 64.00KB left waiting by one response
   Accept pauses: 1
   Access log lines dropped: 17
 Requests/sec: 100000.00, 120000 in the busiest
-Transfer/sec:     1.50GB, 4.00MB read
+Transfer/sec:      1.50GB, 4.00MB read
 ";
     assert_eq!(text(&run(), Some(CPU), false), expected);
 }
