@@ -9,6 +9,7 @@ mod http1;
 mod lab;
 mod listeners;
 mod logging;
+mod report;
 mod shutdown;
 mod support;
 mod syscalls;
