@@ -44,7 +44,7 @@ impl Metered {
         head
     }
 
-    fn to_end(&mut self) -> String {
+    fn until_end(&mut self) -> String {
         let rest = self.client.read_to_end();
         self.received += rest.len();
         rest
@@ -53,7 +53,7 @@ impl Metered {
     /// Ends the connection in order.
     fn close(mut self) -> [usize; 2] {
         self.client.finish();
-        assert_eq!(self.to_end(), "");
+        assert_eq!(self.until_end(), "");
         [self.sent, self.received]
     }
 
@@ -93,6 +93,7 @@ fn the_numbers_are_those_that_the_clients_count() {
         slow_head(&server),
         reset_in_an_echo(&server),
         websocket(&server),
+        half_closed(&server),
     ];
     let [read, written] = [0, 1].map(|side| bytes.iter().map(|both| both[side]).sum::<usize>());
     let report = report(&mut server, "TERM", 0);
@@ -100,11 +101,11 @@ fn the_numbers_are_those_that_the_clients_count() {
         &report,
         &[
             "Served for ",
-            "  6 connections, ",
-            "  14 requests in ",
-            "  Status: 1xx 1, 2xx 11, 4xx 2",
+            "  7 connections, ",
+            "  15 requests in ",
+            "  Status: 1xx 1, 2xx 12, 4xx 2",
             "  Requests cut off: 1",
-            "  Closed by: client 1, server 2, reset 1, cut short 0, timeout 2 (client-silent 1, client-slow-head 1)",
+            "  Closed by: client 2, server 2, reset 1, cut short 0, timeout 2 (client-silent 1, client-slow-head 1)",
             "  Time: poll ",
             "  Turns: ",
             "Requests/sec: ",
@@ -145,13 +146,22 @@ fn keep_alive_and_pipelined(server: &Server) -> [usize; 2] {
 fn closed_as_asked(server: &Server) -> [usize; 2] {
     let mut client = Metered::new(server);
     client.send(get("/plaintext").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
-    assert!(client.to_end().ends_with("Hello, World!"));
+    assert!(client.until_end().ends_with("Hello, World!"));
+    [client.sent, client.received]
+}
+
+/// The client closes first, although the server would have closed after this answer.
+fn half_closed(server: &Server) -> [usize; 2] {
+    let mut client = Metered::new(server);
+    client.send(get("/delay/50").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    client.client.finish();
+    assert_eq!(status(&client.until_end()), "200");
     [client.sent, client.received]
 }
 
 fn silent(server: &Server) -> [usize; 2] {
     let mut client = Metered::new(server);
-    assert_eq!(client.to_end(), "");
+    assert_eq!(client.until_end(), "");
     [client.sent, client.received]
 }
 
@@ -159,7 +169,7 @@ fn silent(server: &Server) -> [usize; 2] {
 fn slow_head(server: &Server) -> [usize; 2] {
     let mut client = Metered::new(server);
     client.send("GET /plaintext HTTP/1.1\r\n");
-    assert_eq!(status(&client.to_end()), "408");
+    assert_eq!(status(&client.until_end()), "408");
     [client.sent, client.received]
 }
 
@@ -184,7 +194,7 @@ fn websocket(server: &Server) -> [usize; 2] {
     assert_eq!(client.exactly(4), b"\x81\x02hi");
     client.send(b"\x88\x82\0\0\0\0\x03\xe8");
     assert_eq!(client.exactly(4), b"\x88\x02\x03\xe8");
-    assert_eq!(client.to_end(), "");
+    assert_eq!(client.until_end(), "");
     client.close()
 }
 
