@@ -164,7 +164,7 @@ impl FinalReport<'_> {
         let busiest = totals.busiest_second;
         let (rate, written, read) =
             (per_second(self.requests()), per_second(totals.written_bytes), per_second(totals.read_bytes));
-        self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest"))?;
+        self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest second"))?;
         self.line(f, BOLD, format_args!("Transfer/sec: {:>11}, {} read", bytes(written), bytes(read)))
     }
 

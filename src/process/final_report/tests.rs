@@ -84,7 +84,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   Peak buffers: 16.00KB in, 1.00MB out; 64.00KB left waiting by one response
   Accept pauses: 1
   Access log lines dropped: 17
-Requests/sec: 100000.00, 120000 in the busiest
+Requests/sec: 100000.00, 120000 in the busiest second
 Transfer/sec:      1.50GB, 4.00MB read
 ";
     assert_eq!(text(&run(), Some(CPU), false), expected);
