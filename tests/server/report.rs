@@ -222,6 +222,22 @@ fn system_calls_are_told_by_request_and_idle_connections_are_the_servers_to_clos
 }
 
 #[test]
+fn requests_at_the_admins_entrance_are_told_apart() {
+    let socket = std::env::temp_dir().join(format!("tidemill-report-{}.socket", std::process::id()));
+    let mut server = Server::start(&["--report", "--admin", &format!("unix:{}", socket.display())]);
+    for _ in 0..2 {
+        let mut admin = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        admin.write_all(get("/metrics").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut metrics = String::new();
+        admin.read_to_string(&mut metrics).unwrap();
+        assert_eq!(status(&metrics), "200");
+    }
+    server.ask(&get("/plaintext").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    let report = report(&mut server, "TERM", 0);
+    assert_says(&report, &["  3 requests in ", "  Of these at the admin's entrance: 2"]);
+}
+
+#[test]
 fn accepts_are_counted_as_strace_counts_them() {
     if !has_tool("strace") {
         return;
