@@ -1,4 +1,4 @@
-//! Answers to questions about the loop and its connections, given between two phases: nobody is being driven then.
+//! Answers to questions about the loop and its connections, given at the end of a turn: nobody is being driven then.
 
 use std::rc::Rc;
 

@@ -156,3 +156,56 @@ impl Phases {
         self.longest.iter().filter(recent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_longest_drive_of_each_second_is_remembered_with_who_it_was() {
+        let start = Instant::now();
+        let mut phases = Phases::new(start);
+        let drives = [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)];
+        for (at, took, who) in drives {
+            phases.drove(took * MS, start + at * MS, || (who, format!("GET /{who}")));
+        }
+        let named = |now: Instant| phases.longest(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>();
+        assert_eq!(named(start + 2500 * MS), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
+        assert_eq!(named(start + 62_000 * MS), [(11, MS)], "a minute later");
+    }
+
+    #[test]
+    fn no_more_seconds_are_kept_than_are_told() {
+        let start = Instant::now();
+        let mut phases = Phases::new(start);
+        for second in 0..200 {
+            phases.drove(MS, start + second * 1000 * MS, || (u64::from(second), String::new()));
+        }
+        assert_eq!(phases.longest.len(), SECONDS_KEPT);
+        assert_eq!(phases.longest.back().map(|drive| drive.connection), Some(199));
+    }
+
+    #[test]
+    fn phases_add_up_to_the_time_that_passed() {
+        let start = Instant::now();
+        let mut phases = Phases::new(start);
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            phases.end(phase, start + (index as u32 + 1) * MS);
+        }
+        assert!(Phase::ALL.iter().all(|phase| phases.time_of(*phase).sum() == MS));
+        assert_eq!(phases.turns.sum(), 5 * MS, "all but the poll");
+    }
+
+    #[test]
+    fn only_a_deadline_that_has_passed_makes_lag() {
+        let start = Instant::now();
+        let mut phases = Phases::new(start);
+        phases.woke(Some(start + 10 * MS), 3, start + 4 * MS);
+        assert_eq!(phases.lag.count(), 0, "something happened earlier");
+        phases.woke(Some(start + 10 * MS), 1, start + 12 * MS);
+        assert_eq!((phases.lag.count(), phases.lag.max()), (1, 2 * MS));
+        assert_eq!((phases.events, phases.events_max), (4, 3));
+    }
+}

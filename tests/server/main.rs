@@ -9,7 +9,9 @@ mod http1;
 mod lab;
 mod listeners;
 mod logging;
+mod report;
 mod shutdown;
+#[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod syscalls;
 mod timeouts;

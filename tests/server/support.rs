@@ -14,6 +14,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     pub address: String,
+    admin: Option<String>,
     log: Arc<Mutex<String>>,
 }
 
@@ -54,14 +55,22 @@ impl Server {
                 log.push('\n');
             }
         });
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on ")
-            .unwrap_or_else(|| panic!("not a listening line: {line:?}; stderr: {}", log.lock().unwrap()));
-        let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Server { child, address, log }
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut announced = |how: &str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let url = line.trim_end().strip_prefix(how);
+            let url = url.unwrap_or_else(|| panic!("not {how:?}: {line:?}; stderr: {}", log.lock().unwrap()));
+            url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+        };
+        let address = announced("listening on ");
+        let admin = command.get_args().any(|argument| argument == "--admin").then(|| announced("admin on "));
+        Server { child, address, admin, log }
+    }
+
+    /// Where the admin listener is.
+    pub fn admin(&self) -> &str {
+        self.admin.as_deref().unwrap()
     }
 
     pub fn pid(&self) -> u32 {

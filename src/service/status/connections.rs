@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket};
-use super::turn;
+use super::turn::{self, short};
 use crate::base::peer::Peer;
 use crate::service::json::Object;
 
@@ -39,10 +39,11 @@ pub fn text(connections: &Connections, kernel: &KernelView) -> String {
 }
 
 fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
-    writeln!(out, "\nc={} {}  {}  {} for {:.1?}, {:.1?} left", c.id, c.peer, c.state, c.wait, c.waited, c.left)?;
+    let (waited, left) = (short(c.waited), short(c.left));
+    writeln!(out, "\nc={} {}  {}  {} for {waited}, {left} left", c.id, c.peer, c.state, c.wait)?;
     if !c.request.is_empty() {
-        let held_up = format!("reading paused {:.1?}, writing blocked {:.1?}", c.paused, c.blocked);
-        writeln!(out, "  request  r={} {}  {held_up}", c.ordinal, c.request)?;
+        let (paused, blocked) = (short(c.paused), short(c.blocked));
+        writeln!(out, "  request  r={} {}  reading paused {paused}, writing blocked {blocked}", c.ordinal, c.request)?;
     }
     let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
     writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
@@ -51,8 +52,12 @@ fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&Kerne
 
 fn write_kernel(out: &mut String, k: &KernelSocket) -> std::fmt::Result {
     let sending = format!("{} segments unacked, {} bytes not sent, {} segments resent", k.unacked, k.notsent, k.resent);
-    let limits = format!("its window for {:.1?}, our buffer for {:.1?}", k.rwnd_limited, k.sndbuf_limited);
-    writeln!(out, "  kernel   rtt {:.1?}; {sending}; limited by {limits}", k.rtt)
+    let (window, buffer) = (short(k.rwnd_limited), short(k.sndbuf_limited));
+    writeln!(
+        out,
+        "  kernel   rtt {}; {sending}; limited by its window for {window}, our buffer for {buffer}",
+        short(k.rtt)
+    )
 }
 
 fn interest(connection: &ConnectionStatus) -> &'static str {

@@ -1,5 +1,5 @@
 //! Where questions about the loop are left. A service cannot look at connections while one of them is being driven: the
-//! loop answers between two phases, and wakes whoever asked.
+//! loop answers at the end of the turn, and wakes whoever asked.
 
 use std::cell::RefCell;
 use std::rc::Rc;

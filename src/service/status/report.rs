@@ -1,4 +1,4 @@
-//! What can be told about the server from inside: plain values, taken by the event loop between two phases.
+//! What can be told about the server from inside: plain values, taken by the event loop at the end of a turn.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::report::{LongestDrive, LoopStatus, Spread};
 use crate::service::json::{Object, quote};
@@ -19,8 +20,11 @@ pub fn text(turn: &LoopStatus, queues: &Queues) -> String {
 fn write_text(out: &mut String, turn: &LoopStatus, queues: &Queues) -> std::fmt::Result {
     writeln!(
         out,
-        "up {:.1?}, {} turns, {} events, at most {} in a turn\n",
-        turn.uptime, turn.turns.count, turn.events, turn.events_max
+        "up {}, {} turns, {} events, at most {} in a turn\n",
+        short(turn.uptime),
+        turn.turns.count,
+        turn.events,
+        turn.events_max
     )?;
     writeln!(out, "{:10}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}", "", "count", "total", "p50", "p99", "p99.9", "max")?;
     let rows = [("turn", &turn.turns), ("drive", &turn.drives), ("lag", &turn.lag)];
@@ -50,8 +54,9 @@ fn row(spread: &Spread) -> String {
     format!("{:>12}{:>12}{}", spread.count, short(spread.total), times.concat())
 }
 
-fn short(time: std::time::Duration) -> String {
-    format!("{time:.1?}")
+/// A duration with a digit after the point, in the unit that fits.
+pub(super) fn short(time: Duration) -> String {
+    if time.is_zero() { "0s".into() } else { format!("{time:.1?}") }
 }
 
 /// The same as an object; durations in microseconds.

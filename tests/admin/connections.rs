@@ -1,0 +1,156 @@
+//! `/connections` names whoever holds something up, and the kernel agrees.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Client, Server, wait_until};
+use crate::{ask, ask_json, server};
+
+/// From the moment a client misbehaves until it is named.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
+
+fn connections(server: &Server) -> Vec<Value> {
+    ask_json(server, "/connections?format=json")["connections"].as_array().unwrap().clone()
+}
+
+/// The connection of this client as the server sees it, if it is listed.
+fn of(client: &Client, connections: &[Value]) -> Option<Value> {
+    let peer = client.stream.local_addr().unwrap().to_string();
+    connections.iter().find(|connection| connection["peer"] == *peer).cloned()
+}
+
+/// What is said about this client once it is said to wait for this.
+fn waits_for(server: &Server, client: &Client, wait: &str) -> Value {
+    let mut found = Value::Null;
+    wait_until(&format!("somebody is named for {wait}"), || {
+        found = of(client, &connections(server)).unwrap_or_default();
+        found["wait"] == wait
+    });
+    found
+}
+
+#[test]
+fn whoever_never_reads_is_named_within_a_second_and_the_kernel_agrees() {
+    let server = server(&[]);
+    let mut idle = server.connect();
+    idle.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+    idle.read_response();
+    let mut culprit = server.connect();
+    let began = Instant::now();
+    culprit.send("GET /bytes/200000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut named = waits_for(&server, &culprit, "client-slow-read");
+    assert_eq!(named["line"], "GET /bytes/200000000");
+    assert_eq!((&named["request"], &named["state"]), (&Value::from(1), &Value::from("sending")));
+    wait_until("its kernel takes no more", || {
+        named = of(&culprit, &connections(&server)).unwrap();
+        named["interest"] == "read write"
+    });
+    assert!(began.elapsed() < NAMED_WITHIN, "{:?}", began.elapsed());
+    assert!(named["outbox"].as_u64().unwrap() > 0, "{named}");
+    assert!(named["sent"].as_u64().unwrap() > 0, "{named}");
+
+    // Behind the first megabytes, the window of the client's kernel is shut.
+    if cfg!(target_os = "linux") {
+        wait_until("the kernel says so too", || {
+            let kernel = of(&culprit, &connections(&server)).unwrap()["kernel"].take();
+            let since = kernel["rwnd_limited_ms"].as_u64().unwrap() + kernel["sndbuf_limited_ms"].as_u64().unwrap();
+            kernel["notsent"].as_u64().unwrap() > 0 && since > 0
+        });
+    }
+    // The culprit comes first, although the other one has been waiting for longer.
+    assert_eq!(connections(&server)[0]["line"], "GET /bytes/200000000");
+    assert_eq!(of(&idle, &connections(&server)).unwrap()["wait"], "client-idle");
+}
+
+#[test]
+fn whoever_sends_a_head_or_content_slowly_is_named_within_a_second() {
+    let server = server(&[]);
+    let (mut head, mut content) = (server.connect(), server.connect());
+    let began = Instant::now();
+    head.send("GET /plaintext HTTP/1.1\r\nHo");
+    content.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+    let slow_head = waits_for(&server, &head, "client-slow-head");
+    let slow_content = waits_for(&server, &content, "client-slow-body");
+    assert!(began.elapsed() < NAMED_WITHIN, "{:?}", began.elapsed());
+    assert_eq!((&slow_head["state"], &slow_head["line"]), (&"receiving head".into(), &"".into()));
+    assert_eq!((&slow_head["received"], &slow_head["interest"]), (&27.into(), &"read".into()));
+    assert_eq!(slow_content["line"], "POST /echo");
+    let left = slow_head["left_ms"].as_u64().unwrap();
+    assert!((1..=10_000).contains(&left), "of the header timeout: {left}");
+    if cfg!(target_os = "linux") {
+        // Nothing of ours is on its way: it is not the network.
+        assert_eq!((&slow_head["kernel"]["unacked"], &slow_head["kernel"]["notsent"]), (&0.into(), &0.into()));
+    }
+}
+
+#[test]
+fn people_get_text_and_programs_get_json() {
+    let server = server(&[]);
+    let mut slow = server.connect();
+    slow.send("GET /slow HT");
+    waits_for(&server, &slow, "client-slow-head");
+    let (head, text) = ask(&server, "/connections");
+    assert!(head.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{head}");
+    assert!(text.starts_with("2 connections: "), "{text}");
+    assert!(text.contains("client-slow-head for "), "{text}");
+    assert!(text.contains("request  r=1 GET /connections"), "that of the question itself: {text}");
+    let first = text.find("client-slow-head for").unwrap();
+    assert!(first < text.find("GET /connections").unwrap(), "the culprit comes first: {text}");
+
+    let mut client = Client::new(std::net::TcpStream::connect(server.admin()).unwrap());
+    client.send("GET /connections HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+    let (head, json) = client.read_response();
+    assert!(head.contains("Content-Type: application/json\r\n"), "{head}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["total"], 2);
+    assert_eq!(json["waits"]["client-slow-head"], 1);
+}
+
+#[test]
+fn what_a_client_sends_cannot_forge_lines() {
+    let server = server(&[]);
+    let mut client = server.connect();
+    client.send("GET /bytes/100000000?%0a\"'<b>\\ HTTP/1.1\r\nHost: a\r\n\r\n");
+    waits_for(&server, &client, "client-slow-read");
+    let (_, text) = ask(&server, "/connections");
+    let line = text.lines().find(|line| line.contains("/bytes/")).unwrap();
+    assert!(line.contains(r#"GET /bytes/100000000?%0a"#), "{line}");
+    assert!(text.bytes().all(|byte| byte == b'\n' || !byte.is_ascii_control()), "{text:?}");
+}
+
+#[test]
+fn no_more_are_listed_than_asked_for() {
+    let server = server(&[]);
+    let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET");
+    }
+    for client in &clients {
+        waits_for(&server, client, "client-slow-head");
+    }
+    let answer = ask_json(&server, "/connections?format=json&limit=3");
+    assert_eq!(answer["total"], 6);
+    assert_eq!(answer["waits"]["client-slow-head"], 5);
+    assert_eq!(answer["connections"].as_array().unwrap().len(), 3);
+    let (_, text) = ask(&server, "/connections?limit=0");
+    assert!(text.contains("... and 6 more"), "{text}");
+    // What is no number is as good as nothing.
+    assert_eq!(ask_json(&server, "/connections?format=json&limit=x")["connections"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn a_unix_socket_is_answered_without_the_kernel() {
+    let directory = std::env::temp_dir().join(format!("tidemill-admin-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("admin");
+    let server = Server::start(&["--admin", &format!("unix:{}", path.display())]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    // Whatever it is called: nobody gets here by name.
+    std::io::Write::write_all(&mut stream, b"GET /connections HTTP/1.0\r\nHost: example.org\r\n\r\n").unwrap();
+    let answer = std::io::read_to_string(stream).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("1 connections: "), "{answer}");
+    drop(server);
+    std::fs::remove_dir_all(directory).unwrap();
+}
