@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "../browser_driver/mod.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod browser_driver;
 mod connections;
 mod entrance;
 mod health;
 mod metrics;
+mod page;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;

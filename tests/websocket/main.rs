@@ -4,6 +4,8 @@
 
 mod backpressure;
 mod browser;
+#[path = "../browser_driver/mod.rs"]
+mod browser_driver;
 mod chat;
 mod client;
 mod closing;
