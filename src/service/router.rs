@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::account::{Account, printable};
 use super::errors::{self, Detail};
 use super::{Cx, Reply, Service};
 use crate::http::body::Failure;
@@ -91,7 +92,9 @@ impl Router {
         let segments = parse_pattern(pattern)?;
         let names: Vec<&str> = segments.iter().filter_map(Segment::name).collect();
         check_names(&names)?;
-        self.root.route_mut(&segments)?.add(method, &names, handler)
+        let route = self.root.route_mut(&segments)?;
+        route.pattern = pattern.into();
+        route.add(method, &names, handler)
     }
 
     fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
@@ -111,6 +114,20 @@ impl Router {
     /// Whether there is a route for this path, whatever the method.
     pub fn knows(&self, path: &[u8]) -> bool {
         percent_decode(path).is_some() && self.find(path, &mut Spans::default()).is_some()
+    }
+
+    /// Tells which pattern a request fits, and what its parameters are. `whose` routes these are.
+    pub fn account(&self, whose: &str, request: &RequestHead<'_>, account: &mut Account) {
+        let (path, mut spans) = (request.target.path, Spans::default());
+        let found = percent_decode(path).and_then(|_| self.find(path, &mut spans));
+        let Some(route) = found else {
+            return account.note("route", format_args!("{whose}: no pattern fits this path"));
+        };
+        account.note("route", format_args!("{whose}: {}", route.pattern));
+        let params = Params { path, names: &route.names, spans };
+        for name in &route.names {
+            account.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
+        }
     }
 
     fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
@@ -258,6 +275,7 @@ type Range = std::ops::Range<usize>;
 
 /// The handlers of one pattern.
 struct Route {
+    pattern: Box<str>,
     names: Vec<Box<str>>,
     handlers: Vec<(Method, Box<dyn Handler>)>,
     allow: FieldValue,
@@ -265,7 +283,7 @@ struct Route {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
+        Route { pattern: Box::default(), names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
     }
 }
 
