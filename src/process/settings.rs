@@ -243,7 +243,7 @@ impl Settings {
     }
 
     /// What no single value shows.
-    fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
         if let Some(admin) = self.admin.as_ref().filter(|admin| !admin.is_local()) {
             return Err(Refusal::usage(format!(
                 "invalid value '{admin}' for '--admin <ADDR>': expected unix:PATH or a loopback address: what it tells \
