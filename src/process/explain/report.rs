@@ -95,7 +95,7 @@ impl Page {
     fn calls(&mut self, watched: &Watched, first: &Rehearsal, again: Option<&Rehearsal>) {
         let more = match (first.end, first.paper.calls.iter().any(|(call, _)| *call == "sendfile")) {
             (End::Sends, _) => ", and so on",
-            (_, true) => "; one sendfile more wherever the client is slower than the disk",
+            (_, true) => "; one sendfile more whenever the socket takes less than it is given",
             _ => "",
         };
         self.line("on the loop", format_args!("{}{more}", LoopCalls(first)));
@@ -111,7 +111,7 @@ impl Page {
     fn heads(&mut self, sent: &[u8]) {
         for head in super::response::heads(sent) {
             self.text.push('\n');
-            for line in head.lines() {
+            for line in head.trim_end().lines() {
                 self.text.push_str(&printable(line.as_bytes()));
                 self.text.push('\n');
             }
@@ -156,7 +156,9 @@ struct LoopCalls<'a>(&'a Rehearsal);
 
 impl Display for LoopCalls<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, self.0.paper.calls.iter().copied().chain([("preadv2", self.0.disk.read_resident)]))
+        let closes = u64::from(matches!(self.0.end, End::Closed(_)));
+        let others = [("preadv2", self.0.disk.read_resident), ("close", closes)];
+        list(f, self.0.paper.calls.iter().copied().chain(others))
     }
 }
 

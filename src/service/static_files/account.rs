@@ -29,10 +29,7 @@ impl StaticFiles {
         let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
-            Err(Unresolved::Malformed) => {
-                return account
-                    .note("path", "none: a broken escape, a NUL, or a .. that leaves ROOT (RFC 3986 §5.2.4)");
-            }
+            Err(Unresolved::Malformed(why)) => return account.note("path", format_args!("none: {why}")),
         };
         account.note("path", path_text(resolved.as_ref()));
         self.account_of_lookup(resolved.as_ref(), request, now_secs, account);

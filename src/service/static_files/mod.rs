@@ -93,7 +93,7 @@ impl Service for StaticFiles {
         let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
-            Err(Unresolved::Malformed) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
+            Err(Unresolved::Malformed(_)) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
         };
         let known = match &resolved {
             Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),
