@@ -28,6 +28,9 @@ const METHODS: [Method; 7] =
 /// `Allow` where no path is named: everything the server implements.
 const ALLOW_ALL: FieldValue = FieldValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
+/// Why a path is none.
+const INVALID_ESCAPE: &str = "a % in the path is not followed by two hexadecimal digits (RFC 3986 §2.1)";
+
 /// Answers one kind of request.
 pub trait Handler {
     /// Decides what becomes of this request. Must not block.
@@ -100,8 +103,7 @@ impl Router {
     fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let path = request.target.path;
         if percent_decode(path).is_none() {
-            let detail = "a % in the path is not followed by two hexadecimal digits (RFC 3986 §2.1)";
-            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(detail))]));
+            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
         }
         let mut spans = Spans::default();
         let Some(route) = self.find(path, &mut spans) else { return respond(errors::not_found()) };
@@ -116,18 +118,21 @@ impl Router {
         percent_decode(path).is_some() && self.find(path, &mut Spans::default()).is_some()
     }
 
-    /// Tells which pattern a request fits, and what its parameters are. `whose` routes these are.
+    /// Tells which pattern a request fits, what its parameters are, and whether anybody answers its method. `whose`
+    /// routes these are.
     pub fn account(&self, whose: &str, request: &RequestHead<'_>, account: &mut Account) {
-        let (path, mut spans) = (request.target.path, Spans::default());
-        let found = percent_decode(path).and_then(|_| self.find(path, &mut spans));
-        let Some(route) = found else {
-            return account.note("route", format_args!("{whose}: no pattern fits this path"));
+        let path = request.target.path;
+        let mut spans = Spans::default();
+        let nowhere = match request.target.form {
+            TargetForm::Asterisk => "the server as a whole, no resource (RFC 9110 §9.3.7)",
+            TargetForm::Authority => "a way to another host, no resource (RFC 9110 §9.3.6)",
+            _ if percent_decode(path).is_none() => INVALID_ESCAPE,
+            _ => match self.find(path, &mut spans) {
+                Some(route) => return route.account(whose, request, spans, account),
+                None => "no pattern fits this path",
+            },
         };
-        account.note("route", format_args!("{whose}: {}", route.pattern));
-        let params = Params { path, names: &route.names, spans };
-        for name in &route.names {
-            account.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
-        }
+        account.note("route", format_args!("{whose}: {nowhere}"));
     }
 
     fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
@@ -306,6 +311,18 @@ impl Route {
 
     fn own_handler(&self, method: Method) -> Option<&dyn Handler> {
         self.handlers.iter().find(|(known, _)| *known == method).map(|(_, handler)| &**handler)
+    }
+
+    fn account(&self, whose: &str, request: &RequestHead<'_>, spans: Spans, account: &mut Account) {
+        account.note("route", format_args!("{whose}: {}", self.pattern));
+        let params = Params { path: request.target.path, names: &self.names, spans };
+        for name in &self.names {
+            account.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
+        }
+        if self.handler(request.method).is_none() {
+            let allow = printable(self.allow.as_bytes());
+            account.note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
+        }
     }
 
     fn without_handler(&self, method: Method) -> Response {

@@ -67,6 +67,9 @@ fn a_handler_that_waits_or_fails_is_told() {
     let page = |request: &str, fields: &[&str]| Page::of(Asked { request, fields }, &[]);
     page("GET /users/a%20b", &[]).assert_line("parameter", "id = a b");
     page("GET /nowhere", &[]).assert_line("route", "lab: no pattern fits this path");
+    page("GET /%zz", &[]).assert_line("route", "not followed by two hexadecimal digits (RFC 3986 §2.1)");
+    page("OPTIONS *", &[]).assert_line("route", "the server as a whole");
+    page("DELETE /users", &[]).assert_line("method", "DELETE has no handler here, but POST, OPTIONS");
     page("GET /delay/30000", &[]).assert_line("waits", "30s for the clock");
     page("GET /sheep", &[]).assert_line("connection", "goes on when the clock says so");
     page("GET /stream/10000000000", &[]).assert_line("connection", "goes on sending");

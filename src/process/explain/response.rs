@@ -67,7 +67,9 @@ mod tests {
     use super::*;
 
     fn paper(sent: &str) -> Paper {
-        Paper { sent: sent.into(), sent_bytes: sent.len() as u64, ..Paper::default() }
+        let mut paper = Paper::default();
+        (paper.sent, paper.sent_bytes) = (sent.into(), sent.len() as u64);
+        paper
     }
 
     #[test]
