@@ -31,6 +31,10 @@ impl<S: Socket> Connection<S> {
 
     fn pass<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
         let mut moved = self.fill(worker);
+        if self.is_closed() {
+            // The read failed: there is nobody left to write to.
+            return moved;
+        }
         match self.life {
             Life::Serving => moved.anything |= self.exchange(worker),
             Life::Lingering => moved.anything |= self.channel.discard() > 0,

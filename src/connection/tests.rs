@@ -82,19 +82,26 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::Lingering)));
 }
 
-/// A client that asks once and reads nothing.
+/// A client that asks once and reads nothing; then, perhaps, it resets the connection.
 struct Deaf {
     request: &'static [u8],
+    resets: bool,
+    has_reset: bool,
 }
 
 impl Socket for Deaf {
     fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
         let n = self.request.len();
+        self.has_reset = self.resets && n == 0;
+        if self.has_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         front[..n].copy_from_slice(std::mem::take(&mut self.request));
         Ok(if n == 0 { Io::WouldBlock } else { Io::Drained(n) })
     }
 
     fn write(&mut self, _: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+        assert!(!self.has_reset, "nobody is there to write to");
         Ok(Io::WouldBlock)
     }
 
@@ -115,18 +122,33 @@ impl Socket for Deaf {
     }
 }
 
-#[test]
-fn an_answer_that_has_not_left_is_work() {
-    // Made whole, it waits in the outbox: cutting it off is no clean end.
+/// Its connection, once the answer to it waits in the outbox.
+fn unheard(resets: bool) -> (Connection<Deaf>, Worker<Refusal>) {
     let start = Instant::now();
     let mut worker =
         Worker::new(Refusal, Limits::default(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
-    let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" };
-    let mut connection =
-        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, start);
+    let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", resets, has_reset: false };
+    let token = Token { index: 0, generation: 0 };
+    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, start);
     assert!(!connection.is_at_work());
     connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
     assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
     assert_eq!((connection.requests(), connection.wait_reason()), (1, WaitReason::SlowRead));
+    (connection, worker)
+}
+
+#[test]
+fn an_answer_that_has_not_left_is_work() {
+    // Made whole, it waits in the outbox: cutting it off is no clean end.
+    let (connection, _) = unheard(false);
     assert!(connection.is_at_work());
+}
+
+#[test]
+fn nothing_is_written_to_a_client_that_was_just_found_gone() {
+    // strace showed it: a read that failed with ECONNRESET, and a write of 64 KiB right after it.
+    let (mut connection, mut worker) = unheard(true);
+    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    let settled = connection.drive(&mut worker);
+    assert!(matches!(settled, Settled::Closed(CloseReason::Broken(io::ErrorKind::ConnectionReset))), "{settled:?}");
 }

@@ -151,7 +151,7 @@ fn strace_and_the_log_agree() {
     if !has_tool("strace") {
         return;
     }
-    let logged = Logged::start("json", &[]);
+    let logged = Logged::start_untortured("json");
     let mut command = Command::new("strace");
     command.args(["-f", "-e", "trace=%network,sendfile", "-p", &logged.server.pid().to_string()]);
     let Some(strace) = Watcher::start(&mut command, "attached") else { return };

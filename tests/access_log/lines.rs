@@ -141,6 +141,8 @@ fn line_on_a_terminal(environment: &str) -> String {
         env!("CARGO_BIN_EXE_tidemill")
     );
     let mut script = Command::new("script");
+    // What it says on its terminal is the log alone.
+    script.env_remove("TIDEMILL_TORTURE");
     script.args(["-q", "-f", "-e", "-c", &server]).arg(&said);
     let server = Server::spawn(script);
     let _end = Terminate(std::fs::read_to_string(pid).unwrap().trim().to_owned());

@@ -51,6 +51,13 @@ impl Logged {
         Logged { server, scratch }
     }
 
+    /// One whose system calls are those of every day, whatever the environment says.
+    pub fn start_untortured(format: &str) -> Logged {
+        let scratch = Scratch::new();
+        let server = Server::start_untortured(&[scratch.flag().as_str(), "--log-format", format]);
+        Logged { server, scratch }
+    }
+
     pub fn connect(&self) -> Client {
         self.server.connect()
     }
