@@ -91,6 +91,8 @@ impl Trace {
 /// The calls of a new server that answers the request so many times, and whether it stayed hot.
 fn observed(asked: Asked<'_>, others: &[&str], times: usize) -> Option<(Calls, bool)> {
     let server = Server::start_untortured(&[&["--log-level", "off"], others].concat());
+    // It listens before it has opened what it serves; once it answers, it has.
+    server.ask("OPTIONS / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let trace = Trace::attach(&server)?;
     let mut client = server.connect();
     let start = Instant::now();

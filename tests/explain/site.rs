@@ -35,7 +35,7 @@ impl Site {
         }
         fs::write(site.0.join("a b"), b"space").unwrap();
         fs::write(site.0.join("secret"), b"x").unwrap();
-        fs::set_permissions(site.0.join("secret"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(site.0.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         site
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::rehearsal::{End, Rehearsal};
-use super::response::Answer;
+use super::response::{self, Answer};
 use super::witness::Watched;
 use super::words;
 use crate::base::disk;
@@ -93,12 +93,12 @@ impl Page {
     }
 
     fn calls(&mut self, watched: &Watched, first: &Rehearsal, again: Option<&Rehearsal>) {
-        let more = match (first.end, first.paper.calls.iter().any(|(call, _)| *call == "sendfile")) {
-            (End::Sends, _) => ", and so on",
-            (_, true) => "; one sendfile more whenever the socket takes less than it is given",
-            _ => "",
-        };
-        self.line("on the loop", format_args!("{}{more}", LoopCalls(first)));
+        self.line("on the loop", LoopCalls(first));
+        if first.end == End::Sends {
+            self.line("", "and so on");
+        } else if first.paper.calls.iter().any(|(call, _)| *call == "sendfile") {
+            self.line("", "one sendfile more whenever the socket takes less than it is given");
+        }
         if watched.needs_jobs() {
             self.line("on a thread", format_args!("{}: {}", watched.account.jobs.join(", "), JobCalls(first.disk)));
             self.line("", format_args!("write ×{} to wake the loop", watched.account.jobs.len()));
@@ -109,10 +109,10 @@ impl Page {
     }
 
     fn heads(&mut self, sent: &[u8]) {
-        for head in super::response::heads(sent) {
+        for head in response::heads(sent) {
             self.text.push('\n');
-            for line in head.trim_end().lines() {
-                self.text.push_str(&printable(line.as_bytes()));
+            for line in response::lines(head) {
+                self.text.push_str(&printable(line));
                 self.text.push('\n');
             }
         }

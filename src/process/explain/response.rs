@@ -2,6 +2,7 @@
 
 use super::paper::Paper;
 use crate::http::status::Status;
+use crate::service::account::printable;
 
 /// A final response.
 pub struct Answer<'a> {
@@ -9,13 +10,13 @@ pub struct Answer<'a> {
     pub status: Status,
     /// What follows its head, in bytes.
     pub content_bytes: u64,
-    head: &'a str,
+    head: &'a [u8],
 }
 
 impl<'a> Answer<'a> {
     /// The final response among what was sent, if there is one.
     pub fn of(paper: &'a Paper) -> Option<Answer<'a>> {
-        let all: Vec<&str> = heads(&paper.sent).collect();
+        let all: Vec<&[u8]> = heads(&paper.sent).collect();
         let head = *all.last()?;
         let status = status(head).filter(|status| !status.is_interim() || *status == Status::SWITCHING_PROTOCOLS)?;
         let heads_bytes: usize = all.iter().map(|head| head.len()).sum();
@@ -37,28 +38,35 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn field(&self, name: &str) -> Option<&'a str> {
-        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        fields.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    fn field(&self, name: &str) -> Option<String> {
+        let lines = lines(self.head).skip(1);
+        let value = lines.into_iter().find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b": "));
+        value.map(printable)
     }
 }
 
 /// The heads at the beginning of what was sent, interim ones first, each with its blank line.
-pub fn heads(sent: &[u8]) -> impl Iterator<Item = &str> {
+pub fn heads(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(sent);
     std::iter::from_fn(move || {
         let bytes = rest.take()?;
-        let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
-        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let head = &bytes[..memchr::memmem::find(bytes, b"\r\n\r\n")? + 4];
         if status(head) == Some(Status::CONTINUE) {
-            rest = Some(&bytes[end..]);
+            rest = Some(&bytes[head.len()..]);
         }
         Some(head)
     })
 }
 
-fn status(head: &str) -> Option<Status> {
-    Status::from_code(head.split(' ').nth(1)?.parse().ok()?)
+/// The lines of a head, without its blank line.
+pub fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    lines.filter(|line| !line.is_empty())
+}
+
+fn status(head: &[u8]) -> Option<Status> {
+    let line = std::str::from_utf8(lines(head).next()?).ok()?;
+    Status::from_code(line.split(' ').nth(1)?.parse().ok()?)
 }
 
 #[cfg(test)]
