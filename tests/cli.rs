@@ -65,6 +65,7 @@ fn help_and_version_are_answers_not_errors() {
         "--log-level",
         "--access-log",
         "--log-format",
+        "--report",
         "--mark-syscalls",
         "--torture <FAULTS>",
         "-h, --help",

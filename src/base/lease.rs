@@ -8,25 +8,36 @@ pub struct Lease {
     capacity: usize,
     kept_max: usize,
     rings: Vec<RingBuffer>,
+    /// Rings on loan now, and the most there ever were.
+    lent: usize,
+    lent_max: usize,
 }
 
 impl Lease {
     /// A pool that lends rings of `capacity` bytes and keeps at most `kept_max` that nobody needs.
     pub fn new(capacity: usize, kept_max: usize) -> Lease {
-        Lease { capacity, kept_max, rings: Vec::new() }
+        Lease { capacity, kept_max, rings: Vec::new(), lent: 0, lent_max: 0 }
     }
 
     /// Lends a ring.
     pub fn take(&mut self) -> RingBuffer {
+        self.lent += 1;
+        self.lent_max = self.lent_max.max(self.lent);
         self.rings.pop().unwrap_or_else(|| RingBuffer::new(self.capacity))
     }
 
     /// Takes a ring back; beyond `kept_max` its memory is freed.
     pub fn give_back(&mut self, mut ring: RingBuffer) {
+        self.lent = self.lent.saturating_sub(1);
         if self.rings.len() < self.kept_max {
             ring.clear();
             self.rings.push(ring);
         }
+    }
+
+    /// The most bytes that were on loan at a time, used or not.
+    pub fn lent_bytes_max(&self) -> u64 {
+        self.lent_max as u64 * self.capacity as u64
     }
 }
 
@@ -43,5 +54,17 @@ mod tests {
         lease.give_back(second);
         assert!(lease.take().is_empty());
         assert_eq!(lease.rings.len(), 0, "the second one was not kept");
+    }
+
+    #[test]
+    fn the_most_that_was_lent_is_remembered() {
+        let mut lease = Lease::new(8, 1);
+        let (first, second) = (lease.take(), lease.take());
+        lease.give_back(first);
+        let third = lease.take();
+        assert_eq!(lease.lent_bytes_max(), 16);
+        lease.give_back(second);
+        lease.give_back(third);
+        assert_eq!((lease.lent, lease.lent_bytes_max()), (0, 16));
     }
 }

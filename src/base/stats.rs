@@ -1,6 +1,6 @@
 //! Plain counting, cheap enough to be always on: histograms of durations, and system calls by kind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Buckets in each octave: a value is known to an eighth of itself.
 const STEPS: u32 = 8;
@@ -88,6 +88,31 @@ fn upper_bound(index: usize) -> u64 {
     }
 }
 
+/// How fast things happened: counts them second by second, the first of which begins with the first of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    second_ends: Option<Instant>,
+    count: u64,
+    busiest: u64,
+}
+
+impl Pace {
+    /// Counts one at `now`, which never goes backwards.
+    pub fn count(&mut self, now: Instant) {
+        if self.second_ends.is_none_or(|end| end <= now) {
+            self.second_ends = Some(now + Duration::from_secs(1));
+            self.count = 0;
+        }
+        self.count += 1;
+        self.busiest = self.busiest.max(self.count);
+    }
+
+    /// How many there were in the second that had the most.
+    pub fn busiest_second(&self) -> u64 {
+        self.busiest
+    }
+}
+
 /// System calls of the loop, by kind. Counted where they are made, and not below: one that was interrupted and made
 /// again counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -150,6 +175,16 @@ mod tests {
     fn nothing_recorded_is_no_time() {
         let histogram = Histogram::default();
         assert_eq!((histogram.quantile(0.5), histogram.max(), histogram.count()), (Duration::ZERO, Duration::ZERO, 0));
+    }
+
+    #[test]
+    fn the_busiest_second_is_remembered() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert_eq!(pace.busiest_second(), 0);
+        for ms in [0, 999, 1000, 1500, 1999, 5000] {
+            pace.count(start + Duration::from_millis(ms));
+        }
+        assert_eq!(pace.busiest_second(), 3, "those from 1000 ms to 1999 ms");
     }
 
     proptest! {

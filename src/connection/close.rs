@@ -7,9 +7,9 @@ use super::deadlines::WaitReason;
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client closed, between two requests.
+    /// The client ended its direction before we ended ours, and everything that was to be sent has left.
     ByClient,
-    /// We closed after a response, as one side asked or an error demanded.
+    /// We ended our direction first: after a response, as one side asked or an error demanded, or because we stop.
     ByServer,
     /// Reading or writing failed: usually the client reset the connection.
     Broken(std::io::ErrorKind),

@@ -123,8 +123,7 @@ impl<S: Socket> Connection<S> {
     /// destroys what the client has not read yet (RFC 9112 §9.6). In that case only our direction ends for now.
     fn life_after_flush<V>(&mut self, worker: &mut Worker<V>) -> Life {
         if self.channel.input_ended() {
-            let between = self.protocol.sending() == Sending::Idle && self.work.is_idle();
-            return Life::Closed(if between { CloseReason::ByClient } else { CloseReason::ByServer });
+            return Life::Closed(CloseReason::ByClient);
         }
         let request_complete = self.protocol.receiving() == Receiving::Done && !self.receiving_stopped;
         if request_complete && !self.ends_unasked && self.channel.inbox_is_empty() && !self.channel.may_be_readable() {

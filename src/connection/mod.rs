@@ -57,6 +57,8 @@ pub struct Connection<S> {
     /// How many requests have been answered before the current one.
     ordinal: u64,
     ledgers: Ledgers,
+    /// The wait that lasted too long and for which an answer, the last one, says so.
+    late: Option<WaitReason>,
     waiting: Waiting,
     /// What the kernel was last asked to report; `None` if it does not know the connection yet.
     armed: Option<Interest>,
@@ -93,6 +95,7 @@ impl<S: Socket> Connection<S> {
             ends_unasked: false,
             ordinal: 0,
             ledgers: Ledgers::default(),
+            late: None,
             waiting: Waiting::new(now),
             armed: None,
             queued: false,
@@ -133,6 +136,8 @@ impl<S: Socket> Connection<S> {
             return;
         }
         match self.waiting.reason() {
+            // The server, which stops, has lost its patience early: that is not the client's doing.
+            WaitReason::FirstByte | WaitReason::Idle if worker.draining.is_some() => self.close(CloseReason::ByServer),
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::SlowHead => self.refuse_as_late(worker, "the request head took too long"),
             WaitReason::SlowBody => self.expire_body(worker),
@@ -148,6 +153,7 @@ impl<S: Socket> Connection<S> {
             self.refuse_as_late(worker, REASON);
         } else if self.has_answered() {
             worker.complain(Level::Info, format_args!("{}: closed after the response: {REASON}", self.channel.peer));
+            self.late = Some(WaitReason::SlowBody);
             self.receiving_stopped = true;
         } else {
             self.cut_as_late(worker, REASON);
@@ -156,6 +162,7 @@ impl<S: Socket> Connection<S> {
 
     /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time.
     fn refuse_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
+        self.late = Some(self.waiting.reason());
         self.refuse(worker, Status::REQUEST_TIMEOUT, reason, "RFC 9110 §15.5.9");
     }
 
@@ -199,7 +206,9 @@ impl<S: Socket> Connection<S> {
     pub fn give_back<V>(&mut self, worker: &mut Worker<V>) {
         self.work = Work::Idle;
         if let Some(reason) = self.close_reason() {
-            worker.stats.count_close(reason);
+            worker.stats.count_close(self.late.map_or(reason, CloseReason::Timeout));
+            worker.stats.read_bytes += self.channel.received();
+            worker.stats.written_bytes += self.channel.sent();
             self.ledgers.cut(reason, self.channel.sent(), &mut worker.finished);
         }
         self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);

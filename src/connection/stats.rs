@@ -1,10 +1,11 @@
 //! What has happened on all connections so far.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::{CloseReason, WaitReason};
-use crate::base::stats::{Histogram, Syscalls};
+use crate::base::stats::{Histogram, Pace, Syscalls};
+use crate::http::status::Status;
 
 /// Counters of one event loop, from its start.
 #[derive(Debug, Default)]
@@ -13,7 +14,15 @@ pub struct Stats {
     pub syscalls: Syscalls,
     /// Requests by the class of their status, 1xx first; those at 0 had no response.
     pub requests: [u64; 6],
-    /// From the first byte of a request to the last byte of its response.
+    /// Those of them that ended with their connection, before their response had left.
+    pub cut: u64,
+    /// Those of them that came through the admin's entrance.
+    pub admin_requests: u64,
+    /// When the first of them began, and when the last one so far ended.
+    pub busy: Option<(Instant, Instant)>,
+    /// How many ended in the busiest second.
+    pub pace: Pace,
+    /// From the first byte of a request to the last byte of its response; conversations after an upgrade do not count.
     pub latency: Histogram,
     /// From the first byte of a request to the first of its response.
     pub first_byte: Histogram,
@@ -21,6 +30,10 @@ pub struct Stats {
     pub received_bytes: u64,
     /// See above.
     pub sent_bytes: u64,
+    /// Bytes read from connections that are over, whatever became of them, and bytes written.
+    pub read_bytes: u64,
+    /// See above.
+    pub written_bytes: u64,
     /// The most that one response had waiting to be sent, in bytes.
     pub queued_max: u64,
     /// Connections that ended, by who ended them.
@@ -31,11 +44,16 @@ pub struct Stats {
     pub broken: u64,
     /// Cut in the middle of a response.
     pub cut_short: u64,
-    /// Waits that lasted too long, in the order of `WaitReason::ALL`.
+    /// Connections that ended because a wait lasted too long, with or without an answer that says so, in the order of `WaitReason::ALL`.
     pub timeouts: [u64; WaitReason::ALL.len()],
 }
 
 impl Stats {
+    /// From the beginning of the first request to the end of the last one.
+    pub fn busy_time(&self) -> Duration {
+        self.busy.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
+    }
+
     pub(super) fn count_close(&mut self, reason: CloseReason) {
         match reason {
             CloseReason::ByClient => self.closed_by_client += 1,
@@ -52,11 +70,17 @@ impl Stats {
     pub(super) fn count_request(&mut self, ledger: &Ledger, now: Instant) {
         let class = ledger.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
+        self.cut += u64::from(ledger.cut.is_some());
+        self.pace.count(now);
+        let (first, last) = self.busy.unwrap_or((ledger.began, now));
+        self.busy = Some((first.min(ledger.began), last.max(now)));
         self.received_bytes += ledger.rx.end - ledger.rx.start;
         self.sent_bytes += ledger.tx.end - ledger.tx.start;
         self.queued_max = self.queued_max.max(ledger.queued_max);
         if ledger.cut.is_none() {
-            self.latency.record(now.saturating_duration_since(ledger.began));
+            if ledger.status != Some(Status::SWITCHING_PROTOCOLS) {
+                self.latency.record(now.saturating_duration_since(ledger.began));
+            }
             let first = ledger.first_byte_at.unwrap_or(now);
             self.first_byte.record(first.saturating_duration_since(ledger.began));
         }

@@ -106,9 +106,18 @@ impl<V> Worker<V> {
     /// Notes a request that is over, its last byte having left by `now`, and keeps its ledger for another one.
     pub fn close_book(&mut self, mut ledger: Box<Ledger>, now: Instant, note: impl FnOnce(&Ledger)) {
         ledger.last_byte_at = Some(now);
+        // What began to leave in this turn left after the turn's work on it, and not when the turn began.
+        if ledger.first_byte_at.is_some_and(|at| at >= self.now) {
+            ledger.first_byte_at = Some(now);
+        }
         self.stats.count_request(&ledger, now);
         note(&ledger);
         self.ledgers.give_back(ledger);
+    }
+
+    /// The most memory that was on loan for input at a time, and for output, in bytes.
+    pub fn lent_bytes_max(&self) -> (u64, u64) {
+        (self.inboxes.lent_bytes_max(), self.outboxes.lent_bytes_max())
     }
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.

@@ -19,6 +19,8 @@ pub(super) struct Acceptor {
     admin: ListenerId,
     /// How often accepting was put off.
     rests: u64,
+    /// How often the kernel was asked for a connection.
+    attempts: u64,
     /// Where the next accept starts, so that no listener is always first.
     next: ListenerId,
     /// Descriptors ran out: not before this moment, unless a connection is freed.
@@ -42,6 +44,7 @@ impl Acceptor {
             ready: vec![false; listeners],
             admin: public,
             rests: 0,
+            attempts: 0,
             next: 0,
             resting_until: None,
             short_of_descriptors: false,
@@ -70,6 +73,11 @@ impl Acceptor {
     /// How often accepting was put off because it failed.
     pub(super) fn rests(&self) -> u64 {
         self.rests
+    }
+
+    /// How often the kernel was asked for a connection, with or without success.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts
     }
 
     /// The listeners that may be accepted from.
@@ -111,6 +119,7 @@ impl Acceptor {
             // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
             self.resting_until = None;
             let listener = self.next_ready(full)?;
+            self.attempts += 1;
             match reactor.accept(listener) {
                 Ok(Some((socket, peer))) => return Some((socket, peer, self.entrance(listener))),
                 Ok(None) => self.on_empty(listener),

@@ -17,6 +17,9 @@ pub trait Lines {
     /// Begins anew where the log is now to be found: lines taken from here on go there.
     fn reopen(&mut self);
 
+    /// Waits a moment for lines that are on their way. None are taken after that.
+    fn end(&mut self) {}
+
     /// How many lines were dropped so far.
     fn dropped(&self) -> u64;
 }
@@ -68,6 +71,12 @@ impl AccessLog {
     pub(super) fn reopen(&mut self) {
         self.end_turn();
         self.sink.reopen();
+    }
+
+    /// Ends the log, after which the number of lines that were dropped is final.
+    pub(super) fn end(&mut self) {
+        self.end_turn();
+        self.sink.end();
     }
 
     /// How many lines were dropped so far.

@@ -9,9 +9,11 @@ mod metrics;
 mod phases;
 mod run_queue;
 mod shutdown;
+mod totals;
 
 pub use access_log::{AccessLog, Lines};
 pub use shutdown::Outcome;
+pub use totals::{Quantiles, Totals};
 
 use std::io;
 use std::rc::Rc;
@@ -52,6 +54,10 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// How many of the connections came through the admin's entrance.
     admins: usize,
     access_log: Option<AccessLog>,
+    /// The most connections at a time.
+    connections_max: usize,
+    /// Whether an interrupt has ordered it to stop, or to hurry.
+    interrupted: bool,
     /// Connections accepted so far; the last one's number.
     accepted: u64,
     /// Connections that ended in this turn.
@@ -80,6 +86,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             desk: None,
             admins: 0,
             access_log: None,
+            connections_max: 0,
+            interrupted: false,
             accepted: 0,
             closed: Vec::new(),
             events: Vec::new(),
@@ -234,18 +242,21 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 let ledger = connection.ledger().or(finished.last().map(|ledger| &**ledger));
                 (id, ledger.map_or(String::new(), Ledger::request))
             });
-            let (id, peer) = (connection.id(), connection.peer());
-            self.close_books(id, peer, now);
+            let (id, peer, entrance) = (connection.id(), connection.peer(), connection.entrance());
+            self.close_books(id, peer, entrance, now);
         }
         now
     }
 
     /// Notes the requests that are over.
-    fn close_books(&mut self, id: u64, peer: Peer, now: Instant) {
+    fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Instant) {
         if self.worker.finished.is_empty() {
             return;
         }
         let mut finished = std::mem::take(&mut self.worker.finished);
+        if entrance == Entrance::Admin {
+            self.worker.stats.admin_requests += finished.len() as u64;
+        }
         let clocks = self.access_log.as_ref().map(|_| self.clocks());
         for ledger in finished.drain(..) {
             self.worker.close_book(ledger, now, |ledger| {
@@ -344,11 +355,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
-        self.worker.stats.syscalls.accept += 1;
         let (full, backoff) = (self.is_full(), self.worker.limits.accept_backoff);
-        let Some((socket, peer, entrance)) = self.acceptor.accept(&mut self.reactor, full, now, backoff) else {
-            return false;
-        };
+        let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
+        self.worker.stats.syscalls.accept = self.acceptor.attempts();
+        let Some((socket, peer, entrance)) = accepted else { return false };
         self.admins += usize::from(entrance == Entrance::Admin);
         let token = self.connections.next_token();
         self.accepted += 1;
@@ -356,6 +366,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
         let connection = self.connections.insert(Connection::new(id, token, entrance, socket, peer, now));
         debug_assert_eq!(token, connection);
+        self.connections_max = self.connections_max.max(self.connections.len());
         if let Some(connection) = self.connections.get_mut(token) {
             let settled = connection.settle(&mut self.worker, false);
             self.apply(token, settled);
@@ -381,7 +392,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.admins -= usize::from(connection.entrance() == Entrance::Admin);
         connection.give_back(&mut self.worker);
         self.worker.stats.syscalls.close += 1;
-        self.close_books(connection.id(), connection.peer(), self.worker.now);
+        self.close_books(connection.id(), connection.peer(), connection.entrance(), self.worker.now);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
         log::debug!("{}: {}", connection.peer(), close_line(&connection));

@@ -30,6 +30,7 @@ impl Shutdown {
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn on_signal(&mut self, signal: Signal) {
+        self.interrupted |= signal == Signal::Interrupt;
         match (&self.shutdown, signal) {
             (_, Signal::Reopen) => self.reopen_access_log(),
             (None, _) => self.start_draining(),

@@ -171,14 +171,11 @@ impl Lines for LogFile {
         self.shared.call(&mut state);
     }
 
-    fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
-    }
-}
-
-impl Drop for LogFile {
-    fn drop(&mut self) {
+    fn end(&mut self) {
         let mut state = self.shared.lock();
+        if state.ending {
+            return;
+        }
         state.ending = true;
         self.shared.changed.notify_all();
         let busy = |state: &mut State| state.at_work || !state.is_empty();
@@ -192,6 +189,16 @@ impl Drop for LogFile {
         if state.untold > 0 {
             log::warn!("{}", state.tell());
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.shared.lock().dropped
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -1,9 +1,11 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
 mod admin;
+mod cpu;
 pub mod descriptors;
 mod explain;
 mod file_settings;
+mod final_report;
 mod log_file;
 mod log_settings;
 mod patient_stderr;
@@ -22,7 +24,7 @@ use log::LevelFilter;
 
 use crate::base::job_pool::JobPool;
 use crate::base::notice::Notices;
-use crate::event_loop::{EventLoop, Outcome};
+use crate::event_loop::{EventLoop, Outcome, Totals};
 use crate::net::listener::{Address, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
@@ -32,6 +34,7 @@ use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
 use crate::service::status::{self, desk::Desk};
 use crate::service::websocket::Policy;
+use final_report::FinalReport;
 use patient_stderr::PatientStderr;
 use settings::Settings;
 
@@ -101,6 +104,9 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
         if let Some(outcome) = event_loop.outcome() {
+            if settings.report || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
+                report(&event_loop.sum_up(), &urls);
+            }
             return Ok(outcome);
         }
     }
@@ -172,6 +178,20 @@ fn announce(urls: &[String], admin: Option<&str>) {
     if let Err(error) = listening.and(watching).and_then(|()| stdout.flush()) {
         log::warn!("cannot write to stdout: {error}");
     }
+}
+
+/// The last word. Whoever does not listen to it misses it.
+fn report(totals: &Totals, urls: &[String]) {
+    let is_terminal = io::stderr().is_terminal();
+    let report = FinalReport {
+        totals,
+        urls,
+        cpu: cpu::used(),
+        colours: is_terminal && std::env::var_os("NO_COLOR").is_none(),
+        // The terminal's cursor stands behind the `^C` that it has shown.
+        begins_anew: is_terminal,
+    };
+    patient_stderr::say_at_last(&report.to_string()).unwrap_or(());
 }
 
 /// One line on stderr. If that is closed too, the exit code says the rest.

@@ -1,4 +1,4 @@
-//! Diagnostics that never hold up the event loop.
+//! What is said on stderr: diagnostics that never hold up the event loop, and a last word.
 
 use std::io::{self, Write};
 
@@ -7,6 +7,8 @@ use rustix::io::retry_on_intr;
 
 /// A pipe that polls as writable takes this many bytes without blocking (`PIPE_BUF`, pipe(7)).
 const LINE_BYTES_MAX: usize = 4096;
+/// How long the end of the process waits for a reader.
+const LAST_WORD_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Stderr, for one whole line a write. When its reader does not keep up, lines are left out, and the next line that goes
 /// through is preceded by how many. Clients can provoke lines; waiting for a reader of the log would let them stop the
@@ -47,10 +49,28 @@ impl Write for PatientStderr {
     }
 }
 
+/// Says `text` before the process ends. A reader that is slow gets a moment for each piece of it; one that has stopped
+/// must not keep the process.
+///
+/// # Errors
+/// The text, or a part of it, could not be written: the reader has gone, or took nothing in time.
+pub(super) fn say_at_last(text: &str) -> io::Result<()> {
+    for piece in text.as_bytes().chunks(LINE_BYTES_MAX) {
+        if !takes_a_line_within(LAST_WORD_PATIENCE) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        io::stderr().write_all(piece)?;
+    }
+    Ok(())
+}
+
 /// Whether a write would not block. What cannot be asked is written to: files never block.
 fn takes_a_line() -> bool {
+    takes_a_line_within(Timespec { tv_sec: 0, tv_nsec: 0 })
+}
+
+fn takes_a_line_within(patience: Timespec) -> bool {
     let stderr = io::stderr();
     let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    retry_on_intr(|| poll(&mut asked, Some(&at_once))).map_or(true, |ready| ready > 0)
+    retry_on_intr(|| poll(&mut asked, Some(&patience))).map_or(true, |ready| ready > 0)
 }

@@ -210,6 +210,10 @@ pub struct Settings {
     )]
     pub log_level: LevelFilter,
 
+    /// Say at the end what became of all requests, also where there is no terminal to interrupt it from
+    #[arg(long, env = "TIDEMILL_REPORT", hide_env = true, value_parser = switch)]
+    pub report: bool,
+
     /// Show in strace what happens: failing system calls whose path says it
     #[arg(long, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
     pub mark_syscalls: bool,

@@ -9,6 +9,7 @@ mod http1;
 mod lab;
 mod listeners;
 mod logging;
+mod report;
 mod shutdown;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;

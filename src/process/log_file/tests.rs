@@ -86,8 +86,8 @@ fn a_pipe_that_nobody_reads_costs_lines_and_no_time() {
         take(&mut log, &line);
     }
     let dropped = log.dropped();
-    // Of five megabytes one waits; a pipe takes 64 KiB; the thread may hold what waited when it came.
-    assert!((1800..=3950).contains(&dropped), "{dropped}");
+    // Of five megabytes one waits; a pipe takes 64 KiB; the thread may hold what waited when it came, or not have come.
+    assert!((1800..=3952).contains(&dropped), "{dropped}");
     let reading =
         thread::spawn(move || BufReader::new(reader).lines().map(|line| line.unwrap().len()).collect::<Vec<_>>());
     drop(log);

@@ -1,0 +1,229 @@
+//! What is said when the server has stopped: the whole run in numbers, to be read beside what wrk says.
+//!
+//! Layout and units are wrk's where it has them: durations in us, ms and s, bytes in 1024s.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use super::cpu::Cpu;
+use crate::event_loop::{Quantiles, Totals};
+
+const BOLD: &str = "\x1b[1m";
+const YELLOW: &str = "\x1b[33m";
+const RESET: &str = "\x1b[0m";
+
+/// Processor time is told in steps of 10 ms: over a shorter time its share would be noise.
+const RATED_MIN: Duration = Duration::from_secs(1);
+
+/// The report, to be displayed.
+pub(super) struct FinalReport<'a> {
+    pub(super) totals: &'a Totals,
+    /// Where the server listened.
+    pub(super) urls: &'a [String],
+    /// Processor time, if it is known.
+    pub(super) cpu: Option<Cpu>,
+    /// Whether escape sequences may be used.
+    pub(super) colours: bool,
+    /// Whether to leave the line that was begun.
+    pub(super) begins_anew: bool,
+}
+
+impl Display for FinalReport<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.begins_anew {
+            writeln!(f)?;
+        }
+        self.write_heading(f)?;
+        self.write_durations(f)?;
+        self.write_requests(f)?;
+        self.write_connections(f)?;
+        self.write_costs(f)?;
+        self.write_loop(f)?;
+        self.write_peaks(f)?;
+        self.write_losses(f)?;
+        self.write_rates(f)
+    }
+}
+
+impl FinalReport<'_> {
+    fn write_heading(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { uptime, accepted, connections_max, .. } = self.totals;
+        let urls = self.urls.join(" ");
+        self.line(f, BOLD, format_args!("Served for {} @ {urls}", duration(*uptime)))?;
+        writeln!(f, "  {}, {connections_max} at most at a time", count(*accepted, "connection"))
+    }
+
+    fn write_durations(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { latency, first_byte, turn, lag, .. } = self.totals;
+        let rows = [("Latency", latency), ("First byte", first_byte), ("Loop turn", turn), ("Timer lag", lag)];
+        if rows.iter().all(|(_, row)| row.count == 0) {
+            return Ok(());
+        }
+        writeln!(f, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "Server Stats", "p50", "p90", "p99", "p99.9", "Max")?;
+        rows.into_iter().filter(|(_, row)| row.count > 0).try_for_each(|(name, row)| write_row(f, name, row))
+    }
+
+    fn write_requests(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let totals = self.totals;
+        let (written, read) = (bytes(totals.written_bytes as f64), bytes(totals.read_bytes as f64));
+        let requests = count(self.requests(), "request");
+        writeln!(f, "  {requests} in {}, {written} written, {read} read", duration(totals.busy))?;
+        let classes = ["no response", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(totals.requests);
+        let classes =
+            list(classes.filter(|(_, requests)| *requests > 0), |(class, requests)| format!("{class} {requests}"));
+        if !classes.is_empty() {
+            writeln!(f, "  Status: {classes}")?;
+        }
+        if totals.admin_requests > 0 {
+            writeln!(f, "  Of these at the admin's entrance: {}", totals.admin_requests)?;
+        }
+        self.warn_if(f, totals.cut > 0, format_args!("  Requests cut off: {}", totals.cut))
+    }
+
+    fn write_connections(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = self.totals;
+        let late: u64 = timeouts.iter().map(|(_, count)| count).sum();
+        let waits = timeouts.iter().filter(|(_, count)| *count > 0);
+        let waits = list(waits, |(wait, count)| format!("{wait} {count}"));
+        let waits = if waits.is_empty() { waits } else { format!(" ({waits})") };
+        let style = if broken + cut_short + late > 0 { YELLOW } else { "" };
+        self.line(
+            f,
+            style,
+            format_args!(
+                "  Closed by: client {closed_by_client}, server {closed_by_server}, reset {broken}, \
+                 cut short {cut_short}, timeout {late}{waits}"
+            ),
+        )?;
+        let cut = self.totals.cut_at_end;
+        self.warn_if(f, cut > 0, format_args!("  Cut at the end: {}", count(cut as u64, "connection")))
+    }
+
+    fn write_costs(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let requests = self.requests();
+        if requests == 0 {
+            return Ok(());
+        }
+        let calls: u64 = self.totals.syscalls.iter().map(|(_, calls)| calls).sum();
+        let kinds = self.totals.syscalls.iter().filter(|(_, calls)| *calls > 0);
+        let kinds = list(kinds, |(kind, calls)| format!("{kind} {}", ratio(*calls, requests)));
+        writeln!(f, "  Syscalls/request: {} ({kinds})", ratio(calls, requests))?;
+        self.cpu.map_or(Ok(()), |cpu| self.write_cpu(f, cpu, requests))
+    }
+
+    fn write_cpu(&self, f: &mut Formatter<'_>, cpu: Cpu, requests: u64) -> fmt::Result {
+        let all = cpu.user + cpu.system;
+        let each = |time: Duration| duration(time.div_f64(requests as f64));
+        write!(f, "  CPU/request: {} (user {}, system {})", each(all), each(cpu.user), each(cpu.system))?;
+        let busy = self.totals.busy;
+        if busy >= RATED_MIN {
+            write!(f, ", {:.0}% of a core", 100.0 * all.as_secs_f64() / busy.as_secs_f64())?;
+        }
+        let elsewhere = all.saturating_sub(cpu.this_thread);
+        if elsewhere.is_zero() {
+            return writeln!(f);
+        }
+        writeln!(f, ", {} of it outside the loop's thread", each(elsewhere))
+    }
+
+    /// Shares of the time from the first request to the last. Before and after it the loop slept, but for next to
+    /// nothing.
+    fn write_loop(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { uptime, busy, phases, turns, events, events_max, .. } = self.totals;
+        let slept = uptime.saturating_sub(*busy);
+        if !busy.is_zero() {
+            let awake =
+                |(name, time): &(&str, Duration)| if *name == "poll" { time.saturating_sub(slept) } else { *time };
+            let all: f64 = phases.iter().map(|phase| awake(phase).as_secs_f64()).sum();
+            let share = |phase| 100.0 * awake(phase).as_secs_f64() / all.max(f64::MIN_POSITIVE);
+            let shares = list(phases, |phase| format!("{} {:.1}%", phase.0, share(phase)));
+            writeln!(f, "  Time: {shares}")?;
+        }
+        let each = *events as f64 / (*turns).max(1) as f64;
+        writeln!(f, "  Turns: {turns}, {each:.1} events each, {events_max} at most")
+    }
+
+    fn write_peaks(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { queued_max, inboxes_max, outboxes_max, .. } = self.totals;
+        let [queued, inboxes, outboxes] = [queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
+        writeln!(f, "  Peak buffers: {inboxes} in, {outboxes} out; {queued} left waiting by one response")
+    }
+
+    fn write_losses(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals { accept_pauses, dropped_lines, .. } = self.totals;
+        self.warn_if(f, *accept_pauses > 0, format_args!("  Accept pauses: {accept_pauses}"))?;
+        self.warn_if(f, *dropped_lines > 0, format_args!("  Access log lines dropped: {dropped_lines}"))
+    }
+
+    fn write_rates(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let totals = self.totals;
+        if self.requests() == 0 {
+            return Ok(());
+        }
+        let per_second = |amount: u64| amount as f64 / totals.busy.as_secs_f64().max(1e-9);
+        let busiest = totals.busiest_second;
+        let (rate, written, read) =
+            (per_second(self.requests()), per_second(totals.written_bytes), per_second(totals.read_bytes));
+        self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest second"))?;
+        self.line(f, BOLD, format_args!("Transfer/sec: {:>11}, {} read", bytes(written), bytes(read)))
+    }
+
+    fn requests(&self) -> u64 {
+        self.totals.requests.iter().sum()
+    }
+
+    fn warn_if(&self, f: &mut Formatter<'_>, trouble: bool, line: fmt::Arguments<'_>) -> fmt::Result {
+        if trouble { self.line(f, YELLOW, line) } else { Ok(()) }
+    }
+
+    fn line(&self, f: &mut Formatter<'_>, style: &str, line: fmt::Arguments<'_>) -> fmt::Result {
+        if self.colours && !style.is_empty() { writeln!(f, "{style}{line}{RESET}") } else { writeln!(f, "{line}") }
+    }
+}
+
+fn write_row(f: &mut Formatter<'_>, name: &str, row: &Quantiles) -> fmt::Result {
+    let columns = [row.p50, row.p90, row.p99, row.p999, row.max].map(|column| format!("{:>10}", duration(column)));
+    writeln!(f, "    {name:<10}{}", columns.concat())
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>, text: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// wrk's way with durations: two decimals of the largest unit that is not more than the duration.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        s if s < 0.000_999_995 => format!("{:.2}us", s * 1e6),
+        s if s < 0.999_995 => format!("{:.2}ms", s * 1e3),
+        s if s < 59.995 => format!("{s:.2}s"),
+        s if s < 3599.7 => format!("{:.2}m", s / 60.0),
+        s => format!("{:.2}h", s / 3600.0),
+    }
+}
+
+/// wrk's way with bytes: two decimals, in 1024s.
+fn bytes(amount: f64) -> String {
+    let units = ["KB", "MB", "GB", "TB"];
+    match units.into_iter().zip(1..).filter(|(_, power)| amount >= 1024_f64.powi(*power)).last() {
+        Some((unit, power)) => format!("{:.2}{unit}", amount / 1024_f64.powi(power)),
+        None => format!("{amount:.0}B"),
+    }
+}
+
+/// Two decimals, or more where the first of them would be zeroes.
+fn ratio(part: u64, whole: u64) -> String {
+    let ratio = part as f64 / whole as f64;
+    match ratio {
+        r if r >= 0.1 => format!("{r:.2}"),
+        r if r >= 0.001 => format!("{r:.4}"),
+        r => format!("{r:.6}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use super::*;
+
+fn us(us: u64) -> Duration {
+    Duration::from_micros(us)
+}
+
+fn quantiles(p50: u64) -> Quantiles {
+    Quantiles { count: 9, p50: us(p50), p90: us(2 * p50), p99: us(30 * p50), p999: us(400 * p50), max: us(5000 * p50) }
+}
+
+fn run() -> Totals {
+    Totals {
+        uptime: Duration::from_millis(5250),
+        busy: Duration::from_secs(2),
+        requests: [3, 1, 199_990, 0, 5, 1],
+        cut: 4,
+        admin_requests: 2,
+        busiest_second: 120_000,
+        latency: quantiles(55),
+        first_byte: quantiles(40),
+        turn: quantiles(7),
+        lag: quantiles(1000),
+        turns: 50_000,
+        events: 200_000,
+        events_max: 64,
+        phases: vec![
+            ("poll", Duration::from_millis(3750)),
+            ("collect", Duration::from_millis(100)),
+            ("run", Duration::from_millis(1390)),
+            ("expire", Duration::from_millis(2)),
+            ("accept", Duration::from_millis(4)),
+            ("reap", Duration::from_millis(4)),
+        ],
+        syscalls: vec![("epoll_wait", 50_000), ("epoll_ctl", 64), ("read", 200_000), ("write", 200_001), ("close", 0)],
+        read_bytes: 8 * 1024 * 1024,
+        written_bytes: 3 * 1024 * 1024 * 1024,
+        accepted: 70,
+        connections_max: 64,
+        closed_by_client: 60,
+        closed_by_server: 2,
+        broken: 4,
+        cut_short: 1,
+        timeouts: vec![("client-silent", 0), ("client-idle", 2), ("client-slow-head", 1)],
+        cut_at_end: 1,
+        queued_max: 65_536,
+        inboxes_max: 16 * 1024,
+        outboxes_max: 1024 * 1024,
+        accept_pauses: 1,
+        dropped_lines: 17,
+    }
+}
+
+fn text(totals: &Totals, cpu: Option<Cpu>, colours: bool) -> String {
+    let urls = ["http://127.0.0.1:8080/".to_string(), "unix:/run/mill".to_string()];
+    FinalReport { totals, urls: &urls, cpu, colours, begins_anew: false }.to_string()
+}
+
+const CPU: Cpu = Cpu {
+    user: Duration::from_millis(500),
+    system: Duration::from_millis(1100),
+    this_thread: Duration::from_millis(1500),
+};
+
+#[test]
+fn a_run_with_everything_in_it() {
+    let expected = "\
+Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
+  70 connections, 64 at most at a time
+  Server Stats       p50       p90       p99     p99.9       Max
+    Latency      55.00us  110.00us    1.65ms   22.00ms  275.00ms
+    First byte   40.00us   80.00us    1.20ms   16.00ms  200.00ms
+    Loop turn     7.00us   14.00us  210.00us    2.80ms   35.00ms
+    Timer lag     1.00ms    2.00ms   30.00ms  400.00ms     5.00s
+  200000 requests in 2.00s, 3.00GB written, 8.00MB read
+  Status: no response 3, 1xx 1, 2xx 199990, 4xx 5, 5xx 1
+  Of these at the admin's entrance: 2
+  Requests cut off: 4
+  Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
+  Cut at the end: 1 connection
+  Syscalls/request: 2.25 (epoll_wait 0.25, epoll_ctl 0.000320, read 1.00, write 1.00)
+  CPU/request: 8.00us (user 2.50us, system 5.50us), 80% of a core, 0.50us of it outside the loop's thread
+  Time: poll 25.0%, collect 5.0%, run 69.5%, expire 0.1%, accept 0.2%, reap 0.2%
+  Turns: 50000, 4.0 events each, 64 at most
+  Peak buffers: 16.00KB in, 1.00MB out; 64.00KB left waiting by one response
+  Accept pauses: 1
+  Access log lines dropped: 17
+Requests/sec: 100000.00, 120000 in the busiest second
+Transfer/sec:      1.50GB, 4.00MB read
+";
+    assert_eq!(text(&run(), Some(CPU), false), expected);
+}
+
+#[test]
+fn a_run_in_which_nothing_happened() {
+    let totals = Totals { uptime: Duration::from_secs(90), turns: 1, events: 1, events_max: 1, ..Totals::default() };
+    let expected = "\
+Served for 1.50m @ http://127.0.0.1:8080/ unix:/run/mill
+  0 connections, 0 at most at a time
+  0 requests in 0.00us, 0B written, 0B read
+  Closed by: client 0, server 0, reset 0, cut short 0, timeout 0
+  Turns: 1, 1.0 events each, 1 at most
+  Peak buffers: 0B in, 0B out; 0B left waiting by one response
+";
+    assert_eq!(text(&totals, Some(CPU), false), expected);
+}
+
+#[test]
+fn colours_change_nothing_else() {
+    let coloured = text(&run(), Some(CPU), true);
+    assert_eq!(coloured.matches(YELLOW).count(), 5, "{coloured}");
+    assert_eq!(coloured.matches(BOLD).count(), 3, "{coloured}");
+    let plain = [BOLD, YELLOW, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
+    assert_eq!(plain, text(&run(), Some(CPU), false));
+    let calm = Totals { requests: [0, 0, 1, 0, 0, 0], accepted: 1, closed_by_client: 1, ..Totals::default() };
+    assert!(!text(&calm, None, true).contains(YELLOW));
+}
+
+#[test]
+fn units_change_where_they_would_be_rounded_up() {
+    let of = |ns| duration(Duration::from_nanos(ns));
+    assert_eq!([of(999), of(999_994), of(999_996), of(1_000_000)], ["1.00us", "999.99us", "1.00ms", "1.00ms"]);
+    assert_eq!([of(999_994_000), of(999_996_000), of(59_990_000_000)], ["999.99ms", "1.00s", "59.99s"]);
+    assert_eq!([of(60_000_000_000), of(3_600_000_000_000)], ["1.00m", "1.00h"]);
+    assert_eq!([bytes(1023.0), bytes(1024.0), bytes(1_572_864.0)], ["1023B", "1.00KB", "1.50MB"]);
+    assert_eq!([ratio(1, 3), ratio(1, 50), ratio(1, 3000), ratio(0, 9)], ["0.33", "0.0200", "0.000333", "0.000000"]);
+}
