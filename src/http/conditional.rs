@@ -29,13 +29,66 @@ pub enum Outcome {
     PreconditionFailed,
 }
 
+/// What the conditions of a request make of it, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// The condition that was false; `None` if none was.
+    pub because: Option<Condition>,
+}
+
+/// A conditional field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the registered fields themselves")]
+pub enum Condition {
+    IfMatch,
+    IfUnmodifiedSince,
+    IfNoneMatch,
+    IfModifiedSince,
+    IfRange,
+}
+
+impl Condition {
+    /// All of them, in the order in which they are evaluated.
+    pub const ALL: [Condition; 5] = [
+        Condition::IfMatch,
+        Condition::IfUnmodifiedSince,
+        Condition::IfNoneMatch,
+        Condition::IfModifiedSince,
+        Condition::IfRange,
+    ];
+
+    /// The field's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::IfMatch => "If-Match",
+            Condition::IfUnmodifiedSince => "If-Unmodified-Since",
+            Condition::IfNoneMatch => "If-None-Match",
+            Condition::IfModifiedSince => "If-Modified-Since",
+            Condition::IfRange => "If-Range",
+        }
+    }
+
+    /// Where the field is defined.
+    pub fn section(self) -> &'static str {
+        match self {
+            Condition::IfMatch => "RFC 9110 §13.1.1",
+            Condition::IfNoneMatch => "RFC 9110 §13.1.2",
+            Condition::IfModifiedSince => "RFC 9110 §13.1.3",
+            Condition::IfUnmodifiedSince => "RFC 9110 §13.1.4",
+            Condition::IfRange => "RFC 9110 §13.1.5",
+        }
+    }
+}
+
 /// Evaluates the conditions among `fields` against the `validators` of a representation that exists and would be
 /// answered with 2xx; other answers disregard conditions (RFC 9110 §13.2.1). `now_secs` is the response's Date in
 /// seconds since 1970.
-pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, now_secs: u64) -> Outcome {
+pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, now_secs: u64) -> Verdict {
     match Conditions::of(fields) {
         Some(conditions) => conditions.evaluate(method, validators, now_secs),
-        None => Outcome::Proceed { range: false },
+        None => Verdict { outcome: Outcome::Proceed { range: false }, because: None },
     }
 }
 
@@ -88,28 +141,33 @@ impl<'a> Conditions<'a> {
     }
 
     /// RFC 9110 §13.2.2, by its numbers.
-    fn evaluate(&self, method: Method, validators: Validators<'_>, now_secs: u64) -> Outcome {
+    fn evaluate(&self, method: Method, validators: Validators<'_>, now_secs: u64) -> Verdict {
         let only_reads = matches!(method, Method::Get | Method::Head);
+        let not_modified = if only_reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+        let is_false = |condition, outcome| Verdict { outcome, because: Some(condition) };
         // 1. If-Match: if false, 412.
         if self.if_match && !self.matches(validators) {
-            return Outcome::PreconditionFailed;
+            return is_false(Condition::IfMatch, Outcome::PreconditionFailed);
         }
         // 2. If-Unmodified-Since, only without If-Match: if false, 412.
         if !self.if_match && !self.is_unmodified(validators, now_secs) {
-            return Outcome::PreconditionFailed;
+            return is_false(Condition::IfUnmodifiedSince, Outcome::PreconditionFailed);
         }
         // 3. If-None-Match: if false, 304 to GET and HEAD, and 412 to all others.
         if self.if_none_match && !self.none_match(only_reads, validators) {
-            return if only_reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+            return is_false(Condition::IfNoneMatch, not_modified);
         }
         // 4. If-Modified-Since, only for GET and HEAD, and only without If-None-Match: if false, 304.
         if only_reads && !self.if_none_match && !self.is_modified(validators, now_secs) {
-            return Outcome::NotModified;
+            return is_false(Condition::IfModifiedSince, Outcome::NotModified);
         }
         // 5. Range with If-Range: if that is false, Range is ignored. Range means something for GET alone (§14.2).
-        let range = self.range && method == Method::Get && self.range_fits(validators, now_secs);
+        let range = self.range && method == Method::Get;
+        if range && !self.range_fits(validators, now_secs) {
+            return is_false(Condition::IfRange, Outcome::Proceed { range: false });
+        }
         // 6. Otherwise the method is performed.
-        Outcome::Proceed { range }
+        Verdict { outcome: Outcome::Proceed { range }, because: None }
     }
 
     /// If-Match (RFC 9110 §13.1.1), with strong comparison. A list that cannot be read matches nothing: better refused
@@ -217,9 +275,13 @@ mod tests {
     const THEN: u64 = 784_111_777;
     const NOW: u64 = 1_790_000_000;
 
-    fn outcome(method: Method, lines: &[(&str, &str)]) -> Outcome {
+    fn verdict(method: Method, lines: &[(&str, &str)]) -> Verdict {
         let etag = EntityTag::parse(b"\"now\"");
         evaluate(method, Section::of(lines).fields(), Validators { etag, last_modified: Some(THEN) }, NOW)
+    }
+
+    fn outcome(method: Method, lines: &[(&str, &str)]) -> Outcome {
+        verdict(method, lines).outcome
     }
 
     const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -288,19 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_names_the_condition_that_was_false() {
+        let because = |lines: &[(&str, &str)]| verdict(Method::Get, lines).because;
+        assert_eq!(because(&[("If-None-Match", "\"old\""), ("Range", "bytes=0-")]), None);
+        assert_eq!(because(&[("If-Match", "\"old\""), ("If-None-Match", "\"now\"")]), Some(Condition::IfMatch));
+        assert_eq!(because(&[("If-Unmodified-Since", BEFORE)]), Some(Condition::IfUnmodifiedSince));
+        assert_eq!(because(&[("If-None-Match", "*"), ("If-Modified-Since", SAME)]), Some(Condition::IfNoneMatch));
+        assert_eq!(because(&[("If-Modified-Since", SAME)]), Some(Condition::IfModifiedSince));
+        assert_eq!(because(&[("Range", "bytes=0-"), ("If-Range", "\"old\"")]), Some(Condition::IfRange));
+        assert_eq!(because(&[("If-Range", "\"old\"")]), None, "without Range it means nothing");
+    }
+
+    #[test]
     fn a_date_is_weak_until_its_second_is_over() {
         let section = Section::of(&[("Range", "bytes=0-"), ("If-Range", SAME)]);
         let at = |now_secs| {
             let validators = Validators { etag: None, last_modified: Some(THEN) };
-            evaluate(Method::Get, section.fields(), validators, now_secs)
+            evaluate(Method::Get, section.fields(), validators, now_secs).outcome
         };
         assert_eq!((at(THEN - 1), at(THEN), at(THEN + 1)), (WHOLE, WHOLE, PART));
     }
 
     #[test]
     fn without_validators_nothing_matches_and_no_date_counts() {
-        let outcome =
-            |lines: &[(&str, &str)]| evaluate(Method::Get, Section::of(lines).fields(), Validators::default(), NOW);
+        let outcome = |lines: &[(&str, &str)]| {
+            evaluate(Method::Get, Section::of(lines).fields(), Validators::default(), NOW).outcome
+        };
         assert_eq!(outcome(&[("If-Match", "\"a\"")]), Outcome::PreconditionFailed);
         assert_eq!(outcome(&[("If-Match", "*")]), WHOLE);
         assert_eq!(outcome(&[("If-None-Match", "\"a\"")]), WHOLE);

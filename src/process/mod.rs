@@ -3,6 +3,7 @@
 mod admin;
 mod cpu;
 pub mod descriptors;
+mod explain;
 mod file_settings;
 mod final_report;
 mod log_file;
@@ -12,6 +13,7 @@ pub mod quantity;
 pub mod settings;
 pub mod usage;
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -43,9 +45,14 @@ const EXIT_USAGE: u8 = 2;
 /// The server stopped, and had to cut connections that were still at work.
 const EXIT_CUT: u8 = 3;
 
-/// The whole program: reads the settings, serves until told to stop, and says how that ended.
+/// The whole program: reads the settings, serves until told to stop, and says how that ended. Or explains what it would
+/// do.
 pub fn run() -> ExitCode {
-    let settings = match Settings::read(std::env::args_os().collect()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|word| word == explain::NAME) {
+        return explain::run(&arguments[1..]);
+    }
+    let settings = match Settings::read(arguments) {
         Ok(settings) => settings,
         Err(refusal) => return refusal.report(),
     };
@@ -84,8 +91,7 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let notices = Notices::new(reactor.waker());
     let jobs = jobs(settings)?;
     let desk = Rc::new(Desk::default());
-    let mut front = Front::new(public(settings)?);
-    front.health = settings.health.then(|| status::health(Router::new()));
+    let mut front = front(settings)?;
     front.admin = settings.admin.as_ref().map(|_| status::service(&desk, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
     event_loop.watch_desk(desk);
@@ -114,6 +120,13 @@ fn jobs(settings: &Settings) -> Result<JobPool, String> {
         false => Ok(JobPool::without_threads()),
     }
     .map_err(|error| format!("cannot start threads: {error}"))
+}
+
+/// What stands in front of everyone.
+fn front(settings: &Settings) -> Result<Front, String> {
+    let mut front = Front::new(public(settings)?);
+    front.health = settings.health.then(|| status::health(Router::new()));
+    Ok(front)
 }
 
 /// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.

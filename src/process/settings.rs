@@ -37,7 +37,8 @@ const INBOX_BYTES_MIN: usize = 16 * 1024;
     after_help = "Durations: 10s, 500ms, 2m, 1.5h. Sizes: 4096, 64k, 1MiB (k, m, g and KiB, MiB, GiB count in 1024s; \
                   KB, MB, GB in 1000s).\n\
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT; the command line wins. \
-                  RUST_LOG, if set, wins over --log-level."
+                  RUST_LOG, if set, wins over --log-level.\n\
+                  To be told how a request would be decided, and why: tidemill explain 'GET /path' [ROOT]"
 )]
 pub struct Settings {
     /// Directory to serve; without it: the built-in demo site and the lab endpoints
@@ -247,7 +248,7 @@ impl Settings {
     }
 
     /// What no single value shows.
-    fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
         if let Some(admin) = self.admin.as_ref().filter(|admin| !admin.is_local()) {
             return Err(Refusal::usage(format!(
                 "invalid value '{admin}' for '--admin <ADDR>': expected unix:PATH or a loopback address: what it tells \

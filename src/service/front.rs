@@ -1,5 +1,6 @@
 //! What stands in front: which of the services a request is for.
 
+use super::account::Account;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
@@ -32,22 +33,49 @@ impl Front {
     }
 }
 
-impl Service for Front {
-    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        match (cx.entrance, &mut self.admin, &mut self.health) {
-            (Entrance::Admin, Some(admin), _) => admin.call(request, cx),
-            (_, _, Some(health)) if health.knows(request.target.path) => health.call(request, cx),
-            _ => self.public.call(request, cx),
+/// The one that a request is for.
+enum Part<'a> {
+    Admin(&'a mut Admin),
+    /// Routes, and whose they are.
+    Routes(&'static str, &'a mut Router),
+    Files(&'a mut StaticFiles),
+}
+
+impl Front {
+    fn part(&mut self, entrance: Entrance, path: &[u8]) -> Part<'_> {
+        match (entrance, &mut self.admin, &mut self.health) {
+            (Entrance::Admin, Some(admin), _) => Part::Admin(admin),
+            (_, _, Some(health)) if health.knows(path) => Part::Routes("health", health),
+            _ => self.public.part(path),
+        }
+    }
+
+    /// Tells how a request that comes through the door for everyone is decided. May block.
+    pub fn account(&mut self, request: &RequestHead<'_>, now_secs: u64, account: &mut Account) {
+        match self.part(Entrance::Public, request.target.path) {
+            Part::Admin(_) => {}
+            Part::Routes(whose, router) => router.account(whose, request, account),
+            Part::Files(files) => files.account(request, now_secs, account),
         }
     }
 }
 
-impl Service for Public {
-    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+impl Public {
+    fn part(&mut self, path: &[u8]) -> Part<'_> {
         match self {
-            Public::Lab(lab) => lab.call(request, cx),
-            Public::Files(_, Some(lab)) if lab.knows(request.target.path) => lab.call(request, cx),
-            Public::Files(files, _) => files.call(request, cx),
+            Public::Lab(lab) => Part::Routes("lab", lab),
+            Public::Files(_, Some(lab)) if lab.knows(path) => Part::Routes("lab", lab),
+            Public::Files(files, _) => Part::Files(files),
+        }
+    }
+}
+
+impl Service for Front {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        match self.part(cx.entrance, request.target.path) {
+            Part::Admin(admin) => admin.call(request, cx),
+            Part::Routes(_, router) => router.call(request, cx),
+            Part::Files(files) => files.call(request, cx),
         }
     }
 }

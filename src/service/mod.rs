@@ -2,6 +2,7 @@
 //! the answer depends on the content, on time or on somebody else. A service never sees a socket or a version.
 
 pub mod access_log;
+pub mod account;
 pub mod errors;
 pub mod front;
 pub mod gather;

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::account::{Account, printable};
 use super::errors::{self, Detail};
 use super::{Cx, Reply, Service};
 use crate::http::body::Failure;
@@ -26,6 +27,9 @@ const METHODS: [Method; 7] =
 
 /// `Allow` where no path is named: everything the server implements.
 const ALLOW_ALL: FieldValue = FieldValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// Why a path is none.
+const INVALID_ESCAPE: &str = "a % in the path is not followed by two hexadecimal digits (RFC 3986 §2.1)";
 
 /// Answers one kind of request.
 pub trait Handler {
@@ -91,14 +95,15 @@ impl Router {
         let segments = parse_pattern(pattern)?;
         let names: Vec<&str> = segments.iter().filter_map(Segment::name).collect();
         check_names(&names)?;
-        self.root.route_mut(&segments)?.add(method, &names, handler)
+        let route = self.root.route_mut(&segments)?;
+        route.pattern = pattern.into();
+        route.add(method, &names, handler)
     }
 
     fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let path = request.target.path;
         if percent_decode(path).is_none() {
-            let detail = "a % in the path is not followed by two hexadecimal digits (RFC 3986 §2.1)";
-            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(detail))]));
+            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
         }
         let mut spans = Spans::default();
         let Some(route) = self.find(path, &mut spans) else { return respond(errors::not_found()) };
@@ -111,6 +116,23 @@ impl Router {
     /// Whether there is a route for this path, whatever the method.
     pub fn knows(&self, path: &[u8]) -> bool {
         percent_decode(path).is_some() && self.find(path, &mut Spans::default()).is_some()
+    }
+
+    /// Tells which pattern a request fits, what its parameters are, and whether anybody answers its method. `whose`
+    /// routes these are.
+    pub fn account(&self, whose: &str, request: &RequestHead<'_>, account: &mut Account) {
+        let path = request.target.path;
+        let mut spans = Spans::default();
+        let nowhere = match request.target.form {
+            TargetForm::Asterisk => "the server as a whole, no resource (RFC 9110 §9.3.7)",
+            TargetForm::Authority => "a way to another host, no resource (RFC 9110 §9.3.6)",
+            _ if percent_decode(path).is_none() => INVALID_ESCAPE,
+            _ => match self.find(path, &mut spans) {
+                Some(route) => return route.account(whose, request, spans, account),
+                None => "no pattern fits this path",
+            },
+        };
+        account.note("route", format_args!("{whose}: {nowhere}"));
     }
 
     fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
@@ -258,6 +280,7 @@ type Range = std::ops::Range<usize>;
 
 /// The handlers of one pattern.
 struct Route {
+    pattern: Box<str>,
     names: Vec<Box<str>>,
     handlers: Vec<(Method, Box<dyn Handler>)>,
     allow: FieldValue,
@@ -265,7 +288,7 @@ struct Route {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
+        Route { pattern: Box::default(), names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
     }
 }
 
@@ -288,6 +311,18 @@ impl Route {
 
     fn own_handler(&self, method: Method) -> Option<&dyn Handler> {
         self.handlers.iter().find(|(known, _)| *known == method).map(|(_, handler)| &**handler)
+    }
+
+    fn account(&self, whose: &str, request: &RequestHead<'_>, spans: Spans, account: &mut Account) {
+        account.note("route", format_args!("{whose}: {}", self.pattern));
+        let params = Params { path: request.target.path, names: &self.names, spans };
+        for name in &self.names {
+            account.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
+        }
+        if self.handler(request.method).is_none() {
+            let allow = printable(self.allow.as_bytes());
+            account.note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
+        }
     }
 
     fn without_handler(&self, method: Method) -> Response {

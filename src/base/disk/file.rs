@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::Stat;
 
-use super::kernel;
+use super::{kernel, tally};
 
 /// How much is read at a time to bring pages into the cache, in bytes.
 const WARM_BYTES: usize = 64 * 1024;
@@ -88,6 +88,7 @@ impl OpenFile {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut len = 0;
         while len < buffer.len() {
+            tally::count(|calls| calls.read += 1);
             match self.file.read_at(&mut buffer[len..], offset.saturating_add(len as u64)) {
                 Ok(0) => break,
                 Ok(n) => len += n,
@@ -101,6 +102,7 @@ impl OpenFile {
     /// What the open file is now: its length and time may have changed, which file it is cannot. To see whether another
     /// file has taken its name, ask [`Root::meta`](super::Root::meta).
     pub fn meta_now(&self) -> io::Result<FileMeta> {
+        tally::count(|calls| calls.stat += 1);
         Ok(FileMeta::from_stat(&rustix::fs::fstat(&self.file)?))
     }
 

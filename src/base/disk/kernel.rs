@@ -11,7 +11,7 @@ mod os {
     use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, openat2};
     use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 
-    use super::super::{Links, Residency, or_dot};
+    use super::super::{Links, Residency, or_dot, tally};
 
     /// How directories are held: good for opening what is in them, which needs the permission to search and not to
     /// read.
@@ -35,18 +35,24 @@ mod os {
     ) -> Result<OwnedFd, Errno> {
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         resolve.set(ResolveFlags::NO_SYMLINKS, links == Links::Refuse);
-        let open = || retry_on_intr(|| openat2(root, or_dot(path), flags, Mode::empty(), resolve));
+        let open = || {
+            tally::count(|calls| calls.open += 1);
+            retry_on_intr(|| openat2(root, or_dot(path), flags, Mode::empty(), resolve))
+        };
         (1..TRIES).map(|_| open()).find(|opened| !matches!(opened, Err(Errno::AGAIN))).unwrap_or_else(open)
     }
 
     /// Looks at what `path` leads to; O_PATH touches nothing but the name.
     pub(in super::super) fn stat_beneath(root: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<Stat, Errno> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        rustix::fs::fstat(open_beneath(root, path, flags, links)?)
+        let opened = open_beneath(root, path, flags, links)?;
+        tally::count(|calls| calls.stat += 1);
+        rustix::fs::fstat(opened)
     }
 
     /// One read that does not wait for a disk.
     pub(in super::super) fn read_resident(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Residency> {
+        tally::count(|calls| calls.read_resident += 1);
         let read = || preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
         match retry_on_intr(read) {
             Ok(n) => Ok(Residency::Read(n)),

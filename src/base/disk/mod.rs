@@ -7,6 +7,7 @@
 mod directory;
 mod file;
 mod kernel;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -23,6 +24,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 pub use directory::{DirectoryEntry, Entries, EntryKind, OpenDirectory};
 pub use file::{FileMeta, OpenFile, Residency, Timestamp};
+pub use tally::{Calls, take_calls};
 
 /// A longer path is not looked for: no system opens one in one call (`PATH_MAX`).
 const PATH_BYTES_MAX: usize = 4095;
@@ -176,7 +178,10 @@ impl Root {
         check(path)?;
         let root = self.anchor.as_fd();
         let stat = match (self.links, self.way) {
-            (Links::Follow, _) => rustix::fs::statat(root, or_dot(path), rustix::fs::AtFlags::empty()),
+            (Links::Follow, _) => {
+                tally::count(|calls| calls.stat += 1);
+                rustix::fs::statat(root, or_dot(path), rustix::fs::AtFlags::empty())
+            }
             (links, Way::Kernel) => match kernel::stat_beneath(root, path, links) {
                 Err(errno) if is_for_the_walk(errno) => walk::stat(root, path, links),
                 stat => stat,
@@ -205,11 +210,13 @@ fn is_for_the_walk(errno: Errno) -> bool {
 
 /// The path has no `..`; everything else is allowed.
 fn follow(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    tally::count(|calls| calls.open += 1);
     retry_on_intr(|| rustix::fs::openat(root, or_dot(path), flags, Mode::empty()))
 }
 
 /// What was opened may not be what was looked at before; its own descriptor tells what it is.
 fn opened_file(descriptor: OwnedFd) -> Result<(File, FileMeta), NotServed> {
+    tally::count(|calls| calls.stat += 1);
     match Seen::from_stat(&rustix::fs::fstat(&descriptor)?)? {
         Seen::File(meta) => Ok((File::from(descriptor), meta)),
         Seen::Directory(_) => Err(NotServed::NotAFile),

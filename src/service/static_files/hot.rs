@@ -79,6 +79,11 @@ impl Hot {
         Hot { kept: RefCell::new(Cache::new(bytes_max, ENTRIES_MAX)) }
     }
 
+    /// Whether what is compressed can be kept, without which nothing is.
+    pub fn can_compress(&self) -> bool {
+        self.kept.borrow().is_enabled()
+    }
+
     /// What is known of a path; sees to it that what is hot stays fresh.
     pub fn known(&self, site: &Arc<Site>, resolved: &Resolved, cx: &Cx<'_>) -> Known {
         let mut kept = self.kept.borrow_mut();

@@ -4,6 +4,7 @@
 //! asks the file system on the event loop. Start at [`StaticFiles::call`], then `serving.rs` for what waits, `lookup.rs`
 //! for what jobs find, and `respond.rs` for what is said about it.
 
+mod account;
 pub mod cache;
 pub mod compress;
 mod flights;
@@ -92,7 +93,7 @@ impl Service for StaticFiles {
         let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
-            Err(Unresolved::Malformed) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
+            Err(Unresolved::Malformed(_)) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
         };
         let known = match &resolved {
             Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),

@@ -24,11 +24,13 @@ impl Resolved {
 /// Why a path means nothing here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unresolved {
-    /// It is no path at all: a broken escape, a NUL, or more `..` than there are segments to leave.
-    Malformed,
+    /// It is no path at all, for this reason: a broken escape, a NUL, or more `..` than there are segments to leave.
+    Malformed(&'static str),
     /// It names something that is not shown.
     Hidden,
 }
+
+const BROKEN_ESCAPE: &str = "a % in it is not followed by two hexadecimal digits (RFC 3986 §2.1)";
 
 /// What every site has to show although its name begins with a dot (RFC 8615).
 const WELL_KNOWN: &[u8] = b".well-known";
@@ -38,9 +40,9 @@ const WELL_KNOWN: &[u8] = b".well-known";
 /// An encoded slash is a slash: decoding comes first and happens once, so that nothing can hide from what follows. Dot
 /// segments are removed here and refused again by the kernel, which is asked to stay beneath the root.
 pub fn resolve(path: &[u8], show_hidden: bool) -> Result<Resolved, Unresolved> {
-    let decoded = percent_decode(path).ok_or(Unresolved::Malformed)?;
+    let decoded = percent_decode(path).ok_or(Unresolved::Malformed(BROKEN_ESCAPE))?;
     if decoded.contains(&0) {
-        return Err(Unresolved::Malformed);
+        return Err(Unresolved::Malformed("there is a NUL in it, which no name has"));
     }
     let mut kept = Vec::with_capacity(decoded.len());
     for segment in decoded.split(|byte| *byte == b'/') {
@@ -63,7 +65,7 @@ fn enter(path: &mut Vec<u8>, segment: &[u8]) {
 
 fn leave_directory(path: &mut Vec<u8>) -> Result<(), Unresolved> {
     if path.is_empty() {
-        return Err(Unresolved::Malformed);
+        return Err(Unresolved::Malformed("a .. in it leaves ROOT (RFC 3986 §5.2.4)"));
     }
     path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
     Ok(())
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(path("/a/../b/./c").unwrap(), "b/c");
         assert_eq!(path("/a/b/../..").unwrap(), "");
         for outside in ["/..", "/../", "/a/../../etc", "/%2e%2e/etc", "/..%2fetc", "/a/%2e%2e%2f%2e%2e/etc"] {
-            assert_eq!(path(outside), Err(Unresolved::Malformed), "{outside}");
+            assert!(matches!(path(outside), Err(Unresolved::Malformed(_))), "{outside}");
         }
         assert_eq!(path("/..%5cetc"), Err(Unresolved::Hidden), "a backslash is part of a name");
     }
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_no_path_is_refused() {
         for broken in ["/%", "/%4", "/%zz", "/a%00b"] {
-            assert_eq!(path(broken), Err(Unresolved::Malformed), "{broken}");
+            assert!(matches!(path(broken), Err(Unresolved::Malformed(_))), "{broken}");
         }
     }
 

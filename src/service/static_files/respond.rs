@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::pages;
 use super::representation::{Form, FormContent, Representation};
 use crate::http::body::{Body, Bytes, FilePart, Piece};
-use crate::http::conditional::{self, Outcome, Validators};
+use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
 use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY};
 use crate::http::message::{RequestHead, Response};
@@ -52,26 +52,42 @@ pub enum Answer {
 /// Answers a GET or HEAD with what is offered. `now_secs` is the response's Date in seconds since 1970.
 pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> Answer {
     let form = match choose(request, offer) {
-        Choice::Form(form) => form,
+        Choice::Form(_, form) => form,
         Choice::Unmade(coding) => return Answer::Compress(coding),
         Choice::None => return Answer::Respond(not_acceptable(request)),
     };
-    let validators = Validators {
-        etag: EntityTag::parse(form.etag.as_bytes()),
-        last_modified: Some(offer.representation.last_modified),
-    };
+    let selection = Selection::of(request, form, offer.representation.last_modified, now_secs);
     let content_type = &offer.representation.content_type;
-    Answer::Respond(match conditional::evaluate(request.method, request.fields, validators, now_secs) {
-        Outcome::NotModified => Response::new(Status::NOT_MODIFIED).with_block(form.not_modified_fields.clone()),
-        Outcome::PreconditionFailed => pages::error(request, Status::PRECONDITION_FAILED),
-        Outcome::Proceed { range: false } => whole(form, content_type, Status::OK),
-        Outcome::Proceed { range: true } => match range::requested(request.fields, form.length) {
-            Ranges::Ignore => whole(form, content_type, Status::OK),
-            Ranges::Unsatisfiable => unsatisfiable(request, form),
-            Ranges::One(range) => part(form, content_type, range),
-            Ranges::Several(ranges) => parts(form, content_type, &ranges),
-        },
+    Answer::Respond(match (selection.verdict.outcome, selection.ranges) {
+        (Outcome::NotModified, _) => Response::new(Status::NOT_MODIFIED).with_block(form.not_modified_fields.clone()),
+        (Outcome::PreconditionFailed, _) => pages::error(request, Status::PRECONDITION_FAILED),
+        (Outcome::Proceed { .. }, Ranges::Ignore) => whole(form, content_type, Status::OK),
+        (Outcome::Proceed { .. }, Ranges::Unsatisfiable) => unsatisfiable(request, form),
+        (Outcome::Proceed { .. }, Ranges::One(range)) => part(form, content_type, range),
+        (Outcome::Proceed { .. }, Ranges::Several(ranges)) => parts(form, content_type, &ranges),
     })
+}
+
+/// What of a form is sent: its conditions decide, then its ranges.
+pub struct Selection {
+    /// What the conditions make of the request.
+    pub verdict: Verdict,
+    /// Which parts are asked for; all of it where Range is not to be looked at.
+    pub ranges: Ranges,
+}
+
+impl Selection {
+    /// What of `form`, last modified then, this request selects.
+    pub fn of(request: &RequestHead<'_>, form: &Form, last_modified: u64, now_secs: u64) -> Selection {
+        let etag = EntityTag::parse(form.etag.as_bytes());
+        let validators = Validators { etag, last_modified: Some(last_modified) };
+        let verdict = conditional::evaluate(request.method, request.fields, validators, now_secs);
+        let ranges = match verdict.outcome {
+            Outcome::Proceed { range: true } => range::requested(request.fields, form.length),
+            _ => Ranges::Ignore,
+        };
+        Selection { verdict, ranges }
+    }
 }
 
 /// The whole of a representation as the content of an error, such as the site's own page for 404.
@@ -81,19 +97,23 @@ pub fn error_content(representation: &Representation, status: Status) -> Respons
     Response::new(status).with_content(representation.content_type.clone(), body)
 }
 
-enum Choice<'a> {
-    Form(&'a Arc<Form>),
+/// Which form a client gets.
+pub enum Choice<'a> {
+    /// This one, in this coding.
+    Form(Coding, &'a Arc<Form>),
+    /// One in this coding, which has to be made.
     Unmade(Coding),
+    /// It accepts none that there is.
     None,
 }
 
 /// The form that the client likes best. One that no file has is made if it is worth it.
-fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
+pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
     if !offer.representation.common.varies {
         // The usual case has nothing to choose from, but may still be refused.
         let identity = offer.representation.identity();
         let accepted = AcceptEncoding::of(request.fields).weight(Coding::Identity) > 0;
-        return if accepted { Choice::Form(identity) } else { Choice::None };
+        return if accepted { Choice::Form(Coding::Identity, identity) } else { Choice::None };
     }
     let mut available = [Coding::Identity; Coding::ALL.len()];
     let mut count = 0;
@@ -102,7 +122,7 @@ fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
         count += 1;
     }
     match AcceptEncoding::of(request.fields).choose(&available[..count]) {
-        Some(coding) => offer.form(coding).map_or(Choice::Unmade(coding), Choice::Form),
+        Some(coding) => offer.form(coding).map_or(Choice::Unmade(coding), |form| Choice::Form(coding, form)),
         None => Choice::None,
     }
 }

@@ -203,7 +203,7 @@ impl Serving {
 }
 
 /// The form in this coding; `None` if it would not be smaller, or if the file is no longer what it was.
-fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
+pub fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
     let identity = representation.identity();
     let content = match &identity.content {
         FormContent::Memory(bytes) => compress(coding, bytes),

@@ -1,0 +1,49 @@
+//! `tidemill explain`: how a request would be decided, and why, without a socket.
+//!
+//! Nothing is decided here. A connection as the server has it is driven over a socket of paper (`paper.rs`,
+//! `rehearsal.rs`), the service in front of it is watched (`witness.rs`), and what they did is told (`report.rs`).
+
+mod order;
+mod paper;
+mod rehearsal;
+mod report;
+mod response;
+mod witness;
+mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use super::usage::Refusal;
+use super::{EXIT_FAILURE, complain, descriptors};
+use order::Order;
+use rehearsal::Stage;
+
+/// The word that asks for it.
+pub const NAME: &str = "explain";
+
+/// Explains what the `arguments`, the first of them being [`NAME`], ask for.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let (order, head) = match Order::read(arguments) {
+        Ok(read) => read,
+        Err(refusal) => return refusal.report(),
+    };
+    match explain(&order, &head) {
+        Ok(text) => Refusal::Answer(text).report(),
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn explain(order: &Order, head: &[u8]) -> Result<String, String> {
+    let limits = order.settings.limits(descriptors::raise_limit());
+    let mut stage = Stage::new(super::front(&order.settings)?, limits);
+    let understood = stage.understand(head);
+    let first = stage.rehearse(head);
+    let needs_jobs = stage.watched().needs_jobs();
+    let again = needs_jobs.then(|| stage.rehearse(head));
+    let watched = stage.watched();
+    Ok(report::text(head, &understood, &watched, &first, again.as_ref()))
+}

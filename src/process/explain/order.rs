@@ -1,0 +1,138 @@
+//! What is to be explained: a request line, fields, and the server's own settings.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{CommandFactory, Parser};
+
+use super::super::settings::Settings;
+use super::super::usage::Refusal;
+use crate::service::account::printable;
+
+/// Says how the server would decide a request, and why, without a socket.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemill explain",
+    about = "Say how the server would decide a request, and why, without a socket",
+    override_usage = "tidemill explain [OPTIONS] [-H 'NAME: VALUE']... 'GET /path' [ROOT]",
+    after_help = "The server's flags and environment variables mean what they mean to the server, as far as they shape \
+                  an answer."
+)]
+pub struct Order {
+    /// What a client would send: 'GET /path' or 'GET /path HTTP/1.0'
+    #[arg(value_name = "REQUEST")]
+    request: OsString,
+
+    /// A field of the request; repeatable. Without a Host it gets one: localhost
+    #[arg(short = 'H', value_name = "NAME: VALUE")]
+    fields: Vec<OsString>,
+
+    /// How the server would be set up.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Order {
+    /// Reads the command line, its first word being the command, and the environment: the order, and the head of the
+    /// request that it is about.
+    ///
+    /// # Errors
+    /// What to tell the user instead.
+    pub fn read(arguments: &[OsString]) -> Result<(Order, Vec<u8>), Refusal> {
+        let program = [OsString::from("tidemill explain")];
+        let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
+        let order = Order::try_parse_from(&arguments)
+            .map_err(|error| Refusal::from_clap(&error, Order::command(), &arguments))?;
+        order.settings.check()?;
+        let head = order.head()?;
+        Ok((order, head))
+    }
+
+    /// The bytes that a client would send. Whatever makes a line goes: what is wrong with it is for the server to say.
+    fn head(&self) -> Result<Vec<u8>, Refusal> {
+        let mut lines = vec![request_line(&self.request)?];
+        let fields: Vec<&[u8]> = self.fields.iter().map(|field| field_line(field)).collect::<Result<_, _>>()?;
+        if !fields.iter().any(|line| is_host(line)) {
+            lines.push(b"Host: localhost".to_vec());
+        }
+        lines.extend(fields.into_iter().map(<[u8]>::to_vec));
+        Ok([lines.join(&b"\r\n"[..]), b"\r\n\r\n".to_vec()].concat())
+    }
+}
+
+/// The line as given, with a version if it has none.
+fn request_line(request: &OsStr) -> Result<Vec<u8>, Refusal> {
+    let line = request.as_bytes();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    match words[..] {
+        _ if breaks_line(line) || words.contains(&&b""[..]) => Err(no_request(request)),
+        [_, _] => Ok([line, b" HTTP/1.1"].concat()),
+        [_, _, version] if version.starts_with(b"HTTP/") => Ok(line.to_vec()),
+        _ => Err(no_request(request)),
+    }
+}
+
+fn field_line(field: &OsStr) -> Result<&[u8], Refusal> {
+    let line = field.as_bytes();
+    match line.contains(&b':') && !breaks_line(line) {
+        true => Ok(line),
+        false => Err(Refusal::usage(format!(
+            "invalid value '{}' for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'",
+            printable(line)
+        ))),
+    }
+}
+
+fn no_request(request: &OsStr) -> Refusal {
+    let given = printable(request.as_bytes());
+    Refusal::usage(format!(
+        "invalid value '{given}' for '<REQUEST>': expected a method and a target, such as 'GET /path'"
+    ))
+}
+
+fn breaks_line(line: &[u8]) -> bool {
+    line.contains(&b'\r') || line.contains(&b'\n')
+}
+
+fn is_host(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b':').next().is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"host"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<String, String> {
+        let arguments: Vec<OsString> = ["explain"].iter().chain(words).map(OsString::from).collect();
+        let read = Order::read(&arguments).map_err(|refusal| refusal.to_string())?;
+        Ok(String::from_utf8(read.1).unwrap())
+    }
+
+    #[test]
+    fn the_command_is_consistent_with_the_servers() {
+        Order::command().debug_assert();
+    }
+
+    #[test]
+    fn a_request_gets_what_it_lacks_and_nothing_else() {
+        assert_eq!(read(&["GET /a?b"]).unwrap(), "GET /a?b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(read(&["HEAD / HTTP/1.0"]).unwrap(), "HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let given = ["-H", "host: a", "-H", "X : y", "get /%zz HTTP/7"];
+        assert_eq!(read(&given).unwrap(), "get /%zz HTTP/7\r\nhost: a\r\nX : y\r\n\r\n");
+    }
+
+    #[test]
+    fn what_cannot_be_a_line_is_refused() {
+        let request = "for '<REQUEST>': expected a method and a target, such as 'GET /path'";
+        assert_eq!(read(&["GET"]).unwrap_err(), format!("invalid value 'GET' {request}"));
+        assert_eq!(read(&["GET /a b"]).unwrap_err(), format!("invalid value 'GET /a b' {request}"));
+        assert_eq!(read(&["GET  /a"]).unwrap_err(), format!("invalid value 'GET  /a' {request}"));
+        assert_eq!(read(&["GET /\r\nX: y"]).unwrap_err(), format!("invalid value 'GET /\\r\\nX: y' {request}"));
+        let field = "for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'";
+        assert_eq!(read(&["-H", "gzip", "GET /"]).unwrap_err(), format!("invalid value 'gzip' {field}"));
+        assert_eq!(read(&["-H", "a: b\nc: d", "GET /"]).unwrap_err(), format!("invalid value 'a: b\\nc: d' {field}"));
+        let root = "for '[ROOT]': expected a directory that exists";
+        assert_eq!(read(&["GET /", "/dev/null"]).unwrap_err(), format!("invalid value '/dev/null' {root}"));
+    }
+}

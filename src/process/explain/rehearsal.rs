@@ -1,0 +1,129 @@
+//! A request answered by a connection as the server has it, only that its socket is of paper, jobs are done at once, and
+//! the clock jumps.
+
+use std::cell::Ref;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::paper::{Paper, PaperSocket};
+use super::witness::{Watched, Witness};
+use crate::base::disk;
+use crate::base::job_pool::JobPool;
+use crate::base::limits::Limits;
+use crate::base::notice::{Notices, Wake};
+use crate::base::peer::Peer;
+use crate::base::ring::RingBuffer;
+use crate::base::slots::Token;
+use crate::connection::{CloseReason, Connection, Settled, WaitReason, Worker};
+use crate::http::message::OwnedHead;
+use crate::net::Readiness;
+use crate::protocol::ProtocolError;
+use crate::protocol::h1::server::{Scratch, Server, Step};
+use crate::service::Entrance;
+use crate::service::front::Front;
+
+/// When enough of a long content is sent to know how it goes on, in bytes.
+const SENT_BYTES_MAX: u64 = 64 << 20;
+/// How often the clock may jump before a handler decides.
+const JUMPS_MAX: u32 = 16;
+
+/// Where requests are rehearsed, one after the other.
+pub struct Stage {
+    worker: Worker<Witness>,
+    start: Instant,
+    wall: SystemTime,
+}
+
+/// What became of one request.
+pub struct Rehearsal {
+    /// What was sent, and with which calls.
+    pub paper: Paper,
+    /// What the file system was asked, on the loop and on job threads.
+    pub disk: disk::Calls,
+    /// What the connection does after that.
+    pub end: End,
+    /// How long the clock was made to jump.
+    pub waited: Duration,
+}
+
+/// What a connection does when there is nothing more to rehearse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is over.
+    Closed(CloseReason),
+    /// It waits.
+    Waits(WaitReason),
+    /// It goes on sending.
+    Sends,
+}
+
+/// Nobody sleeps here.
+struct Awake;
+
+impl Wake for Awake {
+    fn wake(&self) {}
+}
+
+impl Stage {
+    /// Requests are given to `front`.
+    pub fn new(front: Front, limits: Limits) -> Stage {
+        let (start, wall) = (Instant::now(), SystemTime::now());
+        let jobs = JobPool::without_threads();
+        let worker = Worker::new(Witness::new(front), limits, Notices::new(Awake), jobs, start, wall);
+        Stage { worker, start, wall }
+    }
+
+    /// What the service was seen to do.
+    pub fn watched(&self) -> Ref<'_, Watched> {
+        self.worker.service.watched.borrow()
+    }
+
+    /// What the protocol makes of a head; `None` if it asks for more bytes.
+    pub fn understand(&self, head: &[u8]) -> Option<Result<OwnedHead, ProtocolError>> {
+        let limits = &self.worker.limits;
+        let mut inbox = RingBuffer::new(limits.inbox_bytes);
+        inbox.put(head);
+        match Server::new().receive(&mut inbox, &mut Scratch::default(), limits) {
+            Ok(Step::Head(request)) => Some(Ok(request.to_owned())),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Answers a client that sends `head` and nothing else.
+    pub fn rehearse(&mut self, head: &[u8]) -> Rehearsal {
+        let socket = PaperSocket::new(head);
+        let paper = Rc::clone(&socket.0);
+        let token = Token { index: 0, generation: 0 };
+        let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let mut connection = Connection::new(1, token, Entrance::Public, socket, peer, self.start);
+        connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+        disk::take_calls();
+        let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
+        let (disk, waited) = (disk::take_calls(), self.worker.now - self.start);
+        connection.give_back(&mut self.worker);
+        self.worker.on_turn(self.start, || self.wall);
+        Rehearsal { paper: paper.take(), disk, end, waited }
+    }
+
+    /// Drives the connection until it waits for the client, or for the clock when it has begun to answer.
+    fn drive(&mut self, connection: &mut Connection<PaperSocket>, sent_bytes: impl Fn() -> u64) -> End {
+        let mut jumps = 0;
+        loop {
+            match (connection.drive(&mut self.worker), connection.wait_reason()) {
+                (Settled::Closed(reason), _) => return End::Closed(reason),
+                (Settled::Open { .. }, _) if sent_bytes() > SENT_BYTES_MAX => return End::Sends,
+                // What the job was for is there already.
+                (Settled::Open { again: true, .. }, _) | (_, WaitReason::Job) => {}
+                (Settled::Open { deadline, .. }, WaitReason::Timer) if sent_bytes() == 0 && jumps < JUMPS_MAX => {
+                    jumps += 1;
+                    let later = deadline.saturating_duration_since(self.start);
+                    let wall = self.wall + later;
+                    self.worker.on_turn(deadline.max(self.worker.now), || wall);
+                }
+                (_, reason) => return End::Waits(reason),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How a request is decided, told to people: each service describes the values that it decides by.
+
+use std::fmt;
+
+/// The steps of a decision, in their order.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// What was asked, and what came of it.
+    pub steps: Vec<Step>,
+    /// What job threads have to do for it, if it is not hot.
+    pub jobs: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is decided.
+    pub label: &'static str,
+    /// How, and by which rule.
+    pub text: String,
+}
+
+impl Account {
+    /// Adds a step.
+    pub fn note(&mut self, label: &'static str, text: impl fmt::Display) {
+        self.steps.push(Step { label, text: text.to_string() });
+    }
+
+    /// Adds what a job thread has to do.
+    pub fn note_job(&mut self, what: impl fmt::Display) {
+        self.jobs.push(what.to_string());
+    }
+}
+
+/// Bytes that a client or a file system chose, to be printed: control characters are escaped, and so is all that is no
+/// text.
+pub fn printable(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.escape_ascii().to_string() };
+    text.chars().fold(String::with_capacity(text.len()), |mut printed, character| {
+        match character.is_control() {
+            true => printed.extend(character.escape_default()),
+            false => printed.push(character),
+        }
+        printed
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_text_and_nothing_else() {
+        assert_eq!(printable("/a b\u{e9}".as_bytes()), "/a b\u{e9}");
+        assert_eq!(printable(b"\x1b[31m\n"), "\\u{1b}[31m\\n");
+        assert_eq!(printable(b"/\xff"), "/\\xff");
+    }
+}

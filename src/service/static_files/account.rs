@@ -1,0 +1,189 @@
+//! How a request for a file is decided, told to people: the functions that decide, asked once more for what they say.
+
+use std::sync::Arc;
+
+use super::StaticFiles;
+use super::listing::Order;
+use super::lookup::{Looked, Wanted, look_up};
+use super::pages;
+use super::representation::{Form, Representation};
+use super::resolve::{Resolved, Unresolved, resolve};
+use super::respond::{Choice, Compressed, CompressedForms, Offer, Selection, choose};
+use super::serving::compressed;
+use crate::http::conditional::{Condition, Outcome, Verdict};
+use crate::http::fields::Fields;
+use crate::http::message::RequestHead;
+use crate::http::method::Method;
+use crate::http::negotiate::Coding;
+use crate::http::range::Ranges;
+use crate::service::account::{Account, printable};
+
+impl StaticFiles {
+    /// Tells how `request` is decided. `now_secs` is the response's Date in seconds since 1970. Asks the file system
+    /// and compresses: may block.
+    pub fn account(&self, request: &RequestHead<'_>, now_secs: u64, account: &mut Account) {
+        account.note("route", "files beneath ROOT");
+        if pages::for_method(request).is_some() {
+            return account.note("method", "files have GET, HEAD and OPTIONS, and no other (RFC 9110 §9.1)");
+        }
+        let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
+            Ok(resolved) => Some(resolved),
+            Err(Unresolved::Hidden) => None,
+            Err(Unresolved::Malformed(why)) => return account.note("path", format_args!("none: {why}")),
+        };
+        account.note("path", path_text(resolved.as_ref()));
+        self.account_of_lookup(resolved.as_ref(), request, now_secs, account);
+    }
+
+    fn account_of_lookup(
+        &self,
+        resolved: Option<&Resolved>,
+        request: &RequestHead<'_>,
+        now_secs: u64,
+        account: &mut Account,
+    ) {
+        account.note_job("look it up");
+        let wanted = resolved.map_or(Wanted::nothing(now_secs), |resolved| Wanted::new(resolved, now_secs, None));
+        match look_up(&self.shared.site, &wanted) {
+            Looked::File(found) => self.account_of_file(&found, request, now_secs, account),
+            Looked::Directory => account_of_listing(request, account),
+            Looked::Missing(Some(page)) => {
+                account.note("file", format_args!("nothing; {} is the content of the 404", printable(&page.path)));
+            }
+            Looked::Missing(None) => account.note("file", "nothing has this name"),
+            Looked::Redirect => account.note("file", "a folder, asked for without a slash at its end"),
+            Looked::Forbidden => account.note("file", "the server may not read it"),
+            Looked::Busy => account.note("file", "no descriptor is left to open it with"),
+            Looked::Failed(cause) => account.note("file", format_args!("the file system failed: {cause}")),
+        }
+    }
+
+    fn account_of_file(
+        &self,
+        found: &Arc<Representation>,
+        request: &RequestHead<'_>,
+        now_secs: u64,
+        account: &mut Account,
+    ) {
+        account.note("file", file_text(found));
+        account.note("forms", forms_text(found, self.shared.hot.can_compress()));
+        if let Some(form) = self.account_of_coding(found, request, account) {
+            let selection = Selection::of(request, &form, found.last_modified, now_secs);
+            account.note("conditional", verdict_text(selection.verdict, request.fields));
+            if request.fields.first("range").is_some() {
+                account.note("range", range_text(request.method, &selection, form.length));
+            }
+        }
+    }
+
+    /// Which form the client gets, made if need be.
+    fn account_of_coding(
+        &self,
+        found: &Arc<Representation>,
+        request: &RequestHead<'_>,
+        account: &mut Account,
+    ) -> Option<Arc<Form>> {
+        const RULE: &str = "(RFC 9110 §12.5.3)";
+        let mut forms = CompressedForms::default();
+        loop {
+            let can_compress = self.shared.hot.can_compress();
+            match choose(request, &Offer { representation: found, compressed: &forms, can_compress }) {
+                Choice::Form(coding, form) => {
+                    let (name, length) = (coding.name(), form.length);
+                    account.note(
+                        "coding",
+                        format_args!("{name}, {length} bytes: {} {RULE}", accepted_text(request.fields)),
+                    );
+                    return Some(Arc::clone(form));
+                }
+                Choice::Unmade(coding) => {
+                    account.note_job(format_args!("compress it to {}", coding.name()));
+                    forms[coding as usize] = made(found, coding);
+                }
+                Choice::None => {
+                    let accepted = accepted_text(request.fields);
+                    account.note("coding", format_args!("none that is there is accepted: {accepted} {RULE}"));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn made(found: &Arc<Representation>, coding: Coding) -> Compressed {
+    compressed(found, coding).map_or(Compressed::Useless, |form| Compressed::Made(Arc::new(form)))
+}
+
+fn path_text(resolved: Option<&Resolved>) -> String {
+    match resolved {
+        None => "hidden, since a name in it begins with a dot: answered like nothing".into(),
+        Some(Resolved { path, .. }) if path.is_empty() => "ROOT itself".into(),
+        Some(Resolved { path, names_directory: true }) => format!("{}/, a folder", printable(path)),
+        Some(Resolved { path, .. }) => printable(path),
+    }
+}
+
+fn file_text(found: &Representation) -> String {
+    let (path, length) = (printable(&found.path), found.identity().length);
+    format!("{path}, {length} bytes, {}", printable(found.content_type.as_bytes()))
+}
+
+fn forms_text(found: &Representation, can_compress: bool) -> String {
+    let there = Coding::ALL.into_iter().filter(|coding| found.form(*coding).is_some());
+    let names: Vec<&str> = there.map(Coding::name).collect();
+    let others = match found.compressible && can_compress {
+        true => "; the others are made when they are asked for",
+        false => "",
+    };
+    format!("{}{others}", names.join(", "))
+}
+
+fn accepted_text(fields: Fields<'_>) -> String {
+    let lines: Vec<String> = fields.all("accept-encoding").map(printable).collect();
+    match lines.is_empty() {
+        true => "no Accept-Encoding".into(),
+        false => format!("Accept-Encoding: {}", lines.join(", ")),
+    }
+}
+
+fn verdict_text(verdict: Verdict, fields: Fields<'_>) -> String {
+    let given = || Condition::ALL.into_iter().filter(|condition| fields.first(condition.name()).is_some());
+    let Some(condition) = verdict.because else {
+        let names: Vec<&str> = given().map(Condition::name).collect();
+        return match names.is_empty() {
+            true => "no condition".into(),
+            false => format!("nothing in {} stands in the way (RFC 9110 §13.2.2)", names.join(", ")),
+        };
+    };
+    let leads_to = match verdict.outcome {
+        Outcome::NotModified => "what the client has is still good: 304",
+        Outcome::PreconditionFailed => "what the client wants is no longer there: 412",
+        Outcome::Proceed { .. } => "the parts would not fit what the client has, so it gets the whole",
+    };
+    let value = fields.first(condition.name()).map(printable).unwrap_or_default();
+    format!("{}: {value} → {leads_to} ({})", condition.name(), condition.section())
+}
+
+fn range_text(method: Method, selection: &Selection, length: u64) -> String {
+    const RULE: &str = "(RFC 9110 §14.2)";
+    let asked = matches!(selection.verdict.outcome, Outcome::Proceed { range: true });
+    match &selection.ranges {
+        Ranges::One(range) => format!("bytes {}-{} of {length} {RULE}", range.first, range.last),
+        Ranges::Several(ranges) => {
+            let parts: Vec<String> = ranges.iter().map(|range| format!("{}-{}", range.first, range.last)).collect();
+            format!("bytes {} of {length}, as multipart/byteranges (RFC 9110 §14.6)", parts.join(", "))
+        }
+        Ranges::Unsatisfiable => format!("none of it lies within {length} bytes: 416 (RFC 9110 §15.5.17)"),
+        Ranges::Ignore if asked => format!("ignored: no set of byte ranges that is sensible to answer {RULE}"),
+        Ranges::Ignore if method != Method::Get => format!("ignored: it means something for GET alone {RULE}"),
+        Ranges::Ignore => format!("not looked at: the conditions have decided {RULE}"),
+    }
+}
+
+fn account_of_listing(request: &RequestHead<'_>, account: &mut Account) {
+    account.note("file", "a folder without an index file: it is listed");
+    let order = Order::asked(&request.target);
+    let direction = if order.descending { "descending" } else { "ascending" };
+    account.note("order", format_args!("by {}, {direction}", order.key.as_str()));
+    account.note_job("read and sort its entries");
+}

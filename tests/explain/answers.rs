@@ -1,0 +1,168 @@
+//! The head that is explained is the head that is sent, and the connection ends or goes on as was told.
+
+use crate::site::Site;
+use crate::support::{Client, Server, field};
+use crate::{Asked, Page};
+
+/// The lines of a head, without what is different every time.
+fn comparable(head: &str) -> Vec<String> {
+    let lines = head.lines().filter(|line| !line.starts_with("Date: "));
+    lines.map(|line| line.split("; boundary=").next().unwrap_or_default().to_owned()).collect()
+}
+
+fn asked<'a>(request: &'a str, fields: &'a [&'a str]) -> Asked<'a> {
+    Asked { request, fields }
+}
+
+#[track_caller]
+fn assert_explained(server: &Server, asked: Asked<'_>, others: &[&str]) {
+    let page = Page::of(asked, others);
+    let mut client = server.connect();
+    client.send(asked.head());
+    for told in page.heads() {
+        assert_eq!(comparable(&told), comparable(&client.read_head()), "{}\n{}", asked.request, page.0);
+    }
+    if let Some(connection) = page.line("connection") {
+        assert_connection(connection, &page, asked, &mut client);
+    }
+}
+
+#[track_caller]
+fn assert_connection(told: &str, page: &Page, asked: Asked<'_>, client: &mut Client) {
+    let head = page.heads().pop().unwrap();
+    if told.starts_with("ended by the server") {
+        assert!(client.is_closed_by_server(), "{}", page.0);
+    } else if told.starts_with("kept") && field(&head, "Transfer-Encoding").is_none() {
+        let has_content = page.line("send path") != Some("the head alone");
+        let length = field(&head, "Content-Length").filter(|_| has_content).unwrap_or("0").parse().unwrap();
+        client.read_exactly(length);
+        client.send(asked.head());
+        assert_eq!(comparable(&client.read_head()), comparable(&head), "the same again: {}", page.0);
+    }
+}
+
+#[test]
+fn the_lab_answers_as_explained() {
+    let server = Server::start(&[]);
+    let long = format!("GET /{}", "a".repeat(9000));
+    let large = format!("X-Large: {}", "a".repeat(17_000));
+    let large = [large.as_str()];
+    let upgrade = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let all = [
+        asked("GET /", &[]),
+        asked("GET /plaintext", &[]),
+        asked("HEAD /json", &[]),
+        asked("GET /json HTTP/1.0", &[]),
+        asked("GET /json HTTP/1.0", &["Connection: keep-alive"]),
+        asked("GET /json", &["Connection: close"]),
+        asked("GET http://other/users/%34%32?x", &[]),
+        asked("OPTIONS *", &[]),
+        asked("OPTIONS /users", &[]),
+        asked("DELETE /users", &[]),
+        asked("BREW /users", &[]),
+        asked("CONNECT a:1", &[]),
+        asked("GET /nowhere", &[]),
+        asked("GET /%zz", &[]),
+        asked("GET /error", &[]),
+        asked("GET /status/503", &[]),
+        asked("GET /delay/30", &[]),
+        asked("GET /bytes/100000", &[]),
+        asked("GET /stream/100000", &[]),
+        asked("GET /stream/10 HTTP/1.0", &[]),
+        asked("GET /sheep?n=3&every=10ms", &[]),
+        asked("POST /users", &["Content-Length: 5", "Expect: 100-continue"]),
+        asked("POST /echo", &[]),
+        asked("GET /ws/echo", &upgrade),
+        asked("GET /ws/echo", &[]),
+        asked("GET / HTTP/2.0", &[]),
+        asked("GET /", &["Bad : space"]),
+        asked("GET /", &["Transfer-Encoding: chunked", "Content-Length: 1"]),
+        asked("GET /", &["Expect: miracles"]),
+        asked("G(T /", &[]),
+        asked(&long, &[]),
+        asked("GET /", &large),
+    ];
+    for asked in all {
+        assert_explained(&server, asked, &[]);
+    }
+    let page = Page::of(asked("GET /", &["Host: one", "Host: two"]), &[]);
+    page.assert_line("refused", "more than one Host (RFC 9112 §3.2)");
+}
+
+#[test]
+fn files_answer_as_explained() {
+    let site = Site::new();
+    let others = ["--browse", "--lab", "--cache-control", "max-age=5", site.path()];
+    let server = Server::start(&others);
+    let tag = Page::of(asked("GET /small.txt", &[]), &others).heads().pop().unwrap();
+    let tag = field(&tag, "ETag").unwrap().to_owned();
+    for condition in ["If-None-Match: ", "If-None-Match: W/", "If-Match: ", "If-Range: "] {
+        let field = format!("{condition}{tag}");
+        for request in ["GET /small.txt", "HEAD /small.txt"] {
+            assert_explained(&server, asked(request, &[&field, "Range: bytes=1-2"]), &others);
+        }
+    }
+    let all = [
+        asked("GET /small.txt", &[]),
+        asked("HEAD /small.txt", &[]),
+        asked("GET /small.txt", &["If-Match: \"other\""]),
+        asked("GET /small.txt", &["If-Modified-Since: Fri, 01 Jan 1999 00:00:00 GMT"]),
+        asked("GET /small.txt", &["If-Unmodified-Since: Fri, 01 Jan 1999 00:00:00 GMT"]),
+        asked("GET /small.txt", &["Range: bytes=1-2", "If-Range: \"other\""]),
+        asked("GET /small.txt", &["Range: bytes=9-"]),
+        asked("GET /small.txt", &["Range: lines=1-2"]),
+        asked("HEAD /small.txt", &["Range: bytes=1-2"]),
+        asked("GET /small.txt", &["Accept-Encoding: identity;q=0"]),
+        asked("GET /large.bin", &[]),
+        asked("GET /large.bin", &["Range: bytes=-100"]),
+        asked("GET /large.bin", &["Range: bytes=0-9, 100-199"]),
+        asked("GET /large.bin HTTP/1.0", &[]),
+        asked("GET /lines.txt", &["Accept-Encoding: gzip"]),
+        asked("GET /lines.txt", &["Accept-Encoding: gzip, br, zstd"]),
+        asked("GET /lines.txt", &["Accept-Encoding: gzip", "Range: bytes=0-9"]),
+        asked("GET /both.html", &["Accept-Encoding: br;q=0.1"]),
+        asked("GET /both.html", &["Accept-Encoding: gzip"]),
+        asked("GET /a%20b", &[]),
+        asked("GET //x/.././small.txt", &[]),
+        asked("GET /folder?q=1", &[]),
+        asked("GET /folder/", &[]),
+        asked("GET /folder/?sort=size", &["Accept: application/json"]),
+        asked("GET /indexed/", &[]),
+        asked("GET /secret", &[]),
+        asked("GET /.hidden", &[]),
+        asked("GET /nothing", &["Accept: text/html"]),
+        asked("GET /../up", &[]),
+        asked("GET /%00", &[]),
+        asked("POST /small.txt", &[]),
+        asked("OPTIONS /small.txt", &[]),
+        asked("BREW /small.txt", &[]),
+        asked("GET /plaintext", &[]),
+    ];
+    for asked in all {
+        assert_explained(&server, asked, &others);
+    }
+}
+
+#[test]
+fn settings_mean_what_they_mean_to_the_server() {
+    let site = Site::new();
+    let all: [(&[&str], &str); 8] = [
+        (&["--hidden"], "GET /.hidden"),
+        (&["--index", "entry"], "GET /folder/"),
+        (&["--spa=both.html"], "GET /nothing"),
+        (&["--header", "X-Powered-By: tides"], "GET /small.txt"),
+        (&["--file-cache", "0"], "GET /lines.txt"),
+        (&["--health"], "GET /healthz"),
+        (&["--max-target-size", "64"], "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        (&["--max-headers", "1"], "GET /small.txt"),
+    ];
+    for (flags, request) in all {
+        let others = [flags, &[site.path()]].concat();
+        assert_explained(&Server::start(&others), asked(request, &["Accept-Encoding: gzip"]), &others);
+    }
+}

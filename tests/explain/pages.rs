@@ -1,0 +1,122 @@
+//! What the page says about why.
+
+use crate::site::{LARGE, Site};
+use crate::{Asked, Page, tidemill};
+
+fn page(site: &Site, request: &str, fields: &[&str]) -> Page {
+    Page::of(Asked { request, fields }, &[site.path()])
+}
+
+#[test]
+fn every_step_of_a_file_names_its_rule() {
+    let site = Site::new();
+    let plain = page(&site, "GET /small.txt", &[]);
+    plain.assert_line("request", "GET /small.txt HTTP/1.1");
+    plain.assert_line("target", "origin-form, path /small.txt (RFC 9112 §3.2.1)");
+    plain.assert_line("path", "small.txt");
+    plain.assert_line("file", "small.txt, 6 bytes, text/plain; charset=utf-8");
+    plain.assert_line("coding", "identity, 6 bytes: no Accept-Encoding (RFC 9110 §12.5.3)");
+    plain.assert_line("answer", "200 OK (RFC 9110 §15.3.1)");
+    plain.assert_line("framing", "Content-Length: 6 (RFC 9112 §6.2)");
+    plain.assert_line("connection", "kept for the next request (RFC 9112 §9.3)");
+    plain.assert_line("send path", "from memory, where the file is kept, 6 bytes");
+    plain.assert_line("while hot", "recvfrom ×1, sendto ×1");
+
+    let large = page(&site, "GET /large.bin", &["Range: bytes=-100"]);
+    large.assert_line("range", &format!("bytes {}-{} of {LARGE} (RFC 9110 §14.2)", LARGE - 100, LARGE - 1));
+    large.assert_line("send path", "from the page cache to the socket: 100 bytes");
+
+    let packed = page(&site, "GET /lines.txt", &["Accept-Encoding: gzip"]);
+    packed.assert_line("coding", "gzip, ");
+    packed.assert_line("on a thread", "look it up, compress it to gzip");
+    let sibling = page(&site, "GET /both.html", &["Accept-Encoding: br"]);
+    sibling.assert_line("forms", "identity, br");
+    sibling.assert_line("coding", "br, 10 bytes: Accept-Encoding: br");
+}
+
+#[test]
+fn a_condition_that_decides_is_named() {
+    let site = Site::new();
+    let because = |fields: &[&str], part: &str| page(&site, "GET /small.txt", fields).assert_line("conditional", part);
+    because(&["If-None-Match: *"], "If-None-Match: * → what the client has is still good: 304 (RFC 9110 §13.1.2)");
+    because(&["If-Match: \"a\""], "412 (RFC 9110 §13.1.1)");
+    because(&["If-None-Match: \"a\""], "nothing in If-None-Match stands in the way (RFC 9110 §13.2.2)");
+    because(&["If-Range: \"a\"", "Range: bytes=0-1"], "so it gets the whole (RFC 9110 §13.1.5)");
+    because(&[], "no condition");
+}
+
+#[test]
+fn refusals_say_why() {
+    let site = Site::new();
+    page(&site, "GET /../up", &[]).assert_line("path", "a .. in it leaves ROOT (RFC 3986 §5.2.4)");
+    page(&site, "GET /%zz", &[]).assert_line("path", "a % in it is not followed by two hexadecimal digits");
+    page(&site, "GET /%00", &[]).assert_line("path", "a NUL");
+    page(&site, "GET /.hidden", &[]).assert_line("path", "hidden");
+    page(&site, "GET /nothing", &[]).assert_line("file", "nothing has this name");
+    page(&site, "PUT /small.txt", &[]).assert_line("method", "files have GET, HEAD and OPTIONS");
+    let refused = page(&site, "GET /", &["A : b"]);
+    refused.assert_line("refused", "whitespace between a field name and its colon (RFC 9112 §5.1)");
+    refused.assert_line("answer", "400 Bad Request (RFC 9110 §15.5.1)");
+    refused.assert_line("connection", "ended by the server");
+    page(&site, "GET /", &["Accept-Encoding: *;q=0"]).assert_line("file", "nothing has this name");
+    page(&site, "GET /small.txt", &["Accept-Encoding: *;q=0"]).assert_line("coding", "none that is there is accepted");
+}
+
+#[test]
+fn a_handler_that_waits_or_fails_is_told() {
+    let page = |request: &str, fields: &[&str]| Page::of(Asked { request, fields }, &[]);
+    page("GET /users/a%20b", &[]).assert_line("parameter", "id = a b");
+    page("GET /nowhere", &[]).assert_line("route", "lab: no pattern fits this path");
+    page("GET /%zz", &[]).assert_line("route", "not followed by two hexadecimal digits (RFC 3986 §2.1)");
+    page("OPTIONS *", &[]).assert_line("route", "the server as a whole");
+    page("DELETE /users", &[]).assert_line("method", "DELETE has no handler here, but POST, OPTIONS");
+    page("GET /delay/30000", &[]).assert_line("waits", "30s for the clock");
+    page("GET /sheep", &[]).assert_line("connection", "goes on when the clock says so");
+    page("GET /stream/10000000000", &[]).assert_line("connection", "goes on sending");
+    page("GET /error", &[]).assert_line("failure", "fails on purpose");
+    let waits = page("POST /users", &["Content-Length: 5"]);
+    waits.assert_line("content", "5 bytes to come (RFC 9112 §6.2)");
+    waits.assert_line("answer", "none yet: it waits for the request's content");
+}
+
+#[test]
+fn nothing_that_is_asked_reaches_the_terminal_as_it_is() {
+    let output = tidemill(&["explain", "GET /\u{1b}[31m"]);
+    assert!(!output.stdout.contains(&0x1b));
+    let site = Site::new();
+    let page = page(&site, "GET /%1b[31m", &[]);
+    page.assert_line("path", "\\u{1b}[31m");
+}
+
+#[test]
+fn what_cannot_be_asked_is_a_line_and_exit_code_2() {
+    for (arguments, expected) in [
+        (&["explain"][..], "tidemill: the following required arguments were not provided: <REQUEST>\n"),
+        (
+            &["explain", "nonsense"],
+            "tidemill: invalid value 'nonsense' for '<REQUEST>': expected a method and a target, such as 'GET /path'\n",
+        ),
+        (
+            &["explain", "GET /", "/nowhere"],
+            "tidemill: invalid value '/nowhere' for '[ROOT]': expected a directory that exists\n",
+        ),
+        (
+            &["explain", "-H", "nonsense", "GET /"],
+            "tidemill: invalid value 'nonsense' for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'\n",
+        ),
+    ] {
+        let output = tidemill(arguments);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{arguments:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_tells_how_to_ask() {
+    let output = tidemill(&["explain", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["tidemill explain [OPTIONS]", "'GET /path'", "-H <NAME: VALUE>", "--browse", "[ROOT]"] {
+        assert!(text.contains(part), "{part} is missing from:\n{text}");
+    }
+}
