@@ -99,18 +99,21 @@ impl Acceptor {
         self.resting_until.filter(|_| self.ready.contains(&true))
     }
 
-    /// Takes one connection from the next listener that has one; `full`: only from the admin's.
+    /// Takes one connection from the next listener that has one; `full`: only from the admin's. Adds how often it
+    /// asked the kernel to `accepts`.
     pub(super) fn accept<R: Reactor>(
         &mut self,
         reactor: &mut R,
         full: bool,
         now: Instant,
         backoff: Duration,
+        accepts: &mut u64,
     ) -> Option<(R::Socket, Peer, Entrance)> {
         while self.has_work(now, full) {
             // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
             self.resting_until = None;
             let listener = self.next_ready(full)?;
+            *accepts += 1;
             match reactor.accept(listener) {
                 Ok(Some((socket, peer))) => return Some((socket, peer, self.entrance(listener))),
                 Ok(None) => self.on_empty(listener),

@@ -204,6 +204,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn on_notices(&mut self) {
         self.notices.collect(&mut self.noticed);
+        // The first notice of a batch wakes the loop, the others find it woken.
+        self.worker.stats.syscalls.wake += u64::from(!self.noticed.is_empty());
         for token in self.noticed.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 self.run_queue.push(token, connection);
@@ -342,9 +344,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.now;
-        self.worker.stats.syscalls.accept += 1;
         let (full, backoff) = (self.is_full(), self.worker.limits.accept_backoff);
-        let Some((socket, peer, entrance)) = self.acceptor.accept(&mut self.reactor, full, now, backoff) else {
+        let accepts = &mut self.worker.stats.syscalls.accept;
+        let Some((socket, peer, entrance)) = self.acceptor.accept(&mut self.reactor, full, now, backoff, accepts)
+        else {
             return false;
         };
         self.admins += usize::from(entrance == Entrance::Admin);
