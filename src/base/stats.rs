@@ -131,13 +131,17 @@ pub struct Syscalls {
     pub sendfile: u64,
     /// `shutdown`
     pub shutdown: u64,
-    /// `close`
+    /// `close`, of connections
     pub close: u64,
+    /// `preadv2` with RWF_NOWAIT: whether a file is in memory
+    pub residency: u64,
+    /// `write` to the eventfd that wakes the loop, by whichever thread
+    pub wake: u64,
 }
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 8] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 10] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -147,6 +151,8 @@ impl Syscalls {
             ("sendfile", self.sendfile),
             ("shutdown", self.shutdown),
             ("close", self.close),
+            ("preadv2", self.residency),
+            ("wake", self.wake),
         ]
     }
 }

@@ -12,6 +12,8 @@ const LEVELS: usize = 7;
 const HEADS: usize = LEVELS * SLOTS;
 /// The horizon.
 const LAST_TICK: u64 = (1 << (SLOT_BITS * LEVELS)) - 1;
+/// As many entries of a slot are looked at to find the earliest.
+const FEW: usize = 4;
 /// The tick of an entry that is in no list; later than any other, so that every deadline is earlier.
 const DISARMED: u64 = u64::MAX;
 
@@ -93,10 +95,27 @@ impl TimerWheel {
 
     /// By when `expire` must be called again; `None` while nothing is armed.
     ///
-    /// Exact for what is due within the current 64 ms; before that it may be early, to bring far entries closer: at
-    /// most six times for an entry. `expire` at this time always expires or moves something.
+    /// Exact for what is due within the current 64 ms, and while few entries share a slot; otherwise it may be early, to
+    /// bring far entries closer: at most six times for an entry. `expire` at this time always expires or moves something.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.first_slot().map(|(_, begins)| self.start + Duration::from_millis(begins))
+        let (head, begins) = self.first_slot()?;
+        let tick = self.earliest_of_few(head).unwrap_or(begins);
+        Some(self.start + Duration::from_millis(tick))
+    }
+
+    /// The earliest tick in a slot; `None` if it has too many entries to look at each of them. A server with little to do
+    /// is so spared most of the times that it would wake for nothing.
+    fn earliest_of_few(&self, head: usize) -> Option<u64> {
+        let (mut earliest, mut node) = (None, self.nodes[head].next as usize);
+        for _ in 0..FEW {
+            if node == head {
+                return earliest;
+            }
+            let Node { next, tick, .. } = self.nodes[node];
+            earliest = Some(earliest.map_or(tick, |earliest: u64| earliest.min(tick)));
+            node = next as usize;
+        }
+        earliest.filter(|_| node == head)
     }
 
     /// The first tick that is not before `at`, or the current one.
@@ -307,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn few_entries_are_not_looked_at_early_and_many_are() {
+        let (mut wheel, start) = wheel();
+        for index in 0..FEW as u32 {
+            wheel.arm(index, start + millis(75_010 + u64::from(index)));
+        }
+        assert_eq!(wheel.next_wake(), Some(start + millis(75_010)));
+        wheel.arm(FEW as u32, start + millis(75_020));
+        assert!(wheel.next_wake().expect("armed") < start + millis(75_010), "to bring them closer");
+    }
+
+    #[test]
     fn a_long_jump_over_an_almost_empty_wheel_is_instant() {
         let (mut wheel, start) = wheel();
         wheel.arm(0, start + 30 * DAY + millis(1));
@@ -451,6 +481,9 @@ mod tests {
             if let (Some(wake), Some(earliest)) = (wake, earliest) {
                 assert!(wake <= self.start + millis(earliest));
                 assert!(wake >= self.start + millis(self.now / 1000), "a time that has passed tells nothing");
+                if self.list.len() <= FEW {
+                    assert_eq!(wake, self.start + millis(earliest), "few entries are not looked at early");
+                }
             }
         }
 

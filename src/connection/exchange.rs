@@ -2,7 +2,7 @@
 
 use log::Level;
 
-use super::pieces::{Front, Pieces};
+use super::pieces::{Front, Pieces, Reader};
 use super::worker::Parts;
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
@@ -371,7 +371,12 @@ impl<S: Socket> Connection<S> {
     /// Sends the next piece: bytes are pulled like all other content, a file goes past the ring.
     fn send_piece<V>(&mut self, worker: &mut Worker<V>) -> bool {
         let Work::Sending(Content::Pieces(pieces), wait) = &mut self.work else { return false };
-        match pieces.front(&worker.jobs, worker.notices.notifier(self.token), worker.now) {
+        let reader = Reader {
+            jobs: &worker.jobs,
+            notifier: worker.notices.notifier(self.token),
+            residency: &mut worker.stats.syscalls.residency,
+        };
+        match pieces.front(reader, worker.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
                 self.protocol.pass_by(part.length);

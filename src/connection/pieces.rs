@@ -38,27 +38,36 @@ pub(super) enum Front {
     Nothing,
 }
 
+/// What it takes to read files without waiting for them.
+pub(super) struct Reader<'a> {
+    pub(super) jobs: &'a JobPool,
+    /// Told when a job is done.
+    pub(super) notifier: Notifier,
+    /// Counts the system calls that ask whether a file is in memory.
+    pub(super) residency: &'a mut u64,
+}
+
 impl Pieces {
     pub(super) fn new(pieces: VecDeque<Piece>) -> Pieces {
         Pieces { pieces, sent: 0, warm_until: 0, warming: None }
     }
 
     /// What comes next. A part of a file that is returned has to be sent.
-    pub(super) fn front(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Front, Failure> {
+    pub(super) fn front(&mut self, reader: Reader<'_>, now: Instant) -> Result<Front, Failure> {
         match self.pieces.front() {
             None => Ok(Front::Nothing),
             Some(Piece::Bytes(_)) => Ok(Front::Bytes),
             Some(Piece::File(part)) if part.length == 0 => {
                 self.next();
-                self.front(jobs, notifier, now)
+                self.front(reader, now)
             }
-            Some(Piece::File(_)) => self.front_file(jobs, notifier, now),
+            Some(Piece::File(_)) => self.front_file(reader, now),
         }
     }
 
-    fn front_file(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Front, Failure> {
-        if !self.is_warm()? {
-            return self.warm(jobs, notifier, now).map(Front::Cold);
+    fn front_file(&mut self, reader: Reader<'_>, now: Instant) -> Result<Front, Failure> {
+        if !self.is_warm(reader.residency)? {
+            return self.warm(reader, now).map(Front::Cold);
         }
         let Some(Piece::File(part)) = self.pieces.front_mut() else { return Ok(Front::Nothing) };
         let length = part.length.min(SEND_BYTES_MAX);
@@ -69,7 +78,7 @@ impl Pieces {
     }
 
     /// Whether the next bytes of the file can be sent without waiting for a disk.
-    fn is_warm(&mut self) -> Result<bool, Failure> {
+    fn is_warm(&mut self, calls: &mut u64) -> Result<bool, Failure> {
         if let Some(ticket) = &mut self.warming {
             let Some(warmed) = ticket.take() else { return Ok(false) };
             self.warming = None;
@@ -80,16 +89,16 @@ impl Pieces {
         let length = part.length.min(SEND_BYTES_MAX);
         // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
         let known = part.offset + length <= self.warm_until;
-        Ok(known || part.file.is_resident(part.offset, length).map_err(Failure::new)?)
+        Ok(known || part.file.is_resident(part.offset, length, calls).map_err(Failure::new)?)
     }
 
-    fn warm(&mut self, jobs: &JobPool, notifier: Notifier, now: Instant) -> Result<Instant, Failure> {
+    fn warm(&mut self, reader: Reader<'_>, now: Instant) -> Result<Instant, Failure> {
         let Some(Piece::File(part)) = self.pieces.front() else { return Ok(now) };
         if self.warming.is_some() {
             return Ok(now + PATIENCE);
         }
         let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(SEND_BYTES_MAX));
-        match jobs.submit(Lane::Quick, notifier, move || file.warm(offset, length)) {
+        match reader.jobs.submit(Lane::Quick, reader.notifier, move || file.warm(offset, length)) {
             Ok(ticket) => {
                 self.warming = Some(ticket);
                 self.warm_until = offset + length;

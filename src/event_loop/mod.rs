@@ -214,6 +214,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn on_notices(&mut self) {
         self.notices.collect(&mut self.noticed);
+        // The first notice of a batch wakes the loop, the others find it woken.
+        self.worker.stats.syscalls.wake += u64::from(!self.noticed.is_empty());
         for token in self.noticed.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 self.run_queue.push(token, connection);

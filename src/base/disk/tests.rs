@@ -529,19 +529,19 @@ fn cold_bytes_are_told_from_resident_ones_until_they_are_warmed() {
     file.file.sync_all().unwrap();
     rustix::fs::fadvise(&file.file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     match file.read_resident(&mut buffer, 0).unwrap() {
-        Residency::Cold => assert!(!file.is_resident(0, LEN as u64).unwrap()),
+        Residency::Cold => assert!(!file.is_resident(0, LEN as u64, &mut 0).unwrap()),
         other => eprintln!("notice: this file system does not evict, or cannot tell: {other:?}"),
     }
     file.warm(0, LEN as u64).unwrap();
     if file.read_resident(&mut buffer, 0).unwrap() == Residency::Unknown {
-        assert!(!file.is_resident(0, 1).unwrap(), "what is not known is not promised");
+        assert!(!file.is_resident(0, 1, &mut 0).unwrap(), "what is not known is not promised");
         return;
     }
     assert_eq!(file.read_resident(&mut buffer, 8192).unwrap(), Residency::Read(4096));
     assert_eq!(buffer, [b'x'; 4096]);
-    assert!(file.is_resident(0, LEN as u64).unwrap());
+    assert!(file.is_resident(0, LEN as u64, &mut 0).unwrap());
     assert_eq!(file.read_resident(&mut buffer, LEN as u64).unwrap(), Residency::Read(0), "the end");
-    assert!(file.is_resident(LEN as u64, 1).unwrap(), "nothing is nothing to wait for");
+    assert!(file.is_resident(LEN as u64, 1, &mut 0).unwrap(), "nothing is nothing to wait for");
 }
 
 #[test]

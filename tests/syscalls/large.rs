@@ -1,0 +1,123 @@
+//! Responses that do not fit in one write: large files, and readers that do not keep up.
+//!
+//! How much the kernel takes at a time is its own affair. What a stop costs is not, and is what these tests look at.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::scenarios::get;
+use crate::support::{Client, DEADLINE, wait_until};
+use crate::table;
+use crate::trace::{Call, Counts};
+use crate::traced::{Scratch, Traced, Window, assert_calls, difference, while_fresh};
+
+/// What is sent of a file at a time, in bytes.
+const CHUNK: usize = 256 * 1024;
+const FIRST_CHUNK: &str = "large file, its first 256 KiB";
+
+#[test]
+fn large_file_of_one_chunk() {
+    const TIMES: u64 = 5;
+    let window = large_file(CHUNK, TIMES);
+    window.into_iter().for_each(|window| window.assert_row(FIRST_CHUNK, TIMES));
+}
+
+#[test]
+fn large_file_of_many_chunks() {
+    const CHUNKS: usize = 10;
+    let Some(window) = large_file(CHUNKS * CHUNK, 1) else { return };
+    assert_eq!(window.others, [""; 0]);
+    let further = difference(&undisturbed(&window), &table::expected(FIRST_CHUNK));
+    let trace = format!("{:#?}", window.calls);
+    assert_calls(&further, "large file, each further 256 KiB", CHUNKS as u64 - 1, &trace);
+}
+
+/// A file of so many bytes is sent, after once for free, so many times to a client who takes a chunk at a time.
+fn large_file(len: usize, times: u64) -> Option<Window> {
+    let site = Scratch::new();
+    std::fs::write(site.path("large.bin"), vec![b'x'; len]).unwrap();
+    let root = site.path("").display().to_string();
+    while_fresh(|| {
+        let mut server = Traced::start(&[&root])?;
+        let mut client = roomy_client(server.address());
+        let looked_at = Instant::now();
+        get(&server, &mut client, "/large.bin");
+        server.account();
+        (0..times).for_each(|_| get(&server, &mut client, "/large.bin"));
+        let took = looked_at.elapsed();
+        server.account();
+        Some((took, server))
+    })
+}
+
+fn roomy_client(address: &str) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(8 * CHUNK).unwrap();
+    let address: SocketAddr = address.parse().unwrap();
+    socket.connect_timeout(&SockAddr::from(address), DEADLINE).unwrap();
+    Client::new(TcpStream::from(socket))
+}
+
+/// The calls as they would have been if the kernel had taken each chunk at once: each would have been a turn of its own,
+/// and then one that only looks. A chunk is finished by the call that sends all that is asked of it.
+fn undisturbed(window: &Window) -> Counts {
+    let mut counts = window.busy();
+    let chunks = window.calls.iter().filter(|call| is_send(call) && call.result() == call.last_argument()).count();
+    counts.insert("sendfile", chunks as u64);
+    let turns = window.calls.split(Call::is_wait).filter(|turn| turn.iter().any(is_send)).count();
+    // There is no need to look after a rest that is shorter than what a turn may move.
+    let last = window.calls.iter().rposition(is_send).expect("the file is sent");
+    let looks = window.calls[last..].iter().find(|call| call.is_wait()).is_some_and(Call::only_looked);
+    let others = counts["epoll_wait"] - turns as u64 - u64::from(looks);
+    counts.insert("epoll_wait", chunks as u64 + 1 + others);
+    // WRITE interest is set at the first stop, and cleared after the last.
+    let toggles = counts.remove("epoll_ctl").unwrap_or(0);
+    assert!(toggles == 0 || toggles == 2, "{:#?}", window.calls);
+    counts
+}
+
+fn is_send(call: &Call) -> bool {
+    call.name == "sendfile"
+}
+
+#[test]
+fn a_reader_that_stops_us() {
+    const SIZE: usize = 32 * 1024 * 1024;
+    let Some(mut server) = Traced::start(&[]) else { return };
+    let mut client = server.connect();
+    get(&server, &mut client, "/plaintext");
+    server.account();
+    server.settle();
+    client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    wait_until("the server is stopped", || server.text().contains("EPOLLOUT"));
+    client.read_head();
+    client.read_exactly(SIZE);
+    server.account();
+    let window = server.between_accounts();
+    assert_eq!(window.others, [""; 0]);
+    let trace = format!("{:#?}", window.calls);
+    let (stopped, stops) = stops_of_reader(&window.calls);
+    assert!(stops > 0, "{trace}");
+    assert_calls(&stopped, "slow reader, each time it stops the server", stops, &trace);
+    let toggles = window.counts.get("epoll_ctl").map(|count| ("epoll_ctl", *count));
+    assert_calls(&toggles.into_iter().collect(), "slow reader, once", 1, &trace);
+    assert_eq!(window.counts.get("read"), Some(&1), "{trace}");
+}
+
+/// The writes that found no room and the waits that ended them, and how many stops there were.
+fn stops_of_reader(calls: &[Call]) -> (Counts, u64) {
+    let (mut counts, mut stops) = (Counts::new(), 0);
+    for (index, blocked) in calls.iter().enumerate().filter(|(_, call)| call.would_block()) {
+        assert!(["sendto", "writev"].contains(&&*blocked.name), "only writes find no room: {blocked:?}");
+        let until = calls[index + 1..].iter().position(Call::is_wait).expect("the loop waits") + index + 1;
+        assert!(calls[until].rest.contains("EPOLLOUT") && !calls[until].only_looked(), "{:?}", calls[until]);
+        let between = calls[index + 1..until].iter().filter(|call| call.name != "epoll_ctl");
+        assert_eq!(between.count(), 0, "nothing is tried between a stop and its end: {calls:#?}");
+        *counts.entry("write").or_default() += 1;
+        *counts.entry("epoll_wait").or_default() += 1;
+        stops += 1;
+    }
+    (counts, stops)
+}
