@@ -30,6 +30,14 @@ impl<S: Socket> Connection<S> {
     }
 
     fn pass<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
+        let (received, sent) = (self.channel.received(), self.channel.sent());
+        let moved = self.move_bytes(worker);
+        worker.stats.read_bytes += self.channel.received() - received;
+        worker.stats.written_bytes += self.channel.sent() - sent;
+        moved
+    }
+
+    fn move_bytes<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
         let mut moved = self.fill(worker);
         if self.is_closed() {
             // The read failed: there is nobody left to write to.

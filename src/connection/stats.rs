@@ -26,11 +26,7 @@ pub struct Stats {
     pub latency: Histogram,
     /// From the first byte of a request to the first of its response.
     pub first_byte: Histogram,
-    /// Bytes from clients, and to clients, of requests that are over.
-    pub received_bytes: u64,
-    /// See above.
-    pub sent_bytes: u64,
-    /// Bytes read from connections that are over, whatever became of them, and bytes written.
+    /// Bytes read from connections, and bytes written, as they move.
     pub read_bytes: u64,
     /// See above.
     pub written_bytes: u64,
@@ -74,8 +70,6 @@ impl Stats {
         self.pace.count(now);
         let (first, last) = self.busy.unwrap_or((ledger.began, now));
         self.busy = Some((first.min(ledger.began), last.max(now)));
-        self.received_bytes += ledger.rx.end - ledger.rx.start;
-        self.sent_bytes += ledger.tx.end - ledger.tx.start;
         self.queued_max = self.queued_max.max(ledger.queued_max);
         if ledger.cut.is_none() {
             if ledger.status != Some(Status::SWITCHING_PROTOCOLS) {

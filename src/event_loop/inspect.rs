@@ -96,7 +96,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         Overview {
             turn: self.loop_status(),
             requests: stats.requests.iter().sum(),
-            sent_bytes: stats.sent_bytes,
+            received_bytes: stats.read_bytes,
+            sent_bytes: stats.written_bytes,
             latency: spread(&stats.latency),
             waits: tally.waits(),
             paused: tally.paused,

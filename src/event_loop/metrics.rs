@@ -86,8 +86,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "class",
                 CLASSES.into_iter().zip(stats.requests),
             ),
-            Family::counter("tidemill_received_bytes_total", "Bytes of requests that are over.", stats.received_bytes),
-            Family::counter("tidemill_sent_bytes_total", "Bytes of responses to them.", stats.sent_bytes),
+            Family::counter("tidemill_received_bytes_total", "Bytes read from connections.", stats.read_bytes),
+            Family::counter("tidemill_sent_bytes_total", "Bytes written to connections.", stats.written_bytes),
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",

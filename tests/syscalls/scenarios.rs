@@ -14,7 +14,7 @@ const PLAINTEXT: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
 /// One request that finds the loop asleep, and its response.
 pub fn get(server: &Traced, client: &mut Client, target: &str) {
     server.settle();
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     let (head, _) = client.read_response();
     assert_eq!(status(&head), "200", "{head}");
 }
@@ -130,7 +130,7 @@ fn sheep(lines: u64) -> Option<Window> {
 }
 
 fn read_chunked(client: &mut Client, target: &str) {
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     let head = client.read_head();
     assert_eq!(status(&head), "200", "{head}");
     loop {

@@ -13,7 +13,7 @@ use crate::table;
 use crate::trace::{Call, Counts, KINDS, kind, parse};
 
 /// The request for an account. strace shows enough of what was read to find it.
-const ACCOUNT: &str = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+const ACCOUNT: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// What an account costs: the notice that it is ready wakes the loop, and the next one wakes it again.
 pub const ACCOUNT_CALLS: [(&str, u64); 4] = [("epoll_wait", 2), ("read", 1), ("write", 1), ("wake", 1)];
 /// Calls of the allocator.
@@ -119,7 +119,7 @@ impl Traced {
     /// Sends a request to the admin's listener and returns the response's content.
     pub fn ask_admin(&mut self, target: &str) -> String {
         self.settle();
-        self.admin.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        self.admin.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         let (_, content) = self.admin.read_response();
         self.settle();
         content

@@ -84,6 +84,7 @@ impl Exchange for Events {
 fn overview_json(overview: &Overview) -> String {
     turn::object(&overview.turn)
         .number("requests", overview.requests)
+        .number("received_bytes", overview.received_bytes)
         .number("sent_bytes", overview.sent_bytes)
         .raw("latency", turn::spread_object(&overview.latency))
         .raw("waits", connections::waits_object(&overview.waits))

@@ -211,8 +211,10 @@ pub struct LongestDrive {
 pub struct Overview {
     /// The loop.
     pub turn: LoopStatus,
-    /// Requests that are over, and bytes sent for them.
+    /// Requests that are over.
     pub requests: u64,
+    /// Bytes read from connections, and bytes written, as they move.
+    pub received_bytes: u64,
     /// See above.
     pub sent_bytes: u64,
     /// From the first byte of a request to the last of its response.
