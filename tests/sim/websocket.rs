@@ -455,6 +455,10 @@ impl WebSocket {
         self.pings += 1;
         let arrived = world.links[self.link].marks.last_arrival.unwrap_or_default();
         self.reads_late |= world.now > arrived + interval + PATIENCE;
+        let stopped = world.told_to_stop.map(|told| told + interval + PATIENCE);
+        if !self.reads_late && stopped.is_some_and(|stopped| world.now > stopped) {
+            return Err("told to stop, the server goes on".to_owned());
+        }
         self.arrived_at_ping = self.arrived_at_ping.or(world.links[self.link].marks.last_arrival);
         if self.answers_pings && !self.close_sent && !self.ended_direction {
             let pong = self.frame(FIN | PONG, &frame.payload);
