@@ -87,7 +87,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn flush<V>(&mut self, worker: &mut Worker<V>) -> Moved {
+    pub(super) fn flush<V>(&mut self, worker: &mut Worker<V>) -> Moved {
         match self.channel.flush(&mut worker.stats.syscalls) {
             Ok(Flushed::Bytes(n)) => Moved::bytes(n),
             Ok(Flushed::Blocked) => Moved::NOTHING,
@@ -151,7 +151,7 @@ impl<S: Socket> Connection<S> {
 
 /// What a pass moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moved {
+pub(super) struct Moved {
     /// Whether another pass may find something to do.
     anything: bool,
     /// Bytes read and written.
@@ -160,6 +160,10 @@ struct Moved {
 
 impl Moved {
     const NOTHING: Moved = Moved { anything: false, bytes: 0 };
+
+    pub(super) fn is_something(self) -> bool {
+        self != Moved::NOTHING
+    }
 
     fn bytes(n: usize) -> Moved {
         Moved { anything: n > 0, bytes: n }

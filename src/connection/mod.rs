@@ -141,10 +141,18 @@ impl<S: Socket> Connection<S> {
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::SlowHead => self.refuse_as_late(worker, "the request head took too long"),
             WaitReason::SlowBody => self.expire_body(worker),
+            WaitReason::SlowRead if self.has_read(worker) => {}
             WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
             // The exchange's own wait is over; the drive that follows asks it again.
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => {}
         }
+    }
+
+    /// Whether the client has read something after all. The kernel tells of room only when there is a lot of it, on Linux
+    /// a third of the send buffer: who reads slowly from a large one is not to be taken for somebody who does not read.
+    fn has_read<V>(&mut self, worker: &mut Worker<V>) -> bool {
+        self.channel.on_readiness(Readiness { writable: true, ..Readiness::default() });
+        self.flush(worker).is_something() || self.is_closed()
     }
 
     fn expire_body<V>(&mut self, worker: &mut Worker<V>) {

@@ -1,5 +1,7 @@
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::*;
@@ -151,4 +153,74 @@ fn nothing_is_written_to_a_client_that_was_just_found_gone() {
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     let settled = connection.drive(&mut worker);
     assert!(matches!(settled, Settled::Closed(CloseReason::Broken(io::ErrorKind::ConnectionReset))), "{settled:?}");
+}
+
+/// A client that asks once and reads 300 bytes a second from a send buffer so large that the kernel never tells of it.
+struct SlowReader {
+    request: &'static [u8],
+    /// How much has been read, in bytes, and not been filled again.
+    room: Rc<Cell<usize>>,
+}
+
+impl Socket for SlowReader {
+    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let n = self.request.len();
+        front[..n].copy_from_slice(std::mem::take(&mut self.request));
+        Ok(if n == 0 { Io::WouldBlock } else { Io::Drained(n) })
+    }
+
+    fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+        let n = self.room.get().min(front.len() + back.len());
+        self.room.set(self.room.get() - n);
+        Ok(if n == 0 { Io::WouldBlock } else { Io::Moved(n) })
+    }
+
+    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<Io> {
+        Ok(Io::WouldBlock)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Megabyte;
+
+impl Service for Megabyte {
+    fn call(&mut self, _: &RequestHead<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let body = vec![0; 1 << 20].into();
+        Ok(Reply::Respond(Response { body, ..Response::new(Status::OK) }))
+    }
+}
+
+#[test]
+fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
+    // The kernel tells of room only from a third of the buffer on. The simulator found readers who were cut before that.
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    let limits = Limits::default();
+    let mut worker =
+        Worker::new(Megabyte, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
+    let room = Rc::new(Cell::new(1000));
+    let socket = SlowReader { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", room: Rc::clone(&room) };
+    let mut connection =
+        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, start);
+    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    let reads_until = start + 10 * limits.send_timeout;
+    while matches!(connection.drive(&mut worker), Settled::Open { .. }) {
+        worker.on_turn(worker.now + second, || UNIX_EPOCH);
+        room.set(room.get() + if worker.now <= reads_until { 300 } else { 0 });
+        connection.expire(&mut worker);
+    }
+    assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::SlowRead)));
+    assert!(worker.now > reads_until, "cut after {:?} although it reads", worker.now - start);
+    let outlived = worker.now - reads_until;
+    assert!(outlived <= 2 * limits.send_timeout, "cut {outlived:?} after it stopped");
 }

@@ -106,6 +106,11 @@ impl Parser {
         &self.answer
     }
 
+    /// What has arrived behind the answers so far, which is not HTTP any more.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        self.bytes.split_off(self.at)
+    }
+
     /// Whether only the end of the connection can complete what has arrived.
     pub fn is_until_close(&self) -> bool {
         self.place == Place::ContentUntilClose

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::answer::{Answer, Parser};
 use crate::link::{LinkId, Marks, ServerEnd};
-use crate::world::World;
+use crate::world::{Actor, World};
 
 /// How much longer than necessary an answer may be silent. Everything that is not a timeout is far quicker.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 /// How exactly timeouts are kept.
-const TOLERANCE: Duration = Duration::from_millis(500);
+pub const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// One thing a client does, or waits for.
 #[derive(Clone)]
@@ -127,7 +127,8 @@ impl Window {
         Window { since: Since::LastMove, earliest: Duration::ZERO, latest: Duration::from_secs(1) }
     }
 
-    fn holds(&self, marks: &Marks) -> Result<(), String> {
+    /// Whether a connection with these marks ended in time.
+    pub fn holds(&self, marks: &Marks) -> Result<(), String> {
         let accepted = marks.accepted.unwrap_or_default();
         let since = match self.since {
             Since::Accept => Some(accepted),
@@ -210,64 +211,6 @@ impl Client {
     /// A client that follows `script` and does not care what comes of it.
     pub fn careless(script: Vec<Step>) -> Client {
         Client { judges: false, ..Client::new("careless", script, Vec::new(), Ending::Anyhow) }
-    }
-
-    /// What kind of client it is.
-    pub fn kind(&self) -> &'static str {
-        self.kind
-    }
-
-    /// Whether nothing more is to come.
-    pub fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Names the connection; it has just connected, as far as it knows.
-    pub fn connected(&mut self, world: &mut World) {
-        self.act(world);
-    }
-
-    /// Goes on with its script as far as possible.
-    pub fn act(&mut self, world: &mut World) {
-        if !self.done && self.stalled_until <= world.now && self.reading {
-            self.read(world);
-        }
-        while !self.done && self.step(world) {}
-        if !self.done && self.script.is_empty() && self.has_everything() && matches!(self.ending, Ending::Ours) {
-            world.client_closes(self.link);
-            self.finish(world, "has everything and closes");
-        }
-    }
-
-    /// Bytes or a FIN have arrived.
-    pub fn readable(&mut self, world: &mut World) {
-        let nature = &world.links[self.link].nature;
-        let (stalls, (low, high)) = (nature.stalls, nature.stall);
-        if !self.done && self.stalled_until <= world.now && world.dice.chance(stalls) {
-            let wait = world.dice.millis(low, high);
-            self.stalled_until = world.now + wait;
-            world.note(self.link, || format!("client reads nothing for {wait:?}"));
-            world.wake_after(self.link, wait);
-        }
-        self.act(world);
-    }
-
-    /// A reset has arrived.
-    pub fn reset(&mut self, world: &mut World) {
-        if self.done {
-            return;
-        }
-        if self.reading {
-            self.read(world);
-        }
-        if !self.done {
-            self.ended(world, "a reset");
-        }
-    }
-
-    /// What is wrong with a client that will never be done.
-    pub fn complaint(&self) -> String {
-        format!("{self:?} still waits: {}", self.progress())
     }
 
     fn step(&mut self, world: &mut World) -> bool {
@@ -504,10 +447,59 @@ impl Client {
         self.done = true;
         world.fail(Some(self.link), format!("{} client{accepted}: {error}", self.kind));
     }
+}
 
-    /// Which connection is this client's.
-    pub fn set_link(&mut self, link: LinkId) {
+impl Actor for Client {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn set_link(&mut self, link: LinkId) {
         self.link = link;
+    }
+
+    /// Goes on with its script as far as possible.
+    fn act(&mut self, world: &mut World) {
+        if !self.done && self.stalled_until <= world.now && self.reading {
+            self.read(world);
+        }
+        while !self.done && self.step(world) {}
+        if !self.done && self.script.is_empty() && self.has_everything() && matches!(self.ending, Ending::Ours) {
+            world.client_closes(self.link);
+            self.finish(world, "has everything and closes");
+        }
+    }
+
+    fn readable(&mut self, world: &mut World) {
+        let nature = &world.links[self.link].nature;
+        let (stalls, (low, high)) = (nature.stalls, nature.stall);
+        if !self.done && self.stalled_until <= world.now && world.dice.chance(stalls) {
+            let wait = world.dice.millis(low, high);
+            self.stalled_until = world.now + wait;
+            world.note(self.link, || format!("client reads nothing for {wait:?}"));
+            world.wake_after(self.link, wait);
+        }
+        self.act(world);
+    }
+
+    fn reset(&mut self, world: &mut World) {
+        if self.done {
+            return;
+        }
+        if self.reading {
+            self.read(world);
+        }
+        if !self.done {
+            self.ended(world, "a reset");
+        }
+    }
+
+    fn complaint(&self) -> String {
+        format!("{self:?} still waits: {}", self.progress())
     }
 }
 

@@ -7,6 +7,7 @@ mod answer;
 mod books;
 mod client;
 mod dice;
+mod frames;
 mod kinds;
 mod link;
 mod model;
@@ -15,8 +16,10 @@ mod reactor;
 mod request;
 mod scenario;
 mod service;
+mod talks;
 mod timeline;
 mod tortured;
+mod websocket;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,5 +117,5 @@ fn every_kind_of_client_is_met() {
     let mut kinds: Vec<&str> = (0..64).flat_map(|seed| scenario::run(seed, false).kinds).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 22, "{kinds:?}");
+    assert_eq!(kinds.len(), 32, "{kinds:?}");
 }

@@ -19,6 +19,7 @@ use crate::dice::Dice;
 use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
+use crate::talks;
 use crate::timeline::Timeline;
 use crate::tortured::Tortured;
 use crate::world::{Faults, World, turn_bytes_max};
@@ -58,7 +59,8 @@ pub fn run_tortured(seed: u64, record: bool) -> Report {
 
 fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor) -> R) -> Report {
     let mut dice = Dice::new(seed);
-    let plan = Plan::draw(&mut dice);
+    let mut plan = Plan::draw(&mut dice);
+    plan.invite(Dice::new(!seed));
     let world = plan.world(&mut dice, Timeline::new(record));
     let mut turns = 0;
     let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns, kernel)));
@@ -68,7 +70,7 @@ fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor)
     };
     let mut world = world.borrow_mut();
     let failure = world.failure.take().or(error);
-    let kinds = world.clients.iter().flatten().map(Client::kind).collect();
+    let kinds = world.clients.iter().flatten().map(|client| client.kind()).collect();
     Report { failure, timeline: std::mem::take(&mut world.timeline), turns, kinds }
 }
 
@@ -85,6 +87,9 @@ struct Plan {
     pairs: usize,
     listeners: usize,
     stop: Option<Stop>,
+    /// WebSockets, and the choices they follow from.
+    talks: usize,
+    talk_dice: Dice,
 }
 
 struct Stop {
@@ -108,7 +113,16 @@ impl Plan {
         let faults = faults(dice, clients, &limits);
         let meets = !crowded && stop.is_none() && faults.descriptors_max > 1000;
         let pairs = if meets && dice.chance(300) { dice.between(1, 3) } else { 0 };
-        Plan { limits, faults, clients, pairs, listeners: dice.between(1, 3), stop }
+        let listeners = dice.between(1, 3);
+        Plan { limits, faults, clients, pairs, listeners, stop, talks: 0, talk_dice: Dice::new(0) }
+    }
+
+    /// Has WebSockets come to some worlds, by choices of their own: the other worlds stay as they are.
+    fn invite(&mut self, mut dice: Dice) {
+        self.talks = if dice.chance(400) { dice.size(1, 8) } else { 0 };
+        self.limits.ws_ping_interval = Duration::from_secs(3 + dice.below(28));
+        self.limits.ws_close_timeout = Duration::from_secs(1 + dice.below(8));
+        self.talk_dice = dice;
     }
 
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
@@ -127,6 +141,13 @@ impl Plan {
                 world.add(client, nature, at);
             }
         }
+        let mut dice = self.talk_dice.clone();
+        let rush = dice.pick(&[50, 2000, 2_000_000]);
+        for _ in 0..self.talks {
+            let (client, nature) = talks::any(&mut Draw { dice: &mut dice, limits: &self.limits });
+            let at = dice.micros(0, rush);
+            world.add(client, nature, at);
+        }
         if let Some(stop) = &self.stop {
             world.signal_at(stop.at, stop.first);
             if let Some(again) = stop.again {
@@ -141,7 +162,8 @@ impl Plan {
     fn patience(&self) -> Duration {
         let limits = &self.limits;
         let timeouts = [limits.keep_alive_timeout, limits.send_timeout, limits.body_timeout, limits.header_timeout];
-        timeouts.into_iter().sum::<Duration>() + limits.first_byte_timeout + limits.linger_total + SLACK
+        let talk = limits.ws_ping_interval * 2 + limits.ws_close_timeout;
+        timeouts.into_iter().sum::<Duration>() + limits.first_byte_timeout + limits.linger_total + talk + SLACK
     }
 }
 
@@ -303,7 +325,16 @@ mod tests {
             descriptors_max: usize::MAX,
             ..Faults::default()
         };
-        let plan = Plan { limits, faults, clients: 0, pairs: 0, listeners: 1, stop: Some(stop) };
+        let plan = Plan {
+            limits,
+            faults,
+            clients: 0,
+            pairs: 0,
+            listeners: 1,
+            stop: Some(stop),
+            talks: 0,
+            talk_dice: Dice::new(0),
+        };
         let world = plan.world(&mut Dice::new(0), Timeline::default());
         let mut nature = Nature::plain();
         nature.up.delay = (0, 0);

@@ -13,6 +13,9 @@ use tidemill::http::body::{Body, Failure, Pull, Source, Wait};
 use tidemill::http::fields::{FieldValue, Fields};
 use tidemill::http::message::{RequestHead, Response};
 use tidemill::http::status::Status;
+use tidemill::service::lab;
+use tidemill::service::router::Router;
+use tidemill::service::websocket::Policy;
 use tidemill::service::{Cx, Decision, Exchange, Reply, Service};
 
 const BYTES: FieldValue = FieldValue::from_static("application/octet-stream");
@@ -38,10 +41,21 @@ pub fn ticks(n: usize) -> Vec<u8> {
     (0..n).flat_map(|line| format!("{line}\n").into_bytes()).collect()
 }
 
+/// WebSockets at a time that may be compressed: few enough for some to be opened without.
+const COMPRESSED_MAX: usize = 2;
+
 /// The service.
-#[derive(Default)]
 pub struct SimService {
     meetings: Meetings,
+    /// The WebSockets of the binary.
+    lab: Router,
+}
+
+impl Default for SimService {
+    fn default() -> SimService {
+        let policy = Policy::new(Vec::new(), COMPRESSED_MAX);
+        SimService { meetings: Meetings::default(), lab: lab::endpoints(policy) }
+    }
 }
 
 type Meetings = Rc<RefCell<BTreeMap<u64, Meeting>>>;
@@ -88,6 +102,7 @@ impl Service for SimService {
             "slow-take" => Ok(Reply::Converse(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
             "meet" => Ok(self.meet(first, cx)),
             "come" => Ok(self.come(first, now)),
+            "ws" => self.lab.call(request, cx),
             _ => Ok(respond(Status::NOT_FOUND, Body::Empty)),
         }
     }

@@ -4,6 +4,7 @@
 //! the kernel goes on working while the server does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,6 @@ use std::time::Duration;
 use tidemill::base::limits::Limits;
 use tidemill::net::{Event, Readiness, Signal};
 
-use crate::client::Client;
 use crate::dice::Dice;
 use crate::link::{Direction, Link, LinkId, Nature, Segment, ServerEnd};
 use crate::timeline::{Timeline, excerpt};
@@ -58,6 +58,30 @@ enum Happening {
     Signal(Signal),
 }
 
+/// Who is at the other end of a connection.
+pub trait Actor: Debug {
+    /// What kind of client it is.
+    fn kind(&self) -> &'static str;
+
+    /// Whether nothing more is to come.
+    fn is_done(&self) -> bool;
+
+    /// What is wrong with a client that will never be done.
+    fn complaint(&self) -> String;
+
+    /// Which connection is this client's.
+    fn set_link(&mut self, link: LinkId);
+
+    /// It has just connected, as far as it knows, or the time has come that it waited for.
+    fn act(&mut self, world: &mut World);
+
+    /// Bytes or a FIN have arrived.
+    fn readable(&mut self, world: &mut World);
+
+    /// A reset has arrived.
+    fn reset(&mut self, world: &mut World);
+}
+
 /// A world.
 pub struct World {
     /// The physics' choices.
@@ -67,7 +91,7 @@ pub struct World {
     /// All connections there will ever be.
     pub links: Vec<Link>,
     /// The client of each, taken out while it acts.
-    pub clients: Vec<Option<Client>>,
+    pub clients: Vec<Option<Box<dyn Actor>>>,
     /// What happened.
     pub timeline: Timeline,
     /// What went wrong first.
@@ -138,12 +162,12 @@ impl World {
     }
 
     /// Adds a client that connects `at` this time.
-    pub fn add(&mut self, mut client: Client, nature: Nature, at: Duration) -> LinkId {
+    pub fn add(&mut self, mut client: impl Actor + 'static, nature: Nature, at: Duration) -> LinkId {
         let link = self.links.len();
         client.set_link(link);
         self.timeline.note(Duration::ZERO, Some(link), || format!("is to be {client:?} {nature:?}"));
         self.links.push(Link::new(nature));
-        self.clients.push(Some(client));
+        self.clients.push(Some(Box::new(client)));
         self.schedule(at, Happening::Connect(link));
         link
     }
@@ -172,7 +196,7 @@ impl World {
 
     /// Whether every client has what it wanted.
     pub fn is_content(&self) -> bool {
-        self.clients.iter().flatten().all(Client::is_done)
+        self.clients.iter().flatten().all(|client| client.is_done())
     }
 
     /// Connections the server has open.
@@ -494,7 +518,7 @@ impl World {
             Happening::Arrive(link, Direction::Down, segment) => self.arrive_at_client(link, segment),
             Happening::Reset(link, Direction::Up) => self.reset_server(link),
             Happening::Reset(link, Direction::Down) => self.reset_client(link),
-            Happening::Wake(link) => self.with_client(link, Client::act),
+            Happening::Wake(link) => self.with_client(link, |client, world| client.act(world)),
             Happening::Signal(signal) => self.tell(signal),
         }
     }
@@ -510,7 +534,7 @@ impl World {
             }
             None => self.refuse(link),
         }
-        self.with_client(link, Client::connected);
+        self.with_client(link, |client, world| client.act(world));
     }
 
     fn arrive_at_server(&mut self, link: LinkId, segment: Segment) {
@@ -556,7 +580,7 @@ impl World {
         state.down.arrived += segment.bytes.len() as u64;
         state.down.received.extend(&segment.bytes);
         state.down.fin_received |= segment.fin;
-        self.with_client(link, Client::readable);
+        self.with_client(link, |client, world| client.readable(world));
         self.pump(link, Direction::Down);
     }
 
@@ -581,7 +605,7 @@ impl World {
             return;
         }
         self.note(link, || "RST arrives at the client".to_owned());
-        self.with_client(link, Client::reset);
+        self.with_client(link, |client, world| client.reset(world));
     }
 
     fn tell(&mut self, signal: Signal) {
@@ -602,9 +626,9 @@ impl World {
         self.signals.push_back(signal);
     }
 
-    fn with_client(&mut self, link: LinkId, act: impl FnOnce(&mut Client, &mut World)) {
+    fn with_client(&mut self, link: LinkId, act: impl FnOnce(&mut dyn Actor, &mut World)) {
         let Some(mut client) = self.clients[link].take() else { return };
-        act(&mut client, self);
+        act(&mut *client, self);
         self.clients[link] = Some(client);
     }
 }

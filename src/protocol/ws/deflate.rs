@@ -303,6 +303,38 @@ mod tests {
         }
     }
 
+    /// Decompresses a message that arrives in these pieces.
+    fn inflated_in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Violation> {
+        let (mut inflater, mut content) = (Inflater::new(agreement(false, None)), Vec::new());
+        for piece in pieces.into_iter().chain([&TAIL[..]]) {
+            let used = inflater.inflate(piece, &mut content, usize::MAX)?;
+            assert_eq!(used, piece.len(), "input was left although there was room");
+        }
+        Ok(content)
+    }
+
+    #[test]
+    fn a_message_is_the_same_whole_byte_by_byte_and_at_every_split() {
+        // RFC 7692 §7.2.3: compressed, stored, with BFINAL, in two blocks, and empty.
+        let good: [&[u8]; 5] = [
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            &[0x00],
+        ];
+        let long = Deflater::new(agreement(false, None)).deflate(&b"a wheel within a wheel; ".repeat(40), true);
+        // A block of a type that there is not, and a stored one whose length is not its complement's.
+        for message in good.into_iter().chain([&long[..], &[0x06, 0x00], &[0x00, 0x05, 0x00, 0xfa, 0xfe, 0x48]]) {
+            let whole = inflated_in_pieces([message]);
+            assert_eq!(inflated_in_pieces(message.chunks(1)), whole, "byte by byte: {message:02x?}");
+            for split in 0..=message.len() {
+                let (front, back) = message.split_at(split);
+                assert_eq!(inflated_in_pieces([front, back]), whole, "split at {split}: {message:02x?}");
+            }
+        }
+    }
+
     #[test]
     fn an_empty_message_is_one_byte_even_after_a_flush() {
         let mut deflater = Deflater::new(agreement(false, None));

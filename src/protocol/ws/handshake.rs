@@ -88,3 +88,103 @@ fn accept(key: Line<'_>) -> Result<String, Refusal> {
     }
     Ok(STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::Limits;
+    use crate::base::ring::RingBuffer;
+    use crate::protocol::h1::server::{Scratch, Server, Step};
+
+    /// What a request comes to: the accepted key, origin, compression and subprotocols, or why not.
+    type Outcome = Result<(String, Option<String>, bool, Vec<String>), Refusal>;
+
+    /// What a request means that arrives in these pieces.
+    fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Outcome> {
+        let (mut server, mut scratch, limits) = (Server::new(), Scratch::default(), Limits::default());
+        let mut inbox = RingBuffer::new(limits.inbox_bytes);
+        for piece in pieces {
+            assert_eq!(inbox.put(piece), piece.len());
+            match server.receive(&mut inbox, &mut scratch, &limits).expect("the request is HTTP") {
+                Step::Head(request) => return Some(Handshake::of(&request).map(owned)),
+                step => assert_eq!(format!("{step:?}"), "NeedBytes"),
+            }
+        }
+        None
+    }
+
+    fn owned(handshake: Handshake<'_>) -> (String, Option<String>, bool, Vec<String>) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let protocols = handshake.protocols.iter().map(|protocol| text(protocol)).collect();
+        (handshake.accept, handshake.origin.map(text), handshake.deflate.is_some(), protocols)
+    }
+
+    /// Reads the request in all the ways there are: whole, byte by byte, and at every split.
+    fn assert_means(request: &str, expected: &Outcome) {
+        let bytes = request.as_bytes();
+        assert_eq!(outcome([bytes]).as_ref(), Some(expected), "whole: {request}");
+        assert_eq!(outcome(bytes.chunks(1)).as_ref(), Some(expected), "byte by byte: {request}");
+        for split in 0..bytes.len() {
+            let (front, back) = bytes.split_at(split);
+            assert_eq!(outcome([front, back]).as_ref(), Some(expected), "split at {split}: {request}");
+        }
+    }
+
+    const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                           Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    /// The request with something else in it.
+    fn with(found: &str, instead: &str) -> String {
+        let request = REQUEST.replace(found, instead);
+        assert_ne!(request, REQUEST, "{found} is not in it");
+        request
+    }
+
+    fn accepted(origin: Option<&str>, deflate: bool, protocols: &[&str]) -> Outcome {
+        let protocols = protocols.iter().map(|protocol| (*protocol).to_owned()).collect();
+        Ok(("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), origin.map(Into::into), deflate, protocols))
+    }
+
+    #[test]
+    fn the_example_of_the_standard() {
+        // RFC 6455 §1.3
+        assert_means(REQUEST, &accepted(None, false, &[]));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_found_in_lists_in_any_case_and_on_any_line() {
+        let plain = accepted(None, false, &[]);
+        assert_means(&with("Connection: Upgrade", "connection: keep-alive,\tUPGRADE , x"), &plain);
+        assert_means(&with("Connection: Upgrade", "Connection: x\r\nConnection: upgrade"), &plain);
+        assert_means(&with("Upgrade: websocket", "UPGRADE: h2c, WebSocket"), &plain);
+        let more = "Origin: http://a\r\nSec-WebSocket-Protocol: x, y\r\nSec-WebSocket-Protocol: z\r\n\
+                    Sec-WebSocket-Extensions: other, permessage-deflate\r\n\r\n";
+        let request = REQUEST.strip_suffix("\r\n").map(|head| format!("{head}{more}")).expect("it ends so");
+        assert_means(&request, &accepted(Some("http://a"), true, &["x", "y", "z"]));
+    }
+
+    #[test]
+    fn each_rule_has_its_refusal() {
+        let (no_upgrade, no_version) = ("this resource is a WebSocket", "Sec-WebSocket-Version must be 13");
+        let no_key = "Sec-WebSocket-Key must be there once";
+        let bad_key = "Sec-WebSocket-Key must be 16 bytes in base64";
+        for (found, instead, refusal) in [
+            ("GET", "PUT", Refusal::Method),
+            ("Upgrade: websocket\r\n", "", Refusal::Upgrade(no_upgrade)),
+            ("websocket", "websockets", Refusal::Upgrade(no_upgrade)),
+            ("Version: 13", "Version: 8", Refusal::Upgrade(no_version)),
+            ("Version: 13", "Version: 13, 8", Refusal::Upgrade(no_version)),
+            ("Sec-WebSocket-Version: 13\r\n", "", Refusal::Upgrade(no_version)),
+            ("HTTP/1.1", "HTTP/1.0", Refusal::Invalid("an upgrade needs HTTP/1.1")),
+            ("Connection: Upgrade", "Connection: close", Refusal::Invalid("Connection must name Upgrade")),
+            ("Host: a", "Host: a\r\nContent-Length: 1", Refusal::Invalid("the request must not have content")),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Clef", Refusal::Invalid(no_key)),
+            ("Host: a", "Host: a\r\nSec-WebSocket-Key: x", Refusal::Invalid(no_key)),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ", Refusal::Invalid(bad_key)),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", Refusal::Invalid(bad_key)),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZSE=", Refusal::Invalid(bad_key)),
+        ] {
+            assert_means(&with(found, instead), &Err(refusal));
+        }
+    }
+}

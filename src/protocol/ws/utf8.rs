@@ -87,17 +87,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_what_the_whole_gives(
+        fn every_split_and_every_byte_alone_give_what_the_whole_gives(
             text in proptest::collection::vec(
                 prop_oneof![4 => Just(b'a'), 4 => 0x80..0xc0_u8, 4 => 0xc0..=0xff_u8, 1 => any::<u8>()], 0..12),
-            cut in 0_usize..13,
         ) {
-            let (front, back) = text.split_at(cut.min(text.len()));
-            let mut utf8 = Utf8::default();
-            let checked = utf8.check(front).and_then(|()| utf8.check(back));
             let whole = str::from_utf8(&text);
-            prop_assert_eq!(checked.is_ok() && utf8.is_complete(), whole.is_ok());
-            prop_assert_eq!(checked.is_err(), whole.is_err_and(|error| error.error_len().is_some()));
+            let splits = (0..=text.len()).map(|cut| vec![&text[..cut], &text[cut..]]);
+            for pieces in splits.chain([text.chunks(1).collect()]) {
+                let mut utf8 = Utf8::default();
+                let checked = pieces.iter().try_for_each(|piece| utf8.check(piece));
+                prop_assert_eq!(checked.is_ok() && utf8.is_complete(), whole.is_ok());
+                prop_assert_eq!(checked.is_err(), whole.is_err_and(|error| error.error_len().is_some()));
+            }
         }
     }
 }

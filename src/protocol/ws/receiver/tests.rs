@@ -131,6 +131,18 @@ fn fragments_are_one_message_and_control_frames_stand_between_them() {
 }
 
 #[test]
+fn a_length_of_eight_bytes_is_read_at_every_split_of_its_head() {
+    let content = vec![9; 0x1_0000];
+    let stream = frame(0x82, &content);
+    for split in 0..=14 {
+        let (head, rest) = stream.split_at(split);
+        for pieces in [vec![head, rest], head.chunks(1).chain([rest]).collect()] {
+            assert_eq!(meaning(pieces, 1 << 20), [Meaning::Binary(content.clone())], "split at {split}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_said_about_what_follows_a_close() {
     assert_means(&[frame(0x88, b"\x03\xe8"), vec![0xff; 9]].concat(), &[Meaning::Close(Some(1000))]);
     assert_means(&frame(0x88, b""), &[Meaning::Close(None)]);
