@@ -354,22 +354,20 @@ impl Server {
         spans: &mut Vec<FieldSpan>,
         limits: &Limits,
     ) -> Result<Found, ProtocolError> {
-        let mut scan = match self.intake {
-            Intake::Head(scan) => scan,
-            _ => HeadScan::default(),
-        };
-        if scan.is_fresh() && !self.skip_empty_lines(inbox)? {
-            return Ok(Found::Piece(Piece::NeedBytes));
+        if !matches!(&self.intake, Intake::Head(scan) if !scan.is_fresh()) {
+            if !self.skip_empty_lines(inbox)? {
+                return Ok(Found::Piece(Piece::NeedBytes));
+            }
+            self.intake = Intake::Head(HeadScan::default());
         }
+        let Intake::Head(scan) = &mut self.intake else { return Ok(Found::Paused) };
         let most = limits.head_bytes_max.min(inbox.capacity());
         let available = inbox.len().min(most);
         let bytes = inbox.contiguous(available);
         let end = scan.advance(bytes, available == most, spans, limits);
         // Even a refusal has to know this: no answer to HEAD has content (RFC 9110 §9.3.2).
         self.terms.to_head = scan.request_line().is_head(bytes);
-        let end = end?;
-        self.intake = Intake::Head(scan);
-        Ok(end.map_or(Found::Piece(Piece::NeedBytes), |len| Found::Head(scan.request_line(), len)))
+        Ok(end?.map_or(Found::Piece(Piece::NeedBytes), |len| Found::Head(scan.request_line(), len)))
     }
 
     /// Consumes empty lines; true if something else stands behind them.
