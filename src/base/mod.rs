@@ -4,6 +4,7 @@ pub mod disk;
 pub mod job_pool;
 pub mod lease;
 pub mod limits;
+pub mod moment;
 pub mod notice;
 pub mod peer;
 pub mod ring;

@@ -1,6 +1,8 @@
 //! Plain counting, cheap enough to be always on: histograms of durations, and system calls by kind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::moment::Moment;
 
 /// Buckets in each octave: a value is known to an eighth of itself.
 const STEPS: u32 = 8;
@@ -27,11 +29,25 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one duration.
     pub fn record(&mut self, duration: Duration) {
-        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.record_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts one duration, given in nanoseconds.
+    pub fn record_nanos(&mut self, ns: u64) {
         self.buckets[bucket(ns)] += 1;
         self.count += 1;
         self.sum_ns = self.sum_ns.saturating_add(ns);
         self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// The durations of both.
+    pub fn plus(&self, other: &Histogram) -> Histogram {
+        let mut both = self.clone();
+        both.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(sum, count)| *sum += count);
+        both.count += other.count;
+        both.sum_ns = both.sum_ns.saturating_add(other.sum_ns);
+        both.max_ns = both.max_ns.max(other.max_ns);
+        both
     }
 
     /// How many there were.
@@ -91,19 +107,19 @@ fn upper_bound(index: usize) -> u64 {
 /// How fast things happened: counts them second by second, the first of which begins with the first of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
-    second_ends: Option<Instant>,
+    second_began: Option<Moment>,
     count: u64,
     busiest: u64,
 }
 
 impl Pace {
-    /// Counts one at `now`, which never goes backwards.
-    pub fn count(&mut self, now: Instant) {
-        if self.second_ends.is_none_or(|end| end <= now) {
-            self.second_ends = Some(now + Duration::from_secs(1));
+    /// Counts so many at `now`, which never goes backwards.
+    pub fn count(&mut self, more: u64, now: Moment) {
+        if self.second_began.is_none_or(|began| now.since(began) >= Duration::from_secs(1)) {
+            self.second_began = Some(now);
             self.count = 0;
         }
-        self.count += 1;
+        self.count += more;
         self.busiest = self.busiest.max(self.count);
     }
 
@@ -159,6 +175,8 @@ impl Syscalls {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -188,7 +206,7 @@ mod tests {
         let (mut pace, start) = (Pace::default(), Instant::now());
         assert_eq!(pace.busiest_second(), 0);
         for ms in [0, 999, 1000, 1500, 1999, 5000] {
-            pace.count(start + Duration::from_millis(ms));
+            pace.count(1, Moment::new(start, start + Duration::from_millis(ms)));
         }
         assert_eq!(pace.busiest_second(), 3, "those from 1000 ms to 1999 ms");
     }

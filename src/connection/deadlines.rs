@@ -96,9 +96,9 @@ impl Waiting {
         }
     }
 
-    /// When the head that is being received began.
-    pub(super) fn head_began(&self, now: Instant) -> Instant {
-        if self.reason == WaitReason::SlowHead { self.since } else { now }
+    /// When the head that is being received began, if that was not in this turn.
+    pub(super) fn head_began(&self) -> Option<Instant> {
+        (self.reason == WaitReason::SlowHead).then_some(self.since)
     }
 
     pub(super) fn reason(&self) -> WaitReason {

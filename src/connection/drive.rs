@@ -18,7 +18,7 @@ impl<S: Socket> Connection<S> {
     pub fn drive<V: Service>(&mut self, worker: &mut Worker<V>) -> Settled {
         self.queued = false;
         worker.marks.connection(self.id, |text| write!(text, "r={} drive", self.ordinal + 1));
-        let mut budget = Budget::new(&worker.limits);
+        let mut budget = Budget::new(&worker.around.limits);
         while !self.is_closed() && !budget.is_spent() {
             let moved = self.pass(worker);
             if moved == Moved::NOTHING {

@@ -3,7 +3,6 @@
 use log::Level;
 
 use super::pieces::{Front, Pieces, Reader};
-use super::worker::Parts;
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Bytes, Failure, Piece, Pull, Source, Wait};
@@ -103,28 +102,33 @@ impl<S: Socket> Connection<S> {
         if self.receiving_stopped {
             return false;
         }
+        let input_ended = self.channel.input_ended();
         let Some(inbox) = &mut self.channel.inbox else { return false };
-        let marks = worker.marks;
-        let began = self.waiting.head_began(worker.now);
-        let Parts { service, scratch, ledgers, notes_fields, mut cx } =
-            worker.parts(self.token, self.channel.peer, self.entrance);
-        match self.protocol.receive(inbox, scratch, cx.limits) {
+        if inbox.is_empty() && self.protocol.receiving() == Receiving::Idle && !input_ended {
+            // Between two requests there is nothing to look at; most drives come by here once.
+            return false;
+        }
+        let began = self.waiting.head_began();
+        match self.protocol.receive(inbox, &mut worker.scratch, &worker.around.limits) {
             Ok(Step::Head(request)) => {
-                marks.connection(self.id, |text| {
+                worker.marks.connection(self.id, |text| {
                     let target = request.target.raw.escape_ascii();
                     write!(text, "r={} head {} {target}", self.ordinal + 1, request.method);
                 });
-                let ledger = self.ledgers.open(ledgers, cx.now);
-                ledger.note_head(&request, notes_fields);
-                let reply = service.call(&request, &mut cx);
+                let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
+                ledger.note_head(&request, worker.notes_fields);
+                let mut cx = worker.around.cx(self.token, self.channel.peer, self.entrance);
+                let reply = worker.service.call(&request, &mut cx);
                 let head_bytes = self.protocol.release(inbox) as u64;
                 let end = self.channel.received - inbox.len() as u64;
-                (ledger.began, ledger.rx, ledger.ordinal) = (began, end - head_bytes..end, self.ordinal + 1);
+                ledger.began = began.map_or(worker.moment, |at| worker.moment_of(at));
+                (ledger.rx, ledger.ordinal) = (end - head_bytes..end, self.ordinal + 1);
                 self.on_reply(reply, worker);
                 true
             }
             Ok(Step::Content(n)) => self.take_content(n, worker),
             Ok(Step::End(trailers)) => {
+                let mut cx = worker.around.cx(self.token, self.channel.peer, self.entrance);
                 let ended = self.work.taker().map_or(Ok(()), |exchange| exchange.end(trailers, &mut cx));
                 self.protocol.release(inbox);
                 if let Some(ledger) = self.ledgers.current_mut() {
@@ -160,7 +164,8 @@ impl<S: Socket> Connection<S> {
             return true;
         };
         let front = inbox.readable()[0];
-        match exchange.take(&front[..n.min(front.len())], &mut worker.cx(self.token, self.channel.peer, self.entrance))
+        match exchange
+            .take(&front[..n.min(front.len())], &mut worker.around.cx(self.token, self.channel.peer, self.entrance))
         {
             Ok(taken) => {
                 self.protocol.taken(inbox, taken);
@@ -218,8 +223,8 @@ impl<S: Socket> Connection<S> {
     fn open_ledger_of_refused<V>(&mut self, worker: &mut Worker<V>) {
         if self.ledgers.current().is_none() {
             let received = self.channel.received();
-            let ledger = self.ledgers.open(&mut worker.ledgers, worker.now);
-            ledger.began = self.waiting.head_began(worker.now);
+            let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
+            ledger.began = self.waiting.head_began().map_or(worker.moment, |at| worker.moment_of(at));
             ledger.rx = received - self.channel.inbox_len() as u64..received;
             ledger.ordinal = self.ordinal + 1;
         }
@@ -289,7 +294,7 @@ impl<S: Socket> Connection<S> {
         }
         let content_ended = self.protocol.receiving() == Receiving::Done;
         let Work::Deciding(exchange, wait) = &mut self.work else { return false };
-        match exchange.respond(&mut worker.cx(self.token, self.channel.peer, self.entrance)) {
+        match exchange.respond(&mut worker.around.cx(self.token, self.channel.peer, self.entrance)) {
             Ok(Decision::Pending(Wait::Content)) if content_ended => {
                 self.fail(&Failure::new("waits for content that has ended"), worker);
                 true
@@ -341,7 +346,7 @@ impl<S: Socket> Connection<S> {
         worker.head.clear();
         worker.marks.connection(self.id, |text| write!(text, "r={} respond {}", self.ordinal + 1, response.status));
         let could_persist = self.protocol.persists();
-        self.protocol.send_head(&response, response.body.length(), last, &worker.date, &mut worker.head);
+        self.protocol.send_head(&response, response.body.length(), last, &worker.around.date, &mut worker.head);
         self.ends_unasked = could_persist && !self.protocol.persists();
         if let Some(ledger) = self.ledgers.current_mut() {
             let start = self.channel.sent() + self.channel.outbox.len();
@@ -362,21 +367,21 @@ impl<S: Socket> Connection<S> {
     fn is_last<V>(&self, content_is_wanted: bool, worker: &Worker<V>) -> bool {
         let content_is_too_much = match self.protocol.content_to_come() {
             Announced::Nothing => false,
-            Announced::Length(n) => n > worker.limits.discarded_bytes_max || self.protocol.expects_continue(),
+            Announced::Length(n) => n > worker.around.limits.discarded_bytes_max || self.protocol.expects_continue(),
             Announced::Unknown => true,
         };
-        worker.draining.is_some() || self.receiving_stopped || (content_is_too_much && !content_is_wanted)
+        worker.around.draining.is_some() || self.receiving_stopped || (content_is_too_much && !content_is_wanted)
     }
 
     /// Sends the next piece: bytes are pulled like all other content, a file goes past the ring.
     fn send_piece<V>(&mut self, worker: &mut Worker<V>) -> bool {
         let Work::Sending(Content::Pieces(pieces), wait) = &mut self.work else { return false };
         let reader = Reader {
-            jobs: &worker.jobs,
-            notifier: worker.notices.notifier(self.token),
+            jobs: &worker.around.jobs,
+            notifier: worker.around.notices.notifier(self.token),
             residency: &mut worker.stats.syscalls.residency,
         };
-        match pieces.front(reader, worker.now) {
+        match pieces.front(reader, worker.around.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
                 self.protocol.pass_by(part.length);
@@ -405,7 +410,7 @@ impl<S: Socket> Connection<S> {
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let Some(mut room) = self.protocol.room(outbox) else { return false };
         let Work::Sending(content, wait) = &mut self.work else { return false };
-        let pulled = content.pull(&mut room, &mut worker.cx(self.token, self.channel.peer, self.entrance));
+        let pulled = content.pull(&mut room, &mut worker.around.cx(self.token, self.channel.peer, self.entrance));
         let (written, full) = (room.written(), room.is_full());
         self.protocol.seal(outbox, written);
         *wait = None;

@@ -1,9 +1,10 @@
 //! What is known of one request: when it came and went, where it stood in the two byte streams, what held it up.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::CloseReason;
+use crate::base::moment::Moment;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -33,13 +34,13 @@ pub struct Ledger {
     /// The status of its response, as soon as there is one.
     pub status: Option<Status>,
     /// The turn in which its first byte was seen.
-    pub began: Instant,
+    pub began: Moment,
     /// The turn in which its head was complete.
-    pub head_at: Instant,
+    pub head_at: Moment,
     /// The turn in which the first byte of the response left.
-    pub first_byte_at: Option<Instant>,
+    pub first_byte_at: Option<Moment>,
     /// When the last byte had left.
-    pub last_byte_at: Option<Instant>,
+    pub last_byte_at: Option<Moment>,
     /// Where it stands in the stream from the client, in bytes from its beginning.
     pub rx: Range<u64>,
     /// Where the response stands in the stream to the client, in bytes from its beginning.
@@ -62,16 +63,16 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stopwatch {
     total: Duration,
-    since: Option<Instant>,
+    since: Option<Moment>,
 }
 
 impl Stopwatch {
     /// It is so now, or it is not.
-    pub fn set(&mut self, on: bool, now: Instant) {
+    pub fn set(&mut self, on: bool, now: Moment) {
         match (on, self.since) {
             (true, None) => self.since = Some(now),
             (false, Some(since)) => {
-                self.total += now.saturating_duration_since(since);
+                self.total += now.since(since);
                 self.since = None;
             }
             _ => {}
@@ -79,13 +80,13 @@ impl Stopwatch {
     }
 
     /// How long it was so until `now`.
-    pub fn total(&self, now: Instant) -> Duration {
-        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    pub fn total(&self, now: Moment) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 
 impl Ledger {
-    fn new(now: Instant) -> Ledger {
+    fn new(now: Moment) -> Ledger {
         Ledger {
             ordinal: 0,
             method: None,
@@ -131,7 +132,7 @@ impl Ledger {
         (self.tx.end - self.tx.start).saturating_sub(self.head_bytes)
     }
 
-    fn clear(&mut self, now: Instant) {
+    fn clear(&mut self, now: Moment) {
         let (mut target, mut referer, mut user_agent) =
             (std::mem::take(&mut self.target), std::mem::take(&mut self.referer), std::mem::take(&mut self.user_agent));
         target.clear();
@@ -154,7 +155,7 @@ pub type LedgerStack = Vec<Box<Ledger>>;
 pub(super) struct LedgerPool(LedgerStack);
 
 impl LedgerPool {
-    fn take(&mut self, now: Instant) -> Box<Ledger> {
+    fn take(&mut self, now: Moment) -> Box<Ledger> {
         match self.0.pop() {
             Some(mut ledger) => {
                 ledger.clear(now);
@@ -195,7 +196,7 @@ impl Ledgers {
     }
 
     /// Opens the ledger of the next request, if it is not open already.
-    pub(super) fn open(&mut self, pool: &mut LedgerPool, now: Instant) -> &mut Ledger {
+    pub(super) fn open(&mut self, pool: &mut LedgerPool, now: Moment) -> &mut Ledger {
         self.current.get_or_insert_with(|| pool.take(now))
     }
 

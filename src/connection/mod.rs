@@ -132,12 +132,14 @@ impl<S: Socket> Connection<S> {
     /// Acts on the deadline if it has passed: what that means depends on what the connection was waiting for. The
     /// caller drives the connection afterwards.
     pub fn expire<V>(&mut self, worker: &mut Worker<V>) {
-        if self.is_closed() || worker.now < self.deadline(worker) {
+        if self.is_closed() || worker.around.now < self.deadline(worker) {
             return;
         }
         match self.waiting.reason() {
             // The server, which stops, has lost its patience early: that is not the client's doing.
-            WaitReason::FirstByte | WaitReason::Idle if worker.draining.is_some() => self.close(CloseReason::ByServer),
+            WaitReason::FirstByte | WaitReason::Idle if worker.around.draining.is_some() => {
+                self.close(CloseReason::ByServer)
+            }
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::SlowHead => self.refuse_as_late(worker, "the request head took too long"),
             WaitReason::SlowBody => self.expire_body(worker),
@@ -175,7 +177,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
-        let waited = worker.now.saturating_duration_since(self.waiting.since());
+        let waited = worker.around.now.saturating_duration_since(self.waiting.since());
         let queued = self.channel.outbox.len();
         worker.complain(
             Level::Info,

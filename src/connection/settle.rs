@@ -33,7 +33,7 @@ impl<S: Socket> Connection<S> {
             return Settled::Closed(reason);
         }
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
-        self.update_wait(worker.now);
+        self.update_wait(worker.around.now);
         self.update_ledger(worker);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
@@ -42,7 +42,7 @@ impl<S: Socket> Connection<S> {
 
     /// When the present wait has lasted too long.
     pub(super) fn deadline<V>(&self, worker: &Worker<V>) -> Instant {
-        self.waiting.deadline(&worker.limits, self.work.timer(), worker.draining)
+        self.waiting.deadline(&worker.around.limits, self.work.timer(), worker.around.draining)
     }
 
     fn facts(&self) -> Facts {
@@ -57,13 +57,13 @@ impl<S: Socket> Connection<S> {
     fn update_ledger<V>(&mut self, worker: &mut Worker<V>) {
         let (sent, facts) = (self.channel.sent(), self.facts());
         if let Some(ledger) = self.ledgers.current_mut() {
-            ledger.paused.set(facts.inbox_full, worker.now);
+            ledger.paused.set(facts.inbox_full, worker.moment);
         }
         if let Some(ledger) = self.ledgers.sending_mut() {
-            ledger.blocked.set(facts.write_blocked, worker.now);
+            ledger.blocked.set(facts.write_blocked, worker.moment);
             ledger.queued_max = ledger.queued_max.max(self.channel.outbox.len());
             if ledger.first_byte_at.is_none() && ledger.status.is_some() && sent > ledger.tx.start {
-                ledger.first_byte_at = Some(worker.now);
+                ledger.first_byte_at = Some(worker.moment);
             }
         }
         self.ledgers.retire(sent, &mut worker.finished);

@@ -11,7 +11,7 @@ use crate::service::status::report::ConnectionStatus;
 impl<S: Socket> Connection<S> {
     /// How it stands, for people and programs that ask.
     pub fn status<V>(&self, worker: &Worker<V>) -> ConnectionStatus {
-        let now = worker.now;
+        let now = worker.around.now;
         let interest = self.armed.unwrap_or_default();
         let ledger = self.ledgers.current();
         let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
@@ -30,8 +30,8 @@ impl<S: Socket> Connection<S> {
             ordinal: self.ordinal + 1,
             received: self.channel.received(),
             sent: self.channel.sent(),
-            paused: ledger.map_or_else(Default::default, |ledger| ledger.paused.total(now)),
-            blocked: ledger.map_or_else(Default::default, |ledger| ledger.blocked.total(now)),
+            paused: ledger.map_or_else(Default::default, |ledger| ledger.paused.total(worker.moment)),
+            blocked: ledger.map_or_else(Default::default, |ledger| ledger.blocked.total(worker.moment)),
         }
     }
 

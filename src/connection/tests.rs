@@ -75,11 +75,11 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
     let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, start);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while !connection.is_closed() {
-        worker.on_turn(worker.now + Duration::from_millis(100), || UNIX_EPOCH);
+        worker.on_turn(worker.around.now + Duration::from_millis(100), || UNIX_EPOCH);
         connection.expire(&mut worker);
         let settled = connection.drive(&mut worker);
         assert!(matches!(settled, Settled::Closed(_)) || connection.wait_reason() == WaitReason::Lingering);
-        assert!(worker.now - start <= limits.linger_total + Duration::from_secs(1), "the flood never ends");
+        assert!(worker.around.now - start <= limits.linger_total + Duration::from_secs(1), "the flood never ends");
     }
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::Lingering)));
 }
@@ -215,12 +215,12 @@ fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     let reads_until = start + 10 * limits.send_timeout;
     while matches!(connection.drive(&mut worker), Settled::Open { .. }) {
-        worker.on_turn(worker.now + second, || UNIX_EPOCH);
-        room.set(room.get() + if worker.now <= reads_until { 300 } else { 0 });
+        worker.on_turn(worker.around.now + second, || UNIX_EPOCH);
+        room.set(room.get() + if worker.around.now <= reads_until { 300 } else { 0 });
         connection.expire(&mut worker);
     }
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::SlowRead)));
-    assert!(worker.now > reads_until, "cut after {:?} although it reads", worker.now - start);
-    let outlived = worker.now - reads_until;
+    assert!(worker.around.now > reads_until, "cut after {:?} although it reads", worker.around.now - start);
+    let outlived = worker.around.now - reads_until;
     assert!(outlived <= 2 * limits.send_timeout, "cut {outlived:?} after it stopped");
 }

@@ -8,6 +8,7 @@ use super::stats::Stats;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
+use crate::base::moment::Moment;
 use crate::base::notice::Notices;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
@@ -21,22 +22,18 @@ use crate::service::{Cx, Entrance};
 pub struct Worker<V> {
     /// What answers requests.
     pub service: V,
-    /// The limits in force.
-    pub limits: Limits,
-    /// The time of this turn.
-    pub now: Instant,
-    /// When the server was told to stop, if it was.
-    pub draining: Option<Instant>,
+    /// What a service may know about.
+    pub around: Surroundings,
+    /// The time of this turn, for what is counted.
+    pub moment: Moment,
+    began: Instant,
     /// What strace is shown between system calls, if anything.
     pub marks: Marks,
-    pub(super) notices: Notices,
-    pub(super) jobs: JobPool,
     pub(super) inboxes: Lease,
     pub(super) outboxes: Lease,
     pub(super) scratch: Scratch,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
-    pub(super) date: DateCache,
     /// What has happened so far.
     pub stats: Stats,
     /// Requests that are over, until the event loop has noted them.
@@ -45,7 +42,38 @@ pub struct Worker<V> {
     /// Whether anybody wants to know who sent a request, and from where.
     pub notes_fields: bool,
     date_good_until: Instant,
+}
+
+/// What every connection finds around it.
+pub struct Surroundings {
+    /// The limits in force.
+    pub limits: Limits,
+    /// The time of this turn.
+    pub now: Instant,
+    /// When the server was told to stop, if it was.
+    pub draining: Option<Instant>,
+    pub(super) notices: Notices,
+    pub(super) jobs: JobPool,
+    pub(super) date: DateCache,
     complaints: Complaints,
+}
+
+impl Surroundings {
+    /// What a service may know about the request it answers.
+    pub(super) fn cx(&self, token: Token, peer: Peer, entrance: Entrance) -> Cx<'_> {
+        Cx {
+            now: self.now,
+            date_secs: self.date.second(),
+            limits: &self.limits,
+            notices: &self.notices,
+            jobs: &self.jobs,
+            complaints: &self.complaints,
+            token,
+            peer,
+            entrance,
+            draining: self.draining.is_some(),
+        }
+    }
 }
 
 impl<V> Worker<V> {
@@ -77,37 +105,47 @@ impl<V> Worker<V> {
             finished: Vec::new(),
             ledgers: LedgerPool::default(),
             notes_fields: false,
-            complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
-            draining: None,
             marks: Marks::default(),
             service,
-            limits,
-            now,
-            notices,
-            jobs,
-            date,
+            moment: Moment::default(),
+            began: now,
             date_good_until,
+            around: Surroundings {
+                limits,
+                now,
+                draining: None,
+                notices,
+                jobs,
+                date,
+                complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
+            },
         }
     }
 
     /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong.
     pub fn on_turn(&mut self, now: Instant, wall: impl FnOnce() -> SystemTime) {
-        self.now = now;
+        self.around.now = now;
+        self.moment = self.moment_of(now);
         if now >= self.date_good_until {
-            self.date_good_until = now + self.date.refresh(wall());
+            self.date_good_until = now + self.around.date.refresh(wall());
         }
+    }
+
+    /// A moment as it is counted.
+    pub fn moment_of(&self, at: Instant) -> Moment {
+        Moment::new(self.began, at)
     }
 
     /// What the job threads are doing.
     pub fn jobs(&self) -> JobNumbers {
-        self.jobs.numbers()
+        self.around.jobs.numbers()
     }
 
     /// Notes a request that is over, its last byte having left by `now`, and keeps its ledger for another one.
-    pub fn close_book(&mut self, mut ledger: Box<Ledger>, now: Instant, note: impl FnOnce(&Ledger)) {
+    pub fn close_book(&mut self, mut ledger: Box<Ledger>, now: Moment, note: impl FnOnce(&Ledger)) {
         ledger.last_byte_at = Some(now);
         // What began to leave in this turn left after the turn's work on it, and not when the turn began.
-        if ledger.first_byte_at.is_some_and(|at| at >= self.now) {
+        if ledger.first_byte_at.is_some_and(|at| at >= self.moment) {
             ledger.first_byte_at = Some(now);
         }
         self.stats.count_request(&ledger, now);
@@ -122,38 +160,6 @@ impl<V> Worker<V> {
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.
     pub fn complain(&self, level: log::Level, what: fmt::Arguments<'_>) {
-        self.complaints.log(self.now, level, what);
+        self.around.complaints.log(self.around.now, level, what);
     }
-
-    /// What a request that arrives is given to.
-    pub(super) fn parts(&mut self, token: Token, peer: Peer, entrance: Entrance) -> Parts<'_, V> {
-        let cx = Cx {
-            now: self.now,
-            date_secs: self.date.second(),
-            limits: &self.limits,
-            notices: &self.notices,
-            jobs: &self.jobs,
-            complaints: &self.complaints,
-            token,
-            peer,
-            entrance,
-            draining: self.draining.is_some(),
-        };
-        let (service, scratch, ledgers) = (&mut self.service, &mut self.scratch, &mut self.ledgers);
-        Parts { service, scratch, ledgers, notes_fields: self.notes_fields, cx }
-    }
-
-    /// What an exchange may know about the request it answers.
-    pub(super) fn cx(&mut self, token: Token, peer: Peer, entrance: Entrance) -> Cx<'_> {
-        self.parts(token, peer, entrance).cx
-    }
-}
-
-/// The service, what it may know about the request it is called for, and what the request is noted in.
-pub(super) struct Parts<'a, V> {
-    pub(super) service: &'a mut V,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) ledgers: &'a mut LedgerPool,
-    pub(super) notes_fields: bool,
-    pub(super) cx: Cx<'a>,
 }

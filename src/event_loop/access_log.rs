@@ -1,7 +1,8 @@
 //! The access log as the loop keeps it: a line for each request that is over, handed on once a turn.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::connection::Ledger;
 use crate::service::access_log::{Entry, Formatter, RequestLine};
@@ -34,7 +35,7 @@ pub struct AccessLog {
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clocks {
-    pub(super) now: Instant,
+    pub(super) now: Moment,
     pub(super) wall: SystemTime,
 }
 
@@ -60,11 +61,13 @@ impl AccessLog {
         }
     }
 
-    /// Hands on the lines of this turn.
-    pub(super) fn end_turn(&mut self) {
-        if !self.lines.is_empty() {
+    /// Hands on the lines of this turn, if there are any.
+    pub(super) fn end_turn(&mut self) -> bool {
+        let any = !self.lines.is_empty();
+        if any {
             self.sink.take(&mut self.lines);
         }
+        any
     }
 
     /// What was noted before goes to the old place, what comes after to the new one.
@@ -86,7 +89,7 @@ impl AccessLog {
 }
 
 fn entry(ledger: &Ledger, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_> {
-    let since_began = |at: Instant| at.saturating_duration_since(ledger.began);
+    let since_began = |at: Moment| at.since(ledger.began);
     let last_byte_at = ledger.last_byte_at.unwrap_or(now);
     // Of responses that leave in one write, only the last is seen while it leaves.
     let first_byte_at = ledger.first_byte_at.or(Some(last_byte_at).filter(|_| !ledger.tx.is_empty()));

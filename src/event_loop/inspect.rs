@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::phases::Phase;
+use crate::base::moment::Moment;
 use crate::base::stats::Histogram;
 use crate::connection::{Connection, WaitReason};
 use crate::net::Reactor;
@@ -22,12 +23,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.desk = Some(desk);
     }
 
-    pub(super) fn answer_questions(&mut self) {
-        let Some(desk) = &self.desk else { return };
-        for asked in desk.take() {
+    /// Answers what has been asked, if anything was.
+    pub(super) fn answer_questions(&mut self) -> bool {
+        let Some(desk) = &self.desk else { return false };
+        let questions = desk.take();
+        let any = !questions.is_empty();
+        for asked in questions {
             let report = self.report(asked.topic);
             asked.answer(report);
         }
+        any
     }
 
     fn report(&self, topic: Topic) -> Report {
@@ -71,15 +76,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn loop_status(&self) -> LoopStatus {
-        let (now, phases) = (self.worker.now, &self.phases);
+        let (now, phases) = (self.worker.moment, &self.phases);
         let longest = phases.longest(now).map(|drive| LongestDrive {
-            ago: now.saturating_duration_since(drive.at),
+            ago: now.since(drive.at),
             took: drive.took,
             connection: drive.connection,
             request: drive.request.clone(),
         });
         LoopStatus {
-            uptime: now.saturating_duration_since(phases.began()),
+            uptime: now.since(Moment::default()),
             phases: Phase::ALL.iter().map(|phase| (phase.name(), spread(phases.time_of(*phase)))).collect(),
             turns: spread(&phases.turns),
             drives: spread(&phases.drives),
@@ -98,7 +103,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             requests: stats.requests.iter().sum(),
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
-            latency: spread(&stats.latency),
+            latency: spread(&stats.latency()),
             waits: tally.waits(),
             paused: tally.paused,
             blocked: tally.blocked,

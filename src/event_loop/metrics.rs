@@ -52,7 +52,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::gauge(
                 "tidemill_connections_limit",
                 "Connections that there may be at a time.",
-                self.worker.limits.connections_max as u64,
+                self.worker.around.limits.connections_max as u64,
             ),
             Family::gauge("tidemill_reading_paused", "Connections on which reading is paused.", tally.paused),
             Family::gauge("tidemill_writing_blocked", "Connections whose client has to read first.", tally.blocked),
@@ -91,12 +91,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",
-                buckets(&stats.latency),
+                buckets(&stats.latency()),
             ),
             Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
-                buckets(&stats.first_byte),
+                buckets(&stats.first_byte()),
             ),
             Family::gauge(
                 "tidemill_response_queued_max_bytes",
@@ -135,7 +135,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// The threads that help the loop.
     fn of_helpers(&self) -> Vec<Family> {
         let jobs = self.worker.jobs();
-        let longest = jobs.longest_since.map(|since| self.worker.now.saturating_duration_since(since));
+        let longest = jobs.longest_since.map(|since| self.worker.around.now.saturating_duration_since(since));
         vec![
             Family::gauges(
                 "tidemill_jobs_queued",

@@ -27,6 +27,7 @@ use shutdown::Shutdown;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::moment::Moment;
 use crate::base::notice::Notices;
 use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
@@ -82,7 +83,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             reactor,
             shutdown: None,
             outcome: None,
-            phases: Phases::new(now),
+            phases: Phases::default(),
             desk: None,
             admins: 0,
             access_log: None,
@@ -118,22 +119,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
         self.collect();
-        self.end_phase(Phase::Collect);
+        self.end_phase(Phase::Collect, true);
         self.run();
-        self.end_phase(Phase::Run);
-        self.expire();
-        self.end_phase(Phase::Expire);
-        self.accept();
-        self.end_phase(Phase::Accept);
-        self.reap();
+        let expired = self.expire();
+        self.end_phase(Phase::Expire, expired);
+        let accepted = self.accept();
+        self.end_phase(Phase::Accept, accepted);
+        let reaped = self.reap();
         // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
-        self.answer_questions();
-        self.end_phase(Phase::Reap);
+        let answered = self.answer_questions();
+        self.end_phase(Phase::Reap, reaped || answered);
+        self.worker.stats.end_turn(self.phases.mark());
         Ok(())
     }
 
-    fn end_phase(&mut self, phase: Phase) {
-        self.phases.end(phase, self.reactor.clock());
+    /// Reads the clock only for a phase in which something was done: most turns do nothing but drive.
+    fn end_phase(&mut self, phase: Phase, worked: bool) {
+        let now = if worked { self.clock() } else { self.phases.mark() };
+        self.phases.end(phase, now);
+    }
+
+    fn clock(&self) -> Moment {
+        self.worker.moment_of(self.reactor.clock())
     }
 
     /// From now on what happens is marked between system calls.
@@ -171,12 +178,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let now = self.reactor.now();
         self.worker.on_turn(now, || self.reactor.wall());
         self.phases.woke(due, self.events.len(), now);
-        self.phases.end(Phase::Poll, now);
+        self.phases.end(Phase::Poll, self.worker.moment);
         Ok(())
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let now = self.worker.now;
+        let now = self.worker.around.now;
         let full = self.is_full();
         if !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
             return Some(now);
@@ -232,15 +239,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 began = self.on_driven(token, began);
             }
         }
+        self.phases.end(Phase::Run, began);
     }
 
     /// Notes how long a drive took, and which requests it ended. Returns when the next drive begins.
-    fn on_driven(&mut self, token: Token, began: Instant) -> Instant {
-        let now = self.reactor.clock();
+    fn on_driven(&mut self, token: Token, began: Moment) -> Moment {
+        let now = self.clock();
         if let Some(connection) = self.connections.get_mut(token) {
             let id = connection.id();
             let finished = &self.worker.finished;
-            self.phases.drove(now.saturating_duration_since(began), now, || {
+            self.phases.drove(now.nanos_since(began), now, || {
                 let ledger = connection.ledger().or(finished.last().map(|ledger| &**ledger));
                 (id, ledger.map_or(String::new(), Ledger::request))
             });
@@ -251,7 +259,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Notes the requests that are over.
-    fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Instant) {
+    fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Moment) {
         if self.worker.finished.is_empty() {
             return;
         }
@@ -271,24 +279,26 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn clocks(&self) -> Clocks {
-        Clocks { now: self.reactor.clock(), wall: self.reactor.wall() }
+        Clocks { now: self.clock(), wall: self.reactor.wall() }
     }
 
     /// Acts on deadlines that are still due.
-    fn expire(&mut self) {
+    fn expire(&mut self) -> bool {
         let mut due = std::mem::take(&mut self.due);
-        self.timers.expire(self.worker.now, &mut due);
+        self.timers.expire(self.worker.around.now, &mut due);
+        let any = !due.is_empty();
         for index in due.drain(..) {
             self.expire_slot(index);
         }
         self.due = due;
         self.expire_shutdown();
+        any
     }
 
     fn expire_slot(&mut self, index: u32) {
         let Some(token) = self.connections.tenant(index) else { return };
         if let Some(connection) = self.connections.get_mut(token) {
-            let began = self.reactor.clock();
+            let began = self.worker.moment_of(self.reactor.clock());
             connection.expire(&mut self.worker);
             self.drive(token);
             self.on_driven(token, began);
@@ -340,24 +350,27 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Whoever looks after the server gets in all the same.
     fn is_full(&self) -> bool {
-        self.connections.len() - self.admins >= self.worker.limits.connections_max
+        self.connections.len() - self.admins >= self.worker.around.limits.connections_max
     }
 
-    /// Takes new connections off the listeners' queues, a bounded number of them.
-    fn accept(&mut self) {
-        for _ in 0..self.worker.limits.accepts_per_turn {
+    /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
+    /// so do the phases around it.
+    fn accept(&mut self) -> bool {
+        let any = self.acceptor.has_work(self.worker.around.now, self.is_full());
+        for _ in 0..self.worker.around.limits.accepts_per_turn {
             if !self.accept_one() {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.is_full(), self.worker.now) {
+        if let Some((level, news)) = self.acceptor.take_news(self.is_full(), self.worker.around.now) {
             self.worker.complain(level, format_args!("{news}"));
         }
+        any
     }
 
     fn accept_one(&mut self) -> bool {
-        let now = self.worker.now;
-        let (full, backoff) = (self.is_full(), self.worker.limits.accept_backoff);
+        let now = self.worker.around.now;
+        let (full, backoff) = (self.is_full(), self.worker.around.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.worker.stats.syscalls.accept = self.acceptor.attempts();
         let Some((socket, peer, entrance)) = accepted else { return false };
@@ -377,16 +390,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Frees what closed; only here does a token stop being valid.
-    fn reap(&mut self) {
+    fn reap(&mut self) -> bool {
         let mut closed = std::mem::take(&mut self.closed);
+        let any = !closed.is_empty();
         for token in closed.drain(..) {
             self.free(token);
         }
         self.closed = closed;
         self.end_when_drained();
-        if let Some(log) = &mut self.access_log {
-            log.end_turn();
-        }
+        any | self.access_log.as_mut().is_some_and(AccessLog::end_turn)
     }
 
     fn free(&mut self, token: Token) {
@@ -394,7 +406,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.admins -= usize::from(connection.entrance() == Entrance::Admin);
         connection.give_back(&mut self.worker);
         self.worker.stats.syscalls.close += 1;
-        self.close_books(connection.id(), connection.peer(), connection.entrance(), self.worker.now);
+        self.close_books(connection.id(), connection.peer(), connection.entrance(), self.worker.moment);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
         log::debug!("{}: {}", connection.peer(), close_line(&connection));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::base::moment::Moment;
 use crate::base::stats::Histogram;
 
 /// Seconds of which the longest drive is remembered.
@@ -46,7 +47,7 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub struct LongestDrive {
     /// When it ended.
-    pub at: Instant,
+    pub at: Moment,
     /// How long it took.
     pub took: Duration,
     /// The connection's number.
@@ -56,7 +57,7 @@ pub struct LongestDrive {
 }
 
 /// The loop's own accounts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Phases {
     /// How long each phase took, by `Phase::ALL`.
     times: [Histogram; 6],
@@ -71,50 +72,29 @@ pub struct Phases {
     /// The most of them in one turn.
     pub events_max: usize,
     longest: VecDeque<LongestDrive>,
-    began: Instant,
-    mark: Instant,
-    turn_began: Instant,
+    mark: Moment,
+    turn_began: Moment,
 }
 
 impl Phases {
-    pub(super) fn new(now: Instant) -> Phases {
-        Phases {
-            times: Default::default(),
-            drives: Histogram::default(),
-            turns: Histogram::default(),
-            lag: Histogram::default(),
-            events: 0,
-            events_max: 0,
-            longest: VecDeque::new(),
-            began: now,
-            mark: now,
-            turn_began: now,
-        }
-    }
-
-    /// When the loop began.
-    pub(super) fn began(&self) -> Instant {
-        self.began
-    }
-
     /// How long this phase took, each time.
     pub(super) fn time_of(&self, phase: Phase) -> &Histogram {
         &self.times[phase as usize]
     }
 
     /// A phase has ended; the next begins.
-    pub(super) fn end(&mut self, phase: Phase, now: Instant) {
-        self.times[phase as usize].record(now.saturating_duration_since(self.mark));
+    pub(super) fn end(&mut self, phase: Phase, now: Moment) {
+        self.times[phase as usize].record_nanos(now.nanos_since(self.mark));
         self.mark = now;
         match phase {
             Phase::Poll => self.turn_began = now,
-            Phase::Reap => self.turns.record(now.saturating_duration_since(self.turn_began)),
+            Phase::Reap => self.turns.record_nanos(now.nanos_since(self.turn_began)),
             _ => {}
         }
     }
 
     /// When the present phase began.
-    pub(super) fn mark(&self) -> Instant {
+    pub(super) fn mark(&self) -> Moment {
         self.mark
     }
 
@@ -128,9 +108,10 @@ impl Phases {
     }
 
     /// A drive has ended; `who` is asked only if it was the longest of its second.
-    pub(super) fn drove(&mut self, took: Duration, now: Instant, who: impl FnOnce() -> (u64, String)) {
-        self.drives.record(took);
-        let same_second = |last: &&mut LongestDrive| now.saturating_duration_since(last.at) < Duration::from_secs(1);
+    pub(super) fn drove(&mut self, nanos: u64, now: Moment, who: impl FnOnce() -> (u64, String)) {
+        self.drives.record_nanos(nanos);
+        let took = Duration::from_nanos(nanos);
+        let same_second = |last: &&mut LongestDrive| now.since(last.at) < Duration::from_secs(1);
         match self.longest.back_mut().filter(same_second) {
             Some(last) if took <= last.took => {}
             Some(last) => {
@@ -149,10 +130,8 @@ impl Phases {
     }
 
     /// The longest drive of each of the last seconds in which there was one, oldest first.
-    pub fn longest(&self, now: Instant) -> impl Iterator<Item = &LongestDrive> {
-        let recent = move |drive: &&LongestDrive| {
-            now.saturating_duration_since(drive.at) <= Duration::from_secs(SECONDS_KEPT as u64)
-        };
+    pub fn longest(&self, now: Moment) -> impl Iterator<Item = &LongestDrive> {
+        let recent = move |drive: &&LongestDrive| now.since(drive.at) <= Duration::from_secs(SECONDS_KEPT as u64);
         self.longest.iter().filter(recent)
     }
 }
@@ -163,25 +142,29 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// So many milliseconds after the loop's beginning.
+    fn at(ms: u32) -> Moment {
+        let start = Instant::now();
+        Moment::new(start, start + ms * MS)
+    }
+
     #[test]
     fn the_longest_drive_of_each_second_is_remembered_with_who_it_was() {
-        let start = Instant::now();
-        let mut phases = Phases::new(start);
+        let mut phases = Phases::default();
         let drives = [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)];
-        for (at, took, who) in drives {
-            phases.drove(took * MS, start + at * MS, || (who, format!("GET /{who}")));
+        for (ms, took, who) in drives {
+            phases.drove(took * 1_000_000, at(ms), || (who, format!("GET /{who}")));
         }
-        let named = |now: Instant| phases.longest(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>();
-        assert_eq!(named(start + 2500 * MS), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
-        assert_eq!(named(start + 62_000 * MS), [(11, MS)], "a minute later");
+        let named = |now: Moment| phases.longest(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>();
+        assert_eq!(named(at(2500)), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
+        assert_eq!(named(at(62_000)), [(11, MS)], "a minute later");
     }
 
     #[test]
     fn no_more_seconds_are_kept_than_are_told() {
-        let start = Instant::now();
-        let mut phases = Phases::new(start);
+        let mut phases = Phases::default();
         for second in 0..200 {
-            phases.drove(MS, start + second * 1000 * MS, || (u64::from(second), String::new()));
+            phases.drove(1, at(second * 1000), || (u64::from(second), String::new()));
         }
         assert_eq!(phases.longest.len(), SECONDS_KEPT);
         assert_eq!(phases.longest.back().map(|drive| drive.connection), Some(199));
@@ -189,10 +172,9 @@ mod tests {
 
     #[test]
     fn phases_add_up_to_the_time_that_passed() {
-        let start = Instant::now();
-        let mut phases = Phases::new(start);
+        let mut phases = Phases::default();
         for (index, phase) in Phase::ALL.into_iter().enumerate() {
-            phases.end(phase, start + (index as u32 + 1) * MS);
+            phases.end(phase, at(index as u32 + 1));
         }
         assert!(Phase::ALL.iter().all(|phase| phases.time_of(*phase).sum() == MS));
         assert_eq!(phases.turns.sum(), 5 * MS, "all but the poll");
@@ -200,8 +182,8 @@ mod tests {
 
     #[test]
     fn only_a_deadline_that_has_passed_makes_lag() {
+        let mut phases = Phases::default();
         let start = Instant::now();
-        let mut phases = Phases::new(start);
         phases.woke(Some(start + 10 * MS), 3, start + 4 * MS);
         assert_eq!(phases.lag.count(), 0, "something happened earlier");
         phases.woke(Some(start + 10 * MS), 1, start + 12 * MS);

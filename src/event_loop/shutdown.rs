@@ -49,9 +49,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Stops accepting and tells every connection. Responses from here on end their connections; an idle connection
     /// closes, after a short grace for a request that is on its way.
     fn start_draining(&mut self) {
-        let now = self.worker.now;
-        self.shutdown = Some(Shutdown { deadline: now + self.worker.limits.drain_timeout });
-        self.worker.draining = Some(now);
+        let now = self.worker.around.now;
+        self.shutdown = Some(Shutdown { deadline: now + self.worker.around.limits.drain_timeout });
+        self.worker.around.draining = Some(now);
         self.accept_the_rest();
         log::info!("stopping: {} connections to finish (interrupt again to stop at once)", self.connections.len());
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
@@ -74,7 +74,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     pub(super) fn expire_shutdown(&mut self) {
-        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.deadline <= self.worker.now) {
+        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.deadline <= self.worker.around.now) {
             self.cut("the drain deadline has come");
         }
     }

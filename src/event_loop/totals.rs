@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::phases::Phase;
 use super::{EventLoop, Outcome};
+use crate::base::moment::Moment;
 use crate::base::stats::Histogram;
 use crate::connection::WaitReason;
 use crate::net::Reactor;
@@ -120,7 +121,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let totals = Totals { dropped_lines, ..self.totals_of_connections() };
         let phases = &self.phases;
         Totals {
-            uptime: phases.mark().saturating_duration_since(phases.began()),
+            uptime: phases.mark().since(Moment::default()),
             turn: Quantiles::of(&phases.turns),
             lag: Quantiles::of(&phases.lag),
             turns: phases.turns.count(),
@@ -140,8 +141,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             cut: stats.cut,
             admin_requests: stats.admin_requests,
             busiest_second: stats.pace.busiest_second(),
-            latency: Quantiles::of(&stats.latency),
-            first_byte: Quantiles::of(&stats.first_byte),
+            latency: Quantiles::of(&stats.latency()),
+            first_byte: Quantiles::of(&stats.first_byte()),
             syscalls: stats.syscalls.by_kind().to_vec(),
             read_bytes: stats.read_bytes,
             written_bytes: stats.written_bytes,

@@ -49,7 +49,8 @@ fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
 /// `encoded` with every `%XX` replaced, once; borrowed when there is nothing to replace. `None` when a `%` is not
 /// followed by two hexadecimal digits.
 pub fn percent_decode(encoded: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let Some(first) = memchr::memchr(b'%', encoded) else { return Some(Cow::Borrowed(encoded)) };
+    // Most paths are short and have nothing to decode.
+    let Some(first) = encoded.iter().position(|byte| *byte == b'%') else { return Some(Cow::Borrowed(encoded)) };
     let mut decoded = encoded[..first].to_vec();
     let mut rest = &encoded[first..];
     while let [byte, tail @ ..] = rest {

@@ -81,7 +81,7 @@ impl Stage {
 
     /// What the protocol makes of a head; `None` if it asks for more bytes.
     pub fn understand(&self, head: &[u8]) -> Option<Result<OwnedHead, ProtocolError>> {
-        let limits = &self.worker.limits;
+        let limits = &self.worker.around.limits;
         let mut inbox = RingBuffer::new(limits.inbox_bytes);
         inbox.put(head);
         match Server::new().receive(&mut inbox, &mut Scratch::default(), limits) {
@@ -101,7 +101,7 @@ impl Stage {
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
-        let (disk, waited) = (disk::take_calls(), self.worker.now - self.start);
+        let (disk, waited) = (disk::take_calls(), self.worker.around.now - self.start);
         connection.give_back(&mut self.worker);
         self.worker.on_turn(self.start, || self.wall);
         Rehearsal { paper: paper.take(), disk, end, waited }
@@ -120,7 +120,7 @@ impl Stage {
                     jumps += 1;
                     let later = deadline.saturating_duration_since(self.start);
                     let wall = self.wall + later;
-                    self.worker.on_turn(deadline.max(self.worker.now), || wall);
+                    self.worker.on_turn(deadline.max(self.worker.around.now), || wall);
                 }
                 (_, reason) => return End::Waits(reason),
             }

@@ -160,7 +160,12 @@ impl RequestLine {
         // A higher minor version is understood as the highest we know (RFC 9110 §2.5).
         self.version = if minor == b'0' { Version::Http10 } else { Version::Http11 };
         self.stage = Stage::Complete;
-        target::parse(Method::from_token(self.method(bytes)), self.target(bytes)).map(|_| ())
+        let (method, target) = (self.method(bytes), self.target(bytes));
+        // A path is right whatever it is; anything else is found out now, not when the fields have come.
+        match target {
+            [b'/', ..] if method != b"CONNECT" => Ok(()),
+            _ => target::parse(Method::from_token(method), target).map(|_| ()),
+        }
     }
 
     /// The method in the bytes of the head.

@@ -21,7 +21,8 @@ pub fn parse(method: Method, raw: &[u8]) -> Result<Target<'_>, ProtocolError> {
 }
 
 fn with_path<'a>(form: TargetForm, raw: &'a [u8], authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
-    let (path, query) = match memchr(b'?', rest) {
+    // Targets are short: a plain loop is over before a vectorised search has begun.
+    let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
@@ -70,7 +71,7 @@ pub fn is_host_field_value(value: &[u8]) -> bool {
 fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_len = match value {
         [b'[', literal @ ..] => memchr(b']', literal)? + 2,
-        _ => memchr(b':', value).unwrap_or(value.len()),
+        _ => value.iter().position(|byte| *byte == b':').unwrap_or(value.len()),
     };
     let (host, rest) = value.split_at(host_len);
     let port = match rest {
@@ -96,7 +97,7 @@ fn is_ip_future(literal: &[u8]) -> bool {
     !version.is_empty()
         && version.iter().all(u8::is_ascii_hexdigit)
         && !address.is_empty()
-        && address.iter().all(|byte| is_reg_name_byte(*byte) || *byte == b':')
+        && address.iter().all(|byte| REG_NAME_BYTE[*byte as usize] || *byte == b':')
 }
 
 fn is_ipv6(address: &[u8]) -> bool {
@@ -108,17 +109,27 @@ fn is_reg_name(mut name: &[u8]) -> bool {
     while let [byte, rest @ ..] = name {
         name = match (byte, rest) {
             (b'%', [high, low, rest @ ..]) if hex_digit(*high).is_some() && hex_digit(*low).is_some() => rest,
-            (byte, rest) if is_reg_name_byte(*byte) => rest,
+            (byte, rest) if REG_NAME_BYTE[*byte as usize] => rest,
             _ => return false,
         };
     }
     true
 }
 
-/// unreserved / sub-delims (RFC 3986 §2.2, §2.3).
-fn is_reg_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
-}
+/// unreserved / sub-delims (RFC 3986 §2.2, §2.3), as a table.
+const REG_NAME_BYTE: [bool; 256] = {
+    let (mut set, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (marks, mut at) = (b"-._~!$&'()*+,;=", 0);
+    while at < marks.len() {
+        set[marks[at] as usize] = true;
+        at += 1;
+    }
+    set
+};
 
 /// *DIGIT, as far as a port can be that number.
 fn is_port(port: &[u8]) -> bool {
