@@ -23,14 +23,12 @@ pub struct Ledger {
     pub ordinal: u64,
     /// The request line; no method if it was not understood.
     pub method: Option<Method>,
-    /// Its target, perhaps only the beginning of it.
-    pub target: Vec<u8>,
     /// Its version.
     pub version: Version,
-    /// `Referer`, or empty.
-    pub referer: Vec<u8>,
-    /// `User-Agent`, or empty.
-    pub user_agent: Vec<u8>,
+    /// Target, `Referer` and `User-Agent`, one behind the other.
+    texts: Vec<u8>,
+    target_end: usize,
+    referer_end: usize,
     /// The status of its response, as soon as there is one.
     pub status: Option<Status>,
     /// The turn in which its first byte was seen.
@@ -90,10 +88,10 @@ impl Ledger {
         Ledger {
             ordinal: 0,
             method: None,
-            target: Vec::new(),
             version: Version::Http11,
-            referer: Vec::new(),
-            user_agent: Vec::new(),
+            texts: Vec::new(),
+            target_end: 0,
+            referer_end: 0,
             status: None,
             began: now,
             head_at: now,
@@ -114,17 +112,40 @@ impl Ledger {
     pub(super) fn note_head(&mut self, request: &RequestHead<'_>, with_fields: bool) {
         self.method = Some(request.method);
         self.version = request.version;
-        copy_start(&mut self.target, request.target.raw, TARGET_BYTES_MAX);
+        self.texts.clear();
+        self.target_end = self.add_text(request.target.raw, TARGET_BYTES_MAX);
+        self.referer_end = self.target_end;
         if with_fields {
-            copy_start(&mut self.referer, request.fields.first("Referer").unwrap_or_default(), FIELD_BYTES_MAX);
-            copy_start(&mut self.user_agent, request.fields.first("User-Agent").unwrap_or_default(), FIELD_BYTES_MAX);
+            let field = |name| request.fields.first(name).unwrap_or_default();
+            self.referer_end = self.add_text(field("Referer"), FIELD_BYTES_MAX);
+            self.add_text(field("User-Agent"), FIELD_BYTES_MAX);
         }
+    }
+
+    fn add_text(&mut self, text: &[u8], bytes_max: usize) -> usize {
+        self.texts.extend_from_slice(&text[..text.len().min(bytes_max)]);
+        self.texts.len()
+    }
+
+    /// The request's target, perhaps only the beginning of it.
+    pub fn target(&self) -> &[u8] {
+        &self.texts[..self.target_end]
+    }
+
+    /// `Referer`, or empty.
+    pub fn referer(&self) -> &[u8] {
+        &self.texts[self.target_end..self.referer_end]
+    }
+
+    /// `User-Agent`, or empty.
+    pub fn user_agent(&self) -> &[u8] {
+        &self.texts[self.referer_end..]
     }
 
     /// Method and target, to be printed: bytes that are not printable are escaped.
     pub fn request(&self) -> String {
         let method = self.method.map_or("-", Method::as_str);
-        format!("{method} {}", self.target.escape_ascii())
+        format!("{method} {}", self.target().escape_ascii())
     }
 
     /// What follows the response's head on the wire, in bytes, as far as it has left.
@@ -133,18 +154,10 @@ impl Ledger {
     }
 
     fn clear(&mut self, now: Moment) {
-        let (mut target, mut referer, mut user_agent) =
-            (std::mem::take(&mut self.target), std::mem::take(&mut self.referer), std::mem::take(&mut self.user_agent));
-        target.clear();
-        referer.clear();
-        user_agent.clear();
-        *self = Ledger { target, referer, user_agent, ..Ledger::new(now) };
+        let mut texts = std::mem::take(&mut self.texts);
+        texts.clear();
+        *self = Ledger { texts, ..Ledger::new(now) };
     }
-}
-
-fn copy_start(into: &mut Vec<u8>, from: &[u8], bytes_max: usize) {
-    into.clear();
-    into.extend_from_slice(&from[..from.len().min(bytes_max)]);
 }
 
 /// Several of them. A ledger goes from hand to hand all its life: only its address is copied.
@@ -208,9 +221,8 @@ impl Ledgers {
         }
     }
 
-    /// Moves those whose response has left, `sent` bytes of all, to `finished`, oldest first.
+    /// Moves those whose response has left, `sent` bytes of all, to `finished`, from which they are popped oldest first.
     pub(super) fn retire(&mut self, sent: u64, finished: &mut LedgerStack) {
-        let start = finished.len();
         let mut link = &mut self.leaving;
         while let Some(ledger) = link.take_if(|ledger| ledger.tx.end > sent) {
             link = &mut link.insert(ledger).before;
@@ -220,22 +232,23 @@ impl Ledgers {
             left = ledger.before.take();
             finished.push(ledger);
         }
-        finished[start..].reverse();
     }
 
     /// All of them: the connection is over.
     pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut LedgerStack) {
-        self.retire(sent, finished);
         if let Some(ledger) = &mut self.current {
             // Where its response would have ended, nobody knows.
             ledger.tx = if ledger.status.is_some() { ledger.tx.start..u64::MAX } else { sent..sent };
+            ledger.cut = Some(reason);
         }
         self.complete();
         let start = finished.len();
         self.retire(u64::MAX, finished);
         for ledger in &mut finished[start..] {
-            ledger.cut = Some(reason);
-            ledger.tx = ledger.tx.start.min(sent)..ledger.tx.end.min(sent);
+            if ledger.tx.end > sent {
+                ledger.cut = Some(reason);
+                ledger.tx = ledger.tx.start.min(sent)..sent;
+            }
         }
     }
 }

@@ -98,7 +98,7 @@ fn entry(ledger: &Ledger, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_>
         connection: 0,
         ordinal: ledger.ordinal,
         peer,
-        line: ledger.method.map(|method| RequestLine { method, target: &ledger.target, version: ledger.version }),
+        line: ledger.method.map(|method| RequestLine { method, target: ledger.target(), version: ledger.version }),
         status: ledger.status.map(|status| status.code()),
         content_bytes: ledger.content_bytes(),
         head: since_began(ledger.head_at),
@@ -110,7 +110,7 @@ fn entry(ledger: &Ledger, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_>
         queued_max: ledger.queued_max,
         rx: ledger.rx.clone(),
         tx: ledger.tx.clone(),
-        referer: &ledger.referer,
-        user_agent: &ledger.user_agent,
+        referer: ledger.referer(),
+        user_agent: ledger.user_agent(),
     }
 }

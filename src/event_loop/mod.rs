@@ -249,7 +249,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             let id = connection.id();
             let finished = &self.worker.finished;
             self.phases.drove(now.nanos_since(began), now, || {
-                let ledger = connection.ledger().or(finished.last().map(|ledger| &**ledger));
+                let ledger = connection.ledger().or(finished.first().map(|ledger| &**ledger));
                 (id, ledger.map_or(String::new(), Ledger::request))
             });
             let (id, peer, entrance) = (connection.id(), connection.peer(), connection.entrance());
@@ -258,28 +258,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         now
     }
 
-    /// Notes the requests that are over.
+    /// Notes the requests that are over, oldest first.
     fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Moment) {
-        if self.worker.finished.is_empty() {
-            return;
-        }
-        let mut finished = std::mem::take(&mut self.worker.finished);
-        if entrance == Entrance::Admin {
-            self.worker.stats.admin_requests += finished.len() as u64;
-        }
-        let clocks = self.access_log.as_ref().map(|_| self.clocks());
-        for ledger in finished.drain(..) {
+        while let Some(ledger) = self.worker.finished.pop() {
+            self.worker.stats.admin_requests += u64::from(entrance == Entrance::Admin);
             self.worker.close_book(ledger, now, |ledger| {
-                if let (Some(log), Some(clocks)) = (&mut self.access_log, clocks) {
-                    log.note(id, peer, ledger, clocks);
+                if let Some(log) = &mut self.access_log {
+                    log.note(id, peer, ledger, Clocks { now, wall: self.reactor.wall() });
                 }
             });
         }
-        self.worker.finished = finished;
-    }
-
-    fn clocks(&self) -> Clocks {
-        Clocks { now: self.clock(), wall: self.reactor.wall() }
     }
 
     /// Acts on deadlines that are still due.
