@@ -415,7 +415,10 @@ impl<S: Socket> Connection<S> {
         self.protocol.seal(outbox, written);
         *wait = None;
         match pulled {
-            Ok(Pull::End) => self.work = Work::Ending,
+            Ok(Pull::End) => {
+                self.work = Work::Ending;
+                self.end(worker);
+            }
             Ok(Pull::More) if written == 0 && !full => {
                 self.fail(&Failure::new("a source promised more content and gave none"), worker);
             }

@@ -106,6 +106,9 @@ fn is_ipv6(address: &[u8]) -> bool {
 
 /// *( unreserved / pct-encoded / sub-delims ); IPv4 addresses look the same.
 fn is_reg_name(mut name: &[u8]) -> bool {
+    if name.iter().all(|byte| REG_NAME_BYTE[*byte as usize]) {
+        return true;
+    }
     while let [byte, rest @ ..] = name {
         name = match (byte, rest) {
             (b'%', [high, low, rest @ ..]) if hex_digit(*high).is_some() && hex_digit(*low).is_some() => rest,
@@ -133,6 +136,9 @@ const REG_NAME_BYTE: [bool; 256] = {
 
 /// *DIGIT, as far as a port can be that number.
 fn is_port(port: &[u8]) -> bool {
+    if port.len() < 5 {
+        return port.iter().all(u8::is_ascii_digit);
+    }
     let number =
         |sum: u32, digit: &u8| digit.is_ascii_digit().then(|| (sum * 10 + u32::from(digit - b'0')).min(65_536));
     port.iter().try_fold(0, number).is_some_and(|port| port <= 65_535)
