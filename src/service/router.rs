@@ -176,7 +176,7 @@ impl<'a> Params<'a> {
     pub fn raw(&self, name: &str) -> &'a [u8] {
         let index = self.names.iter().position(|known| **known == *name);
         debug_assert!(index.is_some(), "the pattern has no parameter {{{name}}}");
-        index.map(|index| self.spans.ends[index]).map_or(b"", |(start, end)| &self.path[start..end])
+        index.map(|index| self.spans.ends[index]).map_or(b"", |(start, end)| &self.path[start as usize..end as usize])
     }
 
     /// The parameter's part of the path, percent-decoded once: its bytes need not be UTF-8, and a rest may have a `/`
@@ -191,13 +191,13 @@ impl<'a> Params<'a> {
 /// Where the parameters found so far start and end in the path.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spans {
-    ends: [(usize, usize); PARAMETERS_MAX],
+    ends: [(u32, u32); PARAMETERS_MAX],
     count: usize,
 }
 
 impl Spans {
     fn push(&mut self, start: usize, end: usize) {
-        self.ends[self.count] = (start, end);
+        self.ends[self.count] = (start as u32, end as u32);
         self.count += 1;
     }
 }
@@ -243,7 +243,8 @@ impl Node {
     /// one way only, so backtracking visits each node at most once, whatever the path.
     fn find(&self, path: &[u8], start: Option<usize>, spans: &mut Spans) -> Option<&Route> {
         let Some(start) = start else { return self.route.as_ref() };
-        let end = memchr::memchr(b'/', &path[start..]).map_or(path.len(), |length| start + length);
+        let slash = path[start..].iter().position(|byte| *byte == b'/');
+        let end = slash.map_or(path.len(), |length| start + length);
         let next = (end < path.len()).then_some(end + 1);
         self.find_literal(path, start..end, next, spans)
             .or_else(|| self.find_parameter(path, start..end, next, spans))
