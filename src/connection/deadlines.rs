@@ -120,7 +120,7 @@ impl Waiting {
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
-            WaitReason::Lingering => (self.progress + limits.linger_timeout).min(self.since + limits.linger_total),
+            WaitReason::Lingering => self.linger_deadline(limits, draining),
         }
     }
 
@@ -128,6 +128,12 @@ impl Waiting {
     fn idle_deadline(&self, timeout: Duration, limits: &Limits, draining: Option<Instant>) -> Instant {
         let deadline = self.since + timeout;
         draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.drain_idle_grace))
+    }
+
+    /// Whoever goes on sending is listened to for a while, but does not keep a server from ending that wants to.
+    fn linger_deadline(&self, limits: &Limits, draining: Option<Instant>) -> Instant {
+        let deadline = (self.progress + limits.linger_timeout).min(self.since + limits.linger_total);
+        draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.linger_timeout))
     }
 
     /// Some progress within every `timeout`, and after the first of them `floor` bytes a second on average.
@@ -184,6 +190,19 @@ mod tests {
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 10));
         waiting.update(WaitReason::SlowHead, 1, 50, after(start, 9));
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 19));
+    }
+
+    #[test]
+    fn whoever_goes_on_sending_does_not_keep_a_server_from_ending() {
+        let (start, limits) = (Instant::now(), Limits::default());
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::Lingering, 0, 0, start);
+        for second in 1..=20 {
+            waiting.update(WaitReason::Lingering, 0, second, after(start, second));
+        }
+        assert_eq!(waiting.deadline(&limits, None, None), after(start, 20) + limits.linger_timeout);
+        let told = after(start, 10);
+        assert_eq!(waiting.deadline(&limits, None, Some(told)), told + limits.linger_timeout);
     }
 
     #[test]

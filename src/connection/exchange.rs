@@ -131,9 +131,7 @@ impl<S: Socket> Connection<S> {
                 let mut cx = worker.around.cx(self.token, self.channel.peer, self.entrance);
                 let ended = self.work.taker().map_or(Ok(()), |exchange| exchange.end(trailers, &mut cx));
                 self.protocol.release(inbox);
-                if let Some(ledger) = self.ledgers.current_mut() {
-                    ledger.rx.end = self.channel.received - inbox.len() as u64;
-                }
+                self.end_rx();
                 self.fail_on(ended, worker);
                 true
             }
@@ -282,9 +280,20 @@ impl<S: Socket> Connection<S> {
 
     /// The whole response is in the outbox, or has left.
     pub(super) fn complete_ledger(&mut self) {
+        self.end_rx();
         if let Some(ledger) = self.ledgers.current_mut() {
             ledger.tx.end = self.channel.sent() + self.channel.outbox.len();
             self.ledgers.complete();
+        }
+    }
+
+    /// Whatever the client sent so far belongs to this request: content that did not end before the connection did, and
+    /// all that was said after an upgrade. Only behind a request that is complete there may be others.
+    pub(super) fn end_rx(&mut self) {
+        let others = if self.protocol.receiving() == Receiving::Content { 0 } else { self.channel.inbox_len() };
+        let end = self.channel.received() - others as u64;
+        if let Some(ledger) = self.ledgers.current_mut() {
+            ledger.rx.end = ledger.rx.end.max(end);
         }
     }
 

@@ -217,6 +217,7 @@ impl<S: Socket> Connection<S> {
         self.work = Work::Idle;
         if let Some(reason) = self.close_reason() {
             worker.stats.count_close(self.late.map_or(reason, CloseReason::Timeout));
+            self.end_rx();
             self.ledgers.cut(reason, self.channel.sent(), &mut worker.finished);
         }
         self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);

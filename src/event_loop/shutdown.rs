@@ -86,8 +86,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             .filter(|(_, connection)| connection.is_at_work() && connection.entrance() == Entrance::Public)
             .count();
         if self.outcome.is_none() {
-            log::warn!("{why}: {left} connections are cut");
-            self.outcome = Some(if left == 0 { Outcome::Clean } else { Outcome::Cut(left) });
+            self.outcome = Some(match left {
+                0 => Outcome::Clean,
+                _ => {
+                    log::warn!("{why}: {left} connections are cut");
+                    Outcome::Cut(left)
+                }
+            });
             self.abandon_all();
         }
     }

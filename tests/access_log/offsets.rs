@@ -144,3 +144,33 @@ fn a_request_without_an_answer_has_no_status() {
     assert_eq!((&object["status"], &object["first_byte_ms"]), (&serde_json::Value::Null, &serde_json::Value::Null));
     assert_eq!((range(&object, "rx"), range(&object, "tx")), (sent..sent + request.len() as u64, received..received));
 }
+
+#[test]
+fn what_is_said_over_a_websocket_belongs_to_the_request_that_opened_it() {
+    let logged = Logged::start("json", &[]);
+    let mut client = logged.connect();
+    let request = "GET /ws/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.send(request);
+    let head = client.read_head();
+    // "tide" under a mask of zeros, then a Close without a code.
+    let frames = [&b"\x81\x84\0\0\0\0tide"[..], b"\x88\x80\0\0\0\0"].concat();
+    client.send(&frames);
+    let answered = b"\x81\x04tide\x88\0";
+    assert_eq!(client.read_exactly(answered.len()), answered);
+    client.finish();
+    let object = &logged.objects(1)[0];
+    assert_eq!(range(object, "rx"), 0..(request.len() + frames.len()) as u64);
+    assert_eq!(range(object, "tx"), 0..(head.len() + answered.len()) as u64);
+}
+
+#[test]
+fn content_that_the_client_did_not_end_belongs_to_its_request() {
+    let logged = Logged::start("json", &[]);
+    let mut client = logged.connect();
+    let request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf of it";
+    client.send(request);
+    client.finish();
+    assert!(client.is_closed_by_server());
+    assert_eq!(range(&logged.objects(1)[0], "rx"), 0..request.len() as u64);
+}
