@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,5 +18,13 @@ impl fmt::Display for Peer {
             Peer::Ip(address) => write!(f, "{address}"),
             Peer::Unix => f.write_str("unix:"),
         }
+    }
+}
+
+/// An IPv4 address of a dual-stack socket under its own name: 127.0.0.1 instead of ::ffff:127.0.0.1.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => SocketAddr::new(address.ip().to_canonical(), address.port()),
+        _ => address,
     }
 }

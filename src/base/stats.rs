@@ -77,10 +77,10 @@ impl Histogram {
         Duration::from_nanos(found.map_or(0, |index| upper_bound(index).min(self.max_ns)))
     }
 
-    /// How many were at most `bound`, as far as the buckets tell: those that begin below it.
+    /// How many are known to have been at most `bound`: those in buckets that end by then.
     pub fn count_up_to(&self, bound: Duration) -> u64 {
         let ns = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[..=bucket(ns)].iter().sum()
+        self.buckets[..bucket(ns.saturating_add(1))].iter().sum()
     }
 }
 
@@ -225,7 +225,9 @@ mod tests {
             prop_assert!(told >= exact && told <= exact + exact / 8 + 1, "{} for {}", told, exact);
             let largest = *values.last().unwrap();
             prop_assert_eq!(histogram.max(), Duration::from_nanos(largest));
-            prop_assert_eq!(histogram.count_up_to(Duration::from_nanos(largest)), values.len() as u64);
+            let up_to = |ns: u64| values.iter().filter(|value| **value <= ns).count() as u64;
+            let told = histogram.count_up_to(Duration::from_nanos(exact));
+            prop_assert!(told <= up_to(exact) && told >= up_to(exact - exact / 8 - exact.min(1)), "{} up to {}", told, exact);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The byte stream to the peer: a socket, what is known of its readiness, and the two rings.
 
 use std::io;
+use std::net::SocketAddr;
 
 use super::outbox::{Flushed, Outbox};
 use crate::base::lease::Lease;
@@ -126,6 +127,10 @@ impl<S: Socket> Channel<S> {
 
     pub(super) fn inbox_is_full(&self) -> bool {
         self.inbox.as_ref().is_some_and(RingBuffer::is_full)
+    }
+
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_address()
     }
 
     pub(super) fn inbox_len(&self) -> usize {

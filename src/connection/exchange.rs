@@ -219,8 +219,10 @@ impl<S: Socket> Connection<S> {
 
     /// Also what could not be understood as a request is one in the books.
     fn open_ledger_of_refused<V>(&mut self, worker: &mut Worker<V>) {
-        if self.ledgers.current().is_none() {
-            let received = self.channel.received();
+        let received = self.channel.received();
+        if let Some(ledger) = self.ledgers.current_mut() {
+            ledger.rx.end = received;
+        } else {
             let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
             ledger.began = self.waiting.head_began().map_or(worker.moment, |at| worker.moment_of(at));
             ledger.rx = received - self.channel.inbox_len() as u64..received;

@@ -1,5 +1,6 @@
 //! What is known of one request: when it came and went, where it stood in the two byte streams, what held it up.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct Ledger {
     pub queued_max: u64,
     /// How the connection ended, if that ended the request.
     pub cut: Option<CloseReason>,
-    /// The response before this one, which has not left either.
-    before: Option<Box<Ledger>>,
+    /// The next one in the chain that this one is in.
+    next: Option<Box<Ledger>>,
 }
 
 /// Adds up the time in which something was so.
@@ -104,7 +105,7 @@ impl Ledger {
             blocked: Stopwatch::default(),
             queued_max: 0,
             cut: None,
-            before: None,
+            next: None,
         }
     }
 
@@ -160,16 +161,16 @@ impl Ledger {
     }
 }
 
-/// Several of them. A ledger goes from hand to hand all its life: only its address is copied.
-pub type LedgerStack = Vec<Box<Ledger>>;
+/// Several of them, oldest first. A ledger goes from hand to hand all its life: only its address is copied.
+pub type LedgerQueue = VecDeque<Box<Ledger>>;
 
 /// Ledgers that nobody uses just now.
 #[derive(Debug, Default)]
-pub(super) struct LedgerPool(LedgerStack);
+pub(super) struct LedgerPool(LedgerQueue);
 
 impl LedgerPool {
     fn take(&mut self, now: Moment) -> Box<Ledger> {
-        match self.0.pop() {
+        match self.0.pop_back() {
             Some(mut ledger) => {
                 ledger.clear(now);
                 ledger
@@ -180,17 +181,22 @@ impl LedgerPool {
 
     pub(super) fn give_back(&mut self, ledger: Box<Ledger>) {
         if self.0.len() < KEPT_MAX {
-            self.0.push(ledger);
+            self.0.push_back(ledger);
         }
     }
 }
 
 /// The requests of one connection that are not over: the one being answered, and those whose responses have not left.
+///
+/// These are a queue made of two chains, so that an idle connection owns no memory for it, and the oldest is at hand
+/// however many there are.
 #[derive(Debug, Default)]
 pub(super) struct Ledgers {
     current: Option<Box<Ledger>>,
-    /// The last complete response that has not left; the ones before it hang on it.
+    /// Complete responses, the oldest first: it is the one that is being sent.
     leaving: Option<Box<Ledger>>,
+    /// Those behind them, the newest first.
+    behind: Option<Box<Ledger>>,
 }
 
 impl Ledgers {
@@ -203,8 +209,15 @@ impl Ledgers {
         self.current.as_deref_mut()
     }
 
-    /// The request whose response is on its way: one that is complete comes before the one being answered.
+    /// The request whose response is on its way: the oldest one, complete or not.
+    pub(super) fn sending(&self) -> Option<&Ledger> {
+        let behind = || std::iter::successors(self.behind.as_deref(), |ledger| ledger.next.as_deref());
+        self.leaving.as_deref().or_else(|| behind().last()).or(self.current())
+    }
+
+    /// The same.
     pub(super) fn sending_mut(&mut self) -> Option<&mut Ledger> {
+        self.move_up();
         self.leaving.as_deref_mut().or(self.current.as_deref_mut())
     }
 
@@ -216,26 +229,34 @@ impl Ledgers {
     /// The response is complete: what is left is to send it.
     pub(super) fn complete(&mut self) {
         if let Some(mut ledger) = self.current.take() {
-            ledger.before = self.leaving.take();
-            self.leaving = Some(ledger);
+            ledger.next = self.behind.take();
+            self.behind = Some(ledger);
         }
     }
 
-    /// Moves those whose response has left, `sent` bytes of all, to `finished`, from which they are popped oldest first.
-    pub(super) fn retire(&mut self, sent: u64, finished: &mut LedgerStack) {
-        let mut link = &mut self.leaving;
-        while let Some(ledger) = link.take_if(|ledger| ledger.tx.end > sent) {
-            link = &mut link.insert(ledger).before;
+    /// When nobody is left in front, those behind take their place, turned round.
+    fn move_up(&mut self) {
+        if self.leaving.is_none() {
+            while let Some(mut ledger) = self.behind.take() {
+                self.behind = ledger.next.take();
+                ledger.next = self.leaving.take();
+                self.leaving = Some(ledger);
+            }
         }
-        let mut left = link.take();
-        while let Some(mut ledger) = left {
-            left = ledger.before.take();
-            finished.push(ledger);
+    }
+
+    /// Moves those whose response has left, `sent` bytes of all, to `finished`.
+    pub(super) fn retire(&mut self, sent: u64, finished: &mut LedgerQueue) {
+        self.move_up();
+        while let Some(mut ledger) = self.leaving.take_if(|ledger| ledger.tx.end <= sent) {
+            self.leaving = ledger.next.take();
+            finished.push_back(ledger);
+            self.move_up();
         }
     }
 
     /// All of them: the connection is over.
-    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut LedgerStack) {
+    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut LedgerQueue) {
         if let Some(ledger) = &mut self.current {
             // Where its response would have ended, nobody knows.
             ledger.tx = if ledger.status.is_some() { ledger.tx.start..u64::MAX } else { sent..sent };
@@ -244,11 +265,48 @@ impl Ledgers {
         self.complete();
         let start = finished.len();
         self.retire(u64::MAX, finished);
-        for ledger in &mut finished[start..] {
+        for ledger in finished.iter_mut().skip(start) {
             if ledger.tx.end > sent {
                 ledger.cut = Some(reason);
                 ledger.tx = ledger.tx.start.min(sent)..sent;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ledgers of so many complete responses of 10 bytes each, none of which has left.
+    fn complete(count: u64, pool: &mut LedgerPool) -> Ledgers {
+        let mut ledgers = Ledgers::default();
+        for ordinal in 1..=count {
+            let ledger = ledgers.open(pool, Moment::default());
+            (ledger.ordinal, ledger.status, ledger.tx) = (ordinal, Some(Status::OK), (ordinal - 1) * 10..ordinal * 10);
+            ledgers.complete();
+        }
+        ledgers
+    }
+
+    fn ordinals(finished: &LedgerQueue) -> Vec<u64> {
+        finished.iter().map(|ledger| ledger.ordinal).collect()
+    }
+
+    #[test]
+    fn the_oldest_is_the_one_on_its_way_and_they_leave_in_order() {
+        let (mut pool, mut finished) = (LedgerPool::default(), LedgerQueue::new());
+        let mut ledgers = complete(5, &mut pool);
+        assert_eq!(ledgers.sending().map(|ledger| ledger.ordinal), Some(1));
+        ledgers.retire(25, &mut finished);
+        assert_eq!(ordinals(&finished), [1, 2]);
+        ledgers.open(&mut pool, Moment::default()).ordinal = 6;
+        assert_eq!(ledgers.sending_mut().map(|ledger| ledger.ordinal), Some(3));
+        assert_eq!(ledgers.sending().map(|ledger| ledger.ordinal), Some(3), "and not the one that is being answered");
+        ledgers.cut(CloseReason::ByClient, 35, &mut finished);
+        assert_eq!(ordinals(&finished), [1, 2, 3, 4, 5, 6]);
+        assert!(finished.iter().take(3).all(|ledger| ledger.cut.is_none()));
+        assert_eq!((finished[3].cut, finished[3].tx.clone()), (Some(CloseReason::ByClient), 30..35));
+        assert_eq!((finished[5].cut, finished[5].tx.clone()), (Some(CloseReason::ByClient), 35..35));
     }
 }

@@ -20,7 +20,7 @@ mod worker;
 
 pub use close::CloseReason;
 pub use deadlines::WaitReason;
-pub use ledger::{Ledger, LedgerStack};
+pub use ledger::{Ledger, LedgerQueue};
 pub use settle::Settled;
 pub use stats::Stats;
 pub use worker::Worker;

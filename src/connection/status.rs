@@ -13,11 +13,12 @@ impl<S: Socket> Connection<S> {
     pub fn status<V>(&self, worker: &Worker<V>) -> ConnectionStatus {
         let now = worker.around.now;
         let interest = self.armed.unwrap_or_default();
-        let ledger = self.ledgers.current();
+        let ledger = self.ledgers.sending();
         let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
         ConnectionStatus {
             id: self.id,
             peer: self.channel.peer,
+            local: self.channel.local_address(),
             state: self.state(),
             wait: self.waiting.reason().name(),
             waited: now.saturating_duration_since(self.waiting.since()),
@@ -27,7 +28,7 @@ impl<S: Socket> Connection<S> {
             inbox,
             outbox: (self.channel.outbox.len(), self.channel.outbox.capacity()),
             request: ledger.map_or(String::new(), super::Ledger::request),
-            ordinal: self.ordinal + 1,
+            ordinal: ledger.map_or(self.ordinal + 1, |ledger| ledger.ordinal),
             received: self.channel.received(),
             sent: self.channel.sent(),
             paused: ledger.map_or_else(Default::default, |ledger| ledger.paused.total(worker.moment)),
@@ -42,6 +43,7 @@ impl<S: Socket> Connection<S> {
             (Life::Lingering, ..) => "lingering",
             (Life::Closed(_), ..) => "closed",
             (Life::Serving, _, Sending::Content) => "sending",
+            (Life::Serving, ..) if !self.channel.outbox.is_empty() => "sending",
             (Life::Serving, Receiving::Idle, _) => "idle",
             (Life::Serving, Receiving::Head, _) => "receiving head",
             (Life::Serving, Receiving::Content, _) => "receiving content",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use super::ledger::{Ledger, LedgerPool, LedgerStack};
+use super::ledger::{Ledger, LedgerPool, LedgerQueue};
 use super::stats::Stats;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::lease::Lease;
@@ -37,7 +37,7 @@ pub struct Worker<V> {
     /// What has happened so far.
     pub stats: Stats,
     /// Requests that are over, until the event loop has noted them.
-    pub finished: LedgerStack,
+    pub finished: LedgerQueue,
     pub(super) ledgers: LedgerPool,
     /// Whether anybody wants to know who sent a request, and from where.
     pub notes_fields: bool,
@@ -102,7 +102,7 @@ impl<V> Worker<V> {
             scratch: Scratch::default(),
             head: Vec::new(),
             stats: Stats::default(),
-            finished: Vec::new(),
+            finished: LedgerQueue::new(),
             ledgers: LedgerPool::default(),
             notes_fields: false,
             marks: Marks::default(),

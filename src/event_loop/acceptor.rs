@@ -10,6 +10,15 @@ use crate::base::peer::Peer;
 use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
 use crate::service::Entrance;
 
+/// Who cannot come in, since there are as many of them as there may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Full {
+    /// Everyone.
+    pub(super) public: bool,
+    /// Whoever looks after the server.
+    pub(super) admin: bool,
+}
+
 /// What is known of the listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -81,8 +90,9 @@ impl Acceptor {
     }
 
     /// The listeners that may be accepted from.
-    fn open(&self, full: bool) -> std::ops::Range<ListenerId> {
-        if full { self.admin..self.ready.len() } else { 0..self.ready.len() }
+    fn open(&self, full: Full) -> std::ops::Range<ListenerId> {
+        let first = if full.public { self.admin } else { 0 };
+        first..if full.admin { self.admin } else { self.ready.len() }
     }
 
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
@@ -98,7 +108,7 @@ impl Acceptor {
     }
 
     /// Whether an accept at `now` may find something.
-    pub(super) fn has_work(&self, now: Instant, full: bool) -> bool {
+    pub(super) fn has_work(&self, now: Instant, full: Full) -> bool {
         self.resting_until.is_none_or(|until| until <= now) && self.ready[self.open(full)].contains(&true)
     }
 
@@ -107,11 +117,11 @@ impl Acceptor {
         self.resting_until.filter(|_| self.ready.contains(&true))
     }
 
-    /// Takes one connection from the next listener that has one; `full`: only from the admin's.
+    /// Takes one connection from the next listener that has one and may be accepted from.
     pub(super) fn accept<R: Reactor>(
         &mut self,
         reactor: &mut R,
-        full: bool,
+        full: Full,
         now: Instant,
         backoff: Duration,
     ) -> Option<(R::Socket, Peer, Entrance)> {
@@ -133,7 +143,7 @@ impl Acceptor {
         if listener < self.admin { Entrance::Public } else { Entrance::Admin }
     }
 
-    fn next_ready(&mut self, full: bool) -> Option<ListenerId> {
+    fn next_ready(&mut self, full: Full) -> Option<ListenerId> {
         let (count, open) = (self.ready.len(), self.open(full));
         let in_turn = (0..count).map(|step| (self.next + step) % count);
         let listener = in_turn.filter(|listener| open.contains(listener)).find(|listener| self.ready[*listener])?;

@@ -8,12 +8,14 @@ use crate::base::moment::Moment;
 use crate::base::stats::Histogram;
 use crate::connection::{Connection, WaitReason};
 use crate::net::Reactor;
-use crate::service::Service;
 use crate::service::status::desk::{Desk, Topic};
 use crate::service::status::report::{
     ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview, Report, Spread,
 };
+use crate::service::{Entrance, Service};
 
+/// Questions that are answered in one turn: everybody else waits for as long.
+const ANSWERS_PER_TURN: usize = 4;
 /// Connections that the overview names.
 const SLOWEST: usize = 10;
 
@@ -26,7 +28,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Answers what has been asked, if anything was.
     pub(super) fn answer_questions(&mut self) -> bool {
         let Some(desk) = &self.desk else { return false };
-        let questions = desk.take();
+        let questions = desk.take(ANSWERS_PER_TURN);
         let any = !questions.is_empty();
         for asked in questions {
             let report = self.report(asked.topic);
@@ -46,13 +48,19 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn list(&self, limit: usize) -> Connections {
         let waits = self.tally().waits();
-        Connections { total: self.connections.len(), waits, listed: self.longest_waits(limit, |_| true) }
+        let total = self.connections.len() - self.admins;
+        Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
+    }
+
+    /// All but those of whoever asks: it is not them that one wants to know about.
+    fn public_connections(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
+        let connections = self.connections.iter().map(|(_, connection)| connection);
+        connections.filter(|connection| connection.entrance() == Entrance::Public)
     }
 
     /// So many of the connections: those that hold something up first; among these, the longest wait first.
     fn longest_waits(&self, limit: usize, wanted: impl Fn(&Connection<R::Socket>) -> bool) -> Vec<ConnectionStatus> {
-        let connections = self.connections.iter().map(|(_, connection)| connection);
-        let mut chosen: Vec<_> = connections.filter(|connection| wanted(connection)).collect();
+        let mut chosen: Vec<_> = self.public_connections().filter(|connection| wanted(connection)).collect();
         let order = |c: &&Connection<R::Socket>| (rank(c.wait_reason()), c.waits_since(), c.id());
         // A full sort of everything would take longer than anybody should be kept waiting for an answer.
         if limit < chosen.len() {
@@ -66,7 +74,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// One look at every connection.
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for (_, connection) in self.connections.iter() {
+        for connection in self.public_connections() {
             let index = WaitReason::ALL.iter().position(|reason| *reason == connection.wait_reason());
             tally.waits[index.unwrap_or(0)] += 1;
             tally.paused += u64::from(connection.is_paused());

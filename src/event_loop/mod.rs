@@ -19,7 +19,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use acceptor::Acceptor;
+use acceptor::{Acceptor, Full};
 use access_log::Clocks;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
@@ -37,6 +37,9 @@ use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
 use crate::service::status::desk::Desk;
 use crate::service::{Entrance, Service};
+
+/// Connections that whoever looks after the server may have at a time.
+const ADMINS_MAX: usize = 100;
 
 /// The event loop: every connection, and who is to be driven when.
 pub struct EventLoop<R: Reactor, V: Service> {
@@ -184,13 +187,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn next_wake(&self) -> Option<Instant> {
         let now = self.worker.around.now;
-        let full = self.is_full();
-        if !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
+        let full = self.full();
+        let asked = self.desk.as_ref().is_some_and(|desk| !desk.is_empty());
+        if asked || !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
             return Some(now);
         }
         let wakes = [
             self.timers.next_wake(),
-            self.acceptor.rests_until().filter(|_| !full),
+            self.acceptor.rests_until().filter(|_| !full.public),
             self.shutdown.as_ref().map(Shutdown::deadline),
         ];
         wakes.into_iter().flatten().min()
@@ -249,7 +253,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             let id = connection.id();
             let finished = &self.worker.finished;
             self.phases.drove(now.nanos_since(began), now, || {
-                let ledger = connection.ledger().or(finished.first().map(|ledger| &**ledger));
+                let ledger = finished.back().map(|ledger| &**ledger).or(connection.ledger());
                 (id, ledger.map_or(String::new(), Ledger::request))
             });
             let (id, peer, entrance) = (connection.id(), connection.peer(), connection.entrance());
@@ -260,7 +264,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Notes the requests that are over, oldest first.
     fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Moment) {
-        while let Some(ledger) = self.worker.finished.pop() {
+        while let Some(ledger) = self.worker.finished.pop_front() {
             self.worker.stats.admin_requests += u64::from(entrance == Entrance::Admin);
             self.worker.close_book(ledger, now, |ledger| {
                 if let Some(log) = &mut self.access_log {
@@ -337,20 +341,21 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Whoever looks after the server gets in all the same.
-    fn is_full(&self) -> bool {
-        self.connections.len() - self.admins >= self.worker.around.limits.connections_max
+    fn full(&self) -> Full {
+        let public = self.connections.len() - self.admins;
+        Full { public: public >= self.worker.around.limits.connections_max, admin: self.admins >= ADMINS_MAX }
     }
 
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
-        let any = self.acceptor.has_work(self.worker.around.now, self.is_full());
+        let any = self.acceptor.has_work(self.worker.around.now, self.full());
         for _ in 0..self.worker.around.limits.accepts_per_turn {
             if !self.accept_one() {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.is_full(), self.worker.around.now) {
+        if let Some((level, news)) = self.acceptor.take_news(self.full().public, self.worker.around.now) {
             self.worker.complain(level, format_args!("{news}"));
         }
         any
@@ -358,7 +363,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn accept_one(&mut self) -> bool {
         let now = self.worker.around.now;
-        let (full, backoff) = (self.is_full(), self.worker.around.limits.accept_backoff);
+        let (full, backoff) = (self.full(), self.worker.around.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.worker.stats.syscalls.accept = self.acceptor.attempts();
         let Some((socket, peer, entrance)) = accepted else { return false };

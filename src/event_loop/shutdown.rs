@@ -68,7 +68,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         for listener in 0..self.reactor.listeners() {
             self.acceptor.on_readable(listener);
         }
-        while !self.is_full() && self.accept_one() {}
+        while !self.full().public && self.accept_one() {}
         self.acceptor.stop();
         self.reactor.stop_listening();
     }

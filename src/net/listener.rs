@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::stream::Stream;
-use crate::base::peer::Peer;
+use crate::base::peer::{Peer, canonical};
 
 /// Where to listen: `8080`, `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,14 +155,6 @@ impl Listener {
             Queue::Tcp(listener) => listener,
             Queue::Unix { listener, .. } => listener,
         }
-    }
-}
-
-/// An IPv4 peer of a dual-stack socket under its own name: 127.0.0.1 instead of ::ffff:127.0.0.1.
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    match peer.ip() {
-        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        _ => peer,
     }
 }
 

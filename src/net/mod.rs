@@ -11,6 +11,7 @@ pub mod torture;
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::peer::Peer;
@@ -57,6 +58,11 @@ pub trait Socket {
     /// Makes the coming close abortive: what the kernel still holds is thrown away and the peer gets a reset, so that
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
+
+    /// Our end's address, if it has one and the kernel tells.
+    fn local_address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// What we ask the kernel to tell us about a connection.

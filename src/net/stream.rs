@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::torture::TorturedSocket;
 use super::{Io, Socket, outgoing};
+use crate::base::peer::canonical;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -36,6 +37,14 @@ impl Stream {
 }
 
 impl Socket for Stream {
+    fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(socket) => socket.local_addr().ok().map(canonical),
+            Stream::Unix(_) => None,
+            Stream::Tortured(socket) => socket.local_address(),
+        }
+    }
+
     fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io> {
         match self {
             Stream::Tcp(socket) => read_from(socket, space),

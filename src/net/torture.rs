@@ -11,6 +11,7 @@ mod faults;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -125,6 +126,10 @@ impl<S: Socket> TorturedSocket<S> {
 }
 
 impl<S: Socket> Socket for TorturedSocket<S> {
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_address()
+    }
+
     /// A read that fills the little room it is given has moved something and proves nothing about what is left: the
     /// socket inside says so by itself.
     fn read(&mut self, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {

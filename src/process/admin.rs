@@ -1,15 +1,16 @@
 //! The entrance for whoever looks after the server, and what the kernel is asked on their behalf.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::peer::canonical;
 use crate::net::listener::{Address, Listener};
 use crate::net::sock_diag::{self, TcpInfo, TcpSocket};
 use crate::service::status::AskKernel;
-use crate::service::status::report::{KernelReport, KernelSocket};
+use crate::service::status::report::{AcceptQueue, KernelReport, KernelSocket, KernelTopic};
 
-/// Sockets that the kernel is asked about at a time: as many as `/connections` lists at most.
+/// Sockets that the kernel may tell about at a time: it cannot be asked about some of a port's only.
 const SOCKETS_MAX: usize = 100_000;
 /// Others may listen on the same port at another address.
 const QUEUES_MAX: usize = 100;
@@ -17,7 +18,7 @@ const QUEUES_MAX: usize = 100;
 /// Asks about the sockets of `listeners` alone, whatever else this machine serves.
 pub fn ask_kernel<'l>(listeners: impl Iterator<Item = &'l Listener>) -> AskKernel {
     let ports: Vec<u16> = listeners.filter_map(port).collect();
-    Arc::new(move || report(&ports).map_err(|error| error.to_string()))
+    Arc::new(move |topic| report(&ports, topic).unwrap_or_else(|error| missing(&error)))
 }
 
 fn port(listener: &Listener) -> Option<u16> {
@@ -27,23 +28,35 @@ fn port(listener: &Listener) -> Option<u16> {
     }
 }
 
-fn report(ports: &[u16]) -> std::io::Result<KernelReport> {
-    if ports.is_empty() {
-        return Ok(KernelReport::default());
+fn missing(error: &io::Error) -> KernelReport {
+    KernelReport { missing: Some(error.to_string()), ..KernelReport::default() }
+}
+
+fn report(ports: &[u16], topic: &KernelTopic) -> io::Result<KernelReport> {
+    let mut report = KernelReport::default();
+    match topic {
+        _ if ports.is_empty() => {}
+        KernelTopic::Connections(wanted) => {
+            let sockets = sock_diag::connections(ports, SOCKETS_MAX)?.sockets;
+            let ends = |socket: &TcpSocket| (canonical(socket.local), canonical(socket.peer));
+            let wanted = sockets.iter().filter(|socket| wanted.contains(&ends(socket)));
+            report.sockets = wanted.filter_map(|socket| Some((ends(socket), kernel_socket(socket)?))).collect();
+        }
+        KernelTopic::Queues => {
+            let queues = sock_diag::listeners(ports, QUEUES_MAX)?.sockets;
+            let queues = queues.into_iter();
+            report.queues = queues
+                .map(|queue| AcceptQueue { address: queue.local, depth: queue.depth, limit: queue.limit })
+                .collect();
+        }
     }
-    let sockets = sock_diag::connections(ports, SOCKETS_MAX)?.sockets;
-    let queues = sock_diag::listeners(ports, QUEUES_MAX)?.sockets;
-    Ok(KernelReport {
-        sockets: sockets.iter().filter_map(kernel_socket).collect(),
-        queues: queues.into_iter().map(|queue| (queue.local, queue.depth, queue.limit)).collect(),
-    })
+    Ok(report)
 }
 
 fn kernel_socket(socket: &TcpSocket) -> Option<KernelSocket> {
     let info: &TcpInfo = socket.info.as_ref()?;
     let microseconds = Duration::from_micros;
     Some(KernelSocket {
-        peer: SocketAddr::new(socket.peer.ip().to_canonical(), socket.peer.port()),
         rtt: microseconds(info.rtt_us.into()),
         unacked: info.unacked,
         notsent: info.notsent_bytes,

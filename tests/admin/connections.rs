@@ -1,5 +1,6 @@
 //! `/connections` names whoever holds something up, and the kernel agrees.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -92,18 +93,16 @@ fn people_get_text_and_programs_get_json() {
     waits_for(&server, &slow, "client-slow-head");
     let (head, text) = ask(&server, "/connections");
     assert!(head.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{head}");
-    assert!(text.starts_with("2 connections: "), "{text}");
+    assert!(text.starts_with("connections: 1, 1 client-slow-head\n"), "{text}");
     assert!(text.contains("client-slow-head for "), "{text}");
-    assert!(text.contains("request  r=1 GET /connections"), "that of the question itself: {text}");
-    let first = text.find("client-slow-head for").unwrap();
-    assert!(first < text.find("GET /connections").unwrap(), "the culprit comes first: {text}");
+    assert!(!text.contains("GET /connections"), "whoever asks is not what is asked about: {text}");
 
     let mut client = Client::new(std::net::TcpStream::connect(server.admin()).unwrap());
     client.send("GET /connections HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
     let (head, json) = client.read_response();
     assert!(head.contains("Content-Type: application/json\r\n"), "{head}");
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["total"], 2);
+    assert_eq!(json["total"], 1);
     assert_eq!(json["waits"]["client-slow-head"], 1);
 }
 
@@ -130,13 +129,13 @@ fn no_more_are_listed_than_asked_for() {
         waits_for(&server, client, "client-slow-head");
     }
     let answer = ask_json(&server, "/connections?format=json&limit=3");
-    assert_eq!(answer["total"], 6);
+    assert_eq!(answer["total"], 5);
     assert_eq!(answer["waits"]["client-slow-head"], 5);
     assert_eq!(answer["connections"].as_array().unwrap().len(), 3);
     let (_, text) = ask(&server, "/connections?limit=0");
-    assert!(text.contains("... and 6 more"), "{text}");
+    assert!(text.contains("... and 5 more"), "{text}");
     // What is no number is as good as nothing.
-    assert_eq!(ask_json(&server, "/connections?format=json&limit=x")["connections"].as_array().unwrap().len(), 6);
+    assert_eq!(ask_json(&server, "/connections?format=json&limit=x")["connections"].as_array().unwrap().len(), 5);
 }
 
 #[test]
@@ -150,7 +149,65 @@ fn a_unix_socket_is_answered_without_the_kernel() {
     std::io::Write::write_all(&mut stream, b"GET /connections HTTP/1.0\r\nHost: example.org\r\n\r\n").unwrap();
     let answer = std::io::read_to_string(stream).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("1 connections: "), "{answer}");
+    assert!(answer.contains("connections: 0\n"), "{answer}");
     drop(server);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_response_that_is_complete_and_has_not_left_is_still_what_the_client_is_blamed_for() {
+    // It was the next request that was named, or none: the ledger of the one being answered had moved on.
+    let server = server(&[]);
+    let mut culprit = server.connect();
+    let request = "GET /bytes/6000000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    culprit.send(request.to_owned() + "GET /delay/10000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Read until what is left fits into the outbox, and nothing more.
+    let (mut named, mut read) = (Value::Null, 0);
+    wait_until("only the outbox is left of the first response", || {
+        named = of(&culprit, &connections(&server)).unwrap_or_default();
+        let is_stuck = named["interest"] == "read write" && named["blocked_ms"].as_u64() > Some(20);
+        let complete = named["sent"].as_u64().unwrap_or(0) + named["outbox"].as_u64().unwrap_or(0) > 6_000_000;
+        if is_stuck && !complete {
+            read += culprit.read_exactly(50_000).len();
+        }
+        is_stuck && complete
+    });
+    assert!(read < 6_000_000);
+    assert_eq!((&named["line"], &named["request"]), (&"GET /bytes/6000000".into(), &1.into()), "{named}");
+    assert_eq!((&named["wait"], &named["state"]), (&"client-slow-read".into(), &"sending".into()), "{named}");
+}
+
+#[test]
+fn two_connections_from_one_port_are_not_taken_for_each_other() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    // The kernel's account was looked up by the client's address alone.
+    let server = server(&["--listen", "127.0.0.2:0"]);
+    let second = server.listener(1);
+    let mut deaf = connect_from(0, &server.address);
+    deaf.send("GET /bytes/200000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut slow = connect_from(deaf.stream.local_addr().unwrap().port(), second);
+    slow.send("GET / HT");
+    let account = |wait: &str| {
+        let mut found = Value::Null;
+        wait_until(&format!("the kernel tells of {wait}"), || {
+            let all = connections(&server);
+            found = all.into_iter().find(|one| one["wait"] == wait && !one["kernel"].is_null()).unwrap_or_default();
+            !found.is_null()
+        });
+        found["kernel"]["notsent"].as_u64().unwrap()
+    };
+    wait_until("somebody does not read", || account("client-slow-read") > 0);
+    assert_eq!(account("client-slow-head"), 0);
+}
+
+/// Connects from a port that another connection, to somewhere else, may use as well.
+fn connect_from(port: u16, to: &str) -> Client {
+    let (from, to): (SocketAddr, SocketAddr) = (([127, 0, 0, 1], port).into(), to.parse().unwrap());
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    Client::new(socket.into())
 }

@@ -84,10 +84,14 @@ fn requests_and_ends_are_counted_by_kind() {
     let mut counted = HashMap::new();
     wait_until("everything is counted", || {
         counted = samples(&server);
-        counted["tidemill_connections_closed_total{by=\"timeout\"}"] + counted["tidemill_requests_total{class=\"4xx\"}"]
-            >= 3.0
-            && counted["tidemill_connections{wait=\"lingering\"}"] == 0.0
+        counted["tidemill_connections_closed_total{by=\"timeout\"}"] == 1.0
+            && counted["tidemill_requests_total{class=\"4xx\"}"] == 3.0
     });
+    assert_eq!(counted["tidemill_timeouts_total{wait=\"client-slow-head\"}"], 1.0);
+    assert!(
+        !counted.iter().any(|(name, count)| name.starts_with("tidemill_connections{") && *count > 0.0),
+        "{counted:?}"
+    );
     assert_eq!(counted["tidemill_requests_total{class=\"4xx\"}"], 3.0, "two of nowhere, one too slow");
     // Those of the admin count as well: the last one is not over yet.
     let answered = counted["tidemill_requests_total{class=\"2xx\"}"];

@@ -14,6 +14,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     pub address: String,
+    addresses: Vec<String>,
     admin: Option<String>,
     log: Arc<Mutex<String>>,
 }
@@ -63,9 +64,16 @@ impl Server {
             let url = url.unwrap_or_else(|| panic!("not {how:?}: {line:?}; stderr: {}", log.lock().unwrap()));
             url.trim_start_matches("http://").trim_end_matches('/').to_owned()
         };
-        let address = announced("listening on ");
+        let listening = command.get_args().filter(|argument| ["--listen", "-l"].iter().any(|flag| argument == flag));
+        let addresses: Vec<String> = (0..listening.count().max(1)).map(|_| announced("listening on ")).collect();
+        let address = addresses[0].clone();
         let admin = command.get_args().any(|argument| argument == "--admin").then(|| announced("admin on "));
-        Server { child, address, admin, log }
+        Server { child, address, addresses, admin, log }
+    }
+
+    /// Where a listener is, in the order they were asked for.
+    pub fn listener(&self, index: usize) -> &str {
+        &self.addresses[index]
     }
 
     /// Where the admin listener is.

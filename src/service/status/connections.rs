@@ -1,33 +1,52 @@
 //! `/connections`: what each of them waits for, as text for people and JSON for programs.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket};
+use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
 use super::turn::{self, short};
 use crate::base::peer::Peer;
 use crate::service::json::Object;
 
-/// What the kernel says, by peer.
-pub type KernelView = HashMap<SocketAddr, KernelSocket>;
+/// Nobody has to say anything, but the kernel still has something for the client, and may not send it.
+const PEER_WINDOW: &str = "peer-window";
 
-/// What the kernel says, to be looked up.
-pub fn kernel_view(report: &KernelReport) -> KernelView {
-    report.sockets.iter().map(|socket| (socket.peer, *socket)).collect()
+/// What the kernel is asked about: exactly those that are listed.
+pub fn kernel_topic(connections: &Connections) -> KernelTopic {
+    KernelTopic::Connections(connections.listed.iter().filter_map(ends).collect())
 }
 
-fn kernel_of<'k>(connection: &ConnectionStatus, kernel: &'k KernelView) -> Option<&'k KernelSocket> {
+/// The two ends of a connection, ours first.
+fn ends(connection: &ConnectionStatus) -> Option<(SocketAddr, SocketAddr)> {
     match connection.peer {
-        Peer::Ip(peer) => kernel.get(&peer),
+        Peer::Ip(peer) => connection.local.map(|local| (local, peer)),
         Peer::Unix => None,
     }
 }
 
+fn kernel_of<'k>(connection: &ConnectionStatus, kernel: &'k KernelReport) -> Option<&'k KernelSocket> {
+    kernel.sockets.get(&ends(connection)?)
+}
+
+/// What it waits for, by all that is known.
+fn wait(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> &'static str {
+    match kernel {
+        Some(kernel) if connection.wait == "client-idle" && kernel.notsent > 0 => PEER_WINDOW,
+        _ => connection.wait,
+    }
+}
+
 /// How many wait for what, and a paragraph for each that is listed.
-pub fn text(connections: &Connections, kernel: &KernelView) -> String {
+pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
     let waits: Vec<String> = connections.waits.iter().map(|(wait, count)| format!("{count} {wait}")).collect();
-    let mut out = format!("{} connections: {}\n", connections.total, waits.join(", "));
+    let mut out = format!(
+        "connections: {}{}\n",
+        connections.total,
+        waits.iter().map(|wait| format!(", {wait}")).collect::<String>()
+    );
+    if let Some(missing) = &kernel.missing {
+        out.push_str(&format!("the kernel's account is missing: {missing}\n"));
+    }
     for connection in &connections.listed {
         write_paragraph(&mut out, connection, kernel_of(connection, kernel)).expect("writing to a String cannot fail");
     }
@@ -40,7 +59,8 @@ pub fn text(connections: &Connections, kernel: &KernelView) -> String {
 
 fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
     let (waited, left) = (short(c.waited), short(c.left));
-    writeln!(out, "\nc={} {}  {}  {} for {waited}, {left} left", c.id, c.peer, c.state, c.wait)?;
+    let wait = wait(c, kernel);
+    writeln!(out, "\nc={} {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.state)?;
     if !c.request.is_empty() {
         let (paused, blocked) = (short(c.paused), short(c.blocked));
         writeln!(out, "  request  r={} {}  reading paused {paused}, writing blocked {blocked}", c.ordinal, c.request)?;
@@ -70,9 +90,9 @@ fn interest(connection: &ConnectionStatus) -> &'static str {
 }
 
 /// The same as an object; durations in milliseconds.
-pub fn json(connections: &Connections, kernel: &KernelView) -> String {
+pub fn json(connections: &Connections, kernel: &KernelReport) -> String {
     let listed = connections.listed.iter().map(|connection| object(connection, kernel_of(connection, kernel)));
-    Object::new()
+    turn::missing(Object::new(), kernel)
         .raw("total", connections.total)
         .raw("waits", waits_object(&connections.waits))
         .raw("connections", turn::array(listed))
@@ -91,7 +111,7 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         .number("connection", c.id)
         .text("peer", &c.peer.to_string())
         .text("state", c.state)
-        .text("wait", c.wait)
+        .text("wait", wait(c, kernel))
         .raw("waited_ms", c.waited.as_millis())
         .raw("left_ms", c.left.as_millis())
         .text("interest", interest(c))

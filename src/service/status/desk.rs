@@ -50,9 +50,16 @@ impl Desk {
         Question(answer)
     }
 
-    /// All questions that were left.
-    pub fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.0.borrow_mut())
+    /// The questions that were left first, so many at most.
+    pub fn take(&self, max: usize) -> Vec<Asked> {
+        let mut asked = self.0.borrow_mut();
+        let max = max.min(asked.len());
+        asked.drain(..max).collect()
+    }
+
+    /// Whether nobody waits for an answer.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::Question;
-use super::report::{KernelReport, Report};
+use super::report::{KernelReport, KernelTopic, Report};
 use super::{AskKernel, connections, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
 use crate::base::ring::Room;
@@ -19,8 +19,9 @@ const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
-/// How long the kernel's part of an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the kernel's part of an answer is waited for. It takes milliseconds, unless all threads are stuck, which is
+/// when people look.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// For whom the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct Inspection {
 enum Kernel {
     NotAsked,
     /// Given up at that moment.
-    Asked(Ticket<Result<KernelReport, String>>, Instant),
+    Asked(Ticket<KernelReport>, Instant),
     Known(KernelReport),
 }
 
@@ -61,21 +62,24 @@ impl Inspection {
         }
         match &self.report {
             None => Some(Wait::Until(cx.now + PATIENCE)),
+            Some(Report::Connections(list)) => {
+                let topic = connections::kernel_topic(list);
+                self.advance_kernel(topic, cx)
+            }
+            Some(Report::Loop(_)) => self.advance_kernel(KernelTopic::Queues, cx),
             // The kernel has nothing to add.
             Some(Report::Metrics(_) | Report::Overview(_)) => None,
-            Some(Report::Connections(_) | Report::Loop(_)) => self.advance_kernel(cx),
         }
     }
 
-    fn advance_kernel(&mut self, cx: &Cx<'_>) -> Option<Wait> {
+    fn advance_kernel(&mut self, topic: KernelTopic, cx: &Cx<'_>) -> Option<Wait> {
         match &mut self.kernel {
             Kernel::NotAsked => {
                 let ask_kernel = Arc::clone(&self.ask_kernel);
-                let asked = cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel());
+                let asked = cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel(&topic));
                 // Without it the answer is shorter, and comes all the same.
                 let until = cx.now + PATIENCE;
-                self.kernel =
-                    asked.map_or(Kernel::Known(KernelReport::default()), |ticket| Kernel::Asked(ticket, until));
+                self.kernel = asked.map_or(Kernel::Known(busy()), |ticket| Kernel::Asked(ticket, until));
                 matches!(self.kernel, Kernel::Asked(..)).then_some(Wait::Job(until))
             }
             Kernel::Asked(ticket, until) => {
@@ -83,7 +87,7 @@ impl Inspection {
                 if told.is_none() && cx.now < *until {
                     return Some(Wait::Job(*until));
                 }
-                self.kernel = Kernel::Known(told.and_then(|told| known(told.ok()?)).unwrap_or_default());
+                self.kernel = Kernel::Known(told.and_then(Result::ok).unwrap_or_else(busy));
                 None
             }
             Kernel::Known(_) => None,
@@ -94,14 +98,10 @@ impl Inspection {
         let nothing = KernelReport::default();
         let kernel = if let Kernel::Known(known) = &self.kernel { known } else { &nothing };
         let (content_type, text) = match (&self.report, self.format) {
-            (Some(Report::Connections(list)), Format::Text) => {
-                (TEXT, connections::text(list, &connections::kernel_view(kernel)))
-            }
-            (Some(Report::Connections(list)), Format::Json) => {
-                (JSON, connections::json(list, &connections::kernel_view(kernel)))
-            }
-            (Some(Report::Loop(status)), Format::Text) => (TEXT, turn::text(status, &kernel.queues)),
-            (Some(Report::Loop(status)), Format::Json) => (JSON, turn::json(status, &kernel.queues)),
+            (Some(Report::Connections(list)), Format::Text) => (TEXT, connections::text(list, kernel)),
+            (Some(Report::Connections(list)), Format::Json) => (JSON, connections::json(list, kernel)),
+            (Some(Report::Loop(status)), Format::Text) => (TEXT, turn::text(status, kernel)),
+            (Some(Report::Loop(status)), Format::Json) => (JSON, turn::json(status, kernel)),
             (Some(Report::Metrics(families)), _) => (METRICS, metrics::text(families)),
             (Some(Report::Overview(_)) | None, _) => (TEXT, String::new()),
         };
@@ -109,8 +109,10 @@ impl Inspection {
     }
 }
 
-fn known(told: Result<KernelReport, String>) -> Option<KernelReport> {
-    told.inspect_err(|error| log::debug!("the kernel does not tell about sockets: {error}")).ok()
+/// The threads that could ask the kernel have other things to do.
+fn busy() -> KernelReport {
+    let missing = Some(String::from("the job threads are busy"));
+    KernelReport { missing, ..KernelReport::default() }
 }
 
 impl Exchange for Inspection {

@@ -18,7 +18,7 @@ pub use health::health;
 use desk::{Desk, Topic};
 use events::Events;
 use inspect::{Format, Inspection};
-use report::KernelReport;
+use report::{KernelReport, KernelTopic};
 
 use super::router::{Params, Router};
 use super::{Cx, Reply, Service};
@@ -33,10 +33,10 @@ const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
 
 /// Connections that are listed unless the request says otherwise, and at most.
 const LISTED: usize = 100;
-const LISTED_MAX: usize = 10_000;
+const LISTED_MAX: usize = 1000;
 
-/// Asks the kernel about the server's sockets; may block. An error says why it cannot.
-pub type AskKernel = Arc<dyn Fn() -> Result<KernelReport, String> + Send + Sync>;
+/// Asks the kernel about the server's sockets; may block.
+pub type AskKernel = Arc<dyn Fn(&KernelTopic) -> KernelReport + Send + Sync>;
 
 /// Everything that the admin listener serves.
 pub struct Admin(Router);
@@ -84,7 +84,7 @@ fn page(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Fa
 /// `?limit=N`.
 fn limit(request: &RequestHead<'_>) -> usize {
     let given = request.target.query_parameter("limit").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    given.unwrap_or(LISTED).min(LISTED_MAX)
+    given.unwrap_or(LISTED as u64).min(LISTED_MAX as u64) as usize
 }
 
 /// JSON for programs that ask for it, in the query or by Accept; text for everyone else.

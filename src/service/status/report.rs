@@ -1,5 +1,6 @@
 //! What can be told about the server from inside: plain values, taken by the event loop at the end of a turn.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct ConnectionStatus {
     pub id: u64,
     /// Who is at the other end.
     pub peer: Peer,
+    /// Our end, if it has an address.
+    pub local: Option<SocketAddr>,
     /// How far it has come.
     pub state: &'static str,
     /// What it waits for, out of a closed set.
@@ -234,17 +237,37 @@ pub struct Overview {
 /// What the kernel says about the server's sockets.
 #[derive(Debug, Clone, Default)]
 pub struct KernelReport {
-    /// Connections.
-    pub sockets: Vec<KernelSocket>,
-    /// Listeners: address, connections that wait to be accepted, how many may.
-    pub queues: Vec<(SocketAddr, u32, u32)>,
+    /// Connections by their two ends, ours first.
+    pub sockets: HashMap<(SocketAddr, SocketAddr), KernelSocket>,
+    /// Accept queues.
+    pub queues: Vec<AcceptQueue>,
+    /// Why there is nothing, if the kernel could not be asked.
+    pub missing: Option<String>,
+}
+
+/// What the kernel can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelTopic {
+    /// Connections between these two ends, ours first.
+    Connections(HashSet<(SocketAddr, SocketAddr)>),
+    /// The accept queues of the listeners.
+    Queues,
+}
+
+/// Connections that wait to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// Where they came to.
+    pub address: SocketAddr,
+    /// How many there are.
+    pub depth: u32,
+    /// How many there may be.
+    pub limit: u32,
 }
 
 /// What the kernel says about one connection (linux/tcp.h, `struct tcp_info`).
 #[derive(Debug, Clone, Copy)]
 pub struct KernelSocket {
-    /// Who is at the other end.
-    pub peer: SocketAddr,
     /// Smoothed round-trip time.
     pub rtt: Duration,
     /// Segments sent and not acknowledged.

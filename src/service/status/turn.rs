@@ -1,23 +1,19 @@
 //! `/loop`: where the loop's time goes.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::report::{LongestDrive, LoopStatus, Spread};
+use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus, Spread};
 use crate::service::json::{Object, quote};
 
-/// Accept queues: address, connections that wait, how many may.
-pub type Queues = [(SocketAddr, u32, u32)];
-
 /// A table, and the longest drives.
-pub fn text(turn: &LoopStatus, queues: &Queues) -> String {
+pub fn text(turn: &LoopStatus, kernel: &KernelReport) -> String {
     let mut out = String::new();
-    write_text(&mut out, turn, queues).expect("writing to a String cannot fail");
+    write_text(&mut out, turn, kernel).expect("writing to a String cannot fail");
     out
 }
 
-fn write_text(out: &mut String, turn: &LoopStatus, queues: &Queues) -> std::fmt::Result {
+fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std::fmt::Result {
     writeln!(
         out,
         "up {}, {} turns, {} events, at most {} in a turn\n",
@@ -31,8 +27,11 @@ fn write_text(out: &mut String, turn: &LoopStatus, queues: &Queues) -> std::fmt:
     for (name, spread) in turn.phases.iter().map(|(name, spread)| (*name, spread)).chain(rows) {
         writeln!(out, "{name:10}{}", row(spread))?;
     }
-    for (address, depth, limit) in queues {
-        writeln!(out, "\naccept queue of {address}: {depth} of {limit}")?;
+    if let Some(missing) = &kernel.missing {
+        writeln!(out, "\naccept queues: not known: {missing}")?;
+    }
+    for queue in &kernel.queues {
+        writeln!(out, "\naccept queue of {}: {} of {}", queue.address, queue.depth, queue.limit)?;
     }
     let calls: Vec<String> = turn.syscalls.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
@@ -60,8 +59,8 @@ pub(super) fn short(time: Duration) -> String {
 }
 
 /// The same as an object; durations in microseconds.
-pub fn json(turn: &LoopStatus, queues: &Queues) -> String {
-    object(turn).raw("accept_queues", array(queues.iter().map(queue))).finish()
+pub fn json(turn: &LoopStatus, kernel: &KernelReport) -> String {
+    missing(object(turn), kernel).raw("accept_queues", array(kernel.queues.iter().map(queue))).finish()
 }
 
 /// The loop's members, to be continued.
@@ -104,8 +103,17 @@ fn drive(drive: &LongestDrive) -> String {
         .finish()
 }
 
-fn queue((address, depth, limit): &(SocketAddr, u32, u32)) -> String {
-    Object::new().text("address", &address.to_string()).raw("depth", depth).raw("limit", limit).finish()
+fn queue(queue: &AcceptQueue) -> String {
+    let object = Object::new().text("address", &queue.address.to_string());
+    object.raw("depth", queue.depth).raw("limit", queue.limit).finish()
+}
+
+/// Why the kernel's part is missing, if it is.
+pub fn missing(object: Object, kernel: &KernelReport) -> Object {
+    match &kernel.missing {
+        Some(why) => object.text("kernel_missing", why),
+        None => object,
+    }
 }
 
 /// Objects as an array.
