@@ -4,11 +4,13 @@
 //! the response's, so that backpressure is that of every other exchange: nothing is taken while too much waits to be
 //! sent, and nothing is sent while there is no room for it.
 
+mod allowance;
 mod gather;
 mod origin;
 mod outgoing;
 mod upgrade;
 
+use allowance::Allowance;
 pub use gather::Gather;
 pub use origin::{InvalidOrigin, Origin};
 pub use outgoing::Outgoing;
@@ -81,6 +83,10 @@ struct WebSocket<A> {
     blocked: bool,
     /// Until when the application rests.
     rest: Option<Instant>,
+    /// What may still be inflated in this turn.
+    allowance: Allowance,
+    /// Whether there may be more to receive than was received: in the input, or in the decompressor.
+    held: bool,
     /// Given back when it ends.
     _share: Option<Share>,
 }
@@ -107,6 +113,8 @@ impl<A: Application> WebSocket<A> {
             asked: None,
             blocked: false,
             rest: None,
+            allowance: Allowance::new(now),
+            held: false,
             _share: share,
         }
     }
@@ -115,15 +123,24 @@ impl<A: Application> WebSocket<A> {
     fn receive(&mut self, input: &mut &[u8], cx: &mut Cx<'_>) {
         let mut payload = Vec::new();
         while self.may_receive(cx) {
+            let before = input.len();
             match self.receiver.receive(input, &mut payload, PIECE_BYTES_MAX) {
-                Ok(Event::NeedBytes) => return,
-                Ok(Event::Piece { kind, end }) => self.on_piece(Piece { kind, content: &payload, end }, cx),
+                Ok(Event::NeedBytes) => {
+                    self.held = false;
+                    return;
+                }
+                Ok(Event::Piece { kind, end }) => {
+                    self.allowance.count(before - input.len(), payload.len());
+                    self.on_piece(Piece { kind, content: &payload, end }, cx);
+                }
                 Ok(Event::Ping(payload)) if self.life == Life::Open => self.out.pong(payload),
                 Ok(Event::Ping(_) | Event::Pong) => {}
                 Ok(Event::Close(code)) => self.on_close(code),
                 Err(violation) => self.on_violation(violation, cx),
             }
+            self.held = true;
         }
+        self.held |= !input.is_empty();
         if self.life == Life::Over {
             *input = &[];
         }
@@ -131,7 +148,8 @@ impl<A: Application> WebSocket<A> {
 
     fn may_receive(&mut self, cx: &Cx<'_>) -> bool {
         self.rest = (self.life == Life::Open).then(|| self.application.rests_until(cx)).flatten();
-        self.life != Life::Over && self.rest.is_none() && self.out.len() < OUTGOING_BYTES_MAX
+        let is_its_turn = self.rest.is_none() && !self.allowance.is_spent(cx.now);
+        self.life != Life::Over && is_its_turn && self.out.len() < OUTGOING_BYTES_MAX
     }
 
     fn on_piece(&mut self, piece: Piece<'_>, cx: &mut Cx<'_>) {
@@ -209,7 +227,11 @@ impl<A: Application> WebSocket<A> {
         self.receive(&mut &[][..], cx);
     }
 
-    fn next_wait(&self, cx: &Cx<'_>) -> Wait {
+    fn next_wait(&mut self, cx: &Cx<'_>) -> Wait {
+        if self.held && self.allowance.is_spent(cx.now) {
+            // Nothing else may ever wake it for what it holds back itself.
+            cx.notifier().notify();
+        }
         Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,
             Life::Open | Life::Over => self.rest.into_iter().fold(self.patience(cx), Instant::min),

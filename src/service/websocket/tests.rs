@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::allowance::INFLATED_BYTES_MAX;
 use super::*;
 use crate::base::ring::RingBuffer;
+use crate::protocol::ws::deflate::{Agreement, Deflater};
 use crate::protocol::ws::sender;
 use crate::service::Reply;
 use crate::service::lab::harness::{Request, World};
@@ -61,14 +63,24 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::open(&ENDPOINT, "none")
+    }
+
+    /// One whose messages are compressed.
+    fn compressed() -> Scene {
+        Scene::open(&Endpoint { deflate: true, ..ENDPOINT }, "permessage-deflate")
+    }
+
+    fn open(endpoint: &Endpoint, extension: &str) -> Scene {
         let (world, script) = (World::new(), Rc::new(RefCell::new(Script::default())));
         let request = Request::get("/")
             .field("Connection", b"upgrade")
             .field("Upgrade", b"websocket")
             .field("Sec-WebSocket-Version", b"13")
+            .field("Sec-WebSocket-Extensions", extension.as_bytes())
             .field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
         let open = || Ok(Scripted(Rc::clone(&script)));
-        let reply = upgrade(&request.head(), &Policy::default(), &ENDPOINT, &world.cx(), open);
+        let reply = upgrade(&request.head(), &Policy::default(), endpoint, &world.cx(), open);
         let Reply::Upgrade(_, exchange) = reply else { panic!("the handshake is valid") };
         Scene { world, script, exchange }
     }
@@ -103,6 +115,13 @@ impl Scene {
             (sent, Pull::Pending(Wait::Idle(then))) if sent.is_empty() => then - self.world.now,
             other => panic!("does not wait: {other:?}"),
         }
+    }
+
+    /// Whether it has asked to be driven again in the next turn.
+    fn wants_another_turn(&self) -> bool {
+        let mut noticed = Vec::new();
+        self.world.cx().notices.collect(&mut noticed);
+        !noticed.is_empty()
     }
 
     fn received(&self) -> Vec<(Vec<u8>, bool)> {
@@ -292,6 +311,48 @@ fn an_application_that_rests_gets_the_next_piece_when_its_rest_is_over() {
         scene.world.now = wake;
     }
     assert_eq!(taken, bytes.len());
+}
+
+#[test]
+fn a_bomb_is_inflated_a_little_in_each_turn_and_goes_on_in_the_next() {
+    const SIZE: usize = 4 << 20;
+    let agreement = Agreement::of([&b"permessage-deflate"[..]].into_iter()).unwrap();
+    let bomb = frame(0xc2, &Deflater::new(agreement).deflate(&vec![0; SIZE], true));
+    assert!(bomb.len() < 64 * 1024, "{} bytes can arrive in one turn", bomb.len());
+    let mut scene = Scene::compressed();
+    scene.script.borrow_mut().echo = true;
+    let inflated = |scene: &Scene| -> usize { scene.received().iter().map(|(piece, _)| piece.len()).sum() };
+    let (mut taken, mut before) = (0, 0);
+    loop {
+        // As in a drive: over and over, until nothing moves.
+        loop {
+            let used = if taken < bomb.len() { scene.take(&bomb[taken..]) } else { 0 };
+            taken += used;
+            let (sent, pulled) = scene.pull();
+            assert!(matches!(pulled, Pull::Pending(_)), "its echo is so small that it always fits");
+            if used == 0 && sent.is_empty() {
+                break;
+            }
+        }
+        let in_this_turn = inflated(&scene) - before;
+        assert!(in_this_turn < INFLATED_BYTES_MAX + PIECE_BYTES_MAX + bomb.len(), "{in_this_turn} in one turn");
+        before += in_this_turn;
+        if !scene.wants_another_turn() {
+            break;
+        }
+        assert!(in_this_turn > 0, "it spins");
+        scene.world.now += Duration::from_nanos(1);
+    }
+    assert_eq!((before, taken), (SIZE, bomb.len()), "it is not forgotten half way");
+    assert!(scene.received().last().is_some_and(|(_, end)| *end));
+}
+
+#[test]
+fn what_is_not_compressed_needs_no_other_turn() {
+    let mut scene = Scene::compressed();
+    let bytes = frame(0x82, &[7; 5000]).repeat(100);
+    assert_eq!(scene.take(&bytes), bytes.len());
+    assert!(matches!(scene.pull().1, Pull::Pending(_)) && !scene.wants_another_turn());
 }
 
 #[test]
