@@ -109,6 +109,24 @@ fn what_is_too_long_gets_1009_and_what_is_binary_1003() {
 }
 
 #[test]
+fn who_keeps_up_is_not_sent_away_however_long_what_is_said_becomes() {
+    let server = Server::start(&["--ws-max-message", "32k"]);
+    let mut reader = join(&server, "r", "reader");
+    let mut speaker = join(&server, "r", "speaker");
+    assert_eq!(heard(&mut reader)["type"], "joined");
+    let longest = "\u{1}".repeat(32 * 1024);
+    // Twice the longest is more than waits for a member at a time; but nobody says it faster than it can be heard.
+    let twice = crate::client::frame(FIN | TEXT, longest.as_bytes()).repeat(2);
+    for _ in 0..10 {
+        speaker.client.send(&twice);
+        for member in [&mut speaker, &mut reader] {
+            (0..2).for_each(|_| assert_eq!(heard(member)["text"], *longest));
+        }
+    }
+    assert!(!server.log().contains("does not keep up"), "{}", server.log());
+}
+
+#[test]
 fn a_member_that_does_not_read_is_sent_away_and_delays_nobody() {
     let server = Server::start(&[]);
     let mut laggard = join(&server, "r", "laggard");

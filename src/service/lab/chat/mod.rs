@@ -15,6 +15,7 @@ use std::time::Instant;
 use log::Level;
 
 use super::arguments::Argument;
+use crate::base::limits::{WS_MESSAGE_BYTES_LIMIT, WS_QUEUE_BYTES};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::Kind;
@@ -39,6 +40,13 @@ const NAME_BYTES_MAX: usize = 64;
 const ANNOUNCED_MEMBERS_MAX: usize = 32;
 /// How much is moved from a mailbox at a time, in bytes.
 const OUT_BYTES: usize = 16 * 1024;
+
+/// How much longer JSON may make a text: a control character of one byte becomes six.
+const ESCAPED: usize = 6;
+/// What an event has besides its name and its text, and its frame besides the event, in bytes.
+const EVENT_BYTES: usize = 256;
+/// Whoever keeps up has room for whatever may be said.
+const _: () = assert!(ESCAPED * (WS_MESSAGE_BYTES_LIMIT + NAME_BYTES_MAX) + EVENT_BYTES <= WS_QUEUE_BYTES);
 
 const TOO_SLOW: Farewell = Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" };
 

@@ -107,7 +107,7 @@ impl Room {
     /// Until when nobody may speak, if enough has been said for now.
     pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         let mut pace = self.pace.get();
-        let end = pace.began.map(|began| began + BEAT).filter(|end| now < *end);
+        let end = pace.began.map(|began| began + pace.lasts()).filter(|end| now < *end);
         if end.is_none() {
             pace = Pace { began: Some(now), ..Pace::default() };
             self.pace.set(pace);
@@ -119,6 +119,14 @@ impl Room {
         let pace = self.pace.get();
         let (bytes, deliveries) = (pace.bytes + frame.len() + ENTRY_BYTES, pace.deliveries + self.len());
         self.pace.set(Pace { bytes, deliveries, ..pace });
+    }
+}
+
+impl Pace {
+    /// How long it takes others to hear what has been said: a long word fills several beats.
+    fn lasts(&self) -> Duration {
+        let beats = (self.bytes / BYTES_PER_BEAT).max(self.deliveries / DELIVERIES_PER_BEAT).max(1);
+        BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
     }
 }
 
@@ -300,6 +308,21 @@ mod tests {
             assert_eq!(member.take(), Ok(Some(frame(10))));
         }
         assert_eq!(member.overflowed(), []);
+    }
+
+    #[test]
+    fn a_room_rests_for_as_many_beats_as_were_said() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 1 << 20).unwrap();
+        let start = Instant::now();
+        for (said, beats) in [(BYTES_PER_BEAT - ENTRY_BYTES, 1), (6 * BYTES_PER_BEAT, 6)] {
+            let now = start + 10 * beats * BEAT;
+            assert_eq!(member.room().rests_until(now), None);
+            member.tell_all(&frame(said));
+            let end = now + beats * BEAT;
+            assert_eq!(member.room().rests_until(end - Duration::from_nanos(1)), Some(end));
+            assert_eq!(member.room().rests_until(end), None);
+        }
     }
 
     #[test]

@@ -61,6 +61,29 @@ fn whoever_fills_many_mailboxes_rests_so_that_others_get_their_turn() {
 }
 
 #[test]
+fn the_longest_message_in_its_longest_form_leaves_room_in_a_mailbox() {
+    let (chat, mut world) = (Chat::new(), World::new());
+    world.limits.ws_message_bytes_max = WS_MESSAGE_BYTES_LIMIT;
+    let name = "%22".repeat(NAME_BYTES_MAX);
+    let [mut speaker, mut other] = [(); 2].map(|()| enter(&chat, &world, &format!("name={name}")).ok().unwrap());
+    pull(&mut speaker, &world);
+    pull(&mut other, &world);
+    let content = vec![1; WS_MESSAGE_BYTES_LIMIT];
+    let said = [&[0x81, 0xfe][..], &(content.len() as u16).to_be_bytes(), &[0; 4], &content].concat();
+    assert_eq!(speaker.take(&said, &mut world.cx()).unwrap(), said.len());
+    let mut heard = String::new();
+    loop {
+        match pull(&mut other, &world) {
+            next if next.is_empty() => break,
+            next => heard += &next,
+        }
+    }
+    let text = "\\u0001".repeat(content.len());
+    assert!(heard.contains(&text), "all of it");
+    assert!(heard.len() - text.len() < ESCAPED * NAME_BYTES_MAX + EVENT_BYTES && heard.len() <= WS_QUEUE_BYTES);
+}
+
+#[test]
 fn the_welcome_comes_first_and_guests_are_numbered() {
     let (chat, world) = (Chat::new(), World::new());
     let mut first = enter(&chat, &world, "").ok().unwrap();
