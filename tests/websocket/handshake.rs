@@ -85,6 +85,7 @@ fn what_cannot_be_a_handshake_gets_400() {
         (without("Connection: Upgrade\r\n"), "Connection"),
         (without(&format!("Sec-WebSocket-Key: {KEY}\r\n")), "there once"),
         (with("\r\n\r\n", &format!("\r\nSec-WebSocket-Key: {KEY}\r\n\r\n")), "there once"),
+        (with("\r\n\r\n", "\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n\r\n"), "twice"),
         (with(KEY, "AAAA"), "16 bytes"),
         (with(KEY, "dGhlIHNhbXBsZSBub25jZQ"), "16 bytes"),
         (with(KEY, "?GhlIHNhbXBsZSBub25jZQ=="), "16 bytes"),
