@@ -382,6 +382,11 @@ mod tests {
             "unexpected argument '--backlogs' found (a similar argument exists: '--backlog')"
         );
         assert_eq!(
+            line(&["--ws-origin", "https://a:b"]),
+            "invalid value 'https://a:b' for '--ws-origin <ORIGIN>': expected an origin such as https://example.org, or *: \
+             a port is a number from 1 to 65535"
+        );
+        assert_eq!(
             line(&["--ws-max-message", "33k"]),
             "invalid value '33k' for '--ws-max-message <SIZE>': expected 1 to 32KiB"
         );

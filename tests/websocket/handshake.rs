@@ -147,7 +147,7 @@ fn pages_of_other_hosts_cannot_open_the_chat() {
 
 #[test]
 fn only_the_origins_that_were_named_may_open_anything() {
-    let server = Server::start(&["--ws-origin", "https://a.example,https://b.example:8443"]);
+    let server = Server::start(&["--ws-origin", "https://a.example:443,https://b.example:8443"]);
     for target in ["/ws/echo", "/ws/chat"] {
         for origin in ["https://A.example", "https://b.example:8443"] {
             WebSocket::open_with(&server, target, &format!("Origin: {origin}\r\n"));
