@@ -234,7 +234,10 @@ impl<A: Application> WebSocket<A> {
         }
         Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,
-            Life::Open | Life::Over => self.rest.into_iter().fold(self.patience(cx), Instant::min),
+            // Without anything to receive after it, the end of the rest changes nothing.
+            Life::Open | Life::Over => {
+                self.rest.filter(|_| self.held).into_iter().fold(self.patience(cx), Instant::min)
+            }
         })
     }
 }

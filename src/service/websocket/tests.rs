@@ -314,6 +314,20 @@ fn an_application_that_rests_gets_the_next_piece_when_its_rest_is_over() {
 }
 
 #[test]
+fn whoever_holds_nothing_back_is_not_woken_when_the_rest_is_over() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().rests_until = Some(scene.world.now + SECOND);
+    let interval = scene.world.limits.ws_ping_interval;
+    assert_eq!(scene.wait(), interval, "others may rest, but nothing has arrived");
+    assert_eq!(scene.take(b"\x81"), 0);
+    assert_eq!(scene.wait(), SECOND);
+    scene.world.now += SECOND;
+    assert_eq!(scene.take(&frame(0x81, b"a")), 7);
+    scene.script.borrow_mut().rests_until = Some(scene.world.now + SECOND);
+    assert_eq!(scene.wait(), interval);
+}
+
+#[test]
 fn a_bomb_is_inflated_a_little_in_each_turn_and_goes_on_in_the_next() {
     const SIZE: usize = 4 << 20;
     let agreement = Agreement::of([&b"permessage-deflate"[..]].into_iter()).unwrap();
