@@ -39,14 +39,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a WebSocket is for.
 pub trait Application {
     /// Until when nothing more may be received, so that others get their turn; `None`: it may.
-    fn rests_until(&self, cx: &Cx<'_>) -> Option<Instant>;
+    fn rests_until(&self, _cx: &Cx<'_>) -> Option<Instant> {
+        None
+    }
 
     /// Takes the next piece of a message. Called only while little waits to be sent.
     fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
 
     /// Adds what there is to send besides. Called when everything that was added before has gone, and after each
     /// notice.
-    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
+    fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        Ok(())
+    }
 }
 
 /// A piece of a message.
