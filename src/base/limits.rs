@@ -65,6 +65,11 @@ pub struct Limits {
     pub accept_backoff: Duration,
 }
 
+/// The most that `ws_message_bytes_max` may be, in bytes.
+pub const WS_MESSAGE_BYTES_LIMIT: usize = 32 * 1024;
+/// What `ws_queue_bytes_max` is, in bytes.
+pub const WS_QUEUE_BYTES: usize = 256 * 1024;
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -87,7 +92,7 @@ impl Default for Limits {
             discarded_bytes_max: 64 * 1024,
             rate_floor: 256,
             ws_message_bytes_max: 16 * 1024,
-            ws_queue_bytes_max: 256 * 1024,
+            ws_queue_bytes_max: WS_QUEUE_BYTES,
 
             inbox_bytes: 16 * 1024,
             outbox_bytes: 64 * 1024,

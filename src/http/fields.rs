@@ -100,6 +100,37 @@ pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim_ows).filter(|member| !member.is_empty())
 }
 
+/// As [`list_members`], for fields whose members may have quoted strings (RFC 9110 §5.6.4): a comma in one separates
+/// nothing.
+pub fn quoted_list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = value;
+    let members = std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (member, behind) = rest.split_at(end_of_member(rest));
+        rest = behind.get(1..).unwrap_or_default();
+        Some(trim_ows(member))
+    });
+    members.filter(|member| !member.is_empty())
+}
+
+/// Where the first comma stands that is not in a quoted string.
+fn end_of_member(list: &[u8]) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    let is_comma = |byte: &u8| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' => return !quoted,
+            _ => {}
+        }
+        false
+    };
+    list.iter().position(is_comma).unwrap_or(list.len())
+}
+
 /// `value` without leading and trailing optional whitespace (OWS, RFC 9110 §5.6.3).
 pub fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
@@ -271,6 +302,18 @@ mod tests {
         let members: Vec<&[u8]> = list_members(b" a ,, b\tc ,\t, ").collect();
         assert_eq!(members, [&b"a"[..], b"b\tc"]);
         assert_eq!(list_members(b"").count(), 0);
+    }
+
+    #[test]
+    fn a_comma_in_quotes_separates_nothing() {
+        let members = |value: &'static str| -> Vec<&str> {
+            quoted_list_members(value.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect()
+        };
+        assert_eq!(members(" a ,, b\tc ,\t, "), ["a", "b\tc"]);
+        assert_eq!(members(r#"a; x="1, 2", b"#), [r#"a; x="1, 2""#, "b"]);
+        assert_eq!(members(r#"a="\",", b\", c"#), [r#"a="\",""#, r#"b\", c"#]);
+        assert_eq!(members(r#"a, "b, c"#), ["a", r#""b, c"#], "a quote that does not end");
+        assert_eq!(members(",").len() + members("").len(), 0);
     }
 
     #[test]

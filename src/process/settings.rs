@@ -12,7 +12,7 @@ use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::net::listener::Address;
 use crate::net::torture::Faults;
 use crate::service::websocket::Origin;
@@ -21,7 +21,6 @@ use crate::service::websocket::Origin;
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -168,10 +167,10 @@ pub struct Settings {
     )]
     pub ws_ping_interval: Duration,
 
-    /// Size of a WebSocket message that must be held in memory, 1 to 64KiB; messages that stream through are not limited
+    /// Size of a WebSocket message that must be held in memory, 1 to 32KiB; messages that stream through are not limited
     #[arg(
         long, value_name = "SIZE", env = "TIDEMILL_WS_MAX_MESSAGE", hide_env = true,
-        default_value = "16KiB", value_parser = size(1..=64 * KIB)
+        default_value = "16KiB", value_parser = size(1..=WS_MESSAGE_BYTES_LIMIT as u64)
     )]
     pub ws_max_message: usize,
 
@@ -381,6 +380,15 @@ mod tests {
         assert_eq!(
             line(&["--backlogs", "7"]),
             "unexpected argument '--backlogs' found (a similar argument exists: '--backlog')"
+        );
+        assert_eq!(
+            line(&["--ws-origin", "https://a:b"]),
+            "invalid value 'https://a:b' for '--ws-origin <ORIGIN>': expected an origin such as https://example.org, or *: \
+             a port is a number from 1 to 65535"
+        );
+        assert_eq!(
+            line(&["--ws-max-message", "33k"]),
+            "invalid value '33k' for '--ws-max-message <SIZE>': expected 1 to 32KiB"
         );
         assert_eq!(line(&["--lab=x"]), "unexpected value 'x' for '--lab' found; no more were expected");
         assert_eq!(line(&["/dev/null"]), "invalid value '/dev/null' for '[ROOT]': expected a directory that exists");

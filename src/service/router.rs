@@ -68,6 +68,14 @@ impl Router {
         self.route(Method::Get, pattern, handler)
     }
 
+    /// Answers `GET pattern` by an upgrade, and with it OPTIONS: there is no content that a HEAD could ask about.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route) does.
+    pub fn upgrade(self, pattern: &str, handler: impl Handler + 'static) -> Router {
+        self.must_insert(Method::Get, pattern, Box::new(handler), HeadIs::Nothing)
+    }
+
     /// Answers `POST pattern`.
     ///
     /// # Panics
@@ -81,14 +89,24 @@ impl Router {
     ///
     /// # Panics
     /// When the pattern cannot be understood, contradicts an earlier one, or has a handler for this method already.
-    pub fn route(mut self, method: Method, pattern: &str, handler: impl Handler + 'static) -> Router {
-        if let Err(error) = self.insert(method, pattern, Box::new(handler)) {
+    pub fn route(self, method: Method, pattern: &str, handler: impl Handler + 'static) -> Router {
+        self.must_insert(method, pattern, Box::new(handler), HeadIs::Get)
+    }
+
+    fn must_insert(mut self, method: Method, pattern: &str, handler: Box<dyn Handler>, head: HeadIs) -> Router {
+        if let Err(error) = self.insert(method, pattern, handler, head) {
             panic!("the route {method} {pattern}: {error}");
         }
         self
     }
 
-    fn insert(&mut self, method: Method, pattern: &str, handler: Box<dyn Handler>) -> Result<(), PatternError> {
+    fn insert(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        handler: Box<dyn Handler>,
+        head: HeadIs,
+    ) -> Result<(), PatternError> {
         if !METHODS.contains(&method) {
             return Err(PatternError::Method);
         }
@@ -97,6 +115,9 @@ impl Router {
         check_names(&names)?;
         let route = self.root.route_mut(&segments)?;
         route.pattern = pattern.into();
+        if method == Method::Get {
+            route.head = head;
+        }
         route.add(method, &names, handler)
     }
 
@@ -279,9 +300,20 @@ impl Node {
 
 type Range = std::ops::Range<usize>;
 
+/// What HEAD means where it has no handler of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum HeadIs {
+    /// GET without the content, which the protocol leaves out (RFC 9110 §9.3.2).
+    #[default]
+    Get,
+    /// Nothing.
+    Nothing,
+}
+
 /// The handlers of one pattern.
 struct Route {
     pattern: Box<str>,
+    head: HeadIs,
     names: Vec<Box<str>>,
     handlers: Vec<(Method, Box<dyn Handler>)>,
     allow: FieldValue,
@@ -289,7 +321,13 @@ struct Route {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { pattern: Box::default(), names: Vec::new(), handlers: Vec::new(), allow: ALLOW_ALL }
+        Route {
+            pattern: Box::default(),
+            head: HeadIs::default(),
+            names: Vec::new(),
+            handlers: Vec::new(),
+            allow: ALLOW_ALL,
+        }
     }
 }
 
@@ -305,8 +343,8 @@ impl Route {
     }
 
     fn handler(&self, method: Method) -> Option<&dyn Handler> {
-        // RFC 9110 §9.3.2: HEAD is GET without the content, which the protocol leaves out.
-        let get_for_head = || (method == Method::Head).then(|| self.own_handler(Method::Get))?;
+        let get_for_head =
+            || (method == Method::Head && self.head == HeadIs::Get).then(|| self.own_handler(Method::Get))?;
         self.own_handler(method).or_else(get_for_head)
     }
 

@@ -40,18 +40,19 @@ fn the_example_of_the_standard() {
 }
 
 #[test]
-fn other_methods_get_405() {
+fn methods_other_than_get_are_told_what_there_is() {
     let server = Server::start(&[]);
     for target in ["/ws/echo", "/ws/chat"] {
-        for method in ["POST", "PUT", "DELETE"] {
-            let request = request(target, "").replace("GET ", &format!("{method} "));
-            let (head, _) = refused(&mut server.connect(), &request);
-            assert_eq!(status(&head), "405", "{method} {target}");
-            assert!(field(&head, "Allow").unwrap().contains("GET"), "{head}");
+        for (method, expected) in
+            [("OPTIONS", "204"), ("HEAD", "405"), ("POST", "405"), ("PUT", "405"), ("DELETE", "405")]
+        {
+            let request = request(target, "Connection: close\r\n").replace("GET ", &format!("{method} "));
+            let answer = server.ask(&request);
+            let found = (status(&answer), field(&answer, "Allow"));
+            assert_eq!(found, (expected, Some("GET, OPTIONS")), "{method} {target}");
+            assert_eq!(answer.ends_with("\r\n\r\n"), matches!(method, "OPTIONS" | "HEAD"), "content: {answer}");
         }
-        let head = server.ask(&request(target, "Connection: close\r\n").replace("GET ", "HEAD "));
-        assert_eq!((status(&head), field(&head, "Allow")), ("405", Some("GET")));
-        assert!(head.ends_with("\r\n\r\n"), "HEAD has no content: {head}");
+        refused(&mut server.connect(), &request(target, "").replace("GET ", "POST "));
     }
 }
 
@@ -85,6 +86,7 @@ fn what_cannot_be_a_handshake_gets_400() {
         (without("Connection: Upgrade\r\n"), "Connection"),
         (without(&format!("Sec-WebSocket-Key: {KEY}\r\n")), "there once"),
         (with("\r\n\r\n", &format!("\r\nSec-WebSocket-Key: {KEY}\r\n\r\n")), "there once"),
+        (with("\r\n\r\n", "\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n\r\n"), "twice"),
         (with(KEY, "AAAA"), "16 bytes"),
         (with(KEY, "dGhlIHNhbXBsZSBub25jZQ"), "16 bytes"),
         (with(KEY, "?GhlIHNhbXBsZSBub25jZQ=="), "16 bytes"),
@@ -146,7 +148,7 @@ fn pages_of_other_hosts_cannot_open_the_chat() {
 
 #[test]
 fn only_the_origins_that_were_named_may_open_anything() {
-    let server = Server::start(&["--ws-origin", "https://a.example,https://b.example:8443"]);
+    let server = Server::start(&["--ws-origin", "https://a.example:443,https://b.example:8443"]);
     for target in ["/ws/echo", "/ws/chat"] {
         for origin in ["https://A.example", "https://b.example:8443"] {
             WebSocket::open_with(&server, target, &format!("Origin: {origin}\r\n"));

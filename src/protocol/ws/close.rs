@@ -10,8 +10,6 @@ use super::Violation;
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// 1000: the purpose is fulfilled.
-    pub const NORMAL: CloseCode = CloseCode(1000);
     /// 1001: the server stops.
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
     /// 1002: a frame broke the rules.
@@ -20,8 +18,6 @@ impl CloseCode {
     pub const UNSUPPORTED: CloseCode = CloseCode(1003);
     /// 1007: a message's content is not what its kind promises.
     pub const INVALID_CONTENT: CloseCode = CloseCode(1007);
-    /// 1008: the application does not accept the message.
-    pub const POLICY: CloseCode = CloseCode(1008);
     /// 1009: a message is too long.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// 1011: the server cannot go on.
@@ -69,8 +65,8 @@ mod tests {
     #[test]
     fn a_close_has_no_code_or_a_valid_one() {
         assert_eq!(parse(b""), Ok(None));
-        assert_eq!(parse(b"\x03\xe8"), Ok(Some(CloseCode::NORMAL)));
-        assert_eq!(parse(b"\x03\xe8bye"), Ok(Some(CloseCode::NORMAL)));
+        assert_eq!(parse(b"\x03\xe8"), Ok(Some(CloseCode(1000))));
+        assert_eq!(parse(b"\x03\xe8bye"), Ok(Some(CloseCode(1000))));
         assert_eq!(parse(b"\x03"), Err(HALF_A_CODE));
         assert_eq!(parse(b"\x03\xe8\xff"), Err(INVALID_REASON));
     }

@@ -6,7 +6,7 @@ use std::str;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::Violation;
-use crate::http::fields::{list_members, trim_ows};
+use crate::http::fields::quoted_list_members;
 
 /// What a flushed DEFLATE stream ends in; it is not sent, and put back by the receiver (RFC 7692 §7.2.1, §7.2.2).
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -34,7 +34,7 @@ pub struct Agreement {
 impl Agreement {
     /// The first acceptable offer among those in the values of `Sec-WebSocket-Extensions` (RFC 6455 §9.1).
     pub fn of<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Agreement> {
-        values.flat_map(list_members).find_map(accept)
+        values.flat_map(quoted_list_members).find_map(accept)
     }
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Agreement {
 /// One offer, if it is of this extension and can be kept. Unknown, repeated and invalid parameters decline it
 /// (RFC 7692 §7).
 fn accept(offer: &[u8]) -> Option<Agreement> {
-    let mut parts = str::from_utf8(offer).ok()?.split(';').map(str::trim);
+    let mut parts = str::from_utf8(offer).ok()?.split(';').map(trim);
     if !parts.next()?.eq_ignore_ascii_case(NAME) {
         return None;
     }
@@ -82,9 +82,14 @@ fn accept(offer: &[u8]) -> Option<Agreement> {
 /// A parameter's name and value; the value may be quoted (RFC 6455 §9.1).
 fn parameter(part: &str) -> (&str, Option<&str>) {
     let Some((name, value)) = part.split_once('=') else { return (part, None) };
-    let value = str::from_utf8(trim_ows(value.as_bytes())).unwrap_or(value);
+    let value = trim(value);
     let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    (name.trim_end(), Some(unquoted.unwrap_or(value)))
+    (trim(name), Some(unquoted.unwrap_or(value)))
+}
+
+/// Without whitespace around it, of which HTTP has two kinds (OWS, RFC 9110 §5.6.3).
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 impl Agreement {
@@ -250,6 +255,8 @@ mod tests {
         let declined = [
             "",
             "permessage-bzip2",
+            "other; x=\"a, permessage-deflate, b\"",
+            "permessage-deflate;\u{a0}server_no_context_takeover",
             "permessage-deflate; mystery",
             "permessage-deflate; server_max_window_bits",
             "permessage-deflate; server_max_window_bits=16",

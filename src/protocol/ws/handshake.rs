@@ -61,7 +61,7 @@ impl<'a> Handshake<'a> {
         }
         Ok(Handshake {
             accept: accept(line(request, "Sec-WebSocket-Key"))?,
-            origin: request.fields.first("Origin"),
+            origin: origin(line(request, "Origin"))?,
             deflate: Agreement::of(request.fields.all("Sec-WebSocket-Extensions")),
             protocols: request.fields.all("Sec-WebSocket-Protocol").flat_map(list_members).collect(),
         })
@@ -79,6 +79,15 @@ fn line<'a>(request: &RequestHead<'a>, name: &str) -> Line<'a> {
         line.add(value);
     }
     line
+}
+
+/// Which of several origins counts must not depend on who reads them.
+fn origin(origin: Line<'_>) -> Result<Option<&[u8]>, Refusal> {
+    match origin {
+        Line::Absent => Ok(None),
+        Line::Once(origin) => Ok(Some(origin)),
+        Line::Several => Err(Refusal::Invalid("Origin must not be there twice")),
+    }
 }
 
 fn accept(key: Line<'_>) -> Result<String, Refusal> {
@@ -178,6 +187,11 @@ mod tests {
             ("HTTP/1.1", "HTTP/1.0", Refusal::Invalid("an upgrade needs HTTP/1.1")),
             ("Connection: Upgrade", "Connection: close", Refusal::Invalid("Connection must name Upgrade")),
             ("Host: a", "Host: a\r\nContent-Length: 1", Refusal::Invalid("the request must not have content")),
+            (
+                "Host: a",
+                "Host: a\r\nOrigin: http://a\r\nOrigin: http://a",
+                Refusal::Invalid("Origin must not be there twice"),
+            ),
             ("Sec-WebSocket-Key", "Sec-WebSocket-Clef", Refusal::Invalid(no_key)),
             ("Host: a", "Host: a\r\nSec-WebSocket-Key: x", Refusal::Invalid(no_key)),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ", Refusal::Invalid(bad_key)),

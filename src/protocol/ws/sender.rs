@@ -1,9 +1,9 @@
 //! From messages to frames.
 
+use super::Kind;
 use super::close::CloseCode;
 use super::deflate::{Agreement, Deflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode, put_head};
-use super::{Kind, Violation};
 
 /// The sending half of a WebSocket.
 pub struct Sender {
@@ -87,11 +87,6 @@ pub fn put_close(out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// Adds the Close that answers a violation (RFC 6455 §7.1.7).
-pub fn put_failure(out: &mut Vec<u8>, violation: &Violation) {
-    put_close(out, Some(violation.code), violation.reason);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +121,8 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_characters() {
         let mut out = Vec::new();
-        put_close(&mut out, Some(CloseCode::POLICY), &"é".repeat(70));
-        assert_eq!((out[1], &out[2..4]), (124, &[0x03, 0xf0][..]));
+        put_close(&mut out, Some(CloseCode::TOO_BIG), &"é".repeat(70));
+        assert_eq!((out[1], &out[2..4]), (124, &[0x03, 0xf1][..]));
         assert_eq!(str::from_utf8(&out[4..]).unwrap(), "é".repeat(61));
     }
 }

@@ -38,8 +38,8 @@ pub fn endpoints(policy: Policy) -> Router {
         Ok(ws_echo::open(request, &policy, cx))
     };
     Router::new()
-        .get("/ws/echo", ws_echo)
-        .get("/ws/chat", ws_chat)
+        .upgrade("/ws/echo", ws_echo)
+        .upgrade("/ws/chat", ws_chat)
         .get("/plaintext", plain::plaintext)
         .get("/json", plain::json)
         .get("/health", plain::health)

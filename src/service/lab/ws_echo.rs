@@ -1,7 +1,5 @@
 //! `GET /ws/echo`: every message back as it arrives, piece by piece, in constant memory whatever its size.
 
-use std::time::Instant;
-
 use crate::http::message::RequestHead;
 use crate::service::websocket::{Application, Endpoint, Farewell, Outgoing, Piece, Policy, upgrade};
 use crate::service::{Cx, Reply};
@@ -16,16 +14,8 @@ pub fn open(request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Repl
 struct Echo;
 
 impl Application for Echo {
-    fn rests_until(&self, _cx: &Cx<'_>) -> Option<Instant> {
-        None
-    }
-
     fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         out.piece(piece.kind, piece.content, piece.end);
-        Ok(())
-    }
-
-    fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         Ok(())
     }
 }

@@ -85,13 +85,17 @@ fn a_known_path_says_which_methods_it_answers() {
     let mut router = Router::new()
         .get("/a", tell("get".to_owned(), Vec::new()))
         .route(Method::Delete, "/a", tell("delete".to_owned(), Vec::new()))
-        .post("/b", tell("post".to_owned(), Vec::new()));
+        .post("/b", tell("post".to_owned(), Vec::new()))
+        .upgrade("/c", tell("get".to_owned(), Vec::new()))
+        .post("/c", tell("post".to_owned(), Vec::new()));
     for (method, path, status, allow) in [
         (Method::Put, "/a", 405, "GET, HEAD, DELETE, OPTIONS"),
         (Method::Trace, "/a", 405, "GET, HEAD, DELETE, OPTIONS"),
         (Method::Options, "/a", 204, "GET, HEAD, DELETE, OPTIONS"),
         (Method::Get, "/b", 405, "POST, OPTIONS"),
         (Method::Head, "/b", 405, "POST, OPTIONS"),
+        (Method::Head, "/c", 405, "GET, POST, OPTIONS"),
+        (Method::Options, "/c", 204, "GET, POST, OPTIONS"),
         (Method::Connect, "example.org:443", 405, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         (Method::Options, "*", 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     ] {
@@ -129,7 +133,7 @@ fn bad_patterns_are_refused() {
         let mut router = Router::new();
         let last = patterns
             .iter()
-            .map(|pattern| router.insert(Method::Get, pattern, Box::new(tell(String::new(), Vec::new()))));
+            .map(|pattern| router.insert(Method::Get, pattern, Box::new(tell(String::new(), Vec::new())), HeadIs::Get));
         last.last().unwrap().unwrap_err()
     };
     let segment = |text: &str| PatternError::Segment(text.to_owned());
@@ -218,7 +222,7 @@ proptest! {
     fn the_trie_finds_what_a_naive_matcher_finds(patterns in patterns(), path in paths()) {
         let mut router = Router::new();
         for (index, pattern) in patterns.iter().enumerate() {
-            router.insert(Method::Get, pattern, Box::new(tell_all(index))).unwrap();
+            router.insert(Method::Get, pattern, Box::new(tell_all(index)), HeadIs::Get).unwrap();
         }
         let answer = ask(&mut router, Method::Get, &path);
         let expected = naive(&patterns, &path).map_or(r#"{"error":"not_found"}"#.to_owned(), |found| format!("{found:?}"));

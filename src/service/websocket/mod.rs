@@ -4,11 +4,13 @@
 //! the response's, so that backpressure is that of every other exchange: nothing is taken while too much waits to be
 //! sent, and nothing is sent while there is no room for it.
 
+mod allowance;
 mod gather;
 mod origin;
 mod outgoing;
 mod upgrade;
 
+use allowance::Allowance;
 pub use gather::Gather;
 pub use origin::{InvalidOrigin, Origin};
 pub use outgoing::Outgoing;
@@ -37,14 +39,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a WebSocket is for.
 pub trait Application {
     /// Until when nothing more may be received, so that others get their turn; `None`: it may.
-    fn rests_until(&self, cx: &Cx<'_>) -> Option<Instant>;
+    fn rests_until(&self, _cx: &Cx<'_>) -> Option<Instant> {
+        None
+    }
 
     /// Takes the next piece of a message. Called only while little waits to be sent.
     fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
 
     /// Adds what there is to send besides. Called when everything that was added before has gone, and after each
     /// notice.
-    fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
+    fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        Ok(())
+    }
 }
 
 /// A piece of a message.
@@ -81,6 +87,10 @@ struct WebSocket<A> {
     blocked: bool,
     /// Until when the application rests.
     rest: Option<Instant>,
+    /// What may still be inflated in this turn.
+    allowance: Allowance,
+    /// Whether there may be more to receive than was received: in the input, or in the decompressor.
+    held: bool,
     /// Given back when it ends.
     _share: Option<Share>,
 }
@@ -107,6 +117,8 @@ impl<A: Application> WebSocket<A> {
             asked: None,
             blocked: false,
             rest: None,
+            allowance: Allowance::new(now),
+            held: false,
             _share: share,
         }
     }
@@ -115,15 +127,24 @@ impl<A: Application> WebSocket<A> {
     fn receive(&mut self, input: &mut &[u8], cx: &mut Cx<'_>) {
         let mut payload = Vec::new();
         while self.may_receive(cx) {
+            let before = input.len();
             match self.receiver.receive(input, &mut payload, PIECE_BYTES_MAX) {
-                Ok(Event::NeedBytes) => return,
-                Ok(Event::Piece { kind, end }) => self.on_piece(Piece { kind, content: &payload, end }, cx),
+                Ok(Event::NeedBytes) => {
+                    self.held = false;
+                    return;
+                }
+                Ok(Event::Piece { kind, end }) => {
+                    self.allowance.count(before - input.len(), payload.len());
+                    self.on_piece(Piece { kind, content: &payload, end }, cx);
+                }
                 Ok(Event::Ping(payload)) if self.life == Life::Open => self.out.pong(payload),
                 Ok(Event::Ping(_) | Event::Pong) => {}
                 Ok(Event::Close(code)) => self.on_close(code),
                 Err(violation) => self.on_violation(violation, cx),
             }
+            self.held = true;
         }
+        self.held |= !input.is_empty();
         if self.life == Life::Over {
             *input = &[];
         }
@@ -131,7 +152,8 @@ impl<A: Application> WebSocket<A> {
 
     fn may_receive(&mut self, cx: &Cx<'_>) -> bool {
         self.rest = (self.life == Life::Open).then(|| self.application.rests_until(cx)).flatten();
-        self.life != Life::Over && self.rest.is_none() && self.out.len() < OUTGOING_BYTES_MAX
+        let is_its_turn = self.rest.is_none() && !self.allowance.is_spent(cx.now);
+        self.life != Life::Over && is_its_turn && self.out.len() < OUTGOING_BYTES_MAX
     }
 
     fn on_piece(&mut self, piece: Piece<'_>, cx: &mut Cx<'_>) {
@@ -209,10 +231,17 @@ impl<A: Application> WebSocket<A> {
         self.receive(&mut &[][..], cx);
     }
 
-    fn next_wait(&self, cx: &Cx<'_>) -> Wait {
+    fn next_wait(&mut self, cx: &Cx<'_>) -> Wait {
+        if self.held && self.allowance.is_spent(cx.now) {
+            // Nothing else may ever wake it for what it holds back itself.
+            cx.notifier().notify();
+        }
         Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,
-            Life::Open | Life::Over => self.rest.into_iter().fold(self.patience(cx), Instant::min),
+            // Without anything to receive after it, the end of the rest changes nothing.
+            Life::Open | Life::Over => {
+                self.rest.filter(|_| self.held).into_iter().fold(self.patience(cx), Instant::min)
+            }
         })
     }
 }

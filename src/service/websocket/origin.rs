@@ -1,15 +1,24 @@
 //! Which pages may open a WebSocket (RFC 6455 §10.2): browsers let any page open one anywhere, and say which page it is.
 
 use std::fmt;
-use std::str::FromStr;
+use std::net::Ipv6Addr;
+use std::str::{self, FromStr};
 
-/// An origin such as `https://example.org:8443` (RFC 6454 §6.2), or `*` for all of them.
+/// An origin such as `https://example.org:8443` (RFC 6454 §6.2), or `*` for all of them. Kept as browsers write it: in
+/// lower case, without the port that goes without saying.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// Not an origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidOrigin;
+/// Not an origin, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidOrigin(&'static str);
+
+const NO_SCHEME: InvalidOrigin = InvalidOrigin("it begins with a scheme and ://");
+const NOT_A_PAGE: InvalidOrigin = InvalidOrigin("it is that of the page, which begins with https:// or http://");
+const NO_HOST: InvalidOrigin =
+    InvalidOrigin("behind the scheme come a host, international names in their xn-- form, and perhaps a port");
+const NO_ADDRESS: InvalidOrigin = InvalidOrigin("between brackets stands an IPv6 address");
+const NO_PORT: InvalidOrigin = InvalidOrigin("a port is a number from 1 to 65535");
 
 impl FromStr for Origin {
     type Err = InvalidOrigin;
@@ -18,27 +27,57 @@ impl FromStr for Origin {
         if text == "*" {
             return Ok(Origin(text.into()));
         }
-        let (scheme, authority) = text.split_once("://").ok_or(InvalidOrigin)?;
-        let is_authority = !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']);
-        if scheme.is_empty() || !is_authority {
-            return Err(InvalidOrigin);
+        let text = text.to_ascii_lowercase();
+        let (scheme, authority) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).ok_or(NO_SCHEME)?;
+        if matches!(scheme, "ws" | "wss") {
+            return Err(NOT_A_PAGE);
         }
-        Ok(Origin(text.to_ascii_lowercase()))
+        let (host, port) = host_and_port(authority)?;
+        Ok(Origin(match (scheme, port) {
+            (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
+            (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+        }))
     }
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), InvalidOrigin> {
+    if let Some(literal) = authority.strip_prefix('[') {
+        let (address, port) = literal.split_once(']').ok_or(NO_ADDRESS)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| NO_ADDRESS)?;
+        return Ok((format!("[{address}]"), port_behind(port)?));
+    }
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    if is_host { Ok((host.into(), port_behind(port)?)) } else { Err(NO_HOST) }
+}
+
+/// The port in `:8443`, or none in nothing.
+fn port_behind(text: &str) -> Result<Option<u16>, InvalidOrigin> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).map(Some).ok_or(NO_PORT)
 }
 
 impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected an origin such as https://example.org, or *")
+        write!(f, "expected an origin such as https://example.org, or *: {}", self.0)
     }
 }
 
 impl std::error::Error for InvalidOrigin {}
 
 impl Origin {
-    /// Whether this is the origin that a request names.
+    /// Whether this is the origin that a request names, however it writes it.
     pub fn admits(&self, origin: &[u8]) -> bool {
-        self.0 == "*" || self.0.as_bytes().eq_ignore_ascii_case(origin)
+        let named = || str::from_utf8(origin).ok()?.parse().ok();
+        self.0 == "*" || named().is_some_and(|named: Origin| named.0 != "*" && named == *self)
     }
 }
 
@@ -60,23 +99,65 @@ pub(super) fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn origin(text: &str) -> Result<Origin, InvalidOrigin> {
+        text.parse()
+    }
+
     #[test]
     fn origins_have_a_scheme_and_an_authority_and_nothing_else() {
-        for good in ["*", "https://example.org", "http://[::1]:8080", "HTTPS://Example.ORG"] {
-            assert!(good.parse::<Origin>().is_ok(), "{good}");
+        for good in ["*", "https://example.org", "http://[::1]:8080", "HTTPS://Example.ORG", "moz-extension://a-b"] {
+            assert!(origin(good).is_ok(), "{good}");
         }
-        for bad in ["", "example.org", "https://", "://a", "https://a/", "https://a/path", "https://u@a", "null"] {
-            assert_eq!(bad.parse::<Origin>(), Err(InvalidOrigin), "{bad}");
+        for (bad, why) in [
+            ("", NO_SCHEME),
+            ("example.org", NO_SCHEME),
+            ("://a", NO_SCHEME),
+            ("1a://a", NO_SCHEME),
+            ("null", NO_SCHEME),
+            ("wss://a", NOT_A_PAGE),
+            ("https://", NO_HOST),
+            ("https://:443", NO_HOST),
+            ("https://a/", NO_HOST),
+            ("https://a/path", NO_HOST),
+            ("https://u@a", NO_HOST),
+            ("https://*.example.org", NO_HOST),
+            ("https://mühle.example", NO_HOST),
+            ("https://[::1", NO_ADDRESS),
+            ("https://[a]", NO_ADDRESS),
+            ("https://a:b", NO_PORT),
+            ("https://a:", NO_PORT),
+            ("https://a:0", NO_PORT),
+            ("https://a:+1", NO_PORT),
+            ("https://a:65536", NO_PORT),
+            ("https://a:1:2", NO_PORT),
+            ("https://[::1]443", NO_PORT),
+        ] {
+            assert_eq!(origin(bad), Err(why), "{bad}");
         }
     }
 
     #[test]
-    fn an_origin_admits_itself_in_any_case() {
-        let origin: Origin = "https://Example.org".parse().unwrap();
-        assert!(origin.admits(b"https://example.org"));
-        assert!(!origin.admits(b"http://example.org"));
-        assert!(!origin.admits(b"https://example.org.evil.net"));
-        assert!("*".parse::<Origin>().unwrap().admits(b"null"));
+    fn an_origin_admits_itself_however_it_is_written() {
+        for (known, named) in [
+            ("https://Example.org", "https://example.org"),
+            ("https://example.org:443", "https://example.org"),
+            ("http://example.org", "http://example.org:80"),
+            ("http://example.org:0080", "http://example.org"),
+            ("http://[0:0::1]:81", "http://[::1]:81"),
+            ("*", "null"),
+        ] {
+            assert!(origin(known).unwrap().admits(named.as_bytes()), "{known} {named}");
+        }
+        for (known, named) in [
+            ("https://example.org", "http://example.org"),
+            ("https://example.org", "https://example.org.evil.net"),
+            ("https://example.org", "https://example.org:80"),
+            ("http://example.org:443", "http://example.org"),
+            ("https://example.org", "*"),
+            ("https://example.org", "null"),
+        ] {
+            assert!(!origin(known).unwrap().admits(named.as_bytes()), "{known} {named}");
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::allowance::INFLATED_BYTES_MAX;
 use super::*;
 use crate::base::ring::RingBuffer;
+use crate::protocol::ws::deflate::{Agreement, Deflater};
 use crate::protocol::ws::sender;
 use crate::service::Reply;
 use crate::service::lab::harness::{Request, World};
@@ -61,14 +63,24 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::open(&ENDPOINT, "none")
+    }
+
+    /// One whose messages are compressed.
+    fn compressed() -> Scene {
+        Scene::open(&Endpoint { deflate: true, ..ENDPOINT }, "permessage-deflate")
+    }
+
+    fn open(endpoint: &Endpoint, extension: &str) -> Scene {
         let (world, script) = (World::new(), Rc::new(RefCell::new(Script::default())));
         let request = Request::get("/")
             .field("Connection", b"upgrade")
             .field("Upgrade", b"websocket")
             .field("Sec-WebSocket-Version", b"13")
+            .field("Sec-WebSocket-Extensions", extension.as_bytes())
             .field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
         let open = || Ok(Scripted(Rc::clone(&script)));
-        let reply = upgrade(&request.head(), &Policy::default(), &ENDPOINT, &world.cx(), open);
+        let reply = upgrade(&request.head(), &Policy::default(), endpoint, &world.cx(), open);
         let Reply::Upgrade(_, exchange) = reply else { panic!("the handshake is valid") };
         Scene { world, script, exchange }
     }
@@ -105,6 +117,13 @@ impl Scene {
         }
     }
 
+    /// Whether it has asked to be driven again in the next turn.
+    fn wants_another_turn(&self) -> bool {
+        let mut noticed = Vec::new();
+        self.world.cx().notices.collect(&mut noticed);
+        !noticed.is_empty()
+    }
+
     fn received(&self) -> Vec<(Vec<u8>, bool)> {
         self.script.borrow().received.clone()
     }
@@ -128,9 +147,11 @@ fn close(code: CloseCode, reason: &str) -> Vec<u8> {
 }
 
 fn client_close() -> Vec<u8> {
-    frame(0x88, &CloseCode::NORMAL.number().to_be_bytes())
+    frame(0x88, &NORMAL.to_be_bytes())
 }
 
+/// The close code of whoever is content.
+const NORMAL: u16 = 1000;
 const PING: [u8; 2] = [0x89, 0];
 
 #[test]
@@ -178,7 +199,7 @@ fn an_interval_of_zero_asks_for_nothing_ever() {
 
 #[test]
 fn a_farewell_waits_for_its_answer_but_not_forever() {
-    let farewell = Farewell { code: CloseCode::POLICY, reason: "no" };
+    let farewell = Farewell { code: CloseCode::UNSUPPORTED, reason: "no" };
     let closing = || {
         let mut scene = Scene::new();
         scene.script.borrow_mut().leave = Some(farewell);
@@ -227,7 +248,7 @@ fn a_close_ends_it_and_everything_behind_it_is_swallowed() {
     scene.script.borrow_mut().echo = true;
     let bytes = [frame(0x81, b"a"), client_close(), frame(0x81, b"b"), vec![0xff; 100_000]].concat();
     assert_eq!(scene.take(&bytes), bytes.len());
-    let expected = [b"\x81\x01a".to_vec(), close(CloseCode::NORMAL, "")].concat();
+    let expected = [b"\x81\x01a".to_vec(), close(CloseCode::received(NORMAL).unwrap(), "")].concat();
     assert_eq!(scene.pull(), (expected, Pull::End));
     assert_eq!(scene.received(), [(b"a".to_vec(), true)]);
 }
@@ -292,6 +313,62 @@ fn an_application_that_rests_gets_the_next_piece_when_its_rest_is_over() {
         scene.world.now = wake;
     }
     assert_eq!(taken, bytes.len());
+}
+
+#[test]
+fn whoever_holds_nothing_back_is_not_woken_when_the_rest_is_over() {
+    let mut scene = Scene::new();
+    scene.script.borrow_mut().rests_until = Some(scene.world.now + SECOND);
+    let interval = scene.world.limits.ws_ping_interval;
+    assert_eq!(scene.wait(), interval, "others may rest, but nothing has arrived");
+    assert_eq!(scene.take(b"\x81"), 0);
+    assert_eq!(scene.wait(), SECOND);
+    scene.world.now += SECOND;
+    assert_eq!(scene.take(&frame(0x81, b"a")), 7);
+    scene.script.borrow_mut().rests_until = Some(scene.world.now + SECOND);
+    assert_eq!(scene.wait(), interval);
+}
+
+#[test]
+fn a_bomb_is_inflated_a_little_in_each_turn_and_goes_on_in_the_next() {
+    const SIZE: usize = 4 << 20;
+    let agreement = Agreement::of([&b"permessage-deflate"[..]].into_iter()).unwrap();
+    let bomb = frame(0xc2, &Deflater::new(agreement).deflate(&vec![0; SIZE], true));
+    assert!(bomb.len() < 64 * 1024, "{} bytes can arrive in one turn", bomb.len());
+    let mut scene = Scene::compressed();
+    scene.script.borrow_mut().echo = true;
+    let inflated = |scene: &Scene| -> usize { scene.received().iter().map(|(piece, _)| piece.len()).sum() };
+    let (mut taken, mut before) = (0, 0);
+    loop {
+        // As in a drive: over and over, until nothing moves.
+        loop {
+            let used = if taken < bomb.len() { scene.take(&bomb[taken..]) } else { 0 };
+            taken += used;
+            let (sent, pulled) = scene.pull();
+            assert!(matches!(pulled, Pull::Pending(_)), "its echo is so small that it always fits");
+            if used == 0 && sent.is_empty() {
+                break;
+            }
+        }
+        let in_this_turn = inflated(&scene) - before;
+        assert!(in_this_turn < INFLATED_BYTES_MAX + PIECE_BYTES_MAX + bomb.len(), "{in_this_turn} in one turn");
+        before += in_this_turn;
+        if !scene.wants_another_turn() {
+            break;
+        }
+        assert!(in_this_turn > 0, "it spins");
+        scene.world.now += Duration::from_nanos(1);
+    }
+    assert_eq!((before, taken), (SIZE, bomb.len()), "it is not forgotten half way");
+    assert!(scene.received().last().is_some_and(|(_, end)| *end));
+}
+
+#[test]
+fn what_is_not_compressed_needs_no_other_turn() {
+    let mut scene = Scene::compressed();
+    let bytes = frame(0x82, &[7; 5000]).repeat(100);
+    assert_eq!(scene.take(&bytes), bytes.len());
+    assert!(matches!(scene.pull().1, Pull::Pending(_)) && !scene.wants_another_turn());
 }
 
 #[test]

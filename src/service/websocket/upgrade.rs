@@ -22,7 +22,8 @@ const EXTENSIONS: FieldName = FieldName::from_static("Sec-WebSocket-Extensions")
 const PROTOCOL: FieldName = FieldName::from_static("Sec-WebSocket-Protocol");
 const VERSION: FieldName = FieldName::from_static("Sec-WebSocket-Version");
 const VERSION_13: FieldValue = FieldValue::from_static("13");
-const GET: FieldValue = FieldValue::from_static("GET");
+/// What `Router::upgrade` answers.
+const METHODS: FieldValue = FieldValue::from_static("GET, OPTIONS");
 
 /// What holds for all WebSockets of a server.
 #[derive(Debug, Clone)]
@@ -138,7 +139,7 @@ fn value(text: String) -> FieldValue {
 fn refuse(refusal: Refusal) -> Response {
     let detail = |reason| [("detail", Detail::Text(reason))];
     match refusal {
-        Refusal::Method => errors::method_not_allowed(GET),
+        Refusal::Method => errors::method_not_allowed(METHODS),
         Refusal::Invalid(reason) => errors::bad_request("invalid_handshake", detail(reason)),
         // RFC 9110 §15.5.22 asks for Upgrade, RFC 6455 §4.4 for the version.
         Refusal::Upgrade(reason) => errors::error(Status::UPGRADE_REQUIRED, "upgrade_required", detail(reason))

@@ -15,6 +15,7 @@ use std::time::Instant;
 use log::Level;
 
 use super::arguments::Argument;
+use crate::base::limits::{WS_MESSAGE_BYTES_LIMIT, WS_QUEUE_BYTES};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::Kind;
@@ -40,6 +41,13 @@ const ANNOUNCED_MEMBERS_MAX: usize = 32;
 /// How much is moved from a mailbox at a time, in bytes.
 const OUT_BYTES: usize = 16 * 1024;
 
+/// How much longer JSON may make a text: a control character of one byte becomes six.
+const ESCAPED: usize = 6;
+/// What an event has besides its name and its text, and its frame besides the event, in bytes.
+const EVENT_BYTES: usize = 256;
+/// Whoever keeps up has room for whatever may be said.
+const _: () = assert!(ESCAPED * (WS_MESSAGE_BYTES_LIMIT + NAME_BYTES_MAX) + EVENT_BYTES <= WS_QUEUE_BYTES);
+
 const TOO_SLOW: Farewell = Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" };
 
 /// The chat: its rooms, and what has happened in them.
@@ -62,8 +70,9 @@ impl Chat {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
-            let membership = self.rooms.enter(&room, peer, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
-            Ok(Member::new(membership, name, Rc::clone(&self.overflows)))
+            let membership =
+                self.rooms.enter(&room, name, peer, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            Ok(Member::new(membership, Rc::clone(&self.overflows)))
         })
     }
 
@@ -89,7 +98,6 @@ fn too_many_rooms() -> Response {
 /// One end of the chat.
 struct Member {
     membership: Membership,
-    name: Box<str>,
     gather: Gather,
     overflows: Rc<Cell<u64>>,
     /// Whether it has been told where it is.
@@ -97,21 +105,31 @@ struct Member {
 }
 
 impl Member {
-    fn new(membership: Membership, name: Box<str>, overflows: Rc<Cell<u64>>) -> Member {
-        let member = Member { membership, name, gather: Gather::default(), overflows, welcomed: false };
+    fn new(membership: Membership, overflows: Rc<Cell<u64>>) -> Member {
+        let member = Member { membership, gather: Gather::default(), overflows, welcomed: false };
         member.announce("joined");
         member
     }
 
-    fn event(&self, kind: &str) -> Object {
+    fn event(&self, kind: &str, name: &str) -> Object {
         let members = self.membership.room().len() as u64;
-        Object::new().text("type", kind).text("name", &self.name).number("members", members)
+        Object::new().text("type", kind).text("name", name).number("members", members)
     }
 
     /// Tells the others, unless they are so many that nobody would read it.
     fn announce(&self, kind: &str) {
         if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
-            self.membership.tell_all(&shared(self.event(kind)));
+            self.tell_all(self.event(kind, self.membership.name()));
+        }
+    }
+
+    /// Tells everybody, and then whoever is left that others are not: it was too much for them.
+    fn tell_all(&self, event: Object) {
+        let mut lost = self.membership.tell_all(&shared(event));
+        while let Some(gone) = lost.pop() {
+            if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
+                lost.extend(self.membership.tell_all(&shared(self.event("left", gone.name()))));
+            }
         }
     }
 }
@@ -127,13 +145,16 @@ impl Application for Member {
     }
 
     fn receive(&mut self, piece: Piece<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        if self.membership.is_lost() {
+            return Err(TOO_SLOW);
+        }
         if piece.kind == Kind::Binary {
             return Err(Farewell { code: CloseCode::UNSUPPORTED, reason: "the chat is made of text" });
         }
         if let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? {
             // It was checked as it arrived.
             let text = String::from_utf8_lossy(&message);
-            self.membership.tell_all(&shared(self.event("message").text("text", &text)));
+            self.tell_all(self.event("message", self.membership.name()).text("text", &text));
             self.report_overflows(cx);
         }
         Ok(())
@@ -141,7 +162,7 @@ impl Application for Member {
 
     fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if !std::mem::replace(&mut self.welcomed, true) {
-            out.piece(Kind::Text, self.event("welcome").finish().as_bytes(), true);
+            out.piece(Kind::Text, self.event("welcome", self.membership.name()).finish().as_bytes(), true);
         }
         self.report_overflows(cx);
         while out.len() < OUT_BYTES {
@@ -169,7 +190,8 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.membership.leave();
-        self.announce("left");
+        if self.membership.leave() {
+            self.announce("left");
+        }
     }
 }

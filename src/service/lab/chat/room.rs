@@ -24,7 +24,7 @@ pub const DELIVERIES_PER_BEAT: usize = 10_000;
 pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
-    /// Whose mailbox overflowed, as long as nobody has asked.
+    /// Whose mailbox overflowed, in whatever room, as long as nobody has asked.
     overflowed: RefCell<Vec<Peer>>,
 }
 
@@ -45,11 +45,15 @@ struct Pace {
     deliveries: usize,
 }
 
-/// What waits for one member.
+/// A member, and what waits for it.
 pub struct Mailbox {
+    name: Box<str>,
+    /// Its place in the room, as long as it is in it.
+    key: Cell<Option<usize>>,
     frames: RefCell<VecDeque<Arc<[u8]>>>,
     bytes: Cell<usize>,
     bytes_max: usize,
+    /// It is in no room any more, and does not know it yet.
     overflowed: Cell<bool>,
     peer: Peer,
     notifier: Notifier,
@@ -59,12 +63,10 @@ pub struct Mailbox {
 pub struct Membership {
     rooms: Rc<Rooms>,
     room: Rc<Room>,
-    /// Until it has left.
-    key: Option<usize>,
     mailbox: Rc<Mailbox>,
 }
 
-/// A mailbox was full: what came then is lost, and so is the member.
+/// A mailbox was full: what came then is lost, and the member is not in the room any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflowed;
 
@@ -74,13 +76,27 @@ impl Rooms {
         Rooms { rooms: RefCell::default(), rooms_max, overflowed: RefCell::default() }
     }
 
-    /// Lets `peer` enter the room of this name, which is made if need be; `None` if there are too many rooms. `notifier`
-    /// wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
-    pub fn enter(self: &Rc<Self>, name: &str, peer: Peer, notifier: Notifier, bytes_max: usize) -> Option<Membership> {
+    /// Lets `peer` enter the room of this name, which is made if need be, as `member`; `None` if there are too many
+    /// rooms. `notifier` wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
+    pub fn enter(
+        self: &Rc<Self>,
+        name: &str,
+        member: Box<str>,
+        peer: Peer,
+        notifier: Notifier,
+        bytes_max: usize,
+    ) -> Option<Membership> {
         let room = self.room(name)?;
-        let mailbox = Rc::new(Mailbox::new(peer, notifier, bytes_max));
-        let key = room.members.borrow_mut().insert(Rc::clone(&mailbox));
-        Some(Membership { rooms: Rc::clone(self), room, key: Some(key), mailbox })
+        let mailbox = Rc::new(Mailbox::new(member, peer, notifier, bytes_max));
+        mailbox.key.set(Some(room.members.borrow_mut().insert(Rc::clone(&mailbox))));
+        Some(Membership { rooms: Rc::clone(self), room, mailbox })
+    }
+
+    /// A room that is empty is closed.
+    fn close_if_empty(&self, room: &Room) {
+        if room.len() == 0 {
+            self.rooms.borrow_mut().remove(&room.name);
+        }
     }
 
     fn room(&self, name: &str) -> Option<Rc<Room>> {
@@ -107,12 +123,23 @@ impl Room {
     /// Until when nobody may speak, if enough has been said for now.
     pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         let mut pace = self.pace.get();
-        let end = pace.began.map(|began| began + BEAT).filter(|end| now < *end);
+        let end = pace.began.map(|began| began + pace.lasts()).filter(|end| now < *end);
         if end.is_none() {
             pace = Pace { began: Some(now), ..Pace::default() };
             self.pace.set(pace);
         }
         end.filter(|_| pace.bytes >= BYTES_PER_BEAT || pace.deliveries >= DELIVERIES_PER_BEAT)
+    }
+
+    /// Whoever has overflowed leaves.
+    fn remove_overflowed(&self) -> Vec<Rc<Mailbox>> {
+        let mut members = self.members.borrow_mut();
+        let overflowed: Vec<_> =
+            members.iter().map(|(_, mailbox)| mailbox).filter(|mailbox| mailbox.overflowed.get()).cloned().collect();
+        for key in overflowed.iter().filter_map(|mailbox| mailbox.key.take()) {
+            members.remove(key);
+        }
+        overflowed
     }
 
     fn count(&self, frame: &[u8]) {
@@ -122,17 +149,27 @@ impl Room {
     }
 }
 
+impl Pace {
+    /// How long it takes others to hear what has been said: a long word fills several beats.
+    fn lasts(&self) -> Duration {
+        let beats = (self.bytes / BYTES_PER_BEAT).max(self.deliveries / DELIVERIES_PER_BEAT).max(1);
+        BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+    }
+}
+
 impl Mailbox {
-    fn new(peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
-        let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
-        Mailbox { frames, bytes, bytes_max, overflowed, peer, notifier }
+    /// The member's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Adds a frame, or overflows, but only once. A mailbox that is empty has room for any.
+    fn new(name: Box<str>, peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
+        let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
+        Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, peer, notifier }
+    }
+
+    /// Adds a frame, or overflows. A mailbox that is empty has room for any.
     fn put(&self, frame: &Arc<[u8]>) -> Result<(), Overflowed> {
-        if self.overflowed.get() {
-            return Ok(());
-        }
         self.notifier.notify();
         let bytes = self.bytes.get() + frame.len() + ENTRY_BYTES;
         let mut frames = self.frames.borrow_mut();
@@ -164,14 +201,29 @@ impl Membership {
         &self.room
     }
 
-    /// Puts a frame into every mailbox of the room.
-    pub fn tell_all(&self, frame: &Arc<[u8]>) {
+    /// The member's name.
+    pub fn name(&self) -> &str {
+        &self.mailbox.name
+    }
+
+    /// Puts a frame into every mailbox of the room. Says who is not in it any more, because it was too much for them.
+    pub fn tell_all(&self, frame: &Arc<[u8]>) -> Vec<Rc<Mailbox>> {
         self.room.count(frame);
-        for (_, mailbox) in self.room.members.borrow().iter() {
-            if mailbox.put(frame).is_err() {
-                self.rooms.overflowed.borrow_mut().push(mailbox.peer);
-            }
+        let members = self.room.members.borrow();
+        let overflows = members.iter().filter(|(_, mailbox)| mailbox.put(frame).is_err()).count();
+        drop(members);
+        if overflows == 0 {
+            return Vec::new();
         }
+        let lost = self.room.remove_overflowed();
+        self.rooms.overflowed.borrow_mut().extend(lost.iter().map(|mailbox| mailbox.peer));
+        self.rooms.close_if_empty(&self.room);
+        lost
+    }
+
+    /// Whether it is in the room no more, because it did not keep up.
+    pub fn is_lost(&self) -> bool {
+        self.mailbox.overflowed.get()
     }
 
     /// Whose mailbox has overflowed since somebody last asked. They may not know it for long: whoever does not read has
@@ -182,17 +234,17 @@ impl Membership {
 
     /// The next frame for this member.
     pub fn take(&self) -> Result<Option<Arc<[u8]>>, Overflowed> {
-        if self.mailbox.overflowed.get() { Err(Overflowed) } else { Ok(self.mailbox.take()) }
+        if self.is_lost() { Err(Overflowed) } else { Ok(self.mailbox.take()) }
     }
 
-    /// Leaves the room, which is closed when it is empty.
-    pub fn leave(&mut self) {
-        if let Some(key) = self.key.take() {
+    /// Leaves the room, which is closed when it is empty. Says whether it was still in it.
+    pub fn leave(&self) -> bool {
+        let key = self.mailbox.key.take();
+        if let Some(key) = key {
             self.room.members.borrow_mut().remove(key);
-            if self.room.len() == 0 {
-                self.rooms.rooms.borrow_mut().remove(&self.room.name);
-            }
+            self.rooms.close_if_empty(&self.room);
         }
+        key.is_some()
     }
 }
 
@@ -215,7 +267,7 @@ mod tests {
     }
 
     fn enter(rooms: &Rc<Rooms>, notices: &Notices, room: &str, bytes_max: usize) -> Option<Membership> {
-        rooms.enter(room, Peer::Unix, notices.notifier(Token { index: 0, generation: 0 }), bytes_max)
+        rooms.enter(room, "x".into(), Peer::Unix, notices.notifier(Token { index: 0, generation: 0 }), bytes_max)
     }
 
     fn frame(len: usize) -> Arc<[u8]> {
@@ -243,10 +295,10 @@ mod tests {
     #[test]
     fn whoever_has_left_hears_nothing_and_leaves_once() {
         let (rooms, notices) = scene(1);
-        let mut gone = enter(&rooms, &notices, "a", 100).unwrap();
+        let gone = enter(&rooms, &notices, "a", 100).unwrap();
         let stays = enter(&rooms, &notices, "a", 100).unwrap();
-        gone.leave();
-        gone.leave();
+        assert!(gone.leave());
+        assert!(!gone.leave());
         gone.tell_all(&frame(3));
         assert_eq!(stays.take(), Ok(Some(frame(3))));
         assert_eq!((stays.room().len(), gone.take()), (1, Ok(None)));
@@ -290,6 +342,33 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_overflowed_is_not_in_the_room_any_more_and_nobody_leaves_in_its_place() {
+        let (rooms, notices) = scene(1);
+        let slow = enter(&rooms, &notices, "a", 50).unwrap();
+        let fast = enter(&rooms, &notices, "a", 1000).unwrap();
+        assert_eq!(fast.tell_all(&frame(10)).len(), 0);
+        let lost = fast.tell_all(&frame(10));
+        assert_eq!((lost.len(), fast.room().len(), slow.is_lost()), (1, 1, true));
+        // Somebody else gets its place.
+        let late = enter(&rooms, &notices, "a", 1000).unwrap();
+        assert!(!slow.leave());
+        drop(slow);
+        assert_eq!(late.room().len(), 2);
+        fast.tell_all(&frame(5));
+        assert_eq!(late.take(), Ok(Some(frame(5))));
+    }
+
+    #[test]
+    fn a_room_whose_last_member_overflows_is_closed() {
+        let (rooms, notices) = scene(1);
+        let slow = enter(&rooms, &notices, "a", 50).unwrap();
+        (0..2).for_each(|_| drop(slow.tell_all(&frame(10))));
+        let other = enter(&rooms, &notices, "b", 50).unwrap();
+        drop(slow);
+        assert_eq!(other.room().len(), 1);
+    }
+
+    #[test]
     fn what_was_taken_makes_room() {
         let (rooms, notices) = scene(1);
         let member = enter(&rooms, &notices, "a", 2 * (10 + ENTRY_BYTES)).unwrap();
@@ -300,6 +379,21 @@ mod tests {
             assert_eq!(member.take(), Ok(Some(frame(10))));
         }
         assert_eq!(member.overflowed(), []);
+    }
+
+    #[test]
+    fn a_room_rests_for_as_many_beats_as_were_said() {
+        let (rooms, notices) = scene(1);
+        let member = enter(&rooms, &notices, "a", 1 << 20).unwrap();
+        let start = Instant::now();
+        for (said, beats) in [(BYTES_PER_BEAT - ENTRY_BYTES, 1), (6 * BYTES_PER_BEAT, 6)] {
+            let now = start + 10 * beats * BEAT;
+            assert_eq!(member.room().rests_until(now), None);
+            member.tell_all(&frame(said));
+            let end = now + beats * BEAT;
+            assert_eq!(member.room().rests_until(end - Duration::from_nanos(1)), Some(end));
+            assert_eq!(member.room().rests_until(end), None);
+        }
     }
 
     #[test]

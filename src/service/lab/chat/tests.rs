@@ -61,6 +61,58 @@ fn whoever_fills_many_mailboxes_rests_so_that_others_get_their_turn() {
 }
 
 #[test]
+fn the_longest_message_in_its_longest_form_leaves_room_in_a_mailbox() {
+    let (chat, mut world) = (Chat::new(), World::new());
+    world.limits.ws_message_bytes_max = WS_MESSAGE_BYTES_LIMIT;
+    let name = "%22".repeat(NAME_BYTES_MAX);
+    let [mut speaker, mut other] = [(); 2].map(|()| enter(&chat, &world, &format!("name={name}")).ok().unwrap());
+    pull(&mut speaker, &world);
+    pull(&mut other, &world);
+    let content = vec![1; WS_MESSAGE_BYTES_LIMIT];
+    let said = [&[0x81, 0xfe][..], &(content.len() as u16).to_be_bytes(), &[0; 4], &content].concat();
+    assert_eq!(speaker.take(&said, &mut world.cx()).unwrap(), said.len());
+    let mut heard = String::new();
+    loop {
+        match pull(&mut other, &world) {
+            next if next.is_empty() => break,
+            next => heard += &next,
+        }
+    }
+    let text = "\\u0001".repeat(content.len());
+    assert!(heard.contains(&text), "all of it");
+    assert!(heard.len() - text.len() < ESCAPED * NAME_BYTES_MAX + EVENT_BYTES && heard.len() <= WS_QUEUE_BYTES);
+}
+
+/// A client's text message; its mask of zeros changes nothing.
+fn said(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).ok().filter(|length| *length < 126).unwrap();
+    [&[0x81, 0x80 | length, 0, 0, 0, 0][..], text.as_bytes()].concat()
+}
+
+#[test]
+fn whoever_does_not_keep_up_is_gone_at_once_and_says_nothing_more() {
+    let (chat, mut world) = (Chat::new(), World::new());
+    world.limits.ws_queue_bytes_max = 1000;
+    let mut slow = enter(&chat, &world, "name=slow").ok().unwrap();
+    let mut fast = enter(&chat, &world, "name=fast").ok().unwrap();
+    let mut heard = String::new();
+    while !heard.contains("left") {
+        assert!(heard.len() < 10_000, "nobody leaves: {heard}");
+        fast.take(&said("hello"), &mut world.cx()).unwrap();
+        heard += &pull(&mut fast, &world);
+        world.now += Duration::from_millis(1);
+    }
+    assert!(heard.contains(r#"{"type":"left","name":"slow","members":1}"#), "{heard}");
+    slow.take(&said("I am a ghost"), &mut world.cx()).unwrap();
+    let told = pull(&mut slow, &world);
+    assert!(told.contains("too slow for this room") && !told.contains("hello"), "{told}");
+    drop(slow);
+    assert_eq!(pull(&mut fast, &world), "", "it neither speaks nor leaves again");
+    fast.take(&said("alone"), &mut world.cx()).unwrap();
+    assert!(pull(&mut fast, &world).contains(r#""members":1,"text":"alone""#));
+}
+
+#[test]
 fn the_welcome_comes_first_and_guests_are_numbered() {
     let (chat, world) = (Chat::new(), World::new());
     let mut first = enter(&chat, &world, "").ok().unwrap();
