@@ -38,6 +38,8 @@ use crate::net::{Event, Interest, Reactor};
 use crate::service::status::desk::Desk;
 use crate::service::{Entrance, Service};
 
+/// From so many events on it is worth a look at the clock how long they take to collect: one takes some nanoseconds.
+const MANY_EVENTS: usize = 32;
 /// Connections that whoever looks after the server may have at a time.
 const ADMINS_MAX: usize = 100;
 
@@ -121,8 +123,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Only those of waiting for events itself; the loop cannot go on after them.
     pub fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
-        self.collect();
-        self.end_phase(Phase::Collect, true);
+        let collected = self.collect();
+        self.end_phase(Phase::Collect, collected >= MANY_EVENTS);
         self.run();
         let expired = self.expire();
         self.end_phase(Phase::Expire, expired);
@@ -200,13 +202,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         wakes.into_iter().flatten().min()
     }
 
-    /// Turns events and notices into marks on connections and entries in the run queue.
-    fn collect(&mut self) {
+    /// Turns events and notices into marks on connections and entries in the run queue. Returns how many there were.
+    fn collect(&mut self) -> usize {
         let mut events = std::mem::take(&mut self.events);
+        let count = events.len();
         for event in events.drain(..) {
             self.on_event(event);
         }
         self.events = events;
+        count
     }
 
     fn on_event(&mut self, event: Event) {

@@ -236,8 +236,7 @@ impl FieldScan {
     ) -> Result<Option<usize>, ProtocolError> {
         let resumed = self.line != self.start;
         spans.clear();
-        while let Some(offset) = memchr(b'\n', &bytes[self.seen as usize..]) {
-            let lf = self.seen as usize + offset;
+        while let Some(lf) = self.next_line_feed(bytes) {
             self.seen = lf as u32 + 1;
             let Some(span) = read_line(bytes, self.line as usize, lf)? else {
                 return if resumed { self.read_again(bytes, spans, fields_max) } else { Ok(Some(lf + 1)) };
@@ -251,6 +250,13 @@ impl FieldScan {
         }
         self.seen = bytes.len() as u32;
         if full { Err(SECTION_TOO_LONG) } else { Ok(None) }
+    }
+
+    fn next_line_feed(&self, bytes: &[u8]) -> Option<usize> {
+        let unseen = &bytes[self.seen as usize..];
+        // The empty line is in every section, and too short to be worth a search.
+        let offset = if unseen.starts_with(b"\r\n") { Some(1) } else { memchr(b'\n', unseen) };
+        offset.map(|offset| self.seen as usize + offset)
     }
 
     /// The spans of the lines that were checked when they arrived are gone: other connections use the same memory.
