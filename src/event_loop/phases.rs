@@ -22,7 +22,7 @@ pub enum Phase {
     Expire,
     /// Taking new connections.
     Accept,
-    /// Freeing what has closed.
+    /// Freeing what has closed, handing on the log, answering questions.
     Reap,
 }
 

@@ -59,8 +59,9 @@ pub fn quote(json: &mut String, text: &str) {
     append(json, serde_json::Value::from(text));
 }
 
-/// Appends bytes that came from outside as a JSON string, without allocating. What is not UTF-8 becomes U+FFFD; control
-/// characters, also those that JSON would allow, are escaped, so that the text is safe to show on a terminal.
+/// Appends bytes that came from outside as a JSON string, without allocating. What is not UTF-8 becomes U+FFFD. What would
+/// end a line or turn its direction is escaped, like all control characters, although JSON would allow it: the text is safe
+/// to show on a terminal, and to split into lines.
 pub fn quote_bytes(json: &mut Vec<u8>, text: &[u8]) {
     json.push(b'"');
     for chunk in text.utf8_chunks() {
@@ -75,13 +76,18 @@ pub fn quote_bytes(json: &mut Vec<u8>, text: &[u8]) {
 fn quote_char(json: &mut Vec<u8>, character: char) {
     match character {
         '"' | '\\' => json.extend_from_slice(&[b'\\', character as u8]),
-        _ if character.is_control() => {
-            // All of them lie below U+00A0.
+        _ if character.is_control() || is_misleading(character) => {
+            // All of them lie below U+10000.
             std::io::Write::write_fmt(json, format_args!("\\u{:04x}", u32::from(character)))
                 .expect("writing to a Vec cannot fail");
         }
         _ => json.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
     }
+}
+
+/// Line and paragraph separators, and what changes the direction of writing (UAX #9).
+fn is_misleading(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn append(text: &mut String, value: impl Display) {
