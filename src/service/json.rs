@@ -176,3 +176,15 @@ impl<'de> Visitor<'de> for KindVisitor {
         Ok(Kind::Object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_or_turns_a_line_is_escaped() {
+        let mut json = Vec::new();
+        quote_bytes(&mut json, "a\u{2028}b\u{202e}c\u{85}d\u{7f}é".as_bytes());
+        assert_eq!(String::from_utf8(json).unwrap(), r#""a\u2028b\u202ec\u0085d\u007fé""#);
+    }
+}
