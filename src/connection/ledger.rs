@@ -228,20 +228,30 @@ impl Ledgers {
 
     /// The response is complete: what is left is to send it.
     pub(super) fn complete(&mut self) {
-        if let Some(mut ledger) = self.current.take() {
-            ledger.next = self.behind.take();
-            self.behind = Some(ledger);
+        match self.current.take() {
+            Some(ledger) if self.leaving.is_none() && self.behind.is_none() => self.leaving = Some(ledger),
+            Some(mut ledger) => {
+                ledger.next = self.behind.take();
+                self.behind = Some(ledger);
+            }
+            None => {}
         }
     }
 
-    /// When nobody is left in front, those behind take their place, turned round.
+    /// When nobody is left in front, those behind take their place.
+    #[inline]
     fn move_up(&mut self) {
-        if self.leaving.is_none() {
-            while let Some(mut ledger) = self.behind.take() {
-                self.behind = ledger.next.take();
-                ledger.next = self.leaving.take();
-                self.leaving = Some(ledger);
-            }
+        if self.leaving.is_none() && self.behind.is_some() {
+            self.turn_round();
+        }
+    }
+
+    #[inline(never)]
+    fn turn_round(&mut self) {
+        while let Some(mut ledger) = self.behind.take() {
+            self.behind = ledger.next.take();
+            ledger.next = self.leaving.take();
+            self.leaving = Some(ledger);
         }
     }
 

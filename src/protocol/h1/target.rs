@@ -136,8 +136,8 @@ const REG_NAME_BYTE: [bool; 256] = {
 
 /// *DIGIT, as far as a port can be that number.
 fn is_port(port: &[u8]) -> bool {
-    if port.len() < 5 {
-        return port.iter().all(u8::is_ascii_digit);
+    if port.len() <= 5 {
+        return port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || port <= b"65535");
     }
     let number =
         |sum: u32, digit: &u8| digit.is_ascii_digit().then(|| (sum * 10 + u32::from(digit - b'0')).min(65_536));
