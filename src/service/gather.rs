@@ -1,8 +1,7 @@
 //! Small content, gathered before it is answered.
 
 use super::{Cx, Decision, Exchange, Reply, errors};
-use crate::base::ring::Room;
-use crate::http::body::{Failure, Pull, Wait};
+use crate::http::body::{Failure, Wait};
 use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 
@@ -72,10 +71,6 @@ where
                 then(&self.content, cx).map(Decision::Respond)
             }
         }
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from an exchange that only gathers"))
     }
 }
 

@@ -1,7 +1,6 @@
 //! `POST /ndjson`: one JSON value a line, checked line by line as the content arrives.
 
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::body::{Body, Failure, Wait};
 use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
@@ -117,9 +116,5 @@ impl Exchange for Ndjson {
             (None, true) => Ok(Decision::Respond(self.summary())),
             (None, false) => Ok(Decision::Pending(Wait::Content)),
         }
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from an exchange that only counts"))
     }
 }

@@ -8,7 +8,7 @@ use super::report::{Overview, Report};
 use super::{connections, turn};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
+use crate::http::fields::{CACHE_CONTROL, FieldValue};
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::service::{Cx, Decision, Exchange};
@@ -47,14 +47,6 @@ impl Events {
 }
 
 impl Exchange for Events {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         let response = Response::new(Status::OK).with_content(EVENT_STREAM, Body::Exchange(None));
         Ok(Decision::Respond(response.with_field(CACHE_CONTROL, NO_CACHE)))

@@ -7,9 +7,8 @@ use super::desk::Question;
 use super::report::{KernelReport, KernelTopic, Report};
 use super::{AskKernel, connections, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
+use crate::http::body::{Body, Failure, Wait};
+use crate::http::fields::{CACHE_CONTROL, FieldValue};
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::service::errors::JSON;
@@ -116,22 +115,10 @@ fn busy() -> KernelReport {
 }
 
 impl Exchange for Inspection {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         Ok(match self.advance(cx) {
             Some(wait) => Decision::Pending(wait),
             None => Decision::Respond(self.response()),
         })
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Ok(Pull::End)
     }
 }
