@@ -80,8 +80,8 @@ mod tests {
 
     use super::*;
     use crate::http::body::Body;
+    use crate::http::media_type::JSON;
     use crate::http::status::Status;
-    use crate::service::errors::JSON;
     use crate::service::lab::harness::{Answer, Request, World};
 
     /// What became of these pieces, gathered up to `limit` and answered with themselves.

@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod account;
 pub mod errors;
+pub mod event_stream;
 pub mod front;
 pub mod gather;
 pub mod json;

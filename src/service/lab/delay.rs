@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{Argument, or_refusal};
 use crate::http::body::{Body, Failure, Wait};
+use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::json::Object;
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};

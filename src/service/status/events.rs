@@ -8,13 +8,9 @@ use super::report::{Overview, Report};
 use super::{connections, turn};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue};
-use crate::http::message::Response;
-use crate::http::status::Status;
+use crate::service::event_stream::event_stream;
 use crate::service::{Cx, Decision, Exchange};
 
-const EVENT_STREAM: FieldValue = FieldValue::from_static("text/event-stream");
-const NO_CACHE: FieldValue = FieldValue::from_static("no-cache");
 const EVERY: Duration = Duration::from_millis(500);
 /// When a question is looked at again that nobody has answered: never, in practice.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,8 +44,7 @@ impl Events {
 
 impl Exchange for Events {
     fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let response = Response::new(Status::OK).with_content(EVENT_STREAM, Body::Exchange(None));
-        Ok(Decision::Respond(response.with_field(CACHE_CONTROL, NO_CACHE)))
+        Ok(Decision::Respond(event_stream(Body::Exchange(None))))
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {

@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::desk::Question;
 use super::report::{KernelReport, KernelTopic, Report};
-use super::{AskKernel, connections, metrics, turn};
+use super::{AskKernel, connections, fresh, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
 use crate::http::body::{Body, Failure, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue};
+use crate::http::fields::FieldValue;
+use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::message::Response;
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::{Cx, Decision, Exchange};
 
-const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
-const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
 /// How long the kernel's part of an answer is waited for. It takes milliseconds, unless all threads are stuck, which is
 /// when people look.
@@ -97,14 +95,14 @@ impl Inspection {
         let nothing = KernelReport::default();
         let kernel = if let Kernel::Known(known) = &self.kernel { known } else { &nothing };
         let (content_type, text) = match (&self.report, self.format) {
-            (Some(Report::Connections(list)), Format::Text) => (TEXT, connections::text(list, kernel)),
+            (Some(Report::Connections(list)), Format::Text) => (TEXT_UTF8, connections::text(list, kernel)),
             (Some(Report::Connections(list)), Format::Json) => (JSON, connections::json(list, kernel)),
-            (Some(Report::Loop(status)), Format::Text) => (TEXT, turn::text(status, kernel)),
+            (Some(Report::Loop(status)), Format::Text) => (TEXT_UTF8, turn::text(status, kernel)),
             (Some(Report::Loop(status)), Format::Json) => (JSON, turn::json(status, kernel)),
             (Some(Report::Metrics(families)), _) => (METRICS, metrics::text(families)),
-            (Some(Report::Overview(_)) | None, _) => (TEXT, String::new()),
+            (Some(Report::Overview(_)) | None, _) => (TEXT_UTF8, String::new()),
         };
-        Response::new(Status::OK).with_content(content_type, Body::from(text)).with_field(CACHE_CONTROL, NO_STORE)
+        fresh(Status::OK, content_type, Body::from(text))
     }
 }
 

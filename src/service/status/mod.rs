@@ -24,12 +24,13 @@ use super::router::{Params, Router};
 use super::{Cx, Reply, Service};
 use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
-use crate::http::fields::FieldValue;
+use crate::http::fields::{CACHE_CONTROL, FieldValue};
+use crate::http::media_type::HTML;
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
 
-const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
 /// Connections that are listed unless the request says otherwise, and at most.
 const LISTED: usize = 100;
@@ -79,6 +80,11 @@ fn router(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
 fn page(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
     let page = Body::from_static(include_bytes!("page.html"));
     Ok(Reply::Respond(Response::new(Status::OK).with_content(HTML, page)))
+}
+
+/// An answer about this moment: nobody is to keep it.
+fn fresh(status: Status, content_type: FieldValue, content: Body) -> Response {
+    Response::new(status).with_content(content_type, content).with_field(CACHE_CONTROL, NO_STORE)
 }
 
 /// `?limit=N`.
