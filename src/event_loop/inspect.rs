@@ -5,13 +5,10 @@ use std::rc::Rc;
 use super::EventLoop;
 use super::phases::Phase;
 use crate::base::moment::Moment;
-use crate::base::stats::Histogram;
 use crate::connection::{Connection, WaitReason};
 use crate::net::Reactor;
 use crate::service::status::desk::{Desk, Topic};
-use crate::service::status::report::{
-    ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview, Report, Spread,
-};
+use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview, Report};
 use crate::service::{Entrance, Service};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
@@ -93,10 +90,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         });
         LoopStatus {
             uptime: now.since(Moment::default()),
-            phases: Phase::ALL.iter().map(|phase| (phase.name(), spread(phases.time_of(*phase)))).collect(),
-            turns: spread(&phases.turns),
-            drives: spread(&phases.drives),
-            lag: spread(&phases.lag),
+            phases: Phase::ALL.iter().map(|phase| (phase.name(), phases.time_of(*phase).spread())).collect(),
+            turns: phases.turns.spread(),
+            drives: phases.drives.spread(),
+            lag: phases.lag.spread(),
             events: phases.events,
             events_max: phases.events_max,
             longest: longest.collect(),
@@ -111,7 +108,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             requests: stats.requests.iter().sum(),
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
-            latency: spread(&stats.latency()),
+            latency: stats.latency().spread(),
             waits: tally.waits(),
             paused: tally.paused,
             blocked: tally.blocked,
@@ -145,17 +142,5 @@ fn rank(reason: WaitReason) -> u8 {
         WaitReason::SlowHead | WaitReason::SlowBody | WaitReason::SlowRead => 0,
         WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Lingering => 1,
         WaitReason::FirstByte | WaitReason::Idle => 2,
-    }
-}
-
-/// A histogram in short.
-pub(super) fn spread(histogram: &Histogram) -> Spread {
-    Spread {
-        count: histogram.count(),
-        total: histogram.sum(),
-        p50: histogram.quantile(0.5),
-        p99: histogram.quantile(0.99),
-        p999: histogram.quantile(0.999),
-        max: histogram.max(),
     }
 }

@@ -13,7 +13,7 @@ mod totals;
 
 pub use access_log::{AccessLog, Lines};
 pub use shutdown::Outcome;
-pub use totals::{Quantiles, Totals};
+pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
-use crate::base::stats::Histogram;
+use crate::base::stats::Spread;
 use crate::connection::WaitReason;
 use crate::net::Reactor;
 use crate::service::Service;
@@ -26,13 +26,13 @@ pub struct Totals {
     /// How many requests ended in the busiest second.
     pub busiest_second: u64,
     /// From a request's first byte to the last of its response.
-    pub latency: Quantiles,
+    pub latency: Spread,
     /// From a request's first byte to the first of its response.
-    pub first_byte: Quantiles,
+    pub first_byte: Spread,
     /// A turn without its poll.
-    pub turn: Quantiles,
+    pub turn: Spread,
     /// How late the loop woke for its own deadlines.
-    pub lag: Quantiles,
+    pub lag: Spread,
     /// Turns of the loop.
     pub turns: u64,
     /// Events from the kernel in all turns together.
@@ -75,36 +75,6 @@ pub struct Totals {
     pub dropped_lines: u64,
 }
 
-/// Durations in short: the longest of the shorter half, of nine in ten, and so on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Quantiles {
-    /// How many there were.
-    pub count: u64,
-    /// Of 10 durations, 5 are no longer.
-    pub p50: Duration,
-    /// Of 10 durations, 9 are no longer.
-    pub p90: Duration,
-    /// Of 100 durations, 99 are no longer.
-    pub p99: Duration,
-    /// Of 1,000 durations, 999 are no longer.
-    pub p999: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-impl Quantiles {
-    fn of(histogram: &Histogram) -> Quantiles {
-        Quantiles {
-            count: histogram.count(),
-            p50: histogram.quantile(0.5),
-            p90: histogram.quantile(0.9),
-            p99: histogram.quantile(0.99),
-            p999: histogram.quantile(0.999),
-            max: histogram.max(),
-        }
-    }
-}
-
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Whether an interrupt has ordered the loop to stop, or to hurry.
     pub fn was_interrupted(&self) -> bool {
@@ -122,8 +92,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let phases = &self.phases;
         Totals {
             uptime: phases.mark().since(Moment::default()),
-            turn: Quantiles::of(&phases.turns),
-            lag: Quantiles::of(&phases.lag),
+            turn: phases.turns.spread(),
+            lag: phases.lag.spread(),
             turns: phases.turns.count(),
             events: phases.events,
             events_max: phases.events_max,
@@ -141,8 +111,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             cut: stats.cut,
             admin_requests: stats.admin_requests,
             busiest_second: stats.pace.busiest_second(),
-            latency: Quantiles::of(&stats.latency()),
-            first_byte: Quantiles::of(&stats.first_byte()),
+            latency: stats.latency().spread(),
+            first_byte: stats.first_byte().spread(),
             syscalls: stats.syscalls.by_kind().to_vec(),
             read_bytes: stats.read_bytes,
             written_bytes: stats.written_bytes,

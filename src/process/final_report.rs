@@ -6,7 +6,8 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::cpu::Cpu;
-use crate::event_loop::{Quantiles, Totals};
+use crate::base::stats::Spread;
+use crate::event_loop::Totals;
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
@@ -181,7 +182,7 @@ impl FinalReport<'_> {
     }
 }
 
-fn write_row(f: &mut Formatter<'_>, name: &str, row: &Quantiles) -> fmt::Result {
+fn write_row(f: &mut Formatter<'_>, name: &str, row: &Spread) -> fmt::Result {
     let columns = [row.p50, row.p90, row.p99, row.p999, row.max].map(|column| format!("{:>10}", duration(column)));
     writeln!(f, "    {name:<10}{}", columns.concat())
 }

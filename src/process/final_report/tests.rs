@@ -4,8 +4,9 @@ fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
 
-fn quantiles(p50: u64) -> Quantiles {
-    Quantiles { count: 9, p50: us(p50), p90: us(2 * p50), p99: us(30 * p50), p999: us(400 * p50), max: us(5000 * p50) }
+fn spread(p50: u64) -> Spread {
+    let [p50, p90, p99, p999, max] = [1, 2, 30, 400, 5000].map(|times| us(times * p50));
+    Spread { count: 9, total: 9 * p90, p50, p90, p99, p999, max }
 }
 
 fn run() -> Totals {
@@ -16,10 +17,10 @@ fn run() -> Totals {
         cut: 4,
         admin_requests: 2,
         busiest_second: 120_000,
-        latency: quantiles(55),
-        first_byte: quantiles(40),
-        turn: quantiles(7),
-        lag: quantiles(1000),
+        latency: spread(55),
+        first_byte: spread(40),
+        turn: spread(7),
+        lag: spread(1000),
         turns: 50_000,
         events: 200_000,
         events_max: 64,

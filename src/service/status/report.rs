@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::peer::Peer;
+use crate::base::stats::Spread;
 
 /// An answer to a question.
 #[derive(Debug)]
@@ -154,23 +155,6 @@ pub struct Buckets {
     pub count: u64,
     /// Together, in seconds.
     pub sum: f64,
-}
-
-/// Durations in short.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Spread {
-    /// How many there were.
-    pub count: u64,
-    /// All together.
-    pub total: Duration,
-    /// Half of them took no longer.
-    pub p50: Duration,
-    /// 99 of 100 took no longer.
-    pub p99: Duration,
-    /// 999 of 1,000 took no longer.
-    pub p999: Duration,
-    /// The longest.
-    pub max: Duration,
 }
 
 /// The loop itself.

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus, Spread};
+use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
+use crate::base::stats::Spread;
 use crate::service::json::{Object, quote};
 
 /// A table, and the longest drives.
