@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::desk::{Desk, Question, Topic};
+use super::durations::spread_object;
 use super::report::{Overview, Report};
 use super::{connections, turn};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
 use crate::service::event_stream::event_stream;
+use crate::service::json::array;
 use crate::service::{Cx, Decision, Exchange};
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -73,11 +75,11 @@ fn overview_json(overview: &Overview) -> String {
         .number("requests", overview.requests)
         .number("received_bytes", overview.received_bytes)
         .number("sent_bytes", overview.sent_bytes)
-        .raw("latency", turn::spread_object(&overview.latency))
+        .raw("latency", spread_object(&overview.latency))
         .raw("waits", connections::waits_object(&overview.waits))
         .raw("paused", overview.paused)
         .raw("blocked", overview.blocked)
-        .raw("slowest", turn::array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
+        .raw("slowest", array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
         .raw("draining", overview.draining)
         .finish()
 }

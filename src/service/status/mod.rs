@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod desk;
+mod durations;
 mod events;
 mod health;
 mod inspect;
