@@ -7,8 +7,8 @@ use super::phases::Phase;
 use crate::base::moment::Moment;
 use crate::connection::{Connection, WaitReason};
 use crate::net::Reactor;
-use crate::service::status::desk::{Desk, Topic};
-use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview, Report};
+use crate::service::status::desk::{Asked, Desk};
+use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
 use crate::service::{Entrance, Service};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
@@ -28,18 +28,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let questions = desk.take(ANSWERS_PER_TURN);
         let any = !questions.is_empty();
         for asked in questions {
-            let report = self.report(asked.topic);
-            asked.answer(report);
+            self.answer(asked);
         }
         any
     }
 
-    fn report(&self, topic: Topic) -> Report {
-        match topic {
-            Topic::Connections(limit) => Report::Connections(self.list(limit)),
-            Topic::Metrics => Report::Metrics(self.families()),
-            Topic::Loop => Report::Loop(Box::new(self.loop_status())),
-            Topic::Overview => Report::Overview(Box::new(self.overview())),
+    fn answer(&self, asked: Asked) {
+        match asked {
+            Asked::Connections(limit, answer) => answer.give(self.list(limit)),
+            Asked::Metrics(answer) => answer.give(self.families()),
+            Asked::Loop(answer) => answer.give(self.loop_status()),
+            Asked::Overview(answer) => answer.give(self.overview()),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::desk::{Desk, Question, Topic};
+use super::desk::{Asked, Desk, Question};
 use super::durations::spread_object;
-use super::report::{Overview, Report};
+use super::report::Overview;
 use super::{connections, turn};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A stream of overviews.
 pub struct Events {
     desk: Rc<Desk>,
-    question: Option<Question>,
+    question: Option<Question<Overview>>,
     next: Instant,
     event: Vec<u8>,
     sent: usize,
@@ -55,15 +55,15 @@ impl Exchange for Events {
                 return Ok(Pull::More);
             }
             match self.question.as_ref().map(Question::answer) {
-                Some(Some(Report::Overview(overview))) => {
+                Some(Some(overview)) => {
                     self.question = None;
                     self.write(&overview);
                 }
-                Some(_) => return Ok(Pull::Pending(Wait::Until(cx.now + PATIENCE))),
+                Some(None) => return Ok(Pull::Pending(Wait::Until(cx.now + PATIENCE))),
                 None if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 None => {
                     self.next = cx.now + EVERY;
-                    self.question = Some(self.desk.ask(Topic::Overview, cx.notifier()));
+                    self.question = Some(self.desk.ask(cx.notifier(), Asked::Overview));
                 }
             }
         }

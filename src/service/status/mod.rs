@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 pub use health::health;
 
-use desk::{Desk, Topic};
+use desk::{Answer, Asked, Desk};
 use events::Events;
-use inspect::{Format, Inspection};
+use inspect::{Format, Inspection, Shown};
 use report::{KernelReport, KernelTopic};
 
-use super::router::{Params, Router};
+use super::router::{Handler, Params, Router};
 use super::{Cx, Reply, Service};
 use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
@@ -58,23 +58,29 @@ pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Admin {
 }
 
 fn router(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
-    let inspect = |topic: fn(&RequestHead<'_>) -> Topic| {
-        let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
-        move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-            let question = desk.ask(topic(request), cx.notifier());
-            Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
-        }
-    };
     let events_desk = Rc::clone(desk);
     let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
         Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_desk), cx.now))))
     };
     health(Router::new())
         .get("/", page)
-        .get("/connections", inspect(|request| Topic::Connections(limit(request))))
-        .get("/metrics", inspect(|_| Topic::Metrics))
-        .get("/loop", inspect(|_| Topic::Loop))
+        .get("/connections", inspect(desk, ask_kernel, |request, answer| Asked::Connections(limit(request), answer)))
+        .get("/metrics", inspect(desk, ask_kernel, |_, answer| Asked::Metrics(answer)))
+        .get("/loop", inspect(desk, ask_kernel, |_, answer| Asked::Loop(answer)))
         .get("/events", events)
+}
+
+/// Answers with the report on a topic, and what the kernel has to add to it.
+fn inspect<R: Shown + 'static>(
+    desk: &Rc<Desk>,
+    ask_kernel: &AskKernel,
+    topic: fn(&RequestHead<'_>, Answer<R>) -> Asked,
+) -> impl Handler + use<R> {
+    let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
+    move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        let question = desk.ask(cx.notifier(), |answer| topic(request, answer));
+        Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+    }
 }
 
 /// `GET /`: the live page.

@@ -7,19 +7,6 @@ use std::time::Duration;
 use crate::base::peer::Peer;
 use crate::base::stats::Spread;
 
-/// An answer to a question.
-#[derive(Debug)]
-pub enum Report {
-    /// To `Topic::Connections`.
-    Connections(Connections),
-    /// To `Topic::Metrics`.
-    Metrics(Vec<Family>),
-    /// To `Topic::Loop`.
-    Loop(Box<LoopStatus>),
-    /// To `Topic::Overview`.
-    Overview(Box<Overview>),
-}
-
 /// All connections, and some of them in detail.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
