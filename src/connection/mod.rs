@@ -16,13 +16,14 @@ mod pieces;
 mod settle;
 mod stats;
 mod status;
+mod wait_reason;
 mod worker;
 
 pub use close::CloseReason;
-pub use deadlines::WaitReason;
 pub use ledger::{Ledger, LedgerQueue};
 pub use settle::Settled;
 pub use stats::Stats;
+pub use wait_reason::WaitReason;
 pub use worker::Worker;
 
 use std::time::Instant;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::deadlines::WaitReason;
 use super::interest::{Facts, interest};
+use super::wait_reason::WaitReason;
 use super::{CloseReason, Connection, Life, Worker};
 use crate::http::body::Wait;
 use crate::net::{Interest, Socket};
