@@ -23,7 +23,7 @@ pub use close::CloseReason;
 pub use ledger::{Ledger, LedgerQueue};
 pub use settle::Settled;
 pub use stats::Stats;
-pub use wait_reason::WaitReason;
+pub use wait_reason::{WaitCounts, WaitReason};
 pub use worker::Worker;
 
 use std::time::Instant;

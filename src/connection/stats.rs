@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::{CloseReason, WaitReason};
+use super::{CloseReason, WaitCounts};
 use crate::base::moment::Moment;
 use crate::base::stats::{Histogram, Pace, Syscalls};
 use crate::http::status::Status;
@@ -45,8 +45,8 @@ pub struct Stats {
     pub broken: u64,
     /// Cut in the middle of a response.
     pub cut_short: u64,
-    /// Connections that ended because a wait lasted too long, with or without an answer that says so, in the order of `WaitReason::ALL`.
-    pub timeouts: [u64; WaitReason::ALL.len()],
+    /// Waits that ended their connections, having lasted too long.
+    pub timeouts: WaitCounts,
 }
 
 impl Stats {
@@ -61,10 +61,7 @@ impl Stats {
             CloseReason::ByServer => self.closed_by_server += 1,
             CloseReason::Broken(_) => self.broken += 1,
             CloseReason::CutShort => self.cut_short += 1,
-            CloseReason::Timeout(reason) => {
-                let index = WaitReason::ALL.iter().position(|known| *known == reason).unwrap_or(0);
-                self.timeouts[index] += 1;
-            }
+            CloseReason::Timeout(reason) => self.timeouts.count(reason),
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::EventLoop;
 use super::phases::Phase;
 use crate::base::moment::Moment;
-use crate::connection::{Connection, WaitReason};
+use crate::connection::{Connection, WaitCounts, WaitReason};
 use crate::net::Reactor;
 use crate::service::status::desk::{Asked, Desk};
 use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
@@ -43,7 +43,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn list(&self, limit: usize) -> Connections {
-        let waits = self.tally().waits();
+        let waits = self.tally().waits.some_by_name().collect();
         let total = self.connections.len() - self.admins;
         Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
     }
@@ -71,8 +71,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for connection in self.public_connections() {
-            let index = WaitReason::ALL.iter().position(|reason| *reason == connection.wait_reason());
-            tally.waits[index.unwrap_or(0)] += 1;
+            tally.waits.count(connection.wait_reason());
             tally.paused += u64::from(connection.is_paused());
             tally.blocked += u64::from(connection.is_blocked());
         }
@@ -108,7 +107,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
             latency: stats.latency().spread(),
-            waits: tally.waits(),
+            waits: tally.waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,
             slowest: self.longest_waits(SLOWEST, |connection| rank(connection.wait_reason()) == 0),
@@ -120,18 +119,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 /// Connections, counted.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// In the order of `WaitReason::ALL`.
-    pub(super) waits: [u64; WaitReason::ALL.len()],
+    pub(super) waits: WaitCounts,
     pub(super) paused: u64,
     pub(super) blocked: u64,
-}
-
-impl Tally {
-    /// How many wait for what, with those reasons that there are.
-    fn waits(&self) -> Vec<(&'static str, u64)> {
-        let named = WaitReason::ALL.iter().zip(self.waits).map(|(reason, count)| (reason.name(), count));
-        named.filter(|(_, count)| *count > 0).collect()
-    }
 }
 
 /// Who is looked at first: clients that keep a request from being over, then whatever else is under way, then those who

@@ -6,7 +6,6 @@ use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
 use crate::base::stats::Spread;
-use crate::connection::WaitReason;
 use crate::net::Reactor;
 use crate::service::Service;
 
@@ -122,7 +121,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             closed_by_server: stats.closed_by_server,
             broken: stats.broken,
             cut_short: stats.cut_short,
-            timeouts: WaitReason::ALL.iter().map(|reason| reason.name()).zip(stats.timeouts).collect(),
+            timeouts: stats.timeouts.by_name().collect(),
             cut_at_end: match self.outcome {
                 Some(Outcome::Cut(left)) => left,
                 Some(Outcome::Clean) | None => 0,
