@@ -16,6 +16,7 @@ mod pieces;
 mod settle;
 mod stats;
 mod status;
+mod times;
 mod wait_reason;
 mod worker;
 

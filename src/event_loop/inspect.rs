@@ -103,10 +103,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let (stats, tally) = (&self.worker.stats, self.tally());
         Overview {
             turn: self.loop_status(),
-            requests: stats.requests.iter().sum(),
+            requests: stats.requests_over(),
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
-            latency: stats.latency().spread(),
+            latency: self.worker.times.latency().spread(),
             waits: tally.waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,

@@ -89,12 +89,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",
-                buckets(&stats.latency()),
+                buckets(&self.worker.times.latency()),
             ),
             Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
-                buckets(&stats.first_byte()),
+                buckets(&self.worker.times.first_byte()),
             ),
             Family::gauge(
                 "tidemill_response_queued_max_bytes",

@@ -102,16 +102,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn totals_of_connections(&self) -> Totals {
-        let stats = &self.worker.stats;
+        let (stats, times) = (&self.worker.stats, &self.worker.times);
         let (inboxes_max, outboxes_max) = self.worker.lent_bytes_max();
         Totals {
-            busy: stats.busy_time(),
+            busy: times.busy_time(),
             requests: stats.requests,
             cut: stats.cut,
             admin_requests: stats.admin_requests,
-            busiest_second: stats.pace.busiest_second(),
-            latency: stats.latency().spread(),
-            first_byte: stats.first_byte().spread(),
+            busiest_second: times.pace.busiest_second(),
+            latency: times.latency().spread(),
+            first_byte: times.first_byte().spread(),
             syscalls: stats.syscalls.by_kind().to_vec(),
             read_bytes: stats.read_bytes,
             written_bytes: stats.written_bytes,
