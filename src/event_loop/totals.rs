@@ -6,22 +6,19 @@ use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
 use crate::base::stats::Spread;
+use crate::connection::Stats;
 use crate::net::Reactor;
 use crate::service::Service;
 
 /// What became of everything, from the loop's beginning to its end. Counts include the admin's connections.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
+    /// Everything that is counted connection by connection.
+    pub stats: Stats,
     /// From the loop's beginning to its end.
     pub uptime: Duration,
     /// From the first byte of the first request to the end of the last one.
     pub busy: Duration,
-    /// Requests by the class of their status, 1xx first; those at 0 had no response.
-    pub requests: [u64; 6],
-    /// Those of them that ended with their connection, before their response had left.
-    pub cut: u64,
-    /// Those of them that came through the admin's entrance.
-    pub admin_requests: u64,
     /// How many requests ended in the busiest second.
     pub busiest_second: u64,
     /// From a request's first byte to the last of its response.
@@ -40,30 +37,12 @@ pub struct Totals {
     pub events_max: usize,
     /// Time in each phase of the turn, in order.
     pub phases: Vec<(&'static str, Duration)>,
-    /// System calls of the loop, by kind.
-    pub syscalls: Vec<(&'static str, u64)>,
-    /// Bytes read from connections.
-    pub read_bytes: u64,
-    /// Bytes written to connections.
-    pub written_bytes: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// The most connections at a time.
     pub connections_max: usize,
-    /// Connections that the client ended, and those that the server did.
-    pub closed_by_client: u64,
-    /// See above.
-    pub closed_by_server: u64,
-    /// Connections on which reading or writing failed, usually because of a reset.
-    pub broken: u64,
-    /// Connections that were cut in the middle of a response.
-    pub cut_short: u64,
-    /// Connections that waited too long, by what for.
-    pub timeouts: Vec<(&'static str, u64)>,
     /// Connections still at work when the server stopped waiting for them.
     pub cut_at_end: usize,
-    /// The most that one connection had waiting to be sent, in bytes.
-    pub queued_max: u64,
     /// The most memory on loan for input at a time, in bytes, and for output.
     pub inboxes_max: u64,
     /// See above.
@@ -102,31 +81,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn totals_of_connections(&self) -> Totals {
-        let (stats, times) = (&self.worker.stats, &self.worker.times);
+        let times = &self.worker.times;
         let (inboxes_max, outboxes_max) = self.worker.lent_bytes_max();
         Totals {
+            stats: self.worker.stats.clone(),
             busy: times.busy_time(),
-            requests: stats.requests,
-            cut: stats.cut,
-            admin_requests: stats.admin_requests,
             busiest_second: times.pace.busiest_second(),
             latency: times.latency().spread(),
             first_byte: times.first_byte().spread(),
-            syscalls: stats.syscalls.by_kind().to_vec(),
-            read_bytes: stats.read_bytes,
-            written_bytes: stats.written_bytes,
             accepted: self.accepted,
             connections_max: self.connections_max,
-            closed_by_client: stats.closed_by_client,
-            closed_by_server: stats.closed_by_server,
-            broken: stats.broken,
-            cut_short: stats.cut_short,
-            timeouts: stats.timeouts.by_name().collect(),
             cut_at_end: match self.outcome {
                 Some(Outcome::Cut(left)) => left,
                 Some(Outcome::Clean) | None => 0,
             },
-            queued_max: stats.queued_max,
             inboxes_max,
             outboxes_max,
             accept_pauses: self.acceptor.rests(),
