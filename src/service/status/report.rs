@@ -92,8 +92,7 @@ impl Family {
         label: &'static str,
         numbers: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Family {
-        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
-        Family { name, help, samples: Samples::Counter(Some(label), numbers) }
+        Family { name, help, samples: Samples::Counter(Some(label), floats(numbers)) }
     }
 
     /// A number that goes up and down.
@@ -108,8 +107,7 @@ impl Family {
         label: &'static str,
         numbers: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Family {
-        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
-        Family { name, help, samples: Samples::Gauge(Some(label), numbers) }
+        Family { name, help, samples: Samples::Gauge(Some(label), floats(numbers)) }
     }
 
     /// A duration that goes up and down.
@@ -131,6 +129,11 @@ impl Family {
     ) -> Family {
         Family { name, help, samples: Samples::Histogram(Some(label), buckets.into_iter().collect()) }
     }
+}
+
+/// Prometheus knows only floats; exact up to 2^53.
+fn floats(numbers: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<(&'static str, f64)> {
+    numbers.into_iter().map(|(value, number)| (value, number as f64)).collect()
 }
 
 /// A histogram as it is told.
