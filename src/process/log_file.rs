@@ -3,18 +3,18 @@
 //! The event loop adds lines to one buffer while the thread writes another; then they change places. What does not fit
 //! is dropped and counted.
 
-use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
+mod place;
+
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
+
+pub use place::Place;
 
 use crate::base::throttle::{LogThrottle, Permit};
 use crate::event_loop::Lines;
@@ -23,37 +23,6 @@ use crate::event_loop::Lines;
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// How long the end of the server waits for lines that are not written yet.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where the log is to be found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Standard output.
-    Stdout,
-    /// A file, to which lines are appended.
-    File(PathBuf),
-}
-
-impl Place {
-    /// As it is called in messages.
-    pub fn name(&self) -> Cow<'_, str> {
-        match self {
-            Place::Stdout => "on stdout".into(),
-            Place::File(path) => path.to_string_lossy(),
-        }
-    }
-
-    /// Opens it for appending; a file that does not exist is created.
-    pub fn open(&self) -> io::Result<File> {
-        match self {
-            Place::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-            Place::File(path) => open_file(path),
-        }
-    }
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
-}
 
 /// An open log, and the thread that writes it. Dropping it waits a moment for what is not written yet.
 pub struct LogFile {
