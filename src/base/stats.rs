@@ -183,13 +183,15 @@ pub struct Syscalls {
     pub close: u64,
     /// `preadv2` with RWF_NOWAIT: whether a file is in memory
     pub residency: u64,
+    /// `setsockopt`, when much is to be sent
+    pub option: u64,
     /// `write` to the eventfd that wakes the loop, by whichever thread
     pub wake: u64,
 }
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 10] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 11] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -200,6 +202,7 @@ impl Syscalls {
             ("shutdown", self.shutdown),
             ("close", self.close),
             ("preadv2", self.residency),
+            ("setsockopt", self.option),
             ("wake", self.wake),
         ]
     }

@@ -402,6 +402,9 @@ impl<S: Socket> Connection<S> {
         match pieces.front(reader, worker.around.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
+                if pieces.begins_bulk() {
+                    self.channel.expect_bulk(&mut worker.stats.syscalls);
+                }
                 self.protocol.pass_by(part.length);
                 self.channel.outbox.add_file(part);
                 true
