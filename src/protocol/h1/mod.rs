@@ -7,7 +7,7 @@ mod decode;
 mod encode;
 mod framing;
 mod head;
-mod scan;
+pub mod scan;
 pub mod server;
 mod target;
 
