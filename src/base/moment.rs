@@ -1,5 +1,6 @@
-//! Moments of one event loop, cheap to compare and to subtract: for what is counted with every request.
+//! Moments of one event loop, cheap to compare and to subtract: for what is counted and timed with every request.
 
+use std::ops::Add;
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since the loop began, for 584 years. The difference of two `Instant`s is a function call and a division;
@@ -14,6 +15,21 @@ impl Moment {
         Moment(since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos())))
     }
 
+    /// `ms` milliseconds after the loop began.
+    pub const fn from_millis(ms: u64) -> Moment {
+        Moment(ms.saturating_mul(NANOS_PER_MILLI))
+    }
+
+    /// The whole milliseconds from the loop's beginning to it.
+    pub const fn millis_floor(self) -> u64 {
+        self.0 / NANOS_PER_MILLI
+    }
+
+    /// The same, where a millisecond that has begun counts.
+    pub const fn millis_ceil(self) -> u64 {
+        self.0.div_ceil(NANOS_PER_MILLI)
+    }
+
     /// The nanoseconds since an earlier moment; none since a later one.
     pub fn nanos_since(self, earlier: Moment) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -22,6 +38,18 @@ impl Moment {
     /// The time since an earlier moment; none since a later one.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.nanos_since(earlier))
+    }
+}
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    /// So much later; what lies beyond the last moment is the last moment.
+    fn add(self, duration: Duration) -> Moment {
+        let nanos = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
+        Moment(self.0.saturating_add(nanos))
     }
 }
 
@@ -38,5 +66,9 @@ mod tests {
         assert_eq!(moment(1).since(moment(2)), Duration::ZERO);
         assert_eq!(Moment::new(start + Duration::from_secs(1), start), Moment::default());
         assert!(moment(1) < moment(2));
+        assert_eq!(moment(1) + Duration::from_millis(2), Moment::from_millis(3));
+        assert_eq!(moment(1) + Duration::MAX, Moment(u64::MAX));
+        let between = moment(5) + Duration::from_nanos(1);
+        assert_eq!((between.millis_floor(), between.millis_ceil(), moment(5).millis_ceil()), (5, 6, 5));
     }
 }

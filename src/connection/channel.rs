@@ -151,6 +151,11 @@ impl<S: Socket> Channel<S> {
         self.readiness.readable && !self.input_ended
     }
 
+    /// Whether nothing can be read or written until the kernel says something new.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.readiness.readable && !self.input_ended && self.outbox.is_empty()
+    }
+
     /// Whether there is something to send that the kernel has no room for.
     pub(super) fn is_write_blocked(&self) -> bool {
         !self.readiness.writable && !self.outbox.is_empty()

@@ -1,9 +1,10 @@
 //! What a connection waits for, and until when. Every state has exactly one reason to wait and one deadline.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::limits::Limits;
+use crate::base::moment::Moment;
 
 /// Why a connection waits; a closed set, made to be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +71,9 @@ pub(super) struct Waiting {
     reason: WaitReason,
     /// The request it belongs to: two heads in a row are two waits.
     ordinal: u64,
-    since: Instant,
+    since: Moment,
     /// When the peer last moved something.
-    progress: Instant,
+    progress: Moment,
     /// What it has moved since `since`, in bytes.
     moved: u64,
     /// The byte count that `moved` was last brought up to.
@@ -80,13 +81,13 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(now: Instant) -> Waiting {
+    pub(super) fn new(now: Moment) -> Waiting {
         Waiting { reason: WaitReason::FirstByte, ordinal: 0, since: now, progress: now, moved: 0, seen: 0 }
     }
 
     /// Notes what the connection waits for now. `count` is the ever growing number of bytes that the peer moves when
     /// it does what it is waited for; more of them is progress.
-    pub(super) fn update(&mut self, reason: WaitReason, ordinal: u64, count: u64, now: Instant) {
+    pub(super) fn update(&mut self, reason: WaitReason, ordinal: u64, count: u64, now: Moment) {
         if (self.reason, self.ordinal) != (reason, ordinal) {
             *self = Waiting { reason, ordinal, since: now, progress: now, moved: 0, seen: count };
         } else if count > self.seen {
@@ -97,7 +98,7 @@ impl Waiting {
     }
 
     /// When the head that is being received began, if that was not in this turn.
-    pub(super) fn head_began(&self) -> Option<Instant> {
+    pub(super) fn head_began(&self) -> Option<Moment> {
         (self.reason == WaitReason::SlowHead).then_some(self.since)
     }
 
@@ -105,13 +106,13 @@ impl Waiting {
         self.reason
     }
 
-    pub(super) fn since(&self) -> Instant {
+    pub(super) fn since(&self) -> Moment {
         self.since
     }
 
     /// When this wait has lasted too long. `timer` is when a waiting handler wants to be asked again; `draining` when
     /// the server was told to stop.
-    pub(super) fn deadline(&self, limits: &Limits, timer: Option<Instant>, draining: Option<Instant>) -> Instant {
+    pub(super) fn deadline(&self, limits: &Limits, timer: Option<Moment>, draining: Option<Moment>) -> Moment {
         match self.reason {
             WaitReason::FirstByte => self.idle_deadline(limits.first_byte_timeout, limits, draining),
             WaitReason::Idle => self.idle_deadline(limits.keep_alive_timeout, limits, draining),
@@ -125,19 +126,19 @@ impl Waiting {
     }
 
     /// A request that was on its way when the server was told to stop gets a moment to arrive and be answered.
-    fn idle_deadline(&self, timeout: Duration, limits: &Limits, draining: Option<Instant>) -> Instant {
+    fn idle_deadline(&self, timeout: Duration, limits: &Limits, draining: Option<Moment>) -> Moment {
         let deadline = self.since + timeout;
         draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.drain_idle_grace))
     }
 
     /// Whoever goes on sending is listened to for a while, but does not keep a server from ending that wants to.
-    fn linger_deadline(&self, limits: &Limits, draining: Option<Instant>) -> Instant {
+    fn linger_deadline(&self, limits: &Limits, draining: Option<Moment>) -> Moment {
         let deadline = (self.progress + limits.linger_timeout).min(self.since + limits.linger_total);
         draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.linger_timeout))
     }
 
     /// Some progress within every `timeout`, and after the first of them `floor` bytes a second on average.
-    fn pace_deadline(&self, timeout: Duration, floor: u64) -> Instant {
+    fn pace_deadline(&self, timeout: Duration, floor: u64) -> Moment {
         let earned = Duration::from_millis(self.moved.saturating_mul(1000) / floor.max(1));
         (self.progress + timeout).min(self.since + timeout + earned)
     }
@@ -151,13 +152,13 @@ mod tests {
         Limits { body_timeout: Duration::from_secs(30), rate_floor: 256, ..Limits::default() }
     }
 
-    fn after(start: Instant, secs: u64) -> Instant {
+    fn after(start: Moment, secs: u64) -> Moment {
         start + Duration::from_secs(secs)
     }
 
     #[test]
     fn a_trickle_below_the_floor_does_not_outlive_the_timeout() {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut waiting = Waiting::new(start);
         waiting.update(WaitReason::SlowBody, 0, 100, start);
         for second in 1..=30 {
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_honest_slow_client_earns_its_time() {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut waiting = Waiting::new(start);
         waiting.update(WaitReason::SlowBody, 0, 0, start);
         for second in 1..=600 {
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_head_has_an_absolute_deadline_and_the_next_head_its_own() {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut waiting = Waiting::new(start);
         waiting.update(WaitReason::SlowHead, 0, 1, start);
         waiting.update(WaitReason::SlowHead, 0, 9, after(start, 9));
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn whoever_goes_on_sending_does_not_keep_a_server_from_ending() {
-        let (start, limits) = (Instant::now(), Limits::default());
+        let (start, limits) = (Moment::default(), Limits::default());
         let mut waiting = Waiting::new(start);
         waiting.update(WaitReason::Lingering, 0, 0, start);
         for second in 1..=20 {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_order_to_stop_shortens_idle_waits_only() {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut waiting = Waiting::new(start);
         waiting.update(WaitReason::Idle, 3, 0, start);
         let grace = Limits::default().drain_idle_grace;

@@ -21,7 +21,7 @@ impl<S: Socket> Connection<S> {
         let mut budget = Budget::new(&worker.around.limits);
         while !self.is_closed() && !budget.is_spent() {
             let moved = self.pass(worker);
-            if moved == Moved::NOTHING {
+            if moved == Moved::NOTHING || self.is_at_rest() {
                 return self.settle(worker, false);
             }
             budget.spend(moved);
@@ -58,6 +58,9 @@ impl<S: Socket> Connection<S> {
         let mut moved = false;
         while self.life == Life::Serving && (self.receive_all(worker) | self.produce_all(worker)) {
             moved = true;
+            if self.awaits_a_request() {
+                break;
+            }
         }
         moved
     }
@@ -142,6 +145,17 @@ impl<S: Socket> Connection<S> {
             Ok(()) => Life::Lingering,
             Err(error) => Life::Closed(CloseReason::Broken(error.kind())),
         }
+    }
+
+    /// Whether every request has been answered and the answers have left: another pass would find nothing to do. Most
+    /// drives end so.
+    fn is_at_rest(&self) -> bool {
+        self.life == Life::Serving && self.awaits_a_request() && self.channel.is_quiet()
+    }
+
+    /// Whether nothing of another request has arrived.
+    fn awaits_a_request(&self) -> bool {
+        self.channel.inbox_is_empty() && self.is_between_requests()
     }
 
     pub(super) fn is_between_requests(&self) -> bool {

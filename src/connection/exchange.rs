@@ -99,7 +99,7 @@ impl Content {
 impl<S: Socket> Connection<S> {
     /// Inbox → protocol → exchange: one step. Says whether it moved anything.
     pub(super) fn receive<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
-        if self.receiving_stopped {
+        if self.receiving_stopped || self.protocol.is_paused() {
             return false;
         }
         let input_ended = self.channel.input_ended();
@@ -121,7 +121,7 @@ impl<S: Socket> Connection<S> {
                 let reply = worker.service.call(&request, &mut cx);
                 let head_bytes = self.protocol.release(inbox) as u64;
                 let end = self.channel.received - inbox.len() as u64;
-                ledger.began = began.map_or(worker.moment, |at| worker.moment_of(at));
+                ledger.began = began.unwrap_or(worker.moment);
                 (ledger.rx, ledger.ordinal) = (end - head_bytes..end, self.ordinal + 1);
                 self.on_reply(reply, worker);
                 true
@@ -224,7 +224,7 @@ impl<S: Socket> Connection<S> {
             ledger.rx.end = received;
         } else {
             let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
-            ledger.began = self.waiting.head_began().map_or(worker.moment, |at| worker.moment_of(at));
+            ledger.began = self.waiting.head_began().unwrap_or(worker.moment);
             ledger.rx = received - self.channel.inbox_len() as u64..received;
             ledger.ordinal = self.ordinal + 1;
         }
@@ -367,9 +367,16 @@ impl<S: Socket> Connection<S> {
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let fitted = outbox.put(&worker.head);
         debug_assert_eq!(fitted, worker.head.len(), "room for the head was made sure of");
-        if self.protocol.sending() == Sending::Content {
-            let content = Content::new(response.body, exchange);
-            self.work = content.map_or(Work::Ending, |content| Work::Sending(content, None));
+        if self.protocol.sending() != Sending::Content {
+            return;
+        }
+        match response.body {
+            // Most answers are small and known: they are complete with their head.
+            Body::Bytes(bytes) if self.protocol.put_all(outbox, bytes.as_slice()) => {}
+            body => {
+                let content = Content::new(body, exchange);
+                self.work = content.map_or(Work::Ending, |content| Work::Sending(content, None));
+            }
         }
     }
 

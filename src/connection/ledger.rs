@@ -164,14 +164,19 @@ impl Ledger {
 /// Several of them, oldest first. A ledger goes from hand to hand all its life: only its address is copied.
 pub type LedgerQueue = VecDeque<Box<Ledger>>;
 
-/// Ledgers that nobody uses just now.
+/// Ledgers that nobody uses just now, the last one given back in front: it is still in the cache.
 #[derive(Debug, Default)]
-pub(super) struct LedgerPool(LedgerQueue);
+pub(super) struct LedgerPool {
+    first: Option<Box<Ledger>>,
+    len: usize,
+}
 
 impl LedgerPool {
     fn take(&mut self, now: Moment) -> Box<Ledger> {
-        match self.0.pop_back() {
+        match self.first.take() {
             Some(mut ledger) => {
+                self.first = ledger.next.take();
+                self.len -= 1;
                 ledger.clear(now);
                 ledger
             }
@@ -179,9 +184,11 @@ impl LedgerPool {
         }
     }
 
-    pub(super) fn give_back(&mut self, ledger: Box<Ledger>) {
-        if self.0.len() < KEPT_MAX {
-            self.0.push_back(ledger);
+    pub(super) fn give_back(&mut self, mut ledger: Box<Ledger>) {
+        if self.len < KEPT_MAX {
+            ledger.next = self.first.take();
+            self.first = Some(ledger);
+            self.len += 1;
         }
     }
 }

@@ -25,14 +25,13 @@ pub use settle::Settled;
 pub use stats::Stats;
 pub use worker::Worker;
 
-use std::time::Instant;
-
 use channel::Channel;
 use deadlines::Waiting;
 use exchange::Work;
 use ledger::Ledgers;
 use log::Level;
 
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::http::status::Status;
@@ -82,7 +81,7 @@ enum Life {
 
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted.
-    pub fn new(id: u64, token: Token, entrance: Entrance, socket: S, peer: Peer, now: Instant) -> Connection<S> {
+    pub fn new(id: u64, token: Token, entrance: Entrance, socket: S, peer: Peer, now: Moment) -> Connection<S> {
         Connection {
             id,
             token,
@@ -132,7 +131,7 @@ impl<S: Socket> Connection<S> {
     /// Acts on the deadline if it has passed: what that means depends on what the connection was waiting for. The
     /// caller drives the connection afterwards.
     pub fn expire<V>(&mut self, worker: &mut Worker<V>) {
-        if self.is_closed() || worker.around.now < self.deadline(worker) {
+        if self.is_closed() || worker.moment < self.deadline(worker) {
             return;
         }
         match self.waiting.reason() {
@@ -177,7 +176,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
-        let waited = worker.around.now.saturating_duration_since(self.waiting.since());
+        let waited = worker.moment.since(self.waiting.since());
         let queued = self.channel.outbox.len();
         worker.complain(
             Level::Info,

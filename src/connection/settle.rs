@@ -1,10 +1,9 @@
 //! The end of every drive: the only place that decides interest, deadline, another drive and the end.
 
-use std::time::Instant;
-
 use super::deadlines::WaitReason;
 use super::interest::{Facts, interest};
 use super::{CloseReason, Connection, Life, Worker};
+use crate::base::moment::Moment;
 use crate::http::body::Wait;
 use crate::net::{Interest, Socket};
 use crate::protocol::h1::server::Receiving;
@@ -20,7 +19,7 @@ pub enum Settled {
         /// What to ask of the kernel.
         interest: Interest,
         /// By when somebody must look again.
-        deadline: Instant,
+        deadline: Moment,
         /// The budget is spent, not the work: to the back of the run queue.
         again: bool,
     },
@@ -33,7 +32,7 @@ impl<S: Socket> Connection<S> {
             return Settled::Closed(reason);
         }
         self.channel.give_back_empty(&mut worker.inboxes, &mut worker.outboxes);
-        self.update_wait(worker.around.now);
+        self.update_wait(worker.moment);
         self.update_ledger(worker);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
@@ -41,8 +40,9 @@ impl<S: Socket> Connection<S> {
     }
 
     /// When the present wait has lasted too long.
-    pub(super) fn deadline<V>(&self, worker: &Worker<V>) -> Instant {
-        self.waiting.deadline(&worker.around.limits, self.work.timer(), worker.around.draining)
+    pub(super) fn deadline<V>(&self, worker: &Worker<V>) -> Moment {
+        let timer = self.work.timer().map(|at| worker.moment_of(at));
+        self.waiting.deadline(&worker.around.limits, timer, worker.around.draining)
     }
 
     fn facts(&self) -> Facts {
@@ -69,7 +69,7 @@ impl<S: Socket> Connection<S> {
         self.ledgers.retire(sent, &mut worker.finished);
     }
 
-    fn update_wait(&mut self, now: Instant) {
+    fn update_wait(&mut self, now: Moment) {
         let reason = self.reason_to_wait();
         let count = match reason {
             WaitReason::SlowRead => self.channel.sent(),

@@ -1,8 +1,7 @@
 //! What can be told about a connection from inside.
 
-use std::time::Instant;
-
 use super::{Connection, Life, Worker};
+use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
 use crate::protocol::h1::server::{Receiving, Sending};
@@ -11,7 +10,7 @@ use crate::service::status::report::ConnectionStatus;
 impl<S: Socket> Connection<S> {
     /// How it stands, for people and programs that ask.
     pub fn status<V>(&self, worker: &Worker<V>) -> ConnectionStatus {
-        let now = worker.around.now;
+        let now = worker.moment;
         let interest = self.armed.unwrap_or_default();
         let ledger = self.ledgers.sending();
         let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
@@ -21,8 +20,8 @@ impl<S: Socket> Connection<S> {
             local: self.channel.local_address(),
             state: self.state(),
             wait: self.waiting.reason().name(),
-            waited: now.saturating_duration_since(self.waiting.since()),
-            left: self.deadline(worker).saturating_duration_since(now),
+            waited: now.since(self.waiting.since()),
+            left: self.deadline(worker).since(now),
             asks_read: interest.read,
             asks_write: interest.write,
             inbox,
@@ -52,7 +51,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Since when it waits.
-    pub fn waits_since(&self) -> Instant {
+    pub fn waits_since(&self) -> Moment {
         self.waiting.since()
     }
 

@@ -72,7 +72,7 @@ fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
         Worker::new(Refusal, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let socket = Flood { request: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n" };
     let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, start);
+    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, worker.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while !connection.is_closed() {
         worker.on_turn(worker.around.now + Duration::from_millis(100), || UNIX_EPOCH);
@@ -131,7 +131,7 @@ fn unheard(resets: bool) -> (Connection<Deaf>, Worker<Refusal>) {
         Worker::new(Refusal, Limits::default(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", resets, has_reset: false };
     let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, start);
+    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, worker.moment);
     assert!(!connection.is_at_work());
     connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
     assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
@@ -211,7 +211,7 @@ fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
     let room = Rc::new(Cell::new(1000));
     let socket = SlowReader { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", room: Rc::clone(&room) };
     let mut connection =
-        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, start);
+        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, worker.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     let reads_until = start + 10 * limits.send_timeout;
     while matches!(connection.drive(&mut worker), Settled::Open { .. }) {

@@ -51,7 +51,7 @@ pub struct Surroundings {
     /// The time of this turn.
     pub now: Instant,
     /// When the server was told to stop, if it was.
-    pub draining: Option<Instant>,
+    pub draining: Option<Moment>,
     pub(super) notices: Notices,
     pub(super) jobs: JobPool,
     pub(super) date: DateCache,
@@ -134,6 +134,11 @@ impl<V> Worker<V> {
     /// A moment as it is counted.
     pub fn moment_of(&self, at: Instant) -> Moment {
         Moment::new(self.began, at)
+    }
+
+    /// The other way round.
+    pub fn instant_of(&self, moment: Moment) -> Instant {
+        self.began + moment.since(Moment::default())
     }
 
     /// What the job threads are doing.

@@ -81,7 +81,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         EventLoop {
             worker: Worker::new(service, limits, notices.clone(), jobs, now, reactor.wall()),
             acceptor: Acceptor::new(reactor.listeners(), reactor.public_listeners()),
-            timers: TimerWheel::new(now),
+            timers: TimerWheel::new(),
             connections: Slots::new(),
             run_queue: RunQueue::default(),
             notices,
@@ -195,7 +195,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             return Some(now);
         }
         let wakes = [
-            self.timers.next_wake(),
+            self.timers.next_wake().map(|at| self.worker.instant_of(at)),
             self.acceptor.rests_until().filter(|_| !full.public),
             self.shutdown.as_ref().map(Shutdown::deadline),
         ];
@@ -281,7 +281,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Acts on deadlines that are still due.
     fn expire(&mut self) -> bool {
         let mut due = std::mem::take(&mut self.due);
-        self.timers.expire(self.worker.around.now, &mut due);
+        self.timers.expire(self.worker.moment, &mut due);
         let any = !due.is_empty();
         for index in due.drain(..) {
             self.expire_slot(index);
@@ -376,7 +376,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.accepted += 1;
         let id = self.accepted;
         self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
-        let connection = self.connections.insert(Connection::new(id, token, entrance, socket, peer, now));
+        let connection =
+            self.connections.insert(Connection::new(id, token, entrance, socket, peer, self.worker.moment));
         debug_assert_eq!(token, connection);
         self.connections_max = self.connections_max.max(self.connections.len());
         if let Some(connection) = self.connections.get_mut(token) {

@@ -51,7 +51,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn start_draining(&mut self) {
         let now = self.worker.around.now;
         self.shutdown = Some(Shutdown { deadline: now + self.worker.around.limits.drain_timeout });
-        self.worker.around.draining = Some(now);
+        self.worker.around.draining = Some(self.worker.moment);
         self.accept_the_rest();
         log::info!("stopping: {} connections to finish (interrupt again to stop at once)", self.connections.len());
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();

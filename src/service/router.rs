@@ -123,11 +123,14 @@ impl Router {
 
     fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let path = request.target.path;
-        if percent_decode(path).is_none() {
-            return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
-        }
         let mut spans = Spans::default();
-        let Some(route) = self.find(path, &mut spans) else { return respond(errors::not_found()) };
+        let route = match self.find(path, &mut spans) {
+            Ok(Some(route)) => route,
+            Ok(None) => return respond(errors::not_found()),
+            Err(InvalidEscape) => {
+                return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
+            }
+        };
         let Some(handler) = route.handler(request.method) else {
             return respond(route.without_handler(request.method));
         };
@@ -136,7 +139,7 @@ impl Router {
 
     /// Whether there is a route for this path, whatever the method.
     pub fn knows(&self, path: &[u8]) -> bool {
-        percent_decode(path).is_some() && self.find(path, &mut Spans::default()).is_some()
+        matches!(self.find(path, &mut Spans::default()), Ok(Some(_)))
     }
 
     /// Tells which pattern a request fits, what its parameters are, and whether anybody answers its method. `whose`
@@ -147,17 +150,21 @@ impl Router {
         let nowhere = match request.target.form {
             TargetForm::Asterisk => "the server as a whole, no resource (RFC 9110 §9.3.7)",
             TargetForm::Authority => "a way to another host, no resource (RFC 9110 §9.3.6)",
-            _ if percent_decode(path).is_none() => INVALID_ESCAPE,
             _ => match self.find(path, &mut spans) {
-                Some(route) => return route.account(whose, request, spans, account),
-                None => "no pattern fits this path",
+                Ok(Some(route)) => return route.account(whose, request, spans, account),
+                Ok(None) => "no pattern fits this path",
+                Err(InvalidEscape) => INVALID_ESCAPE,
             },
         };
         account.note("route", format_args!("{whose}: {nowhere}"));
     }
 
-    fn find(&self, path: &[u8], spans: &mut Spans) -> Option<&Route> {
-        path.starts_with(b"/").then(|| self.root.find(path, Some(1), spans))?
+    fn find(&self, path: &[u8], spans: &mut Spans) -> Result<Option<&Route>, InvalidEscape> {
+        let path = Path { bytes: path, escaped: path.contains(&b'%') };
+        if path.escaped && percent_decode(path.bytes).is_none() {
+            return Err(InvalidEscape);
+        }
+        Ok(path.bytes.starts_with(b"/").then(|| self.root.find(path, Some(1), spans)).flatten())
     }
 }
 
@@ -181,6 +188,27 @@ fn respond(response: Response) -> Result<Reply, Failure> {
 
 fn options(allow: FieldValue) -> Response {
     Response::new(Status::NO_CONTENT).with_field(ALLOW, allow)
+}
+
+/// A `%` that begins no escape.
+struct InvalidEscape;
+
+/// A path that is looked for.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    bytes: &'a [u8],
+    /// Whether anything in it is percent-encoded; hardly ever.
+    escaped: bool,
+}
+
+impl<'a> Path<'a> {
+    /// RFC 3986 §6.2.2.2: an escaped letter is the letter. It was split before it was decoded, so that %2F stays inside
+    /// its segment (§2.2).
+    fn segment(self, range: Range) -> Cow<'a, [u8]> {
+        let raw = &self.bytes[range];
+        let decoded = if self.escaped { percent_decode(raw) } else { None };
+        decoded.unwrap_or(Cow::Borrowed(raw))
+    }
 }
 
 /// What the parameters of a pattern stood for in this request's path.
@@ -262,25 +290,23 @@ impl Node {
 
     /// The route for what is left of `path` from `start`; `None` there when no segment is left. A node is reached by
     /// one way only, so backtracking visits each node at most once, whatever the path.
-    fn find(&self, path: &[u8], start: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+    fn find(&self, path: Path<'_>, start: Option<usize>, spans: &mut Spans) -> Option<&Route> {
         let Some(start) = start else { return self.route.as_ref() };
-        let slash = path[start..].iter().position(|byte| *byte == b'/');
-        let end = slash.map_or(path.len(), |length| start + length);
-        let next = (end < path.len()).then_some(end + 1);
+        let slash = path.bytes[start..].iter().position(|byte| *byte == b'/');
+        let end = slash.map_or(path.bytes.len(), |length| start + length);
+        let next = (end < path.bytes.len()).then_some(end + 1);
         self.find_literal(path, start..end, next, spans)
             .or_else(|| self.find_parameter(path, start..end, next, spans))
             .or_else(|| self.find_rest(path, start, spans))
     }
 
-    fn find_literal(&self, path: &[u8], segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
-        // RFC 3986 §6.2.2.2: an escaped letter is the letter. It was split before it was decoded, so that %2F stays
-        // inside its segment (§2.2).
-        let segment = percent_decode(&path[segment])?;
+    fn find_literal(&self, path: Path<'_>, segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+        let segment = path.segment(segment);
         let (_, node) = self.literals.iter().find(|(literal, _)| **literal == *segment)?;
         node.find(path, next, spans)
     }
 
-    fn find_parameter(&self, path: &[u8], segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
+    fn find_parameter(&self, path: Path<'_>, segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
         let (_, node) = self.parameter.as_ref().filter(|_| !segment.is_empty())?;
         let count = spans.count;
         spans.push(segment.start, segment.end);
@@ -291,9 +317,9 @@ impl Node {
         route
     }
 
-    fn find_rest(&self, path: &[u8], start: usize, spans: &mut Spans) -> Option<&Route> {
+    fn find_rest(&self, path: Path<'_>, start: usize, spans: &mut Spans) -> Option<&Route> {
         let (_, route) = self.rest.as_ref()?;
-        spans.push(start, path.len());
+        spans.push(start, path.bytes.len());
         Some(route)
     }
 }

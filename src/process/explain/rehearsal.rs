@@ -97,7 +97,7 @@ impl Stage {
         let paper = Rc::clone(&socket.0);
         let token = Token { index: 0, generation: 0 };
         let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let mut connection = Connection::new(1, token, Entrance::Public, socket, peer, self.start);
+        let mut connection = Connection::new(1, token, Entrance::Public, socket, peer, self.worker.moment);
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
@@ -118,9 +118,9 @@ impl Stage {
                 (Settled::Open { again: true, .. }, _) | (_, WaitReason::Job) => {}
                 (Settled::Open { deadline, .. }, WaitReason::Timer) if sent_bytes() == 0 && jumps < JUMPS_MAX => {
                     jumps += 1;
-                    let later = deadline.saturating_duration_since(self.start);
-                    let wall = self.wall + later;
-                    self.worker.on_turn(deadline.max(self.worker.around.now), || wall);
+                    let later = self.worker.instant_of(deadline.max(self.worker.moment));
+                    let wall = self.wall + (later - self.start);
+                    self.worker.on_turn(later, || wall);
                 }
                 (_, reason) => return End::Waits(reason),
             }

@@ -14,15 +14,20 @@ pub const CRLF: &[u8] = b"\r\n";
 
 /// Adds a head to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
 pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connection: &[u8], date: &DateCache) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&three_digits(response.status.code()));
-    out.push(b' ');
-    out.extend_from_slice(response.status.reason().as_bytes());
-    out.extend_from_slice(b"\r\nServer: tidemill\r\nDate: ");
+    match response.status {
+        // Nearly every answer begins like this: one copy of a known length.
+        Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: tidemill\r\nDate: "),
+        status => {
+            status_line(out, status);
+            out.extend_from_slice(b"Server: tidemill\r\nDate: ");
+        }
+    }
     out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(CRLF);
     if let Some(content_type) = &response.content_type {
-        field_line(out, b"Content-Type", content_type.as_bytes());
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(content_type.as_bytes());
+        out.extend_from_slice(CRLF);
     }
     framing_field(out, field);
     out.extend_from_slice(connection);
@@ -58,6 +63,14 @@ fn framing_field(out: &mut Vec<u8>, field: FramingField) {
             out.extend_from_slice(CRLF);
         }
     }
+}
+
+fn status_line(out: &mut Vec<u8>, status: Status) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&three_digits(status.code()));
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(CRLF);
 }
 
 fn field_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

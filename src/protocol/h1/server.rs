@@ -4,7 +4,7 @@ use super::decode::{Decoder, Piece};
 use super::encode::{self, ChunkPrefix};
 use super::framing::{Wire, response_framing};
 use super::head::{self, Terms};
-use super::scan::{HeadScan, RequestLine};
+use super::scan::HeadScan;
 use super::{BARE_CR, bad_request};
 use crate::base::limits::Limits;
 use crate::base::ring::{RingBuffer, Room};
@@ -107,13 +107,6 @@ enum Output {
     Done,
 }
 
-/// What `receive` has found, without the bytes.
-enum Found {
-    Head(RequestLine, usize),
-    Piece(Piece),
-    Paused,
-}
-
 impl Server {
     /// A connection on which nothing has happened yet.
     pub fn new() -> Server {
@@ -131,24 +124,20 @@ impl Server {
         limits: &Limits,
     ) -> Result<Step<'a>, ProtocolError> {
         self.release(inbox);
-        let found = self.look(inbox, &mut scratch.spans, limits);
-        match found.inspect_err(|_| self.refuse())? {
-            Found::Head(line, len) => {
-                let parsed = head::parse(line, inbox.contiguous(len), &scratch.spans);
-                let (head, terms) = parsed.inspect_err(|_| self.refuse())?;
-                self.begin_content(head.announced, terms, len);
-                Ok(Step::Head(head))
-            }
-            Found::Piece(Piece::Content(n)) => Ok(Step::Content(n)),
-            Found::Piece(Piece::End(len)) => {
+        let spans = &mut scratch.spans;
+        let step = match self.intake {
+            Intake::Idle | Intake::Head(_) => self.receive_head(inbox, spans, limits),
+            Intake::Content(_) => self.receive_content(inbox, spans, limits),
+            Intake::Ended => {
                 self.intake = Intake::Done;
-                self.held = len as u32;
-                let spans = if len == 0 { &[] } else { &scratch.spans[..] };
-                Ok(Step::End(Fields::new(inbox.contiguous(len), spans)))
+                Ok(Step::End(Fields::default()))
             }
-            Found::Piece(Piece::NeedBytes) => Ok(Step::NeedBytes),
-            Found::Paused => Ok(Step::Paused),
+            Intake::Done => Ok(Step::Paused),
+        };
+        if step.is_err() {
+            self.refuse();
         }
+        step
     }
 
     /// Consumes the bytes of the head or trailers that `receive` just returned, and says how many they were.
@@ -259,6 +248,17 @@ impl Server {
         }
     }
 
+    /// Adds all the content at once, if that is what was announced and there is room for it; the response is then
+    /// complete.
+    pub fn put_all(&mut self, outbox: &mut RingBuffer, content: &[u8]) -> bool {
+        let is_all = matches!(self.output, Output::Content(Wire::Length(left)) if left == content.len() as u64);
+        let put = is_all && put_whole(outbox, content);
+        if put {
+            self.output = Output::Done;
+        }
+        put
+    }
+
     /// Declares that `n` bytes of content with a length go to the socket without passing through here.
     pub fn pass_by(&mut self, n: u64) {
         if let Output::Content(Wire::Length(left)) = &mut self.output {
@@ -307,6 +307,11 @@ impl Server {
         }
     }
 
+    /// Whether `receive` would say no more than [`Step::Paused`], until [`cycle`](Server::cycle).
+    pub fn is_paused(&self) -> bool {
+        matches!(self.intake, Intake::Done)
+    }
+
     /// Where sending stands. `Done` right after `send_head` when the response has no content on the wire (HEAD,
     /// 204, 304, length 0).
     pub fn sending(&self) -> Sending {
@@ -330,44 +335,50 @@ impl Server {
         self.terms.persists
     }
 
-    fn look(
+    fn receive_head<'a>(
         &mut self,
-        inbox: &mut RingBuffer,
-        spans: &mut Vec<FieldSpan>,
+        inbox: &'a mut RingBuffer,
+        spans: &'a mut Vec<FieldSpan>,
         limits: &Limits,
-    ) -> Result<Found, ProtocolError> {
-        match &mut self.intake {
-            Intake::Idle | Intake::Head(_) => self.look_for_head(inbox, spans, limits),
-            Intake::Content(decoder) => {
-                // Who sends content does not wait for permission any more.
-                self.terms.expects_continue &= inbox.is_empty();
-                decoder.advance(inbox, spans, limits).map(Found::Piece)
-            }
-            Intake::Ended => Ok(Found::Piece(Piece::End(0))),
-            Intake::Done => Ok(Found::Paused),
-        }
-    }
-
-    fn look_for_head(
-        &mut self,
-        inbox: &mut RingBuffer,
-        spans: &mut Vec<FieldSpan>,
-        limits: &Limits,
-    ) -> Result<Found, ProtocolError> {
+    ) -> Result<Step<'a>, ProtocolError> {
         if !matches!(&self.intake, Intake::Head(scan) if !scan.is_fresh()) {
             if !self.skip_empty_lines(inbox)? {
-                return Ok(Found::Piece(Piece::NeedBytes));
+                return Ok(Step::NeedBytes);
             }
             self.intake = Intake::Head(HeadScan::default());
         }
-        let Intake::Head(scan) = &mut self.intake else { return Ok(Found::Paused) };
+        let Intake::Head(scan) = &mut self.intake else { return Ok(Step::Paused) };
         let most = limits.head_bytes_max.min(inbox.capacity());
         let available = inbox.len().min(most);
         let bytes = inbox.contiguous(available);
         let end = scan.advance(bytes, available == most, spans, limits);
+        let line = scan.request_line();
         // Even a refusal has to know this: no answer to HEAD has content (RFC 9110 §9.3.2).
-        self.terms.to_head = scan.request_line().is_head(bytes);
-        Ok(end?.map_or(Found::Piece(Piece::NeedBytes), |len| Found::Head(scan.request_line(), len)))
+        self.terms.to_head = line.is_head(bytes);
+        let Some(len) = end? else { return Ok(Step::NeedBytes) };
+        let (head, terms) = head::parse(line, &bytes[..len], spans)?;
+        self.begin_content(head.announced, terms, len);
+        Ok(Step::Head(head))
+    }
+
+    fn receive_content<'a>(
+        &mut self,
+        inbox: &'a mut RingBuffer,
+        spans: &'a mut Vec<FieldSpan>,
+        limits: &Limits,
+    ) -> Result<Step<'a>, ProtocolError> {
+        let Intake::Content(decoder) = &mut self.intake else { return Ok(Step::Paused) };
+        // Who sends content does not wait for permission any more.
+        self.terms.expects_continue &= inbox.is_empty();
+        match decoder.advance(inbox, spans, limits)? {
+            Piece::Content(n) => Ok(Step::Content(n)),
+            Piece::NeedBytes => Ok(Step::NeedBytes),
+            Piece::End(len) => {
+                self.intake = Intake::Done;
+                self.held = len as u32;
+                Ok(Step::End(Fields::new(inbox.contiguous(len), if len == 0 { &[] } else { spans })))
+            }
+        }
     }
 
     /// Consumes empty lines; true if something else stands behind them.

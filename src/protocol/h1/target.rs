@@ -69,9 +69,12 @@ pub fn is_host_field_value(value: &[u8]) -> bool {
 
 /// Takes uri-host [ ":" port ] apart; the host may be empty, and so may a port (RFC 3986 §3.2.2, §3.2.3).
 fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    // Nearly every host is a name or an IPv4 address without escapes, and known to be right when its end is found.
+    let plain_len = value.iter().position(|byte| !REG_NAME_BYTE[*byte as usize]).unwrap_or(value.len());
     let host_len = match value {
         [b'[', literal @ ..] => memchr(b']', literal)? + 2,
-        _ => value.iter().position(|byte| *byte == b':').unwrap_or(value.len()),
+        _ if value.get(plain_len) == Some(&b'%') => memchr(b':', value).unwrap_or(value.len()),
+        _ => plain_len,
     };
     let (host, rest) = value.split_at(host_len);
     let port = match rest {
@@ -79,7 +82,7 @@ fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
         [b':', port @ ..] if is_port(port) => Some(port),
         _ => return None,
     };
-    is_host(host).then_some((host, port))
+    (host_len == plain_len || is_host(host)).then_some((host, port))
 }
 
 fn is_host(host: &[u8]) -> bool {
@@ -106,9 +109,6 @@ fn is_ipv6(address: &[u8]) -> bool {
 
 /// *( unreserved / pct-encoded / sub-delims ); IPv4 addresses look the same.
 fn is_reg_name(mut name: &[u8]) -> bool {
-    if name.iter().all(|byte| REG_NAME_BYTE[*byte as usize]) {
-        return true;
-    }
     while let [byte, rest @ ..] = name {
         name = match (byte, rest) {
             (b'%', [high, low, rest @ ..]) if hex_digit(*high).is_some() && hex_digit(*low).is_some() => rest,
