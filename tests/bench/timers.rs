@@ -6,10 +6,11 @@
 //! `cargo bench --bench timers`; the last column is in entries per second.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use tidemill::base::moment::Moment;
 use tidemill::base::timer_wheel::TimerWheel;
 
 /// How many deadlines there are.
@@ -67,26 +68,24 @@ mod at_random {
 
 /// A wheel that has no entry, but memory for all of them.
 fn arm_all(bencher: Bencher, order: Vec<u32>) {
-    let start = Instant::now();
     let empty = || {
-        let mut wheel = armed(start, &order, IDLE);
+        let mut wheel = armed(&order, IDLE);
         order.iter().for_each(|index| wheel.disarm(*index));
         wheel
     };
     bencher.counter(ItemsCount::new(order.len())).with_inputs(empty).bench_local_refs(|wheel| {
         for (at, index) in (0_u64..).zip(black_box(&order)) {
-            wheel.arm(*index, start + IDLE + spread(at));
+            wheel.arm(*index, spread(at) + IDLE);
         }
     });
 }
 
 /// A wheel whose every entry is moved to an earlier time.
 fn move_all(bencher: Bencher, order: Vec<u32>) {
-    let start = Instant::now();
-    let full = || armed(start, &order, IDLE);
+    let full = || armed(&order, IDLE);
     bencher.counter(ItemsCount::new(order.len())).with_inputs(full).bench_local_refs(|wheel| {
         for (at, index) in (0_u64..).zip(black_box(&order)) {
-            wheel.arm(*index, start + HEADER + spread(at));
+            wheel.arm(*index, spread(at) + HEADER);
         }
     });
 }
@@ -94,9 +93,8 @@ fn move_all(bencher: Bencher, order: Vec<u32>) {
 /// A wheel that is asked for its next wake, and wakes then, until it has no entry any more: with all that moving entries
 /// from level to level costs.
 fn expire_all(bencher: Bencher, order: Vec<u32>) {
-    let start = Instant::now();
     let mut due = Vec::with_capacity(order.len());
-    let full = || armed(start, &order, IDLE);
+    let full = || armed(&order, IDLE);
     bencher.counter(ItemsCount::new(order.len())).with_inputs(full).bench_local_refs(|wheel| {
         due.clear();
         while let Some(wake) = wheel.next_wake() {
@@ -106,18 +104,18 @@ fn expire_all(bencher: Bencher, order: Vec<u32>) {
     });
 }
 
-/// A wheel with a deadline `after` the start, and a little later, for each of these.
-fn armed(start: Instant, order: &[u32], after: Duration) -> TimerWheel {
-    let mut wheel = TimerWheel::new(start);
+/// A wheel with a deadline for each of these: so long `after` they fell silent, one behind the other.
+fn armed(order: &[u32], after: Duration) -> TimerWheel {
+    let mut wheel = TimerWheel::new();
     for (at, index) in (0_u64..).zip(order) {
-        wheel.arm(*index, start + after + spread(at));
+        wheel.arm(*index, spread(at) + after);
     }
     wheel
 }
 
 /// As if a hundred thousand connections fell silent in a second.
-fn spread(at: u64) -> Duration {
-    Duration::from_micros(at * 10)
+fn spread(at: u64) -> Moment {
+    Moment::default() + Duration::from_micros(at * 10)
 }
 
 fn in_order(count: u32) -> Vec<u32> {

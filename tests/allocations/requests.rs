@@ -3,7 +3,6 @@
 //! The real loop serves a real socket, and the client is on the same thread, which is the one that is counted: whatever
 //! the loop allocates shows, and nothing else does (threads for files are not counted; they serve nobody who is served
 //! from memory).
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
