@@ -9,6 +9,7 @@ mod framing;
 mod head;
 pub mod scan;
 pub mod server;
+pub mod spans;
 mod target;
 
 use crate::http::status::Status;

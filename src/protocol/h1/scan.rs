@@ -6,6 +6,7 @@
 
 use memchr::memchr;
 
+use super::spans::Spans;
 use super::target;
 use super::{BARE_CR, BARE_LF, bad_request};
 use crate::base::limits::Limits;
@@ -32,7 +33,7 @@ impl HeadScan {
         &mut self,
         bytes: &[u8],
         full: bool,
-        spans: &mut Vec<FieldSpan>,
+        spans: &mut Spans,
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
         if self.line.stage != Stage::Complete {
@@ -225,17 +226,16 @@ impl FieldScan {
         FieldScan { start, line: start, seen: start, count: 0 }
     }
 
-    /// Takes the search on to the end of `bytes`; a section must not be longer if they are `full`. Once the section is
-    /// complete: where it ends, and its spans in `spans`.
+    /// Takes the search on to the end of `bytes`, which begin with the same section each time; it must not be longer if
+    /// they are `full`. Once the section is complete: where it ends, and its spans in `spans`.
     pub fn advance(
         &mut self,
         bytes: &[u8],
         full: bool,
-        spans: &mut Vec<FieldSpan>,
+        spans: &mut Spans,
         fields_max: usize,
     ) -> Result<Option<usize>, ProtocolError> {
-        let resumed = self.line != self.start;
-        spans.clear();
+        spans.turn_to(bytes, self.count == 0);
         // The empty line is in every section.
         while !bytes[self.line as usize..].starts_with(b"\r\n") {
             if !self.take_line(bytes, spans)? {
@@ -247,11 +247,12 @@ impl FieldScan {
             }
         }
         let end = self.line as usize + 2;
-        if resumed { self.read_again(&bytes[..end], spans, fields_max) } else { Ok(Some(end)) }
+        let are_all_there = spans.len() == self.count as usize;
+        if are_all_there { Ok(Some(end)) } else { self.read_again(&bytes[..end], spans, fields_max) }
     }
 
     /// Adds the span of the next line; false if the line has not come to its end.
-    fn take_line(&mut self, bytes: &[u8], spans: &mut Vec<FieldSpan>) -> Result<bool, ProtocolError> {
+    fn take_line(&mut self, bytes: &[u8], spans: &mut Spans) -> Result<bool, ProtocolError> {
         // Nearly every line comes as a whole, and then one look finds all of it.
         if self.seen == self.line
             && let Some(end) = read_line(bytes, self.line as usize, spans)
@@ -271,13 +272,8 @@ impl FieldScan {
         Ok(true)
     }
 
-    /// The spans of the lines that were checked when they arrived are gone: other connections use the same memory.
-    fn read_again(
-        &self,
-        bytes: &[u8],
-        spans: &mut Vec<FieldSpan>,
-        fields_max: usize,
-    ) -> Result<Option<usize>, ProtocolError> {
+    /// The spans of lines that were checked when they arrived are gone: another connection has used the same memory.
+    fn read_again(&self, bytes: &[u8], spans: &mut Spans, fields_max: usize) -> Result<Option<usize>, ProtocolError> {
         FieldScan::starting_at(self.start).advance(bytes, false, spans, fields_max)
     }
 }
@@ -287,7 +283,7 @@ impl FieldScan {
 ///
 /// The span is not returned but written where it belongs: read back at once as a whole, what was just stored in parts
 /// makes the processor wait, and for longer than it takes to read a line.
-fn read_line(bytes: &[u8], start: usize, spans: &mut Vec<FieldSpan>) -> Option<u32> {
+fn read_line(bytes: &[u8], start: usize, spans: &mut Spans) -> Option<u32> {
     let line = &bytes[start..];
     let name_len = run_of(&TCHAR, line);
     if name_len == 0 || line.get(name_len) != Some(&b':') {
