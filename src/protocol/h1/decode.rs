@@ -1,10 +1,11 @@
 //! Takes a request's content out of its framing (RFC 9112 §6, §7), at the front of the inbox.
 
 use super::scan::FieldScan;
+use super::spans::Spans;
 use super::{BARE_CR, BARE_LF, bad_request};
 use crate::base::limits::Limits;
 use crate::base::ring::RingBuffer;
-use crate::http::fields::{FieldSpan, is_field_value_byte};
+use crate::http::fields::is_field_value_byte;
 use crate::http::message::Announced;
 use crate::http::target::hex_digit;
 use crate::protocol::ProtocolError;
@@ -58,7 +59,7 @@ impl Decoder {
     pub fn advance(
         &mut self,
         inbox: &mut RingBuffer,
-        spans: &mut Vec<FieldSpan>,
+        spans: &mut Spans,
         limits: &Limits,
     ) -> Result<Piece, ProtocolError> {
         self.consume_framing(inbox)?;
@@ -184,7 +185,7 @@ impl ChunkLine {
 fn read_trailers(
     scan: &mut FieldScan,
     inbox: &mut RingBuffer,
-    spans: &mut Vec<FieldSpan>,
+    spans: &mut Spans,
     limits: &Limits,
 ) -> Result<Piece, ProtocolError> {
     let most = limits.head_bytes_max.min(inbox.capacity());

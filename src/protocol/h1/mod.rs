@@ -7,8 +7,9 @@ mod decode;
 mod encode;
 mod framing;
 mod head;
-mod scan;
+pub mod scan;
 pub mod server;
+pub mod spans;
 mod target;
 
 use crate::http::status::Status;

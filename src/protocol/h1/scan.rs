@@ -6,6 +6,7 @@
 
 use memchr::memchr;
 
+use super::spans::Spans;
 use super::target;
 use super::{BARE_CR, BARE_LF, bad_request};
 use crate::base::limits::Limits;
@@ -32,7 +33,7 @@ impl HeadScan {
         &mut self,
         bytes: &[u8],
         full: bool,
-        spans: &mut Vec<FieldSpan>,
+        spans: &mut Spans,
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
         if self.line.stage != Stage::Complete {
@@ -225,83 +226,110 @@ impl FieldScan {
         FieldScan { start, line: start, seen: start, count: 0 }
     }
 
-    /// Takes the search on to the end of `bytes`; a section must not be longer if they are `full`. Once the section is
-    /// complete: where it ends, and its spans in `spans`.
+    /// Takes the search on to the end of `bytes`, which begin with the same section each time; it must not be longer if
+    /// they are `full`. Once the section is complete: where it ends, and its spans in `spans`.
     pub fn advance(
         &mut self,
         bytes: &[u8],
         full: bool,
-        spans: &mut Vec<FieldSpan>,
+        spans: &mut Spans,
         fields_max: usize,
     ) -> Result<Option<usize>, ProtocolError> {
-        let resumed = self.line != self.start;
-        spans.clear();
-        while let Some(lf) = self.next_line_feed(bytes) {
-            self.seen = lf as u32 + 1;
-            let Some(span) = read_line(bytes, self.line as usize, lf)? else {
-                return if resumed { self.read_again(bytes, spans, fields_max) } else { Ok(Some(lf + 1)) };
-            };
+        spans.turn_to(bytes, self.count == 0);
+        // The empty line is in every section.
+        while !bytes[self.line as usize..].starts_with(b"\r\n") {
+            if !self.take_line(bytes, spans)? {
+                return if full { Err(SECTION_TOO_LONG) } else { Ok(None) };
+            }
             self.count += 1;
             if self.count as usize > fields_max {
                 return Err(TOO_MANY_FIELDS);
             }
-            spans.push(span);
-            self.line = self.seen;
         }
-        self.seen = bytes.len() as u32;
-        if full { Err(SECTION_TOO_LONG) } else { Ok(None) }
+        let end = self.line as usize + 2;
+        let are_all_there = spans.len() == self.count as usize;
+        if are_all_there { Ok(Some(end)) } else { self.read_again(&bytes[..end], spans, fields_max) }
     }
 
-    fn next_line_feed(&self, bytes: &[u8]) -> Option<usize> {
-        let unseen = &bytes[self.seen as usize..];
-        // The empty line is in every section, and too short to be worth a search.
-        let offset = if unseen.starts_with(b"\r\n") { Some(1) } else { memchr(b'\n', unseen) };
-        offset.map(|offset| self.seen as usize + offset)
+    /// Adds the span of the next line; false if the line has not come to its end.
+    fn take_line(&mut self, bytes: &[u8], spans: &mut Spans) -> Result<bool, ProtocolError> {
+        // Nearly every line comes as a whole, and then one look finds all of it.
+        if self.seen == self.line
+            && let Some(end) = read_line(bytes, self.line as usize, spans)
+        {
+            (self.line, self.seen) = (end, end);
+            return Ok(true);
+        }
+        let Some(offset) = memchr(b'\n', &bytes[self.seen as usize..]) else {
+            self.seen = bytes.len() as u32;
+            return Ok(false);
+        };
+        let (start, lf) = (self.line as usize, self.seen as usize + offset);
+        let Some(end) = read_line(&bytes[..=lf], start, spans) else {
+            return Err(wrong_in_line(&bytes[start..lf]));
+        };
+        (self.line, self.seen) = (end, end);
+        Ok(true)
     }
 
-    /// The spans of the lines that were checked when they arrived are gone: other connections use the same memory.
-    fn read_again(
-        &self,
-        bytes: &[u8],
-        spans: &mut Vec<FieldSpan>,
-        fields_max: usize,
-    ) -> Result<Option<usize>, ProtocolError> {
-        FieldScan::starting_at(self.start).advance(&bytes[..self.seen as usize], false, spans, fields_max)
+    /// The spans of lines that were checked when they arrived are gone: another connection has used the same memory.
+    fn read_again(&self, bytes: &[u8], spans: &mut Spans, fields_max: usize) -> Result<Option<usize>, ProtocolError> {
+        FieldScan::starting_at(self.start).advance(bytes, false, spans, fields_max)
     }
 }
 
-/// The field line from `start` to the LF at `lf`; `None` if it is the empty line.
-fn read_line(bytes: &[u8], start: usize, lf: usize) -> Result<Option<FieldSpan>, ProtocolError> {
-    match &bytes[start..lf] {
-        [b'\r'] => Ok(None),
-        [line @ .., b'\r'] => field_line(line, start).map(Some),
-        _ => Err(BARE_LF),
-    }
-}
-
-/// name ":" OWS value OWS (RFC 9112 §5). `line` begins `offset` bytes into the section.
-fn field_line(line: &[u8], offset: usize) -> Result<FieldSpan, ProtocolError> {
+/// Adds the span of the field line that begins at `start`: name ":" OWS value OWS CRLF (RFC 9112 §5). Returns where it
+/// ends; `None` if there is no whole line, or a wrong one.
+///
+/// The span is not returned but written where it belongs: read back at once as a whole, what was just stored in parts
+/// makes the processor wait, and for longer than it takes to read a line.
+fn read_line(bytes: &[u8], start: usize, spans: &mut Spans) -> Option<u32> {
+    let line = &bytes[start..];
     let name_len = run_of(&TCHAR, line);
     if name_len == 0 || line.get(name_len) != Some(&b':') {
-        return Err(wrong_in_name(line, name_len));
+        return None;
     }
     let behind_colon = &line[name_len + 1..];
     let before_value = behind_colon.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let value = trim_ows(&behind_colon[before_value..]);
-    if has_control_byte(value) {
-        return Err(wrong_in_value(value));
+    let value = &behind_colon[before_value..];
+    let (value, behind_value) = value.split_at(run_of_value_bytes(value));
+    if !behind_value.starts_with(b"\r\n") {
+        return None;
     }
-    Ok(FieldSpan {
-        name_start: offset as u32,
+    spans.push(FieldSpan {
+        name_start: start as u32,
         name_len: name_len as u32,
-        value_start: (offset + name_len + 1 + before_value) as u32,
-        value_len: value.len() as u32,
-    })
+        value_start: (start + name_len + 1 + before_value) as u32,
+        value_len: trim_ows(value).len() as u32,
+    });
+    Some((bytes.len() - behind_value.len() + 2) as u32)
 }
 
-/// Looks at every byte, without a branch for each, so that it becomes vector instructions.
-fn has_control_byte(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, byte| found | !is_field_value_byte(*byte))
+/// How many bytes at the front of `bytes` may stand in a field value.
+fn run_of_value_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes[at..].first_chunk() {
+        match first_control_byte(u64::from_le_bytes(*word)) {
+            None => at += size_of::<u64>(),
+            Some(offset) if bytes[at + offset] == b'\t' => at += offset + 1,
+            Some(offset) => return at + offset,
+        }
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|byte| !is_field_value_byte(*byte)).unwrap_or(rest.len())
+}
+
+/// Where the first control character stands (tab is one) in eight bytes, the first of them the lowest.
+///
+/// Taking 0x20 from a byte below it borrows, and that sets its top bit; so does taking 1 from 0, which is what DEL
+/// becomes. Bytes behind the first may be wrong by a borrow.
+fn first_control_byte(word: u64) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 0xff;
+    let del = word ^ (EACH * 0x7f);
+    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
+    let is_del = del.wrapping_sub(EACH) & !del;
+    let found = (below_space | is_del) & (EACH * 0x80);
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// A set of bytes, as a table.
@@ -352,7 +380,17 @@ fn wrong_in_target(byte: u8) -> ProtocolError {
     }
 }
 
+/// What is wrong with a line that ends in LF. `line` is what stands before that.
 #[cold]
+fn wrong_in_line(line: &[u8]) -> ProtocolError {
+    let [line @ .., b'\r'] = line else { return BARE_LF };
+    let name_len = run_of(&TCHAR, line);
+    if name_len > 0 && line.get(name_len) == Some(&b':') {
+        return wrong_in_value(&line[name_len + 1..]);
+    }
+    wrong_in_name(line, name_len)
+}
+
 fn wrong_in_name(line: &[u8], name_len: usize) -> ProtocolError {
     match (name_len, line.get(name_len)) {
         (0, Some(b' ' | b'\t')) => bad_request("a field line must not begin with whitespace", "RFC 9112 §5.2"),
@@ -364,7 +402,6 @@ fn wrong_in_name(line: &[u8], name_len: usize) -> ProtocolError {
     }
 }
 
-#[cold]
 fn wrong_in_value(value: &[u8]) -> ProtocolError {
     if value.contains(&b'\r') {
         return BARE_CR;
@@ -404,3 +441,36 @@ const NOT_HTTP2: ProtocolError = ProtocolError {
     reason: "HTTP/2 is not spoken here; use HTTP/1.1",
     section: "RFC 9113 §3.4",
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Mostly bytes of a value, and now and then one that is none, or nearly.
+    fn value_or_not() -> impl Strategy<Value = Vec<u8>> {
+        let odd = prop::sample::select(&b"\0\x01\x08\t\t\n\r\x1f\x7e\x7f\x80\x9f\xa0\xff"[..]);
+        prop::collection::vec(prop_oneof![12 => b' '..=b'~', 1 => odd, 1 => any::<u8>()], 0..64)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn eight_bytes_at_a_time_are_what_one_at_a_time_are(bytes in value_or_not()) {
+            let naive = bytes.iter().take_while(|byte| is_field_value_byte(**byte)).count();
+            prop_assert_eq!(run_of_value_bytes(&bytes), naive);
+        }
+    }
+
+    #[test]
+    fn every_byte_is_known_in_every_place() {
+        for (at, byte) in (0..8).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut word = [b'a'; 8];
+            word[at] = byte;
+            let is_control = byte < b' ' || byte == 0x7f;
+            assert_eq!(first_control_byte(u64::from_le_bytes(word)), is_control.then_some(at), "{byte:#04x} at {at}");
+        }
+    }
+}

@@ -5,11 +5,12 @@ use super::encode::{self, ChunkPrefix};
 use super::framing::{Wire, response_framing};
 use super::head::{self, Terms};
 use super::scan::HeadScan;
+use super::spans::Spans;
 use super::{BARE_CR, bad_request};
 use crate::base::limits::Limits;
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::date::DateCache;
-use crate::http::fields::{FieldSpan, Fields};
+use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 use crate::protocol::ProtocolError;
 
@@ -22,7 +23,7 @@ const USEFUL_ROOM: usize = 512;
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Spans of the field lines, reused from head to head.
-    pub spans: Vec<FieldSpan>,
+    pub spans: Spans,
 }
 
 /// What the front of the inbox is.
@@ -338,7 +339,7 @@ impl Server {
     fn receive_head<'a>(
         &mut self,
         inbox: &'a mut RingBuffer,
-        spans: &'a mut Vec<FieldSpan>,
+        spans: &'a mut Spans,
         limits: &Limits,
     ) -> Result<Step<'a>, ProtocolError> {
         if !matches!(&self.intake, Intake::Head(scan) if !scan.is_fresh()) {
@@ -364,7 +365,7 @@ impl Server {
     fn receive_content<'a>(
         &mut self,
         inbox: &'a mut RingBuffer,
-        spans: &'a mut Vec<FieldSpan>,
+        spans: &'a mut Spans,
         limits: &Limits,
     ) -> Result<Step<'a>, ProtocolError> {
         let Intake::Content(decoder) = &mut self.intake else { return Ok(Step::Paused) };

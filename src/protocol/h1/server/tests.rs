@@ -120,11 +120,40 @@ fn the_spans_of_another_connection_do_not_disturb_a_head_in_pieces() {
     peer.send(b"GET / HTTP/1.1\r\nHost: a\r\nOne: 1\r\nTw");
     assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
     assert_eq!(peer.server.receiving(), Receiving::Head);
-    peer.scratch.spans.clear();
-    peer.send(b"o: 2\r\n\r\n");
+    let mut other = Peer::new(64);
+    for piece in ["o: 2\r\nThree", ": 3\r\n", "\r\n"] {
+        std::mem::swap(&mut peer.scratch, &mut other.scratch);
+        other.request(b"GET / HTTP/1.1\r\nHost: other\r\nA: b\r\nC: d\r\nE: f\r\n\r\n");
+        assert_eq!(other.answer(Status::OK, Some(0), false), "HTTP/1.1 200 OK|Content-Length: 0||");
+        assert!(other.server.cycle());
+        std::mem::swap(&mut peer.scratch, &mut other.scratch);
+        peer.send(piece.as_bytes());
+        if piece != "\r\n" {
+            assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+        }
+    }
+    assert_eq!(fields(&mut peer), "Host=a One=1 Two=2 Three=3 ");
+}
+
+#[test]
+fn a_head_in_pieces_is_not_disturbed_by_one_that_stood_in_its_place() {
+    let mut peer = Peer::new(64);
+    peer.request(b"GET / HTTP/1.1\r\nHost: b\r\nFour: 4\r\n\r\n");
+    assert_eq!(peer.answer(Status::OK, Some(0), false), "HTTP/1.1 200 OK|Content-Length: 0||");
+    assert!(peer.server.cycle());
+    for piece in ["GET / HT", "TP/1.1\r\nHo", "st: a\r\nOne: 1\r", "\nTwo: 2"] {
+        peer.send(piece.as_bytes());
+        assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+    }
+    peer.send(b"\r\n\r\n");
+    assert_eq!(fields(&mut peer), "Host=a One=1 Two=2 ");
+}
+
+/// The fields of the head that is complete.
+fn fields(peer: &mut Peer) -> String {
     let Ok(Step::Head(head)) = peer.step() else { panic!("a head") };
-    let fields: Vec<_> = head.fields.iter().collect();
-    assert_eq!(fields, [(&b"Host"[..], &b"a"[..]), (b"One", b"1"), (b"Two", b"2")]);
+    let text = |(name, value): (&[u8], &[u8])| format!("{}={} ", name.escape_ascii(), value.escape_ascii());
+    head.fields.iter().map(text).collect()
 }
 
 #[test]

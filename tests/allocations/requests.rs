@@ -1,0 +1,205 @@
+//! A request on a connection that is kept alive allocates nothing: all memory it needs was there before.
+//!
+//! The real loop serves a real socket, and the client is on the same thread, which is the one that is counted: whatever
+//! the loop allocates shows, and nothing else does (threads for files are not counted; they serve nobody who is served
+//! from memory).
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use allocation_counter::measure;
+use tidemill::base::disk::{Links, Root};
+use tidemill::base::job_pool::{JobPool, JobPoolLimits};
+use tidemill::base::limits::Limits;
+use tidemill::base::notice::{Notices, Wake};
+use tidemill::event_loop::EventLoop;
+use tidemill::http::media_type::MediaTypes;
+use tidemill::net::listener::{Address, Listener};
+use tidemill::net::mio_reactor::{MioReactor, PollWaker};
+use tidemill::service::front::{Front, Public};
+use tidemill::service::lab;
+use tidemill::service::static_files::{Site, StaticFiles};
+use tidemill::service::websocket::Policy;
+
+/// Nothing takes longer than this.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// After so many requests everything that is to be kept for the next one is there.
+const WARM_UP: usize = 200;
+const MEASURED: usize = 1000;
+
+/// What is in the file: nobody compresses it, by its name.
+const CONTENT: [u8; 1024] = [b'x'; 1024];
+
+const SMALL_FIELDS: &str = "Host: localhost:8080\r\n";
+const BROWSER_FIELDS: &str = "Host: localhost:8080\r\n\
+    Connection: keep-alive\r\n\
+    Cache-Control: max-age=0\r\n\
+    sec-ch-ua: \"Not_A Brand\";v=\"8\", \"Chromium\";v=\"120\", \"Google Chrome\";v=\"120\"\r\n\
+    sec-ch-ua-mobile: ?0\r\n\
+    sec-ch-ua-platform: \"Linux\"\r\n\
+    Upgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+    Accept-Encoding: gzip, deflate, br\r\n\
+    Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=necessary\r\n";
+
+/// The longest drive of each second is remembered with its request, whatever that was. While a second is young, one drive
+/// after another is the longest, so this many in a thousand may allocate.
+const LONGEST_DRIVES_MAX: usize = 50;
+
+#[test]
+fn plaintext_allocates_nothing() {
+    let mut lab = Running::new(lab());
+    for fields in [SMALL_FIELDS, BROWSER_FIELDS] {
+        assert_allocate(0, &lab.allocations(&get("/plaintext", fields), b"Hello, World!", 1));
+    }
+}
+
+#[test]
+fn pipelined_plaintext_allocates_nothing() {
+    let mut lab = Running::new(lab());
+    for fields in [SMALL_FIELDS, BROWSER_FIELDS] {
+        assert_allocate(0, &lab.allocations(&get("/plaintext", fields), b"Hello, World!", 16));
+    }
+}
+
+/// Its path without escapes and dots, and the key by which the cache knows it.
+#[test]
+fn a_file_from_memory_allocates_twice_at_most() {
+    let folder = Folder::new();
+    let mut files = Running::new(folder.public());
+    for fields in [SMALL_FIELDS, BROWSER_FIELDS] {
+        assert_allocate(2, &files.allocations(&get("/1k.bin", fields), &CONTENT, 1));
+    }
+}
+
+/// What the others rely on: this answer is written anew for each request, and that is seen.
+#[test]
+#[should_panic = "1000 of 1000 exchanges allocated more than 0 times"]
+fn an_allocation_is_seen() {
+    let mut lab = Running::new(lab());
+    assert_allocate(0, &lab.allocations(&get("/json", SMALL_FIELDS), br#"{"message":"Hello, World!"}"#, 1));
+}
+
+/// Asserts that an exchange allocates so often at most; `counts` has one of many in each place.
+fn assert_allocate(most: u64, counts: &[u64]) {
+    let above = counts.iter().filter(|count| **count > most).count();
+    let (all, greatest) = (counts.len(), counts.iter().max());
+    assert!(
+        above <= LONGEST_DRIVES_MAX,
+        "{above} of {all} exchanges allocated more than {most} times; the most in one: {greatest:?}"
+    );
+}
+
+fn get(path: &str, fields: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
+}
+
+fn lab() -> Public {
+    Public::Lab(lab::service(Policy::new(Vec::new(), 0)))
+}
+
+/// A loop, and one client of it.
+struct Running {
+    event_loop: EventLoop<MioReactor, Front>,
+    waker: PollWaker,
+    client: TcpStream,
+}
+
+impl Running {
+    fn new(public: Public) -> Running {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), 16).unwrap();
+        let Address::Tcp(address) = *listener.local_address() else { panic!("a TCP listener") };
+        let reactor = MioReactor::new(vec![listener]).unwrap();
+        let (waker, notices) = (reactor.waker(), Notices::new(reactor.waker()));
+        let jobs = JobPool::new(JobPoolLimits { threads: 1, ..JobPoolLimits::default() }, Instant::now).unwrap();
+        let event_loop = EventLoop::new(reactor, Front::new(public), Limits::default(), notices, jobs);
+        let client = TcpStream::connect(address).unwrap();
+        client.set_nonblocking(true).unwrap();
+        client.set_nodelay(true).unwrap();
+        Running { event_loop, waker, client }
+    }
+
+    /// How often the loop allocates while it answers `request`, so many of them at once; for each of [`MEASURED`] such
+    /// exchanges. The response ends in `content`.
+    fn allocations(&mut self, request: &[u8], content: &[u8], at_once: usize) -> Vec<u64> {
+        let (requests, responses_bytes) = (request.repeat(at_once), self.ask(request, content) * at_once);
+        (0..WARM_UP).for_each(|_| self.exchange(&requests, responses_bytes));
+        (0..MEASURED).map(|_| measure(|| self.exchange(&requests, responses_bytes)).count_total).collect()
+    }
+
+    /// Asks once, and returns the length of the response.
+    fn ask(&mut self, request: &[u8], content: &[u8]) -> usize {
+        self.client.write_all(request).unwrap();
+        let mut response = Vec::new();
+        let began = Instant::now();
+        while !response.ends_with(content) {
+            assert!(began.elapsed() < DEADLINE, "{}", response.escape_ascii());
+            let mut piece = [0; 4096];
+            let n = self.turn(&mut piece);
+            response.extend_from_slice(&piece[..n]);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", response.escape_ascii());
+        response.len()
+    }
+
+    /// Sends `requests` and takes the responses, which have so many bytes.
+    fn exchange(&mut self, requests: &[u8], responses_bytes: usize) {
+        self.client.write_all(requests).unwrap();
+        let (mut received, began) = (0, Instant::now());
+        while received < responses_bytes {
+            assert!(began.elapsed() < DEADLINE, "{received} of {responses_bytes} bytes came");
+            received += self.turn(&mut [0; 16 * 1024]);
+        }
+        assert_eq!(received, responses_bytes);
+    }
+
+    /// Turns the loop once, without sleeping. Says how many bytes came of it.
+    fn turn(&mut self, response: &mut [u8]) -> usize {
+        self.waker.wake();
+        self.event_loop.turn().unwrap();
+        match self.client.read(response) {
+            Ok(0) => panic!("the connection has ended"),
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A folder with one file. It is removed when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let path = std::env::temp_dir().join(format!("tidemill-allocations-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("1k.bin"), CONTENT).unwrap();
+        Folder(path)
+    }
+
+    fn public(&self) -> Public {
+        let site = Site {
+            root: Root::open(&self.0, Links::Beneath).unwrap(),
+            media_types: MediaTypes::default(),
+            index: b"index.html".to_vec(),
+            spa: None,
+            browse: false,
+            show_hidden: false,
+            fields: Arc::new([]),
+            cache_bytes_max: 32 * 1024 * 1024,
+        };
+        Public::Files(StaticFiles::new(site), None)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
