@@ -114,11 +114,14 @@ fn a_full_pipe_that_nobody_reads_is_left_when_the_log_is_reopened() {
     let lost = "nobody read from the pipe that was to be left";
     assert!(server.log().contains(lost), "{}", server.log());
     let left = rest(&moved, idle);
-    // What did not fit ends within a line, and that one is counted as dropped.
+    // Each time that the thread gives up it may be within a line, which counts as dropped: even if all of it was written
+    // but its end.
+    const TORN_MAX: usize = 2;
     let whole = left.iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
-    assert!(left.len() - whole <= 1, "{left:#?}");
+    assert!(left.len() - whole <= TORN_MAX, "{whole} of {} lines are whole", left.len());
     let written = whole + scratch.log().lines().count();
-    wait_until("every line is accounted for", || written + dropped(&server.log()) == REQUESTS + 1);
+    let accounted_for = REQUESTS + 1..=REQUESTS + 1 + TORN_MAX;
+    wait_until("every line is accounted for", || accounted_for.contains(&(written + dropped(&server.log()))));
 }
 
 #[test]
