@@ -144,6 +144,9 @@ impl<S: Socket> Connection<S> {
 
     fn on_reply<V>(&mut self, reply: Result<Reply, Failure>, worker: &mut Worker<V>) {
         match reply {
+            Ok(Reply::Respond(response)) if self.can_answer_at_once(response.head_bytes_max(), worker) => {
+                self.send_head(response, None, worker);
+            }
             Ok(Reply::Respond(response)) => self.work = Work::Answering(response, None),
             Ok(Reply::Converse(exchange)) => self.work = Work::Deciding(exchange, Wait::Content),
             Ok(Reply::Upgrade(response, exchange)) => {
@@ -152,6 +155,14 @@ impl<S: Socket> Connection<S> {
             }
             Err(failure) => self.fail(&failure, worker),
         }
+    }
+
+    /// Whether a response need not be kept until the rest of its request has been received, or until there is room for
+    /// its head.
+    fn can_answer_at_once<V>(&mut self, head_bytes_max: usize, worker: &mut Worker<V>) -> bool {
+        self.protocol.content_to_come() == Announced::Nothing
+            && !self.channel.outbox.ends_in_file()
+            && self.channel.outbox.ring(&mut worker.outboxes).free() >= head_bytes_max
     }
 
     /// Offers `n` bytes of content at the front of the inbox to whoever wants them; content that nobody wants is
