@@ -57,8 +57,14 @@ impl RingBuffer {
 
     /// Adds as much of `bytes` as fits, and says how much that was.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
-        let n = copy_into(self.writable(), bytes);
-        self.commit(n);
+        let n = bytes.len().min(self.free());
+        let start = self.wrap(self.head as usize + self.len());
+        let (front, back) = bytes[..n].split_at(n.min(self.capacity() - start));
+        self.bytes[start..start + front.len()].copy_from_slice(front);
+        if !back.is_empty() {
+            self.bytes[..back.len()].copy_from_slice(back);
+        }
+        self.len += n as u32;
         n
     }
 

@@ -77,11 +77,43 @@ impl Histogram {
         Duration::from_nanos(found.map_or(0, |index| upper_bound(index).min(self.max_ns)))
     }
 
+    /// The durations in short.
+    pub fn spread(&self) -> Spread {
+        Spread {
+            count: self.count,
+            total: self.sum(),
+            p50: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            p999: self.quantile(0.999),
+            max: self.max(),
+        }
+    }
+
     /// How many are known to have been at most `bound`: those in buckets that end by then.
     pub fn count_up_to(&self, bound: Duration) -> u64 {
         let ns = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[..bucket(ns.saturating_add(1))].iter().sum()
     }
+}
+
+/// Durations in short: the longest of the shorter half, of nine in ten, and so on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How many there were.
+    pub count: u64,
+    /// All together.
+    pub total: Duration,
+    /// Of 10 durations, 5 are no longer.
+    pub p50: Duration,
+    /// Of 10 durations, 9 are no longer.
+    pub p90: Duration,
+    /// Of 100 durations, 99 are no longer.
+    pub p99: Duration,
+    /// Of 1,000 durations, 999 are no longer.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// The bucket of a value: each octave in eight equal steps; below eight, each value has its own.
@@ -151,13 +183,15 @@ pub struct Syscalls {
     pub close: u64,
     /// `preadv2` with RWF_NOWAIT: whether a file is in memory
     pub residency: u64,
+    /// `setsockopt`, when much is to be sent
+    pub option: u64,
     /// `write` to the eventfd that wakes the loop, by whichever thread
     pub wake: u64,
 }
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 10] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 11] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -168,6 +202,7 @@ impl Syscalls {
             ("shutdown", self.shutdown),
             ("close", self.close),
             ("preadv2", self.residency),
+            ("setsockopt", self.option),
             ("wake", self.wake),
         ]
     }

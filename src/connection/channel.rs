@@ -109,6 +109,14 @@ impl<S: Socket> Channel<S> {
         }
     }
 
+    /// Lets the kernel take as much at a time as it likes. If it refuses, it takes less.
+    pub(super) fn expect_bulk(&mut self, syscalls: &mut Syscalls) {
+        syscalls.option += 1;
+        if let Err(error) = self.socket.lift_unsent_limit() {
+            log::debug!("{}: cannot lift the limit of what is unsent: {error}", self.peer);
+        }
+    }
+
     /// Returns the rings that hold nothing: idle connections own none.
     pub(super) fn give_back_empty(&mut self, inboxes: &mut Lease, outboxes: &mut Lease) {
         if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::deadlines::WaitReason;
+use super::wait_reason::WaitReason;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -128,8 +128,9 @@ impl<S: Socket> Connection<S> {
             }
             Ok(Step::Content(n)) => self.take_content(n, worker),
             Ok(Step::End(trailers)) => {
-                let mut cx = worker.around.cx(self.token, self.channel.peer, self.entrance);
-                let ended = self.work.taker().map_or(Ok(()), |exchange| exchange.end(trailers, &mut cx));
+                let ended = self.work.taker().map_or(Ok(()), |exchange| {
+                    exchange.end(trailers, &mut worker.around.cx(self.token, self.channel.peer, self.entrance))
+                });
                 self.protocol.release(inbox);
                 self.end_rx();
                 self.fail_on(ended, worker);
@@ -402,6 +403,9 @@ impl<S: Socket> Connection<S> {
         match pieces.front(reader, worker.around.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
+                if pieces.begins_bulk() {
+                    self.channel.expect_bulk(&mut worker.stats.syscalls);
+                }
                 self.protocol.pass_by(part.length);
                 self.channel.outbox.add_file(part);
                 true

@@ -16,13 +16,15 @@ mod pieces;
 mod settle;
 mod stats;
 mod status;
+mod times;
+mod wait_reason;
 mod worker;
 
 pub use close::CloseReason;
-pub use deadlines::WaitReason;
 pub use ledger::{Ledger, LedgerQueue};
 pub use settle::Settled;
 pub use stats::Stats;
+pub use wait_reason::{WaitCounts, WaitReason};
 pub use worker::Worker;
 
 use channel::Channel;

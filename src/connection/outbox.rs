@@ -92,7 +92,7 @@ impl Outbox {
 
     /// Whether nothing waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.file.is_none() && self.ring.as_ref().is_none_or(RingBuffer::is_empty)
     }
 
     /// Returns the ring if it holds nothing.

@@ -9,8 +9,12 @@ use crate::base::notice::Notifier;
 use crate::base::ring::Room;
 use crate::http::body::{Failure, FilePart, Piece};
 
-/// How much of a file is sent at a time, in bytes: others are served in between, and progress is seen.
-const SEND_BYTES_MAX: u64 = 256 * 1024;
+/// How much of a file is sent at a time, in bytes: each call ends in a packet that is not full, and others are served
+/// in between.
+const SEND_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// How much of a file is taken to be in memory if its first byte and its last are, and how much a job reads, in bytes:
+/// twice what the kernel reads ahead.
+const PROBED_BYTES: u64 = 256 * 1024;
 /// How soon a full job queue is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 /// When a job that has not answered is looked at again. A stalled disk keeps it waiting, and only it.
@@ -24,6 +28,8 @@ pub(super) struct Pieces {
     /// Up to where the file at the front has just been brought into memory.
     warm_until: u64,
     warming: Option<Ticket<io::Result<()>>>,
+    /// Whether the kernel has been told that this is a lot.
+    is_bulk: bool,
 }
 
 /// What is at the front.
@@ -49,7 +55,7 @@ pub(super) struct Reader<'a> {
 
 impl Pieces {
     pub(super) fn new(pieces: VecDeque<Piece>) -> Pieces {
-        Pieces { pieces, sent: 0, warm_until: 0, warming: None }
+        Pieces { pieces, sent: 0, warm_until: 0, warming: None, is_bulk: false }
     }
 
     /// What comes next. A part of a file that is returned has to be sent.
@@ -66,30 +72,44 @@ impl Pieces {
     }
 
     fn front_file(&mut self, reader: Reader<'_>, now: Instant) -> Result<Front, Failure> {
-        if !self.is_warm(reader.residency)? {
+        let length = self.warm_bytes(reader.residency)?;
+        if length == 0 {
             return self.warm(reader, now).map(Front::Cold);
         }
         let Some(Piece::File(part)) = self.pieces.front_mut() else { return Ok(Front::Nothing) };
-        let length = part.length.min(SEND_BYTES_MAX);
         let now_sent = FilePart { length, ..part.clone() };
         part.offset += length;
         part.length -= length;
         Ok(Front::File(now_sent))
     }
 
-    /// Whether the next bytes of the file can be sent without waiting for a disk.
-    fn is_warm(&mut self, calls: &mut u64) -> Result<bool, Failure> {
+    /// How many bytes from the front on can be sent without waiting for a disk.
+    fn warm_bytes(&mut self, calls: &mut u64) -> Result<u64, Failure> {
         if let Some(ticket) = &mut self.warming {
-            let Some(warmed) = ticket.take() else { return Ok(false) };
+            let Some(warmed) = ticket.take() else { return Ok(0) };
             self.warming = None;
             warmed.map_err(Failure::new)?.map_err(Failure::new)?;
-            return Ok(true);
         }
-        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(true) };
-        let length = part.length.min(SEND_BYTES_MAX);
+        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(0) };
+        let end = part.offset + part.length.min(SEND_BYTES_MAX);
         // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
-        let known = part.offset + length <= self.warm_until;
-        Ok(known || part.file.is_resident(part.offset, length, calls).map_err(Failure::new)?)
+        let mut warm = self.warm_until.clamp(part.offset, end);
+        while warm < end {
+            let step = (end - warm).min(PROBED_BYTES);
+            // The byte in front of every step but the first has just been asked about.
+            let (first, length) = if warm == part.offset { (warm, step) } else { (warm + step - 1, 1) };
+            if !part.file.is_resident(first, length, calls).map_err(Failure::new)? {
+                break;
+            }
+            warm += step;
+        }
+        Ok(warm - part.offset)
+    }
+
+    /// Whether this is the first time that more of a file follows what is sent of it.
+    pub(super) fn begins_bulk(&mut self) -> bool {
+        let more = matches!(self.pieces.front(), Some(Piece::File(part)) if part.length > 0);
+        more && !std::mem::replace(&mut self.is_bulk, true)
     }
 
     fn warm(&mut self, reader: Reader<'_>, now: Instant) -> Result<Instant, Failure> {
@@ -97,7 +117,7 @@ impl Pieces {
         if self.warming.is_some() {
             return Ok(now + PATIENCE);
         }
-        let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(SEND_BYTES_MAX));
+        let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(PROBED_BYTES));
         match reader.jobs.submit(Lane::Quick, reader.notifier, move || file.warm(offset, length)) {
             Ok(ticket) => {
                 self.warming = Some(ticket);

@@ -1,7 +1,7 @@
 //! The end of every drive: the only place that decides interest, deadline, another drive and the end.
 
-use super::deadlines::WaitReason;
 use super::interest::{Facts, interest};
+use super::wait_reason::WaitReason;
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::moment::Moment;
 use crate::http::body::Wait;

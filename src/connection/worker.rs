@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::ledger::{Ledger, LedgerPool, LedgerQueue};
 use super::stats::Stats;
+use super::times::Times;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::lease::Lease;
 use crate::base::limits::Limits;
@@ -36,6 +37,8 @@ pub struct Worker<V> {
     pub(super) head: Vec<u8>,
     /// What has happened so far.
     pub stats: Stats,
+    /// How long it took.
+    pub times: Times,
     /// Requests that are over, until the event loop has noted them.
     pub finished: LedgerQueue,
     pub(super) ledgers: LedgerPool,
@@ -102,6 +105,7 @@ impl<V> Worker<V> {
             scratch: Scratch::default(),
             head: Vec::new(),
             stats: Stats::default(),
+            times: Times::default(),
             finished: LedgerQueue::new(),
             ledgers: LedgerPool::default(),
             notes_fields: false,
@@ -153,7 +157,8 @@ impl<V> Worker<V> {
         if ledger.first_byte_at.is_some_and(|at| at >= self.moment) {
             ledger.first_byte_at = Some(now);
         }
-        self.stats.count_request(&ledger, now);
+        self.stats.count_request(&ledger);
+        self.times.count_request(&ledger, now);
         note(&ledger);
         self.ledgers.give_back(ledger);
     }

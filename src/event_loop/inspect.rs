@@ -5,13 +5,10 @@ use std::rc::Rc;
 use super::EventLoop;
 use super::phases::Phase;
 use crate::base::moment::Moment;
-use crate::base::stats::Histogram;
-use crate::connection::{Connection, WaitReason};
+use crate::connection::{Connection, WaitCounts, WaitReason};
 use crate::net::Reactor;
-use crate::service::status::desk::{Desk, Topic};
-use crate::service::status::report::{
-    ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview, Report, Spread,
-};
+use crate::service::status::desk::{Asked, Desk};
+use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
 use crate::service::{Entrance, Service};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
@@ -31,23 +28,22 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let questions = desk.take(ANSWERS_PER_TURN);
         let any = !questions.is_empty();
         for asked in questions {
-            let report = self.report(asked.topic);
-            asked.answer(report);
+            self.answer(asked);
         }
         any
     }
 
-    fn report(&self, topic: Topic) -> Report {
-        match topic {
-            Topic::Connections(limit) => Report::Connections(self.list(limit)),
-            Topic::Metrics => Report::Metrics(self.families()),
-            Topic::Loop => Report::Loop(Box::new(self.loop_status())),
-            Topic::Overview => Report::Overview(Box::new(self.overview())),
+    fn answer(&self, asked: Asked) {
+        match asked {
+            Asked::Connections(limit, answer) => answer.give(self.list(limit)),
+            Asked::Metrics(answer) => answer.give(self.families()),
+            Asked::Loop(answer) => answer.give(self.loop_status()),
+            Asked::Overview(answer) => answer.give(self.overview()),
         }
     }
 
     fn list(&self, limit: usize) -> Connections {
-        let waits = self.tally().waits();
+        let waits = self.tally().waits.some_by_name().collect();
         let total = self.connections.len() - self.admins;
         Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
     }
@@ -75,8 +71,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for connection in self.public_connections() {
-            let index = WaitReason::ALL.iter().position(|reason| *reason == connection.wait_reason());
-            tally.waits[index.unwrap_or(0)] += 1;
+            tally.waits.count(connection.wait_reason());
             tally.paused += u64::from(connection.is_paused());
             tally.blocked += u64::from(connection.is_blocked());
         }
@@ -93,10 +88,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         });
         LoopStatus {
             uptime: now.since(Moment::default()),
-            phases: Phase::ALL.iter().map(|phase| (phase.name(), spread(phases.time_of(*phase)))).collect(),
-            turns: spread(&phases.turns),
-            drives: spread(&phases.drives),
-            lag: spread(&phases.lag),
+            phases: Phase::ALL.iter().map(|phase| (phase.name(), phases.time_of(*phase).spread())).collect(),
+            turns: phases.turns.spread(),
+            drives: phases.drives.spread(),
+            lag: phases.lag.spread(),
             events: phases.events,
             events_max: phases.events_max,
             longest: longest.collect(),
@@ -108,11 +103,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let (stats, tally) = (&self.worker.stats, self.tally());
         Overview {
             turn: self.loop_status(),
-            requests: stats.requests.iter().sum(),
+            requests: stats.requests_over(),
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
-            latency: spread(&stats.latency()),
-            waits: tally.waits(),
+            latency: self.worker.times.latency().spread(),
+            waits: tally.waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,
             slowest: self.longest_waits(SLOWEST, |connection| rank(connection.wait_reason()) == 0),
@@ -124,18 +119,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 /// Connections, counted.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// In the order of `WaitReason::ALL`.
-    pub(super) waits: [u64; WaitReason::ALL.len()],
+    pub(super) waits: WaitCounts,
     pub(super) paused: u64,
     pub(super) blocked: u64,
-}
-
-impl Tally {
-    /// How many wait for what, with those reasons that there are.
-    fn waits(&self) -> Vec<(&'static str, u64)> {
-        let named = WaitReason::ALL.iter().zip(self.waits).map(|(reason, count)| (reason.name(), count));
-        named.filter(|(_, count)| *count > 0).collect()
-    }
 }
 
 /// Who is looked at first: clients that keep a request from being over, then whatever else is under way, then those who
@@ -145,17 +131,5 @@ fn rank(reason: WaitReason) -> u8 {
         WaitReason::SlowHead | WaitReason::SlowBody | WaitReason::SlowRead => 0,
         WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Lingering => 1,
         WaitReason::FirstByte | WaitReason::Idle => 2,
-    }
-}
-
-/// A histogram in short.
-pub(super) fn spread(histogram: &Histogram) -> Spread {
-    Spread {
-        count: histogram.count(),
-        total: histogram.sum(),
-        p50: histogram.quantile(0.5),
-        p99: histogram.quantile(0.99),
-        p999: histogram.quantile(0.999),
-        max: histogram.max(),
     }
 }

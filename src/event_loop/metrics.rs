@@ -7,7 +7,6 @@ use super::EventLoop;
 use super::access_log::AccessLog;
 use super::phases::Phase;
 use crate::base::stats::Histogram;
-use crate::connection::WaitReason;
 use crate::net::Reactor;
 use crate::service::Service;
 use crate::service::status::report::{Buckets, Family};
@@ -34,20 +33,19 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn of_connections(&self) -> Vec<Family> {
         let (stats, tally) = (&self.worker.stats, self.tally());
-        let reasons = || WaitReason::ALL.iter().map(|reason| reason.name());
         let closed = [
             ("client", stats.closed_by_client),
             ("server", stats.closed_by_server),
             ("broken", stats.broken),
             ("cut_short", stats.cut_short),
-            ("timeout", stats.timeouts.iter().sum()),
+            ("timeout", stats.timeouts.total()),
         ];
         vec![
             Family::gauges(
                 "tidemill_connections",
                 "Open connections by what they wait for.",
                 "wait",
-                reasons().zip(tally.waits),
+                tally.waits.by_name(),
             ),
             Family::gauge(
                 "tidemill_connections_limit",
@@ -67,7 +65,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_timeouts_total",
                 "Waits that lasted too long.",
                 "wait",
-                reasons().zip(stats.timeouts),
+                stats.timeouts.by_name(),
             ),
             Family::counter(
                 "tidemill_accept_pauses_total",
@@ -91,12 +89,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",
-                buckets(&stats.latency()),
+                buckets(&self.worker.times.latency()),
             ),
             Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
-                buckets(&stats.first_byte()),
+                buckets(&self.worker.times.first_byte()),
             ),
             Family::gauge(
                 "tidemill_response_queued_max_bytes",

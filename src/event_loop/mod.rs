@@ -13,7 +13,7 @@ mod totals;
 
 pub use access_log::{AccessLog, Lines};
 pub use shutdown::Outcome;
-pub use totals::{Quantiles, Totals};
+pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;
@@ -134,7 +134,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
         let answered = self.answer_questions();
         self.end_phase(Phase::Reap, reaped || answered);
-        self.worker.stats.end_turn(self.phases.mark());
+        self.worker.times.end_turn(self.worker.stats.requests_over(), self.phases.mark());
         Ok(())
     }
 

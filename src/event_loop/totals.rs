@@ -5,34 +5,30 @@ use std::time::Duration;
 use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
-use crate::base::stats::Histogram;
-use crate::connection::WaitReason;
+use crate::base::stats::Spread;
+use crate::connection::Stats;
 use crate::net::Reactor;
 use crate::service::Service;
 
 /// What became of everything, from the loop's beginning to its end. Counts include the admin's connections.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
+    /// Everything that is counted connection by connection.
+    pub stats: Stats,
     /// From the loop's beginning to its end.
     pub uptime: Duration,
     /// From the first byte of the first request to the end of the last one.
     pub busy: Duration,
-    /// Requests by the class of their status, 1xx first; those at 0 had no response.
-    pub requests: [u64; 6],
-    /// Those of them that ended with their connection, before their response had left.
-    pub cut: u64,
-    /// Those of them that came through the admin's entrance.
-    pub admin_requests: u64,
     /// How many requests ended in the busiest second.
     pub busiest_second: u64,
     /// From a request's first byte to the last of its response.
-    pub latency: Quantiles,
+    pub latency: Spread,
     /// From a request's first byte to the first of its response.
-    pub first_byte: Quantiles,
+    pub first_byte: Spread,
     /// A turn without its poll.
-    pub turn: Quantiles,
+    pub turn: Spread,
     /// How late the loop woke for its own deadlines.
-    pub lag: Quantiles,
+    pub lag: Spread,
     /// Turns of the loop.
     pub turns: u64,
     /// Events from the kernel in all turns together.
@@ -41,30 +37,12 @@ pub struct Totals {
     pub events_max: usize,
     /// Time in each phase of the turn, in order.
     pub phases: Vec<(&'static str, Duration)>,
-    /// System calls of the loop, by kind.
-    pub syscalls: Vec<(&'static str, u64)>,
-    /// Bytes read from connections.
-    pub read_bytes: u64,
-    /// Bytes written to connections.
-    pub written_bytes: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// The most connections at a time.
     pub connections_max: usize,
-    /// Connections that the client ended, and those that the server did.
-    pub closed_by_client: u64,
-    /// See above.
-    pub closed_by_server: u64,
-    /// Connections on which reading or writing failed, usually because of a reset.
-    pub broken: u64,
-    /// Connections that were cut in the middle of a response.
-    pub cut_short: u64,
-    /// Connections that waited too long, by what for.
-    pub timeouts: Vec<(&'static str, u64)>,
     /// Connections still at work when the server stopped waiting for them.
     pub cut_at_end: usize,
-    /// The most that one connection had waiting to be sent, in bytes.
-    pub queued_max: u64,
     /// The most memory on loan for input at a time, in bytes, and for output.
     pub inboxes_max: u64,
     /// See above.
@@ -73,36 +51,6 @@ pub struct Totals {
     pub accept_pauses: u64,
     /// Lines of the access log that were dropped.
     pub dropped_lines: u64,
-}
-
-/// Durations in short: the longest of the shorter half, of nine in ten, and so on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Quantiles {
-    /// How many there were.
-    pub count: u64,
-    /// Of 10 durations, 5 are no longer.
-    pub p50: Duration,
-    /// Of 10 durations, 9 are no longer.
-    pub p90: Duration,
-    /// Of 100 durations, 99 are no longer.
-    pub p99: Duration,
-    /// Of 1,000 durations, 999 are no longer.
-    pub p999: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-impl Quantiles {
-    fn of(histogram: &Histogram) -> Quantiles {
-        Quantiles {
-            count: histogram.count(),
-            p50: histogram.quantile(0.5),
-            p90: histogram.quantile(0.9),
-            p99: histogram.quantile(0.99),
-            p999: histogram.quantile(0.999),
-            max: histogram.max(),
-        }
-    }
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
@@ -122,8 +70,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let phases = &self.phases;
         Totals {
             uptime: phases.mark().since(Moment::default()),
-            turn: Quantiles::of(&phases.turns),
-            lag: Quantiles::of(&phases.lag),
+            turn: phases.turns.spread(),
+            lag: phases.lag.spread(),
             turns: phases.turns.count(),
             events: phases.events,
             events_max: phases.events_max,
@@ -133,31 +81,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn totals_of_connections(&self) -> Totals {
-        let stats = &self.worker.stats;
+        let times = &self.worker.times;
         let (inboxes_max, outboxes_max) = self.worker.lent_bytes_max();
         Totals {
-            busy: stats.busy_time(),
-            requests: stats.requests,
-            cut: stats.cut,
-            admin_requests: stats.admin_requests,
-            busiest_second: stats.pace.busiest_second(),
-            latency: Quantiles::of(&stats.latency()),
-            first_byte: Quantiles::of(&stats.first_byte()),
-            syscalls: stats.syscalls.by_kind().to_vec(),
-            read_bytes: stats.read_bytes,
-            written_bytes: stats.written_bytes,
+            stats: self.worker.stats.clone(),
+            busy: times.busy_time(),
+            busiest_second: times.pace.busiest_second(),
+            latency: times.latency().spread(),
+            first_byte: times.first_byte().spread(),
             accepted: self.accepted,
             connections_max: self.connections_max,
-            closed_by_client: stats.closed_by_client,
-            closed_by_server: stats.closed_by_server,
-            broken: stats.broken,
-            cut_short: stats.cut_short,
-            timeouts: WaitReason::ALL.iter().map(|reason| reason.name()).zip(stats.timeouts).collect(),
             cut_at_end: match self.outcome {
                 Some(Outcome::Cut(left)) => left,
                 Some(Outcome::Clean) | None => 0,
             },
-            queued_max: stats.queued_max,
             inboxes_max,
             outboxes_max,
             accept_pauses: self.acceptor.rests(),

@@ -5,6 +5,14 @@ use std::fmt;
 
 use super::fields::{FieldValue, is_tchar, trim_ows};
 
+/// `text/html` in UTF-8
+pub const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+/// `text/plain`
+pub const TEXT: FieldValue = FieldValue::from_static("text/plain");
+/// `text/plain` in UTF-8
+pub const TEXT_UTF8: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
+/// `application/json`
+pub const JSON: FieldValue = FieldValue::from_static("application/json");
 /// What is not known to be anything else: bytes.
 pub const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
 

@@ -59,6 +59,11 @@ pub trait Socket {
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
 
+    /// Lets the kernel hold as much that it has not sent yet as it likes: for bulk, of which it then makes full packets.
+    fn lift_unsent_limit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Our end's address, if it has one and the kernel tells.
     fn local_address(&self) -> Option<SocketAddr> {
         None

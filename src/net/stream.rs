@@ -11,7 +11,7 @@ use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use super::torture::TorturedSocket;
-use super::{Io, Socket, outgoing};
+use super::{Io, Socket, listener, outgoing};
 use crate::base::peer::canonical;
 
 /// One accepted connection.
@@ -77,6 +77,14 @@ impl Socket for Stream {
             Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
             Stream::Tortured(socket) => socket.shutdown_write(),
+        }
+    }
+
+    fn lift_unsent_limit(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => listener::lift_unsent_limit(socket),
+            Stream::Unix(_) => Ok(()),
+            Stream::Tortured(socket) => socket.lift_unsent_limit(),
         }
     }
 

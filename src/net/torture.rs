@@ -160,6 +160,10 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.take_error()
     }
 
+    fn lift_unsent_limit(&mut self) -> io::Result<()> {
+        self.socket.lift_unsent_limit()
+    }
+
     fn abort_on_close(&mut self) -> io::Result<()> {
         self.broken = true;
         self.socket.abort_on_close()

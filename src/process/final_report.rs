@@ -6,7 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::cpu::Cpu;
-use crate::event_loop::{Quantiles, Totals};
+use crate::base::stats::Spread;
+use crate::connection::Stats;
+use crate::event_loop::Totals;
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
@@ -64,27 +66,26 @@ impl FinalReport<'_> {
     }
 
     fn write_requests(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let totals = self.totals;
-        let (written, read) = (bytes(totals.written_bytes as f64), bytes(totals.read_bytes as f64));
+        let stats = &self.totals.stats;
+        let (written, read) = (bytes(stats.written_bytes as f64), bytes(stats.read_bytes as f64));
         let requests = count(self.requests(), "request");
-        writeln!(f, "  {requests} in {}, {written} written, {read} read", duration(totals.busy))?;
-        let classes = ["no response", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(totals.requests);
+        writeln!(f, "  {requests} in {}, {written} written, {read} read", duration(self.totals.busy))?;
+        let classes = ["no response", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(stats.requests);
         let classes =
             list(classes.filter(|(_, requests)| *requests > 0), |(class, requests)| format!("{class} {requests}"));
         if !classes.is_empty() {
             writeln!(f, "  Status: {classes}")?;
         }
-        if totals.admin_requests > 0 {
-            writeln!(f, "  Of these at the admin's entrance: {}", totals.admin_requests)?;
+        if stats.admin_requests > 0 {
+            writeln!(f, "  Of these at the admin's entrance: {}", stats.admin_requests)?;
         }
-        self.warn_if(f, totals.cut > 0, format_args!("  Requests cut off: {}", totals.cut))
+        self.warn_if(f, stats.cut > 0, format_args!("  Requests cut off: {}", stats.cut))
     }
 
     fn write_connections(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = self.totals;
-        let late: u64 = timeouts.iter().map(|(_, count)| count).sum();
-        let waits = timeouts.iter().filter(|(_, count)| *count > 0);
-        let waits = list(waits, |(wait, count)| format!("{wait} {count}"));
+        let Stats { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = &self.totals.stats;
+        let late = timeouts.total();
+        let waits = list(timeouts.some_by_name(), |(wait, count)| format!("{wait} {count}"));
         let waits = if waits.is_empty() { waits } else { format!(" ({waits})") };
         let style = if broken + cut_short + late > 0 { YELLOW } else { "" };
         self.line(
@@ -104,9 +105,10 @@ impl FinalReport<'_> {
         if requests == 0 {
             return Ok(());
         }
-        let calls: u64 = self.totals.syscalls.iter().map(|(_, calls)| calls).sum();
-        let kinds = self.totals.syscalls.iter().filter(|(_, calls)| *calls > 0);
-        let kinds = list(kinds, |(kind, calls)| format!("{kind} {}", ratio(*calls, requests)));
+        let by_kind = self.totals.stats.syscalls.by_kind();
+        let calls: u64 = by_kind.iter().map(|(_, calls)| calls).sum();
+        let kinds = by_kind.into_iter().filter(|(_, calls)| *calls > 0);
+        let kinds = list(kinds, |(kind, calls)| format!("{kind} {}", ratio(calls, requests)));
         writeln!(f, "  Syscalls/request: {} ({kinds})", ratio(calls, requests))?;
         self.cpu.map_or(Ok(()), |cpu| self.write_cpu(f, cpu, requests))
     }
@@ -144,8 +146,9 @@ impl FinalReport<'_> {
     }
 
     fn write_peaks(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { queued_max, inboxes_max, outboxes_max, .. } = self.totals;
-        let [queued, inboxes, outboxes] = [queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
+        let Totals { stats, inboxes_max, outboxes_max, .. } = self.totals;
+        let [queued, inboxes, outboxes] =
+            [&stats.queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
         writeln!(f, "  Peak buffers: {inboxes} in, {outboxes} out; {queued} left waiting by one response")
     }
 
@@ -163,13 +166,13 @@ impl FinalReport<'_> {
         let per_second = |amount: u64| amount as f64 / totals.busy.as_secs_f64().max(1e-9);
         let busiest = totals.busiest_second;
         let (rate, written, read) =
-            (per_second(self.requests()), per_second(totals.written_bytes), per_second(totals.read_bytes));
+            (per_second(self.requests()), per_second(totals.stats.written_bytes), per_second(totals.stats.read_bytes));
         self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest second"))?;
         self.line(f, BOLD, format_args!("Transfer/sec: {:>11}, {} read", bytes(written), bytes(read)))
     }
 
     fn requests(&self) -> u64 {
-        self.totals.requests.iter().sum()
+        self.totals.stats.requests_over()
     }
 
     fn warn_if(&self, f: &mut Formatter<'_>, trouble: bool, line: fmt::Arguments<'_>) -> fmt::Result {
@@ -181,7 +184,7 @@ impl FinalReport<'_> {
     }
 }
 
-fn write_row(f: &mut Formatter<'_>, name: &str, row: &Quantiles) -> fmt::Result {
+fn write_row(f: &mut Formatter<'_>, name: &str, row: &Spread) -> fmt::Result {
     let columns = [row.p50, row.p90, row.p99, row.p999, row.max].map(|column| format!("{:>10}", duration(column)));
     writeln!(f, "    {name:<10}{}", columns.concat())
 }

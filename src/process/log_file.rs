@@ -3,18 +3,18 @@
 //! The event loop adds lines to one buffer while the thread writes another; then they change places. What does not fit
 //! is dropped and counted.
 
-use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
+mod place;
+
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+
+pub use place::Place;
 
 use crate::base::throttle::{LogThrottle, Permit};
 use crate::event_loop::Lines;
@@ -23,37 +23,8 @@ use crate::event_loop::Lines;
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// How long the end of the server waits for lines that are not written yet.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where the log is to be found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Standard output.
-    Stdout,
-    /// A file, to which lines are appended.
-    File(PathBuf),
-}
-
-impl Place {
-    /// As it is called in messages.
-    pub fn name(&self) -> Cow<'_, str> {
-        match self {
-            Place::Stdout => "on stdout".into(),
-            Place::File(path) => path.to_string_lossy(),
-        }
-    }
-
-    /// Opens it for appending; a file that does not exist is created.
-    pub fn open(&self) -> io::Result<File> {
-        match self {
-            Place::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-            Place::File(path) => open_file(path),
-        }
-    }
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
-}
+/// How long nobody may take anything from a pipe that is to be left, until it is left with lines unwritten.
+const LEAVE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// An open log, and the thread that writes it. Dropping it waits a moment for what is not written yet.
 pub struct LogFile {
@@ -132,7 +103,7 @@ impl LogFile {
     fn write_to(file: File, place: Place) -> io::Result<LogFile> {
         let is_terminal = file.is_terminal();
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let mut writer = Writer { place, file, torn: false, shared: Arc::clone(&shared) };
+        let mut writer = Writer { place, file, torn: false, leaving: false, shared: Arc::clone(&shared) };
         thread::Builder::new().name("access-log".into()).spawn(move || writer.run())?;
         Ok(LogFile { shared, is_terminal, throttle: LogThrottle::new(1) })
     }
@@ -217,6 +188,8 @@ struct Writer {
     file: File,
     /// The last write ended within a line.
     torn: bool,
+    /// The file is to be reopened as soon as what belongs to it is written.
+    leaving: bool,
     shared: Arc<Shared>,
 }
 
@@ -225,8 +198,9 @@ impl Writer {
         let mut lines = Vec::new();
         while let Some(reopen_at) = self.next(&mut lines) {
             let (before, after) = lines.split_at(reopen_at.unwrap_or(lines.len()));
+            self.leaving = reopen_at.is_some();
             self.write(before);
-            if reopen_at.is_some() {
+            if self.leaving {
                 self.reopen();
             }
             self.write(after);
@@ -253,11 +227,11 @@ impl Writer {
 
     fn write(&mut self, lines: &[u8]) {
         if self.torn && !lines.is_empty() {
-            self.torn = write_some(&mut self.file, b"\n").is_err();
+            self.torn = self.write_some(b"\n").is_err();
         }
         let mut rest = lines;
         while !rest.is_empty() {
-            match write_some(&mut self.file, rest) {
+            match self.write_some(rest) {
                 Ok(n) => rest = &rest[n..],
                 Err(error) => return self.give_up(lines, rest, error),
             }
@@ -274,31 +248,44 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
+        self.leaving = false;
         match self.place.open() {
             Ok(file) => (self.file, self.torn) = (file, false),
             Err(error) => log::error!("cannot reopen the access log, so it goes on where it is: {error}"),
         }
     }
-}
 
-/// Writes at least one byte, however long that takes.
-fn write_some(file: &mut File, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match file.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => return Ok(n),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A terminal or a pipe that somebody else has made non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(file)?,
-            Err(error) => return Err(error),
+    /// Writes at least one byte, however long that takes, unless the file is to be left.
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => return Ok(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A FIFO, or a terminal or a pipe that somebody else has made non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room()?,
+                Err(error) => return Err(error),
+            }
         }
     }
-}
 
-fn wait_for_room(file: &File) -> io::Result<()> {
-    let mut asked = [PollFd::new(file, PollFlags::OUT)];
-    retry_on_intr(|| poll(&mut asked, None))?;
-    Ok(())
+    /// Standard output is never left: what is reopened is the same again.
+    fn is_to_be_left(&self) -> bool {
+        self.place != Place::Stdout && (self.leaving || self.shared.lock().reopen_at.is_some())
+    }
+
+    /// Waits until the kernel takes more. Fails when it does not, and another file is wanted.
+    fn wait_for_room(&self) -> io::Result<()> {
+        loop {
+            let mut asked = [PollFd::new(&self.file, PollFlags::OUT)];
+            if retry_on_intr(|| poll(&mut asked, Some(&LEAVE_TIMEOUT)))? > 0 {
+                return Ok(());
+            }
+            if self.is_to_be_left() {
+                return Err(io::Error::other("nobody read from the pipe that was to be left"));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What can be set about the access log.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::cause;
 use super::log_file::{LogFile, Place};
 use crate::event_loop::AccessLog;
 use crate::service::access_log::{Format, Formatter};
@@ -43,16 +43,6 @@ impl LogSettings {
         let format = self.log_format.unwrap_or(if file.is_terminal() { Format::Pretty } else { Format::Combined });
         let colours = file.is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Ok(Some(AccessLog::new(Formatter::new(format, colours), Box::new(file))))
-    }
-}
-
-/// The usual causes in words, without the system's error number.
-fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "no such directory".into(),
-        ErrorKind::PermissionDenied => "permission denied".into(),
-        ErrorKind::IsADirectory => "it is a directory".into(),
-        _ => error.to_string(),
     }
 }
 

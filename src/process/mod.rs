@@ -166,6 +166,7 @@ fn cause(error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "this machine does not have this address".into(),
         ErrorKind::PermissionDenied => "permission denied".into(),
         ErrorKind::NotFound => "no such directory".into(),
+        ErrorKind::IsADirectory => "it is a directory".into(),
         _ => error.to_string(),
     }
 }

@@ -3,13 +3,9 @@
 use super::json::Object;
 use crate::http::body::Body;
 use crate::http::fields::{ALLOW, FieldValue};
+use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::message::Response;
 use crate::http::status::Status;
-
-/// `application/json`
-pub const JSON: FieldValue = FieldValue::from_static("application/json");
-/// `text/plain` in UTF-8
-const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 
 /// One more member of an error object.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +66,7 @@ pub fn refuse(status: Status, reason: &str, section: &str) -> Response {
         "" => format!("{status}: {reason}\n"),
         section => format!("{status}: {reason} ({section})\n"),
     };
-    Response::new(status).with_content(TEXT, Body::from(line))
+    Response::new(status).with_content(TEXT_UTF8, Body::from(line))
 }
 
 fn fixed(status: Status, json: &'static [u8]) -> Response {

@@ -1,8 +1,7 @@
 //! Small content, gathered before it is answered.
 
 use super::{Cx, Decision, Exchange, Reply, errors};
-use crate::base::ring::Room;
-use crate::http::body::{Failure, Pull, Wait};
+use crate::http::body::{Failure, Wait};
 use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 
@@ -73,10 +72,6 @@ where
             }
         }
     }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from an exchange that only gathers"))
-    }
 }
 
 #[cfg(test)]
@@ -85,8 +80,8 @@ mod tests {
 
     use super::*;
     use crate::http::body::Body;
+    use crate::http::media_type::JSON;
     use crate::http::status::Status;
-    use crate::service::errors::JSON;
     use crate::service::lab::harness::{Answer, Request, World};
 
     /// What became of these pieces, gathered up to `limit` and answered with themselves.

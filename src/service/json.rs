@@ -21,6 +21,14 @@ impl Object {
         self
     }
 
+    /// One more member, if there is a value: a string.
+    pub fn optional_text(self, name: &str, value: Option<&str>) -> Object {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self,
+        }
+    }
+
     /// One more member: a number.
     pub fn number(self, name: &str, value: u64) -> Object {
         self.raw(name, value)
@@ -52,6 +60,11 @@ impl Default for Object {
     fn default() -> Object {
         Object::new()
     }
+}
+
+/// Objects as an array.
+pub fn array(objects: impl Iterator<Item = String>) -> String {
+    format!("[{}]", objects.collect::<Vec<_>>().join(","))
 }
 
 /// Appends `text` as a JSON string.

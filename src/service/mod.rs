@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod account;
 pub mod errors;
+pub mod event_stream;
 pub mod front;
 pub mod gather;
 pub mod json;
@@ -98,20 +99,29 @@ pub enum Reply {
 /// The connection calls `take` with content as it arrives, `end` once after the last of it, and `respond` after each
 /// of these, when a wait is over, and before anything is pulled, until it decides. It then calls `pull` if the
 /// response's body is `Body::Exchange`. After an upgrade the response is known, and `respond` is not called.
+///
+/// What an exchange does not say for itself is that of one that only decides: it wants no content, and has none.
 pub trait Exchange {
     /// Takes content, as much as there is room for, and says how many bytes that was (0: none just now; it will be
-    /// offered again after the next pull or notice). `content` is never empty.
-    fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure>;
+    /// offered again after the next pull or notice). `content` is never empty. By default all of it is discarded.
+    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
+        Ok(content.len())
+    }
 
     /// The content has ended, with these trailers.
-    fn end(&mut self, trailers: Fields<'_>, cx: &mut Cx<'_>) -> Result<(), Failure>;
+    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// The response, as soon as it is known. Content that is still to come is discarded if the exchange is not also
     /// the response's body.
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure>;
 
     /// Puts more of the response's content into `room` (see `http::body::Source::pull`).
-    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure>;
+    /// By default it fails: an exchange that is nobody's body is not pulled.
+    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        Err(Failure::new("pulled from an exchange that only decides"))
+    }
 }
 
 /// Whether an exchange knows its response.

@@ -160,11 +160,17 @@ impl Router {
     }
 
     fn find(&self, path: &[u8], spans: &mut Spans) -> Result<Option<&Route>, InvalidEscape> {
-        let path = Path { bytes: path, escaped: path.contains(&b'%') };
-        if path.escaped && percent_decode(path.bytes).is_none() {
-            return Err(InvalidEscape);
+        let start = if path.starts_with(b"/") { Some(1) } else { return Ok(None) };
+        match self.root.find(Path { bytes: path, escaped: false }, start, spans) {
+            // Nearly every path is a literal one, sent as it stands in its pattern.
+            Some(route) if spans.count == 0 => Ok(Some(route)),
+            route if !path.contains(&b'%') => Ok(route),
+            _ if percent_decode(path).is_none() => Err(InvalidEscape),
+            _ => {
+                spans.count = 0;
+                Ok(self.root.find(Path { bytes: path, escaped: true }, start, spans))
+            }
         }
-        Ok(path.bytes.starts_with(b"/").then(|| self.root.find(path, Some(1), spans)).flatten())
     }
 }
 
@@ -197,7 +203,7 @@ struct InvalidEscape;
 #[derive(Clone, Copy)]
 struct Path<'a> {
     bytes: &'a [u8],
-    /// Whether anything in it is percent-encoded; hardly ever.
+    /// Whether escapes in it are to be decoded.
     escaped: bool,
 }
 

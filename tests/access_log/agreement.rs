@@ -117,7 +117,8 @@ fn tcpdump_and_the_log_agree() {
     let logged = Logged::start("json", &[]);
     let port = port(&logged.server);
     let mut command = Command::new("tcpdump");
-    command.args(["-i", "lo", "-n", "-l", "--immediate-mode", "-B", "8192", "tcp", "port", port]);
+    // Heads alone: room for as many segments as may come at once, where whole ones would fill the buffer and be dropped.
+    command.args(["-i", "lo", "-n", "-l", "--immediate-mode", "-s", "128", "-B", "8192", "tcp", "port", port]);
     let Some(tcpdump) = Watcher::start(&mut command, "listening on lo") else { return };
     let ranges = exchange(&logged);
     let (last_rx, last_tx) = ranges.last().unwrap();

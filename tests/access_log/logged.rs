@@ -1,6 +1,7 @@
 //! A server that writes its access log to a file of this test's own.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -21,6 +22,13 @@ impl Scratch {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// `access.log` as a FIFO.
+    pub fn fifo(&self) -> PathBuf {
+        let path = self.path("access.log");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
     }
 
     pub fn log(&self) -> String {

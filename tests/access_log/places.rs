@@ -2,6 +2,7 @@
 
 use std::fs::{File, rename};
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,10 +52,7 @@ fn a_log_that_is_moved_under_load_loses_no_line() {
 #[test]
 fn a_pipe_that_nobody_reads_drops_lines_counts_them_and_slows_nobody() {
     let scratch = Scratch::new();
-    let path = scratch.path("access.log");
-    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    // Open in both directions, a fifo waits for nobody.
-    let idle = File::options().read(true).write(true).open(&path).unwrap();
+    let (path, idle) = unread_fifo(&scratch);
     let mut server = Server::start(&[&scratch.flag(), "--log-format", "json"]);
     const BATCH: usize = 20;
     const BATCHES: usize = 200;
@@ -67,15 +65,90 @@ fn a_pipe_that_nobody_reads_drops_lines_counts_them_and_slows_nobody() {
         }
     }
     server.wait_for_log("lines dropped");
-    let reader = File::open(&path).unwrap();
-    drop(idle);
-    let reading = thread::spawn(move || BufReader::new(reader).lines().map(|line| line.unwrap()).collect::<Vec<_>>());
+    let reading = thread::spawn(move || rest(&path, idle));
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     let lines = reading.join().unwrap();
     assert!(lines.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "whole lines only");
     wait_until("every line is accounted for", || lines.len() + dropped(&server.log()) == BATCH * BATCHES);
     assert!(lines.len() > 1_000, "a megabyte is kept: {} lines", lines.len());
+}
+
+/// A FIFO where the log is to be. As long as the handle lives, it has a reader, who reads nothing: open in both
+/// directions, a FIFO waits for nobody.
+fn unread_fifo(scratch: &Scratch) -> (PathBuf, File) {
+    let path = scratch.fifo();
+    let idle = File::options().read(true).write(true).open(&path).unwrap();
+    (path, idle)
+}
+
+/// All that is read from a FIFO from now on, until everybody has closed it.
+fn rest(fifo: &Path, idle: File) -> Vec<String> {
+    let reader = File::open(fifo).unwrap();
+    drop(idle);
+    BufReader::new(reader).lines().map(|line| line.unwrap()).collect()
+}
+
+#[test]
+fn a_full_pipe_that_nobody_reads_is_left_when_the_log_is_reopened() {
+    const REQUESTS: usize = 300;
+    let scratch = Scratch::new();
+    let (path, idle) = unread_fifo(&scratch);
+    let mut server = Server::start(&[&scratch.flag(), "--log-format", "json"]);
+    let mut client = server.connect();
+    // A pipe takes 64 KiB.
+    let request = format!("GET /plaintext?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(490));
+    for _ in 0..REQUESTS {
+        client.send(&request);
+        client.read_response();
+    }
+    let moved = scratch.path("moved");
+    rename(&path, &moved).unwrap();
+    server.signal("USR1");
+    wait_until("the log is reopened", || path.exists());
+    client.send(REQUEST);
+    client.read_response();
+    wait_until("the new file has its line", || scratch.log().contains("\"/plaintext\""));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let lost = "nobody read from the pipe that was to be left";
+    assert!(server.log().contains(lost), "{}", server.log());
+    let left = rest(&moved, idle);
+    // Each time that the thread gives up it may be within a line, which counts as dropped: even if all of it was written
+    // but its end.
+    const TORN_MAX: usize = 2;
+    let whole = left.iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+    assert!(left.len() - whole <= TORN_MAX, "{whole} of {} lines are whole", left.len());
+    let written = whole + scratch.log().lines().count();
+    let accounted_for = REQUESTS + 1..=REQUESTS + 1 + TORN_MAX;
+    wait_until("every line is accounted for", || accounted_for.contains(&(written + dropped(&server.log()))));
+}
+
+#[test]
+fn a_pipe_is_reopened_only_if_somebody_reads_from_it() {
+    let scratch = Scratch::new();
+    let (path, idle) = unread_fifo(&scratch);
+    let mut reader = BufReader::new(File::open(&path).unwrap());
+    drop(idle);
+    let server = Server::start(&[&scratch.flag(), "--log-format", "common"]);
+    let mut client = server.connect();
+    let mut line_of = |reader: &mut BufReader<File>, query: &str| {
+        client.send(format!("GET /plaintext?{query} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.read_response();
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.contains(query), "{line}");
+    };
+    line_of(&mut reader, "first");
+    drop(reader);
+    server.signal("USR1");
+    server.wait_for_log("cannot reopen the access log, so it goes on where it is: nobody reads from this pipe");
+    // Whoever comes back is written to again.
+    let mut reader = BufReader::new(File::open(&path).unwrap());
+    line_of(&mut reader, "second");
+    server.signal("USR1");
+    line_of(&mut reader, "third");
+    assert_eq!(server.log().matches("cannot reopen").count(), 1, "{}", server.log());
 }
 
 /// The lines that a server says it has dropped, all together.
@@ -137,7 +210,10 @@ fn requests_that_end_with_the_server_are_noted() {
 fn a_log_that_cannot_be_opened_is_refused_in_one_line() {
     let refused = |path: &str| {
         let flag = format!("--access-log={path}");
-        let output = Command::new(env!("CARGO_BIN_EXE_tidemill")).args(["-l", "127.0.0.1:0", &flag]).output().unwrap();
+        // A server that waits for somebody instead would be ended with another code.
+        let mut server = Command::new("timeout");
+        server.args(["20", env!("CARGO_BIN_EXE_tidemill"), "-l", "127.0.0.1:0", &flag]);
+        let output = server.output().unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()));
         String::from_utf8(output.stderr).unwrap()
     };
@@ -146,6 +222,10 @@ fn a_log_that_cannot_be_opened_is_refused_in_one_line() {
         "tidemill: cannot open the access log /no/such/directory/x: no such directory\n"
     );
     assert_eq!(refused("/"), "tidemill: cannot open the access log /: it is a directory\n");
+    let scratch = Scratch::new();
+    let fifo = scratch.fifo();
+    let fifo = fifo.to_str().unwrap();
+    assert_eq!(refused(fifo), format!("tidemill: cannot open the access log {fifo}: nobody reads from this pipe\n"));
 }
 
 #[test]

@@ -219,20 +219,8 @@ impl Source for Ticks {
 struct FailsLate;
 
 impl Exchange for FailsLate {
-    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
         Err(Failure::new("late, as asked for"))
-    }
-
-    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("has no content"))
     }
 }
 
@@ -241,23 +229,11 @@ struct Delay {
 }
 
 impl Exchange for Delay {
-    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         if cx.now < self.until {
             return Ok(Decision::Pending(Wait::Until(self.until)));
         }
         Ok(Decision::Respond(response(Status::OK, Body::from_static(b"late"))))
-    }
-
-    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("has no content"))
     }
 }
 
@@ -349,10 +325,6 @@ impl Exchange for Gather {
         }
         Ok(Decision::Respond(response(Status::OK, Body::from(std::mem::take(&mut self.content)))))
     }
-
-    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("only gathers"))
-    }
 }
 
 /// Takes a little content, and then none for a while; only the clock makes it go on.
@@ -398,10 +370,6 @@ impl Exchange for SlowTake {
             (false, false) => Ok(Decision::Pending(Wait::Content)),
         }
     }
-
-    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("has no content"))
-    }
 }
 
 /// Waits until somebody comes to the same place; only a notice makes it go on in time.
@@ -413,14 +381,6 @@ struct Meet {
 }
 
 impl Exchange for Meet {
-    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         let came_at = self.meetings.borrow().get(&self.place).and_then(|meeting| meeting.came_at);
         if came_at.is_none() && cx.now < self.until {
@@ -430,9 +390,5 @@ impl Exchange for Meet {
         let in_time = |at: Instant| cx.now.duration_since(at.max(self.since)) <= NOTICE_TIME_MAX;
         let status = if came_at.is_some_and(in_time) { Status::OK } else { Status::GATEWAY_TIMEOUT };
         Ok(Decision::Respond(response(status, Body::from_static(b"met"))))
-    }
-
-    fn pull(&mut self, _: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("has no content"))
     }
 }

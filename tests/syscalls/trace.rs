@@ -6,8 +6,19 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 10] =
-    ["epoll_wait", "epoll_ctl", "accept", "read", "write", "sendfile", "shutdown", "close", "preadv2", "wake"];
+pub const KINDS: [&str; 11] = [
+    "epoll_wait",
+    "epoll_ctl",
+    "accept",
+    "read",
+    "write",
+    "sendfile",
+    "shutdown",
+    "close",
+    "preadv2",
+    "setsockopt",
+    "wake",
+];
 
 /// One system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +114,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "shutdown" => "shutdown",
         "close" => "close",
         "preadv2" => "preadv2",
+        "setsockopt" => "setsockopt",
         other => return Err(other),
     })
 }

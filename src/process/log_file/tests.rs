@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -124,7 +125,7 @@ fn errors_cost_lines_and_the_next_line_begins_on_its_own() {
     let scratch = Scratch::new();
     let shared = Arc::clone(&log.shared);
     let place = Place::File(scratch.path());
-    let mut writer = Writer { file: place.open().unwrap(), place, torn: false, shared };
+    let mut writer = Writer { file: place.open().unwrap(), place, torn: false, leaving: false, shared };
     writer.write(b"whole\n");
     writer.file.write_all(b"ha").unwrap();
     writer.give_up(b"half\n", b"lf\n", ErrorKind::StorageFull.into());

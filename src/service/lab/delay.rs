@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::arguments::{Argument, or_refusal};
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::Fields;
+use crate::http::body::{Body, Failure, Wait};
+use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::json::Object;
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};
@@ -31,23 +29,11 @@ struct Delay {
 }
 
 impl Exchange for Delay {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         if cx.now < self.until {
             return Ok(Decision::Pending(Wait::Until(self.until)));
         }
         let content = Object::new().number("delayed_ms", self.delay_ms).finish();
         Ok(Decision::Respond(Response::new(Status::OK).with_content(JSON, Body::from(content))))
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from a delay, which has nothing of its own to send"))
     }
 }

@@ -3,12 +3,11 @@
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::body::{Body, Failure, Pull, Wait};
 use crate::http::fields::{FieldValue, Fields};
+use crate::http::media_type::OCTET_STREAM;
 use crate::http::message::{Announced, RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};
-
-const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
 
 /// Content on its way through, in bytes.
 const RING_BYTES: usize = 16 * 1024;

@@ -1,11 +1,11 @@
 //! `POST /ndjson`: one JSON value a line, checked line by line as the content arrives.
 
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::body::{Body, Failure, Wait};
 use crate::http::fields::Fields;
+use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::errors::{self, Detail, JSON};
+use crate::service::errors::{self, Detail};
 use crate::service::json::{self, Kind, Object};
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};
@@ -117,9 +117,5 @@ impl Exchange for Ndjson {
             (None, true) => Ok(Decision::Respond(self.summary())),
             (None, false) => Ok(Decision::Pending(Wait::Content)),
         }
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from an exchange that only counts"))
     }
 }

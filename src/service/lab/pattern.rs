@@ -9,13 +9,11 @@ use super::arguments::{Argument, or_refusal};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Source, Wait};
 use crate::http::fields::FieldValue;
+use crate::http::media_type::{OCTET_STREAM, TEXT};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
-
-const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
-const TEXT: FieldValue = FieldValue::from_static("text/plain");
 
 /// What the content repeats.
 const LINE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-\n";

@@ -2,15 +2,12 @@
 
 use crate::http::body::{Body, Failure};
 use crate::http::fields::FieldValue;
+use crate::http::media_type::{HTML, JSON, TEXT};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::json::Object;
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
-
-const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
-const TEXT: FieldValue = FieldValue::from_static("text/plain");
 
 /// `GET /`: the demo page.
 pub fn demo(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {

@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 use super::arguments::{Argument, or_refusal};
 use crate::http::body::{Body, Failure};
+use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::json::{Object, quote};
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};

@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 use super::arguments::{Argument, or_refusal};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Source, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue};
+use crate::http::media_type::TEXT;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
+use crate::service::event_stream::event_stream;
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
-
-const TEXT: FieldValue = FieldValue::from_static("text/plain");
-const EVENT_STREAM: FieldValue = FieldValue::from_static("text/event-stream");
-const NO_CACHE: FieldValue = FieldValue::from_static("no-cache");
 
 /// The longest line, or event, in bytes.
 const LINE_BYTES_MAX: usize = 128;
@@ -34,17 +31,16 @@ fn flock(request: &RequestHead<'_>, now: Instant) -> Result<Response, Response> 
 
 /// `GET /sse?every=1s`: server-sent events without an end, each with its number and the age of the stream.
 pub fn events(request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-    or_refusal(event_stream(request, cx.now).map(Reply::Respond))
+    or_refusal(numbered_events(request, cx.now).map(Reply::Respond))
 }
 
-fn event_stream(request: &RequestHead<'_>, start: Instant) -> Result<Response, Response> {
+fn numbered_events(request: &RequestHead<'_>, start: Instant) -> Result<Response, Response> {
     let every = Argument::query(request, "every", "1s").duration()?;
     let source = Ticks::new(every, u64::MAX, start, move |line: &mut Line, tick, now: Instant| {
         let uptime_ms = now.saturating_duration_since(start).as_millis();
         line.write(format_args!("id: {tick}\ndata: {{\"tick\":{tick},\"uptime_ms\":{uptime_ms}}}\n\n"));
     });
-    let response = Response::new(Status::OK).with_content(EVENT_STREAM, Body::Source(Box::new(source)));
-    Ok(response.with_field(CACHE_CONTROL, NO_CACHE))
+    Ok(event_stream(Body::Source(Box::new(source))))
 }
 
 /// One line a tick. The first tick is at once, each other one `every` after the one before it was written: a reader who

@@ -2,9 +2,10 @@
 
 use super::arguments::{Argument, or_refusal};
 use crate::http::body::{Body, Failure};
+use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::errors::{self, Detail, JSON};
+use crate::service::errors::{self, Detail};
 use crate::service::gather::gather;
 use crate::service::json::{self, Invalid, Object};
 use crate::service::router::Params;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::body::Body;
-use crate::service::errors::JSON;
+use crate::http::media_type::JSON;
 use crate::service::lab::harness::{Answer, Request, World};
 
 fn ask(router: &mut Router, method: Method, target: &str) -> Answer {

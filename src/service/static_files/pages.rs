@@ -2,14 +2,13 @@
 
 use crate::http::body::Body;
 use crate::http::fields::{ALLOW, FieldValue, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use crate::http::media_type::{HTML, TEXT_UTF8};
 use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
 use crate::http::target::percent_encode;
 
-const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
-const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, OPTIONS");
 const ONE_SECOND: FieldValue = FieldValue::from_static("1");
@@ -17,7 +16,7 @@ const ONE_SECOND: FieldValue = FieldValue::from_static("1");
 /// An error, in the form that the client prefers.
 pub fn error(request: &RequestHead<'_>, status: Status) -> Response {
     let html = Accept::of(request.fields).prefers_html();
-    let (media_type, text) = if html { (HTML, html_page(status)) } else { (TEXT, format!("{status}\n")) };
+    let (media_type, text) = if html { (HTML, html_page(status)) } else { (TEXT_UTF8, format!("{status}\n")) };
     Response::new(status).with_content(media_type, Body::from(text)).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
 }
 

@@ -14,9 +14,8 @@ use super::resolve::Resolved;
 use super::respond::{Answer, error_content};
 use super::{Shared, listings, pages};
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, Fields, VARY};
+use crate::http::body::{Body, Failure, Wait};
+use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, VARY};
 use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
@@ -219,14 +218,6 @@ pub fn compressed(representation: &Representation, coding: Coding) -> Option<For
 }
 
 impl Exchange for Serving {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         loop {
             match self.step(cx)? {
@@ -235,9 +226,5 @@ impl Exchange for Serving {
                 Next::Wait => return Ok(Decision::Pending(Wait::Job(cx.now + PATIENCE))),
             }
         }
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Err(Failure::new("pulled from an exchange that only decides"))
     }
 }

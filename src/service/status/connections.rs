@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use super::durations::short;
 use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
-use super::turn::{self, short};
 use crate::base::peer::Peer;
-use crate::service::json::Object;
+use crate::service::json::{Object, array};
 
 /// Nobody has to say anything, but the kernel still has something for the client, and may not send it.
 const PEER_WINDOW: &str = "peer-window";
@@ -92,10 +92,11 @@ fn interest(connection: &ConnectionStatus) -> &'static str {
 /// The same as an object; durations in milliseconds.
 pub fn json(connections: &Connections, kernel: &KernelReport) -> String {
     let listed = connections.listed.iter().map(|connection| object(connection, kernel_of(connection, kernel)));
-    turn::missing(Object::new(), kernel)
+    Object::new()
+        .optional_text("kernel_missing", kernel.missing.as_deref())
         .raw("total", connections.total)
         .raw("waits", waits_object(&connections.waits))
-        .raw("connections", turn::array(listed))
+        .raw("connections", array(listed))
         .finish()
 }
 

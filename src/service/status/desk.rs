@@ -4,29 +4,42 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::report::Report;
+use super::report::{Connections, Family, LoopStatus, Overview};
 use crate::base::notice::Notifier;
 
-/// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic {
+/// What is asked, and where the answer goes.
+pub enum Asked {
     /// How many connections wait for what, and so many of them in detail.
-    Connections(usize),
+    Connections(usize, Answer<Connections>),
     /// All metrics.
-    Metrics,
+    Metrics(Answer<Vec<Family>>),
     /// The loop itself.
-    Loop,
+    Loop(Answer<LoopStatus>),
     /// The whole at a glance.
-    Overview,
+    Overview(Answer<Overview>),
 }
 
 /// A question, kept by whoever asked it.
-pub struct Question(Rc<RefCell<Option<Report>>>);
+pub struct Question<R>(Rc<RefCell<Option<R>>>);
 
-impl Question {
+impl<R> Question<R> {
     /// The answer, as soon as it is there; once.
-    pub fn answer(&self) -> Option<Report> {
+    pub fn answer(&self) -> Option<R> {
         self.0.borrow_mut().take()
+    }
+}
+
+/// The loop's side of a question.
+pub struct Answer<R> {
+    given: Rc<RefCell<Option<R>>>,
+    notifier: Notifier,
+}
+
+impl<R> Answer<R> {
+    /// Answers it.
+    pub fn give(self, report: R) {
+        *self.given.borrow_mut() = Some(report);
+        self.notifier.notify();
     }
 }
 
@@ -34,20 +47,12 @@ impl Question {
 #[derive(Default)]
 pub struct Desk(RefCell<Vec<Asked>>);
 
-/// The loop's side of a question.
-pub struct Asked {
-    /// What is asked.
-    pub topic: Topic,
-    answer: Rc<RefCell<Option<Report>>>,
-    notifier: Notifier,
-}
-
 impl Desk {
-    /// Leaves a question; `notifier` is used when it is answered.
-    pub fn ask(&self, topic: Topic, notifier: Notifier) -> Question {
-        let answer = Rc::default();
-        self.0.borrow_mut().push(Asked { topic, answer: Rc::clone(&answer), notifier });
-        Question(answer)
+    /// Leaves a question about this topic; `notifier` is used when it is answered.
+    pub fn ask<R>(&self, notifier: Notifier, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
+        let given = Rc::default();
+        self.0.borrow_mut().push(topic(Answer { given: Rc::clone(&given), notifier }));
+        Question(given)
     }
 
     /// The questions that were left first, so many at most.
@@ -60,13 +65,5 @@ impl Desk {
     /// Whether nobody waits for an answer.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
-    }
-}
-
-impl Asked {
-    /// Answers it.
-    pub fn answer(self, report: Report) {
-        *self.answer.borrow_mut() = Some(report);
-        self.notifier.notify();
     }
 }

@@ -3,18 +3,16 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::desk::{Desk, Question, Topic};
-use super::report::{Overview, Report};
+use super::desk::{Asked, Desk, Question};
+use super::durations::spread_object;
+use super::report::Overview;
 use super::{connections, turn};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
-use crate::http::message::Response;
-use crate::http::status::Status;
+use crate::service::event_stream::event_stream;
+use crate::service::json::array;
 use crate::service::{Cx, Decision, Exchange};
 
-const EVENT_STREAM: FieldValue = FieldValue::from_static("text/event-stream");
-const NO_CACHE: FieldValue = FieldValue::from_static("no-cache");
 const EVERY: Duration = Duration::from_millis(500);
 /// When a question is looked at again that nobody has answered: never, in practice.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A stream of overviews.
 pub struct Events {
     desk: Rc<Desk>,
-    question: Option<Question>,
+    question: Option<Question<Overview>>,
     next: Instant,
     event: Vec<u8>,
     sent: usize,
@@ -47,17 +45,8 @@ impl Events {
 }
 
 impl Exchange for Events {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let response = Response::new(Status::OK).with_content(EVENT_STREAM, Body::Exchange(None));
-        Ok(Decision::Respond(response.with_field(CACHE_CONTROL, NO_CACHE)))
+        Ok(Decision::Respond(event_stream(Body::Exchange(None))))
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
@@ -66,15 +55,15 @@ impl Exchange for Events {
                 return Ok(Pull::More);
             }
             match self.question.as_ref().map(Question::answer) {
-                Some(Some(Report::Overview(overview))) => {
+                Some(Some(overview)) => {
                     self.question = None;
                     self.write(&overview);
                 }
-                Some(_) => return Ok(Pull::Pending(Wait::Until(cx.now + PATIENCE))),
+                Some(None) => return Ok(Pull::Pending(Wait::Until(cx.now + PATIENCE))),
                 None if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 None => {
                     self.next = cx.now + EVERY;
-                    self.question = Some(self.desk.ask(Topic::Overview, cx.notifier()));
+                    self.question = Some(self.desk.ask(cx.notifier(), Asked::Overview));
                 }
             }
         }
@@ -86,11 +75,11 @@ fn overview_json(overview: &Overview) -> String {
         .number("requests", overview.requests)
         .number("received_bytes", overview.received_bytes)
         .number("sent_bytes", overview.sent_bytes)
-        .raw("latency", turn::spread_object(&overview.latency))
+        .raw("latency", spread_object(&overview.latency))
         .raw("waits", connections::waits_object(&overview.waits))
         .raw("paused", overview.paused)
         .raw("blocked", overview.blocked)
-        .raw("slowest", turn::array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
+        .raw("slowest", array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
         .raw("draining", overview.draining)
         .finish()
 }

@@ -1,14 +1,12 @@
 //! Whether the server is alive, and whether it takes new work.
 
+use super::fresh;
 use crate::http::body::{Body, Failure};
-use crate::http::fields::{CACHE_CONTROL, FieldValue};
-use crate::http::message::{RequestHead, Response};
+use crate::http::media_type::TEXT_UTF8;
+use crate::http::message::RequestHead;
 use crate::http::status::Status;
 use crate::service::router::{Params, Router};
 use crate::service::{Cx, Reply};
-
-const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
-const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
 /// Adds `/healthz` and `/readyz`.
 pub fn health(router: Router) -> Router {
@@ -26,6 +24,5 @@ fn readyz(_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply,
 }
 
 fn answer(status: Status, text: &'static str) -> Reply {
-    let response = Response::new(status).with_content(TEXT, Body::from_static(text.as_bytes()));
-    Reply::Respond(response.with_field(CACHE_CONTROL, NO_STORE))
+    Reply::Respond(fresh(status, TEXT_UTF8, Body::from_static(text.as_bytes())))
 }

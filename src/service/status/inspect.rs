@@ -4,20 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::Question;
-use super::report::{KernelReport, KernelTopic, Report};
-use super::{AskKernel, connections, metrics, turn};
+use super::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
+use super::{AskKernel, connections, fresh, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
-use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{CACHE_CONTROL, FieldValue, Fields};
-use crate::http::message::Response;
+use crate::http::body::{Body, Failure, Wait};
+use crate::http::fields::FieldValue;
+use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::status::Status;
-use crate::service::errors::JSON;
 use crate::service::{Cx, Decision, Exchange};
 
-const TEXT: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
-const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
 /// How long the kernel's part of an answer is waited for. It takes milliseconds, unless all threads are stuck, which is
 /// when people look.
@@ -32,81 +28,90 @@ pub enum Format {
     Json,
 }
 
+/// A report that answers a request.
+pub trait Shown {
+    /// What the kernel is asked to add, if it can add anything.
+    fn kernel_topic(&self) -> Option<KernelTopic>;
+
+    /// The report, with what the kernel has added, and its media type.
+    fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String);
+}
+
+impl Shown for Connections {
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(connections::kernel_topic(self))
+    }
+
+    fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
+        match format {
+            Format::Text => (TEXT_UTF8, connections::text(self, kernel)),
+            Format::Json => (JSON, connections::json(self, kernel)),
+        }
+    }
+}
+
+impl Shown for LoopStatus {
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(KernelTopic::Queues)
+    }
+
+    fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
+        match format {
+            Format::Text => (TEXT_UTF8, turn::text(self, kernel)),
+            Format::Json => (JSON, turn::json(self, kernel)),
+        }
+    }
+}
+
+impl Shown for Vec<Family> {
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        None
+    }
+
+    fn show(&self, _kernel: &KernelReport, _format: Format) -> (FieldValue, String) {
+        (METRICS, metrics::text(self))
+    }
+}
+
 /// One question on its way to an answer.
-pub struct Inspection {
-    question: Question,
+pub struct Inspection<R> {
+    stage: Stage<R>,
     format: Format,
     ask_kernel: AskKernel,
-    report: Option<Report>,
-    kernel: Kernel,
 }
 
-/// How far the kernel's part has come.
-enum Kernel {
-    NotAsked,
+/// Who has to answer next.
+enum Stage<R> {
+    Loop(Question<R>),
     /// Given up at that moment.
-    Asked(Ticket<KernelReport>, Instant),
-    Known(KernelReport),
+    Kernel(R, Ticket<KernelReport>, Instant),
 }
 
-impl Inspection {
+impl<R: Shown> Inspection<R> {
     /// Waits for the answer to `question`.
-    pub fn new(question: Question, format: Format, ask_kernel: AskKernel) -> Inspection {
-        Inspection { question, format, ask_kernel, report: None, kernel: Kernel::NotAsked }
+    pub fn new(question: Question<R>, format: Format, ask_kernel: AskKernel) -> Inspection<R> {
+        Inspection { stage: Stage::Loop(question), format, ask_kernel }
     }
 
-    /// What to wait for, if the answer is not complete.
-    fn advance(&mut self, cx: &Cx<'_>) -> Option<Wait> {
-        if self.report.is_none() {
-            self.report = self.question.answer();
-        }
-        match &self.report {
-            None => Some(Wait::Until(cx.now + PATIENCE)),
-            Some(Report::Connections(list)) => {
-                let topic = connections::kernel_topic(list);
-                self.advance_kernel(topic, cx)
-            }
-            Some(Report::Loop(_)) => self.advance_kernel(KernelTopic::Queues, cx),
-            // The kernel has nothing to add.
-            Some(Report::Metrics(_) | Report::Overview(_)) => None,
-        }
-    }
-
-    fn advance_kernel(&mut self, topic: KernelTopic, cx: &Cx<'_>) -> Option<Wait> {
-        match &mut self.kernel {
-            Kernel::NotAsked => {
-                let ask_kernel = Arc::clone(&self.ask_kernel);
-                let asked = cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel(&topic));
-                // Without it the answer is shorter, and comes all the same.
+    /// Asks the kernel, if it has something to add.
+    fn on_report(&mut self, report: R, cx: &Cx<'_>) -> Decision {
+        let Some(topic) = report.kernel_topic() else { return shown(&report, &KernelReport::default(), self.format) };
+        let ask_kernel = Arc::clone(&self.ask_kernel);
+        match cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel(&topic)) {
+            // Without it the answer is shorter, and comes all the same.
+            Err(_) => shown(&report, &busy(), self.format),
+            Ok(ticket) => {
                 let until = cx.now + PATIENCE;
-                self.kernel = asked.map_or(Kernel::Known(busy()), |ticket| Kernel::Asked(ticket, until));
-                matches!(self.kernel, Kernel::Asked(..)).then_some(Wait::Job(until))
+                self.stage = Stage::Kernel(report, ticket, until);
+                Decision::Pending(Wait::Job(until))
             }
-            Kernel::Asked(ticket, until) => {
-                let told = ticket.take();
-                if told.is_none() && cx.now < *until {
-                    return Some(Wait::Job(*until));
-                }
-                self.kernel = Kernel::Known(told.and_then(Result::ok).unwrap_or_else(busy));
-                None
-            }
-            Kernel::Known(_) => None,
         }
     }
+}
 
-    fn response(&mut self) -> Response {
-        let nothing = KernelReport::default();
-        let kernel = if let Kernel::Known(known) = &self.kernel { known } else { &nothing };
-        let (content_type, text) = match (&self.report, self.format) {
-            (Some(Report::Connections(list)), Format::Text) => (TEXT, connections::text(list, kernel)),
-            (Some(Report::Connections(list)), Format::Json) => (JSON, connections::json(list, kernel)),
-            (Some(Report::Loop(status)), Format::Text) => (TEXT, turn::text(status, kernel)),
-            (Some(Report::Loop(status)), Format::Json) => (JSON, turn::json(status, kernel)),
-            (Some(Report::Metrics(families)), _) => (METRICS, metrics::text(families)),
-            (Some(Report::Overview(_)) | None, _) => (TEXT, String::new()),
-        };
-        Response::new(Status::OK).with_content(content_type, Body::from(text)).with_field(CACHE_CONTROL, NO_STORE)
-    }
+fn shown(report: &impl Shown, kernel: &KernelReport, format: Format) -> Decision {
+    let (content_type, text) = report.show(kernel, format);
+    Decision::Respond(fresh(Status::OK, content_type, Body::from(text)))
 }
 
 /// The threads that could ask the kernel have other things to do.
@@ -115,23 +120,17 @@ fn busy() -> KernelReport {
     KernelReport { missing, ..KernelReport::default() }
 }
 
-impl Exchange for Inspection {
-    fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(content.len())
-    }
-
-    fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-
+impl<R: Shown> Exchange for Inspection<R> {
     fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        Ok(match self.advance(cx) {
-            Some(wait) => Decision::Pending(wait),
-            None => Decision::Respond(self.response()),
+        Ok(match &mut self.stage {
+            Stage::Loop(question) => match question.answer() {
+                None => Decision::Pending(Wait::Until(cx.now + PATIENCE)),
+                Some(report) => self.on_report(report, cx),
+            },
+            Stage::Kernel(report, ticket, until) => match ticket.take() {
+                None if cx.now < *until => Decision::Pending(Wait::Job(*until)),
+                told => shown(report, &told.and_then(Result::ok).unwrap_or_else(busy), self.format),
+            },
         })
-    }
-
-    fn pull(&mut self, _room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        Ok(Pull::End)
     }
 }

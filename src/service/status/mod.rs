@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod desk;
+mod durations;
 mod events;
 mod health;
 mod inspect;
@@ -15,21 +16,22 @@ use std::sync::Arc;
 
 pub use health::health;
 
-use desk::{Desk, Topic};
+use desk::{Answer, Asked, Desk};
 use events::Events;
-use inspect::{Format, Inspection};
+use inspect::{Format, Inspection, Shown};
 use report::{KernelReport, KernelTopic};
 
-use super::router::{Params, Router};
+use super::router::{Handler, Params, Router};
 use super::{Cx, Reply, Service};
 use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
-use crate::http::fields::FieldValue;
+use crate::http::fields::{CACHE_CONTROL, FieldValue};
+use crate::http::media_type::HTML;
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
 
-const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+const NO_STORE: FieldValue = FieldValue::from_static("no-store");
 
 /// Connections that are listed unless the request says otherwise, and at most.
 const LISTED: usize = 100;
@@ -56,29 +58,40 @@ pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Admin {
 }
 
 fn router(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
-    let inspect = |topic: fn(&RequestHead<'_>) -> Topic| {
-        let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
-        move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-            let question = desk.ask(topic(request), cx.notifier());
-            Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
-        }
-    };
     let events_desk = Rc::clone(desk);
     let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
         Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_desk), cx.now))))
     };
     health(Router::new())
         .get("/", page)
-        .get("/connections", inspect(|request| Topic::Connections(limit(request))))
-        .get("/metrics", inspect(|_| Topic::Metrics))
-        .get("/loop", inspect(|_| Topic::Loop))
+        .get("/connections", inspect(desk, ask_kernel, |request, answer| Asked::Connections(limit(request), answer)))
+        .get("/metrics", inspect(desk, ask_kernel, |_, answer| Asked::Metrics(answer)))
+        .get("/loop", inspect(desk, ask_kernel, |_, answer| Asked::Loop(answer)))
         .get("/events", events)
+}
+
+/// Answers with the report on a topic, and what the kernel has to add to it.
+fn inspect<R: Shown + 'static>(
+    desk: &Rc<Desk>,
+    ask_kernel: &AskKernel,
+    topic: fn(&RequestHead<'_>, Answer<R>) -> Asked,
+) -> impl Handler + use<R> {
+    let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
+    move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        let question = desk.ask(cx.notifier(), |answer| topic(request, answer));
+        Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+    }
 }
 
 /// `GET /`: the live page.
 fn page(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
     let page = Body::from_static(include_bytes!("page.html"));
     Ok(Reply::Respond(Response::new(Status::OK).with_content(HTML, page)))
+}
+
+/// An answer about this moment: nobody is to keep it.
+fn fresh(status: Status, content_type: FieldValue, content: Body) -> Response {
+    Response::new(status).with_content(content_type, content).with_field(CACHE_CONTROL, NO_STORE)
 }
 
 /// `?limit=N`.

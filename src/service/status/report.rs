@@ -5,19 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::peer::Peer;
-
-/// An answer to a question.
-#[derive(Debug)]
-pub enum Report {
-    /// To `Topic::Connections`.
-    Connections(Connections),
-    /// To `Topic::Metrics`.
-    Metrics(Vec<Family>),
-    /// To `Topic::Loop`.
-    Loop(Box<LoopStatus>),
-    /// To `Topic::Overview`.
-    Overview(Box<Overview>),
-}
+use crate::base::stats::Spread;
 
 /// All connections, and some of them in detail.
 #[derive(Debug, Clone, Default)]
@@ -104,8 +92,7 @@ impl Family {
         label: &'static str,
         numbers: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Family {
-        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
-        Family { name, help, samples: Samples::Counter(Some(label), numbers) }
+        Family { name, help, samples: Samples::Counter(Some(label), floats(numbers)) }
     }
 
     /// A number that goes up and down.
@@ -120,8 +107,7 @@ impl Family {
         label: &'static str,
         numbers: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Family {
-        let numbers = numbers.into_iter().map(|(value, number)| (value, number as f64)).collect();
-        Family { name, help, samples: Samples::Gauge(Some(label), numbers) }
+        Family { name, help, samples: Samples::Gauge(Some(label), floats(numbers)) }
     }
 
     /// A duration that goes up and down.
@@ -145,6 +131,11 @@ impl Family {
     }
 }
 
+/// Prometheus knows only floats; exact up to 2^53.
+fn floats(numbers: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<(&'static str, f64)> {
+    numbers.into_iter().map(|(value, number)| (value, number as f64)).collect()
+}
+
 /// A histogram as it is told.
 #[derive(Debug, Clone)]
 pub struct Buckets {
@@ -154,23 +145,6 @@ pub struct Buckets {
     pub count: u64,
     /// Together, in seconds.
     pub sum: f64,
-}
-
-/// Durations in short.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Spread {
-    /// How many there were.
-    pub count: u64,
-    /// All together.
-    pub total: Duration,
-    /// Half of them took no longer.
-    pub p50: Duration,
-    /// 99 of 100 took no longer.
-    pub p99: Duration,
-    /// 999 of 1,000 took no longer.
-    pub p999: Duration,
-    /// The longest.
-    pub max: Duration,
 }
 
 /// The loop itself.

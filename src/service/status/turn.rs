@@ -1,10 +1,11 @@
 //! `/loop`: where the loop's time goes.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus, Spread};
-use crate::service::json::{Object, quote};
+use super::durations::{short, spread_object};
+use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
+use crate::base::stats::Spread;
+use crate::service::json::{Object, array, quote};
 
 /// A table, and the longest drives.
 pub fn text(turn: &LoopStatus, kernel: &KernelReport) -> String {
@@ -53,14 +54,12 @@ fn row(spread: &Spread) -> String {
     format!("{:>12}{:>12}{}", spread.count, short(spread.total), times.concat())
 }
 
-/// A duration with a digit after the point, in the unit that fits.
-pub(super) fn short(time: Duration) -> String {
-    if time.is_zero() { "0s".into() } else { format!("{time:.1?}") }
-}
-
 /// The same as an object; durations in microseconds.
 pub fn json(turn: &LoopStatus, kernel: &KernelReport) -> String {
-    missing(object(turn), kernel).raw("accept_queues", array(kernel.queues.iter().map(queue))).finish()
+    object(turn)
+        .optional_text("kernel_missing", kernel.missing.as_deref())
+        .raw("accept_queues", array(kernel.queues.iter().map(queue)))
+        .finish()
 }
 
 /// The loop's members, to be continued.
@@ -80,18 +79,6 @@ pub fn object(turn: &LoopStatus) -> Object {
         .raw("longest", array(turn.longest.iter().map(drive)))
 }
 
-/// Durations in microseconds.
-pub fn spread_object(spread: &Spread) -> String {
-    Object::new()
-        .number("count", spread.count)
-        .raw("total_us", spread.total.as_micros())
-        .raw("p50_us", spread.p50.as_micros())
-        .raw("p99_us", spread.p99.as_micros())
-        .raw("p999_us", spread.p999.as_micros())
-        .raw("max_us", spread.max.as_micros())
-        .finish()
-}
-
 fn drive(drive: &LongestDrive) -> String {
     let mut line = String::new();
     quote(&mut line, &drive.request);
@@ -106,17 +93,4 @@ fn drive(drive: &LongestDrive) -> String {
 fn queue(queue: &AcceptQueue) -> String {
     let object = Object::new().text("address", &queue.address.to_string());
     object.raw("depth", queue.depth).raw("limit", queue.limit).finish()
-}
-
-/// Why the kernel's part is missing, if it is.
-pub fn missing(object: Object, kernel: &KernelReport) -> Object {
-    match &kernel.missing {
-        Some(why) => object.text("kernel_missing", why),
-        None => object,
-    }
-}
-
-/// Objects as an array.
-pub fn array(objects: impl Iterator<Item = String>) -> String {
-    format!("[{}]", objects.collect::<Vec<_>>().join(","))
 }

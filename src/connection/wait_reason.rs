@@ -1,0 +1,94 @@
+//! What a connection may wait for, and how many connections did.
+
+use std::fmt;
+
+/// One list, from which come the reasons, `ALL` of them and their names: none can be missing anywhere.
+macro_rules! wait_reasons {
+    ($($(#[$meaning:meta])* $reason:ident $name:literal;)*) => {
+        /// Why a connection waits; a closed set, made to be printed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum WaitReason {
+            $($(#[$meaning])* $reason,)*
+        }
+
+        impl WaitReason {
+            /// All of them, each at its place: `ALL[reason as usize]` is `reason`.
+            pub const ALL: [WaitReason; [$($name),*].len()] = [$(WaitReason::$reason),*];
+
+            /// As it is printed.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(WaitReason::$reason => $name,)*
+                }
+            }
+        }
+    };
+}
+
+wait_reasons! {
+    /// Nothing has arrived since the connection was accepted.
+    FirstByte "client-silent";
+    /// Between two requests.
+    Idle "client-idle";
+    /// A request head has begun and not ended.
+    SlowHead "client-slow-head";
+    /// Request content is wanted.
+    SlowBody "client-slow-body";
+    /// The client does not read what it asked for.
+    SlowRead "client-slow-read";
+    /// A handler waits for the clock or for a notice.
+    Timer "timer";
+    /// A handler, or the content of a file, waits for a job thread.
+    Job "job-pool";
+    /// A conversation goes on in which nobody has to say anything just now.
+    Conversation "conversation";
+    /// Our last byte is out; the client has not ended its direction.
+    Lingering "lingering";
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How often something was so for each reason.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitCounts([u64; WaitReason::ALL.len()]);
+
+impl WaitCounts {
+    /// Once more for this reason.
+    pub fn count(&mut self, reason: WaitReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// For all reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// For each reason by its name, also where it is none.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        WaitReason::ALL.into_iter().map(WaitReason::name).zip(self.0)
+    }
+
+    /// Those reasons by name for which there is any.
+    pub fn some_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        self.by_name().filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_under_its_own_name() {
+        for reason in WaitReason::ALL {
+            let mut counts = WaitCounts::default();
+            counts.count(reason);
+            assert_eq!(counts.some_by_name().collect::<Vec<_>>(), [(reason.name(), 1)]);
+            assert_eq!((counts.total(), counts.by_name().count()), (1, WaitReason::ALL.len()));
+        }
+    }
+}
