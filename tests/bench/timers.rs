@@ -3,7 +3,7 @@
 //! Entries are touched in order and at random. At random, a million of them (16 MB) no longer fit into the cache, and what
 //! then grows is the price of memory; in order, as slots of a slab are handed out, it does not.
 //!
-//! `cargo bench --bench timers`; the last column is in entries per second.
+//! `cargo bench --bench timers`; the line beneath each is in entries per second.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -40,3 +40,59 @@ impl Deref for Spans {
         &self.lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::h1::scan::FieldScan;
+
+    /// A section of so many lines, and the next piece of it that has not arrived.
+    struct Arriving {
+        section: Vec<u8>,
+        arrived: usize,
+        scan: FieldScan,
+        found: Option<Vec<FieldSpan>>,
+    }
+
+    impl Arriving {
+        fn new(lines: usize) -> Arriving {
+            let lines: String = (0..lines).map(|line| format!("N{line}:{}\r\n", "v".repeat(line))).collect();
+            let section = format!("{lines}\r\n").into_bytes();
+            Arriving { section, arrived: 0, scan: FieldScan::starting_at(0), found: None }
+        }
+
+        fn arrive(&mut self, bytes: usize, spans: &mut Spans) {
+            self.arrived = (self.arrived + bytes).min(self.section.len());
+            let end = self.scan.advance(&self.section[..self.arrived], false, spans, 100).expect("a good section");
+            assert_eq!(end.is_some(), self.arrived == self.section.len());
+            self.found = end.map(|_| spans.to_vec());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn sections_that_arrive_by_turns_get_their_own_spans(
+            lines in prop::array::uniform3(0..5_usize),
+            pieces in prop::collection::vec((0..3_usize, 1..12_usize), 0..40),
+        ) {
+            let mut spans = Spans::default();
+            let mut sections = lines.map(Arriving::new);
+            let rest = (0..3).map(|which| (which, usize::from(u16::MAX)));
+            for (which, bytes) in pieces.into_iter().chain(rest) {
+                if sections[which].found.is_none() {
+                    sections[which].arrive(bytes, &mut spans);
+                }
+            }
+            for (section, lines) in sections.iter().zip(lines) {
+                let mut alone = Arriving::new(lines);
+                alone.arrive(usize::from(u16::MAX), &mut Spans::default());
+                prop_assert_eq!(&section.found, &alone.found);
+                prop_assert_eq!(section.found.as_ref().map(Vec::len), Some(lines));
+            }
+        }
+    }
+}
