@@ -2,6 +2,9 @@
 
 use slab::Slab;
 
+/// Memory for so many slots is kept in any case.
+const KEPT: usize = 1024;
+
 /// Names one tenant of one slot, for ever: a slot's generation changes when its tenant leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
@@ -17,12 +20,14 @@ pub struct Slots<T> {
     slab: Slab<T>,
     /// One entry for each slot ever used.
     generations: Vec<u32>,
+    /// When so few tenants are left, memory is given back.
+    shrinks_at: usize,
 }
 
 impl<T> Slots<T> {
     /// No slots yet.
     pub fn new() -> Slots<T> {
-        Slots { slab: Slab::new(), generations: Vec::new() }
+        Slots { slab: Slab::new(), generations: Vec::new(), shrinks_at: 0 }
     }
 
     /// The token the next [`insert`](Slots::insert) will return.
@@ -38,7 +43,11 @@ impl<T> Slots<T> {
         if token.index as usize == self.generations.len() {
             self.generations.push(0);
         }
+        let capacity = self.slab.capacity();
         self.slab.insert(value);
+        if self.slab.capacity() > capacity {
+            self.shrinks_at = self.slab.capacity() / 8;
+        }
         token
     }
 
@@ -49,7 +58,18 @@ impl<T> Slots<T> {
         }
         let generation = &mut self.generations[token.index as usize];
         *generation = generation.wrapping_add(1);
-        Some(self.slab.remove(token.index as usize))
+        let tenant = self.slab.remove(token.index as usize);
+        self.shrink();
+        Some(tenant)
+    }
+
+    /// Gives back the memory behind the last tenant when most have left. That takes a step for each slot, so it is tried
+    /// again only when half as many are left.
+    fn shrink(&mut self) {
+        if self.slab.len() <= self.shrinks_at && self.slab.capacity() > KEPT {
+            self.slab.shrink_to_fit();
+            self.shrinks_at = self.slab.len() / 2;
+        }
     }
 
     /// The tenant named by `token`, if it still lives here.
@@ -116,6 +136,21 @@ mod tests {
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get_mut(second), Some(&mut "second"));
         assert_eq!(slots.tenant(second.index), Some(second));
+    }
+
+    #[test]
+    fn when_most_have_left_their_memory_is_given_back_and_no_token_is_used_again() {
+        let mut slots = Slots::new();
+        let tokens: Vec<_> = (0..100 * KEPT).map(|value| slots.insert(value)).collect();
+        let crowded = slots.slab.capacity();
+        for token in &tokens[1..] {
+            slots.remove(*token);
+        }
+        assert!(crowded >= 100 * KEPT && slots.slab.capacity() <= KEPT, "{}", slots.slab.capacity());
+        assert_eq!(slots.get(tokens[0]), Some(&0), "whoever stays stays where it is");
+        let again: Vec<_> = (1..100).map(|value| slots.insert(value)).collect();
+        assert!(again.iter().all(|token| !tokens.contains(token)));
+        assert!(tokens[1..].iter().all(|token| slots.get(*token).is_none()));
     }
 
     #[test]

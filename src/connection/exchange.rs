@@ -5,7 +5,7 @@ use log::Level;
 use super::pieces::{Front, Pieces, Reader};
 use super::{CloseReason, Connection, Life, Worker};
 use crate::base::ring::Room;
-use crate::http::body::{Body, Bytes, Failure, Piece, Pull, Source, Wait};
+use crate::http::body::{Body, Failure, Piece, Pull, Source, Wait};
 use crate::http::message::{Announced, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
@@ -19,18 +19,24 @@ pub(super) enum Work {
     Idle,
     /// An exchange has not decided on its response yet.
     Deciding(Box<dyn Exchange>, Wait),
-    /// The response is known, its head is not encoded yet. The exchange goes on only as the response's body.
-    Answering(Response, Option<Box<dyn Exchange>>),
+    /// The response is known, its head is not encoded yet.
+    Answering(Box<Answer>),
     /// The head is out and the content follows; what it waits for, if it does.
     Sending(Content, Option<Wait>),
     /// All content is out, its framing is not closed yet.
     Ending,
 }
 
+/// A response that has to wait: for the rest of its request, or for room. In a box, as few do, and an idle connection has
+/// no room for it.
+pub(super) struct Answer {
+    response: Response,
+    /// Goes on only as the response's body.
+    exchange: Option<Box<dyn Exchange>>,
+}
+
 /// Where the response's content comes from.
 pub(super) enum Content {
-    /// Bytes, and how many of them are out.
-    Bytes(Bytes, usize),
     /// In a box, because an idle connection has room for none of this and its size counts.
     Pieces(Box<Pieces>),
     Source(Box<dyn Source>),
@@ -56,12 +62,15 @@ impl Work {
         self.wait().and_then(Wait::until)
     }
 
+    fn answering(response: Response, exchange: Option<Box<dyn Exchange>>) -> Work {
+        Work::Answering(Box::new(Answer { response, exchange }))
+    }
+
     /// The exchange that takes the request's content, if anybody wants it.
-    fn taker(&mut self) -> Option<&mut dyn Exchange> {
+    fn taker(&mut self) -> Option<&mut Box<dyn Exchange>> {
         match self {
-            Work::Deciding(exchange, _)
-            | Work::Answering(_, Some(exchange))
-            | Work::Sending(Content::Exchange(exchange), _) => Some(exchange.as_mut()),
+            Work::Deciding(exchange, _) | Work::Sending(Content::Exchange(exchange), _) => Some(exchange),
+            Work::Answering(answer) => answer.exchange.as_mut(),
             _ => None,
         }
     }
@@ -72,20 +81,20 @@ impl Content {
     fn new(body: Body, exchange: Option<Box<dyn Exchange>>) -> Option<Content> {
         match body {
             Body::Empty => None,
-            Body::Bytes(bytes) => Some(Content::Bytes(bytes, 0)),
-            Body::File(part) => Some(Content::Pieces(Box::new(Pieces::new([Piece::File(part)].into())))),
+            Body::Bytes(bytes) => Some(Content::piece(Piece::Bytes(bytes))),
+            Body::File(part) => Some(Content::piece(Piece::File(part))),
             Body::Pieces(pieces) => Some(Content::Pieces(Box::new(Pieces::new(pieces)))),
             Body::Source(source) => Some(Content::Source(source)),
             Body::Exchange(_) => exchange.map(Content::Exchange),
         }
     }
 
+    fn piece(piece: Piece) -> Content {
+        Content::Pieces(Box::new(Pieces::new([piece].into())))
+    }
+
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         match self {
-            Content::Bytes(bytes, sent) => {
-                *sent += room.put(&bytes.as_slice()[*sent..]);
-                Ok(if *sent == bytes.as_slice().len() { Pull::End } else { Pull::More })
-            }
             Content::Pieces(pieces) => {
                 pieces.put(room);
                 Ok(Pull::More)
@@ -147,11 +156,11 @@ impl<S: Socket> Connection<S> {
             Ok(Reply::Respond(response)) if self.can_answer_at_once(response.head_bytes_max(), worker) => {
                 self.send_head(response, None, worker);
             }
-            Ok(Reply::Respond(response)) => self.work = Work::Answering(response, None),
+            Ok(Reply::Respond(response)) => self.work = Work::answering(response, None),
             Ok(Reply::Converse(exchange)) => self.work = Work::Deciding(exchange, Wait::Content),
             Ok(Reply::Upgrade(response, exchange)) => {
                 self.protocol.upgrade();
-                self.work = Work::Answering(response, Some(exchange));
+                self.work = Work::answering(response, Some(exchange));
             }
             Err(failure) => self.fail(&failure, worker),
         }
@@ -226,7 +235,7 @@ impl<S: Socket> Connection<S> {
         worker.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
         self.receiving_stopped = true;
         self.open_ledger_of_refused(worker);
-        self.work = Work::Answering(errors::refuse(status, reason, section), None);
+        self.work = Work::answering(errors::refuse(status, reason, section), None);
     }
 
     /// Also what could not be understood as a request is one in the books.
@@ -252,7 +261,7 @@ impl<S: Socket> Connection<S> {
     pub(super) fn fail<V>(&mut self, failure: &Failure, worker: &mut Worker<V>) {
         worker.complain(Level::Error, format_args!("{}: handler failed: {failure}", self.channel.peer));
         if self.protocol.sending() == Sending::Idle {
-            self.work = Work::Answering(errors::internal_error(), None);
+            self.work = Work::answering(errors::internal_error(), None);
         } else {
             worker.complain(Level::Info, format_args!("{}: cut in the middle of a response", self.channel.peer));
             self.cut_short();
@@ -272,8 +281,8 @@ impl<S: Socket> Connection<S> {
             // Whatever comes next would overtake it.
             _ if self.channel.outbox.ends_in_file() => false,
             Work::Deciding(..) => self.decide(worker),
-            Work::Answering(response, _) => {
-                let head_bytes_max = response.head_bytes_max();
+            Work::Answering(answer) => {
+                let head_bytes_max = answer.response.head_bytes_max();
                 self.answer(head_bytes_max, worker)
             }
             Work::Sending(Content::Pieces(_), _) => self.send_piece(worker),
@@ -340,7 +349,7 @@ impl<S: Socket> Connection<S> {
     fn on_decision(&mut self, response: Response) {
         let Work::Deciding(exchange, _) = std::mem::replace(&mut self.work, Work::Idle) else { return };
         let exchange = matches!(response.body, Body::Exchange(_)).then_some(exchange);
-        self.work = Work::Answering(response, exchange);
+        self.work = Work::answering(response, exchange);
     }
 
     /// The exchange wants the content that the client holds back: tells it to go on (RFC 9110 §10.1.1).
@@ -359,8 +368,8 @@ impl<S: Socket> Connection<S> {
             self.fail(&Failure::new("the response's head is larger than the outbox"), worker);
             return true;
         }
-        let Work::Answering(response, exchange) = std::mem::replace(&mut self.work, Work::Idle) else { return false };
-        self.send_head(response, exchange, worker);
+        let Work::Answering(answer) = std::mem::replace(&mut self.work, Work::Idle) else { return false };
+        self.send_head(answer.response, answer.exchange, worker);
         true
     }
 
