@@ -14,19 +14,12 @@ pub struct Settings<'a> {
     pub descriptors: u64,
 }
 
-impl Settings<'_> {
-    /// How many connections to allow: more than there can be, since servers that come near the number they were told
-    /// close idle ones (nginx, with less than a sixteenth left) or accept no more (lighttpd, with a tenth left).
-    fn connections(&self) -> u64 {
-        self.descriptors.saturating_mul(5) / 4
-    }
-}
-
-/// nginx has no better way to a constant than `return`; that adds Connection to TechEmpower's fields.
+/// nginx has no better way to a constant than `return`; that adds Connection to TechEmpower's fields. It closes idle
+/// connections once fewer than a sixteenth of those it may have are left, so it may have more than there can be.
 pub fn nginx(settings: &Settings) -> String {
     let Settings { port, descriptors, .. } = settings;
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
-    let connections = settings.connections();
+    let connections = descriptors.saturating_mul(9) / 8;
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     format!(
         "{user}
@@ -60,11 +53,12 @@ http {{
     )
 }
 
-/// lighttpd takes the constant from a file; 65535 is the most requests it can be told to allow a connection.
+/// lighttpd takes the constant from a file; 65535 is the most requests it can be told to allow a connection, and half as
+/// many connections as files are the most it takes.
 pub fn lighttpd(settings: &Settings) -> String {
-    let port = settings.port;
+    let Settings { port, descriptors, .. } = settings;
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
-    let connections = settings.connections();
+    let connections = descriptors / 2;
     format!(
         "server.bind = \"127.0.0.1\"
 server.port = {port}
@@ -74,7 +68,7 @@ server.tag = \"lighttpd\"
 server.event-handler = \"linux-sysepoll\"
 server.network-backend = \"sendfile\"
 server.listen-backlog = 4096
-server.max-fds = {connections}
+server.max-fds = {descriptors}
 server.max-connections = {connections}
 server.max-keep-alive-requests = 65535
 server.max-keep-alive-idle = 3600
@@ -85,16 +79,15 @@ mimetype.assign = ( \".bin\" => \"application/octet-stream\", \"plaintext\" => \
 
 /// h2o takes the constant from a file.
 pub fn h2o(settings: &Settings) -> String {
-    let port = settings.port;
+    let Settings { port, descriptors, .. } = settings;
     let site = settings.site.display();
-    let connections = settings.connections();
     let user = if rustix::process::geteuid().is_root() { "user: root" } else { "" };
     format!(
         "{user}
 listen: {{ host: 127.0.0.1, port: {port} }}
 num-threads: 1
 num-name-resolution-threads: 1
-max-connections: {connections}
+max-connections: {descriptors}
 http1-request-timeout: 3600
 server-name: h2o
 file.etag: OFF

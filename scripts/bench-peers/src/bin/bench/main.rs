@@ -59,20 +59,23 @@ fn run() -> Result<bool, Failure> {
     let programs = std::env::current_exe()?.parent().ok_or("no folder of programs")?.to_owned();
     let bench = Bench { arguments, programs, scratch, descriptors: process::raise_descriptor_limit()? };
     std::fs::create_dir(&bench.scratch)?;
-    let result = prerequisites::describe(&bench, &network).and_then(|()| bench.measure_all());
+    let result = prerequisites::describe(&bench, &network).map(|()| bench.measure_all());
     std::fs::remove_dir_all(&bench.scratch)?;
     result
 }
 
 impl Bench {
-    fn measure_all(&self) -> Result<bool, Failure> {
+    fn measure_all(&self) -> bool {
         let mut is_whole = true;
         for workload in &self.arguments.workloads {
             eprintln!("measuring: {}", workload.name());
-            is_whole &= self.measure(*workload)?;
+            is_whole &= self.measure(*workload).unwrap_or_else(|error| {
+                println!("\nFailed: {error}");
+                false
+            });
             println!();
         }
-        Ok(is_whole)
+        is_whole
     }
 
     fn measure(&self, workload: Workload) -> Result<bool, Failure> {

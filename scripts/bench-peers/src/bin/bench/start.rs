@@ -16,23 +16,30 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     println!("### start: {starts} of each, in turns\n");
     table::head(&["server", "ms to the first response", "program, KiB"], 1);
     let able = bench.arguments.servers.iter().filter_map(|server| Some((*server, server.program(bench)?)));
-    let able: Vec<_> = able.collect();
-    let mut times = vec![Vec::new(); able.len()];
+    let mut able: Vec<_> = able.map(|(server, program)| (server, program, Vec::new())).collect();
+    let mut notes = Vec::new();
     // The first of each warms the machine up.
     for start in 0..=starts {
-        for ((server, program), times) in able.iter().zip(&mut times) {
-            let ms = first_response_ms(bench, *server, program)?;
-            if start > 0 {
-                times.push(ms);
+        able.retain_mut(|(server, program, times)| match first_response_ms(bench, *server, program) {
+            Ok(ms) => {
+                times.extend((start > 0).then_some(ms));
+                true
             }
-        }
+            Err(error) => {
+                notes.push(format!("{}: {error}", server.name()));
+                false
+            }
+        });
     }
-    for ((server, program), times) in able.iter().zip(times) {
+    for (server, program, times) in able {
         let size = std::fs::metadata(program)?.len() / 1024;
         table::row([server.name(), table::cell(Spread::of(times), 1), size.to_string()]);
     }
     println!("\nFrom before the process is created to the whole answer. Programs without the libraries they load.");
-    Ok(true)
+    for note in &notes {
+        println!("\nLeft out: {note}");
+    }
+    Ok(notes.is_empty())
 }
 
 fn first_response_ms(bench: &Bench, server: Server, program: &Path) -> Result<f64, Failure> {
@@ -43,7 +50,7 @@ fn first_response_ms(bench: &Bench, server: Server, program: &Path) -> Result<f6
     let answer = launch.first_answer(&mut process)?;
     let elapsed = start.elapsed();
     if !answer.is_ok() {
-        return Err(format!("{}: {}", server.name(), answer.head).into());
+        return Err(answer.head.into());
     }
     Ok(elapsed.as_secs_f64() * 1e3)
 }
