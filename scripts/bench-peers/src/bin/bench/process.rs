@@ -156,13 +156,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_uses_time_memory_and_files() {
-        let pid = std::process::id();
-        let start = Instant::now();
+    fn both_counts_of_cpu_time_agree() {
+        // A process of one thread: here, threads of other tests end, and take their share of one count along.
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh");
+        let (pid, start) = (child.id(), Instant::now());
         while ticks_us(pid).expect("stat") < 100_000.0 {
-            assert!(start.elapsed() < Duration::from_secs(10), "computing takes no time");
+            assert!(start.elapsed() < Duration::from_secs(30), "computing takes no time");
         }
-        assert!(cpu_us(pid).expect("time") >= 100_000.0);
+        let [before, exact, after] = [ticks_us, threads_us, ticks_us].map(|count| count(pid).expect("a count"));
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        // Ticks are rounded down, and the schedule's count may be a tick of the kernel old.
+        assert!(before - 20e3 <= exact && exact <= after + 20e3, "{before} {exact} {after}");
+    }
+
+    #[test]
+    fn this_process_uses_memory_and_files() {
+        let pid = std::process::id();
         assert!(resident_bytes(pid).expect("rollup") > 100_000);
         let before = open_files(pid).expect("fd");
         let _held = [(); 100].map(|()| fs::File::open("/proc/self/stat"));
