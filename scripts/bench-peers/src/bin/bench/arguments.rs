@@ -1,0 +1,128 @@
+//! The command line.
+
+use crate::Failure;
+use crate::server::Server;
+
+pub const HELP: &str = include_str!("../../../help.txt");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    Plaintext,
+    Browser,
+    Pipelined,
+    Connection,
+    Files,
+    Latency,
+    Idle,
+    Crowd,
+    Start,
+    Ws,
+}
+
+impl Workload {
+    /// In the order in which they are measured. The last is measured only if it is named.
+    const ALL: [Self; 10] = [
+        Self::Plaintext,
+        Self::Browser,
+        Self::Pipelined,
+        Self::Connection,
+        Self::Files,
+        Self::Latency,
+        Self::Idle,
+        Self::Crowd,
+        Self::Start,
+        Self::Ws,
+    ];
+
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arguments {
+    pub workloads: Vec<Workload>,
+    pub rounds: usize,
+    pub seconds: u64,
+    /// In the order in which they are measured.
+    pub servers: Vec<Server>,
+}
+
+impl Arguments {
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut arguments = Self { workloads: Vec::new(), rounds: 5, seconds: 3, servers: Server::ALL.to_vec() };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--rounds" => arguments.rounds = count(&word, &value()?)? as usize,
+                "--seconds" => arguments.seconds = count(&word, &value()?)?,
+                "--servers" => arguments.servers = servers(&value()?)?,
+                _ => arguments.workloads.push(workload(&word)?),
+            }
+        }
+        if arguments.workloads.is_empty() {
+            arguments.workloads = Workload::ALL.into_iter().filter(|workload| *workload != Workload::Ws).collect();
+        }
+        Ok(arguments)
+    }
+
+    /// Those of these servers that are asked for.
+    pub fn chosen(&self, able: &[Server]) -> Vec<Server> {
+        self.servers.iter().copied().filter(|server| able.contains(server)).collect()
+    }
+}
+
+fn count(flag: &str, value: &str) -> Result<u64, Failure> {
+    match value.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("{flag}: a whole number from 1 on, not {value}").into()),
+    }
+}
+
+fn workload(word: &str) -> Result<Workload, Failure> {
+    let found = Workload::ALL.into_iter().find(|workload| workload.name() == word);
+    found.ok_or_else(|| format!("unknown: {word}\n\n{HELP}").into())
+}
+
+fn servers(list: &str) -> Result<Vec<Server>, Failure> {
+    list.split(',').map(|name| Server::named(name).ok_or_else(|| format!("no such server: {name}").into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::parse(line.split_whitespace().map(String::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn workloads_and_flags_come_in_any_order() {
+        let expected = Arguments {
+            workloads: vec![Workload::Idle, Workload::Ws],
+            rounds: 2,
+            seconds: 1,
+            servers: vec![Server::Tidemill, Server::Floor],
+        };
+        assert_eq!(parse("idle --rounds 2 ws --servers tidemill,floor --seconds 1"), Ok(expected));
+    }
+
+    #[test]
+    fn without_a_workload_all_but_ws_are_measured() {
+        let workloads = parse("").map(|arguments| arguments.workloads);
+        assert_eq!(workloads.as_deref(), Ok(&Workload::ALL[..9]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = [
+            ("--rounds", "--rounds needs a value"),
+            ("--seconds 0", "--seconds: a whole number from 1 on, not 0"),
+            ("--servers floor,caddy", "no such server: caddy"),
+        ];
+        for (line, error) in wrong {
+            assert_eq!(parse(line), Err(error.to_string()));
+        }
+        assert!(parse("static").is_err_and(|error| error.starts_with("unknown: static\n")));
+    }
+}
