@@ -97,6 +97,11 @@ impl RequestLine {
     }
 
     fn read_method(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        // As most requests begin.
+        if self.at == 0 && bytes.starts_with(b"GET ") {
+            (self.method_len, self.at, self.stage) = (3, 4, Stage::Target);
+            return Ok(());
+        }
         let window = &bytes[self.at as usize..bytes.len().min(METHOD_BYTES_MAX + 1)];
         self.at += run_of(&TCHAR, window) as u32;
         if self.at as usize > METHOD_BYTES_MAX {
@@ -118,7 +123,7 @@ impl RequestLine {
         let start = self.target_start();
         let window =
             &bytes[self.at as usize..bytes.len().min(start.saturating_add(target_bytes_max).saturating_add(1))];
-        self.at += run_of(&TARGET_BYTE, window) as u32;
+        self.at += run_of_target_bytes(window) as u32;
         let len = self.at as usize - start;
         if len > target_bytes_max {
             return Err(TARGET_TOO_LONG);
@@ -319,16 +324,41 @@ fn run_of_value_bytes(bytes: &[u8]) -> usize {
     at + rest.iter().position(|byte| !is_field_value_byte(*byte)).unwrap_or(rest.len())
 }
 
+/// How many bytes at the front of `bytes` may stand in a target.
+fn run_of_target_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        match first(below(b'!', word) | equal_to(0x7f, word) | equal_to(b'#', word)) {
+            None => at += size_of::<u64>(),
+            Some(offset) => return at + offset,
+        }
+    }
+    at + run_of(&TARGET_BYTE, &bytes[at..])
+}
+
 /// Where the first control character stands (tab is one) in eight bytes, the first of them the lowest.
-///
-/// Taking 0x20 from a byte below it borrows, and that sets its top bit; so does taking 1 from 0, which is what DEL
-/// becomes. Bytes behind the first may be wrong by a borrow.
 fn first_control_byte(word: u64) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 0xff;
-    let del = word ^ (EACH * 0x7f);
-    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
-    let is_del = del.wrapping_sub(EACH) & !del;
-    let found = (below_space | is_del) & (EACH * 0x80);
+    first(below(b' ', word) | equal_to(0x7f, word))
+}
+
+/// 1 in each of eight bytes.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// Sets the top bit of each byte that is below `bound` (at most 0x80): taking more from a byte than it has borrows. A byte
+/// behind one that is found may be wrong by the borrow.
+fn below(bound: u8, word: u64) -> u64 {
+    word.wrapping_sub(EACH * u64::from(bound)) & !word
+}
+
+/// The same for each byte that is `byte`: only 0 is below 1.
+fn equal_to(byte: u8, word: u64) -> u64 {
+    below(1, word ^ (EACH * u64::from(byte)))
+}
+
+/// Which byte is the first whose top bit is set.
+fn first(found: u64) -> Option<usize> {
+    let found = found & (EACH * 0x80);
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
