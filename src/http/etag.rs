@@ -29,6 +29,13 @@ impl<'a> EntityTag<'a> {
         EntityTag::split_from(value).filter(|(_, rest)| rest.is_empty()).map(|(tag, _)| tag)
     }
 
+    /// The tag that `value` was when it was made: what stands in it is not looked at again.
+    pub fn of_checked(value: &'a [u8]) -> Option<EntityTag<'a>> {
+        let (weak, quoted) = value.strip_prefix(b"W/").map_or((false, value), |quoted| (true, quoted));
+        let opaque = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        Some(EntityTag { weak, opaque })
+    }
+
     /// Whether both are strong and the same (RFC 9110 §8.8.3.2, strong comparison): the contents are equal byte by
     /// byte, so parts of them fit together.
     pub fn matches_strongly(self, other: EntityTag<'_>) -> bool {
@@ -128,6 +135,14 @@ mod tests {
     /// What `any_listed` says of lines, looking for `"a"`.
     fn lists_a(lines: &[&str]) -> Option<bool> {
         any_listed(lines.iter().map(|line| line.as_bytes()), |listed| listed.matches_weakly(tag("\"a\"")))
+    }
+
+    #[test]
+    fn a_tag_that_was_checked_is_read_like_any_other() {
+        for value in ["\"a\"", "W/\"b-1\"", "\"\""] {
+            let parts = |tag: Option<EntityTag<'_>>| tag.map(|tag| (tag.weak, tag.opaque.to_vec())).expect("it is one");
+            assert_eq!(parts(EntityTag::of_checked(value.as_bytes())), parts(EntityTag::parse(value.as_bytes())));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl StaticFiles {
 
     fn account_of_lookup(
         &self,
-        resolved: Option<&Resolved>,
+        resolved: Option<&Resolved<'_>>,
         request: &RequestHead<'_>,
         now_secs: u64,
         account: &mut Account,
@@ -114,12 +114,12 @@ fn made(found: &Arc<Representation>, coding: Coding) -> Compressed {
     compressed(found, coding).map_or(Compressed::Useless, |form| Compressed::Made(Arc::new(form)))
 }
 
-fn path_text(resolved: Option<&Resolved>) -> String {
+fn path_text(resolved: Option<&Resolved<'_>>) -> String {
     match resolved {
         None => "hidden, since a name in it begins with a dot: answered like nothing".into(),
-        Some(Resolved { path, .. }) if path.is_empty() => "ROOT itself".into(),
-        Some(Resolved { path, names_directory: true }) => format!("{}/, a folder", printable(path)),
-        Some(Resolved { path, .. }) => printable(path),
+        Some(resolved) if resolved.path().is_empty() => "ROOT itself".into(),
+        Some(resolved) if resolved.names_directory() => format!("{}/, a folder", printable(resolved.path())),
+        Some(resolved) => printable(resolved.path()),
     }
 }
 

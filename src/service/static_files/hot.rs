@@ -85,14 +85,14 @@ impl Hot {
     }
 
     /// What is known of a path; sees to it that what is hot stays fresh.
-    pub fn known(&self, site: &Arc<Site>, resolved: &Resolved, cx: &Cx<'_>) -> Known {
+    pub fn known(&self, site: &Arc<Site>, resolved: &Resolved<'_>, cx: &Cx<'_>) -> Known {
         let mut kept = self.kept.borrow_mut();
         let key = resolved.key();
-        let Some(entry) = kept.get(&key) else { return Known::Nothing };
+        let Some(entry) = kept.get(key) else { return Known::Nothing };
         if let Some(looked) = entry.refreshed()
             && !entry.accept(looked)
         {
-            kept.remove(&key);
+            kept.remove(key);
             return Known::Nothing;
         }
         let age = cx.now.saturating_duration_since(entry.looked_at);
@@ -103,11 +103,11 @@ impl Hot {
     }
 
     /// Keeps what was found at `looked_at`. A version that is known already keeps what has been made of it.
-    pub fn keep(&self, resolved: &Resolved, representation: Arc<Representation>, looked_at: Instant) -> Hit {
+    pub fn keep(&self, resolved: &Resolved<'_>, representation: Arc<Representation>, looked_at: Instant) -> Hit {
         let mut kept = self.kept.borrow_mut();
         let key = resolved.key();
         let can_compress = kept.is_enabled();
-        if let Some(entry) = kept.get(&key)
+        if let Some(entry) = kept.get(key)
             && Arc::ptr_eq(&entry.what.representation, &representation)
         {
             entry.looked_at = entry.looked_at.max(looked_at);
@@ -115,28 +115,28 @@ impl Hot {
         }
         let bytes = representation.memory_bytes() + 2 * key.len();
         let what = Hit::new(representation, can_compress);
-        kept.insert(&key, Kept { what: what.clone(), looked_at, refresh: None }, bytes);
+        kept.insert(key, Kept { what: what.clone(), looked_at, refresh: None }, bytes);
         what
     }
 
     /// Forgets a path at which there is nothing any more.
-    pub fn forget(&self, resolved: &Resolved) {
-        self.kept.borrow_mut().remove(&resolved.key());
+    pub fn forget(&self, resolved: &Resolved<'_>) {
+        self.kept.borrow_mut().remove(resolved.key());
     }
 
     /// Keeps a form that was made of `hit`; `None`: it would not have been smaller.
-    pub fn keep_form(&self, resolved: &Resolved, hit: &Hit, coding: Coding, form: Option<Arc<Form>>) {
+    pub fn keep_form(&self, resolved: &Resolved<'_>, hit: &Hit, coding: Coding, form: Option<Arc<Form>>) {
         let bytes = form.as_ref().map_or(0, |form| form.memory_bytes());
         let unmade = matches!(hit.compressed.borrow()[coding as usize], Compressed::Unmade);
         if unmade {
             hit.compressed.borrow_mut()[coding as usize] = form.map_or(Compressed::Useless, Compressed::Made);
-            self.kept.borrow_mut().grow(&resolved.key(), bytes);
+            self.kept.borrow_mut().grow(resolved.key(), bytes);
         }
     }
 }
 
 impl Kept {
-    fn start_refresh(&mut self, site: &Arc<Site>, resolved: &Resolved, cx: &Cx<'_>) {
+    fn start_refresh(&mut self, site: &Arc<Site>, resolved: &Resolved<'_>, cx: &Cx<'_>) {
         let wanted = Wanted::new(resolved, cx.date_secs, Some(Arc::clone(&self.what.representation)));
         let site = Arc::clone(site);
         // A full queue is no harm yet: the next request tries again.

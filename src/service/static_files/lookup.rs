@@ -28,9 +28,9 @@ pub struct Wanted {
 
 impl Wanted {
     /// What a request wants.
-    pub fn new(resolved: &Resolved, now_secs: u64, known: Option<Arc<Representation>>) -> Wanted {
-        let path = Some(resolved.path.clone());
-        Wanted { path, names_directory: resolved.names_directory, now_secs, known }
+    pub fn new(resolved: &Resolved<'_>, now_secs: u64, known: Option<Arc<Representation>>) -> Wanted {
+        let path = Some(resolved.path().to_vec());
+        Wanted { path, names_directory: resolved.names_directory(), now_secs, known }
     }
 
     /// Something that is not shown.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use hot::{Hot, Known};
 use listings::Listings;
-use resolve::{Unresolved, resolve};
+use resolve::{Resolved, Unresolved, resolve};
 use respond::Answer;
 use serving::{Jobs, Serving};
 
@@ -104,6 +104,6 @@ impl Service for StaticFiles {
         {
             return Ok(Reply::Respond(response));
         }
-        Ok(Reply::Converse(Box::new(Serving::new(&self.shared, request, resolved, known))))
+        Ok(Reply::Converse(Box::new(Serving::new(&self.shared, request, resolved.map(Resolved::into_owned), known))))
     }
 }

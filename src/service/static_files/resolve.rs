@@ -1,23 +1,36 @@
 //! From a request's path to a path beneath the root: decoded once, dot segments removed, bytes all the way.
 
+use std::borrow::Cow;
+
 use crate::http::target::percent_decode;
 
 /// A path beneath the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// Relative to the root, without empty, `.` or `..` segments and without a slash at either end; empty for the root
-    /// itself.
-    pub path: Vec<u8>,
-    /// The request's path ended in a slash: a directory is meant.
-    pub names_directory: bool,
+pub struct Resolved<'a> {
+    /// The path, and a slash if a directory is meant.
+    key: Cow<'a, [u8]>,
 }
 
-impl Resolved {
+impl Resolved<'_> {
+    /// Relative to the root, without empty, `.` or `..` segments and without a slash at either end; empty for the root
+    /// itself.
+    pub fn path(&self) -> &[u8] {
+        self.key.strip_suffix(b"/").unwrap_or(&self.key)
+    }
+
+    /// The request's path ended in a slash: a directory is meant.
+    pub fn names_directory(&self) -> bool {
+        self.key.ends_with(b"/")
+    }
+
     /// What tells it from all others. A slash at the end matters: without it a directory is answered with a redirect.
-    pub fn key(&self) -> Vec<u8> {
-        let mut key = self.path.clone();
-        key.extend(self.names_directory.then_some(b'/'));
-        key
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The same, independent of the request.
+    pub fn into_owned(self) -> Resolved<'static> {
+        Resolved { key: Cow::Owned(self.key.into_owned()) }
     }
 }
 
@@ -39,7 +52,14 @@ const WELL_KNOWN: &[u8] = b".well-known";
 ///
 /// An encoded slash is a slash: decoding comes first and happens once, so that nothing can hide from what follows. Dot
 /// segments are removed here and refused again by the kernel, which is asked to stay beneath the root.
-pub fn resolve(path: &[u8], show_hidden: bool) -> Result<Resolved, Unresolved> {
+pub fn resolve(path: &[u8], show_hidden: bool) -> Result<Resolved<'_>, Unresolved> {
+    match as_it_stands(path) {
+        Some(key) => Ok(Resolved { key: Cow::Borrowed(key) }),
+        None => resolve_segments(path, show_hidden),
+    }
+}
+
+fn resolve_segments(path: &[u8], show_hidden: bool) -> Result<Resolved<'static>, Unresolved> {
     let decoded = percent_decode(path).ok_or(Unresolved::Malformed(BROKEN_ESCAPE))?;
     if decoded.contains(&0) {
         return Err(Unresolved::Malformed("there is a NUL in it, which no name has"));
@@ -53,7 +73,21 @@ pub fn resolve(path: &[u8], show_hidden: bool) -> Result<Resolved, Unresolved> {
             _ => enter(&mut kept, segment),
         }
     }
-    Ok(Resolved { path: kept, names_directory: names_directory(&decoded) })
+    kept.extend(names_directory(&decoded).then_some(b'/'));
+    Ok(Resolved { key: Cow::Owned(kept) })
+}
+
+/// The key of a path in which there is nothing to decode, to remove or to hide, as in nearly all.
+fn as_it_stands(path: &[u8]) -> Option<&[u8]> {
+    let relative = path.strip_prefix(b"/").filter(|relative| !relative.is_empty())?;
+    let mut begins_segment = true;
+    for &byte in relative {
+        if matches!(byte, b'%' | 0) || (begins_segment && matches!(byte, b'/' | b'.')) {
+            return None;
+        }
+        begins_segment = byte == b'/';
+    }
+    Some(relative)
 }
 
 fn enter(path: &mut Vec<u8>, segment: &[u8]) {
@@ -88,7 +122,7 @@ mod tests {
     use super::*;
 
     fn path(target: &str) -> Result<String, Unresolved> {
-        resolve(target.as_bytes(), false).map(|resolved| String::from_utf8(resolved.path).unwrap())
+        resolve(target.as_bytes(), false).map(|resolved| String::from_utf8(resolved.path().to_vec()).unwrap())
     }
 
     #[test]
@@ -124,12 +158,12 @@ mod tests {
         assert_eq!(path("/.git/config"), Err(Unresolved::Hidden));
         assert_eq!(path("/a/%2eenv"), Err(Unresolved::Hidden));
         assert_eq!(path("/.well-known/acme").unwrap(), ".well-known/acme");
-        assert_eq!(resolve(b"/.git", true).unwrap().path, b".git");
+        assert_eq!(resolve(b"/.git", true).unwrap().path(), b".git");
     }
 
     #[test]
     fn a_slash_or_a_dot_segment_at_the_end_names_a_directory() {
-        let names_directory = |target: &str| resolve(target.as_bytes(), false).unwrap().names_directory;
+        let names_directory = |target: &str| resolve(target.as_bytes(), false).unwrap().names_directory();
         assert!(names_directory("/"));
         assert!(names_directory("/a/"));
         assert!(names_directory("/a/."));
@@ -139,12 +173,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_path_that_is_taken_as_it_stands_is_what_its_segments_say(target in "(/[a-c.%20]{0,3}){1,4}/?", hidden: bool) {
+            let target = target.as_bytes();
+            if let Some(key) = as_it_stands(target) {
+                prop_assert_eq!(resolve_segments(target, hidden).map(|resolved| resolved.key.into_owned()), Ok(key.to_vec()));
+            }
+        }
+
+        #[test]
         fn whatever_comes_the_result_stays_below(target in proptest::collection::vec(
             prop_oneof![Just(b'/'), Just(b'.'), Just(b'%'), Just(b'2'), Just(b'e'), Just(b'f'), any::<u8>()], 0..40))
         {
             if let Ok(resolved) = resolve(&target, true) {
-                prop_assert!(!resolved.path.contains(&0));
-                prop_assert!(resolved.path.is_empty() || resolved.path.split(|byte| *byte == b'/')
+                prop_assert!(!resolved.path().contains(&0));
+                prop_assert!(resolved.path().is_empty() || resolved.path().split(|byte| *byte == b'/')
                     .all(|segment| !matches!(segment, b"" | b"." | b"..")));
             }
         }

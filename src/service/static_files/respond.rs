@@ -79,7 +79,7 @@ pub struct Selection {
 impl Selection {
     /// What of `form`, last modified then, this request selects.
     pub fn of(request: &RequestHead<'_>, form: &Form, last_modified: u64, now_secs: u64) -> Selection {
-        let etag = EntityTag::parse(form.etag.as_bytes());
+        let etag = EntityTag::of_checked(form.etag.as_bytes());
         let validators = Validators { etag, last_modified: Some(last_modified) };
         let verdict = conditional::evaluate(request.method, request.fields, validators, now_secs);
         let ranges = match verdict.outcome {

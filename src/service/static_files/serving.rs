@@ -42,7 +42,7 @@ pub struct Serving {
     shared: Rc<Shared>,
     request: OwnedHead,
     /// `None` for a path that is not shown.
-    resolved: Option<Resolved>,
+    resolved: Option<Resolved<'static>>,
     stage: Stage,
 }
 
@@ -65,7 +65,12 @@ enum Next {
 
 impl Serving {
     /// Answers `request`, for which this is known so far.
-    pub fn new(shared: &Rc<Shared>, request: &RequestHead<'_>, resolved: Option<Resolved>, known: Known) -> Serving {
+    pub fn new(
+        shared: &Rc<Shared>,
+        request: &RequestHead<'_>,
+        resolved: Option<Resolved<'static>>,
+        known: Known,
+    ) -> Serving {
         let stage = match known {
             Known::Fresh(hit) => Stage::Found(hit),
             Known::Stale(hit) => Stage::Start(Some(hit.representation)),
@@ -130,8 +135,8 @@ impl Serving {
             (Looked::File(found), Some(resolved)) => {
                 return Ok(Next::Stage(Stage::Found(self.shared.hot.keep(resolved, found, started))));
             }
-            (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(&resolved.path.clone(), cx)),
-            (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, &resolved.path),
+            (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(&resolved.path().to_vec(), cx)),
+            (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, resolved.path()),
             (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
             (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
             (Looked::Busy, _) => pages::busy(&request),
@@ -192,7 +197,7 @@ impl Serving {
         const ACCEPT: FieldValue = FieldValue::from_static("Accept");
         let json = Accept::of(self.request.as_head().fields).prefers_json();
         let form = if json { ListingForm::Json } else { ListingForm::Html };
-        let path = self.resolved.as_ref().map_or(&[][..], |resolved| &resolved.path);
+        let path = self.resolved.as_ref().map_or(&[][..], |resolved| resolved.path());
         let source = self.shared.listings.source(listing, form, path);
         Response::new(Status::OK)
             .with_content(form.media_type(), Body::Source(Box::new(source)))
