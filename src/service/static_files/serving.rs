@@ -122,7 +122,7 @@ impl Serving {
         };
         let key = self.resolved.as_ref().map(Resolved::key).unwrap_or_default();
         let site = Arc::clone(&self.shared.site);
-        let joined = self.shared.jobs.lookups.join(&key, Lane::Quick, cx, move || look_up(&site, &wanted));
+        let joined = self.shared.jobs.lookups.join(key, Lane::Quick, cx, move || look_up(&site, &wanted));
         match joined {
             Ok(joined) => Next::Stage(Stage::LookingUp(joined)),
             Err(QueueFull) => Next::Respond(pages::busy(&self.request.as_head())),
@@ -135,7 +135,7 @@ impl Serving {
             (Looked::File(found), Some(resolved)) => {
                 return Ok(Next::Stage(Stage::Found(self.shared.hot.keep(resolved, found, started))));
             }
-            (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(&resolved.path().to_vec(), cx)),
+            (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(resolved.path(), cx)),
             (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, resolved.path()),
             (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
             (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
@@ -179,7 +179,7 @@ impl Serving {
         }
     }
 
-    fn start_listing(&mut self, path: &[u8], cx: &Cx<'_>) -> Next {
+    fn start_listing(&self, path: &[u8], cx: &Cx<'_>) -> Next {
         let busy = || Next::Respond(pages::busy(&self.request.as_head()));
         if !self.shared.listings.have_room() {
             return busy();
