@@ -20,14 +20,14 @@ pub struct Slots<T> {
     slab: Slab<T>,
     /// One entry for each slot ever used.
     generations: Vec<u32>,
-    /// When so few tenants are left, memory is given back.
-    shrinks_at: usize,
+    /// Tenants that have left since memory was last given back.
+    left: usize,
 }
 
 impl<T> Slots<T> {
     /// No slots yet.
     pub fn new() -> Slots<T> {
-        Slots { slab: Slab::new(), generations: Vec::new(), shrinks_at: 0 }
+        Slots { slab: Slab::new(), generations: Vec::new(), left: 0 }
     }
 
     /// The token the next [`insert`](Slots::insert) will return.
@@ -43,11 +43,7 @@ impl<T> Slots<T> {
         if token.index as usize == self.generations.len() {
             self.generations.push(0);
         }
-        let capacity = self.slab.capacity();
         self.slab.insert(value);
-        if self.slab.capacity() > capacity {
-            self.shrinks_at = self.slab.capacity() / 8;
-        }
         token
     }
 
@@ -59,16 +55,18 @@ impl<T> Slots<T> {
         let generation = &mut self.generations[token.index as usize];
         *generation = generation.wrapping_add(1);
         let tenant = self.slab.remove(token.index as usize);
+        self.left += 1;
         self.shrink();
         Some(tenant)
     }
 
-    /// Gives back the memory behind the last tenant when most have left. That takes a step for each slot, so it is tried
-    /// again only when half as many are left.
+    /// Gives back the memory behind the last tenant when seven eighths of the slots are empty. That takes a step for each
+    /// slot, so it is tried again only when as many have left as are still there.
     fn shrink(&mut self) {
-        if self.slab.len() <= self.shrinks_at && self.slab.capacity() > KEPT {
+        let (len, capacity) = (self.slab.len(), self.slab.capacity());
+        if len <= capacity / 8 && self.left >= len && capacity > KEPT {
             self.slab.shrink_to_fit();
-            self.shrinks_at = self.slab.len() / 2;
+            self.left = 0;
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Channel<S> {
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
+    /// Whether the kernel may hold as much unsent as it likes.
+    queues_deeply: bool,
     /// Bytes read from the peer so far.
     pub(super) received: u64,
     sent: u64,
@@ -36,6 +38,7 @@ impl<S: Socket> Channel<S> {
             outbox: Outbox::default(),
             readiness,
             input_ended: false,
+            queues_deeply: false,
             received: 0,
             sent: 0,
         }
@@ -109,11 +112,15 @@ impl<S: Socket> Channel<S> {
         }
     }
 
-    /// Lets the kernel take as much at a time as it likes. If it refuses, it takes less.
-    pub(super) fn expect_bulk(&mut self, syscalls: &mut Syscalls) {
-        syscalls.option += 1;
-        if let Err(error) = self.socket.lift_unsent_limit() {
-            log::debug!("{}: cannot lift the limit of what is unsent: {error}", self.peer);
+    /// Lets the kernel hold as much unsent as it likes, or no more than usual. If it refuses, all is as before.
+    pub(super) fn queue_deeply(&mut self, deeply: bool, syscalls: &mut Syscalls) {
+        if self.queues_deeply == deeply {
+            return;
+        }
+        self.queues_deeply = deeply;
+        match self.socket.queue_deeply(deeply) {
+            Ok(was_asked) => syscalls.option += u64::from(was_asked),
+            Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.peer),
         }
     }
 

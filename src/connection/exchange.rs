@@ -108,7 +108,7 @@ impl Content {
 impl<S: Socket> Connection<S> {
     /// Inbox → protocol → exchange: one step. Says whether it moved anything.
     pub(super) fn receive<V: Service>(&mut self, worker: &mut Worker<V>) -> bool {
-        if self.receiving_stopped || self.protocol.is_paused() {
+        if self.receiving_stopped || self.protocol.has_received_all() {
             return false;
         }
         let input_ended = self.channel.input_ended();
@@ -423,9 +423,7 @@ impl<S: Socket> Connection<S> {
         match pieces.front(reader, worker.around.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
-                if pieces.begins_bulk() {
-                    self.channel.expect_bulk(&mut worker.stats.syscalls);
-                }
+                self.channel.queue_deeply(pieces.is_bulk(), &mut worker.stats.syscalls);
                 self.protocol.pass_by(part.length);
                 self.channel.outbox.add_file(part);
                 true

@@ -15,6 +15,9 @@ const SEND_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How much of a file is taken to be in memory if its first byte and its last are, and how much a job reads, in bytes:
 /// twice what the kernel reads ahead.
 const PROBED_BYTES: u64 = 256 * 1024;
+/// How much of the end of a file is sent as if it were not a large one, in bytes: what is complete for us shall nearly have
+/// left, so that our deadlines are about what the client does.
+const TAIL_BYTES: u64 = 256 * 1024;
 /// How soon a full job queue is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 /// When a job that has not answered is looked at again. A stalled disk keeps it waiting, and only it.
@@ -28,7 +31,6 @@ pub(super) struct Pieces {
     /// Up to where the file at the front has just been brought into memory.
     warm_until: u64,
     warming: Option<Ticket<io::Result<()>>>,
-    /// Whether the kernel has been told that this is a lot.
     is_bulk: bool,
 }
 
@@ -77,6 +79,8 @@ impl Pieces {
             return self.warm(reader, now).map(Front::Cold);
         }
         let Some(Piece::File(part)) = self.pieces.front_mut() else { return Ok(Front::Nothing) };
+        self.is_bulk = part.length > if self.is_bulk { TAIL_BYTES } else { SEND_BYTES_MAX };
+        let length = if self.is_bulk { length.min(part.length - TAIL_BYTES) } else { length };
         let now_sent = FilePart { length, ..part.clone() };
         part.offset += length;
         part.length -= length;
@@ -106,10 +110,9 @@ impl Pieces {
         Ok(warm - part.offset)
     }
 
-    /// Whether this is the first time that more of a file follows what is sent of it.
-    pub(super) fn begins_bulk(&mut self) -> bool {
-        let more = matches!(self.pieces.front(), Some(Piece::File(part)) if part.length > 0);
-        more && !std::mem::replace(&mut self.is_bulk, true)
+    /// Whether the part of a file that was last returned is one of many.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.is_bulk
     }
 
     fn warm(&mut self, reader: Reader<'_>, now: Instant) -> Result<Instant, Failure> {
@@ -141,5 +144,6 @@ impl Pieces {
         self.pieces.pop_front();
         self.sent = 0;
         self.warm_until = 0;
+        self.is_bulk = false;
     }
 }

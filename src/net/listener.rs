@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UnixListener};
+use mio::net::{TcpListener, UnixListener};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::outgoing;
 use super::stream::Stream;
 use crate::base::peer::{Peer, canonical};
 
@@ -171,12 +172,6 @@ fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
     Ok(Listener { queue: Queue::Tcp(listener), local })
 }
 
-/// How much the kernel holds that it has not sent yet, before a write would block. Without this bound it takes megabytes
-/// from us, and a slow but honest reader shows no progress for minutes; with it the send timeout sees every reader that
-/// takes a few KiB a second. Inherited by accepted sockets on Linux.
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
-
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -186,20 +181,12 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     // A restart must not wait for connections of the last run that linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    // Inherited by accepted sockets, as is the option before it.
+    outgoing::queue_deeply(&socket, false)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     listen(&socket, backlog)?;
     Ok(socket)
-}
-
-/// Takes the bound on what is unsent off an accepted socket: with it, what a large file costs in the kernel is half as much
-/// again (decision 010).
-pub(super) fn lift_unsent_limit(socket: &TcpStream) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    SockRef::from(socket).set_tcp_notsent_lowat(u32::MAX)?;
-    Ok(())
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {

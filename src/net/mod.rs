@@ -59,9 +59,10 @@ pub trait Socket {
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
 
-    /// Lets the kernel hold as much that it has not sent yet as it likes: for bulk, of which it then makes full packets.
-    fn lift_unsent_limit(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Lets the kernel hold as much that it has not sent yet as it likes, for bulk, of which it then makes full packets; or
+    /// only as much as it may by default. Says whether that took a system call.
+    fn queue_deeply(&mut self, _deeply: bool) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// Our end's address, if it has one and the kernel tells.

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-pub(super) use os::send_file;
+pub(super) use os::{queue_deeply, send_file};
 
 /// How much of a file is copied at a time where the kernel does not send it, in bytes.
 const COPY_BYTES: usize = 16 * 1024;
@@ -52,6 +52,18 @@ mod os {
     use rustix::fs::sendfile;
     use rustix::io::Errno;
     use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+    use socket2::SockRef;
+
+    /// How much the kernel holds that it has not sent yet, before a write would block. Without this bound it takes
+    /// megabytes from us, and a slow but honest reader shows no progress for minutes; with it the send timeout sees every
+    /// reader that takes a few KiB a second (decision 005).
+    const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+    /// Takes that bound away for bulk (decision 010), or sets it. True: it took a system call.
+    pub(in super::super) fn queue_deeply<S: AsFd>(socket: &S, deeply: bool) -> io::Result<bool> {
+        SockRef::from(socket).set_tcp_notsent_lowat(if deeply { u32::MAX } else { UNSENT_BYTES_MAX })?;
+        Ok(true)
+    }
 
     /// `Ok(0)`: the file has no byte at `offset`.
     pub(in super::super) fn send_file<S: Write + AsFd>(
@@ -82,6 +94,10 @@ mod os {
     use std::io::{self, IoSlice, Write};
 
     pub(in super::super) use super::copy_file as send_file;
+
+    pub(in super::super) fn queue_deeply<S>(_: &S, _: bool) -> io::Result<bool> {
+        Ok(false)
+    }
 
     pub(super) fn write_more<S: Write>(socket: &mut S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         socket.write_vectored(slices)

@@ -11,7 +11,7 @@ use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use super::torture::TorturedSocket;
-use super::{Io, Socket, listener, outgoing};
+use super::{Io, Socket, outgoing};
 use crate::base::peer::canonical;
 
 /// One accepted connection.
@@ -80,11 +80,11 @@ impl Socket for Stream {
         }
     }
 
-    fn lift_unsent_limit(&mut self) -> io::Result<()> {
+    fn queue_deeply(&mut self, deeply: bool) -> io::Result<bool> {
         match self {
-            Stream::Tcp(socket) => listener::lift_unsent_limit(socket),
-            Stream::Unix(_) => Ok(()),
-            Stream::Tortured(socket) => socket.lift_unsent_limit(),
+            Stream::Tcp(socket) => outgoing::queue_deeply(socket, deeply),
+            Stream::Unix(_) => Ok(false),
+            Stream::Tortured(socket) => socket.queue_deeply(deeply),
         }
     }
 

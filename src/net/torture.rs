@@ -160,8 +160,8 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.take_error()
     }
 
-    fn lift_unsent_limit(&mut self) -> io::Result<()> {
-        self.socket.lift_unsent_limit()
+    fn queue_deeply(&mut self, deeply: bool) -> io::Result<bool> {
+        self.socket.queue_deeply(deeply)
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

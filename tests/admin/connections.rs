@@ -31,6 +31,27 @@ fn waits_for(server: &Server, client: &Client, wait: &str) -> Value {
     found
 }
 
+/// Without a bound on what is unsent the kernel took the last megabytes of a file at once. Whoever was still reading them
+/// counted as idle then, and was closed as such.
+#[test]
+fn whoever_still_reads_the_end_of_a_large_file_is_not_idle() {
+    const SIZE: usize = 3_500_000;
+    let folder = std::env::temp_dir().join(format!("tidemill-{}-large-file", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("large.bin"), vec![b'x'; SIZE]).unwrap();
+    let server = server(&[folder.to_str().unwrap()]);
+    let mut reader = server.connect();
+    reader.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    reader.read_head();
+    wait_until("its kernel takes no more", || {
+        of(&reader, &connections(&server)).is_some_and(|found| found["interest"] == "read write")
+    });
+    assert_eq!(of(&reader, &connections(&server)).unwrap()["wait"], "client-slow-read");
+    reader.read_exactly(SIZE);
+    waits_for(&server, &reader, "client-idle");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn whoever_never_reads_is_named_within_a_second_and_the_kernel_agrees() {
     let server = server(&[]);

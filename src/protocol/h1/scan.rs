@@ -1,5 +1,5 @@
-//! The resumable search for the end of a head. It never looks at a byte twice, however the bytes arrive, and gives up
-//! at the first byte of the request line, or the first field line, that cannot be right.
+//! The resumable search for the end of a head. It looks at each byte a few times at most, however the bytes arrive, and
+//! gives up at the first byte of the request line, or the first field line, that cannot be right.
 //!
 //! What is found never depends on how the bytes were cut: every check looks at bytes in order and fails at the same
 //! byte, whether that byte comes alone or with everything behind it.

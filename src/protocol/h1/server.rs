@@ -71,7 +71,8 @@ pub enum Sending {
 ///
 /// Receiving: [`receive`](Server::receive), [`release`](Server::release), [`taken`](Server::taken),
 /// [`on_eof`](Server::on_eof). Sending: [`send_continue`](Server::send_continue), [`send_head`](Server::send_head),
-/// [`room`](Server::room), [`seal`](Server::seal), [`finish`](Server::finish). Both: [`cycle`](Server::cycle).
+/// [`put_all`](Server::put_all), or [`room`](Server::room), [`seal`](Server::seal), [`pass_by`](Server::pass_by) and
+/// [`finish`](Server::finish). Both: [`cycle`](Server::cycle).
 #[derive(Debug)]
 pub struct Server {
     intake: Intake,
@@ -308,8 +309,8 @@ impl Server {
         }
     }
 
-    /// Whether `receive` would say no more than [`Step::Paused`], until [`cycle`](Server::cycle).
-    pub fn is_paused(&self) -> bool {
+    /// Whether all of the request has been returned: `receive` would say no more than [`Step::Paused`].
+    pub fn has_received_all(&self) -> bool {
         matches!(self.intake, Intake::Done)
     }
 

@@ -100,9 +100,10 @@ impl Run<'_> {
         }
     }
 
-    /// Reads once: there is no more than one answer to come, and if some of it is missing, an event will tell.
+    /// Reads once: there is no more than one answer to come, it fits, and if some of it is missing, an event will tell.
     fn receive(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         let mut buffer = [0; 4096];
+        debug_assert!(self.load.answer_bytes <= buffer.len(), "a longer answer needs a loop");
         let count = match lane.stream.read(&mut buffer) {
             Ok(0) => return Err("the server closed a connection".into()),
             Ok(count) => count,
