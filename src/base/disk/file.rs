@@ -120,7 +120,7 @@ impl OpenFile {
 
     /// Whether `len` bytes from `offset` on are likely to be in memory: the first and the last of them are. What lies
     /// between may have been evicted and may be evicted at any time, so a `sendfile` that follows may wait after all;
-    /// for pieces of the size that the kernel reads ahead (128 KiB) that is rare. False if the system cannot tell.
+    /// for pieces of about the size that the kernel reads ahead (128 KiB) that is rare. False if the system cannot tell.
     /// Never waits for a disk. Adds the number of its system calls to `calls`.
     pub fn is_resident(&self, offset: u64, len: u64, calls: &mut u64) -> io::Result<bool> {
         let last = offset.saturating_add(len.max(1) - 1);
