@@ -145,8 +145,16 @@ impl Ledger {
 
     /// Method and target, to be printed: bytes that are not printable are escaped.
     pub fn request(&self) -> String {
-        let method = self.method.map_or("-", Method::as_str);
-        format!("{method} {}", self.target().escape_ascii())
+        let mut text = String::new();
+        self.write_request(&mut text);
+        text
+    }
+
+    /// The same, at the end of `text`.
+    pub fn write_request(&self, text: &mut String) {
+        text.push_str(self.method.map_or("-", Method::as_str));
+        text.push(' ');
+        text.extend(self.target().escape_ascii().map(char::from));
     }
 
     /// What follows the response's head on the wire, in bytes, as far as it has left.

@@ -32,7 +32,7 @@ use crate::base::notice::Notices;
 use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
-use crate::connection::{CloseReason, Connection, Ledger, Settled, Worker};
+use crate::connection::{CloseReason, Connection, Settled, Worker};
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
 use crate::service::status::desk::Desk;
@@ -256,9 +256,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if let Some(connection) = self.connections.get_mut(token) {
             let id = connection.id();
             let finished = &self.worker.finished;
-            self.phases.drove(now.nanos_since(began), now, || {
-                let ledger = finished.back().map(|ledger| &**ledger).or(connection.ledger());
-                (id, ledger.map_or(String::new(), Ledger::request))
+            self.phases.drove(now.nanos_since(began), now, |request| {
+                if let Some(ledger) = finished.back().map(|ledger| &**ledger).or(connection.ledger()) {
+                    ledger.write_request(request);
+                }
+                id
             });
             let (id, peer, entrance) = (connection.id(), connection.peer(), connection.entrance());
             self.close_books(id, peer, entrance, now);

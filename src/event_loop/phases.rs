@@ -107,20 +107,23 @@ impl Phases {
         self.events_max = self.events_max.max(events);
     }
 
-    /// A drive has ended; `who` is asked only if it was the longest of its second.
-    pub(super) fn drove(&mut self, nanos: u64, now: Moment, who: impl FnOnce() -> (u64, String)) {
+    /// A drive has ended. `who` is asked only if it was the longest of its second: for the connection's number, and to
+    /// write the request.
+    pub(super) fn drove(&mut self, nanos: u64, now: Moment, who: impl FnOnce(&mut String) -> u64) {
         self.drives.record_nanos(nanos);
         let took = Duration::from_nanos(nanos);
         let same_second = |last: &&mut LongestDrive| now.since(last.at) < Duration::from_secs(1);
         match self.longest.back_mut().filter(same_second) {
             Some(last) if took <= last.took => {}
             Some(last) => {
-                let (connection, request) = who();
                 // The second is that of the first drive in it.
-                *last = LongestDrive { at: last.at, took, connection, request };
+                last.took = took;
+                last.request.clear();
+                last.connection = who(&mut last.request);
             }
             None => {
-                let (connection, request) = who();
+                let mut request = String::new();
+                let connection = who(&mut request);
                 self.longest.push_back(LongestDrive { at: now, took, connection, request });
                 if self.longest.len() > SECONDS_KEPT {
                     self.longest.pop_front();
@@ -153,18 +156,23 @@ mod tests {
         let mut phases = Phases::default();
         let drives = [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)];
         for (ms, took, who) in drives {
-            phases.drove(took * 1_000_000, at(ms), || (who, format!("GET /{who}")));
+            phases.drove(took * 1_000_000, at(ms), |request| {
+                request.push_str(&format!("GET /{who}"));
+                who
+            });
         }
         let named = |now: Moment| phases.longest(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>();
         assert_eq!(named(at(2500)), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
         assert_eq!(named(at(62_000)), [(11, MS)], "a minute later");
+        let requests: Vec<_> = phases.longest(at(2500)).map(|drive| drive.request.as_str()).collect();
+        assert_eq!(requests, ["GET /8", "GET /10", "GET /11"]);
     }
 
     #[test]
     fn no_more_seconds_are_kept_than_are_told() {
         let mut phases = Phases::default();
         for second in 0..200 {
-            phases.drove(1, at(second * 1000), || (u64::from(second), String::new()));
+            phases.drove(1, at(second * 1000), |_| u64::from(second));
         }
         assert_eq!(phases.longest.len(), SECONDS_KEPT);
         assert_eq!(phases.longest.back().map(|drive| drive.connection), Some(199));
