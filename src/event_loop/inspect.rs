@@ -24,13 +24,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Answers what has been asked, if anything was.
     pub(super) fn answer_questions(&mut self) -> bool {
-        let Some(desk) = &self.desk else { return false };
-        let questions = desk.take(ANSWERS_PER_TURN);
-        let any = !questions.is_empty();
-        for asked in questions {
+        let Some(desk) = self.desk.as_ref().filter(|desk| !desk.is_empty()) else { return false };
+        for asked in desk.take(ANSWERS_PER_TURN) {
             self.answer(asked);
         }
-        any
+        true
     }
 
     fn answer(&self, asked: Asked) {
