@@ -34,19 +34,9 @@ const MEASURED: usize = 1000;
 /// What is in the file: nobody compresses it, by its name.
 const CONTENT: [u8; 1024] = [b'x'; 1024];
 
-const SMALL_FIELDS: &str = "Host: localhost:8080\r\n";
-const BROWSER_FIELDS: &str = "Host: localhost:8080\r\n\
-    Connection: keep-alive\r\n\
-    Cache-Control: max-age=0\r\n\
-    sec-ch-ua: \"Not_A Brand\";v=\"8\", \"Chromium\";v=\"120\", \"Google Chrome\";v=\"120\"\r\n\
-    sec-ch-ua-mobile: ?0\r\n\
-    sec-ch-ua-platform: \"Linux\"\r\n\
-    Upgrade-Insecure-Requests: 1\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\n\
-    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
-    Accept-Encoding: gzip, deflate, br\r\n\
-    Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=necessary\r\n";
+const SMALL_FIELDS: &str = "Host: localhost:8080\n";
+/// Twelve of them.
+const BROWSER_FIELDS: &str = include_str!("../corpus/browser_fields.txt");
 
 /// The longest drive of each second is remembered with its request: each second, and each request longer than those before
 /// it, takes memory. So this many in a thousand may allocate.
@@ -96,8 +86,9 @@ fn assert_allocate(most: u64, counts: &[u64]) {
     );
 }
 
+/// A request with these fields, a line each.
 fn get(path: &str, fields: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\n{fields}\n").replace('\n', "\r\n").into_bytes()
 }
 
 fn lab() -> Public {

@@ -28,19 +28,10 @@ const FIELDS_MAX: usize = 100;
 const SMALL: &str = "GET /plaintext HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
 
 /// What a browser sends: 12 fields.
-const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\
-    Host: localhost:8080\r\n\
-    Connection: keep-alive\r\n\
-    Cache-Control: max-age=0\r\n\
-    sec-ch-ua: \"Not_A Brand\";v=\"8\", \"Chromium\";v=\"120\", \"Google Chrome\";v=\"120\"\r\n\
-    sec-ch-ua-mobile: ?0\r\n\
-    sec-ch-ua-platform: \"Linux\"\r\n\
-    Upgrade-Insecure-Requests: 1\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\n\
-    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
-    Accept-Encoding: gzip, deflate, br\r\n\
-    Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=necessary\r\n\r\n";
+fn browser() -> String {
+    let fields = include_str!("../corpus/browser_fields.txt").replace('\n', "\r\n");
+    format!("GET /plaintext HTTP/1.1\r\n{fields}\r\n")
+}
 
 fn main() {
     divan::main();
@@ -71,7 +62,7 @@ impl Kind {
     fn head(self) -> Vec<u8> {
         match self {
             Kind::Small => SMALL.into(),
-            Kind::Browser => BROWSER.into(),
+            Kind::Browser => browser().into(),
             Kind::ManyFields => many_fields().into(),
         }
     }

@@ -148,6 +148,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let give_up = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < give_up, "waited in vain until {what}");
+        // Between two looks only: no event tells when a condition of another process has come true.
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -182,6 +182,22 @@ impl World {
         self.schedule(self.now + wait, Happening::Wake(link));
     }
 
+    /// Whether a client has paused for `wait`. The first call begins the pause; `until` remembers its end until it is over.
+    pub fn has_paused(&mut self, link: LinkId, wait: Duration, until: &mut Option<Duration>) -> bool {
+        match *until {
+            None => {
+                *until = Some(self.now + wait);
+                self.wake_after(link, wait);
+                false
+            }
+            Some(end) if self.now < end => false,
+            Some(_) => {
+                *until = None;
+                true
+            }
+        }
+    }
+
     /// The first thing that goes wrong ends the world.
     pub fn fail(&mut self, who: Option<LinkId>, what: String) {
         self.timeline.note(self.now, who, || format!("FAILS: {what}"));

@@ -1,4 +1,7 @@
 //! Against a real file system, by the kernel's way and by the walk.
+//!
+//! What is unwrapped here and in the modules below is a scene being set or an answer being read: if that fails there is
+//! nothing left to test, and the panic says where.
 
 mod agreement;
 mod directories;

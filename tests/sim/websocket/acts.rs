@@ -68,19 +68,11 @@ impl WebSocket {
     }
 
     fn pause(&mut self, wait: Duration, world: &mut World) -> bool {
-        match self.paused_until {
-            None => {
-                self.paused_until = Some(world.now + wait);
-                world.wake_after(self.link, wait);
-                false
-            }
-            Some(until) if world.now < until => false,
-            Some(_) => {
-                self.paused_until = None;
-                self.script.pop_front();
-                true
-            }
+        let is_over = world.has_paused(self.link, wait, &mut self.paused_until);
+        if is_over {
+            self.script.pop_front();
         }
+        is_over
     }
 
     pub(super) fn send(&mut self, bytes: &[u8], world: &mut World) {
