@@ -152,7 +152,7 @@ fn strace_and_the_log_agree() {
     if !has_tool("strace") {
         return;
     }
-    let logged = Logged::start_untortured("json");
+    let logged = Logged::start_untortured("json", &[]);
     let mut command = Command::new("strace");
     let trace = format!("trace={}", [RX_CALLS, TX_CALLS].concat().join(","));
     command.args(["-f", "-e", &trace, "-p", &logged.server.pid().to_string()]);

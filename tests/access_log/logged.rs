@@ -60,9 +60,9 @@ impl Logged {
     }
 
     /// One whose system calls are those of every day, whatever the environment says.
-    pub fn start_untortured(format: &str) -> Logged {
+    pub fn start_untortured(format: &str, more: &[&str]) -> Logged {
         let scratch = Scratch::new();
-        let server = Server::start_untortured(&[scratch.flag().as_str(), "--log-format", format]);
+        let server = Server::start_untortured(&[&[scratch.flag().as_str(), "--log-format", format], more].concat());
         Logged { server, scratch }
     }
 

@@ -10,8 +10,10 @@ use crate::logged::Logged;
 use crate::support::{Client, Server, wait_until};
 
 /// A server that tells what holds its connections up.
+const WATCHED: &[&str] = &["--admin", "127.0.0.1:0"];
+
 fn watched(format: &str) -> Logged {
-    Logged::start(format, &["--admin", "127.0.0.1:0"])
+    Logged::start(format, WATCHED)
 }
 
 /// Waits until the server's one public connection has been held up in these ways for a millisecond at least.
@@ -84,7 +86,7 @@ fn an_upload_that_is_paused_shows_in_its_line() {
 #[test]
 fn pretty_tells_of_backpressure_only_where_there_was_some() {
     const SIZE: usize = 32 * 1024 * 1024;
-    let logged = watched("pretty");
+    let logged = Logged::start_untortured("pretty", WATCHED);
     let mut client = logged.connect();
     client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_response();
