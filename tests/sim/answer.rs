@@ -19,7 +19,8 @@ impl Answer {
 
     /// Whether it is followed by the end of the connection.
     pub fn announces_close(&self) -> bool {
-        self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        let options = self.field("connection").unwrap_or_default().split(',');
+        options.map(str::trim).any(|option| option.eq_ignore_ascii_case("close"))
     }
 
     /// Whether its content is chunked.

@@ -397,7 +397,7 @@ impl Client {
         if world.told_to_stop.is_none() {
             return false;
         }
-        if world.told_to_stop_at_once.is_some() || world.drain_was_cut {
+        if world.may_have_been_cut(self.link) {
             return true;
         }
         let next = self.expected.get(self.answered);
@@ -408,7 +408,10 @@ impl Client {
     /// Told to stop, a server does not wait for idle clients until they are due.
     fn check_idle_end(&self, world: &World) -> Result<(), String> {
         let marks = &world.links[self.link].marks;
-        let is_idle = self.has_everything() && !self.is_to_be_cut() && self.script.is_empty() && !world.drain_was_cut;
+        let is_idle = self.has_everything()
+            && !self.is_to_be_cut()
+            && self.script.is_empty()
+            && !world.may_have_been_cut(self.link);
         let (Some(told), Some(ended), true) = (world.told_to_stop, marks.ended, is_idle) else { return Ok(()) };
         let idle = marks.idle_at_end().min(ended.saturating_sub(told));
         match idle > world.limits.drain_idle_grace + TOLERANCE {

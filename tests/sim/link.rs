@@ -204,6 +204,8 @@ pub struct Marks {
     pub send_blocked: Option<Duration>,
     /// The server ended its direction or closed.
     pub ended: Option<Duration>,
+    /// The server closed.
+    pub closed: Option<Duration>,
 }
 
 impl Marks {

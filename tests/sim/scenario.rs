@@ -233,8 +233,6 @@ fn live<R: Reactor>(
     let books = Books::default();
     event_loop.keep_access_log(books.log());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
-    // Known before the last connections close: a tortured one reads as it does, and time passes.
-    world.borrow_mut().drain_was_cut = matches!(outcome, Some(Outcome::Cut(_)));
     drop(event_loop);
     world.borrow_mut().run_out();
     judge(world, plan, outcome)?;
@@ -281,7 +279,8 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
         return Err(failure.clone());
     }
     // Connections that were cut at last end anyhow; whoever does not read may not even hear of it.
-    if let Some(client) = world.clients.iter().flatten().find(|client| !client.is_done() && !world.drain_was_cut) {
+    let was_cut = matches!(outcome, Some(Outcome::Cut(_)));
+    if let Some(client) = world.clients.iter().flatten().find(|client| !client.is_done() && !was_cut) {
         let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
         return Err(format!("{lost}{}", client.complaint()));
     }

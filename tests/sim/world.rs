@@ -105,8 +105,6 @@ pub struct World {
     pub arrived_when_told: Vec<u64>,
     /// What the server is limited to.
     pub limits: Limits,
-    /// Whether the server gave up on connections when it stopped.
-    pub drain_was_cut: bool,
     /// When the loop polled last.
     pub loop_ended: Duration,
     /// Whether the server has slept without end while nothing could ever happen.
@@ -143,7 +141,6 @@ impl World {
             told_to_stop_at_once: None,
             arrived_when_told: Vec::new(),
             limits: Limits::default(),
-            drain_was_cut: false,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
             notice: Arc::default(),
@@ -357,6 +354,7 @@ impl World {
         state.interest = None;
         state.ready_listed = false;
         state.marks.ended.get_or_insert(self.now);
+        state.marks.closed = Some(self.now);
         let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
         if resets {
             state.down.unsent.clear();
@@ -640,6 +638,14 @@ impl World {
             self.told_to_stop_at_once.get_or_insert(self.now);
         }
         self.signals.push_back(signal);
+    }
+
+    /// Whether the server could give up on a connection that was not done: told to stop, it had waited long enough, or was
+    /// told not to wait.
+    pub fn may_have_been_cut(&self, link: LinkId) -> bool {
+        let cut_from = self.told_to_stop.map(|told| told + self.limits.drain_timeout);
+        let is_late = cut_from.is_some_and(|from| self.links[link].marks.closed.is_some_and(|closed| closed >= from));
+        is_late || self.told_to_stop_at_once.is_some()
     }
 
     fn with_client(&mut self, link: LinkId, act: impl FnOnce(&mut dyn Actor, &mut World)) {

@@ -63,7 +63,7 @@ impl WebSocket {
 
     /// A server that was told to stop says so to everybody (1001), unless the drain is cut, or it had no request yet.
     fn check_stop(&self, world: &World, how: &str) -> Result<(), String> {
-        let cut = world.drain_was_cut || world.told_to_stop_at_once.is_some() || how != "a FIN";
+        let cut = world.may_have_been_cut(self.link) || how != "a FIN";
         let arrived = world.arrived_when_told[self.link] >= self.head_bytes;
         let goes =
             matches!(self.ending, Ending::Anyhow | Ending::Cut(_)) || self.ended_direction || self.announced_close;
