@@ -61,6 +61,9 @@ pub struct TorturedSocket<S: Socket> {
     writing: Dice,
     debt: Rc<Cell<Debt>>,
     creditors: Creditors,
+    /// The kernel itself told the last write to wait. Who tries again makes sure that nobody reads, as at the send
+    /// deadline, and must not be lied to.
+    is_full: bool,
     /// It failed, or is to be reset: nothing is left to save.
     broken: bool,
 }
@@ -74,8 +77,14 @@ impl<S: Socket> TorturedSocket<S> {
             writing: Dice::new(faults.seed, 2 * ordinal + 1),
             debt: Rc::default(),
             creditors,
+            is_full: false,
             broken: false,
         }
+    }
+
+    fn note_written(&mut self, outcome: io::Result<Io>) -> io::Result<Io> {
+        self.is_full = matches!(outcome, Ok(Io::WouldBlock));
+        self.note_error(outcome)
     }
 
     fn note_error(&mut self, outcome: io::Result<Io>) -> io::Result<Io> {
@@ -108,7 +117,7 @@ impl<S: Socket> TorturedSocket<S> {
 
     /// How many of `n` bytes a write may try, or `None` if it is to wait.
     fn writable(&mut self, n: usize) -> Option<usize> {
-        if self.writing.chance(self.faults.would_block) {
+        if !self.is_full && self.writing.chance(self.faults.would_block) {
             self.update_debt(|debt| debt.write = true);
             return None;
         }
@@ -143,13 +152,13 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         let Some(n) = self.writable(front.len() + back.len()) else { return Ok(Io::WouldBlock) };
         let first = n.min(front.len());
         let outcome = self.socket.write([&front[..first], &back[..n - first]], more);
-        self.note_error(outcome)
+        self.note_written(outcome)
     }
 
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Io> {
         let Some(n) = self.writable(count) else { return Ok(Io::WouldBlock) };
         let outcome = self.socket.send_file(file, offset, n);
-        self.note_error(outcome)
+        self.note_written(outcome)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

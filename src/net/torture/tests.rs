@@ -185,3 +185,21 @@ fn what_was_hidden_does_not_turn_an_end_into_a_reset() {
     drop(socket);
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "an end");
 }
+
+#[test]
+fn who_tries_again_although_the_kernel_refused_is_not_lied_to() {
+    // Simulated readers were cut at the send deadline although they read: the one write that would have shown it was put
+    // off.
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+    let mut socket = TorturedSocket::new(stream, "would-block=0.9".parse().unwrap(), 0, Creditors::default());
+    for _ in 0..20 {
+        while !socket.is_full {
+            let _put_off_or_moved = write(&mut socket);
+        }
+        assert_eq!(write(&mut socket), Io::WouldBlock, "nobody reads");
+        theirs.read_exact(&mut [0; 1 << 17]).unwrap();
+        assert!(matches!(write(&mut socket), Io::Moved(_)), "there is room");
+    }
+}
