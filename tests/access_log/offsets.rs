@@ -63,7 +63,8 @@ fn requests_of_every_kind_stand_where_the_client_counted_them() {
     client.exchange("POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n[]", with_length);
     client.exchange("POST /plaintext HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nwhat?", with_length);
     client.exchange("GET /bytes/300000 HTTP/1.1\r\nHost: a\r\n\r\n", with_length);
-    client.exchange("GET / HTTP/1.1\r\nHost : a\r\n\r\n", to_the_end);
+    // Refused at its last byte, so that it does not matter what is read at a time.
+    client.exchange("GET / HTTP/1.1\r\n\r\n", to_the_end);
     let objects = logged.objects(8);
     let logged: Vec<_> = objects.iter().map(|object| (range(object, "rx"), range(object, "tx"))).collect();
     assert_eq!(logged, client.ranges);
@@ -153,10 +154,10 @@ fn what_is_said_over_a_websocket_belongs_to_the_request_that_opened_it() {
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.send(request);
     let head = client.read_head();
-    // "tide" under a mask of zeros, then a Close without a code.
-    let frames = [&b"\x81\x84\0\0\0\0tide"[..], b"\x88\x80\0\0\0\0"].concat();
+    // "t" under a mask of zeros, which cannot arrive in two pieces, then a Close without a code.
+    let frames = [&b"\x81\x81\0\0\0\0t"[..], b"\x88\x80\0\0\0\0"].concat();
     client.send(&frames);
-    let answered = b"\x81\x04tide\x88\0";
+    let answered = b"\x81\x01t\x88\0";
     assert_eq!(client.read_exactly(answered.len()), answered);
     client.finish();
     let object = &logged.objects(1)[0];
