@@ -2,7 +2,8 @@
 //!
 //! A pass is repeated until it moved nothing or the budget is spent; what is left then goes to the back of the run
 //! queue, so that a connection with a lot to do cannot starve the others. Flush comes last in every pass, so nothing
-//! that was produced can be stranded, and everything produced in one pass leaves in one write.
+//! that was produced can be stranded, and everything produced in one pass leaves in one write. A pass whose read filled
+//! the inbox leaves that to the next one, which follows at once.
 
 use super::channel::Filled;
 use super::outbox::Flushed;
@@ -20,7 +21,7 @@ impl<S: Socket> Connection<S> {
         worker.marks.connection(self.id, |text| write!(text, "r={} drive", self.ordinal + 1));
         let mut budget = Budget::new(&worker.around.limits);
         while !self.is_closed() && !budget.is_spent() {
-            let moved = self.pass(worker);
+            let moved = self.pass(&budget, worker);
             if moved == Moved::NOTHING || self.is_at_rest() {
                 return self.settle(worker, false);
             }
@@ -29,15 +30,15 @@ impl<S: Socket> Connection<S> {
         self.settle(worker, true)
     }
 
-    fn pass<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
+    fn pass<V: Service>(&mut self, budget: &Budget, worker: &mut Worker<V>) -> Moved {
         let (received, sent) = (self.channel.received(), self.channel.sent());
-        let moved = self.move_bytes(worker);
+        let moved = self.move_bytes(budget, worker);
         worker.stats.read_bytes += self.channel.received() - received;
         worker.stats.written_bytes += self.channel.sent() - sent;
         moved
     }
 
-    fn move_bytes<V: Service>(&mut self, worker: &mut Worker<V>) -> Moved {
+    fn move_bytes<V: Service>(&mut self, budget: &Budget, worker: &mut Worker<V>) -> Moved {
         let mut moved = self.fill(worker);
         if self.is_closed() {
             // The read failed: there is nobody left to write to.
@@ -48,9 +49,17 @@ impl<S: Socket> Connection<S> {
             Life::Lingering => moved.anything |= self.channel.discard() > 0,
             Life::Flushing | Life::Closed(_) => {}
         }
-        moved.add(self.flush(worker));
+        if !(self.expects_input(moved) && budget.outlasts(moved)) {
+            moved.add(self.flush(worker));
+        }
         moved.anything |= self.step_life(worker);
         moved
+    }
+
+    /// Whether a read that `moved` something left more behind, and there is room for it: the answers to both then leave
+    /// in one write. A message of 16 KiB, longer with its head than the inbox, would cost two.
+    fn expects_input(&self, moved: Moved) -> bool {
+        self.channel.may_be_readable() && moved.bytes > 0 && self.channel.inbox_is_empty() && self.life == Life::Serving
     }
 
     /// Receives and produces until neither moves: pipelined requests are answered together.
@@ -207,5 +216,10 @@ impl Budget {
 
     fn is_spent(&self) -> bool {
         self.bytes == 0 || self.passes == 0
+    }
+
+    /// Whether another pass follows one that moved so much.
+    fn outlasts(&self, moved: Moved) -> bool {
+        self.bytes > moved.bytes && self.passes > 1
     }
 }

@@ -13,28 +13,29 @@ use crate::http::message::{RequestHead, Response};
 use crate::net::Io;
 use crate::service::{Cx, Entrance, Reply, Service};
 
-/// A client that asks once and then sends without end, and reads whatever it gets.
-struct Flood {
-    request: &'static [u8],
+/// What the client at the other end of a connection does.
+trait Client {
+    /// Fills what the server reads into.
+    fn send(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io>;
+
+    /// Takes from the `len` bytes that the server writes.
+    fn take(&mut self, len: usize) -> io::Result<Io>;
 }
 
-impl Socket for Flood {
+/// A socket that leads straight to its client.
+struct Direct<C>(C);
+
+impl<C: Client> Socket for Direct<C> {
     fn read(&mut self, space: [&mut [u8]; 2]) -> io::Result<Io> {
-        let [front, back] = space;
-        let n = self.request.len().min(front.len());
-        front[..n].copy_from_slice(&self.request[..n]);
-        self.request = &self.request[n..];
-        front[n..].fill(b'x');
-        back.fill(b'x');
-        Ok(Io::Moved(front.len() + back.len()))
+        self.0.send(space)
     }
 
     fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
-        Ok(Io::Moved(front.len() + back.len()))
+        self.0.take(front.len() + back.len())
     }
 
     fn send_file(&mut self, _file: &File, _offset: u64, count: usize) -> io::Result<Io> {
-        Ok(Io::Moved(count))
+        self.0.take(count)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -50,12 +51,14 @@ impl Socket for Flood {
     }
 }
 
-struct Refusal;
-
-impl Service for Refusal {
-    fn call(&mut self, _: &RequestHead<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
-        Ok(Reply::Respond(Response::new(Status::CONTENT_TOO_LARGE)))
-    }
+/// The connection of `client`, which has something to say, and the worker that serves it.
+fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Worker<V>) {
+    let (notices, pool) = (Notices::new(Nobody), JobPool::without_threads());
+    let worker = Worker::new(service, limits.clone(), notices, pool, Instant::now(), UNIX_EPOCH);
+    let token = Token { index: 0, generation: 0 };
+    let mut connection = Connection::new(1, token, Entrance::Public, Direct(client), Peer::Unix, worker.moment);
+    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    (connection, worker)
 }
 
 struct Nobody;
@@ -64,16 +67,46 @@ impl Wake for Nobody {
     fn wake(&self) {}
 }
 
+/// As much of `rest` as there is room for, taken off its front.
+fn send_some(rest: &mut &'static [u8], front: &mut [u8]) -> usize {
+    let (sent, left) = rest.split_at(rest.len().min(front.len()));
+    front[..sent.len()].copy_from_slice(sent);
+    *rest = left;
+    sent.len()
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+struct Refusal;
+
+impl Service for Refusal {
+    fn call(&mut self, _: &RequestHead<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+        Ok(Reply::Respond(Response::new(Status::CONTENT_TOO_LARGE)))
+    }
+}
+
+/// A client that asks once and then sends without end, and reads whatever it gets.
+struct Flood(&'static [u8]);
+
+impl Client for Flood {
+    fn send(&mut self, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let n = send_some(&mut self.0, front);
+        front[n..].fill(b'x');
+        back.fill(b'x');
+        Ok(Io::Moved(front.len() + back.len()))
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<Io> {
+        Ok(Io::Moved(len))
+    }
+}
+
 #[test]
 fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
-    let start = Instant::now();
     let limits = Limits::default();
-    let mut worker =
-        Worker::new(Refusal, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
-    let socket = Flood { request: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n" };
-    let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, worker.moment);
-    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    let flood = Flood(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n");
+    let (mut connection, mut worker) = connect(flood, Refusal, &limits);
+    let start = worker.around.now;
     while !connection.is_closed() {
         worker.on_turn(worker.around.now + Duration::from_millis(100), || UNIX_EPOCH);
         connection.expire(&mut worker);
@@ -91,49 +124,28 @@ struct Deaf {
     has_reset: bool,
 }
 
-impl Socket for Deaf {
-    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
-        let n = self.request.len();
+impl Client for Deaf {
+    fn send(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let n = send_some(&mut self.request, front);
         self.has_reset = self.resets && n == 0;
-        if self.has_reset {
-            return Err(io::ErrorKind::ConnectionReset.into());
+        match n {
+            _ if self.has_reset => Err(io::ErrorKind::ConnectionReset.into()),
+            0 => Ok(Io::WouldBlock),
+            n => Ok(Io::Drained(n)),
         }
-        front[..n].copy_from_slice(std::mem::take(&mut self.request));
-        Ok(if n == 0 { Io::WouldBlock } else { Io::Drained(n) })
     }
 
-    fn write(&mut self, _: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+    fn take(&mut self, _: usize) -> io::Result<Io> {
         assert!(!self.has_reset, "nobody is there to write to");
         Ok(Io::WouldBlock)
-    }
-
-    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<Io> {
-        Ok(Io::WouldBlock)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn take_error(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn abort_on_close(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
 /// Its connection, once the answer to it waits in the outbox.
-fn unheard(resets: bool) -> (Connection<Deaf>, Worker<Refusal>) {
-    let start = Instant::now();
-    let mut worker =
-        Worker::new(Refusal, Limits::default(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
-    let socket = Deaf { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", resets, has_reset: false };
-    let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, Entrance::Public, socket, Peer::Unix, worker.moment);
+fn unheard(resets: bool) -> (Connection<Direct<Deaf>>, Worker<Refusal>) {
+    let deaf = Deaf { request: GET, resets, has_reset: false };
+    let (mut connection, mut worker) = connect(deaf, Refusal, &Limits::default());
     assert!(!connection.is_at_work());
-    connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
     assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
     assert_eq!((connection.requests(), connection.wait_reason()), (1, WaitReason::SlowRead));
     (connection, worker)
@@ -162,33 +174,16 @@ struct SlowReader {
     room: Rc<Cell<usize>>,
 }
 
-impl Socket for SlowReader {
-    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
-        let n = self.request.len();
-        front[..n].copy_from_slice(std::mem::take(&mut self.request));
+impl Client for SlowReader {
+    fn send(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let n = send_some(&mut self.request, front);
         Ok(if n == 0 { Io::WouldBlock } else { Io::Drained(n) })
     }
 
-    fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
-        let n = self.room.get().min(front.len() + back.len());
+    fn take(&mut self, len: usize) -> io::Result<Io> {
+        let n = self.room.get().min(len);
         self.room.set(self.room.get() - n);
         Ok(if n == 0 { Io::WouldBlock } else { Io::Moved(n) })
-    }
-
-    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<Io> {
-        Ok(Io::WouldBlock)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn take_error(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn abort_on_close(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -204,15 +199,11 @@ impl Service for Megabyte {
 #[test]
 fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
     // The kernel tells of room only from a third of the buffer on. The simulator found readers who were cut before that.
-    let (start, second) = (Instant::now(), Duration::from_secs(1));
     let limits = Limits::default();
-    let mut worker =
-        Worker::new(Megabyte, limits.clone(), Notices::new(Nobody), JobPool::without_threads(), start, UNIX_EPOCH);
     let room = Rc::new(Cell::new(1000));
-    let socket = SlowReader { request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", room: Rc::clone(&room) };
-    let mut connection =
-        Connection::new(1, Token { index: 0, generation: 0 }, Entrance::Public, socket, Peer::Unix, worker.moment);
-    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    let reader = SlowReader { request: GET, room: Rc::clone(&room) };
+    let (mut connection, mut worker) = connect(reader, Megabyte, &limits);
+    let (start, second) = (worker.around.now, Duration::from_secs(1));
     let reads_until = start + 10 * limits.send_timeout;
     while matches!(connection.drive(&mut worker), Settled::Open { .. }) {
         worker.on_turn(worker.around.now + second, || UNIX_EPOCH);
@@ -223,4 +214,54 @@ fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
     assert!(worker.around.now > reads_until, "cut after {:?} although it reads", worker.around.now - start);
     let outlived = worker.around.now - reads_until;
     assert!(outlived <= 2 * limits.send_timeout, "cut {outlived:?} after it stopped");
+}
+
+/// A client that sends request after request at once, and counts the writes that answer them.
+struct Pipeline {
+    requests: usize,
+    writes: Rc<Cell<usize>>,
+}
+
+/// So long that a power of two of them fills an inbox.
+const REQUEST: &[u8; 32] = b"GET /12345 HTTP/1.1\r\nHost: a\r\n\r\n";
+
+impl Client for Pipeline {
+    fn send(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let sent = self.requests.min(front.len() / REQUEST.len());
+        self.requests -= sent;
+        let bytes = &mut front[..sent * REQUEST.len()];
+        bytes.copy_from_slice(&REQUEST.repeat(sent));
+        let n = bytes.len();
+        Ok(if n == front.len() { Io::Moved(n) } else { Io::Drained(n) })
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<Io> {
+        self.writes.set(self.writes.get() + 1);
+        Ok(Io::Moved(len))
+    }
+}
+
+/// So many requests, answered in one drive with an inbox for 32 of them: how many answers there were in how many writes,
+/// and whether any are held back.
+fn pipelined(requests: usize) -> (u64, usize, bool) {
+    let limits = Limits { head_bytes_max: 1024, inbox_bytes: 1024, ..Limits::default() };
+    let writes = Rc::new(Cell::new(0));
+    let client = Pipeline { requests, writes: Rc::clone(&writes) };
+    let (mut connection, mut worker) = connect(client, Refusal, &limits);
+    assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+    (connection.requests(), writes.get(), !connection.channel.outbox.is_empty())
+}
+
+#[test]
+fn what_did_not_fit_into_one_read_is_answered_in_the_same_write() {
+    assert_eq!(pipelined(31), (31, 1, false));
+    // It took as many writes as reads.
+    assert_eq!(pipelined(33), (33, 1, false));
+    assert_eq!(pipelined(95), (95, 1, false));
+}
+
+#[test]
+fn no_drive_ends_with_answers_held_back() {
+    let (answered, writes, held_back) = pipelined(1_000_000);
+    assert!(answered > 100 && writes > 0 && !held_back, "{answered} in {writes} writes, some held back: {held_back}");
 }
