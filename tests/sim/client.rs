@@ -330,15 +330,10 @@ impl Client {
     /// The server has ended the connection.
     fn ended(&mut self, world: &mut World, how: &str) {
         let verdict = self.verdict(world, how);
-        if world.links[self.link].client_closed {
-            return;
-        }
-        if how == "a FIN" {
-            world.client_closes(self.link);
-        }
-        match verdict {
-            Ok(()) => self.finish(world, &format!("is content with {how}")),
-            Err(error) => self.fail(world, format!("{how}: {error}; {}", self.progress())),
+        if !world.links[self.link].client_closed {
+            self.done = true;
+            let verdict = verdict.map_err(|error| format!("{} client: {error}; {}", self.kind, self.progress()));
+            world.judge_end(self.link, how, verdict);
         }
     }
 
@@ -397,7 +392,7 @@ impl Client {
         if world.told_to_stop.is_none() {
             return false;
         }
-        if world.may_have_been_cut(self.link) {
+        if world.told_to_stop_at_once.is_some() {
             return true;
         }
         let next = self.expected.get(self.answered);
@@ -408,10 +403,7 @@ impl Client {
     /// Told to stop, a server does not wait for idle clients until they are due.
     fn check_idle_end(&self, world: &World) -> Result<(), String> {
         let marks = &world.links[self.link].marks;
-        let is_idle = self.has_everything()
-            && !self.is_to_be_cut()
-            && self.script.is_empty()
-            && !world.may_have_been_cut(self.link);
+        let is_idle = self.has_everything() && !self.is_to_be_cut() && self.script.is_empty();
         let (Some(told), Some(ended), true) = (world.told_to_stop, marks.ended, is_idle) else { return Ok(()) };
         let idle = marks.idle_at_end().min(ended.saturating_sub(told));
         match idle > world.limits.drain_idle_grace + TOLERANCE {

@@ -284,6 +284,9 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
         let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
         return Err(format!("{lost}{}", client.complaint()));
     }
+    if let (Some(error), false) = (&world.wrong_unless_cut, was_cut) {
+        return Err(format!("nothing was cut, and yet: {error}"));
+    }
     if world.open_at_server() > 0 {
         return Err(format!("leaks: {} sockets are still open", world.open_at_server()));
     }

@@ -105,6 +105,8 @@ pub struct World {
     pub arrived_when_told: Vec<u64>,
     /// What the server is limited to.
     pub limits: Limits,
+    /// What is wrong with the end of a connection, unless it was cut because the drain took too long.
+    pub wrong_unless_cut: Option<String>,
     /// When the loop polled last.
     pub loop_ended: Duration,
     /// Whether the server has slept without end while nothing could ever happen.
@@ -141,6 +143,7 @@ impl World {
             told_to_stop_at_once: None,
             arrived_when_told: Vec::new(),
             limits: Limits::default(),
+            wrong_unless_cut: None,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
             notice: Arc::default(),
@@ -640,12 +643,26 @@ impl World {
         self.signals.push_back(signal);
     }
 
-    /// Whether the server could give up on a connection that was not done: told to stop, it had waited long enough, or was
-    /// told not to wait.
-    pub fn may_have_been_cut(&self, link: LinkId) -> bool {
+    /// A client takes `how` its connection has ended for the end. What is wrong with that may be right if the connection
+    /// was cut because the drain took too long; that is known when the loop is over.
+    pub fn judge_end(&mut self, link: LinkId, how: &str, verdict: Result<(), String>) {
+        if how == "a FIN" {
+            self.client_closes(link);
+        }
+        match verdict {
+            Ok(()) => self.note(link, || format!("client is content with {how}")),
+            Err(error) if self.may_have_been_cut(link) => {
+                self.note(link, || format!("client is content with {how}, if it was cut: {error}"));
+                self.wrong_unless_cut.get_or_insert(error);
+            }
+            Err(error) => self.fail(Some(link), format!("{how}: {error}")),
+        }
+    }
+
+    /// Whether the server closed a connection so long after it was told to stop that it may have given it up.
+    fn may_have_been_cut(&self, link: LinkId) -> bool {
         let cut_from = self.told_to_stop.map(|told| told + self.limits.drain_timeout);
-        let is_late = cut_from.is_some_and(|from| self.links[link].marks.closed.is_some_and(|closed| closed >= from));
-        is_late || self.told_to_stop_at_once.is_some()
+        cut_from.is_some_and(|from| self.links[link].marks.closed.is_some_and(|closed| closed >= from))
     }
 
     fn with_client(&mut self, link: LinkId, act: impl FnOnce(&mut dyn Actor, &mut World)) {

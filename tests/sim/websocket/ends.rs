@@ -9,15 +9,10 @@ use crate::world::World;
 impl WebSocket {
     pub(super) fn ended(&mut self, world: &mut World, how: &str) {
         let verdict = self.verdict(world, how);
-        if world.links[self.link].client_closed {
-            return;
-        }
-        if how == "a FIN" {
-            world.client_closes(self.link);
-        }
-        match verdict {
-            Ok(()) => self.finish(world, &format!("is content with {how}")),
-            Err(error) => self.fail(world, format!("{how}: {error}; {}", self.progress())),
+        if !world.links[self.link].client_closed {
+            self.done = true;
+            let verdict = verdict.map_err(|error| format!("{}: {error}; {}", self.kind, self.progress()));
+            world.judge_end(self.link, how, verdict);
         }
     }
 
@@ -63,7 +58,7 @@ impl WebSocket {
 
     /// A server that was told to stop says so to everybody (1001), unless the drain is cut, or it had no request yet.
     fn check_stop(&self, world: &World, how: &str) -> Result<(), String> {
-        let cut = world.may_have_been_cut(self.link) || how != "a FIN";
+        let cut = world.told_to_stop_at_once.is_some() || how != "a FIN";
         let arrived = world.arrived_when_told[self.link] >= self.head_bytes;
         let goes =
             matches!(self.ending, Ending::Anyhow | Ending::Cut(_)) || self.ended_direction || self.announced_close;
