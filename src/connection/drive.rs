@@ -1,9 +1,9 @@
 //! One drive of one connection: fill → receive → produce → flush → settle.
 //!
 //! A pass is repeated until it moved nothing or the budget is spent; what is left then goes to the back of the run
-//! queue, so that a connection with a lot to do cannot starve the others. Flush comes last in every pass, so nothing
-//! that was produced can be stranded, and everything produced in one pass leaves in one write. A pass whose read filled
-//! the inbox leaves that to the next one, which follows at once.
+//! queue, so that a connection with a lot to do cannot starve the others. Flush comes last, so everything produced in one
+//! pass leaves in one write. A pass whose read left something behind leaves its flush to the next one, which follows at
+//! once. Nothing is stranded by that: a pass that read nothing flushes, and so does the last one within the budget.
 
 use super::channel::Filled;
 use super::outbox::Flushed;
@@ -49,17 +49,18 @@ impl<S: Socket> Connection<S> {
             Life::Lingering => moved.anything |= self.channel.discard() > 0,
             Life::Flushing | Life::Closed(_) => {}
         }
-        if !(self.expects_input(moved) && budget.outlasts(moved)) {
+        if !(self.is_to_read_on(moved) && budget.outlasts(moved)) {
             moved.add(self.flush(worker));
         }
         moved.anything |= self.step_life(worker);
         moved
     }
 
-    /// Whether a read that `moved` something left more behind, and there is room for it: the answers to both then leave
-    /// in one write. A message of 16 KiB, longer with its head than the inbox, would cost two.
-    fn expects_input(&self, moved: Moved) -> bool {
-        self.channel.may_be_readable() && moved.bytes > 0 && self.channel.inbox_is_empty() && self.life == Life::Serving
+    /// Whether a read that `moved` something left more behind, of which all could be taken that was read, and the answers
+    /// to both can leave in one write. A message of 16 KiB, longer with its head than the inbox, would cost two.
+    fn is_to_read_on(&self, moved: Moved) -> bool {
+        let more_is_there = self.channel.may_be_readable() && moved.bytes > 0;
+        more_is_there && self.life == Life::Serving && self.channel.inbox_is_empty() && self.channel.outbox.may_grow()
     }
 
     /// Receives and produces until neither moves: pipelined requests are answered together.

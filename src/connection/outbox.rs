@@ -47,6 +47,11 @@ impl Outbox {
         self.file.is_some()
     }
 
+    /// Whether what waits may well grow: at least half of the ring is free, and no file stands at the end.
+    pub(super) fn may_grow(&self) -> bool {
+        self.file.is_none() && self.ring.as_ref().is_none_or(|ring| ring.free() >= ring.capacity() / 2)
+    }
+
     /// One system call, if there is anything to send: the bytes first.
     pub(super) fn flush(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let file_follows = self.file.is_some();

@@ -86,17 +86,30 @@ impl Service for Refusal {
 }
 
 /// A client that asks once and then sends without end, and reads whatever it gets.
-struct Flood(&'static [u8]);
+struct Flood {
+    request: &'static [u8],
+    /// How often the server has read, and how often it has written.
+    calls: Rc<Cell<[usize; 2]>>,
+}
+
+/// One whose content nobody wants, and the calls it costs.
+fn flood() -> (Flood, Rc<Cell<[usize; 2]>>) {
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n";
+    let calls = Rc::default();
+    (Flood { request, calls: Rc::clone(&calls) }, calls)
+}
 
 impl Client for Flood {
     fn send(&mut self, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {
-        let n = send_some(&mut self.0, front);
+        let n = send_some(&mut self.request, front);
         front[n..].fill(b'x');
         back.fill(b'x');
+        self.calls.update(|[reads, writes]| [reads + 1, writes]);
         Ok(Io::Moved(front.len() + back.len()))
     }
 
     fn take(&mut self, len: usize) -> io::Result<Io> {
+        self.calls.update(|[reads, writes]| [reads, writes + 1]);
         Ok(Io::Moved(len))
     }
 }
@@ -104,8 +117,7 @@ impl Client for Flood {
 #[test]
 fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
     let limits = Limits::default();
-    let flood = Flood(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n");
-    let (mut connection, mut worker) = connect(flood, Refusal, &limits);
+    let (mut connection, mut worker) = connect(flood().0, Refusal, &limits);
     let start = worker.around.now;
     while !connection.is_closed() {
         worker.on_turn(worker.around.now + Duration::from_millis(100), || UNIX_EPOCH);
@@ -264,4 +276,16 @@ fn what_did_not_fit_into_one_read_is_answered_in_the_same_write() {
 fn no_drive_ends_with_answers_held_back() {
     let (answered, writes, held_back) = pipelined(1_000_000);
     assert!(answered > 100 && writes > 0 && !held_back, "{answered} in {writes} writes, some held back: {held_back}");
+}
+
+#[test]
+fn content_that_nobody_wants_does_not_delay_the_response_to_it() {
+    // Reading on gained nothing where the outbox was full, and four reads went by before each write.
+    let (client, calls) = flood();
+    let (mut connection, mut worker) = connect(client, Megabyte, &Limits::default());
+    while calls.get()[1] < 16 {
+        assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+    }
+    let [reads, writes] = calls.get();
+    assert!(reads <= writes + 1, "{reads} reads for {writes} writes");
 }
