@@ -1,6 +1,6 @@
 //! The real binary, as a user meets it: flags, environment, exit codes, and exactly one line about what is wrong.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! Paths that try to leave the root, against the resolver alone: whatever mistakes were made on the way from a request
 //! target to a path, the last door stays shut.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::collections::BTreeSet;
 use std::fs;

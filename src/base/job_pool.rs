@@ -361,7 +361,6 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;

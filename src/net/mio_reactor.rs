@@ -287,5 +287,4 @@ impl Origin {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

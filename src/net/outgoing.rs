@@ -105,7 +105,6 @@ mod os {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::{ErrorKind, Read};
     use std::os::unix::net::UnixStream;

@@ -11,8 +11,8 @@ mod dump;
 mod message;
 #[cfg(target_os = "linux")]
 mod tcp_info;
-#[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used)]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 use std::fmt;

@@ -167,7 +167,6 @@ fn would_block_is_no_error(error: io::Error) -> io::Result<Io> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

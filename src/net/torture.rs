@@ -251,5 +251,4 @@ impl Creditors {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -31,7 +31,6 @@ fn times(stat: &str) -> Option<(Duration, Duration)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

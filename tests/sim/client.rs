@@ -332,7 +332,7 @@ impl Client {
         let verdict = self.verdict(world, how);
         if !world.links[self.link].client_closed {
             self.done = true;
-            let verdict = verdict.map_err(|error| format!("{} client: {error}; {}", self.kind, self.progress()));
+            let verdict = verdict.map_err(|error| format!("{}: {error}; {}", self.name(world), self.progress()));
             world.judge_end(self.link, how, verdict);
         }
     }
@@ -429,10 +429,13 @@ impl Client {
     }
 
     fn fail(&mut self, world: &mut World, error: String) {
-        let state = &world.links[self.link];
-        let accepted = if state.server == ServerEnd::Queued { " (not accepted)" } else { "" };
         self.done = true;
-        world.fail(Some(self.link), format!("{} client{accepted}: {error}", self.kind));
+        world.fail(Some(self.link), format!("{}: {error}", self.name(world)));
+    }
+
+    fn name(&self, world: &World) -> String {
+        let accepted = if world.links[self.link].server == ServerEnd::Queued { " (not accepted)" } else { "" };
+        format!("{} client{accepted}", self.kind)
     }
 }
 

@@ -56,8 +56,7 @@ pub enum Residency {
 }
 
 impl FileMeta {
-    // The types of these numbers differ between systems.
-    #[allow(clippy::unnecessary_cast)]
+    #[allow(clippy::unnecessary_cast, reason = "the types of these numbers differ between systems")]
     pub(super) fn from_stat(stat: &Stat) -> FileMeta {
         let modified = Timestamp { secs: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 };
         FileMeta { len: stat.st_size as u64, modified, inode: stat.st_ino as u64, device: stat.st_dev as u64 }

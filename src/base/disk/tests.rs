@@ -1,7 +1,7 @@
 //! Against a real file system, by the kernel's way and by the walk.
 //!
-//! What is unwrapped here and in the modules below is a scene being set or an answer being read: if that fails there is
-//! nothing left to test, and the panic says where.
+//! What is unwrapped in the modules below is a scene being set or an answer being read: if that fails there is nothing
+//! left to test, and the panic says where.
 
 mod agreement;
 mod directories;
@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
+/// Why nothing can be tested otherwise.
+const SET: &str = "the scene can be set";
+
 /// A directory that is removed with everything in it. What is served is `root` in it; what is beside that is outside.
 struct Site(PathBuf);
 
@@ -27,8 +30,8 @@ impl Site {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let site = Site(std::env::temp_dir().join(format!("tidemill-{}-disk-{number}", std::process::id())));
-        fs::create_dir_all(site.0.join("root")).unwrap();
-        fs::write(site.0.join("secret"), "outside").unwrap();
+        fs::create_dir_all(site.0.join("root")).expect(SET);
+        fs::write(site.0.join("secret"), "outside").expect(SET);
         site
     }
 
@@ -37,20 +40,24 @@ impl Site {
     }
 
     fn file(&self, path: impl AsRef<OsStr>, content: &str) -> PathBuf {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
+        let path = self.place(path);
+        fs::write(&path, content).expect(SET);
         path
     }
 
     fn link(&self, path: &str, target: impl AsRef<Path>) {
+        symlink(target, self.place(path)).expect(SET);
+    }
+
+    /// Where something is to be, in a directory that is there.
+    fn place(&self, path: impl AsRef<OsStr>) -> PathBuf {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        symlink(target, path).unwrap();
+        fs::create_dir_all(path.parent().expect("it is in the site")).expect(SET);
+        path
     }
 
     fn root(&self, links: Links) -> Root {
-        Root::open(&self.path(""), links).unwrap()
+        Root::open(&self.path(""), links).expect("the root is a directory")
     }
 
     /// Both ways of resolving.
@@ -61,17 +68,22 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        fs::remove_dir_all(&self.0).expect("the scene can be cleared");
     }
 }
 
 /// What a path leads to, in a word.
 fn outcome(found: Result<Found, NotServed>) -> String {
     match found {
-        Ok(Found::File(file)) => String::from_utf8(file.read_all(1000).unwrap().unwrap()).unwrap(),
+        Ok(Found::File(file)) => text(&file),
         Ok(Found::Directory(_)) => "(directory)".to_string(),
         Err(error) => format!("({error})"),
     }
+}
+
+fn text(file: &OpenFile) -> String {
+    let content = file.read_all(1000).expect("the file can be read").expect("the files of a scene are short");
+    String::from_utf8(content).expect("the files of a scene are text")
 }
 
 const NOT_FOUND: &str = "(not found)";

@@ -70,7 +70,6 @@ fn status(head: &[u8]) -> Option<Status> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

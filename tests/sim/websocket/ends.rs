@@ -56,7 +56,7 @@ impl WebSocket {
         }
     }
 
-    /// A server that was told to stop says so to everybody (1001), unless the drain is cut, or it had no request yet.
+    /// A server that was told to stop says so to everybody (1001), unless it is to stop at once, or had no request yet.
     fn check_stop(&self, world: &World, how: &str) -> Result<(), String> {
         let cut = world.told_to_stop_at_once.is_some() || how != "a FIN";
         let arrived = world.arrived_when_told[self.link] >= self.head_bytes;

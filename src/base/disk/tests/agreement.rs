@@ -29,11 +29,11 @@ fn node() -> impl Strategy<Value = Node> {
 
 fn plant(path: &Path, node: &Node) {
     match node {
-        Node::File => fs::write(path, "x").unwrap(),
-        Node::Link(target) if target.is_empty() => symlink(".", path).unwrap(),
-        Node::Link(target) => symlink(target, path).unwrap(),
+        Node::File => fs::write(path, "x").expect(SET),
+        Node::Link(target) if target.is_empty() => symlink(".", path).expect(SET),
+        Node::Link(target) => symlink(target, path).expect(SET),
         Node::Directory(nodes) => {
-            fs::create_dir(path).unwrap();
+            fs::create_dir(path).expect(SET);
             nodes.iter().for_each(|(name, node)| plant(&path.join(name), node));
         }
     }
