@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tidemill::base::disk::{Links, Root};
 use tidemill::base::job_pool::{JobPool, JobPoolLimits, Lane, Ticket};
 use tidemill::base::limits::Limits;
-use tidemill::base::notice::{Notices, Wake};
 use tidemill::base::slots::Token;
+use tidemill::base::wake::{Interrupt, Wakes};
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
 use tidemill::net::listener::Listener;
@@ -32,7 +32,7 @@ const QUEUE: usize = 2;
 
 struct Nobody;
 
-impl Wake for Nobody {
+impl Interrupt for Nobody {
     fn wake(&self) {}
 }
 
@@ -62,12 +62,12 @@ impl Stalled {
             if let Ok(faults) = std::env::var("TIDEMILL_TORTURE") {
                 reactor.torture(faults.parse().unwrap());
             }
-            let notices = Notices::new(reactor.waker());
+            let wakes = Wakes::new(reactor.waker());
             let front = Front::new(Public::Files(
                 StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints(Policy::default())),
             ));
-            let mut event_loop = EventLoop::new(reactor, front, Limits::default(), notices, jobs);
+            let mut event_loop = EventLoop::new(reactor, front, Limits::default(), wakes, jobs);
             let _held_for_as_long_as_we_live = tickets;
             // Ends with the test's process.
             while event_loop.outcome().is_none() {
@@ -102,7 +102,7 @@ fn site(root: Root) -> Site {
 fn hold_all_threads(jobs: &JobPool, held: std::sync::mpsc::Receiver<()>) -> Vec<Ticket<()>> {
     let held = Arc::new(Mutex::new(held));
     let (started, all_started) = channel();
-    let notifier = Notices::new(Nobody).notifier(Token { index: 0, generation: 0 });
+    let waker = Wakes::new(Nobody).waker(Token { index: 0, generation: 0 });
     let tickets = (0..THREADS)
         .map(|_| {
             let (held, started) = (Arc::clone(&held), started.clone());
@@ -111,7 +111,7 @@ fn hold_all_threads(jobs: &JobPool, held: std::sync::mpsc::Receiver<()>) -> Vec<
                 // The gate is never used, only dropped: the first to see that lets the other see it.
                 assert!(held.lock().unwrap().recv().is_err());
             };
-            jobs.submit(Lane::Quick, notifier.clone(), job).unwrap()
+            jobs.submit(Lane::Quick, waker.clone(), job).unwrap()
         })
         .collect();
     for _ in 0..THREADS {

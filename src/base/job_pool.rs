@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
-use super::notice::Notifier;
+use super::wake::Waker;
 
 /// How long a job may be expected to take. There is always a thread that runs no slow job (if there is more than
 /// one), so that whatever the slow ones wait for, quick ones get on.
@@ -117,11 +117,11 @@ impl JobPool {
     pub fn submit<T: Send + 'static>(
         &self,
         lane: Lane,
-        notifier: Notifier,
+        waker: Waker,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Ticket<T>, QueueFull> {
         let answer = Arc::new(Mutex::new(None));
-        let order = Order { job, answer: Arc::downgrade(&answer), notifier };
+        let order = Order { job, answer: Arc::downgrade(&answer), waker };
         let order: Box<dyn Job> = Box::new(order);
         match &self.0 {
             Some(owner) => owner.shared.enqueue(lane, order)?,
@@ -339,7 +339,7 @@ struct Order<T, F> {
     job: F,
     /// Weak, so that each side sees when the other has gone.
     answer: Weak<Mutex<Option<Answer<T>>>>,
-    notifier: Notifier,
+    waker: Waker,
 }
 
 impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
@@ -351,12 +351,12 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
         if !self.is_wanted() {
             return;
         }
-        let Order { job, answer, notifier } = *self;
+        let Order { job, answer, waker } = *self;
         // Nothing that the job has seen half changed is used again: it owned what it used, or shares it through locks.
         let result = catch_unwind(AssertUnwindSafe(job)).map_err(|_| JobDied);
         let Some(answer) = answer.upgrade() else { return };
         *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        notifier.notify();
+        waker.wake();
     }
 }
 
@@ -365,16 +365,16 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
-    use super::super::notice::{Notices, Wake};
     use super::super::slots::Token;
+    use super::super::wake::{Interrupt, Wakes};
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const TOKEN: Token = Token { index: 3, generation: 4 };
 
-    struct ChannelWake(Mutex<Sender<()>>);
+    struct ChannelInterrupt(Mutex<Sender<()>>);
 
-    impl Wake for ChannelWake {
+    impl Interrupt for ChannelInterrupt {
         fn wake(&self) {
             self.0.lock().unwrap().send(()).expect("the test is still waiting");
         }
@@ -383,15 +383,15 @@ mod tests {
     /// A pool, and the event loop's side of it.
     struct World {
         pool: JobPool,
-        notices: Notices,
-        wakes: Receiver<()>,
+        wakes: Wakes,
+        interrupts: Receiver<()>,
     }
 
     impl World {
         fn new(threads: usize, quick_max: usize, slow_max: usize) -> World {
-            let (sender, wakes) = channel();
+            let (sender, interrupts) = channel();
             let pool = JobPool::new(JobPoolLimits { threads, quick_max, slow_max }, Instant::now).unwrap();
-            World { pool, notices: Notices::new(ChannelWake(Mutex::new(sender))), wakes }
+            World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts }
         }
 
         fn submit<T: Send + 'static>(
@@ -399,7 +399,7 @@ mod tests {
             lane: Lane,
             job: impl FnOnce() -> T + Send + 'static,
         ) -> Result<Ticket<T>, QueueFull> {
-            self.pool.submit(lane, self.notices.notifier(TOKEN), job)
+            self.pool.submit(lane, self.wakes.waker(TOKEN), job)
         }
 
         /// A job that has started and stays until the sender returned is used or dropped.
@@ -422,8 +422,8 @@ mod tests {
                 if let Some(answer) = ticket.take() {
                     return answer;
                 }
-                self.wakes.recv_timeout(PATIENCE).expect("a notice");
-                self.notices.collect(&mut Vec::new());
+                self.interrupts.recv_timeout(PATIENCE).expect("a notice");
+                self.wakes.collect(&mut Vec::new());
             }
         }
     }
@@ -432,9 +432,9 @@ mod tests {
     fn a_result_is_there_when_its_notice_is_and_only_once() {
         let world = World::new(1, 1, 1);
         let mut ticket = world.submit(Lane::Quick, || 6 * 7).unwrap();
-        world.wakes.recv_timeout(PATIENCE).unwrap();
+        world.interrupts.recv_timeout(PATIENCE).unwrap();
         let mut tokens = Vec::new();
-        world.notices.collect(&mut tokens);
+        world.wakes.collect(&mut tokens);
         assert_eq!(tokens, [TOKEN]);
         assert_eq!(ticket.take(), Some(Ok(42)), "stored before the notice was left");
         assert_eq!(ticket.take(), None);
@@ -557,7 +557,7 @@ mod tests {
         let (release, mut stalled) = world.stall(Lane::Quick);
         let (ran, runs) = channel();
         let mut queued = world.submit(Lane::Quick, move || ran.send(()).unwrap()).unwrap();
-        let World { pool, notices, wakes } = world;
+        let World { pool, wakes, interrupts } = world;
         drop(pool);
         assert_eq!(queued.take(), None, "one handle is left");
         drop(clone);
@@ -565,8 +565,8 @@ mod tests {
         assert_eq!(queued.take(), None);
         assert!(runs.recv_timeout(PATIENCE).is_err(), "it never ran");
         drop(release);
-        wakes.recv_timeout(PATIENCE).unwrap();
-        notices.collect(&mut Vec::new());
+        interrupts.recv_timeout(PATIENCE).unwrap();
+        wakes.collect(&mut Vec::new());
         assert_eq!(stalled.take(), Some(Ok(())), "a job that runs is finished");
     }
 

@@ -1,14 +1,15 @@
 //! Foundations that know no protocol: rings, slots, timers, limits, jobs, and files beneath a root.
 
+pub mod buffer_pool;
 pub mod disk;
 pub mod job_pool;
-pub mod lease;
 pub mod limits;
+pub mod listener_role;
 pub mod moment;
-pub mod notice;
 pub mod peer;
 pub mod ring;
 pub mod slots;
 pub mod stats;
 pub mod throttle;
 pub mod timer_wheel;
+pub mod wake;

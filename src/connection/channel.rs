@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::outbox::{Flushed, Outbox};
-use crate::base::lease::Lease;
+use crate::base::buffer_pool::BufferPool;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::stats::Syscalls;
@@ -52,14 +52,14 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One read, if it can move something: socket → inbox. Says how many bytes moved, or that the end was found.
-    pub(super) fn fill(&mut self, lease: &mut Lease, syscalls: &mut Syscalls) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self, pool: &mut BufferPool, syscalls: &mut Syscalls) -> io::Result<Filled> {
         if self.input_ended || self.inbox_is_full() {
             return self.check_unread().map(|()| Filled::Bytes(0));
         }
         if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
-        let inbox = self.inbox.get_or_insert_with(|| lease.take());
+        let inbox = self.inbox.get_or_insert_with(|| pool.take());
         syscalls.read += 1;
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
             Io::Moved(n) => (n, true),
@@ -113,19 +113,19 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Lets the kernel hold as much unsent as it likes, or no more than usual. If it refuses, all is as before.
-    pub(super) fn queue_deeply(&mut self, deeply: bool, syscalls: &mut Syscalls) {
+    pub(super) fn hold_unsent(&mut self, deeply: bool, syscalls: &mut Syscalls) {
         if self.queues_deeply == deeply {
             return;
         }
         self.queues_deeply = deeply;
-        match self.socket.queue_deeply(deeply) {
+        match self.socket.hold_unsent(deeply) {
             Ok(was_asked) => syscalls.option += u64::from(was_asked),
             Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.peer),
         }
     }
 
     /// Returns the rings that hold nothing: idle connections own none.
-    pub(super) fn give_back_empty(&mut self, inboxes: &mut Lease, outboxes: &mut Lease) {
+    pub(super) fn give_back_empty(&mut self, inboxes: &mut BufferPool, outboxes: &mut BufferPool) {
         if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {
             inboxes.give_back(ring);
         }
@@ -133,7 +133,7 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Returns both rings, whatever they hold.
-    pub(super) fn give_back_all(&mut self, inboxes: &mut Lease, outboxes: &mut Lease) {
+    pub(super) fn give_back_all(&mut self, inboxes: &mut BufferPool, outboxes: &mut BufferPool) {
         if let Some(ring) = self.inbox.take() {
             inboxes.give_back(ring);
         }

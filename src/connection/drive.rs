@@ -122,7 +122,7 @@ impl<S: Socket> Connection<S> {
     fn step_life<V>(&mut self, worker: &mut Worker<V>) -> bool {
         let next = match self.life {
             Life::Serving if self.is_finished() => {
-                self.complete_ledger();
+                self.complete_record();
                 Life::Flushing
             }
             Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(worker),

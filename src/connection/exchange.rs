@@ -124,21 +124,21 @@ impl<S: Socket> Connection<S> {
                     let target = request.target.raw.escape_ascii();
                     write!(text, "r={} head {} {target}", self.ordinal + 1, request.method);
                 });
-                let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
-                ledger.note_head(&request, worker.notes_fields);
-                let mut cx = worker.around.cx(self.token, self.channel.peer, self.entrance);
+                let record = self.records.open(&mut worker.records, worker.moment);
+                record.note_head(&request, worker.notes_fields);
+                let mut cx = worker.around.cx(self.token, self.channel.peer, self.role);
                 let reply = worker.service.call(&request, &mut cx);
                 let head_bytes = self.protocol.release(inbox) as u64;
                 let end = self.channel.received - inbox.len() as u64;
-                ledger.began = began.unwrap_or(worker.moment);
-                (ledger.rx, ledger.ordinal) = (end - head_bytes..end, self.ordinal + 1);
+                record.began = began.unwrap_or(worker.moment);
+                (record.rx, record.ordinal) = (end - head_bytes..end, self.ordinal + 1);
                 self.on_reply(reply, worker);
                 true
             }
             Ok(Step::Content(n)) => self.take_content(n, worker),
             Ok(Step::End(trailers)) => {
                 let ended = self.work.taker().map_or(Ok(()), |exchange| {
-                    exchange.end(trailers, &mut worker.around.cx(self.token, self.channel.peer, self.entrance))
+                    exchange.end(trailers, &mut worker.around.cx(self.token, self.channel.peer, self.role))
                 });
                 self.protocol.release(inbox);
                 self.end_rx();
@@ -184,7 +184,7 @@ impl<S: Socket> Connection<S> {
         };
         let front = inbox.readable()[0];
         match exchange
-            .take(&front[..n.min(front.len())], &mut worker.around.cx(self.token, self.channel.peer, self.entrance))
+            .take(&front[..n.min(front.len())], &mut worker.around.cx(self.token, self.channel.peer, self.role))
         {
             Ok(taken) => {
                 self.protocol.taken(inbox, taken);
@@ -234,20 +234,20 @@ impl<S: Socket> Connection<S> {
     pub(super) fn refuse<V>(&mut self, worker: &mut Worker<V>, status: Status, reason: &str, section: &str) {
         worker.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.channel.peer));
         self.receiving_stopped = true;
-        self.open_ledger_of_refused(worker);
+        self.open_record_of_refused(worker);
         self.work = Work::answering(errors::refuse(status, reason, section), None);
     }
 
     /// Also what could not be understood as a request is one in the books.
-    fn open_ledger_of_refused<V>(&mut self, worker: &mut Worker<V>) {
+    fn open_record_of_refused<V>(&mut self, worker: &mut Worker<V>) {
         let received = self.channel.received();
-        if let Some(ledger) = self.ledgers.current_mut() {
-            ledger.rx.end = received;
+        if let Some(record) = self.records.current_mut() {
+            record.rx.end = received;
         } else {
-            let ledger = self.ledgers.open(&mut worker.ledgers, worker.moment);
-            ledger.began = self.waiting.head_began().unwrap_or(worker.moment);
-            ledger.rx = received - self.channel.inbox_len() as u64..received;
-            ledger.ordinal = self.ordinal + 1;
+            let record = self.records.open(&mut worker.records, worker.moment);
+            record.began = self.waiting.head_began().unwrap_or(worker.moment);
+            record.rx = received - self.channel.inbox_len() as u64..received;
+            record.ordinal = self.ordinal + 1;
         }
     }
 
@@ -295,18 +295,18 @@ impl<S: Socket> Connection<S> {
     fn complete_request(&mut self) -> bool {
         let completed = self.protocol.cycle();
         if completed {
-            self.complete_ledger();
+            self.complete_record();
             self.ordinal += 1;
         }
         completed
     }
 
     /// The whole response is in the outbox, or has left.
-    pub(super) fn complete_ledger(&mut self) {
+    pub(super) fn complete_record(&mut self) {
         self.end_rx();
-        if let Some(ledger) = self.ledgers.current_mut() {
-            ledger.tx.end = self.channel.sent() + self.channel.outbox.len();
-            self.ledgers.complete();
+        if let Some(record) = self.records.current_mut() {
+            record.tx.end = self.channel.sent() + self.channel.outbox.len();
+            self.records.complete();
         }
     }
 
@@ -315,8 +315,8 @@ impl<S: Socket> Connection<S> {
     pub(super) fn end_rx(&mut self) {
         let others = if self.protocol.receiving() == Receiving::Content { 0 } else { self.channel.inbox_len() };
         let end = self.channel.received() - others as u64;
-        if let Some(ledger) = self.ledgers.current_mut() {
-            ledger.rx.end = ledger.rx.end.max(end);
+        if let Some(record) = self.records.current_mut() {
+            record.rx.end = record.rx.end.max(end);
         }
     }
 
@@ -326,7 +326,7 @@ impl<S: Socket> Connection<S> {
         }
         let content_ended = self.protocol.receiving() == Receiving::Done;
         let Work::Deciding(exchange, wait) = &mut self.work else { return false };
-        match exchange.respond(&mut worker.around.cx(self.token, self.channel.peer, self.entrance)) {
+        match exchange.respond(&mut worker.around.cx(self.token, self.channel.peer, self.role)) {
             Ok(Decision::Pending(Wait::Content)) if content_ended => {
                 self.fail(&Failure::new("waits for content that has ended"), worker);
                 true
@@ -380,9 +380,9 @@ impl<S: Socket> Connection<S> {
         let could_persist = self.protocol.persists();
         self.protocol.send_head(&response, response.body.length(), last, &worker.around.date, &mut worker.head);
         self.ends_unasked = could_persist && !self.protocol.persists();
-        if let Some(ledger) = self.ledgers.current_mut() {
+        if let Some(record) = self.records.current_mut() {
             let start = self.channel.sent() + self.channel.outbox.len();
-            (ledger.status, ledger.tx, ledger.head_bytes) =
+            (record.status, record.tx, record.head_bytes) =
                 (Some(response.status), start..start, worker.head.len() as u64);
         }
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
@@ -417,13 +417,13 @@ impl<S: Socket> Connection<S> {
         let Work::Sending(Content::Pieces(pieces), wait) = &mut self.work else { return false };
         let reader = Reader {
             jobs: &worker.around.jobs,
-            notifier: worker.around.notices.notifier(self.token),
+            waker: worker.around.wakes.waker(self.token),
             residency: &mut worker.stats.syscalls.residency,
         };
         match pieces.front(reader, worker.around.now) {
             Ok(Front::File(part)) => {
                 *wait = None;
-                self.channel.queue_deeply(pieces.is_bulk(), &mut worker.stats.syscalls);
+                self.channel.hold_unsent(pieces.is_bulk(), &mut worker.stats.syscalls);
                 self.protocol.pass_by(part.length);
                 self.channel.outbox.add_file(part);
                 true
@@ -450,7 +450,7 @@ impl<S: Socket> Connection<S> {
         let outbox = self.channel.outbox.ring(&mut worker.outboxes);
         let Some(mut room) = self.protocol.room(outbox) else { return false };
         let Work::Sending(content, wait) = &mut self.work else { return false };
-        let pulled = content.pull(&mut room, &mut worker.around.cx(self.token, self.channel.peer, self.entrance));
+        let pulled = content.pull(&mut room, &mut worker.around.cx(self.token, self.channel.peer, self.role));
         let (written, full) = (room.written(), room.is_full());
         self.protocol.seal(outbox, written);
         *wait = None;

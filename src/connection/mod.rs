@@ -10,9 +10,9 @@ mod deadlines;
 mod drive;
 mod exchange;
 mod interest;
-mod ledger;
 mod outbox;
 mod pieces;
+mod request_record;
 mod settle;
 mod stats;
 mod status;
@@ -21,7 +21,7 @@ mod wait_reason;
 mod worker;
 
 pub use close::CloseReason;
-pub use ledger::{Ledger, LedgerQueue};
+pub use request_record::{RecordQueue, RequestRecord};
 pub use settle::Settled;
 pub use stats::Stats;
 pub use wait_reason::{WaitCounts, WaitReason};
@@ -30,23 +30,23 @@ pub use worker::Worker;
 use channel::Channel;
 use deadlines::Waiting;
 use exchange::Work;
-use ledger::Ledgers;
 use log::Level;
+use request_record::Records;
 
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::http::status::Status;
 use crate::net::{Interest, Readiness, Socket};
 use crate::protocol::h1::server::{Sending, Server};
-use crate::service::Entrance;
 
 /// A connection: its channel to the peer, its protocol, and the request being answered.
 pub struct Connection<S> {
     /// Never used for another connection.
     id: u64,
     token: Token,
-    entrance: Entrance,
+    role: ListenerRole,
     channel: Channel<S>,
     protocol: Server,
     work: Work,
@@ -57,7 +57,7 @@ pub struct Connection<S> {
     ends_unasked: bool,
     /// How many requests have been answered before the current one.
     ordinal: u64,
-    ledgers: Ledgers,
+    records: Records,
     /// The wait that lasted too long and for which an answer, the last one, says so.
     late: Option<WaitReason>,
     waiting: Waiting,
@@ -83,11 +83,11 @@ enum Life {
 
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted.
-    pub fn new(id: u64, token: Token, entrance: Entrance, socket: S, peer: Peer, now: Moment) -> Connection<S> {
+    pub fn new(id: u64, token: Token, role: ListenerRole, socket: S, peer: Peer, now: Moment) -> Connection<S> {
         Connection {
             id,
             token,
-            entrance,
+            role,
             channel: Channel::new(socket, peer),
             protocol: Server::new(),
             work: Work::Idle,
@@ -95,7 +95,7 @@ impl<S: Socket> Connection<S> {
             receiving_stopped: false,
             ends_unasked: false,
             ordinal: 0,
-            ledgers: Ledgers::default(),
+            records: Records::default(),
             late: None,
             waiting: Waiting::new(now),
             armed: None,
@@ -219,7 +219,7 @@ impl<S: Socket> Connection<S> {
         if let Some(reason) = self.close_reason() {
             worker.stats.count_close(self.late.map_or(reason, CloseReason::Timeout));
             self.end_rx();
-            self.ledgers.cut(reason, self.channel.sent(), &mut worker.finished);
+            self.records.cut(reason, self.channel.sent(), &mut worker.finished);
         }
         self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);
     }
@@ -243,8 +243,8 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Which door it came through.
-    pub fn entrance(&self) -> Entrance {
-        self.entrance
+    pub fn role(&self) -> ListenerRole {
+        self.role
     }
 
     /// Its number, which no other connection has or will have.
@@ -253,8 +253,8 @@ impl<S: Socket> Connection<S> {
     }
 
     /// The request that is being received or answered.
-    pub fn ledger(&self) -> Option<&Ledger> {
-        self.ledgers.current()
+    pub fn record(&self) -> Option<&RequestRecord> {
+        self.records.current()
     }
 
     /// Who is at the other end.

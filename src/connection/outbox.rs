@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::base::lease::Lease;
+use crate::base::buffer_pool::BufferPool;
 use crate::base::ring::RingBuffer;
 use crate::base::stats::Syscalls;
 use crate::http::body::FilePart;
@@ -31,9 +31,9 @@ pub(super) enum Flushed {
 
 impl Outbox {
     /// Where bytes are added; only while no file stands at the end.
-    pub(super) fn ring(&mut self, lease: &mut Lease) -> &mut RingBuffer {
+    pub(super) fn ring(&mut self, pool: &mut BufferPool) -> &mut RingBuffer {
         debug_assert!(self.file.is_none(), "bytes would overtake the file");
-        self.ring.get_or_insert_with(|| lease.take())
+        self.ring.get_or_insert_with(|| pool.take())
     }
 
     /// Adds part of a file, which is not empty, behind everything else.
@@ -101,17 +101,17 @@ impl Outbox {
     }
 
     /// Returns the ring if it holds nothing.
-    pub(super) fn give_back_empty(&mut self, lease: &mut Lease) {
+    pub(super) fn give_back_empty(&mut self, pool: &mut BufferPool) {
         if let Some(ring) = self.ring.take_if(|ring| ring.is_empty()) {
-            lease.give_back(ring);
+            pool.give_back(ring);
         }
     }
 
     /// Throws everything away.
-    pub(super) fn give_back_all(&mut self, lease: &mut Lease) {
+    pub(super) fn give_back_all(&mut self, pool: &mut BufferPool) {
         self.file = None;
         if let Some(ring) = self.ring.take() {
-            lease.give_back(ring);
+            pool.give_back(ring);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::base::job_pool::{JobPool, Lane, QueueFull, Ticket};
-use crate::base::notice::Notifier;
 use crate::base::ring::Room;
+use crate::base::wake::Waker;
 use crate::http::body::{Failure, FilePart, Piece};
 
 /// How much of a file is sent at a time, in bytes: each call ends in a packet that is not full, and others are served
@@ -50,7 +50,7 @@ pub(super) enum Front {
 pub(super) struct Reader<'a> {
     pub(super) jobs: &'a JobPool,
     /// Told when a job is done.
-    pub(super) notifier: Notifier,
+    pub(super) waker: Waker,
     /// Counts the system calls that ask whether a file is in memory.
     pub(super) residency: &'a mut u64,
 }
@@ -121,7 +121,7 @@ impl Pieces {
             return Ok(now + PATIENCE);
         }
         let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(PROBED_BYTES));
-        match reader.jobs.submit(Lane::Quick, reader.notifier, move || file.warm(offset, length)) {
+        match reader.jobs.submit(Lane::Quick, reader.waker, move || file.warm(offset, length)) {
             Ok(ticket) => {
                 self.warming = Some(ticket);
                 self.warm_until = offset + length;

@@ -35,7 +35,7 @@ impl<S: Socket> Connection<S> {
             return Settled::Closed(reason);
         }
         self.update_wait(worker.moment);
-        self.update_ledger(worker);
+        self.update_record(worker);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.facts()));
         Settled::Open { interest, deadline: self.deadline(worker), again: budget_spent }
@@ -56,19 +56,19 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Notes what holds the request up, and which responses have left.
-    fn update_ledger<V>(&mut self, worker: &mut Worker<V>) {
+    fn update_record<V>(&mut self, worker: &mut Worker<V>) {
         let (sent, facts) = (self.channel.sent(), self.facts());
-        if let Some(ledger) = self.ledgers.current_mut() {
-            ledger.paused.set(facts.inbox_full, worker.moment);
+        if let Some(record) = self.records.current_mut() {
+            record.paused.set(facts.inbox_full, worker.moment);
         }
-        if let Some(ledger) = self.ledgers.sending_mut() {
-            ledger.blocked.set(facts.write_blocked, worker.moment);
-            ledger.queued_max = ledger.queued_max.max(self.channel.outbox.len());
-            if ledger.first_byte_at.is_none() && ledger.status.is_some() && sent > ledger.tx.start {
-                ledger.first_byte_at = Some(worker.moment);
+        if let Some(record) = self.records.sending_mut() {
+            record.blocked.set(facts.write_blocked, worker.moment);
+            record.queued_max = record.queued_max.max(self.channel.outbox.len());
+            if record.first_byte_at.is_none() && record.status.is_some() && sent > record.tx.start {
+                record.first_byte_at = Some(worker.moment);
             }
         }
-        self.ledgers.retire(sent, &mut worker.finished);
+        self.records.retire(sent, &mut worker.finished);
     }
 
     fn update_wait(&mut self, now: Moment) {

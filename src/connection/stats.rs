@@ -1,6 +1,6 @@
 //! What has happened on all connections so far.
 
-use super::ledger::Ledger;
+use super::request_record::RequestRecord;
 use super::{CloseReason, WaitCounts};
 use crate::base::stats::Syscalls;
 
@@ -49,10 +49,10 @@ impl Stats {
         }
     }
 
-    pub(super) fn count_request(&mut self, ledger: &Ledger) {
-        let class = ledger.status.map_or(0, |status| usize::from(status.code() / 100));
+    pub(super) fn count_request(&mut self, record: &RequestRecord) {
+        let class = record.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
-        self.cut += u64::from(ledger.cut.is_some());
-        self.queued_max = self.queued_max.max(ledger.queued_max);
+        self.cut += u64::from(record.cut.is_some());
+        self.queued_max = self.queued_max.max(record.queued_max);
     }
 }

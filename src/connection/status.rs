@@ -12,7 +12,7 @@ impl<S: Socket> Connection<S> {
     pub fn status<V>(&self, worker: &Worker<V>) -> ConnectionStatus {
         let now = worker.moment;
         let interest = self.armed.unwrap_or_default();
-        let ledger = self.ledgers.sending();
+        let record = self.records.sending();
         let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
         ConnectionStatus {
             id: self.id,
@@ -26,12 +26,12 @@ impl<S: Socket> Connection<S> {
             asks_write: interest.write,
             inbox,
             outbox: (self.channel.outbox.len(), self.channel.outbox.capacity()),
-            request: ledger.map_or(String::new(), super::Ledger::request),
-            ordinal: ledger.map_or(self.ordinal + 1, |ledger| ledger.ordinal),
+            request: record.map_or(String::new(), super::RequestRecord::request),
+            ordinal: record.map_or(self.ordinal + 1, |record| record.ordinal),
             received: self.channel.received(),
             sent: self.channel.sent(),
-            paused: ledger.map_or_else(Default::default, |ledger| ledger.paused.total(worker.moment)),
-            blocked: ledger.map_or_else(Default::default, |ledger| ledger.blocked.total(worker.moment)),
+            paused: record.map_or_else(Default::default, |record| record.paused.total(worker.moment)),
+            blocked: record.map_or_else(Default::default, |record| record.blocked.total(worker.moment)),
         }
     }
 

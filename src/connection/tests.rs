@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use super::*;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
-use crate::base::notice::{Notices, Wake};
+use crate::base::listener_role::ListenerRole;
+use crate::base::wake::{Interrupt, Wakes};
 use crate::http::body::Failure;
 use crate::http::message::{RequestHead, Response};
 use crate::net::Io;
-use crate::service::{Cx, Entrance, Reply, Service};
+use crate::service::{Cx, Reply, Service};
 
 /// What the client at the other end of a connection does.
 trait Client {
@@ -53,17 +54,17 @@ impl<C: Client> Socket for Direct<C> {
 
 /// The connection of `client`, which has something to say, and the worker that serves it.
 fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Worker<V>) {
-    let (notices, pool) = (Notices::new(Nobody), JobPool::without_threads());
-    let worker = Worker::new(service, limits.clone(), notices, pool, Instant::now(), UNIX_EPOCH);
+    let (wakes, pool) = (Wakes::new(Nobody), JobPool::without_threads());
+    let worker = Worker::new(service, limits.clone(), wakes, pool, Instant::now(), UNIX_EPOCH);
     let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, Entrance::Public, Direct(client), Peer::Unix, worker.moment);
+    let mut connection = Connection::new(1, token, ListenerRole::Public, Direct(client), Peer::Unix, worker.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     (connection, worker)
 }
 
 struct Nobody;
 
-impl Wake for Nobody {
+impl Interrupt for Nobody {
     fn wake(&self) {}
 }
 

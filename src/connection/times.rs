@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ledger::Ledger;
+use super::request_record::RequestRecord;
 use crate::base::moment::Moment;
 use crate::base::stats::{Histogram, Pace};
 use crate::http::status::Status;
@@ -30,21 +30,21 @@ impl Times {
         self.busy.map_or(Duration::ZERO, |(first, last)| last.since(first))
     }
 
-    pub(super) fn count_request(&mut self, ledger: &Ledger, now: Moment) {
-        let (first, _) = self.busy.unwrap_or((ledger.began, now));
-        self.busy = Some((first.min(ledger.began), now));
-        if ledger.cut.is_none() {
-            self.count_times(ledger, now);
+    pub(super) fn count_request(&mut self, record: &RequestRecord, now: Moment) {
+        let (first, _) = self.busy.unwrap_or((record.began, now));
+        self.busy = Some((first.min(record.began), now));
+        if record.cut.is_none() {
+            self.count_times(record, now);
         }
     }
 
-    fn count_times(&mut self, ledger: &Ledger, now: Moment) {
-        let is_upgrade = ledger.status == Some(Status::SWITCHING_PROTOCOLS);
-        let whole = now.nanos_since(ledger.began);
-        match ledger.first_byte_at {
+    fn count_times(&mut self, record: &RequestRecord, now: Moment) {
+        let is_upgrade = record.status == Some(Status::SWITCHING_PROTOCOLS);
+        let whole = now.nanos_since(record.began);
+        match record.first_byte_at {
             None if !is_upgrade => self.at_once.record_nanos(whole),
             first => {
-                self.first_of_pieces.record_nanos(first.unwrap_or(now).nanos_since(ledger.began));
+                self.first_of_pieces.record_nanos(first.unwrap_or(now).nanos_since(record.began));
                 if !is_upgrade {
                     self.in_pieces.record_nanos(whole);
                 }

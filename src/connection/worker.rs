@@ -3,21 +3,22 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use super::ledger::{Ledger, LedgerPool, LedgerQueue};
+use super::request_record::{RecordPool, RecordQueue, RequestRecord};
 use super::stats::Stats;
 use super::times::Times;
+use crate::base::buffer_pool::BufferPool;
 use crate::base::job_pool::{JobNumbers, JobPool};
-use crate::base::lease::Lease;
 use crate::base::limits::Limits;
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::base::notice::Notices;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
+use crate::base::wake::Wakes;
 use crate::http::date::DateCache;
 use crate::net::marks::Marks;
 use crate::protocol::h1::server::Scratch;
-use crate::service::{Cx, Entrance};
+use crate::service::Cx;
 
 /// The service, the limits, the clock of the turn, and memory that is lent from connection to connection.
 pub struct Worker<V> {
@@ -30,8 +31,8 @@ pub struct Worker<V> {
     began: Instant,
     /// What strace is shown between system calls, if anything.
     pub marks: Marks,
-    pub(super) inboxes: Lease,
-    pub(super) outboxes: Lease,
+    pub(super) inboxes: BufferPool,
+    pub(super) outboxes: BufferPool,
     pub(super) scratch: Scratch,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
@@ -40,8 +41,8 @@ pub struct Worker<V> {
     /// How long it took.
     pub times: Times,
     /// Requests that are over, until the event loop has noted them.
-    pub finished: LedgerQueue,
-    pub(super) ledgers: LedgerPool,
+    pub finished: RecordQueue,
+    pub(super) records: RecordPool,
     /// Whether anybody wants to know who sent a request, and from where.
     pub notes_fields: bool,
     date_good_until: Instant,
@@ -55,7 +56,7 @@ pub struct Surroundings {
     pub now: Instant,
     /// When the server was told to stop, if it was.
     pub draining: Option<Moment>,
-    pub(super) notices: Notices,
+    pub(super) wakes: Wakes,
     pub(super) jobs: JobPool,
     pub(super) date: DateCache,
     complaints: Complaints,
@@ -63,17 +64,17 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// What a service may know about the request it answers.
-    pub(super) fn cx(&self, token: Token, peer: Peer, entrance: Entrance) -> Cx<'_> {
+    pub(super) fn cx(&self, token: Token, peer: Peer, role: ListenerRole) -> Cx<'_> {
         Cx {
             now: self.now,
             date_secs: self.date.second(),
             limits: &self.limits,
-            notices: &self.notices,
+            wakes: &self.wakes,
             jobs: &self.jobs,
             complaints: &self.complaints,
             token,
             peer,
-            entrance,
+            role,
             draining: self.draining.is_some(),
         }
     }
@@ -89,25 +90,18 @@ impl<V> Worker<V> {
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
     /// A worker whose time starts at `now`.
-    pub fn new(
-        service: V,
-        limits: Limits,
-        notices: Notices,
-        jobs: JobPool,
-        now: Instant,
-        wall: SystemTime,
-    ) -> Worker<V> {
+    pub fn new(service: V, limits: Limits, wakes: Wakes, jobs: JobPool, now: Instant, wall: SystemTime) -> Worker<V> {
         let mut date = DateCache::new(wall);
         let date_good_until = now + date.refresh(wall);
         Worker {
-            inboxes: Lease::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
-            outboxes: Lease::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
+            inboxes: BufferPool::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
+            outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
             stats: Stats::default(),
             times: Times::default(),
-            finished: LedgerQueue::new(),
-            ledgers: LedgerPool::default(),
+            finished: RecordQueue::new(),
+            records: RecordPool::default(),
             notes_fields: false,
             marks: Marks::default(),
             service,
@@ -118,7 +112,7 @@ impl<V> Worker<V> {
                 limits,
                 now,
                 draining: None,
-                notices,
+                wakes,
                 jobs,
                 date,
                 complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
@@ -150,17 +144,17 @@ impl<V> Worker<V> {
         self.around.jobs.numbers()
     }
 
-    /// Notes a request that is over, its last byte having left by `now`, and keeps its ledger for another one.
-    pub fn close_book(&mut self, mut ledger: Box<Ledger>, now: Moment, note: impl FnOnce(&Ledger)) {
-        ledger.last_byte_at = Some(now);
+    /// Notes a request that is over, its last byte having left by `now`, and keeps its record for another one.
+    pub fn close_record(&mut self, mut record: Box<RequestRecord>, now: Moment, note: impl FnOnce(&RequestRecord)) {
+        record.last_byte_at = Some(now);
         // What began to leave in this turn left after the turn's work on it, and not when the turn began.
-        if ledger.first_byte_at.is_some_and(|at| at >= self.moment) {
-            ledger.first_byte_at = Some(now);
+        if record.first_byte_at.is_some_and(|at| at >= self.moment) {
+            record.first_byte_at = Some(now);
         }
-        self.stats.count_request(&ledger);
-        self.times.count_request(&ledger, now);
-        note(&ledger);
-        self.ledgers.give_back(ledger);
+        self.stats.count_request(&record);
+        self.times.count_request(&record, now);
+        note(&record);
+        self.records.give_back(record);
     }
 
     /// The most memory that was on loan for input at a time, and for output, in bytes.

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
-use crate::service::Entrance;
 
 /// Who cannot come in, since there are as many of them as there may be.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,14 +124,14 @@ impl Acceptor {
         full: Full,
         now: Instant,
         backoff: Duration,
-    ) -> Option<(R::Socket, Peer, Entrance)> {
+    ) -> Option<(R::Socket, Peer, ListenerRole)> {
         while self.has_work(now, full) {
             // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
             self.resting_until = None;
             let listener = self.next_ready(full)?;
             self.attempts += 1;
             match reactor.accept(listener) {
-                Ok(Some((socket, peer))) => return Some((socket, peer, self.entrance(listener))),
+                Ok(Some((socket, peer))) => return Some((socket, peer, self.role(listener))),
                 Ok(None) => self.on_empty(listener),
                 Err(error) => self.rest(&error, now + backoff),
             }
@@ -139,8 +139,8 @@ impl Acceptor {
         None
     }
 
-    fn entrance(&self, listener: ListenerId) -> Entrance {
-        if listener < self.admin { Entrance::Public } else { Entrance::Admin }
+    fn role(&self, listener: ListenerId) -> ListenerRole {
+        if listener < self.admin { ListenerRole::Public } else { ListenerRole::Admin }
     }
 
     fn next_ready(&mut self, full: Full) -> Option<ListenerId> {

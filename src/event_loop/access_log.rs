@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
-use crate::connection::Ledger;
+use crate::connection::RequestRecord;
 use crate::service::access_log::{Entry, Formatter, RequestLine};
 
 /// Lines that are handed on before the turn is over, in bytes: a turn can end more requests than are worth holding.
@@ -51,10 +51,10 @@ impl AccessLog {
     }
 
     /// Adds the line of a request that is over.
-    pub(super) fn note(&mut self, connection: u64, peer: Peer, ledger: &Ledger, clocks: Clocks) {
+    pub(super) fn note(&mut self, connection: u64, peer: Peer, record: &RequestRecord, clocks: Clocks) {
         // Only a request that was cut off costs this allocation.
-        let close = ledger.cut.map(|reason| reason.to_string());
-        let entry = Entry { connection, close: close.as_deref(), ..entry(ledger, peer, clocks) };
+        let close = record.cut.map(|reason| reason.to_string());
+        let entry = Entry { connection, close: close.as_deref(), ..entry(record, peer, clocks) };
         self.formatter.write(&entry, &mut self.lines);
         if self.lines.len() >= TURN_BYTES_MAX {
             self.sink.take(&mut self.lines);
@@ -88,29 +88,29 @@ impl AccessLog {
     }
 }
 
-fn entry(ledger: &Ledger, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_> {
-    let since_began = |at: Moment| at.since(ledger.began);
-    let last_byte_at = ledger.last_byte_at.unwrap_or(now);
+fn entry(record: &RequestRecord, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_> {
+    let since_began = |at: Moment| at.since(record.began);
+    let last_byte_at = record.last_byte_at.unwrap_or(now);
     // Of responses that leave in one write, only the last is seen while it leaves.
-    let first_byte_at = ledger.first_byte_at.or(Some(last_byte_at).filter(|_| !ledger.tx.is_empty()));
+    let first_byte_at = record.first_byte_at.or(Some(last_byte_at).filter(|_| !record.tx.is_empty()));
     Entry {
         began: wall.checked_sub(since_began(now)).unwrap_or(wall),
         connection: 0,
-        ordinal: ledger.ordinal,
+        ordinal: record.ordinal,
         peer,
-        line: ledger.method.map(|method| RequestLine { method, target: ledger.target(), version: ledger.version }),
-        status: ledger.status.map(|status| status.code()),
-        content_bytes: ledger.content_bytes(),
-        head: since_began(ledger.head_at),
+        line: record.method.map(|method| RequestLine { method, target: record.target(), version: record.version }),
+        status: record.status.map(|status| status.code()),
+        content_bytes: record.content_bytes(),
+        head: since_began(record.head_at),
         first_byte: first_byte_at.map(since_began),
         last_byte: since_began(last_byte_at),
         close: None,
-        paused: ledger.paused.total(last_byte_at),
-        blocked: ledger.blocked.total(last_byte_at),
-        queued_max: ledger.queued_max,
-        rx: ledger.rx.clone(),
-        tx: ledger.tx.clone(),
-        referer: ledger.referer(),
-        user_agent: ledger.user_agent(),
+        paused: record.paused.total(last_byte_at),
+        blocked: record.blocked.total(last_byte_at),
+        queued_max: record.queued_max,
+        rx: record.rx.clone(),
+        tx: record.tx.clone(),
+        referer: record.referer(),
+        user_agent: record.user_agent(),
     }
 }

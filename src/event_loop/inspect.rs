@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::phases::Phase;
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::connection::{Connection, WaitCounts, WaitReason};
 use crate::net::Reactor;
-use crate::service::status::desk::{Asked, Desk};
+use crate::service::Service;
+use crate::service::status::inspection_queue::{Asked, InspectionQueue};
 use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
-use crate::service::{Entrance, Service};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
 const ANSWERS_PER_TURN: usize = 4;
@@ -18,14 +19,16 @@ const SLOWEST: usize = 10;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on questions on this desk are answered.
-    pub fn watch_desk(&mut self, desk: Rc<Desk>) {
-        self.desk = Some(desk);
+    pub fn answer_inspections(&mut self, inspections: Rc<InspectionQueue>) {
+        self.inspections = Some(inspections);
     }
 
     /// Answers what has been asked, if anything was.
     pub(super) fn answer_questions(&mut self) -> bool {
-        let Some(desk) = self.desk.as_ref().filter(|desk| !desk.is_empty()) else { return false };
-        for asked in desk.take(ANSWERS_PER_TURN) {
+        let Some(inspections) = self.inspections.as_ref().filter(|inspections| !inspections.is_empty()) else {
+            return false;
+        };
+        for asked in inspections.take(ANSWERS_PER_TURN) {
             self.answer(asked);
         }
         true
@@ -49,7 +52,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// All but those of whoever asks: it is not them that one wants to know about.
     fn public_connections(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
         let connections = self.connections.iter().map(|(_, connection)| connection);
-        connections.filter(|connection| connection.entrance() == Entrance::Public)
+        connections.filter(|connection| connection.role() == ListenerRole::Public)
     }
 
     /// So many of the connections: those that hold something up first; among these, the longest wait first.

@@ -27,16 +27,17 @@ use shutdown::Shutdown;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::base::notice::Notices;
 use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
+use crate::base::wake::Wakes;
 use crate::connection::{CloseReason, Connection, Settled, Worker};
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
-use crate::service::status::desk::Desk;
-use crate::service::{Entrance, Service};
+use crate::service::Service;
+use crate::service::status::inspection_queue::InspectionQueue;
 
 /// From so many events on it is worth a look at the clock how long they take to collect: one takes some nanoseconds.
 const MANY_EVENTS: usize = 32;
@@ -51,12 +52,12 @@ pub struct EventLoop<R: Reactor, V: Service> {
     run_queue: RunQueue,
     timers: TimerWheel,
     acceptor: Acceptor,
-    notices: Notices,
+    wakes: Wakes,
     shutdown: Option<Shutdown>,
     outcome: Option<Outcome>,
     phases: Phases,
     /// Where questions about the loop are left, if anybody may ask.
-    desk: Option<Rc<Desk>>,
+    inspections: Option<Rc<InspectionQueue>>,
     /// How many of the connections came through the admin's entrance.
     admins: usize,
     access_log: Option<AccessLog>,
@@ -70,26 +71,26 @@ pub struct EventLoop<R: Reactor, V: Service> {
     closed: Vec<Token>,
     /// Memory for what a phase collects, reused from turn to turn.
     events: Vec<Event>,
-    noticed: Vec<Token>,
+    woken: Vec<Token>,
     due: Vec<u32>,
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// A loop over `reactor`'s listeners. `notices` must wake `reactor`.
-    pub fn new(reactor: R, service: V, limits: Limits, notices: Notices, jobs: JobPool) -> EventLoop<R, V> {
+    pub fn new(reactor: R, service: V, limits: Limits, wakes: Wakes, jobs: JobPool) -> EventLoop<R, V> {
         let now = reactor.now();
         EventLoop {
-            worker: Worker::new(service, limits, notices.clone(), jobs, now, reactor.wall()),
+            worker: Worker::new(service, limits, wakes.clone(), jobs, now, reactor.wall()),
             acceptor: Acceptor::new(reactor.listeners(), reactor.public_listeners()),
             timers: TimerWheel::new(),
             connections: Slots::new(),
             run_queue: RunQueue::default(),
-            notices,
+            wakes,
             reactor,
             shutdown: None,
             outcome: None,
             phases: Phases::default(),
-            desk: None,
+            inspections: None,
             admins: 0,
             access_log: None,
             connections_max: 0,
@@ -97,7 +98,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             accepted: 0,
             closed: Vec::new(),
             events: Vec::new(),
-            noticed: Vec::new(),
+            woken: Vec::new(),
             due: Vec::new(),
         }
     }
@@ -190,7 +191,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn next_wake(&self) -> Option<Instant> {
         let now = self.worker.around.now;
         let full = self.full();
-        let asked = self.desk.as_ref().is_some_and(|desk| !desk.is_empty());
+        let asked = self.inspections.as_ref().is_some_and(|inspections| !inspections.is_empty());
         if asked || !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
             return Some(now);
         }
@@ -222,16 +223,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 }
             }
             Event::Listener(listener) => self.acceptor.on_readable(listener),
-            Event::Notice => self.on_notices(),
+            Event::Wake => self.on_wakes(),
             Event::Signal(signal) => self.on_signal(signal),
         }
     }
 
-    fn on_notices(&mut self) {
-        self.notices.collect(&mut self.noticed);
+    fn on_wakes(&mut self) {
+        self.wakes.collect(&mut self.woken);
         // The first notice of a batch wakes the loop, the others find it woken.
-        self.worker.stats.syscalls.wake += u64::from(!self.noticed.is_empty());
-        for token in self.noticed.drain(..) {
+        self.worker.stats.syscalls.wake += u64::from(!self.woken.is_empty());
+        for token in self.woken.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 self.run_queue.push(token, connection);
             }
@@ -257,24 +258,24 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             let id = connection.id();
             let finished = &self.worker.finished;
             self.phases.drove(now.nanos_since(began), now, |request| {
-                if let Some(ledger) = finished.back().map(|ledger| &**ledger).or(connection.ledger()) {
-                    ledger.write_request(request);
+                if let Some(record) = finished.back().map(|record| &**record).or(connection.record()) {
+                    record.write_request(request);
                 }
                 id
             });
-            let (id, peer, entrance) = (connection.id(), connection.peer(), connection.entrance());
-            self.close_books(id, peer, entrance, now);
+            let (id, peer, role) = (connection.id(), connection.peer(), connection.role());
+            self.close_records(id, peer, role, now);
         }
         now
     }
 
     /// Notes the requests that are over, oldest first.
-    fn close_books(&mut self, id: u64, peer: Peer, entrance: Entrance, now: Moment) {
-        while let Some(ledger) = self.worker.finished.pop_front() {
-            self.worker.stats.admin_requests += u64::from(entrance == Entrance::Admin);
-            self.worker.close_book(ledger, now, |ledger| {
+    fn close_records(&mut self, id: u64, peer: Peer, role: ListenerRole, now: Moment) {
+        while let Some(record) = self.worker.finished.pop_front() {
+            self.worker.stats.admin_requests += u64::from(role == ListenerRole::Admin);
+            self.worker.close_record(record, now, |record| {
                 if let Some(log) = &mut self.access_log {
-                    log.note(id, peer, ledger, Clocks { now, wall: self.reactor.wall() });
+                    log.note(id, peer, record, Clocks { now, wall: self.reactor.wall() });
                 }
             });
         }
@@ -372,14 +373,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let (full, backoff) = (self.full(), self.worker.around.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.worker.stats.syscalls.accept = self.acceptor.attempts();
-        let Some((socket, peer, entrance)) = accepted else { return false };
-        self.admins += usize::from(entrance == Entrance::Admin);
+        let Some((socket, peer, role)) = accepted else { return false };
+        self.admins += usize::from(role == ListenerRole::Admin);
         let token = self.connections.next_token();
         self.accepted += 1;
         let id = self.accepted;
         self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
-        let connection =
-            self.connections.insert(Connection::new(id, token, entrance, socket, peer, self.worker.moment));
+        let connection = self.connections.insert(Connection::new(id, token, role, socket, peer, self.worker.moment));
         debug_assert_eq!(token, connection);
         self.connections_max = self.connections_max.max(self.connections.len());
         if let Some(connection) = self.connections.get_mut(token) {
@@ -403,10 +403,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn free(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(token) else { return };
-        self.admins -= usize::from(connection.entrance() == Entrance::Admin);
+        self.admins -= usize::from(connection.role() == ListenerRole::Admin);
         connection.give_back(&mut self.worker);
         self.worker.stats.syscalls.close += 1;
-        self.close_books(connection.id(), connection.peer(), connection.entrance(), self.worker.moment);
+        self.close_records(connection.id(), connection.peer(), connection.role(), self.worker.moment);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
         log::debug!("{}: {}", connection.peer(), close_line(&connection));

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::EventLoop;
+use crate::base::listener_role::ListenerRole;
 use crate::connection::CloseReason;
 use crate::net::{Reactor, Signal};
-use crate::service::{Entrance, Service};
+use crate::service::Service;
 
 /// How a loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let left = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.is_at_work() && connection.entrance() == Entrance::Public)
+            .filter(|(_, connection)| connection.is_at_work() && connection.role() == ListenerRole::Public)
             .count();
         if self.outcome.is_none() {
             self.outcome = Some(match left {
@@ -111,12 +112,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.outcome = Some(Outcome::Clean);
         }
         if self.outcome.is_some() {
-            self.close_books_that_are_left();
+            self.close_records_that_are_left();
         }
     }
 
     /// Requests that end with the server are noted like all others.
-    fn close_books_that_are_left(&mut self) {
+    fn close_records_that_are_left(&mut self) {
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {

@@ -149,7 +149,7 @@ pub enum Pull {
 pub enum Wait {
     /// The request's content: its next bytes, or its end. The body timeout bounds this wait.
     Content,
-    /// The clock reaches this moment, or a notice (`base::notice`) comes earlier.
+    /// The clock reaches this moment, or a notice (`base::wake`) comes earlier.
     Until(Instant),
     /// A job leaves its notice; looked at again at this moment if it has not.
     Job(Instant),

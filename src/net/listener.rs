@@ -182,7 +182,7 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     // Inherited by accepted sockets, as is the option before it.
-    outgoing::queue_deeply(&socket, false)?;
+    outgoing::hold_unsent(&socket, false)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     listen(&socket, backlog)?;

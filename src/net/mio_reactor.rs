@@ -13,9 +13,9 @@ use super::listener::Listener;
 use super::stream::Stream;
 use super::torture::{Faults, Torture};
 use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
-use crate::base::notice::Wake;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
+use crate::base::wake::Interrupt;
 
 /// Events taken from the kernel in one call; what is left comes with the next.
 const EVENTS_PER_POLL: usize = 1024;
@@ -73,7 +73,7 @@ impl MioReactor {
         self.torture = Some(Torture::new(faults));
     }
 
-    /// A handle that makes `poll` return with [`Event::Notice`], from any thread.
+    /// A handle that makes `poll` return with [`Event::Wake`], from any thread.
     pub fn waker(&self) -> PollWaker {
         PollWaker(Arc::clone(&self.waker))
     }
@@ -122,7 +122,7 @@ impl Reactor for MioReactor {
             match Origin::unpack(event.token()) {
                 Origin::Connection(token) => events.push(Event::Connection(token, readiness(event))),
                 Origin::Listener(id) => events.push(Event::Listener(id)),
-                Origin::Waker => events.push(Event::Notice),
+                Origin::Waker => events.push(Event::Wake),
                 Origin::Signals => {
                     events.extend(self.signals.iter_mut().flat_map(Signals::pending).filter_map(meaning))
                 }
@@ -234,7 +234,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// Wakes a [`MioReactor`].
 pub struct PollWaker(Arc<Waker>);
 
-impl Wake for PollWaker {
+impl Interrupt for PollWaker {
     fn wake(&self) {
         if let Err(error) = self.0.wake() {
             log::error!("cannot wake the event loop: {error}");

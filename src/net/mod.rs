@@ -61,7 +61,7 @@ pub trait Socket {
 
     /// Lets the kernel hold as much that it has not sent yet as it likes, for bulk, of which it then makes full packets; or
     /// only as much as it may by default. Says whether that took a system call.
-    fn queue_deeply(&mut self, _deeply: bool) -> io::Result<bool> {
+    fn hold_unsent(&mut self, _deeply: bool) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -121,8 +121,8 @@ pub enum Event {
     Connection(Token, Readiness),
     /// A listener has connections to accept.
     Listener(ListenerId),
-    /// Somebody left a notice (`base::notice`).
-    Notice,
+    /// Somebody left a notice (`base::wake`).
+    Wake,
     /// A signal arrived.
     Signal(Signal),
 }

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-pub(super) use os::{queue_deeply, send_file};
+pub(super) use os::{hold_unsent, send_file};
 
 /// How much of a file is copied at a time where the kernel does not send it, in bytes.
 const COPY_BYTES: usize = 16 * 1024;
@@ -60,7 +60,7 @@ mod os {
     const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
     /// Takes that bound away for bulk (decision 010), or sets it. True: it took a system call.
-    pub(in super::super) fn queue_deeply<S: AsFd>(socket: &S, deeply: bool) -> io::Result<bool> {
+    pub(in super::super) fn hold_unsent<S: AsFd>(socket: &S, deeply: bool) -> io::Result<bool> {
         SockRef::from(socket).set_tcp_notsent_lowat(if deeply { u32::MAX } else { UNSENT_BYTES_MAX })?;
         Ok(true)
     }
@@ -95,7 +95,7 @@ mod os {
 
     pub(in super::super) use super::copy_file as send_file;
 
-    pub(in super::super) fn queue_deeply<S>(_: &S, _: bool) -> io::Result<bool> {
+    pub(in super::super) fn hold_unsent<S>(_: &S, _: bool) -> io::Result<bool> {
         Ok(false)
     }
 

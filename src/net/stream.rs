@@ -80,11 +80,11 @@ impl Socket for Stream {
         }
     }
 
-    fn queue_deeply(&mut self, deeply: bool) -> io::Result<bool> {
+    fn hold_unsent(&mut self, deeply: bool) -> io::Result<bool> {
         match self {
-            Stream::Tcp(socket) => outgoing::queue_deeply(socket, deeply),
+            Stream::Tcp(socket) => outgoing::hold_unsent(socket, deeply),
             Stream::Unix(_) => Ok(false),
-            Stream::Tortured(socket) => socket.queue_deeply(deeply),
+            Stream::Tortured(socket) => socket.hold_unsent(deeply),
         }
     }
 

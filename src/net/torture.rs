@@ -169,8 +169,8 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.take_error()
     }
 
-    fn queue_deeply(&mut self, deeply: bool) -> io::Result<bool> {
-        self.socket.queue_deeply(deeply)
+    fn hold_unsent(&mut self, deeply: bool) -> io::Result<bool> {
+        self.socket.hold_unsent(deeply)
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

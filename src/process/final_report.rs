@@ -77,7 +77,7 @@ impl FinalReport<'_> {
             writeln!(f, "  Status: {classes}")?;
         }
         if stats.admin_requests > 0 {
-            writeln!(f, "  Of these at the admin's entrance: {}", stats.admin_requests)?;
+            writeln!(f, "  Of these at the admin's role: {}", stats.admin_requests)?;
         }
         self.warn_if(f, stats.cut > 0, format_args!("  Requests cut off: {}", stats.cut))
     }

@@ -23,7 +23,7 @@ use env_logger::{Env, Target, WriteStyle};
 use log::LevelFilter;
 
 use crate::base::job_pool::JobPool;
-use crate::base::notice::Notices;
+use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
 use crate::net::listener::{Address, Listener};
 use crate::net::marks::Marks;
@@ -32,7 +32,7 @@ use crate::service::front::{Front, Public};
 use crate::service::lab;
 use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
-use crate::service::status::{self, desk::Desk};
+use crate::service::status::{self, inspection_queue::InspectionQueue};
 use crate::service::websocket::Policy;
 use final_report::FinalReport;
 use patient_stderr::PatientStderr;
@@ -88,13 +88,13 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let reactor =
         reactor(listeners, admin, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, admin_url.as_deref());
-    let notices = Notices::new(reactor.waker());
+    let wakes = Wakes::new(reactor.waker());
     let jobs = jobs(settings)?;
-    let desk = Rc::new(Desk::default());
+    let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings)?;
-    front.admin = settings.admin.as_ref().map(|_| status::service(&desk, &ask_kernel));
-    let mut event_loop = EventLoop::new(reactor, front, limits, notices, jobs);
-    event_loop.watch_desk(desk);
+    front.admin = settings.admin.as_ref().map(|_| status::service(&inspections, &ask_kernel));
+    let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
+    event_loop.answer_inspections(inspections);
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }

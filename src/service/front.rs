@@ -1,10 +1,11 @@
 //! What stands in front: which of the services a request is for.
 
-use super::account::Account;
+use super::explanation::Explanation;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
-use super::{Cx, Entrance, Reply, Service};
+use super::{Cx, Reply, Service};
+use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
 use crate::http::message::RequestHead;
 
@@ -42,20 +43,20 @@ enum Part<'a> {
 }
 
 impl Front {
-    fn part(&mut self, entrance: Entrance, path: &[u8]) -> Part<'_> {
-        match (entrance, &mut self.admin, &mut self.health) {
-            (Entrance::Admin, Some(admin), _) => Part::Admin(admin),
+    fn part(&mut self, role: ListenerRole, path: &[u8]) -> Part<'_> {
+        match (role, &mut self.admin, &mut self.health) {
+            (ListenerRole::Admin, Some(admin), _) => Part::Admin(admin),
             (_, _, Some(health)) if health.knows(path) => Part::Routes("health", health),
             _ => self.public.part(path),
         }
     }
 
     /// Tells how a request that comes through the door for everyone is decided. May block.
-    pub fn account(&mut self, request: &RequestHead<'_>, now_secs: u64, account: &mut Account) {
-        match self.part(Entrance::Public, request.target.path) {
+    pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
+        match self.part(ListenerRole::Public, request.target.path) {
             Part::Admin(_) => {}
-            Part::Routes(whose, router) => router.account(whose, request, account),
-            Part::Files(files) => files.account(request, now_secs, account),
+            Part::Routes(whose, router) => router.explain(whose, request, explanation),
+            Part::Files(files) => files.explain(request, now_secs, explanation),
         }
     }
 }
@@ -72,7 +73,7 @@ impl Public {
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        match self.part(cx.entrance, request.target.path) {
+        match self.part(cx.role, request.target.path) {
             Part::Admin(admin) => admin.call(request, cx),
             Part::Routes(_, router) => router.call(request, cx),
             Part::Files(files) => files.call(request, cx),

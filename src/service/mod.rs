@@ -2,9 +2,9 @@
 //! the answer depends on the content, on time or on somebody else. A service never sees a socket or a version.
 
 pub mod access_log;
-pub mod account;
 pub mod errors;
 pub mod event_stream;
+pub mod explanation;
 pub mod front;
 pub mod gather;
 pub mod json;
@@ -21,11 +21,12 @@ use log::Level;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
-use crate::base::notice::{Notices, Notifier};
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::ring::Room;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
+use crate::base::wake::{Waker, Wakes};
 use crate::http::body::{Failure, Pull, Wait};
 use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
@@ -45,7 +46,7 @@ pub struct Cx<'a> {
     /// The limits in force.
     pub limits: &'a Limits,
     /// Where notices for this request's connection are left.
-    pub notices: &'a Notices,
+    pub wakes: &'a Wakes,
     /// Threads for what may block.
     pub jobs: &'a JobPool,
     /// Where log lines go that a peer can provoke.
@@ -55,24 +56,15 @@ pub struct Cx<'a> {
     /// Who is at its other end.
     pub peer: Peer,
     /// Which door the connection came through.
-    pub entrance: Entrance,
+    pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,
 }
 
-/// The doors of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
-    /// For everyone.
-    Public,
-    /// For whoever looks after the server: a listener of its own.
-    Admin,
-}
-
 impl Cx<'_> {
     /// A handle that wakes this request's exchange, from any thread, for as long as its connection lives.
-    pub fn notifier(&self) -> Notifier {
-        self.notices.notifier(self.token)
+    pub fn waker(&self) -> Waker {
+        self.wakes.waker(self.token)
     }
 
     /// Logs something about the peer, but not more of it than a log can take.

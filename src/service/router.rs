@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::account::{Account, printable};
 use super::errors::{self, Detail};
+use super::explanation::{Explanation, printable};
 use super::{Cx, Reply, Service};
 use crate::http::body::Failure;
 use crate::http::fields::{ALLOW, FieldValue};
@@ -144,19 +144,19 @@ impl Router {
 
     /// Tells which pattern a request fits, what its parameters are, and whether anybody answers its method. `whose`
     /// routes these are.
-    pub fn account(&self, whose: &str, request: &RequestHead<'_>, account: &mut Account) {
+    pub fn explain(&self, whose: &str, request: &RequestHead<'_>, explanation: &mut Explanation) {
         let path = request.target.path;
         let mut spans = Spans::default();
         let nowhere = match request.target.form {
             TargetForm::Asterisk => "the server as a whole, no resource (RFC 9110 §9.3.7)",
             TargetForm::Authority => "a way to another host, no resource (RFC 9110 §9.3.6)",
             _ => match self.find(path, &mut spans) {
-                Ok(Some(route)) => return route.account(whose, request, spans, account),
+                Ok(Some(route)) => return route.explain(whose, request, spans, explanation),
                 Ok(None) => "no pattern fits this path",
                 Err(InvalidEscape) => INVALID_ESCAPE,
             },
         };
-        account.note("route", format_args!("{whose}: {nowhere}"));
+        explanation.note("route", format_args!("{whose}: {nowhere}"));
     }
 
     fn find(&self, path: &[u8], spans: &mut Spans) -> Result<Option<&Route>, InvalidEscape> {
@@ -384,15 +384,16 @@ impl Route {
         self.handlers.iter().find(|(known, _)| *known == method).map(|(_, handler)| &**handler)
     }
 
-    fn account(&self, whose: &str, request: &RequestHead<'_>, spans: Spans, account: &mut Account) {
-        account.note("route", format_args!("{whose}: {}", self.pattern));
+    fn explain(&self, whose: &str, request: &RequestHead<'_>, spans: Spans, explanation: &mut Explanation) {
+        explanation.note("route", format_args!("{whose}: {}", self.pattern));
         let params = Params { path: request.target.path, names: &self.names, spans };
         for name in &self.names {
-            account.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
+            explanation.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
         }
         if self.handler(request.method).is_none() {
             let allow = printable(self.allow.as_bytes());
-            account.note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
+            explanation
+                .note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
         }
     }
 

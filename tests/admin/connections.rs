@@ -181,7 +181,7 @@ fn a_unix_socket_is_answered_without_the_kernel() {
 
 #[test]
 fn a_response_that_is_complete_and_has_not_left_is_still_what_the_client_is_blamed_for() {
-    // It was the next request that was named, or none: the ledger of the one being answered had moved on.
+    // It was the next request that was named, or none: the record of the one being answered had moved on.
     let server = server(&[]);
     let mut size = 20_000_000;
     let stuck = (0..100).find_map(|_| match stuck_with_the_end_of(&server, size) {
@@ -224,7 +224,7 @@ fn two_connections_from_one_port_are_not_taken_for_each_other() {
     deaf.send("GET /bytes/200000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut slow = connect_from(deaf.stream.local_addr().unwrap().port(), second);
     slow.send("GET / HT");
-    let account = |wait: &str| {
+    let explanation = |wait: &str| {
         let mut found = Value::Null;
         wait_until(&format!("the kernel tells of {wait}"), || {
             let all = connections(&server);
@@ -233,8 +233,8 @@ fn two_connections_from_one_port_are_not_taken_for_each_other() {
         });
         found["kernel"]["notsent"].as_u64().unwrap()
     };
-    wait_until("somebody does not read", || account("client-slow-read") > 0);
-    assert_eq!(account("client-slow-head"), 0);
+    wait_until("somebody does not read", || explanation("client-slow-read") > 0);
+    assert_eq!(explanation("client-slow-head"), 0);
 }
 
 /// Connects from a port that another connection, to somewhere else, may use as well.

@@ -6,8 +6,8 @@
 #[allow(dead_code, reason = "other tests need more of it")]
 mod browser_driver;
 mod connections;
-mod entrance;
 mod health;
+mod listener_role;
 mod metrics;
 mod page;
 #[path = "../server/support.rs"]

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::size_of;
 
 use allocation_counter::measure;
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Slots;
@@ -12,7 +13,6 @@ use tidemill::base::timer_wheel::TimerWheel;
 use tidemill::connection::Connection;
 use tidemill::net::stream::Stream;
 use tidemill::net::{Io, Socket};
-use tidemill::service::Entrance;
 
 /// A million in the sense that fills vectors which double: what they allocate is then what is in use.
 const CONNECTIONS: u64 = 1 << 20;
@@ -25,7 +25,7 @@ const GENERATION: u64 = size_of::<u32>() as u64;
 /// Its deadline's place in the wheel.
 const DEADLINE: u64 = 16;
 
-/// Everything that a connection owns while it is idle lies in its slot: rings and ledgers are on loan only while there are
+/// Everything that a connection owns while it is idle lies in its slot: rings and records are on loan only while there are
 /// bytes and requests. What lists of connections with something to do take, they take for those alone.
 #[test]
 fn a_million_idle_connections_stay_within_their_bound() {
@@ -47,7 +47,14 @@ fn a_million_idle_connections_stay_within_their_bound() {
 fn fill(slots: &mut Slots<Connection<NoSocket>>) {
     for id in 0..CONNECTIONS {
         let token = slots.next_token();
-        slots.insert(Connection::new(id, token, Entrance::Public, NoSocket::default(), Peer::Unix, Moment::default()));
+        slots.insert(Connection::new(
+            id,
+            token,
+            ListenerRole::Public,
+            NoSocket::default(),
+            Peer::Unix,
+            Moment::default(),
+        ));
     }
 }
 

@@ -3,8 +3,8 @@
 //! `TIDEMILL_SEED=n` replays one world with its timeline, `TIDEMILL_SEEDS=n` runs so many, from
 //! `TIDEMILL_FIRST_SEED` on.
 
+mod access_log;
 mod answer;
-mod books;
 mod client;
 mod dice;
 mod frames;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
-use tidemill::base::notice::Notices;
+use tidemill::base::wake::Wakes;
 use tidemill::event_loop::EventLoop;
 use tidemill::service::lab;
 use tidemill::service::router::Router;
@@ -39,12 +39,12 @@ pub fn play(input: &[u8]) -> Result<(), String> {
     let mut dice = Dice::scripted(choices);
     let limits = limits(&mut dice);
     let world = world(&mut dice, &limits, sent);
-    let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
+    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().notice)));
     let mut event_loop = EventLoop::new(
         SimReactor::new(Rc::clone(&world)),
         lab::service(Policy::default()),
         limits,
-        notices,
+        wakes,
         JobPool::without_threads(),
     );
     turn_until_closed(&mut event_loop, &world)

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tidemill::base::notice::Wake;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
+use tidemill::base::wake::Interrupt;
 use tidemill::net::{Event, Interest, Io, ListenerId, Reactor, Socket};
 
 use crate::link::{Direction, LinkId};
@@ -233,7 +233,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
 /// Makes a world's poll return with a notice.
 pub struct SimWake(pub Arc<AtomicBool>);
 
-impl Wake for SimWake {
+impl Interrupt for SimWake {
     fn wake(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

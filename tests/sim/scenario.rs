@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
-use tidemill::base::notice::Notices;
+use tidemill::base::wake::Wakes;
 use tidemill::event_loop::{EventLoop, Outcome};
 use tidemill::net::torture::{Faults as TortureFaults, Torture};
 use tidemill::net::{Reactor, Signal};
 
-use crate::books::Books;
+use crate::access_log::LogAudit;
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::kinds::{self, Draw};
@@ -226,11 +226,11 @@ fn live<R: Reactor>(
     turns: &mut u64,
     kernel: impl FnOnce(SimReactor) -> R,
 ) -> Result<(), String> {
-    let notices = Notices::new(SimWake(Arc::clone(&world.borrow().notice)));
+    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().notice)));
     let reactor = kernel(SimReactor::new(Rc::clone(world)));
     let mut event_loop =
-        EventLoop::new(reactor, SimService::default(), plan.limits.clone(), notices, JobPool::without_threads());
-    let books = Books::default();
+        EventLoop::new(reactor, SimService::default(), plan.limits.clone(), wakes, JobPool::without_threads());
+    let books = LogAudit::default();
     event_loop.keep_access_log(books.log());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     drop(event_loop);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tidemill::base::notice::Notifier;
 use tidemill::base::ring::Room;
+use tidemill::base::wake::Waker;
 use tidemill::http::body::{Body, Failure, Pull, Source, Wait};
 use tidemill::http::fields::{FieldValue, Fields};
 use tidemill::http::message::{RequestHead, Response};
@@ -63,7 +63,7 @@ type Meetings = Rc<RefCell<BTreeMap<u64, Meeting>>>;
 #[derive(Default)]
 struct Meeting {
     came_at: Option<Instant>,
-    waiting: Vec<Notifier>,
+    waiting: Vec<Waker>,
 }
 
 impl Service for SimService {
@@ -110,7 +110,7 @@ impl Service for SimService {
 
 impl SimService {
     fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {
-        self.meetings.borrow_mut().entry(place).or_default().waiting.push(cx.notifier());
+        self.meetings.borrow_mut().entry(place).or_default().waiting.push(cx.waker());
         let (meetings, until) = (Rc::clone(&self.meetings), cx.now + MEETING_TIMEOUT);
         Reply::Converse(Box::new(Meet { meetings, place, since: cx.now, until }))
     }
@@ -119,7 +119,7 @@ impl SimService {
         let mut meetings = self.meetings.borrow_mut();
         let meeting = meetings.entry(place).or_default();
         meeting.came_at = Some(now);
-        meeting.waiting.iter().for_each(Notifier::notify);
+        meeting.waiting.iter().for_each(Waker::wake);
         respond(Status::OK, Body::from_static(b"came"))
     }
 }

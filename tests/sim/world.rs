@@ -417,7 +417,7 @@ impl World {
     fn report(&mut self, events: &mut Vec<Event>) -> bool {
         self.report_connections(events);
         if self.notice.swap(false, Ordering::Relaxed) {
-            events.push(Event::Notice);
+            events.push(Event::Wake);
         }
         for (id, listener) in self.listeners.iter_mut().flatten().enumerate() {
             if std::mem::take(&mut listener.ready_listed) && !listener.queue.is_empty() {
@@ -456,7 +456,7 @@ impl World {
             events.push(Event::Connection(token, Readiness { readable, writable, ..Readiness::default() }));
         }
         if self.dice.chance(200) {
-            events.push(self.dice.pick(&[Event::Notice, Event::Listener(0)]));
+            events.push(self.dice.pick(&[Event::Wake, Event::Listener(0)]));
         }
     }
 

@@ -10,8 +10,8 @@ use crate::traced::{ACCOUNT_CALLS, Scratch, Traced, difference};
 #[test]
 fn an_account_costs_what_is_known_and_nothing_else() {
     let Some(mut server) = Traced::start(&[]) else { return };
-    server.account();
-    server.account();
+    server.explain();
+    server.explain();
     let window = server.between_accounts();
     let busy: Vec<_> = window.busy().into_iter().collect();
     assert_eq!(busy, [], "nothing is left of {ACCOUNT_CALLS:?}: {:#?}", window.calls);
@@ -20,7 +20,7 @@ fn an_account_costs_what_is_known_and_nothing_else() {
 #[test]
 fn the_loop_is_described_with_the_same_counters() {
     let Some(mut server) = Traced::start(&[]) else { return };
-    server.account();
+    server.explain();
     let described = server.ask_admin("/loop?format=json");
     let described: serde_json::Value = serde_json::from_str(&described).unwrap();
     let (trace, accounts) = server.finish();
@@ -36,7 +36,7 @@ fn every_kind_of_call_is_counted_whatever_clients_do() {
     let site = Scratch::new();
     std::fs::write(site.path("large.bin"), vec![b'x'; 3_000_000]).unwrap();
     let Some(mut server) = Traced::start(&["--lab", &site.path("").display().to_string()]) else { return };
-    server.account();
+    server.explain();
     refused_in_the_middle_of_a_request(&server);
     content_both_ways(&server);
     a_file_and_half_a_file(&server);
@@ -46,7 +46,7 @@ fn every_kind_of_call_is_counted_whatever_clients_do() {
     drop(socket);
     // What else happened in the turn of an account would be counted by the one side and not by the other.
     wait_until("only the admin is left", || server.open_connections() == 1);
-    server.account();
+    server.explain();
     let window = server.between_accounts();
     let missing: Vec<_> = KINDS.into_iter().filter(|kind| !window.counts.contains_key(kind)).collect();
     assert_eq!(missing, [""; 0], "{:#?}", window.calls);

@@ -46,10 +46,10 @@ fn large_file(len: usize, times: u64) -> Option<Window> {
         let mut client = roomy_client(server.address());
         let looked_at = Instant::now();
         get(&server, &mut client, "/large.bin");
-        server.account();
+        server.explain();
         (0..times).for_each(|_| get(&server, &mut client, "/large.bin"));
         let took = looked_at.elapsed();
-        server.account();
+        server.explain();
         Some((took, server))
     })
 }
@@ -90,13 +90,13 @@ fn a_reader_that_stops_us() {
     let Some(mut server) = Traced::start(&[]) else { return };
     let mut client = server.connect();
     get(&server, &mut client, "/plaintext");
-    server.account();
+    server.explain();
     server.settle();
     client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n"));
     wait_until("the server is stopped", || server.text().contains("EPOLLOUT"));
     client.read_head();
     client.read_exactly(SIZE);
-    server.account();
+    server.explain();
     let window = server.between_accounts();
     assert_eq!(window.others, [""; 0]);
     let trace = format!("{:#?}", window.calls);

@@ -24,9 +24,9 @@ fn keep_alive() {
     let Some(mut server) = Traced::start(&[]) else { return };
     let mut client = server.connect();
     get(&server, &mut client, "/plaintext");
-    server.account();
+    server.explain();
     (0..TIMES).for_each(|_| get(&server, &mut client, "/plaintext"));
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("keep-alive, /plaintext", TIMES);
 }
 
@@ -35,34 +35,34 @@ fn pipelined() {
     let Some(mut server) = Traced::start(&[]) else { return };
     let mut client = server.connect();
     get(&server, &mut client, "/plaintext");
-    server.account();
+    server.explain();
     for _ in 0..TIMES {
         server.settle();
         client.send(PLAINTEXT.repeat(16));
         (0..16).for_each(|_| assert_eq!(client.read_response().1, "Hello, World!"));
     }
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("16 pipelined, all of them", TIMES);
 }
 
 #[test]
 fn new_connections_that_the_server_ends() {
     let Some(mut server) = Traced::start(&[]) else { return };
-    server.account();
+    server.explain();
     for _ in 0..TIMES {
         server.settle();
         let mut client = server.connect();
         client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(client.read_to_end().ends_with("Hello, World!"));
     }
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("new connection, Connection: close", TIMES);
 }
 
 #[test]
 fn new_connections_that_the_client_ends() {
     let Some(mut server) = Traced::start(&[]) else { return };
-    server.account();
+    server.explain();
     for _ in 0..TIMES {
         server.settle();
         let mut client = server.connect();
@@ -72,7 +72,7 @@ fn new_connections_that_the_client_ends() {
         client.finish();
         assert_eq!(client.read_to_end(), "");
     }
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("new connection, the client ends it", TIMES);
 }
 
@@ -86,10 +86,10 @@ fn cached_small_file() {
         let mut client = server.connect();
         let looked_at = Instant::now();
         get(&server, &mut client, "/small.txt");
-        server.account();
+        server.explain();
         (0..TIMES).for_each(|_| get(&server, &mut client, "/small.txt"));
         let took = looked_at.elapsed();
-        server.account();
+        server.explain();
         Some((took, server))
     });
     window.into_iter().for_each(|window| window.assert_row("cached small file", TIMES));
@@ -100,12 +100,12 @@ fn chunked_stream_that_is_ready() {
     let Some(mut server) = Traced::start(&[]) else { return };
     let mut client = server.connect();
     get(&server, &mut client, "/plaintext");
-    server.account();
+    server.explain();
     for _ in 0..TIMES {
         server.settle();
         read_chunked(&mut client, "/stream/10000");
     }
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("chunked stream, ready at once", TIMES);
 }
 
@@ -122,10 +122,10 @@ fn sheep(lines: u64) -> Option<Window> {
     let mut server = Traced::start(&[])?;
     let mut client = server.connect();
     get(&server, &mut client, "/plaintext");
-    server.account();
+    server.explain();
     server.settle();
     read_chunked(&mut client, &format!("/sheep?n={lines}&every=2ms"));
-    server.account();
+    server.explain();
     Some(server.between_accounts())
 }
 
@@ -156,13 +156,13 @@ fn line(client: &mut Client) -> String {
 fn websocket_echo() {
     let Some(mut server) = Traced::start(&[]) else { return };
     let mut socket = WebSocket::open_on(server.connect(), "/ws/echo", "");
-    server.account();
+    server.explain();
     for number in 0..TIMES {
         let message = format!("message {number}");
         server.settle();
         socket.send(FIN | BINARY, &message);
         assert_eq!(socket.read_message(), (BINARY, message.into_bytes()));
     }
-    server.account();
+    server.explain();
     server.between_accounts().assert_row("WebSocket echo, a message", TIMES);
 }

@@ -108,7 +108,7 @@ impl Traced {
     }
 
     /// Asks the server for its account.
-    pub fn account(&mut self) {
+    pub fn explain(&mut self) {
         self.settle();
         self.admin.send(ACCOUNT);
         let (_, content) = self.admin.read_response();

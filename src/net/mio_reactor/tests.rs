@@ -229,7 +229,7 @@ fn a_waker_wakes_from_another_thread() {
     let (mut reactor, _) = reactor();
     let waker = reactor.waker();
     let thread = std::thread::spawn(move || waker.wake());
-    until(&mut reactor, |event| (*event == Event::Notice).then_some(()));
+    until(&mut reactor, |event| (*event == Event::Wake).then_some(()));
     thread.join().unwrap();
 }
 

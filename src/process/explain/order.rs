@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser};
 
 use super::super::settings::Settings;
 use super::super::usage::Refusal;
-use crate::service::account::printable;
+use crate::service::explanation::printable;
 
 /// Says how the server would decide a request, and why, without a socket.
 #[derive(Debug, Parser)]

@@ -11,16 +11,16 @@ use super::witness::{Watched, Witness};
 use crate::base::disk;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
-use crate::base::notice::{Notices, Wake};
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
+use crate::base::wake::{Interrupt, Wakes};
 use crate::connection::{CloseReason, Connection, Settled, WaitReason, Worker};
 use crate::http::message::OwnedHead;
 use crate::net::Readiness;
 use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Scratch, Server, Step};
-use crate::service::Entrance;
 use crate::service::front::Front;
 
 /// When enough of a long content is sent to know how it goes on, in bytes.
@@ -61,7 +61,7 @@ pub enum End {
 /// Nobody sleeps here.
 struct Awake;
 
-impl Wake for Awake {
+impl Interrupt for Awake {
     fn wake(&self) {}
 }
 
@@ -70,7 +70,7 @@ impl Stage {
     pub fn new(front: Front, limits: Limits) -> Stage {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let jobs = JobPool::without_threads();
-        let worker = Worker::new(Witness::new(front), limits, Notices::new(Awake), jobs, start, wall);
+        let worker = Worker::new(Witness::new(front), limits, Wakes::new(Awake), jobs, start, wall);
         Stage { worker, start, wall }
     }
 
@@ -97,7 +97,7 @@ impl Stage {
         let paper = Rc::clone(&socket.0);
         let token = Token { index: 0, generation: 0 };
         let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let mut connection = Connection::new(1, token, Entrance::Public, socket, peer, self.worker.moment);
+        let mut connection = Connection::new(1, token, ListenerRole::Public, socket, peer, self.worker.moment);
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);

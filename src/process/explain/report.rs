@@ -12,7 +12,7 @@ use crate::http::message::{Announced, OwnedHead, RequestHead};
 use crate::http::method::Method;
 use crate::http::target::{Target, percent_decode};
 use crate::protocol::ProtocolError;
-use crate::service::account::printable;
+use crate::service::explanation::printable;
 
 /// Width of the labels.
 const LABEL: usize = 14;
@@ -30,7 +30,7 @@ pub fn text(
 ) -> String {
     let mut page = Page::default();
     page.request(head, understood);
-    for step in &watched.account.steps {
+    for step in &watched.explanation.steps {
         page.line(step.label, &step.text);
     }
     page.answer(understood, watched, first);
@@ -100,8 +100,8 @@ impl Page {
             self.line("", "one sendfile more whenever the socket takes less than it is given");
         }
         if watched.needs_jobs() {
-            self.line("on a thread", format_args!("{}: {}", watched.account.jobs.join(", "), JobCalls(first.disk)));
-            self.line("", format_args!("write ×{} to wake the loop", watched.account.jobs.len()));
+            self.line("on a thread", format_args!("{}: {}", watched.explanation.jobs.join(", "), JobCalls(first.disk)));
+            self.line("", format_args!("write ×{} to wake the loop", watched.explanation.jobs.len()));
         }
         if let Some(again) = again.filter(|again| again.disk.open == 0 && is_kept(again)) {
             self.line("while hot", format_args!("{}, and no thread", LoopCalls(again)));

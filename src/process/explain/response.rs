@@ -2,7 +2,7 @@
 
 use super::paper::Paper;
 use crate::http::status::Status;
-use crate::service::account::printable;
+use crate::service::explanation::printable;
 
 /// A final response.
 pub struct Answer<'a> {

@@ -9,7 +9,7 @@ use crate::http::body::{Body, Bytes, Failure, Piece, Pull};
 use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::account::Account;
+use crate::service::explanation::Explanation;
 use crate::service::front::Front;
 use crate::service::{Cx, Decision, Exchange, Reply, Service};
 
@@ -17,7 +17,7 @@ use crate::service::{Cx, Decision, Exchange, Reply, Service};
 #[derive(Debug, Default)]
 pub struct Watched {
     /// How the service says it decides.
-    pub account: Account,
+    pub explanation: Explanation,
     /// The status of its response.
     pub status: Option<Status>,
     /// Where the content comes from.
@@ -30,7 +30,7 @@ pub struct Watched {
 impl Watched {
     /// Whether job threads work for an answer that is not hot.
     pub fn needs_jobs(&self) -> bool {
-        !self.account.jobs.is_empty()
+        !self.explanation.jobs.is_empty()
     }
 
     fn note<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
@@ -61,7 +61,7 @@ impl Service for Witness {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let watched = &mut *self.watched.borrow_mut();
         if !std::mem::replace(&mut watched.was_asked, true) {
-            self.front.account(request, cx.date_secs, &mut watched.account);
+            self.front.explain(request, cx.date_secs, &mut watched.explanation);
             // What it took to tell is no part of what it takes to answer.
             disk::take_calls();
         }

@@ -84,7 +84,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
     Timer lag     1.00ms    2.00ms   30.00ms  400.00ms     5.00s
   200000 requests in 2.00s, 3.00GB written, 8.00MB read
   Status: no response 3, 1xx 1, 2xx 199990, 4xx 5, 5xx 1
-  Of these at the admin's entrance: 2
+  Of these at the admin's role: 2
   Requests cut off: 4
   Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
   Cut at the end: 1 connection

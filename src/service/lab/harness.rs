@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
-use crate::base::notice::{Notices, Wake};
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
+use crate::base::wake::{Interrupt, Wakes};
 use crate::http::body::{Body, Failure, Pull, Wait};
 use crate::http::fields::{FieldSpan, Fields};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::target::{Target, TargetForm};
 use crate::service::websocket::Policy;
-use crate::service::{Cx, Decision, Entrance, Exchange, Reply, Service};
+use crate::service::{Cx, Decision, Exchange, Reply, Service};
 
 /// A request head that owns its bytes.
 pub struct Request {
@@ -128,23 +129,23 @@ pub struct World {
     content_max: usize,
     start: Instant,
     pub draining: bool,
-    notices: Notices,
+    wakes: Wakes,
     jobs: JobPool,
     complaints: Complaints,
 }
 
 struct Asleep;
 
-impl Wake for Asleep {
+impl Interrupt for Asleep {
     fn wake(&self) {}
 }
 
 impl World {
     pub fn new() -> World {
         let now = Instant::now();
-        let (notices, jobs) = (Notices::new(Asleep), JobPool::without_threads());
+        let (wakes, jobs) = (Wakes::new(Asleep), JobPool::without_threads());
         let (limits, complaints) = (Limits::default(), Complaints::new(0));
-        World { now, limits, content_max: 1 << 20, start: now, draining: false, notices, jobs, complaints }
+        World { now, limits, content_max: 1 << 20, start: now, draining: false, wakes, jobs, complaints }
     }
 
     /// A world whose client gives up a response after `content_max` bytes or a few more.
@@ -154,18 +155,18 @@ impl World {
 
     pub fn cx(&self) -> Cx<'_> {
         let token = Token { index: 0, generation: 0 };
-        let (limits, notices, jobs, complaints) = (&self.limits, &self.notices, &self.jobs, &self.complaints);
+        let (limits, wakes, jobs, complaints) = (&self.limits, &self.wakes, &self.jobs, &self.complaints);
         let (now, peer) = (self.now, Peer::Unix);
         Cx {
             now,
             date_secs: 0,
             limits,
-            notices,
+            wakes,
             jobs,
             complaints,
             token,
             peer,
-            entrance: Entrance::Public,
+            role: ListenerRole::Public,
             draining: self.draining,
         }
     }

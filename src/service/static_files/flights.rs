@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
-use crate::base::notice::Notifier;
+use crate::base::wake::Waker;
 use crate::service::Cx;
 
 /// Jobs on their way, by what they are to find out. A handle: clones share them.
@@ -33,7 +33,7 @@ struct Flight<T> {
 struct State<T> {
     ticket: Option<Ticket<()>>,
     result: Option<T>,
-    waiting: Vec<Notifier>,
+    waiting: Vec<Waker>,
 }
 
 impl<T> std::fmt::Debug for State<T> {
@@ -63,7 +63,7 @@ impl<T: Clone + Send + 'static> Flights<T> {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Joined<T>, QueueFull> {
         let under_way = self.0.borrow().get(key).and_then(Weak::upgrade);
-        let flight = match under_way.filter(|flight| flight.board(cx.notifier())) {
+        let flight = match under_way.filter(|flight| flight.board(cx.waker())) {
             Some(flight) => flight,
             None => self.start(key, lane, cx, job)?,
         };
@@ -80,7 +80,7 @@ impl<T: Clone + Send + 'static> Flights<T> {
         let state = State { ticket: None, result: None, waiting: Vec::new() };
         let flight = Arc::new(Flight { started: cx.now, state: Mutex::new(state) });
         let arriving = Arc::downgrade(&flight);
-        let ticket = cx.jobs.submit(lane, cx.notifier(), move || {
+        let ticket = cx.jobs.submit(lane, cx.waker(), move || {
             let result = job();
             if let Some(flight) = arriving.upgrade() {
                 flight.arrive(result);
@@ -94,11 +94,11 @@ impl<T: Clone + Send + 'static> Flights<T> {
 
 impl<T> Flight<T> {
     /// Joins in, if there is no result yet.
-    fn board(&self, notifier: Notifier) -> bool {
+    fn board(&self, waker: Waker) -> bool {
         let mut state = self.lock();
         let on_its_way = state.result.is_none();
         if on_its_way {
-            state.waiting.push(notifier);
+            state.waiting.push(waker);
         }
         on_its_way
     }
@@ -108,7 +108,7 @@ impl<T> Flight<T> {
         state.result = Some(result);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.iter().for_each(Notifier::notify);
+        waiting.iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -154,14 +154,14 @@ mod tests {
     use super::*;
     use crate::base::job_pool::{JobPool, JobPoolLimits};
     use crate::base::limits::Limits;
-    use crate::base::notice::{Notices, Wake};
     use crate::base::peer::Peer;
     use crate::base::slots::Token;
     use crate::base::throttle::Complaints;
+    use crate::base::wake::{Interrupt, Wakes};
 
     struct Nobody;
 
-    impl Wake for Nobody {
+    impl Interrupt for Nobody {
         fn wake(&self) {}
     }
 
@@ -172,19 +172,19 @@ mod tests {
         let (open, gate) = std::sync::mpsc::channel::<()>();
         let limits = Limits::default();
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
-        let (notices, start) = (Notices::new(Nobody), Instant::now());
+        let (wakes, start) = (Wakes::new(Nobody), Instant::now());
         let token = Token { index: 0, generation: 0 };
         let (complaints, peer) = (Complaints::new(0), Peer::Unix);
         let at = |now| Cx {
             now,
             date_secs: 0,
             limits: &limits,
-            notices: &notices,
+            wakes: &wakes,
             jobs: &jobs,
             complaints: &complaints,
             token,
             peer,
-            entrance: crate::service::Entrance::Public,
+            role: crate::service::ListenerRole::Public,
             draining: false,
         };
         let flights = Flights::new();

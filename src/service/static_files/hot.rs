@@ -140,7 +140,7 @@ impl Kept {
         let wanted = Wanted::new(resolved, cx.date_secs, Some(Arc::clone(&self.what.representation)));
         let site = Arc::clone(site);
         // A full queue is no harm yet: the next request tries again.
-        let ticket = cx.jobs.submit(Lane::Quick, cx.notifier(), move || look_up(&site, &wanted));
+        let ticket = cx.jobs.submit(Lane::Quick, cx.waker(), move || look_up(&site, &wanted));
         self.refresh = ticket.ok().map(|ticket| (cx.now, ticket));
     }
 

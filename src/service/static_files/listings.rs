@@ -31,14 +31,14 @@ impl Listings {
     pub fn source(&self, listing: Listing, form: Form, path: &[u8]) -> impl Source + use<> {
         let bytes = listing.bytes();
         self.0.set(self.0.get() + bytes);
-        Counted { source: ListingSource::new(Arc::new(listing), form, path), bytes, account: self.clone() }
+        Counted { source: ListingSource::new(Arc::new(listing), form, path), bytes, explanation: self.clone() }
     }
 }
 
 struct Counted {
     source: ListingSource,
     bytes: usize,
-    account: Listings,
+    explanation: Listings,
 }
 
 impl Source for Counted {
@@ -53,7 +53,7 @@ impl Source for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.account.0.set(self.account.0.get() - self.bytes);
+        self.explanation.0.set(self.explanation.0.get() - self.bytes);
     }
 }
 

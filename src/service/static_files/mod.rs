@@ -4,9 +4,9 @@
 //! asks the file system on the event loop. Start at [`StaticFiles::call`], then `serving.rs` for what waits, `lookup.rs`
 //! for what jobs find, and `respond.rs` for what is said about it.
 
-mod account;
 pub mod cache;
 pub mod compress;
+mod explain;
 mod flights;
 mod hot;
 pub mod listing;

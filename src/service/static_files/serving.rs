@@ -187,7 +187,7 @@ impl Serving {
         let (site, path) = (Arc::clone(&self.shared.site), path.to_vec());
         let order = Order::asked(&self.request.as_head().target);
         let job = move || listings::read(&site, &path, order);
-        match cx.jobs.submit(Lane::Slow, cx.notifier(), job) {
+        match cx.jobs.submit(Lane::Slow, cx.waker(), job) {
             Ok(ticket) => Next::Stage(Stage::Listing(ticket)),
             Err(QueueFull) => busy(),
         }

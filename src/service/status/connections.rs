@@ -45,7 +45,7 @@ pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
         waits.iter().map(|wait| format!(", {wait}")).collect::<String>()
     );
     if let Some(missing) = &kernel.missing {
-        out.push_str(&format!("the kernel's account is missing: {missing}\n"));
+        out.push_str(&format!("the kernel's explanation is missing: {missing}\n"));
     }
     for connection in &connections.listed {
         write_paragraph(&mut out, connection, kernel_of(connection, kernel)).expect("writing to a String cannot fail");

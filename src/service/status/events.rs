@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::desk::{Asked, Desk, Question};
 use super::durations::spread_object;
+use super::inspection_queue::{Asked, InspectionQueue, Question};
 use super::report::Overview;
 use super::{connections, turn};
 use crate::base::ring::Room;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A stream of overviews.
 pub struct Events {
-    desk: Rc<Desk>,
+    inspections: Rc<InspectionQueue>,
     question: Option<Question<Overview>>,
     next: Instant,
     event: Vec<u8>,
@@ -28,8 +28,8 @@ pub struct Events {
 
 impl Events {
     /// A stream that begins now.
-    pub fn new(desk: Rc<Desk>, now: Instant) -> Events {
-        Events { desk, question: None, next: now, event: Vec::new(), sent: 0 }
+    pub fn new(inspections: Rc<InspectionQueue>, now: Instant) -> Events {
+        Events { inspections, question: None, next: now, event: Vec::new(), sent: 0 }
     }
 
     /// Puts what is left of the event; says whether nothing is.
@@ -63,7 +63,7 @@ impl Exchange for Events {
                 None if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 None => {
                     self.next = cx.now + EVERY;
-                    self.question = Some(self.desk.ask(cx.notifier(), Asked::Overview));
+                    self.question = Some(self.inspections.ask(cx.waker(), Asked::Overview));
                 }
             }
         }

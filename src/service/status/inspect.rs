@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::desk::Question;
+use super::inspection_queue::Question;
 use super::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
 use super::{AskKernel, connections, fresh, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
@@ -97,7 +97,7 @@ impl<R: Shown> Inspection<R> {
     fn on_report(&mut self, report: R, cx: &Cx<'_>) -> Decision {
         let Some(topic) = report.kernel_topic() else { return shown(&report, &KernelReport::default(), self.format) };
         let ask_kernel = Arc::clone(&self.ask_kernel);
-        match cx.jobs.submit(Lane::Quick, cx.notifier(), move || ask_kernel(&topic)) {
+        match cx.jobs.submit(Lane::Quick, cx.waker(), move || ask_kernel(&topic)) {
             // Without it the answer is shorter, and comes all the same.
             Err(_) => shown(&report, &busy(), self.format),
             Ok(ticket) => {

@@ -1,11 +1,11 @@
 //! The admin listener's answers: what the server does just now, and why anything waits.
 
 pub mod connections;
-pub mod desk;
 mod durations;
 mod events;
 mod health;
 mod inspect;
+pub mod inspection_queue;
 mod local_name;
 pub mod metrics;
 pub mod report;
@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 pub use health::health;
 
-use desk::{Answer, Asked, Desk};
 use events::Events;
 use inspect::{Format, Inspection, Shown};
+use inspection_queue::{Answer, Asked, InspectionQueue};
 use report::{KernelReport, KernelTopic};
 
 use super::router::{Handler, Params, Router};
@@ -53,32 +53,35 @@ impl Service for Admin {
 }
 
 /// The answers to questions that are left on `desk`.
-pub fn service(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Admin {
-    Admin(router(desk, ask_kernel))
+pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Admin {
+    Admin(router(inspections, ask_kernel))
 }
 
-fn router(desk: &Rc<Desk>, ask_kernel: &AskKernel) -> Router {
-    let events_desk = Rc::clone(desk);
+fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
+    let events_inspections = Rc::clone(inspections);
     let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-        Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_desk), cx.now))))
+        Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_inspections), cx.now))))
     };
     health(Router::new())
         .get("/", page)
-        .get("/connections", inspect(desk, ask_kernel, |request, answer| Asked::Connections(limit(request), answer)))
-        .get("/metrics", inspect(desk, ask_kernel, |_, answer| Asked::Metrics(answer)))
-        .get("/loop", inspect(desk, ask_kernel, |_, answer| Asked::Loop(answer)))
+        .get(
+            "/connections",
+            inspect(inspections, ask_kernel, |request, answer| Asked::Connections(limit(request), answer)),
+        )
+        .get("/metrics", inspect(inspections, ask_kernel, |_, answer| Asked::Metrics(answer)))
+        .get("/loop", inspect(inspections, ask_kernel, |_, answer| Asked::Loop(answer)))
         .get("/events", events)
 }
 
 /// Answers with the report on a topic, and what the kernel has to add to it.
 fn inspect<R: Shown + 'static>(
-    desk: &Rc<Desk>,
+    inspections: &Rc<InspectionQueue>,
     ask_kernel: &AskKernel,
     topic: fn(&RequestHead<'_>, Answer<R>) -> Asked,
 ) -> impl Handler + use<R> {
-    let (desk, ask_kernel) = (Rc::clone(desk), Arc::clone(ask_kernel));
+    let (inspections, ask_kernel) = (Rc::clone(inspections), Arc::clone(ask_kernel));
     move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-        let question = desk.ask(cx.notifier(), |answer| topic(request, answer));
+        let question = inspections.ask(cx.waker(), |answer| topic(request, answer));
         Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
     }
 }

@@ -234,7 +234,7 @@ impl<A: Application> WebSocket<A> {
     fn next_wait(&mut self, cx: &Cx<'_>) -> Wait {
         if self.held && self.allowance.is_spent(cx.now) {
             // Nothing else may ever wake it for what it holds back itself.
-            cx.notifier().notify();
+            cx.waker().wake();
         }
         Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,

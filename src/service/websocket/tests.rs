@@ -120,7 +120,7 @@ impl Scene {
     /// Whether it has asked to be driven again in the next turn.
     fn wants_another_turn(&self) -> bool {
         let mut noticed = Vec::new();
-        self.world.cx().notices.collect(&mut noticed);
+        self.world.cx().wakes.collect(&mut noticed);
         !noticed.is_empty()
     }
 

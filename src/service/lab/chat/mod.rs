@@ -65,13 +65,12 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (peer, notifier, queue_bytes_max) = (cx.peer, cx.notifier(), cx.limits.ws_queue_bytes_max);
+        let (peer, waker, queue_bytes_max) = (cx.peer, cx.waker(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
-            let membership =
-                self.rooms.enter(&room, name, peer, notifier, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            let membership = self.rooms.enter(&room, name, peer, waker, queue_bytes_max).ok_or_else(too_many_rooms)?;
             Ok(Member::new(membership, Rc::clone(&self.overflows)))
         })
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::base::notice::Notifier;
 use crate::base::peer::Peer;
+use crate::base::wake::Waker;
 
 /// What a frame in a queue costs besides its bytes.
 const ENTRY_BYTES: usize = 32;
@@ -56,7 +56,7 @@ pub struct Mailbox {
     /// It is in no room any more, and does not know it yet.
     overflowed: Cell<bool>,
     peer: Peer,
-    notifier: Notifier,
+    waker: Waker,
 }
 
 /// A place in a room, given up when it is dropped.
@@ -83,11 +83,11 @@ impl Rooms {
         name: &str,
         member: Box<str>,
         peer: Peer,
-        notifier: Notifier,
+        waker: Waker,
         bytes_max: usize,
     ) -> Option<Membership> {
         let room = self.room(name)?;
-        let mailbox = Rc::new(Mailbox::new(member, peer, notifier, bytes_max));
+        let mailbox = Rc::new(Mailbox::new(member, peer, waker, bytes_max));
         mailbox.key.set(Some(room.members.borrow_mut().insert(Rc::clone(&mailbox))));
         Some(Membership { rooms: Rc::clone(self), room, mailbox })
     }
@@ -163,14 +163,14 @@ impl Mailbox {
         &self.name
     }
 
-    fn new(name: Box<str>, peer: Peer, notifier: Notifier, bytes_max: usize) -> Mailbox {
+    fn new(name: Box<str>, peer: Peer, waker: Waker, bytes_max: usize) -> Mailbox {
         let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
-        Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, peer, notifier }
+        Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, peer, waker }
     }
 
     /// Adds a frame, or overflows. A mailbox that is empty has room for any.
     fn put(&self, frame: &Arc<[u8]>) -> Result<(), Overflowed> {
-        self.notifier.notify();
+        self.waker.wake();
         let bytes = self.bytes.get() + frame.len() + ENTRY_BYTES;
         let mut frames = self.frames.borrow_mut();
         if bytes > self.bytes_max && !frames.is_empty() {
@@ -257,46 +257,46 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::notice::{Notices, Wake};
     use crate::base::slots::Token;
+    use crate::base::wake::{Interrupt, Wakes};
 
     struct Asleep;
 
-    impl Wake for Asleep {
+    impl Interrupt for Asleep {
         fn wake(&self) {}
     }
 
-    fn enter(rooms: &Rc<Rooms>, notices: &Notices, room: &str, bytes_max: usize) -> Option<Membership> {
-        rooms.enter(room, "x".into(), Peer::Unix, notices.notifier(Token { index: 0, generation: 0 }), bytes_max)
+    fn enter(rooms: &Rc<Rooms>, wakes: &Wakes, room: &str, bytes_max: usize) -> Option<Membership> {
+        rooms.enter(room, "x".into(), Peer::Unix, wakes.waker(Token { index: 0, generation: 0 }), bytes_max)
     }
 
     fn frame(len: usize) -> Arc<[u8]> {
         vec![7; len].into()
     }
 
-    fn scene(rooms_max: usize) -> (Rc<Rooms>, Notices) {
-        (Rc::new(Rooms::new(rooms_max)), Notices::new(Asleep))
+    fn scene(rooms_max: usize) -> (Rc<Rooms>, Wakes) {
+        (Rc::new(Rooms::new(rooms_max)), Wakes::new(Asleep))
     }
 
     #[test]
     fn a_room_is_there_as_long_as_somebody_is_in_it() {
-        let (rooms, notices) = scene(1);
-        let first = enter(&rooms, &notices, "a", 100).unwrap();
-        let second = enter(&rooms, &notices, "a", 100).unwrap();
+        let (rooms, wakes) = scene(1);
+        let first = enter(&rooms, &wakes, "a", 100).unwrap();
+        let second = enter(&rooms, &wakes, "a", 100).unwrap();
         assert_eq!(first.room().len(), 2);
-        assert!(enter(&rooms, &notices, "b", 100).is_none(), "there may be one");
+        assert!(enter(&rooms, &wakes, "b", 100).is_none(), "there may be one");
         drop(first);
         assert_eq!(second.room().len(), 1);
-        assert!(enter(&rooms, &notices, "b", 100).is_none());
+        assert!(enter(&rooms, &wakes, "b", 100).is_none());
         drop(second);
-        assert!(enter(&rooms, &notices, "b", 100).is_some());
+        assert!(enter(&rooms, &wakes, "b", 100).is_some());
     }
 
     #[test]
     fn whoever_has_left_hears_nothing_and_leaves_once() {
-        let (rooms, notices) = scene(1);
-        let gone = enter(&rooms, &notices, "a", 100).unwrap();
-        let stays = enter(&rooms, &notices, "a", 100).unwrap();
+        let (rooms, wakes) = scene(1);
+        let gone = enter(&rooms, &wakes, "a", 100).unwrap();
+        let stays = enter(&rooms, &wakes, "a", 100).unwrap();
         assert!(gone.leave());
         assert!(!gone.leave());
         gone.tell_all(&frame(3));
@@ -306,13 +306,13 @@ mod tests {
 
     #[test]
     fn what_is_told_is_shared_and_wakes() {
-        let (rooms, notices) = scene(1);
-        let members: Vec<Membership> = (0..3).map(|_| enter(&rooms, &notices, "a", 100).unwrap()).collect();
+        let (rooms, wakes) = scene(1);
+        let members: Vec<Membership> = (0..3).map(|_| enter(&rooms, &wakes, "a", 100).unwrap()).collect();
         let told = frame(3);
         members[0].tell_all(&told);
         assert_eq!(Arc::strong_count(&told), 4);
         let mut woken = Vec::new();
-        notices.collect(&mut woken);
+        wakes.collect(&mut woken);
         assert!(!woken.is_empty());
         for member in &members {
             assert!(member.take().unwrap().is_some_and(|heard| Arc::ptr_eq(&heard, &told)));
@@ -322,10 +322,10 @@ mod tests {
 
     #[test]
     fn a_mailbox_overflows_by_its_bytes_and_alone() {
-        let (rooms, notices) = scene(1);
+        let (rooms, wakes) = scene(1);
         let each = 68 + ENTRY_BYTES;
-        let slow = enter(&rooms, &notices, "a", 3 * each).unwrap();
-        let fast = enter(&rooms, &notices, "a", 3 * each).unwrap();
+        let slow = enter(&rooms, &wakes, "a", 3 * each).unwrap();
+        let fast = enter(&rooms, &wakes, "a", 3 * each).unwrap();
         for _ in 0..3 {
             slow.tell_all(&frame(68));
             assert_eq!(fast.take(), Ok(Some(frame(68))));
@@ -343,14 +343,14 @@ mod tests {
 
     #[test]
     fn whoever_has_overflowed_is_not_in_the_room_any_more_and_nobody_leaves_in_its_place() {
-        let (rooms, notices) = scene(1);
-        let slow = enter(&rooms, &notices, "a", 50).unwrap();
-        let fast = enter(&rooms, &notices, "a", 1000).unwrap();
+        let (rooms, wakes) = scene(1);
+        let slow = enter(&rooms, &wakes, "a", 50).unwrap();
+        let fast = enter(&rooms, &wakes, "a", 1000).unwrap();
         assert_eq!(fast.tell_all(&frame(10)).len(), 0);
         let lost = fast.tell_all(&frame(10));
         assert_eq!((lost.len(), fast.room().len(), slow.is_lost()), (1, 1, true));
         // Somebody else gets its place.
-        let late = enter(&rooms, &notices, "a", 1000).unwrap();
+        let late = enter(&rooms, &wakes, "a", 1000).unwrap();
         assert!(!slow.leave());
         drop(slow);
         assert_eq!(late.room().len(), 2);
@@ -360,18 +360,18 @@ mod tests {
 
     #[test]
     fn a_room_whose_last_member_overflows_is_closed() {
-        let (rooms, notices) = scene(1);
-        let slow = enter(&rooms, &notices, "a", 50).unwrap();
+        let (rooms, wakes) = scene(1);
+        let slow = enter(&rooms, &wakes, "a", 50).unwrap();
         (0..2).for_each(|_| drop(slow.tell_all(&frame(10))));
-        let other = enter(&rooms, &notices, "b", 50).unwrap();
+        let other = enter(&rooms, &wakes, "b", 50).unwrap();
         drop(slow);
         assert_eq!(other.room().len(), 1);
     }
 
     #[test]
     fn what_was_taken_makes_room() {
-        let (rooms, notices) = scene(1);
-        let member = enter(&rooms, &notices, "a", 2 * (10 + ENTRY_BYTES)).unwrap();
+        let (rooms, wakes) = scene(1);
+        let member = enter(&rooms, &wakes, "a", 2 * (10 + ENTRY_BYTES)).unwrap();
         for _ in 0..100 {
             member.tell_all(&frame(10));
             member.tell_all(&frame(10));
@@ -383,8 +383,8 @@ mod tests {
 
     #[test]
     fn a_room_rests_for_as_many_beats_as_were_said() {
-        let (rooms, notices) = scene(1);
-        let member = enter(&rooms, &notices, "a", 1 << 20).unwrap();
+        let (rooms, wakes) = scene(1);
+        let member = enter(&rooms, &wakes, "a", 1 << 20).unwrap();
         let start = Instant::now();
         for (said, beats) in [(BYTES_PER_BEAT - ENTRY_BYTES, 1), (6 * BYTES_PER_BEAT, 6)] {
             let now = start + 10 * beats * BEAT;
@@ -398,8 +398,8 @@ mod tests {
 
     #[test]
     fn an_empty_mailbox_has_room_for_any_frame() {
-        let (rooms, notices) = scene(1);
-        let member = enter(&rooms, &notices, "a", 10).unwrap();
+        let (rooms, wakes) = scene(1);
+        let member = enter(&rooms, &wakes, "a", 10).unwrap();
         member.tell_all(&frame(1000));
         assert_eq!(member.take(), Ok(Some(frame(1000))));
         member.tell_all(&frame(1000));

@@ -4,7 +4,7 @@ use super::ring::RingBuffer;
 
 /// A pool of empty rings of one capacity. The last one returned is lent first: it is still in the cache.
 #[derive(Debug)]
-pub struct Lease {
+pub struct BufferPool {
     capacity: usize,
     kept_max: usize,
     rings: Vec<RingBuffer>,
@@ -13,10 +13,10 @@ pub struct Lease {
     lent_max: usize,
 }
 
-impl Lease {
+impl BufferPool {
     /// A pool that lends rings of `capacity` bytes and keeps at most `kept_max` that nobody needs.
-    pub fn new(capacity: usize, kept_max: usize) -> Lease {
-        Lease { capacity, kept_max, rings: Vec::new(), lent: 0, lent_max: 0 }
+    pub fn new(capacity: usize, kept_max: usize) -> BufferPool {
+        BufferPool { capacity, kept_max, rings: Vec::new(), lent: 0, lent_max: 0 }
     }
 
     /// Lends a ring.
@@ -47,24 +47,24 @@ mod tests {
 
     #[test]
     fn a_returned_ring_is_lent_again_and_empty() {
-        let mut lease = Lease::new(8, 1);
-        let (mut first, second) = (lease.take(), lease.take());
+        let mut pool = BufferPool::new(8, 1);
+        let (mut first, second) = (pool.take(), pool.take());
         assert_eq!(first.put(b"left over"), 8);
-        lease.give_back(first);
-        lease.give_back(second);
-        assert!(lease.take().is_empty());
-        assert_eq!(lease.rings.len(), 0, "the second one was not kept");
+        pool.give_back(first);
+        pool.give_back(second);
+        assert!(pool.take().is_empty());
+        assert_eq!(pool.rings.len(), 0, "the second one was not kept");
     }
 
     #[test]
     fn the_most_that_was_lent_is_remembered() {
-        let mut lease = Lease::new(8, 1);
-        let (first, second) = (lease.take(), lease.take());
-        lease.give_back(first);
-        let third = lease.take();
-        assert_eq!(lease.lent_bytes_max(), 16);
-        lease.give_back(second);
-        lease.give_back(third);
-        assert_eq!((lease.lent, lease.lent_bytes_max()), (0, 16));
+        let mut pool = BufferPool::new(8, 1);
+        let (first, second) = (pool.take(), pool.take());
+        pool.give_back(first);
+        let third = pool.take();
+        assert_eq!(pool.lent_bytes_max(), 16);
+        pool.give_back(second);
+        pool.give_back(third);
+        assert_eq!((pool.lent, pool.lent_bytes_max()), (0, 16));
     }
 }

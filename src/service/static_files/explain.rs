@@ -16,23 +16,23 @@ use crate::http::message::RequestHead;
 use crate::http::method::Method;
 use crate::http::negotiate::Coding;
 use crate::http::range::Ranges;
-use crate::service::account::{Account, printable};
+use crate::service::explanation::{Explanation, printable};
 
 impl StaticFiles {
     /// Tells how `request` is decided. `now_secs` is the response's Date in seconds since 1970. Asks the file system
     /// and compresses: may block.
-    pub fn account(&self, request: &RequestHead<'_>, now_secs: u64, account: &mut Account) {
-        account.note("route", "files beneath ROOT");
+    pub fn explain(&self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
+        explanation.note("route", "files beneath ROOT");
         if pages::for_method(request).is_some() {
-            return account.note("method", "files have GET, HEAD and OPTIONS, and no other (RFC 9110 §9.1)");
+            return explanation.note("method", "files have GET, HEAD and OPTIONS, and no other (RFC 9110 §9.1)");
         }
         let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
-            Err(Unresolved::Malformed(why)) => return account.note("path", format_args!("none: {why}")),
+            Err(Unresolved::Malformed(why)) => return explanation.note("path", format_args!("none: {why}")),
         };
-        account.note("path", path_text(resolved.as_ref()));
-        self.account_of_lookup(resolved.as_ref(), request, now_secs, account);
+        explanation.note("path", path_text(resolved.as_ref()));
+        self.account_of_lookup(resolved.as_ref(), request, now_secs, explanation);
     }
 
     fn account_of_lookup(
@@ -40,21 +40,21 @@ impl StaticFiles {
         resolved: Option<&Resolved<'_>>,
         request: &RequestHead<'_>,
         now_secs: u64,
-        account: &mut Account,
+        explanation: &mut Explanation,
     ) {
-        account.note_job("look it up");
+        explanation.note_job("look it up");
         let wanted = resolved.map_or(Wanted::nothing(now_secs), |resolved| Wanted::new(resolved, now_secs, None));
         match look_up(&self.shared.site, &wanted) {
-            Looked::File(found) => self.account_of_file(&found, request, now_secs, account),
-            Looked::Directory => account_of_listing(request, account),
+            Looked::File(found) => self.account_of_file(&found, request, now_secs, explanation),
+            Looked::Directory => account_of_listing(request, explanation),
             Looked::Missing(Some(page)) => {
-                account.note("file", format_args!("nothing; {} is the content of the 404", printable(&page.path)));
+                explanation.note("file", format_args!("nothing; {} is the content of the 404", printable(&page.path)));
             }
-            Looked::Missing(None) => account.note("file", "nothing has this name"),
-            Looked::Redirect => account.note("file", "a folder, asked for without a slash at its end"),
-            Looked::Forbidden => account.note("file", "the server may not read it"),
-            Looked::Busy => account.note("file", "no descriptor is left to open it with"),
-            Looked::Failed(cause) => account.note("file", format_args!("the file system failed: {cause}")),
+            Looked::Missing(None) => explanation.note("file", "nothing has this name"),
+            Looked::Redirect => explanation.note("file", "a folder, asked for without a slash at its end"),
+            Looked::Forbidden => explanation.note("file", "the server may not read it"),
+            Looked::Busy => explanation.note("file", "no descriptor is left to open it with"),
+            Looked::Failed(cause) => explanation.note("file", format_args!("the file system failed: {cause}")),
         }
     }
 
@@ -63,15 +63,15 @@ impl StaticFiles {
         found: &Arc<Representation>,
         request: &RequestHead<'_>,
         now_secs: u64,
-        account: &mut Account,
+        explanation: &mut Explanation,
     ) {
-        account.note("file", file_text(found));
-        account.note("forms", forms_text(found, self.shared.hot.can_compress()));
-        if let Some(form) = self.account_of_coding(found, request, account) {
+        explanation.note("file", file_text(found));
+        explanation.note("forms", forms_text(found, self.shared.hot.can_compress()));
+        if let Some(form) = self.account_of_coding(found, request, explanation) {
             let selection = Selection::of(request, &form, found.last_modified, now_secs);
-            account.note("conditional", verdict_text(selection.verdict, request.fields));
+            explanation.note("conditional", verdict_text(selection.verdict, request.fields));
             if request.fields.first("range").is_some() {
-                account.note("range", range_text(request.method, &selection, form.length));
+                explanation.note("range", range_text(request.method, &selection, form.length));
             }
         }
     }
@@ -81,7 +81,7 @@ impl StaticFiles {
         &self,
         found: &Arc<Representation>,
         request: &RequestHead<'_>,
-        account: &mut Account,
+        explanation: &mut Explanation,
     ) -> Option<Arc<Form>> {
         const RULE: &str = "(RFC 9110 §12.5.3)";
         let mut forms = CompressedForms::default();
@@ -90,19 +90,19 @@ impl StaticFiles {
             match choose(request, &Offer { representation: found, compressed: &forms, can_compress }) {
                 Choice::Form(coding, form) => {
                     let (name, length) = (coding.name(), form.length);
-                    account.note(
+                    explanation.note(
                         "coding",
                         format_args!("{name}, {length} bytes: {} {RULE}", accepted_text(request.fields)),
                     );
                     return Some(Arc::clone(form));
                 }
                 Choice::Unmade(coding) => {
-                    account.note_job(format_args!("compress it to {}", coding.name()));
+                    explanation.note_job(format_args!("compress it to {}", coding.name()));
                     forms[coding as usize] = made(found, coding);
                 }
                 Choice::None => {
                     let accepted = accepted_text(request.fields);
-                    account.note("coding", format_args!("none that is there is accepted: {accepted} {RULE}"));
+                    explanation.note("coding", format_args!("none that is there is accepted: {accepted} {RULE}"));
                     return None;
                 }
             }
@@ -180,10 +180,10 @@ fn range_text(method: Method, selection: &Selection, length: u64) -> String {
     }
 }
 
-fn account_of_listing(request: &RequestHead<'_>, account: &mut Account) {
-    account.note("file", "a folder without an index file: it is listed");
+fn account_of_listing(request: &RequestHead<'_>, explanation: &mut Explanation) {
+    explanation.note("file", "a folder without an index file: it is listed");
     let order = Order::asked(&request.target);
     let direction = if order.descending { "descending" } else { "ascending" };
-    account.note("order", format_args!("by {}, {direction}", order.key.as_str()));
-    account.note_job("read and sort its entries");
+    explanation.note("order", format_args!("by {}, {direction}", order.key.as_str()));
+    explanation.note_job("read and sort its entries");
 }

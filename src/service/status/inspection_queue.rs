@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::report::{Connections, Family, LoopStatus, Overview};
-use crate::base::notice::Notifier;
+use crate::base::wake::Waker;
 
 /// What is asked, and where the answer goes.
 pub enum Asked {
@@ -32,26 +32,26 @@ impl<R> Question<R> {
 /// The loop's side of a question.
 pub struct Answer<R> {
     given: Rc<RefCell<Option<R>>>,
-    notifier: Notifier,
+    waker: Waker,
 }
 
 impl<R> Answer<R> {
     /// Answers it.
     pub fn give(self, report: R) {
         *self.given.borrow_mut() = Some(report);
-        self.notifier.notify();
+        self.waker.wake();
     }
 }
 
 /// Questions that have not been answered.
 #[derive(Default)]
-pub struct Desk(RefCell<Vec<Asked>>);
+pub struct InspectionQueue(RefCell<Vec<Asked>>);
 
-impl Desk {
+impl InspectionQueue {
     /// Leaves a question about this topic; `notifier` is used when it is answered.
-    pub fn ask<R>(&self, notifier: Notifier, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
+    pub fn ask<R>(&self, waker: Waker, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
         let given = Rc::default();
-        self.0.borrow_mut().push(topic(Answer { given: Rc::clone(&given), notifier }));
+        self.0.borrow_mut().push(topic(Answer { given: Rc::clone(&given), waker }));
         Question(given)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The steps of a decision, in their order.
 #[derive(Debug, Default)]
-pub struct Account {
+pub struct Explanation {
     /// What was asked, and what came of it.
     pub steps: Vec<Step>,
     /// What job threads have to do for it, if it is not hot.
@@ -20,7 +20,7 @@ pub struct Step {
     pub text: String,
 }
 
-impl Account {
+impl Explanation {
     /// Adds a step.
     pub fn note(&mut self, label: &'static str, text: impl fmt::Display) {
         self.steps.push(Step { label, text: text.to_string() });

@@ -13,9 +13,9 @@ use tidemill::service::access_log::{Format, Formatter};
 
 /// Every line of the log, kept.
 #[derive(Debug, Clone, Default)]
-pub struct Books(Rc<RefCell<Vec<u8>>>);
+pub struct LogAudit(Rc<RefCell<Vec<u8>>>);
 
-impl Lines for Books {
+impl Lines for LogAudit {
     fn take(&mut self, lines: &mut Vec<u8>) {
         self.0.borrow_mut().append(lines);
     }
@@ -36,7 +36,7 @@ struct Last {
     cut: bool,
 }
 
-impl Books {
+impl LogAudit {
     /// A log that is kept here.
     pub fn log(&self) -> AccessLog {
         AccessLog::new(Formatter::new(Format::Json, false), Box::new(self.clone()))

@@ -14,12 +14,12 @@ use crate::http::status::Status;
 const TARGET_BYTES_MAX: usize = 512;
 /// As much of another field's value as is kept, in bytes.
 const FIELD_BYTES_MAX: usize = 512;
-/// Ledgers that are kept for the next requests.
+/// Records that are kept for the next requests.
 const KEPT_MAX: usize = 64;
 
-/// The account of one request. Ledgers are used again, so that keeping them costs no allocation in the long run.
+/// The account of one request. Records are used again, so that keeping them costs no allocation in the long run.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct RequestRecord {
     /// The request's number on its connection, from 1.
     pub ordinal: u64,
     /// The request line; no method if it was not understood.
@@ -55,7 +55,7 @@ pub struct Ledger {
     /// How the connection ended, if that ended the request.
     pub cut: Option<CloseReason>,
     /// The next one in the chain that this one is in.
-    next: Option<Box<Ledger>>,
+    next: Option<Box<RequestRecord>>,
 }
 
 /// Adds up the time in which something was so.
@@ -84,9 +84,9 @@ impl Stopwatch {
     }
 }
 
-impl Ledger {
-    fn new(now: Moment) -> Ledger {
-        Ledger {
+impl RequestRecord {
+    fn new(now: Moment) -> RequestRecord {
+        RequestRecord {
             ordinal: 0,
             method: None,
             version: Version::Http11,
@@ -165,37 +165,37 @@ impl Ledger {
     fn clear(&mut self, now: Moment) {
         let mut texts = std::mem::take(&mut self.texts);
         texts.clear();
-        *self = Ledger { texts, ..Ledger::new(now) };
+        *self = RequestRecord { texts, ..RequestRecord::new(now) };
     }
 }
 
-/// Several of them, oldest first. A ledger goes from hand to hand all its life: only its address is copied.
-pub type LedgerQueue = VecDeque<Box<Ledger>>;
+/// Several of them, oldest first. A record goes from hand to hand all its life: only its address is copied.
+pub type RecordQueue = VecDeque<Box<RequestRecord>>;
 
-/// Ledgers that nobody uses just now, the last one given back in front: it is still in the cache.
+/// Records that nobody uses just now, the last one given back in front: it is still in the cache.
 #[derive(Debug, Default)]
-pub(super) struct LedgerPool {
-    first: Option<Box<Ledger>>,
+pub(super) struct RecordPool {
+    first: Option<Box<RequestRecord>>,
     len: usize,
 }
 
-impl LedgerPool {
-    fn take(&mut self, now: Moment) -> Box<Ledger> {
+impl RecordPool {
+    fn take(&mut self, now: Moment) -> Box<RequestRecord> {
         match self.first.take() {
-            Some(mut ledger) => {
-                self.first = ledger.next.take();
+            Some(mut record) => {
+                self.first = record.next.take();
                 self.len -= 1;
-                ledger.clear(now);
-                ledger
+                record.clear(now);
+                record
             }
-            None => Box::new(Ledger::new(now)),
+            None => Box::new(RequestRecord::new(now)),
         }
     }
 
-    pub(super) fn give_back(&mut self, mut ledger: Box<Ledger>) {
+    pub(super) fn give_back(&mut self, mut record: Box<RequestRecord>) {
         if self.len < KEPT_MAX {
-            ledger.next = self.first.take();
-            self.first = Some(ledger);
+            record.next = self.first.take();
+            self.first = Some(record);
             self.len += 1;
         }
     }
@@ -206,48 +206,48 @@ impl LedgerPool {
 /// These are a queue made of two chains, so that an idle connection owns no memory for it, and the oldest is at hand
 /// however many there are.
 #[derive(Debug, Default)]
-pub(super) struct Ledgers {
-    current: Option<Box<Ledger>>,
+pub(super) struct Records {
+    current: Option<Box<RequestRecord>>,
     /// Complete responses, the oldest first: it is the one that is being sent.
-    leaving: Option<Box<Ledger>>,
+    leaving: Option<Box<RequestRecord>>,
     /// Those behind them, the newest first.
-    behind: Option<Box<Ledger>>,
+    behind: Option<Box<RequestRecord>>,
 }
 
-impl Ledgers {
+impl Records {
     /// The request being received or answered.
-    pub(super) fn current(&self) -> Option<&Ledger> {
+    pub(super) fn current(&self) -> Option<&RequestRecord> {
         self.current.as_deref()
     }
 
-    pub(super) fn current_mut(&mut self) -> Option<&mut Ledger> {
+    pub(super) fn current_mut(&mut self) -> Option<&mut RequestRecord> {
         self.current.as_deref_mut()
     }
 
     /// The request whose response is on its way: the oldest one, complete or not.
-    pub(super) fn sending(&self) -> Option<&Ledger> {
-        let behind = || std::iter::successors(self.behind.as_deref(), |ledger| ledger.next.as_deref());
+    pub(super) fn sending(&self) -> Option<&RequestRecord> {
+        let behind = || std::iter::successors(self.behind.as_deref(), |record| record.next.as_deref());
         self.leaving.as_deref().or_else(|| behind().last()).or(self.current())
     }
 
     /// The same.
-    pub(super) fn sending_mut(&mut self) -> Option<&mut Ledger> {
+    pub(super) fn sending_mut(&mut self) -> Option<&mut RequestRecord> {
         self.move_up();
         self.leaving.as_deref_mut().or(self.current.as_deref_mut())
     }
 
-    /// Opens the ledger of the next request, if it is not open already.
-    pub(super) fn open(&mut self, pool: &mut LedgerPool, now: Moment) -> &mut Ledger {
+    /// Opens the record of the next request, if it is not open already.
+    pub(super) fn open(&mut self, pool: &mut RecordPool, now: Moment) -> &mut RequestRecord {
         self.current.get_or_insert_with(|| pool.take(now))
     }
 
     /// The response is complete: what is left is to send it.
     pub(super) fn complete(&mut self) {
         match self.current.take() {
-            Some(ledger) if self.leaving.is_none() && self.behind.is_none() => self.leaving = Some(ledger),
-            Some(mut ledger) => {
-                ledger.next = self.behind.take();
-                self.behind = Some(ledger);
+            Some(record) if self.leaving.is_none() && self.behind.is_none() => self.leaving = Some(record),
+            Some(mut record) => {
+                record.next = self.behind.take();
+                self.behind = Some(record);
             }
             None => {}
         }
@@ -263,37 +263,37 @@ impl Ledgers {
 
     #[inline(never)]
     fn turn_round(&mut self) {
-        while let Some(mut ledger) = self.behind.take() {
-            self.behind = ledger.next.take();
-            ledger.next = self.leaving.take();
-            self.leaving = Some(ledger);
+        while let Some(mut record) = self.behind.take() {
+            self.behind = record.next.take();
+            record.next = self.leaving.take();
+            self.leaving = Some(record);
         }
     }
 
     /// Moves those whose response has left, `sent` bytes of all, to `finished`.
-    pub(super) fn retire(&mut self, sent: u64, finished: &mut LedgerQueue) {
+    pub(super) fn retire(&mut self, sent: u64, finished: &mut RecordQueue) {
         self.move_up();
-        while let Some(mut ledger) = self.leaving.take_if(|ledger| ledger.tx.end <= sent) {
-            self.leaving = ledger.next.take();
-            finished.push_back(ledger);
+        while let Some(mut record) = self.leaving.take_if(|record| record.tx.end <= sent) {
+            self.leaving = record.next.take();
+            finished.push_back(record);
             self.move_up();
         }
     }
 
     /// All of them: the connection is over.
-    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut LedgerQueue) {
-        if let Some(ledger) = &mut self.current {
+    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut RecordQueue) {
+        if let Some(record) = &mut self.current {
             // Where its response would have ended, nobody knows.
-            ledger.tx = if ledger.status.is_some() { ledger.tx.start..u64::MAX } else { sent..sent };
-            ledger.cut = Some(reason);
+            record.tx = if record.status.is_some() { record.tx.start..u64::MAX } else { sent..sent };
+            record.cut = Some(reason);
         }
         self.complete();
         let start = finished.len();
         self.retire(u64::MAX, finished);
-        for ledger in finished.iter_mut().skip(start) {
-            if ledger.tx.end > sent {
-                ledger.cut = Some(reason);
-                ledger.tx = ledger.tx.start.min(sent)..sent;
+        for record in finished.iter_mut().skip(start) {
+            if record.tx.end > sent {
+                record.cut = Some(reason);
+                record.tx = record.tx.start.min(sent)..sent;
             }
         }
     }
@@ -303,34 +303,34 @@ impl Ledgers {
 mod tests {
     use super::*;
 
-    /// Ledgers of so many complete responses of 10 bytes each, none of which has left.
-    fn complete(count: u64, pool: &mut LedgerPool) -> Ledgers {
-        let mut ledgers = Ledgers::default();
+    /// Records of so many complete responses of 10 bytes each, none of which has left.
+    fn complete(count: u64, pool: &mut RecordPool) -> Records {
+        let mut records = Records::default();
         for ordinal in 1..=count {
-            let ledger = ledgers.open(pool, Moment::default());
-            (ledger.ordinal, ledger.status, ledger.tx) = (ordinal, Some(Status::OK), (ordinal - 1) * 10..ordinal * 10);
-            ledgers.complete();
+            let record = records.open(pool, Moment::default());
+            (record.ordinal, record.status, record.tx) = (ordinal, Some(Status::OK), (ordinal - 1) * 10..ordinal * 10);
+            records.complete();
         }
-        ledgers
+        records
     }
 
-    fn ordinals(finished: &LedgerQueue) -> Vec<u64> {
-        finished.iter().map(|ledger| ledger.ordinal).collect()
+    fn ordinals(finished: &RecordQueue) -> Vec<u64> {
+        finished.iter().map(|record| record.ordinal).collect()
     }
 
     #[test]
     fn the_oldest_is_the_one_on_its_way_and_they_leave_in_order() {
-        let (mut pool, mut finished) = (LedgerPool::default(), LedgerQueue::new());
-        let mut ledgers = complete(5, &mut pool);
-        assert_eq!(ledgers.sending().map(|ledger| ledger.ordinal), Some(1));
-        ledgers.retire(25, &mut finished);
+        let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
+        let mut records = complete(5, &mut pool);
+        assert_eq!(records.sending().map(|record| record.ordinal), Some(1));
+        records.retire(25, &mut finished);
         assert_eq!(ordinals(&finished), [1, 2]);
-        ledgers.open(&mut pool, Moment::default()).ordinal = 6;
-        assert_eq!(ledgers.sending_mut().map(|ledger| ledger.ordinal), Some(3));
-        assert_eq!(ledgers.sending().map(|ledger| ledger.ordinal), Some(3), "and not the one that is being answered");
-        ledgers.cut(CloseReason::ByClient, 35, &mut finished);
+        records.open(&mut pool, Moment::default()).ordinal = 6;
+        assert_eq!(records.sending_mut().map(|record| record.ordinal), Some(3));
+        assert_eq!(records.sending().map(|record| record.ordinal), Some(3), "and not the one that is being answered");
+        records.cut(CloseReason::ByClient, 35, &mut finished);
         assert_eq!(ordinals(&finished), [1, 2, 3, 4, 5, 6]);
-        assert!(finished.iter().take(3).all(|ledger| ledger.cut.is_none()));
+        assert!(finished.iter().take(3).all(|record| record.cut.is_none()));
         assert_eq!((finished[3].cut, finished[3].tx.clone()), (Some(CloseReason::ByClient), 30..35));
         assert_eq!((finished[5].cut, finished[5].tx.clone()), (Some(CloseReason::ByClient), 35..35));
     }
