@@ -7,6 +7,7 @@ pub mod connection;
 pub mod event_loop;
 pub mod http;
 pub mod net;
+pub mod observe;
 pub mod process;
 pub mod protocol;
 pub mod service;

@@ -7,15 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each layer may use besides itself. A path of two segments allows that module alone.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("base", &[]),
     ("http", &["base"]),
     ("protocol", &["base", "http"]),
+    ("observe", &["base", "http"]),
     ("net", &["base"]),
-    ("service", &["base", "http", "protocol::ws"]),
-    ("connection", &["base", "http", "protocol", "net", "service"]),
-    ("event_loop", &["base", "http", "protocol", "net", "service", "connection"]),
-    ("process", &["base", "http", "protocol", "net", "service", "connection", "event_loop"]),
+    ("service", &["base", "http", "protocol::ws", "observe"]),
+    ("connection", &["base", "http", "protocol", "observe", "net", "service"]),
+    ("event_loop", &["base", "http", "protocol", "observe", "net", "service", "connection"]),
+    ("process", &["base", "http", "protocol", "observe", "net", "service", "connection", "event_loop"]),
 ];
 
 /// Crates that only some layers may name.

@@ -3,13 +3,13 @@
 pub mod buffer_pool;
 pub mod disk;
 pub mod job_pool;
+pub mod json;
 pub mod limits;
 pub mod listener_role;
 pub mod moment;
 pub mod peer;
 pub mod ring;
 pub mod slots;
-pub mod stats;
 pub mod throttle;
 pub mod timer_wheel;
 pub mod wake;

@@ -7,8 +7,8 @@ use super::outbox::{Flushed, Outbox};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
-use crate::base::stats::Syscalls;
 use crate::net::{Io, Readiness, Socket};
+use crate::observe::histogram::Syscalls;
 
 /// A socket with its inbox and outbox.
 pub(super) struct Channel<S> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::wait_reason::WaitReason;
 use crate::base::limits::Limits;
 use crate::base::moment::Moment;
+use crate::observe::wait_reason::WaitReason;
 
 /// The wait a connection is in: for what, since when, and how the peer gets on.
 #[derive(Debug)]

@@ -7,10 +7,11 @@
 
 use super::channel::Filled;
 use super::outbox::Flushed;
-use super::{CloseReason, Connection, Life, Settled, Worker};
+use super::{Connection, Life, Settled, Worker};
 use crate::base::limits::Limits;
 use crate::http::body::Failure;
 use crate::net::Socket;
+use crate::observe::close_reason::CloseReason;
 use crate::protocol::h1::server::{Receiving, Sending};
 use crate::service::Service;
 

@@ -3,12 +3,13 @@
 use log::Level;
 
 use super::pieces::{Front, Pieces, Reader};
-use super::{CloseReason, Connection, Life, Worker};
+use super::{Connection, Life, Worker};
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Piece, Pull, Source, Wait};
 use crate::http::message::{Announced, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
+use crate::observe::close_reason::CloseReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Receiving, Sending, Step};
 use crate::service::{Cx, Decision, Exchange, Reply, Service, errors};

@@ -5,33 +5,26 @@
 //! the end. Start reading at `drive.rs`.
 
 mod channel;
-mod close;
 mod deadlines;
 mod drive;
 mod exchange;
 mod interest;
 mod outbox;
 mod pieces;
-mod request_record;
 mod settle;
-mod stats;
 mod status;
-mod times;
-mod wait_reason;
 mod worker;
 
-pub use close::CloseReason;
-pub use request_record::{RecordQueue, RequestRecord};
 pub use settle::Settled;
-pub use stats::Stats;
-pub use wait_reason::{WaitCounts, WaitReason};
 pub use worker::Worker;
 
+use crate::observe::close_reason::CloseReason;
+use crate::observe::request_record::{Records, RequestRecord};
+use crate::observe::wait_reason::WaitReason;
 use channel::Channel;
 use deadlines::Waiting;
 use exchange::Work;
 use log::Level;
-use request_record::Records;
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;

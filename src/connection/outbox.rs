@@ -4,9 +4,9 @@ use std::io;
 
 use crate::base::buffer_pool::BufferPool;
 use crate::base::ring::RingBuffer;
-use crate::base::stats::Syscalls;
 use crate::http::body::FilePart;
 use crate::net::{Io, Socket};
+use crate::observe::histogram::Syscalls;
 
 /// Bytes, then part of a file that goes from the page cache to the socket. While there is a file, nothing is added
 /// behind it.

@@ -1,11 +1,12 @@
 //! The end of every drive: the only place that decides interest, deadline, another drive and the end.
 
 use super::interest::{Facts, interest};
-use super::wait_reason::WaitReason;
-use super::{CloseReason, Connection, Life, Worker};
+use super::{Connection, Life, Worker};
 use crate::base::moment::Moment;
 use crate::http::body::Wait;
 use crate::net::{Interest, Socket};
+use crate::observe::close_reason::CloseReason;
+use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h1::server::Receiving;
 
 /// What the event loop has to do about a connection after a drive.

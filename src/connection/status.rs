@@ -4,8 +4,8 @@ use super::{Connection, Life, Worker};
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
+use crate::observe::report::ConnectionStatus;
 use crate::protocol::h1::server::{Receiving, Sending};
-use crate::service::status::report::ConnectionStatus;
 
 impl<S: Socket> Connection<S> {
     /// How it stands, for people and programs that ask.

@@ -3,9 +3,6 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use super::request_record::{RecordPool, RecordQueue, RequestRecord};
-use super::stats::Stats;
-use super::times::Times;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
@@ -17,6 +14,9 @@ use crate::base::throttle::Complaints;
 use crate::base::wake::Wakes;
 use crate::http::date::DateCache;
 use crate::net::marks::Marks;
+use crate::observe::counters::Counters;
+use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
+use crate::observe::times::Times;
 use crate::protocol::h1::server::Scratch;
 use crate::service::Cx;
 
@@ -37,7 +37,7 @@ pub struct Worker<V> {
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
-    pub stats: Stats,
+    pub stats: Counters,
     /// How long it took.
     pub times: Times,
     /// Requests that are over, until the event loop has noted them.
@@ -98,7 +98,7 @@ impl<V> Worker<V> {
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
-            stats: Stats::default(),
+            stats: Counters::default(),
             times: Times::default(),
             finished: RecordQueue::new(),
             records: RecordPool::default(),

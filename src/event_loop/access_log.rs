@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
-use crate::connection::RequestRecord;
-use crate::service::access_log::{Entry, Formatter, RequestLine};
+use crate::observe::access_log::{Entry, Formatter, RequestLine};
+use crate::observe::request_record::RequestRecord;
 
 /// Lines that are handed on before the turn is over, in bytes: a turn can end more requests than are worth holding.
 const TURN_BYTES_MAX: usize = 256 * 1024;

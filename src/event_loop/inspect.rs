@@ -6,11 +6,12 @@ use super::EventLoop;
 use super::phases::Phase;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::connection::{Connection, WaitCounts, WaitReason};
+use crate::connection::Connection;
 use crate::net::Reactor;
+use crate::observe::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
+use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
 use crate::service::status::inspection_queue::{Asked, InspectionQueue};
-use crate::service::status::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
 const ANSWERS_PER_TURN: usize = 4;

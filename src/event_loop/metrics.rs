@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::EventLoop;
 use super::access_log::AccessLog;
 use super::phases::Phase;
-use crate::base::stats::Histogram;
 use crate::net::Reactor;
+use crate::observe::histogram::Histogram;
+use crate::observe::report::{Buckets, Family};
 use crate::service::Service;
-use crate::service::status::report::{Buckets, Family};
 
 /// Upper bounds of the histograms, in microseconds.
 const BOUNDS_US: [u64; 16] = [

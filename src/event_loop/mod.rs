@@ -33,9 +33,10 @@ use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::Wakes;
-use crate::connection::{CloseReason, Connection, Settled, Worker};
+use crate::connection::{Connection, Settled, Worker};
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
+use crate::observe::close_reason::CloseReason;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::moment::Moment;
-use crate::base::stats::Histogram;
+use crate::observe::histogram::Histogram;
 
 /// Seconds of which the longest drive is remembered.
 const SECONDS_KEPT: usize = 60;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::EventLoop;
 use crate::base::listener_role::ListenerRole;
-use crate::connection::CloseReason;
 use crate::net::{Reactor, Signal};
+use crate::observe::close_reason::CloseReason;
 use crate::service::Service;
 
 /// How a loop ended.

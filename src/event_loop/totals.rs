@@ -5,16 +5,16 @@ use std::time::Duration;
 use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
-use crate::base::stats::Spread;
-use crate::connection::Stats;
 use crate::net::Reactor;
+use crate::observe::counters::Counters;
+use crate::observe::histogram::Spread;
 use crate::service::Service;
 
 /// What became of everything, from the loop's beginning to its end. Counts include the admin's connections.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// Everything that is counted connection by connection.
-    pub stats: Stats,
+    pub stats: Counters,
     /// From the loop's beginning to its end.
     pub uptime: Duration,
     /// From the first byte of the first request to the end of the last one.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::base::peer::canonical;
 use crate::net::listener::{Address, Listener};
 use crate::net::sock_diag::{self, TcpInfo, TcpSocket};
+use crate::observe::report::{AcceptQueue, KernelReport, KernelSocket, KernelTopic};
 use crate::service::status::AskKernel;
-use crate::service::status::report::{AcceptQueue, KernelReport, KernelSocket, KernelTopic};
 
 /// Sockets that the kernel may tell about at a time: it cannot be asked about some of a port's only.
 const SOCKETS_MAX: usize = 100_000;

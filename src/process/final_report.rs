@@ -6,9 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::cpu::Cpu;
-use crate::base::stats::Spread;
-use crate::connection::Stats;
 use crate::event_loop::Totals;
+use crate::observe::counters::Counters;
+use crate::observe::histogram::Spread;
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
@@ -61,7 +61,7 @@ impl FinalReport<'_> {
         if rows.iter().all(|(_, row)| row.count == 0) {
             return Ok(());
         }
-        writeln!(f, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "Server Stats", "p50", "p90", "p99", "p99.9", "Max")?;
+        writeln!(f, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "Server Counters", "p50", "p90", "p99", "p99.9", "Max")?;
         rows.into_iter().filter(|(_, row)| row.count > 0).try_for_each(|(name, row)| write_row(f, name, row))
     }
 
@@ -83,7 +83,7 @@ impl FinalReport<'_> {
     }
 
     fn write_connections(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Stats { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = &self.totals.stats;
+        let Counters { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = &self.totals.stats;
         let late = timeouts.total();
         let waits = list(timeouts.some_by_name(), |(wait, count)| format!("{wait} {count}"));
         let waits = if waits.is_empty() { waits } else { format!(" ({waits})") };

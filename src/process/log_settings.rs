@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::cause;
 use super::log_file::{LogFile, Place};
 use crate::event_loop::AccessLog;
-use crate::service::access_log::{Format, Formatter};
+use crate::observe::access_log::{Format, Formatter};
 
 /// Whether, where and how requests are noted.
 #[derive(Debug, Clone, Args)]

@@ -1,6 +1,6 @@
 //! Error responses: JSON for what a service refuses, plain text for what the protocol refuses.
 
-use super::json::Object;
+use crate::base::json::Object;
 use crate::http::body::Body;
 use crate::http::fields::{ALLOW, FieldValue};
 use crate::http::media_type::{JSON, TEXT_UTF8};

@@ -1,13 +1,11 @@
 //! What answers: a [`Service`] gets the head of a request and replies with a response, or with an [`Exchange`] when
 //! the answer depends on the content, on time or on somebody else. A service never sees a socket or a version.
 
-pub mod access_log;
 pub mod errors;
 pub mod event_stream;
 pub mod explanation;
 pub mod front;
 pub mod gather;
-pub mod json;
 pub mod lab;
 pub mod router;
 pub mod static_files;

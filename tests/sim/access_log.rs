@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use tidemill::event_loop::{AccessLog, Lines};
-use tidemill::service::access_log::{Format, Formatter};
+use tidemill::observe::access_log::{Format, Formatter};
 
 /// Every line of the log, kept.
 #[derive(Debug, Clone, Default)]

@@ -7,10 +7,11 @@ use super::response::{self, Answer};
 use super::witness::Watched;
 use super::words;
 use crate::base::disk;
-use crate::connection::{CloseReason, WaitReason};
 use crate::http::message::{Announced, OwnedHead, RequestHead};
 use crate::http::method::Method;
 use crate::http::target::{Target, percent_decode};
+use crate::observe::close_reason::CloseReason;
+use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::service::explanation::printable;
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::base::stats::Syscalls;
-use crate::connection::{WaitCounts, WaitReason};
+use crate::observe::histogram::Syscalls;
+use crate::observe::wait_reason::{WaitCounts, WaitReason};
 
 fn us(us: u64) -> Duration {
     Duration::from_micros(us)
@@ -11,10 +11,10 @@ fn spread(p50: u64) -> Spread {
     Spread { count: 9, total: 9 * p90, p50, p90, p99, p999, max }
 }
 
-fn counted() -> Stats {
+fn counted() -> Counters {
     let mut timeouts = WaitCounts::default();
     [WaitReason::Idle, WaitReason::Idle, WaitReason::SlowHead].into_iter().for_each(|reason| timeouts.count(reason));
-    Stats {
+    Counters {
         syscalls: Syscalls { wait: 50_000, ctl: 64, read: 200_000, write: 200_001, ..Syscalls::default() },
         requests: [3, 1, 199_990, 0, 5, 1],
         cut: 4,
@@ -77,7 +77,7 @@ fn a_run_with_everything_in_it() {
     let expected = "\
 Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   70 connections, 64 at most at a time
-  Server Stats       p50       p90       p99     p99.9       Max
+  Server Counters       p50       p90       p99     p99.9       Max
     Latency      55.00us  110.00us    1.65ms   22.00ms  275.00ms
     First byte   40.00us   80.00us    1.20ms   16.00ms  200.00ms
     Loop turn     7.00us   14.00us  210.00us    2.80ms   35.00ms
@@ -122,7 +122,7 @@ fn colours_change_nothing_else() {
     assert_eq!(coloured.matches(BOLD).count(), 3, "{coloured}");
     let plain = [BOLD, YELLOW, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(plain, text(&run(), Some(CPU), false));
-    let stats = Stats { requests: [0, 0, 1, 0, 0, 0], closed_by_client: 1, ..Stats::default() };
+    let stats = Counters { requests: [0, 0, 1, 0, 0, 0], closed_by_client: 1, ..Counters::default() };
     let calm = Totals { stats, accepted: 1, ..Totals::default() };
     assert!(!text(&calm, None, true).contains(YELLOW));
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::arguments::{Argument, or_refusal};
+use crate::base::json::Object;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::json::Object;
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};
 

@@ -1,12 +1,12 @@
 //! `POST /ndjson`: one JSON value a line, checked line by line as the content arrives.
 
+use crate::base::json::{self, Kind, Object};
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::fields::Fields;
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::errors::{self, Detail};
-use crate::service::json::{self, Kind, Object};
 use crate::service::router::Params;
 use crate::service::{Cx, Decision, Exchange, Reply};
 

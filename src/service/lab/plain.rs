@@ -1,11 +1,11 @@
 //! Answers that are known at once: `/`, `/plaintext`, `/json`, `/health`, `/error`.
 
+use crate::base::json::Object;
 use crate::http::body::{Body, Failure};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{HTML, JSON, TEXT};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::service::json::Object;
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
 

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 
 use super::arguments::{Argument, or_refusal};
+use crate::base::json::{Object, quote};
 use crate::http::body::{Body, Failure};
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
-use crate::service::json::{Object, quote};
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
 

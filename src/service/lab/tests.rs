@@ -346,7 +346,7 @@ proptest! {
     #[test]
     fn a_check_agrees_with_a_parser_that_builds_a_tree(text in r#"[\[\]{}:,"\\a0-9.eE+\- \u{e9}]{0,12}"#) {
         let parsed = serde_json::from_str::<serde_json::Value>(&text);
-        let checked = crate::service::json::check(text.as_bytes());
+        let checked = crate::base::json::check(text.as_bytes());
         prop_assert_eq!(checked.is_ok(), parsed.is_ok());
         if let Err(error) = parsed {
             prop_assert_eq!(checked.unwrap_err().line, error.line() as u64);

@@ -1,13 +1,13 @@
 //! `/users`: the smallest useful JSON in both directions.
 
 use super::arguments::{Argument, or_refusal};
+use crate::base::json::{self, Invalid, Object};
 use crate::http::body::{Body, Failure};
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::errors::{self, Detail};
 use crate::service::gather::gather;
-use crate::service::json::{self, Invalid, Object};
 use crate::service::router::Params;
 use crate::service::{Cx, Reply};
 

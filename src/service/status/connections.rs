@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::durations::short;
-use super::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
+use crate::base::json::{Object, array};
 use crate::base::peer::Peer;
-use crate::service::json::{Object, array};
+use crate::observe::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
 
 /// Nobody has to say anything, but the kernel still has something for the client, and may not send it.
 const PEER_WINDOW: &str = "peer-window";

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::stats::Spread;
-use crate::service::json::Object;
+use crate::base::json::Object;
+use crate::observe::histogram::Spread;
 
 /// A duration with a digit after the point, in the unit that fits.
 pub fn short(time: Duration) -> String {

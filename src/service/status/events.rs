@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::durations::spread_object;
 use super::inspection_queue::{Asked, InspectionQueue, Question};
-use super::report::Overview;
 use super::{connections, turn};
+use crate::base::json::array;
 use crate::base::ring::Room;
 use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::observe::report::Overview;
 use crate::service::event_stream::event_stream;
-use crate::service::json::array;
 use crate::service::{Cx, Decision, Exchange};
 
 const EVERY: Duration = Duration::from_millis(500);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inspection_queue::Question;
-use super::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
 use super::{AskKernel, connections, fresh, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::status::Status;
+use crate::observe::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
 use crate::service::{Cx, Decision, Exchange};
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);

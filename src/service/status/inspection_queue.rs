@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::report::{Connections, Family, LoopStatus, Overview};
 use crate::base::wake::Waker;
+use crate::observe::report::{Connections, Family, LoopStatus, Overview};
 
 /// What is asked, and where the answer goes.
 pub enum Asked {

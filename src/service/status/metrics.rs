@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Buckets, Family, Samples};
+use crate::observe::report::{Buckets, Family, Samples};
 
 /// The media type that Prometheus asks for.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

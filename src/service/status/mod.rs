@@ -8,7 +8,6 @@ mod inspect;
 pub mod inspection_queue;
 mod local_name;
 pub mod metrics;
-pub mod report;
 mod turn;
 
 use std::rc::Rc;
@@ -16,10 +15,10 @@ use std::sync::Arc;
 
 pub use health::health;
 
+use crate::observe::report::{KernelReport, KernelTopic};
 use events::Events;
 use inspect::{Format, Inspection, Shown};
 use inspection_queue::{Answer, Asked, InspectionQueue};
-use report::{KernelReport, KernelTopic};
 
 use super::router::{Handler, Params, Router};
 use super::{Cx, Reply, Service};

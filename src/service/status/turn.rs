@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::durations::{short, spread_object};
-use super::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
-use crate::base::stats::Spread;
-use crate::service::json::{Object, array, quote};
+use crate::base::json::{Object, array, quote};
+use crate::observe::histogram::Spread;
+use crate::observe::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
 
 /// A table, and the longest drives.
 pub fn text(turn: &LoopStatus, kernel: &KernelReport) -> String {

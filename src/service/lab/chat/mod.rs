@@ -15,6 +15,7 @@ use std::time::Instant;
 use log::Level;
 
 use super::arguments::Argument;
+use crate::base::json::Object;
 use crate::base::limits::{WS_MESSAGE_BYTES_LIMIT, WS_QUEUE_BYTES};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
@@ -22,7 +23,6 @@ use crate::protocol::ws::Kind;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::sender::frame;
 use crate::service::errors;
-use crate::service::json::Object;
 use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Outgoing, Piece, Policy, upgrade};
 use crate::service::{Cx, Reply};
 

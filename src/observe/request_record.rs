@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::CloseReason;
+use super::close_reason::CloseReason;
 use crate::base::moment::Moment;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
@@ -110,7 +110,7 @@ impl RequestRecord {
     }
 
     /// Notes the request line, and the fields that are wanted.
-    pub(super) fn note_head(&mut self, request: &RequestHead<'_>, with_fields: bool) {
+    pub fn note_head(&mut self, request: &RequestHead<'_>, with_fields: bool) {
         self.method = Some(request.method);
         self.version = request.version;
         self.texts.clear();
@@ -174,7 +174,7 @@ pub type RecordQueue = VecDeque<Box<RequestRecord>>;
 
 /// Records that nobody uses just now, the last one given back in front: it is still in the cache.
 #[derive(Debug, Default)]
-pub(super) struct RecordPool {
+pub struct RecordPool {
     first: Option<Box<RequestRecord>>,
     len: usize,
 }
@@ -192,7 +192,8 @@ impl RecordPool {
         }
     }
 
-    pub(super) fn give_back(&mut self, mut record: Box<RequestRecord>) {
+    /// Keeps a record that nobody needs any more for another request.
+    pub fn give_back(&mut self, mut record: Box<RequestRecord>) {
         if self.len < KEPT_MAX {
             record.next = self.first.take();
             self.first = Some(record);
@@ -206,7 +207,7 @@ impl RecordPool {
 /// These are a queue made of two chains, so that an idle connection owns no memory for it, and the oldest is at hand
 /// however many there are.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub struct Records {
     current: Option<Box<RequestRecord>>,
     /// Complete responses, the oldest first: it is the one that is being sent.
     leaving: Option<Box<RequestRecord>>,
@@ -216,33 +217,34 @@ pub(super) struct Records {
 
 impl Records {
     /// The request being received or answered.
-    pub(super) fn current(&self) -> Option<&RequestRecord> {
+    pub fn current(&self) -> Option<&RequestRecord> {
         self.current.as_deref()
     }
 
-    pub(super) fn current_mut(&mut self) -> Option<&mut RequestRecord> {
+    /// The request being received or answered.
+    pub fn current_mut(&mut self) -> Option<&mut RequestRecord> {
         self.current.as_deref_mut()
     }
 
     /// The request whose response is on its way: the oldest one, complete or not.
-    pub(super) fn sending(&self) -> Option<&RequestRecord> {
+    pub fn sending(&self) -> Option<&RequestRecord> {
         let behind = || std::iter::successors(self.behind.as_deref(), |record| record.next.as_deref());
         self.leaving.as_deref().or_else(|| behind().last()).or(self.current())
     }
 
     /// The same.
-    pub(super) fn sending_mut(&mut self) -> Option<&mut RequestRecord> {
+    pub fn sending_mut(&mut self) -> Option<&mut RequestRecord> {
         self.move_up();
         self.leaving.as_deref_mut().or(self.current.as_deref_mut())
     }
 
     /// Opens the record of the next request, if it is not open already.
-    pub(super) fn open(&mut self, pool: &mut RecordPool, now: Moment) -> &mut RequestRecord {
+    pub fn open(&mut self, pool: &mut RecordPool, now: Moment) -> &mut RequestRecord {
         self.current.get_or_insert_with(|| pool.take(now))
     }
 
     /// The response is complete: what is left is to send it.
-    pub(super) fn complete(&mut self) {
+    pub fn complete(&mut self) {
         match self.current.take() {
             Some(record) if self.leaving.is_none() && self.behind.is_none() => self.leaving = Some(record),
             Some(mut record) => {
@@ -271,7 +273,7 @@ impl Records {
     }
 
     /// Moves those whose response has left, `sent` bytes of all, to `finished`.
-    pub(super) fn retire(&mut self, sent: u64, finished: &mut RecordQueue) {
+    pub fn retire(&mut self, sent: u64, finished: &mut RecordQueue) {
         self.move_up();
         while let Some(mut record) = self.leaving.take_if(|record| record.tx.end <= sent) {
             self.leaving = record.next.take();
@@ -281,7 +283,7 @@ impl Records {
     }
 
     /// All of them: the connection is over.
-    pub(super) fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut RecordQueue) {
+    pub fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut RecordQueue) {
         if let Some(record) = &mut self.current {
             // Where its response would have ended, nobody knows.
             record.tx = if record.status.is_some() { record.tx.start..u64::MAX } else { sent..sent };

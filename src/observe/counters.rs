@@ -1,12 +1,13 @@
 //! What has happened on all connections so far.
 
+use super::close_reason::CloseReason;
+use super::histogram::Syscalls;
 use super::request_record::RequestRecord;
-use super::{CloseReason, WaitCounts};
-use crate::base::stats::Syscalls;
+use super::wait_reason::WaitCounts;
 
 /// Counters of one event loop, from its start.
 #[derive(Debug, Clone, Default)]
-pub struct Stats {
+pub struct Counters {
     /// System calls of the loop.
     pub syscalls: Syscalls,
     /// Requests by the class of their status, 1xx first; those at 0 had no response.
@@ -33,13 +34,14 @@ pub struct Stats {
     pub timeouts: WaitCounts,
 }
 
-impl Stats {
+impl Counters {
     /// Requests that are over, of all classes.
     pub fn requests_over(&self) -> u64 {
         self.requests.iter().sum()
     }
 
-    pub(super) fn count_close(&mut self, reason: CloseReason) {
+    /// Counts a connection that has ended.
+    pub fn count_close(&mut self, reason: CloseReason) {
         match reason {
             CloseReason::ByClient => self.closed_by_client += 1,
             CloseReason::ByServer => self.closed_by_server += 1,
@@ -49,7 +51,8 @@ impl Stats {
         }
     }
 
-    pub(super) fn count_request(&mut self, record: &RequestRecord) {
+    /// Counts a request that is over.
+    pub fn count_request(&mut self, record: &RequestRecord) {
         let class = record.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
         self.cut += u64::from(record.cut.is_some());

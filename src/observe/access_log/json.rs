@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::moment::Moment;
 use super::{Entry, put};
-use crate::service::json::quote_bytes;
+use crate::base::json::quote_bytes;
 
 pub(super) fn object(entry: &Entry<'_>, moment: &Moment, lines: &mut Vec<u8>) {
     put(lines, format_args!("{{\"time\":\"{}\"", moment.rfc3339()));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::histogram::{Histogram, Pace};
 use super::request_record::RequestRecord;
 use crate::base::moment::Moment;
-use crate::base::stats::{Histogram, Pace};
 use crate::http::status::Status;
 
 /// The times of all requests of one event loop that are over.
@@ -30,7 +30,8 @@ impl Times {
         self.busy.map_or(Duration::ZERO, |(first, last)| last.since(first))
     }
 
-    pub(super) fn count_request(&mut self, record: &RequestRecord, now: Moment) {
+    /// Counts a request that was over at `now`.
+    pub fn count_request(&mut self, record: &RequestRecord, now: Moment) {
         let (first, _) = self.busy.unwrap_or((record.began, now));
         self.busy = Some((first.min(record.began), now));
         if record.cut.is_none() {

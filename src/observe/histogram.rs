@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::moment::Moment;
+use crate::base::moment::Moment;
 
 /// Buckets in each octave: a value is known to an eighth of itself.
 const STEPS: u32 = 8;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::histogram::Spread;
 use crate::base::peer::Peer;
-use crate::base::stats::Spread;
 
 /// All connections, and some of them in detail.
 #[derive(Debug, Clone, Default)]
