@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod close_reason;
 pub mod counters;
+pub mod delay;
 pub mod histogram;
 pub mod report;
 pub mod request_record;

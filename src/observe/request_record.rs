@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::close_reason::CloseReason;
+use super::delay::Delay;
 use crate::base::moment::Moment;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
@@ -32,13 +33,15 @@ pub struct RequestRecord {
     referer_end: usize,
     /// The status of its response, as soon as there is one.
     pub status: Option<Status>,
-    /// The turn in which its first byte was seen.
+    /// When its first byte was noticed to be readable: the beginning of that turn.
     pub began: Moment,
-    /// The turn in which its head was complete.
+    /// When the drive began in which its head was complete.
     pub head_at: Moment,
-    /// The turn in which the first byte of the response left.
+    /// Behind whom it was before that drive, if it was held up by another connection's.
+    pub behind: Option<Box<Delay>>,
+    /// When the drive was over in which the first byte of the response left.
     pub first_byte_at: Option<Moment>,
-    /// When the last byte had left.
+    /// When the drive was over in which the last byte left, or in which the connection ended.
     pub last_byte_at: Option<Moment>,
     /// Where it stands in the stream from the client, in bytes from its beginning.
     pub rx: Range<u64>,
@@ -96,6 +99,7 @@ impl RequestRecord {
             status: None,
             began: now,
             head_at: now,
+            behind: None,
             first_byte_at: None,
             last_byte_at: None,
             rx: 0..0,
