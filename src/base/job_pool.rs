@@ -366,11 +366,11 @@ mod tests {
     use std::time::Duration;
 
     use super::super::slots::Token;
-    use super::super::wake::{Interrupt, Wakes};
+    use super::super::wake::{Interrupt, WakeKey, Wakes};
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
-    const TOKEN: Token = Token { index: 3, generation: 4 };
+    const KEY: WakeKey = WakeKey { token: Token { index: 3, generation: 4 }, stream: 0 };
 
     struct ChannelInterrupt(Mutex<Sender<()>>);
 
@@ -399,7 +399,7 @@ mod tests {
             lane: Lane,
             job: impl FnOnce() -> T + Send + 'static,
         ) -> Result<Ticket<T>, QueueFull> {
-            self.pool.submit(lane, self.wakes.waker(TOKEN), job)
+            self.pool.submit(lane, self.wakes.waker(KEY), job)
         }
 
         /// A job that has started and stays until the sender returned is used or dropped.
@@ -433,9 +433,9 @@ mod tests {
         let world = World::new(1, 1, 1);
         let mut ticket = world.submit(Lane::Quick, || 6 * 7).unwrap();
         world.interrupts.recv_timeout(PATIENCE).unwrap();
-        let mut tokens = Vec::new();
-        world.wakes.collect(&mut tokens);
-        assert_eq!(tokens, [TOKEN]);
+        let mut keys = Vec::new();
+        world.wakes.collect(&mut keys);
+        assert_eq!(keys, [KEY]);
         assert_eq!(ticket.take(), Some(Ok(42)), "stored before the notice was left");
         assert_eq!(ticket.take(), None);
     }

@@ -3,9 +3,23 @@
 /// What the connections of a listener are for, and so who answers them and which limits they count against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerRole {
-    /// HTTP for everyone.
-    Public,
+    /// HTTP, counted against `--max-connections`.
+    Http,
+    /// TCP: every byte comes back. Counted against `--max-connections`.
+    TcpEcho,
+    /// TCP: every line comes back once it is complete. Counted against `--max-connections`.
+    LineEcho,
     /// HTTP for whoever looks after the server. It counts against a limit of its own and stays open while the server
     /// drains.
     Admin,
+}
+
+impl ListenerRole {
+    /// Whether it is for everyone. Such listeners share `--max-connections`, and close when the server is told to stop.
+    pub fn is_for_everyone(self) -> bool {
+        match self {
+            ListenerRole::Http | ListenerRole::TcpEcho | ListenerRole::LineEcho => true,
+            ListenerRole::Admin => false,
+        }
+    }
 }

@@ -55,6 +55,11 @@ impl RingBuffer {
         self.len += n as u32;
     }
 
+    /// Adds all of `bytes`, or nothing if they do not fit. Says whether they did.
+    pub fn put_whole(&mut self, bytes: &[u8]) -> bool {
+        self.free() >= bytes.len() && self.put(bytes) == bytes.len()
+    }
+
     /// Adds as much of `bytes` as fits, and says how much that was.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
         let n = bytes.len().min(self.free());

@@ -1,5 +1,11 @@
 //! Wakes: how something outside a connection (a job, another connection, another thread) wakes its exchange.
+//!
+//! There are two ways. A [`Waker`] may be used from any thread: it takes a mutex and interrupts the poll. A
+//! [`LocalWaker`] stays on the loop's own thread: it adds to the ready list, which the loop looks at anyway, and costs no
+//! system call.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::slots::Token;
@@ -10,36 +16,85 @@ pub trait Interrupt: Send + Sync {
     fn wake(&self);
 }
 
+/// What is woken: one stream of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WakeKey {
+    /// The connection.
+    pub token: Token,
+    /// Which of its streams. HTTP/1 has one, which is always 0.
+    pub stream: u32,
+}
+
 /// The event loop's side: where wakes are collected.
 #[derive(Clone)]
-pub struct Wakes(Arc<Shared>);
+pub struct Wakes {
+    shared: Arc<Shared>,
+    ready: Rc<ReadyList>,
+}
 
-/// The other side: wakes one connection. A wake for a connection that has gone reaches nobody.
+/// Wakes one stream, from any thread. A wake for a connection that has gone reaches nobody.
 #[derive(Clone)]
 pub struct Waker {
     shared: Arc<Shared>,
-    token: Token,
+    key: WakeKey,
+}
+
+/// Wakes one stream, from the loop's own thread. A wake for a connection that has gone reaches nobody.
+#[derive(Clone)]
+pub struct LocalWaker {
+    ready: Rc<ReadyList>,
+    key: WakeKey,
 }
 
 struct Shared {
-    pending: Mutex<Vec<Token>>,
+    pending: Mutex<Vec<WakeKey>>,
     wake: Box<dyn Interrupt>,
 }
 
+/// What was woken on the loop's own thread.
+#[derive(Default)]
+struct ReadyList {
+    /// To be driven as soon as the loop can, in this turn if possible.
+    soon: RefCell<Vec<WakeKey>>,
+    /// To be driven in the next turn, and not before.
+    next_turn: RefCell<Vec<WakeKey>>,
+}
+
 impl Wakes {
-    /// An empty collection whose first wake calls `wake`.
+    /// An empty collection whose first wake from a [`Waker`] calls `wake`.
     pub fn new(wake: impl Interrupt + 'static) -> Wakes {
-        Wakes(Arc::new(Shared { pending: Mutex::new(Vec::new()), wake: Box::new(wake) }))
+        let shared = Arc::new(Shared { pending: Mutex::new(Vec::new()), wake: Box::new(wake) });
+        Wakes { shared, ready: Rc::default() }
     }
 
-    /// A handle that leaves wakes for `token`.
-    pub fn waker(&self, token: Token) -> Waker {
-        Waker { shared: Arc::clone(&self.0), token }
+    /// A handle that wakes `key` from any thread.
+    pub fn waker(&self, key: WakeKey) -> Waker {
+        Waker { shared: Arc::clone(&self.shared), key }
     }
 
-    /// Moves all wakes left since the last call to `into`.
-    pub fn collect(&self, into: &mut Vec<Token>) {
-        into.append(&mut self.0.pending.lock().unwrap_or_else(PoisonError::into_inner));
+    /// A handle that wakes `key` from the loop's own thread.
+    pub fn local_waker(&self, key: WakeKey) -> LocalWaker {
+        LocalWaker { ready: Rc::clone(&self.ready), key }
+    }
+
+    /// Moves all wakes that a [`Waker`] left since the last call to `into`.
+    pub fn collect(&self, into: &mut Vec<WakeKey>) {
+        into.append(&mut self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Moves what is ready in this turn to `into`.
+    pub fn collect_ready(&self, into: &mut Vec<WakeKey>) {
+        into.append(&mut self.ready.soon.borrow_mut());
+    }
+
+    /// A new turn begins: what was to wait for it is ready now.
+    pub fn begin_turn(&self) {
+        self.ready.soon.borrow_mut().append(&mut self.ready.next_turn.borrow_mut());
+    }
+
+    /// Whether somebody was woken on the loop's own thread and has not been collected.
+    pub fn is_anybody_ready(&self) -> bool {
+        !self.ready.soon.borrow().is_empty() || !self.ready.next_turn.borrow().is_empty()
     }
 }
 
@@ -47,17 +102,37 @@ impl Waker {
     /// Leaves a wake: the exchange is asked again soon.
     pub fn wake(&self) {
         let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        // One more wake for the same connection says nothing new; this also bounds a chatty waker.
-        if pending.last() == Some(&self.token) {
+        if !push_once(&mut pending, self.key) {
             return;
         }
-        pending.push(self.token);
         let is_first = pending.len() == 1;
         drop(pending);
         if is_first {
             self.shared.wake.wake();
         }
     }
+}
+
+impl LocalWaker {
+    /// Leaves a wake: the exchange is asked again soon, if possible in this turn.
+    pub fn wake(&self) {
+        push_once(&mut self.ready.soon.borrow_mut(), self.key);
+    }
+
+    /// Leaves a wake for the next turn: for whoever could go on, but has had its share of this one.
+    pub fn wake_in_next_turn(&self) {
+        push_once(&mut self.ready.next_turn.borrow_mut(), self.key);
+    }
+}
+
+/// Adds `key` unless it was the last one added: one more wake for it says nothing new, and a chatty waker must not fill the
+/// list. Says whether it was added.
+fn push_once(keys: &mut Vec<WakeKey>, key: WakeKey) -> bool {
+    let is_new = keys.last() != Some(&key);
+    if is_new {
+        keys.push(key);
+    }
+    is_new
 }
 
 #[cfg(test)]
@@ -83,55 +158,61 @@ mod tests {
         (Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts)
     }
 
-    fn token(index: u32) -> Token {
-        Token { index, generation: index + 100 }
+    fn key(index: u32) -> WakeKey {
+        WakeKey { token: Token { index, generation: index + 100 }, stream: index % 2 }
     }
 
-    fn collected(wakes: &Wakes) -> Vec<Token> {
-        let mut tokens = Vec::new();
-        wakes.collect(&mut tokens);
-        tokens
+    fn collected(wakes: &Wakes) -> Vec<WakeKey> {
+        let mut keys = Vec::new();
+        wakes.collect(&mut keys);
+        keys
+    }
+
+    fn ready(wakes: &Wakes) -> Vec<WakeKey> {
+        let mut keys = Vec::new();
+        wakes.collect_ready(&mut keys);
+        keys
     }
 
     #[test]
-    fn wakes_reach_the_tokens_named_once() {
+    fn wakes_reach_the_keys_named_once() {
         let (wakes, _interrupts) = wakes();
-        wakes.waker(token(1)).wake();
-        wakes.waker(token(2)).clone().wake();
-        assert_eq!(collected(&wakes), [token(1), token(2)]);
+        wakes.waker(key(1)).wake();
+        wakes.waker(key(2)).clone().wake();
+        assert_eq!(collected(&wakes), [key(1), key(2)]);
         assert_eq!(collected(&wakes), []);
     }
 
     #[test]
     fn collecting_keeps_what_was_there() {
         let (wakes, _interrupts) = wakes();
-        let mut tokens = vec![token(9)];
-        wakes.waker(token(1)).wake();
-        wakes.collect(&mut tokens);
-        assert_eq!(tokens, [token(9), token(1)]);
+        let mut keys = vec![key(9)];
+        wakes.waker(key(1)).wake();
+        wakes.collect(&mut keys);
+        assert_eq!(keys, [key(9), key(1)]);
     }
 
     #[test]
     fn a_batch_wakes_once_and_the_next_one_again() {
         let (wakes, interrupts) = wakes();
         for index in 0..5 {
-            wakes.waker(token(index)).wake();
+            wakes.waker(key(index)).wake();
         }
         assert_eq!(interrupts.try_iter().count(), 1);
         assert_eq!(collected(&wakes).len(), 5);
-        wakes.waker(token(4)).wake();
+        wakes.waker(key(4)).wake();
         assert_eq!(interrupts.try_iter().count(), 1);
-        assert_eq!(collected(&wakes), [token(4)]);
+        assert_eq!(collected(&wakes), [key(4)]);
     }
 
     #[test]
     fn a_chatty_waker_takes_one_place() {
         let (wakes, interrupts) = wakes();
-        let waker = wakes.waker(token(3));
+        let waker = wakes.waker(key(3));
         for _ in 0..1000 {
             waker.wake();
         }
-        assert_eq!(collected(&wakes), [token(3)]);
+        assert_eq!(collected(&wakes), [key(3)]);
         assert_eq!(interrupts.try_iter().count(), 1);
     }
 
@@ -139,18 +220,56 @@ mod tests {
     fn a_sleeper_is_woken_from_other_threads_and_misses_nothing() {
         const THREADS: u32 = 8;
         let (wakes, interrupts) = wakes();
-        let wakers: Vec<Waker> = (0..THREADS).map(|index| wakes.waker(token(index))).collect();
+        let wakers: Vec<Waker> = (0..THREADS).map(|index| wakes.waker(key(index))).collect();
         let threads: Vec<_> = wakers.into_iter().map(|waker| thread::spawn(move || waker.wake())).collect();
-        let mut tokens = Vec::new();
+        let mut keys = Vec::new();
         // Sleeps whenever there is nothing to collect: a wake without its interrupt would leave it asleep.
-        while tokens.len() < THREADS as usize {
+        while keys.len() < THREADS as usize {
             interrupts.recv_timeout(Duration::from_secs(30)).expect("a wake for what is still to come");
-            wakes.collect(&mut tokens);
+            wakes.collect(&mut keys);
         }
         for thread in threads {
             thread.join().expect("the notifying thread ended well");
         }
-        tokens.sort_unstable();
-        assert_eq!(tokens, (0..THREADS).map(token).collect::<Vec<_>>());
+        keys.sort_unstable();
+        assert_eq!(keys, (0..THREADS).map(key).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn two_streams_of_a_connection_are_woken_apart() {
+        let (wakes, _interrupts) = wakes();
+        let first = key(0);
+        let second = WakeKey { stream: 1, ..first };
+        for key in [first, second, first] {
+            wakes.waker(key).wake();
+            wakes.local_waker(key).wake();
+        }
+        assert_eq!(collected(&wakes), [first, second, first]);
+        assert_eq!(ready(&wakes), [first, second, first]);
+    }
+
+    #[test]
+    fn a_local_wake_interrupts_nobody_and_is_seen_at_once() {
+        let (wakes, interrupts) = wakes();
+        assert!(!wakes.is_anybody_ready());
+        let waker = wakes.local_waker(key(1));
+        (0..1000).for_each(|_| waker.wake());
+        wakes.local_waker(key(2)).wake();
+        assert!(wakes.is_anybody_ready());
+        assert_eq!(collected(&wakes), []);
+        assert_eq!(ready(&wakes), [key(1), key(2)]);
+        assert!(!wakes.is_anybody_ready());
+        assert_eq!(interrupts.try_iter().count(), 0);
+    }
+
+    #[test]
+    fn a_wake_for_the_next_turn_waits_for_it_and_keeps_the_loop_awake() {
+        let (wakes, _interrupts) = wakes();
+        wakes.local_waker(key(1)).wake_in_next_turn();
+        assert!(wakes.is_anybody_ready());
+        assert_eq!(ready(&wakes), []);
+        wakes.begin_turn();
+        assert_eq!(ready(&wakes), [key(1)]);
+        assert!(!wakes.is_anybody_ready());
     }
 }
