@@ -1,4 +1,4 @@
-//! Bodies are pulled: content is produced only when there is room for it, so a slow reader stops its producer by itself.
+//! Content is pulled: it is produced only when there is room for it, so that a slow reader also slows its producer.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,27 +6,32 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::exchange::{Source, Taker};
 use crate::base::disk::OpenFile;
-use crate::base::ring::Room;
 
 /// The content of a response.
 pub enum Body {
     /// None.
     Empty,
-    /// All of it, here and now.
+    /// All of it, in memory.
     Bytes(Bytes),
-    /// Part of a file, sent without passing through us where the protocol and the system allow it.
+    /// Part of a file. The system sends it straight from the page cache where the protocol allows that.
     File(FilePart),
     /// Bytes and parts of files, one after the other.
-    Pieces(VecDeque<Piece>),
-    /// Pulled from a source as room appears.
+    Parts(VecDeque<ContentPart>),
+    /// Pulled from a source as room appears. The source may take the request's content meanwhile.
     Source(Box<dyn Source>),
-    /// Pulled from the exchange that is also taking the request's content (`service::Exchange::pull`); the length if
-    /// it is known.
-    Exchange(Option<u64>),
 }
 
 impl Body {
+    /// Who takes the request's content while this is sent; `None`: nobody.
+    pub fn taker(&mut self) -> Option<&mut dyn Taker> {
+        match self {
+            Body::Source(source) => source.taker(),
+            _ => None,
+        }
+    }
+
     /// Bytes that live as long as the program.
     pub const fn from_static(bytes: &'static [u8]) -> Body {
         Body::Bytes(Bytes::Static(bytes))
@@ -38,9 +43,8 @@ impl Body {
             Body::Empty => Some(0),
             Body::Bytes(bytes) => Some(bytes.as_slice().len() as u64),
             Body::File(part) => Some(part.length),
-            Body::Pieces(pieces) => Some(pieces.iter().map(Piece::length).sum()),
+            Body::Parts(parts) => Some(parts.iter().map(ContentPart::length).sum()),
             Body::Source(source) => source.length(),
-            Body::Exchange(length) => *length,
         }
     }
 }
@@ -63,14 +67,13 @@ impl fmt::Debug for Body {
             Body::Empty => f.write_str("Empty"),
             Body::Bytes(bytes) => write!(f, "Bytes({})", bytes.as_slice().len()),
             Body::File(part) => write!(f, "File({}+{})", part.offset, part.length),
-            Body::Pieces(pieces) => write!(f, "Pieces({})", pieces.len()),
+            Body::Parts(parts) => write!(f, "Parts({})", parts.len()),
             Body::Source(source) => write!(f, "Source({:?})", source.length()),
-            Body::Exchange(length) => write!(f, "Exchange({length:?})"),
         }
     }
 }
 
-/// Bytes that are there as a whole, whoever owns them.
+/// Bytes in memory, and who owns them.
 #[derive(Debug)]
 pub enum Bytes {
     /// Part of the program.
@@ -92,7 +95,8 @@ impl Bytes {
     }
 }
 
-/// Part of a file that was opened when the response was decided: what its name means later does not matter.
+/// Part of a file. The file was opened when the response was decided, so it does not matter if its name is given to
+/// another file later.
 #[derive(Debug, Clone)]
 pub struct FilePart {
     /// The file.
@@ -103,33 +107,23 @@ pub struct FilePart {
     pub length: u64,
 }
 
-/// One of several pieces of content.
+/// One of several parts of content.
 #[derive(Debug)]
-pub enum Piece {
-    /// Bytes that are there.
+pub enum ContentPart {
+    /// Bytes in memory.
     Bytes(Bytes),
     /// Part of a file.
     File(FilePart),
 }
 
-impl Piece {
+impl ContentPart {
     /// Its length in bytes.
     pub fn length(&self) -> u64 {
         match self {
-            Piece::Bytes(bytes) => bytes.as_slice().len() as u64,
-            Piece::File(part) => part.length,
+            ContentPart::Bytes(bytes) => bytes.as_slice().len() as u64,
+            ContentPart::File(part) => part.length,
         }
     }
-}
-
-/// Produces content piece by piece.
-pub trait Source {
-    /// How many bytes there will be in all, if that is known. Asked once, before the first pull.
-    fn length(&self) -> Option<u64>;
-
-    /// Puts more content into `room`, as much as is there and fits. `room` is never full when this is called, and
-    /// never takes more than the announced length. Must not block.
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure>;
 }
 
 /// What a pull says about the next one.
@@ -138,27 +132,27 @@ pub trait Source {
 pub enum Pull {
     /// There is more, as soon as there is room. Something was put, or the room is full.
     More,
-    /// There is nothing just now.
+    /// There is nothing now, but there will be.
     Pending(Wait),
     /// That was all.
     End,
 }
 
-/// Who moves a waiting producer next. Every wait has an end, so that no connection can be forgotten.
+/// What a producer waits for. Every wait has an end, so that no connection can be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// The request's content: its next bytes, or its end. The body timeout bounds this wait.
     Content,
-    /// The clock reaches this moment, or a notice (`base::wake`) comes earlier.
+    /// This moment, or a wake (`base::wake`) before it.
     Until(Instant),
-    /// A job leaves its notice; looked at again at this moment if it has not.
+    /// The wake of a job that is running. If it has not come at this moment, the producer is asked again.
     Job(Instant),
-    /// Nobody is late: the client may speak, or a notice come; looked at again at this moment.
+    /// Input from the client, or a wake. Neither has to come; the producer is asked again at this moment.
     Idle(Instant),
 }
 
 impl Wait {
-    /// When to look again, if nothing else ends the wait; `None`: the content's own deadline tells.
+    /// When the wait ends at the latest; `None` if the body timeout decides that.
     pub fn until(self) -> Option<Instant> {
         match self {
             Wait::Content => None,
@@ -167,8 +161,8 @@ impl Wait {
     }
 }
 
-/// Why a handler could not do its work. Before the head is sent it becomes a 500 and a log line; after that the
-/// connection is cut, so that the client cannot take half an answer for a whole one.
+/// Why a handler could not do its work. Before the head is sent, the client gets a 500. After that the connection is
+/// cut, so that the client does not take a part of the response for all of it. The cause is logged in both cases.
 #[derive(Debug)]
 pub struct Failure {
     /// The cause, for the log only; a client never sees it.

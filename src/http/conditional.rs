@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 §13): whether what the client has is still good, and whether a part would fit it.
+//! Conditional requests (RFC 9110 §13): whether the version that the client has is still the current one.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use super::etag::{EntityTag, any_listed};
 use super::fields::{FieldValue, Fields, Line};
 use super::method::Method;
 
-/// What tells one version of the selected representation from another (RFC 9110 §8.8).
+/// What distinguishes versions of the selected representation (RFC 9110 §8.8).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Validators<'a> {
     /// Its entity tag.
@@ -15,21 +15,21 @@ pub struct Validators<'a> {
     pub last_modified: Option<u64>,
 }
 
-/// What the conditions of a request make of it.
+/// How the conditions of a request decide about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is answered as if it had none.
+    /// The request is answered as if it had no conditions.
     Proceed {
-        /// Whether its Range is to be looked at: there is one, the method is GET, and If-Range does not forbid it.
+        /// Whether Range is to be evaluated: there is one, the method is GET, and If-Range does not forbid it.
         range: bool,
     },
-    /// 304: what the client has is still good.
+    /// 304: the client has the current version.
     NotModified,
-    /// 412: what the client wants to build on is no longer there.
+    /// 412: the client expected another version than the current one.
     PreconditionFailed,
 }
 
-/// What the conditions of a request make of it, and why.
+/// How the conditions of a request decide about it, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// What becomes of it.
@@ -82,9 +82,8 @@ impl Condition {
     }
 }
 
-/// Evaluates the conditions among `fields` against the `validators` of a representation that exists and would be
-/// answered with 2xx; other answers disregard conditions (RFC 9110 §13.2.1). `now_secs` is the response's Date in
-/// seconds since 1970.
+/// Evaluates the conditions among `fields` against the `validators` of a representation. Only for requests that would
+/// be answered with 2xx without them (RFC 9110 §13.2.1). `now_secs` is the response's Date in seconds since 1970.
 pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, now_secs: u64) -> Verdict {
     match Conditions::of(fields) {
         Some(conditions) => conditions.evaluate(method, validators, now_secs),
@@ -93,8 +92,8 @@ pub fn evaluate(method: Method, fields: Fields<'_>, validators: Validators<'_>, 
 }
 
 impl Line<'_> {
-    /// The date that is its value, in seconds since 1970; none if it is absent or no valid date, which both mean that
-    /// there is no condition (RFC 9110 §13.1.3, §13.1.4).
+    /// Its date in seconds since 1970; `None` if it is absent or invalid. Then there is no condition (RFC 9110 §13.1.3,
+    /// §13.1.4).
     fn date(self, now_secs: u64) -> Option<u64> {
         match self {
             Line::Once(value) => parse_date(value, now_secs),
@@ -126,7 +125,7 @@ impl<'a> Conditions<'a> {
         any.then_some(conditions)
     }
 
-    /// Names are told apart by their length first: most fields are none of these and cost one comparison.
+    /// Compares the length of the name first: most fields are none of these, and then that is the only comparison.
     fn add(&mut self, name: &[u8], value: &'a [u8]) -> bool {
         match name.len() {
             5 if name.eq_ignore_ascii_case(b"range") => self.range = true,
@@ -170,15 +169,15 @@ impl<'a> Conditions<'a> {
         Verdict { outcome: Outcome::Proceed { range }, because: None }
     }
 
-    /// If-Match (RFC 9110 §13.1.1), with strong comparison. A list that cannot be read matches nothing: better refused
-    /// than done to the wrong version.
+    /// If-Match (RFC 9110 §13.1.1), with strong comparison. An invalid list matches nothing: to refuse the request is
+    /// safer than to change the wrong version.
     fn matches(&self, validators: Validators<'_>) -> bool {
         let is_current = |tag: EntityTag<'_>| validators.etag.is_some_and(|current| current.matches_strongly(tag));
         any_listed(self.fields.all("if-match"), is_current).unwrap_or(false)
     }
 
-    /// If-None-Match (RFC 9110 §13.1.2), with weak comparison. A list that cannot be read does not keep a reader from
-    /// the content, and does not let a writer overwrite what it may have meant to spare.
+    /// If-None-Match (RFC 9110 §13.1.2), with weak comparison. With an invalid list, a request that reads gets the
+    /// content, and a request that writes is refused.
     fn none_match(&self, only_reads: bool, validators: Validators<'_>) -> bool {
         let is_current = |tag: EntityTag<'_>| validators.etag.is_some_and(|current| current.matches_weakly(tag));
         any_listed(self.fields.all("if-none-match"), is_current).map_or(only_reads, |found| !found)
@@ -191,15 +190,15 @@ impl<'a> Conditions<'a> {
     }
 
     /// If-Modified-Since (RFC 9110 §13.1.3); no condition without a valid date, or without one to compare it with. A
-    /// date still to come counts as invalid, as in RFC 2616 §14.25: no Last-Modified of ours was ever that late, and
-    /// taking it for one would answer 304 for as long as a clock is wrong.
+    /// date in the future is invalid, as in RFC 2616 §14.25: we never send such a Last-Modified, and if we accepted it,
+    /// the answer would be 304 for as long as the client's clock is wrong.
     fn is_modified(&self, validators: Validators<'_>, now_secs: u64) -> bool {
         let date = self.if_modified_since.date(now_secs).filter(|date| *date <= now_secs);
         date.zip(validators.last_modified).is_none_or(|(date, last_modified)| last_modified > date)
     }
 
-    /// If-Range (RFC 9110 §13.1.5): whether a part sent now belongs to the version of which the client has other parts.
-    /// When in doubt it gets the whole.
+    /// If-Range (RFC 9110 §13.1.5): whether the client's other parts are of the current version. If that is not
+    /// certain, it gets all of the content.
     fn range_fits(&self, validators: Validators<'_>, now_secs: u64) -> bool {
         match self.if_range {
             Line::Absent => true,
@@ -211,8 +210,8 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Whether If-Range is exactly the date of the last modification, and no second modification can follow within
-    /// the same second (RFC 9110 §8.8.2.2): that second has passed.
+    /// Whether If-Range is exactly the date of the last modification, and the second of that date has passed, so that
+    /// no other modification can have the same date (RFC 9110 §8.8.2.2).
     fn is_strong_date(&self, validators: Validators<'_>, now_secs: u64) -> bool {
         let date = self.if_range.date(now_secs);
         date.is_some() && date == validators.last_modified && date < Some(now_secs)
@@ -230,9 +229,8 @@ pub fn last_modified_value(modified_secs: u64, now_secs: u64) -> FieldValue {
     FieldValue::new(text).expect("a date has letters, digits and punctuation")
 }
 
-/// The HTTP date that `value` is, in any of its three formats (RFC 9110 §5.6.7), in seconds since 1970. `None` for
-/// anything else, among it dates before 1970, leap seconds and weekdays that do not fit the day. `now_secs` tells the
-/// century of a year with two digits.
+/// Reads an HTTP date in any of its three formats (RFC 9110 §5.6.7), in seconds since 1970. `None` if it is invalid,
+/// before 1970, a leap second, or has the wrong weekday. `now_secs` decides the century of a year with two digits.
 pub fn parse_date(value: &[u8], now_secs: u64) -> Option<u64> {
     let rewritten = with_whole_year(value, now_secs);
     let text = std::str::from_utf8(rewritten.as_ref().map_or(value, |date| date.as_slice())).ok()?;
@@ -240,7 +238,7 @@ pub fn parse_date(value: &[u8], now_secs: u64) -> Option<u64> {
     time.duration_since(UNIX_EPOCH).ok().map(|since_epoch| since_epoch.as_secs())
 }
 
-/// An rfc850-date (`Sunday, 06-Nov-94 08:49:37 GMT`) as the IMF-fixdate that it means, or at least looks like.
+/// Rewrites an rfc850-date (`Sunday, 06-Nov-94 08:49:37 GMT`) as an IMF-fixdate. It need not be a valid date.
 fn with_whole_year(value: &[u8], now_secs: u64) -> Option<[u8; 29]> {
     const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     let weekday = WEEKDAYS.iter().find(|weekday| value.starts_with(weekday.as_bytes()))?;

@@ -1,9 +1,9 @@
-//! The Date field (RFC 9110 §6.6.1), formatted once a second and not once a response.
+//! The Date field (RFC 9110 §6.6.1). It is formatted once a second and not for each response.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An IMF-fixdate and the second it is good for.
+/// An IMF-fixdate and the second that it stands for.
 #[derive(Debug, Clone)]
 pub struct DateCache {
     second: u64,
@@ -21,7 +21,7 @@ impl DateCache {
         cache
     }
 
-    /// Formats the date anew if `wall` is in another second; returns how long this one stays right.
+    /// Formats the date again if `wall` is in another second; returns how long it stays correct.
     pub fn refresh(&mut self, wall: SystemTime) -> Duration {
         let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         if since_epoch.as_secs() != self.second {
@@ -30,7 +30,7 @@ impl DateCache {
         Duration::from_secs(1) - Duration::from_nanos(u64::from(since_epoch.subsec_nanos()))
     }
 
-    /// The second it is good for, since 1970.
+    /// The second that it stands for, since 1970.
     pub fn second(&self) -> u64 {
         self.second
     }
@@ -41,7 +41,7 @@ impl DateCache {
     }
 
     fn format(&mut self, wall: SystemTime) {
-        // httpdate panics before 1970 and after 9999; a clock that wrong is clamped instead.
+        // httpdate panics before 1970 and after 9999. A clock that is so wrong is taken for the nearest of the two.
         let year_9999 = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let wall = wall.clamp(UNIX_EPOCH, year_9999);
         self.second = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,11 +1,10 @@
-//! Entity tags (RFC 9110 §8.8.3): names for one version of one representation, and the two ways to compare them.
+//! Entity tags (RFC 9110 §8.8.3): each names one version of one representation. There are two ways to compare them.
 
 use super::fields::{FieldValue, trim_ows};
 
 /// An entity tag: `"opaque"` or `W/"opaque"`.
 ///
-/// There is no `==`: whether two tags name the same thing depends on what for (RFC 9110 §8.8.3.2), so ask for the
-/// comparison that is meant.
+/// There is no `==`: the purpose decides which of the two comparisons is right (RFC 9110 §8.8.3.2).
 #[derive(Debug, Clone, Copy)]
 pub struct EntityTag<'a> {
     weak: bool,
@@ -19,30 +18,30 @@ impl<'a> EntityTag<'a> {
         opaque.iter().copied().all(is_etagc).then_some(EntityTag { weak: false, opaque })
     }
 
-    /// A weak tag: it stays the same for content that is as good as equal.
+    /// A weak tag: it stays the same for content that is equivalent.
     pub fn weak(opaque: &'a [u8]) -> Option<EntityTag<'a>> {
         EntityTag::strong(opaque).map(|tag| EntityTag { weak: true, ..tag })
     }
 
-    /// The tag that `value` is, from its first byte to its last.
+    /// Reads a tag. All of `value` must be the tag.
     pub fn parse(value: &'a [u8]) -> Option<EntityTag<'a>> {
         EntityTag::split_from(value).filter(|(_, rest)| rest.is_empty()).map(|(tag, _)| tag)
     }
 
-    /// The tag that `value` was when it was made: what stands in it is not looked at again.
+    /// Reads a value that was made from a tag. Its bytes are not checked again.
     pub fn of_checked(value: &'a [u8]) -> Option<EntityTag<'a>> {
         let (weak, quoted) = value.strip_prefix(b"W/").map_or((false, value), |quoted| (true, quoted));
         let opaque = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         Some(EntityTag { weak, opaque })
     }
 
-    /// Whether both are strong and the same (RFC 9110 §8.8.3.2, strong comparison): the contents are equal byte by
-    /// byte, so parts of them fit together.
+    /// Strong comparison (RFC 9110 §8.8.3.2): both are strong and the same. The contents are equal byte by byte, so
+    /// parts of them can be put together.
     pub fn matches_strongly(self, other: EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Whether both are the same, weak or not (RFC 9110 §8.8.3.2, weak comparison): the one can stand for the other.
+    /// Weak comparison (RFC 9110 §8.8.3.2): both are the same, weak or not. The contents are equivalent.
     pub fn matches_weakly(self, other: EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
@@ -82,17 +81,17 @@ const fn is_etagc(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'~' | 0x80..=0xff)
 }
 
-/// Whether `matches` is true of one of the tags listed in the `lines` of If-Match or If-None-Match, or they are `*`,
-/// which stands for whatever there is (RFC 9110 §13.1.1, §13.1.2).
+/// Whether `matches` is true of one of the tags listed in the `lines` of If-Match or If-None-Match. `*` matches every
+/// representation (RFC 9110 §13.1.1, §13.1.2).
 ///
-/// `None` if the lines are not such a list. What that means is for the caller to say, because the safe side differs:
-/// nothing may be changed on the strength of it, and no content may be withheld.
+/// `None` if the lines are not a valid list. The caller decides what that means: a request that writes must then be
+/// refused, and a request that reads must get the content.
 pub fn any_listed<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     mut matches: impl FnMut(EntityTag<'a>) -> bool,
 ) -> Option<bool> {
     let mut lines = lines.peekable();
-    // `*` is the whole value or no valid one: lines are joined with commas (RFC 9110 §5.3), which makes it a member.
+    // `*` must be the whole value: if there are more lines, it would be a member of a list (RFC 9110 §5.3).
     if lines.next_if_eq(&&b"*"[..]).is_some() {
         return lines.next().is_none().then_some(true);
     }

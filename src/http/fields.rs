@@ -1,9 +1,9 @@
 //! Fields: the names and values of a head or trailer section (RFC 9110 §5).
 //!
 //! Received fields are borrowed from the bytes they arrived in ([`Fields`]); fields to be sent are checked once, when
-//! they are made ([`FieldValue`]), so that no value can break out of its line.
+//! they are made ([`FieldName`], [`FieldValue`]), so that no value can end its line early.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Every field line as (name, value), in order.
-    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone {
         self.spans.iter().map(move |span| (self.name(span), self.value(span)))
     }
 
@@ -75,7 +75,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A field that holds one value and not a list: several lines joined would be no valid value (RFC 9110 §5.3).
+/// A field that has a single value and not a list. If it has several lines, they cannot be joined (RFC 9110 §5.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Line<'a> {
     /// There is none.
@@ -100,8 +100,8 @@ pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim_ows).filter(|member| !member.is_empty())
 }
 
-/// As [`list_members`], for fields whose members may have quoted strings (RFC 9110 §5.6.4): a comma in one separates
-/// nothing.
+/// As [`list_members`], for fields whose members may have quoted strings (RFC 9110 §5.6.4). A comma in a quoted string
+/// does not end the member.
 pub fn quoted_list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = value;
     let members = std::iter::from_fn(move || {
@@ -154,9 +154,9 @@ pub const fn is_field_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..=0xff)
 }
 
-/// The name of a field to be sent: a token known when the program is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FieldName(&'static str);
+/// The name of a field to be sent. It was checked when it was made: it is a token (RFC 9110 §5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldName(Cow<'static, str>);
 
 impl FieldName {
     /// A name from a literal; anything but a token does not compile in a `const`.
@@ -168,18 +168,19 @@ impl FieldName {
             assert!(is_tchar(bytes[index]), "a field name is a token (RFC 9110 §5.1)");
             index += 1;
         }
-        FieldName(name)
+        FieldName(Cow::Borrowed(name))
     }
 
-    /// A name from the configuration. It is kept for as long as the program runs.
-    pub fn configured(name: &str) -> Option<FieldName> {
+    /// A name from text known only now.
+    pub fn new(name: impl Into<String>) -> Result<FieldName, InvalidFieldName> {
+        let name = name.into();
         let is_token = !name.is_empty() && name.bytes().all(is_tchar);
-        is_token.then(|| FieldName(String::leak(name.to_owned())))
+        if is_token { Ok(FieldName(Cow::Owned(name))) } else { Err(InvalidFieldName) }
     }
 
     /// The name as text.
-    pub const fn as_str(self) -> &'static str {
-        self.0
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -205,13 +206,15 @@ pub const LAST_MODIFIED: FieldName = FieldName::from_static("Last-Modified");
 pub const LOCATION: FieldName = FieldName::from_static("Location");
 /// `Retry-After` (RFC 9110 §10.2.3).
 pub const RETRY_AFTER: FieldName = FieldName::from_static("Retry-After");
+/// `Upgrade` (RFC 9110 §7.8).
+pub const UPGRADE: FieldName = FieldName::from_static("Upgrade");
 /// `Vary` (RFC 9110 §12.5.5).
 pub const VARY: FieldName = FieldName::from_static("Vary");
 /// `X-Content-Type-Options`, which tells browsers not to guess (WHATWG Fetch, "nosniff").
 pub const X_CONTENT_TYPE_OPTIONS: FieldName = FieldName::from_static("X-Content-Type-Options");
 
-/// The value of a field to be sent. Its bytes were checked when it was made: no CR, LF, NUL or other control byte can
-/// be in it (RFC 9110 §5.5), so header injection is impossible by construction.
+/// The value of a field to be sent. Its bytes were checked when it was made: it has no CR, LF, NUL or other control
+/// byte (RFC 9110 §5.5). A client can therefore not inject field lines through a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldValue(Cow<'static, [u8]>);
 
@@ -227,7 +230,7 @@ impl FieldValue {
         FieldValue(Cow::Borrowed(bytes))
     }
 
-    /// A value from bytes known only now; surrounding whitespace is not part of a value and is dropped.
+    /// A value from bytes known only now. Surrounding whitespace is not part of a value and is removed.
     pub fn new(value: impl Into<Vec<u8>>) -> Result<FieldValue, InvalidFieldValue> {
         let mut value = value.into();
         if !value.iter().copied().all(is_field_value_byte) {
@@ -245,30 +248,144 @@ impl FieldValue {
     }
 }
 
-/// Field lines that were checked and put into their form on the wire once, to be sent many times.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldBlock(Arc<[u8]>);
+/// Fields to be sent that were made once, to be sent many times. A clone shares them.
+///
+/// What the set means is [`iter`](FieldSet::iter). The lines of text are made beforehand as well, because HTTP/1 can
+/// copy them as they are; other versions of HTTP do not use them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldSet(Option<Arc<FieldLines>>);
 
-impl FieldBlock {
-    /// The lines of these fields, in this order.
-    pub fn new<'f>(fields: impl IntoIterator<Item = (FieldName, &'f FieldValue)>) -> FieldBlock {
-        let mut lines = Vec::new();
+/// The lines of a field set that is not empty. One allocation is shared, so a clone costs one count.
+#[derive(Debug, PartialEq, Eq)]
+struct FieldLines {
+    /// `name: value`, and CRLF behind each.
+    text: Box<[u8]>,
+    /// Where the names and values lie in the text.
+    spans: Box<[FieldSpan]>,
+}
+
+impl FieldSet {
+    /// A set without fields.
+    pub const EMPTY: FieldSet = FieldSet(None);
+
+    /// A set of these fields, in this order.
+    pub fn new<N: Borrow<FieldName>, V: Borrow<FieldValue>>(fields: impl IntoIterator<Item = (N, V)>) -> FieldSet {
+        let (mut text, mut spans) = (Vec::new(), Vec::new());
         for (name, value) in fields {
-            lines.extend_from_slice(name.as_str().as_bytes());
-            lines.extend_from_slice(b": ");
-            lines.extend_from_slice(value.as_bytes());
-            lines.extend_from_slice(b"\r\n");
+            let (name, value) = (name.borrow().as_str(), value.borrow().as_bytes());
+            let name_start = text.len() as u32;
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b": ");
+            let value_start = text.len() as u32;
+            text.extend_from_slice(value);
+            text.extend_from_slice(b"\r\n");
+            let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+            spans.push(FieldSpan { name_start, name_len, value_start, value_len });
         }
-        FieldBlock(lines.into())
+        let is_empty = spans.is_empty();
+        FieldSet((!is_empty).then(|| Arc::new(FieldLines { text: text.into(), spans: spans.into() })))
     }
 
-    /// The lines, each with its CRLF.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// Every field as (name, value), in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        let fields = self.0.as_deref().map(|lines| Fields::new(&lines.text, &lines.spans));
+        fields.unwrap_or_default().iter()
+    }
+
+    /// The field lines as HTTP/1 sends them (RFC 9112 §5): each is `name: value` and CRLF.
+    pub fn as_lines(&self) -> &[u8] {
+        self.0.as_deref().map_or(&[], |lines| &lines.text)
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// How much memory all clones of it share, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let bytes = |lines: &FieldLines| size_of::<FieldLines>() + lines.text.len() + size_of_val(&*lines.spans);
+        self.0.as_deref().map_or(0, bytes)
     }
 }
 
-/// A field value was refused because it has a byte that could end or corrupt its line.
+/// Whether a field called `name` may stand in a trailer section. It must not if a recipient needs it before the
+/// content: for framing, routing, modifying or authenticating the request, controlling the response, or finding out how
+/// to process the content (RFC 9110 §6.5.1). Fields that concern a connection (§7.6.1) must not either.
+pub fn is_allowed_in_trailers(name: &[u8]) -> bool {
+    !NOT_IN_TRAILERS.iter().any(|excluded| name.eq_ignore_ascii_case(excluded.as_bytes()))
+}
+
+static NOT_IN_TRAILERS: [&str; 47] = [
+    // Framing (RFC 9112 §6), and what concerns a connection (RFC 9110 §7.6.1, §7.8).
+    "Content-Length",
+    "Transfer-Encoding",
+    "Trailer",
+    "TE",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Upgrade",
+    "HTTP2-Settings",
+    // Routing (RFC 9110 §7.2, §7.6.2, §7.6.3; RFC 7239).
+    "Host",
+    "Max-Forwards",
+    "Via",
+    "Forwarded",
+    // Request modifiers: controls and conditions (RFC 9110 §10.1, §13.1, §14.2).
+    "Expect",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+    // Authentication and cookies (RFC 9110 §11.6, §11.7; RFC 6265). Authentication-Info may be one (§11.6.3).
+    "Authorization",
+    "Proxy-Authorization",
+    "WWW-Authenticate",
+    "Proxy-Authenticate",
+    "Cookie",
+    "Set-Cookie",
+    // Control of the response (RFC 9110 §6.6.1, §10.2, §12.5.5; RFC 9111 §5).
+    "Age",
+    "Allow",
+    "Cache-Control",
+    "Clear-Site-Data",
+    "Date",
+    "Expires",
+    "Location",
+    "Pragma",
+    "Retry-After",
+    "Vary",
+    // How to process the content (RFC 9110 §8, §14.4; RFC 6266). ETag (§8.8.3) and Accept-Ranges (§14.3) may be there.
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Location",
+    "Content-Range",
+    "Content-Type",
+    // What a browser enforces while it reads the content.
+    "Access-Control-Allow-Origin",
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+];
+
+/// A field name was refused because it is not a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidFieldName;
+
+impl fmt::Display for InvalidFieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name must be a token (RFC 9110 §5.1)")
+    }
+}
+
+impl std::error::Error for InvalidFieldName {}
+
+/// A field value was refused because it has a control character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidFieldValue;
 
@@ -330,6 +447,42 @@ mod tests {
     fn whitespace_around_a_value_is_not_part_of_it() {
         assert_eq!(FieldValue::new(" \ta b\t ").unwrap(), FieldValue::from_static("a b"));
         assert_eq!(FieldValue::new(" ").unwrap().as_bytes(), b"");
+    }
+
+    #[test]
+    fn a_name_is_a_token() {
+        assert_eq!(FieldName::new("ETag"), Ok(ETAG));
+        for bad in ["", "a b", "a:", "a\r\n", "\u{fc}"] {
+            assert_eq!(FieldName::new(bad), Err(InvalidFieldName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_its_fields_as_pairs_and_as_lines() {
+        let fields = [(ETAG, FieldValue::from_static("\"1\"")), (VARY, FieldValue::from_static(""))];
+        let set = FieldSet::new(fields.iter().map(|(name, value)| (name, value)));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(&b"ETag"[..], &b"\"1\""[..]), (b"Vary", b"")]);
+        assert_eq!(set.as_lines(), b"ETag: \"1\"\r\nVary: \r\n");
+        assert_eq!((set.is_empty(), &set.clone(), FieldSet::new(fields)), (false, &set, set.clone()));
+        assert_eq!(size_of::<FieldSet>(), size_of::<usize>(), "a response with it is no larger than it must be");
+    }
+
+    #[test]
+    fn an_empty_set_has_no_lines() {
+        let set = FieldSet::new([(); 0].map(|()| (ETAG, FieldValue::from_static(""))));
+        assert_eq!((set.iter().count(), set.as_lines(), set.is_empty()), (0, &b""[..], true));
+        assert_eq!(set, FieldSet::EMPTY);
+    }
+
+    #[test]
+    fn trailers_have_no_field_that_is_needed_before_the_content() {
+        for name in ["content-length", "TRANSFER-ENCODING", "Host", "te", "Set-Cookie", "Cache-Control", "Content-Type"]
+        {
+            assert!(!is_allowed_in_trailers(name.as_bytes()), "{name}");
+        }
+        for name in ["Server-Timing", "Content-Digest", "grpc-status", "X-Checksum", "ETag"] {
+            assert!(is_allowed_in_trailers(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

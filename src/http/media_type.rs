@@ -13,7 +13,7 @@ pub const TEXT: FieldValue = FieldValue::from_static("text/plain");
 pub const TEXT_UTF8: FieldValue = FieldValue::from_static("text/plain; charset=utf-8");
 /// `application/json`
 pub const JSON: FieldValue = FieldValue::from_static("application/json");
-/// What is not known to be anything else: bytes.
+/// `application/octet-stream`, for files of unknown type
 pub const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
 
 /// Where our table differs from `mime_guess`: types that were registered since, and names that mean something else on
@@ -38,7 +38,7 @@ static CORRECTIONS: [(&str, &str); 17] = [
     ("zst", "application/zstd"),
 ];
 
-/// Text types that are asked for all the time, with their charset; others are put together when they are.
+/// Frequent text types with their charset. The values of others are made when they are needed.
 static COMMON_TEXT: [(&str, FieldValue); 6] = [
     ("text/html", FieldValue::from_static("text/html; charset=utf-8")),
     ("text/css", FieldValue::from_static("text/css; charset=utf-8")),
@@ -56,22 +56,23 @@ pub struct MediaTypes {
 }
 
 impl MediaTypes {
-    /// The built-in table, with the types of a `mime.types` file's `text` taking precedence: lines of a type and the
-    /// extensions it is for, without dots; `#` begins a comment. A later line takes an extension from an earlier one.
+    /// The built-in table, and the types in the `text` of a `mime.types` file, which take precedence. Each line has a
+    /// type and its extensions without dots; `#` begins a comment. If several lines have an extension, the last one
+    /// counts.
     pub fn with_overrides(text: &str) -> Result<MediaTypes, MimeTypesError> {
         let mut overrides = Vec::new();
         for (index, line) in text.lines().enumerate() {
             add_line(&mut overrides, line).map_err(|problem| MimeTypesError { line: index + 1, problem })?;
         }
-        // The sort is stable: the last of the same extension stays the last, and the only one to be kept.
+        // The sort is stable, so that the last line of each extension comes first now, and is the one that is kept.
         overrides.reverse();
         overrides.sort_by(|(one, _), (other, _)| one.cmp(other));
         overrides.dedup_by(|(later, _), (kept, _)| later == kept);
         Ok(MediaTypes { overrides })
     }
 
-    /// The `Content-Type` for a file of this name (without its folders): what its last extension, whatever its case,
-    /// stands for. Allocates for an override and for rare kinds of text only.
+    /// The `Content-Type` for a file of this name, without its directories. The last extension decides, in any case.
+    /// Allocates only for overrides and rare text types.
     pub fn for_file_name(&self, name: &[u8]) -> FieldValue {
         let Some(extension) = extension(name) else { return OCTET_STREAM };
         self.overridden(extension).or_else(|| built_in(extension)).unwrap_or(OCTET_STREAM)
@@ -83,7 +84,7 @@ impl MediaTypes {
     }
 }
 
-/// What follows the last dot. The dot that hides a file begins no extension.
+/// What follows the last dot. A dot at the beginning of a name hides the file and does not begin an extension.
 fn extension(name: &[u8]) -> Option<&[u8]> {
     let dot = memchr::memrchr(b'.', name).filter(|dot| *dot > 0)?;
     Some(&name[dot + 1..])
@@ -122,7 +123,7 @@ fn utf8_text(media_type: &str) -> FieldValue {
     FieldValue::new(format!("{media_type}; charset=utf-8")).expect("a media type has no control characters")
 }
 
-/// A line of a `mime.types` file that means nothing.
+/// A line of a `mime.types` file that is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MimeTypesError {
     /// Which line, from 1.
@@ -179,7 +180,7 @@ fn essence(media_type: &[u8]) -> &[u8] {
     trim_ows(media_type.split(|byte| *byte == b';').next().unwrap_or_default())
 }
 
-/// Types that are worth compressing and that neither `text/` nor a suffix tells of.
+/// Types that are worth compressing, without those that begin with `text/` or have a suffix such as `+json`.
 static COMPRESSIBLE: [&str; 26] = [
     "application/ecmascript",
     "application/font-sfnt",
@@ -209,8 +210,8 @@ static COMPRESSIBLE: [&str; 26] = [
     "image/x-icon",
 ];
 
-/// Whether content of this type usually gets smaller when it is compressed: text in all its forms, and what has no
-/// compression inside.
+/// Whether content of this type usually gets smaller when it is compressed: all text, and formats that are not
+/// compressed themselves.
 pub fn is_compressible(content_type: &FieldValue) -> bool {
     let essence = essence(content_type.as_bytes());
     has_prefix(essence, "text/")

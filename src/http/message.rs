@@ -1,7 +1,7 @@
-//! The message in the middle: requests and responses as RFC 9110 means them, whatever the version on the wire.
+//! Requests and responses as RFC 9110 defines them, whatever the version on the wire.
 
 use super::body::Body;
-use super::fields::{FieldBlock, FieldName, FieldSpan, FieldValue, Fields};
+use super::fields::{FieldName, FieldSet, FieldSpan, FieldValue, Fields};
 use super::method::Method;
 use super::status::Status;
 use super::target::{Target, TargetForm};
@@ -22,16 +22,16 @@ pub enum Announced {
     Nothing,
     /// Exactly so many bytes (more than none).
     Length(u64),
-    /// Some, and nobody knows how many (chunked).
+    /// Some, but the length is not announced (chunked).
     Unknown,
 }
 
 /// The head of a request, borrowed from the bytes it arrived in. A handler copies what it wants to keep.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'a> {
-    /// What to do.
+    /// The method.
     pub method: Method,
-    /// With what.
+    /// The target.
     pub target: Target<'a>,
     /// Version of the message.
     pub version: Version,
@@ -41,7 +41,7 @@ pub struct RequestHead<'a> {
     pub announced: Announced,
 }
 
-/// A copy of a request's head, for a handler that decides only after the bytes it arrived in have gone.
+/// A copy of a request's head, for a handler that decides only after the bytes of the head have been consumed.
 #[derive(Debug, Clone)]
 pub struct OwnedHead {
     method: Method,
@@ -94,16 +94,16 @@ impl OwnedHead {
     }
 }
 
-/// A response as a service gives it. Date, Server, framing and connection fields are the protocol's business and are
-/// added when the head is encoded.
+/// A response as a service gives it. The protocol adds Date, Server, framing and connection fields when it encodes the
+/// head.
 #[derive(Debug)]
 pub struct Response {
     /// Status code; never 1xx, but for the 101 of an upgrade.
     pub status: Status,
-    /// `Content-Type`, by itself because nearly every response has just this one field.
+    /// `Content-Type`. It has a member of its own because nearly every response has just this one field.
     pub content_type: Option<FieldValue>,
-    /// Fields that were put into their form on the wire beforehand.
-    pub block: Option<FieldBlock>,
+    /// Fields that were made beforehand, because many responses have them. They are sent before the others.
+    pub prepared: FieldSet,
     /// All other fields, in the order they are sent.
     pub fields: Vec<(FieldName, FieldValue)>,
     /// The content.
@@ -113,7 +113,7 @@ pub struct Response {
 impl Response {
     /// A response without content and fields.
     pub fn new(status: Status) -> Response {
-        Response { status, content_type: None, block: None, fields: Vec::new(), body: Body::Empty }
+        Response { status, content_type: None, prepared: FieldSet::EMPTY, fields: Vec::new(), body: Body::Empty }
     }
 
     /// An upper bound for the bytes its head takes on the wire.
@@ -123,8 +123,7 @@ impl Response {
         const LINE: usize = ": \r\n".len();
         let content_type = self.content_type.as_ref().map_or(0, |value| value.as_bytes().len() + 12 + LINE);
         let fields = self.fields.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len() + LINE);
-        let block = self.block.as_ref().map_or(0, |block| block.as_bytes().len());
-        PROTOCOL_FIELDS + content_type + block + fields.sum::<usize>()
+        PROTOCOL_FIELDS + content_type + self.prepared.as_lines().len() + fields.sum::<usize>()
     }
 
     /// The same response with this content of this media type.
@@ -134,23 +133,32 @@ impl Response {
         self
     }
 
-    /// The same response with these prepared fields.
-    pub fn with_block(mut self, block: FieldBlock) -> Response {
-        self.block = Some(block);
+    /// The same response with these prepared fields. Framing and connection fields belong to the protocol and must not
+    /// be among them.
+    pub fn with_prepared(mut self, fields: FieldSet) -> Response {
+        debug_assert!(
+            !fields.iter().any(|(name, _)| is_owned_by_the_protocol(name)),
+            "a prepared field is the protocol's business"
+        );
+        self.prepared = fields;
         self
     }
 
     /// The same response with one more field. Framing and connection fields belong to the protocol and must not be
     /// given here.
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Response {
-        debug_assert!(!is_owned_by_the_protocol(name), "{} is the protocol's business", name.as_str());
+        debug_assert!(
+            !is_owned_by_the_protocol(name.as_str().as_bytes()),
+            "{} is the protocol's business",
+            name.as_str()
+        );
         self.fields.push((name, value));
         self
     }
 }
 
-fn is_owned_by_the_protocol(name: FieldName) -> bool {
+fn is_owned_by_the_protocol(name: &[u8]) -> bool {
     ["connection", "content-length", "transfer-encoding", "date", "server", "content-type", "keep-alive", "trailer"]
         .iter()
-        .any(|owned| name.as_str().eq_ignore_ascii_case(owned))
+        .any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()))
 }

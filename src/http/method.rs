@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-/// A request method. Everything the server has no meaning for is `Unknown` and is answered with 501
-/// (RFC 9110 §9.1); its spelling stays in the request line and is not kept.
+use super::fields::is_tchar;
+
+/// Longest method in bytes; the longest registered one has 17 (UPDATEREDIRECTREF).
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// A request method. Any token is one (RFC 9110 §9.1); those that this server gives a meaning to have a name here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are the registered methods themselves")]
 pub enum Method {
@@ -16,28 +20,39 @@ pub enum Method {
     Options,
     Connect,
     Trace,
-    Unknown,
+    /// Any other. A server that does not forward it answers 501 (RFC 9110 §9.1).
+    Extension(MethodToken),
+}
+
+/// The token of a method that has no name in [`Method`]. It holds its bytes itself, so that a method can be copied
+/// without an allocation. Only [`Method::from_token`] makes one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MethodToken {
+    len: u8,
+    /// The token, and zeros behind it.
+    bytes: [u8; METHOD_BYTES_MAX],
 }
 
 impl Method {
-    /// The method named by `token`. Methods are case-sensitive (RFC 9110 §9.1).
-    pub fn from_token(token: &[u8]) -> Method {
+    /// The method named by `token`. Methods are case-sensitive (RFC 9110 §9.1). `None` if it is not a token, or longer
+    /// than [`METHOD_BYTES_MAX`].
+    pub fn from_token(token: &[u8]) -> Option<Method> {
         match token {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            b"POST" => Method::Post,
-            b"PUT" => Method::Put,
-            b"PATCH" => Method::Patch,
-            b"DELETE" => Method::Delete,
-            b"OPTIONS" => Method::Options,
-            b"CONNECT" => Method::Connect,
-            b"TRACE" => Method::Trace,
-            _ => Method::Unknown,
+            b"GET" => Some(Method::Get),
+            b"HEAD" => Some(Method::Head),
+            b"POST" => Some(Method::Post),
+            b"PUT" => Some(Method::Put),
+            b"PATCH" => Some(Method::Patch),
+            b"DELETE" => Some(Method::Delete),
+            b"OPTIONS" => Some(Method::Options),
+            b"CONNECT" => Some(Method::Connect),
+            b"TRACE" => Some(Method::Trace),
+            _ => MethodToken::new(token).map(Method::Extension),
         }
     }
 
-    /// The method as it stands on the wire; `UNKNOWN` for a method the server does not know.
-    pub fn as_str(self) -> &'static str {
+    /// The method as it stands on the wire.
+    pub fn as_str(&self) -> &str {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -48,13 +63,62 @@ impl Method {
             Method::Options => "OPTIONS",
             Method::Connect => "CONNECT",
             Method::Trace => "TRACE",
-            Method::Unknown => "UNKNOWN",
+            Method::Extension(token) => token.as_str(),
         }
+    }
+}
+
+impl MethodToken {
+    #[cold]
+    fn new(token: &[u8]) -> Option<MethodToken> {
+        if token.is_empty() || !token.iter().copied().all(is_tchar) {
+            return None;
+        }
+        let mut bytes = [0; METHOD_BYTES_MAX];
+        bytes.get_mut(..token.len())?.copy_from_slice(token);
+        Some(MethodToken { len: token.len() as u8, bytes })
+    }
+
+    /// The token.
+    pub fn as_str(&self) -> &str {
+        // A token is ASCII.
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for MethodToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_is_a_method_and_keeps_its_spelling() {
+        let longest = "M".repeat(METHOD_BYTES_MAX);
+        for token in ["GET", "HEAD", "CONNECT", "get", "BREW", "M-SEARCH", "!#$%&'*+-.^_`|~", &longest] {
+            let method = Method::from_token(token.as_bytes()).expect("a token");
+            assert_eq!((method.as_str(), method.to_string()), (token, token.to_owned()));
+        }
+        assert_eq!(Method::from_token(b"GET"), Some(Method::Get));
+        assert!(matches!(Method::from_token(b"Get"), Some(Method::Extension(_))));
+        assert_ne!(Method::from_token(b"BREW"), Method::from_token(b"BREW2"));
+    }
+
+    #[test]
+    fn what_is_no_token_or_too_long_is_no_method() {
+        let too_long = "M".repeat(METHOD_BYTES_MAX + 1);
+        for bytes in ["", "A B", "A\0", "\u{fc}", "A,", &too_long] {
+            assert_eq!(Method::from_token(bytes.as_bytes()), None, "{bytes:?}");
+        }
     }
 }

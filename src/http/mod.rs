@@ -5,6 +5,7 @@ pub mod body;
 pub mod conditional;
 pub mod date;
 pub mod etag;
+pub mod exchange;
 pub mod fields;
 pub mod media_type;
 pub mod message;

@@ -2,8 +2,8 @@
 
 use super::fields::{FieldValue, Fields, list_members, trim_ows};
 
-/// A content coding that we can send (RFC 9110 §8.4.1). The order is ours: of two that the client likes alike it gets
-/// the greater, which makes the content smaller.
+/// A content coding that we can send (RFC 9110 §8.4.1). If the client gives two of them the same weight, it gets the
+/// greater one, which makes the content smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Coding {
     /// None: the bytes as they are.
@@ -17,7 +17,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All of them, in their order; each stands at its own number.
+    /// All of them in order: each is at the index that it has as a number.
     pub const ALL: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Zstd, Coding::Brotli];
 
     /// Its registered name.
@@ -50,18 +50,18 @@ type Weight = u16;
 
 const FULL: Weight = 1000;
 
-/// The weight of what is acceptable although nobody asked for it: less than that of all that was asked for.
+/// The weight of a coding that is acceptable but was not mentioned: less than that of every coding that was mentioned.
 const UNASKED: Weight = 1;
 
-/// What Accept-Encoding makes of each coding (RFC 9110 §12.5.3).
+/// The weight of each coding according to Accept-Encoding (RFC 9110 §12.5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptEncoding {
     weights: [Weight; Coding::ALL.len()],
 }
 
 impl AcceptEncoding {
-    /// What a request without the field says: any coding is acceptable, but whoever does not ask for one may not know
-    /// it, so identity comes first.
+    /// For a request without the field: any coding is acceptable. The client may not know the others, so identity has
+    /// the greatest weight.
     const ABSENT: AcceptEncoding = AcceptEncoding { weights: [FULL, UNASKED, UNASKED, UNASKED] };
 
     /// Reads all Accept-Encoding lines among `fields`. Members that are not valid are skipped; an empty field means
@@ -85,9 +85,9 @@ impl AcceptEncoding {
 
     /// The best of the `available` codings: the one with the highest weight, and of those the greatest.
     ///
-    /// `None` if the client accepts none of them, which takes an explicit `identity;q=0` or `*;q=0` where identity is
-    /// available. RFC 9110 §12.5.3 leaves two ways then: to disregard the field, or 406. It is 406, because this client
-    /// has gone out of its way to say that it cannot use what we have.
+    /// `None` if the client accepts none of them. If identity is available, this needs an explicit `identity;q=0` or
+    /// `*;q=0`. RFC 9110 §12.5.3 then allows to ignore the field or to answer 406. We answer 406, because the client
+    /// has said explicitly that it cannot use the content.
     pub fn choose(self, available: &[Coding]) -> Option<Coding> {
         let acceptable = available.iter().copied().filter(|coding| self.weight(*coding) > 0);
         acceptable.max_by_key(|coding| (self.weight(*coding), *coding))
@@ -112,8 +112,8 @@ impl Mentions {
         *mentioned = Some(mentioned.map_or(weight, |before| before.min(weight)));
     }
 
-    /// `*` is for all that are not mentioned, identity too. Without it these are not acceptable, but for identity,
-    /// which is unless it is refused (RFC 9110 §12.5.3).
+    /// `*` gives a weight to all codings that are not mentioned, also to identity. Without `*`, of these only identity
+    /// is acceptable (RFC 9110 §12.5.3).
     fn weight(&self, coding: Coding) -> Weight {
         let unmentioned = if coding == Coding::Identity { UNASKED } else { 0 };
         self.codings[coding as usize].or(self.others).unwrap_or(unmentioned)
@@ -216,15 +216,14 @@ impl Preference {
         }
     }
 
-    /// What preferences are compared by. Between equal weights the more specific wins, although the RFC calls them
-    /// equal: who says `application/json, */*` wants JSON and takes the rest.
+    /// The key by which preferences are compared. Between equal weights the more specific range is preferred, although
+    /// they are equal by the RFC: a client that says `application/json, */*` wants JSON and accepts everything else.
     fn rank(self) -> (Weight, u8) {
         if self.weight == 0 { (0, 0) } else { (self.weight, self.precedence) }
     }
 }
 
-/// A media range and its weight. Other parameters are not looked at: they could only tell apart variants that we do not
-/// have, and who asks for one of these gets the nearest.
+/// A media range and its weight. Other parameters are ignored: they would choose between variants that we do not have.
 fn media_range(member: &[u8]) -> Option<(&[u8], Weight)> {
     let mut parts = split_unquoted(member, b';').map(trim_ows);
     let range = parts.next().filter(|range| range.contains(&b'/'))?;

@@ -1,5 +1,5 @@
-//! What RFC 9110 says of conditional and range requests, in the plainest way there is: requests are made as values and
-//! written down, and the answer is worked out from the values, a byte at a time.
+//! RFC 9110's rules for conditional and range requests in their simplest form, to compare the code with. A request is
+//! made as a value and then written as text; the expected answer is computed from the value, byte by byte.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -2,16 +2,16 @@
 
 use super::fields::{FieldValue, Fields, list_members};
 
-/// More parts than this are not sent: nobody who reads needs them (RFC 9110 §17.15).
+/// More parts than this are not sent: no honest client needs them (RFC 9110 §17.15).
 pub const PARTS_MAX: usize = 16;
 
-/// Longer lists than this are not even looked at.
+/// A list with more members than this is ignored.
 const SPECS_MAX: usize = 64;
 
 /// More ranges than this that overlap another one are an attack or a mistake (RFC 9110 §17.15).
 const OVERLAPPING_MAX: usize = 2;
 
-/// A part of a representation: at least one byte, and all of it there.
+/// A part of a representation: at least one byte, and all of it within the representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     /// Position of its first byte.
@@ -31,7 +31,7 @@ impl ByteRange {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether both are one range together: they overlap, or one begins where the other ends.
+    /// Whether both can be joined: they overlap, or one begins where the other ends.
     fn touches(self, other: ByteRange) -> bool {
         self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
     }
@@ -45,14 +45,14 @@ impl ByteRange {
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ranges {
-    /// All of it: there is no Range that is meant for us, or none that is reasonable. 200.
+    /// All of the content: there is no Range, or it is invalid or not reasonable. 200.
     Ignore,
-    /// Nothing that is there. 416 with [`unsatisfied_content_range`].
+    /// Only parts behind the end. 416 with [`unsatisfied_content_range`].
     Unsatisfiable,
     /// One part. 206 with [`content_range`].
     One(ByteRange),
-    /// So many parts that neither overlap nor touch, at least two and at most [`PARTS_MAX`], in the order in which the
-    /// request first mentioned a byte of them. 206 with [`Multipart`].
+    /// Two to [`PARTS_MAX`] parts that neither overlap nor touch. They are in the order in which the request first
+    /// mentioned a byte of each. 206 with [`Multipart`].
     Several(Vec<ByteRange>),
 }
 
@@ -62,7 +62,7 @@ pub fn requested(fields: Fields<'_>, length: u64) -> Ranges {
     let mut lines = fields.all("range");
     match (lines.next(), lines.next()) {
         (Some(value), None) => parse(value, length),
-        // Not a list field: several lines joined are no valid value (RFC 9110 §5.3).
+        // Range is not a list field, so several lines cannot be joined (RFC 9110 §5.3).
         _ => Ranges::Ignore,
     }
 }
@@ -81,19 +81,19 @@ fn range_set(value: &[u8]) -> Option<&[u8]> {
     unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
 }
 
-/// What a range set says of a representation.
+/// The ranges that a range set mentions.
 #[derive(Default)]
 struct Mentioned {
-    /// What is there of what it asks for, in its order.
+    /// Those that have bytes within the representation, in the order of the set.
     ranges: Vec<ByteRange>,
-    /// Whether it asks for the end of a representation that has none: satisfiable, but no Content-Range could name
-    /// those no bytes.
+    /// Whether the last bytes of an empty representation are asked for. That is satisfiable, but a Content-Range cannot
+    /// name a part of zero bytes.
     nothing: bool,
 }
 
 impl Mentioned {
-    /// `None` if one of the set's members is invalid, for then the whole set is (RFC 9110 §14.1.1), if it has no member
-    /// at all, or far too many.
+    /// `None` if the set is invalid, because one of its members is (RFC 9110 §14.1.1), or if it has no members or too
+    /// many.
     fn of(set: &[u8], length: u64) -> Option<Mentioned> {
         let mut mentioned = Mentioned::default();
         let mut specs = 0;
@@ -111,7 +111,7 @@ impl Mentioned {
         }
     }
 
-    /// What of it is sent.
+    /// The ranges that are sent.
     fn chosen(self) -> Ranges {
         match self.ranges[..] {
             [] if self.nothing => Ranges::Ignore,
@@ -131,8 +131,8 @@ impl Mentioned {
         ranges.filter(|(at, range)| overlaps(*at, **range)).count()
     }
 
-    /// Ranges that touch made one (RFC 9110 §15.3.7.2), so that no byte is sent twice. It stands where the first of
-    /// them stood: a client that asks for the end first, such as a reader of archives, wants it first.
+    /// Joins ranges that touch (RFC 9110 §15.3.7.2), so that no byte is sent twice. A joined range takes the place of
+    /// the first of them: a client that asks for the end first, such as a reader of archives, wants it first.
     fn coalesced(self) -> Vec<ByteRange> {
         let mut parts: Vec<ByteRange> = Vec::with_capacity(self.ranges.len());
         for range in self.ranges {
@@ -145,8 +145,8 @@ impl Mentioned {
     }
 }
 
-/// Joins `range` to the part at `at`, which is the first that it touches, and any later ones it touches to that. Parts
-/// do not touch each other, so the joined one touches nothing else.
+/// Joins `range` to the part at `at`, which is the first that it touches, and to all later parts that it touches. Parts
+/// do not touch each other, so the joined part touches no other.
 fn absorb(parts: &mut Vec<ByteRange>, at: usize, range: ByteRange) {
     let touched = parts.extract_if(at.., |part| part.touches(range));
     let joined = touched.fold(range, ByteRange::joined);
@@ -161,8 +161,8 @@ fn as_parts(parts: Vec<ByteRange>) -> Ranges {
     }
 }
 
-/// One member of a range set (RFC 9110 §14.1.2). A number too large to be counted is as large as can be: it lies behind
-/// the end of everything.
+/// One member of a range set (RFC 9110 §14.1.2). A number that does not fit in 64 bits becomes the greatest one: both
+/// are behind the end of every representation.
 #[derive(Clone, Copy)]
 enum RangeSpec {
     /// `first-last`
@@ -188,7 +188,7 @@ impl RangeSpec {
         (first <= last).then_some(RangeSpec::Between(first, last))
     }
 
-    /// What of it lies within `length` bytes, if anything does.
+    /// The part of it that is within `length` bytes, if there is one.
     fn within(self, length: u64) -> Option<ByteRange> {
         let end = length.checked_sub(1)?;
         let (first, last) = match self {
@@ -214,7 +214,7 @@ pub fn content_range(range: ByteRange, length: u64) -> FieldValue {
     FieldValue::new(content_range_text(range, length)).expect("digits and punctuation")
 }
 
-/// `Content-Range` of an answer that no part of `length` bytes was asked for (416, RFC 9110 §15.5.17).
+/// `Content-Range` of a 416, for a representation of `length` bytes (RFC 9110 §15.5.17).
 pub fn unsatisfied_content_range(length: u64) -> FieldValue {
     FieldValue::new(format!("bytes */{length}")).expect("digits and punctuation")
 }

@@ -1,0 +1,141 @@
+//! How a request is answered when its head alone does not decide: who takes its content ([`Taker`]), who decides on the
+//! response ([`Exchange`]), and who produces the response's content ([`Source`]). The types carry the order: an exchange
+//! gives itself up when it decides, so that nothing can be asked of it after that.
+
+use std::fmt;
+use std::time::Instant;
+
+use log::Level;
+
+use super::body::{Failure, Pull, Wait};
+use super::fields::{FieldName, FieldSet, FieldValue, Fields};
+use super::message::Response;
+use super::status::Status;
+use crate::base::job_pool::JobPool;
+use crate::base::limits::Limits;
+use crate::base::listener_role::ListenerRole;
+use crate::base::peer::Peer;
+use crate::base::ring::Room;
+use crate::base::throttle::Complaints;
+use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
+
+/// What a service, an exchange or a source may know about its surroundings during a call.
+pub struct Cx<'a> {
+    /// The time of this turn.
+    pub now: Instant,
+    /// The second of this turn's Date, since 1970.
+    pub date_secs: u64,
+    /// The limits in force.
+    pub limits: &'a Limits,
+    /// Where wakes for this request's connection are left.
+    pub wakes: &'a Wakes,
+    /// Threads for what may block.
+    pub jobs: &'a JobPool,
+    /// Where log lines go that a peer can provoke.
+    pub complaints: &'a Complaints,
+    /// Names this request to whoever wakes it.
+    pub key: WakeKey,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// The role of the listener that accepted the connection.
+    pub role: ListenerRole,
+    /// Whether the server was told to stop: what never ends by itself has to end now.
+    pub draining: bool,
+}
+
+impl Cx<'_> {
+    /// A handle that wakes this request's exchange, from any thread, for as long as its connection lives. For jobs.
+    pub fn waker(&self) -> Waker {
+        self.wakes.waker(self.key)
+    }
+
+    /// The same from the loop's own thread, where it costs no system call: for exchanges that wake each other.
+    pub fn local_waker(&self) -> LocalWaker {
+        self.wakes.local_waker(self.key)
+    }
+
+    /// Logs something about the peer, but not more of it than a log can take.
+    pub fn complain(&self, level: Level, what: fmt::Arguments<'_>) {
+        self.complaints.log(self.now, level, format_args!("{}: {what}", self.peer));
+    }
+}
+
+/// The first answer to a request.
+pub enum Reply {
+    /// The response is known. The request's content is offered to the response's source, if it has one that takes it.
+    Respond(Response),
+    /// The response depends on more than the head.
+    Decide(Box<dyn Exchange>),
+    /// The connection goes over to another protocol. The request must not announce content.
+    Upgrade(Tunnel),
+}
+
+/// Takes a request's content as it arrives.
+pub trait Taker {
+    /// Takes as much of `content` as there is room for, and says how many bytes that was. 0 means: none now. It is
+    /// offered again after the next pull, decision or wake. `content` is never empty. Must not block.
+    ///
+    /// `content` begins and ends anywhere. The response must not depend on where.
+    fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure>;
+
+    /// The content has ended, with these trailers. Called once, after all of it was taken.
+    fn end(&mut self, trailers: Fields<'_>, cx: &mut Cx<'_>) -> Result<(), Failure>;
+}
+
+/// Decides on the response to one request.
+pub trait Exchange {
+    /// Who takes the request's content. `None` (the default): nobody wants it, and the connection throws it away.
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        None
+    }
+
+    /// The response, as soon as it is known. Asked first before any content, then after each piece of it, at its end,
+    /// and when a wait is over, until it decides. Must not block.
+    ///
+    /// An exchange that also produces the response's content hands itself on: `Body::Source(self)`.
+    fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure>;
+}
+
+/// What an exchange says when it is asked for the response.
+#[must_use]
+pub enum Decision {
+    /// This is the response.
+    Respond(Response),
+    /// Not yet; ask this exchange again when the wait is over.
+    Pending(Box<dyn Exchange>, Wait),
+    /// An interim response goes out; then this exchange is asked again. The status is 1xx, but neither 100 nor 101
+    /// (RFC 9110 §15.2): the protocol sends these two by itself.
+    Interim(Box<dyn Exchange>, Status, FieldSet),
+}
+
+/// Produces a response's content piece by piece. It may take the request's content meanwhile (full duplex).
+pub trait Source {
+    /// How many bytes there will be in all, if that is known. Asked once, before the first pull.
+    fn length(&self) -> Option<u64>;
+
+    /// Puts more content into `room`, as much as is there and fits. `room` is never full when this is called, and
+    /// never takes more than the announced length. Must not block.
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure>;
+
+    /// Who takes the request's content. `None` (the default): nobody wants it, and the connection throws it away.
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        None
+    }
+
+    /// Trailers, asked once after `Pull::End`. HTTP/1.1 sends them behind chunks and leaves them out elsewhere
+    /// (RFC 9110 §6.5).
+    fn trailers(&mut self) -> Option<FieldSet> {
+        None
+    }
+}
+
+/// What follows an upgrade. HTTP/1.1 says it with a 101 that has `Upgrade` and `Connection` (RFC 9110 §7.8); HTTP/2
+/// would say it with a 200 (RFC 8441).
+pub struct Tunnel {
+    /// The name of the other protocol, as it stands in `Upgrade`: `websocket`.
+    pub protocol: &'static str,
+    /// All other fields of the response, in the order they are sent.
+    pub fields: Vec<(FieldName, FieldValue)>,
+    /// What is sent. Its taker gets everything behind the request's head, until the client ends its direction.
+    pub content: Box<dyn Source>,
+}
