@@ -1,5 +1,5 @@
-//! Bytes ↔ events. A protocol is a value: bytes go in, events come out; responses go in, bytes come out. Nothing here
-//! knows a socket, a clock or a log.
+//! Protocols between bytes and events. A protocol is a value: it makes events of received bytes, and bytes of
+//! responses. Nothing here knows a socket, a clock or a log.
 
 pub mod h1;
 pub mod ws;
@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::http::status::Status;
 
-/// Input that breaks the protocol's rules, or a limit. The answer is final: the connection closes after it.
+/// Input that breaks the protocol's rules or exceeds a limit. The connection closes after the answer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProtocolError {
     /// What to answer.

@@ -10,38 +10,38 @@ use crate::http::message::Announced;
 use crate::http::target::hex_digit;
 use crate::protocol::ProtocolError;
 
-/// Longest line in front of a chunk, in bytes, its CRLF included: extensions are skipped, but not without end.
+/// Longest line in front of a chunk, in bytes, with its CRLF. Extensions are skipped, but only up to this limit.
 const CHUNK_LINE_BYTES_MAX: u16 = 1024;
 /// Most digits of a chunk's size: as many as 64 bits need.
 const SIZE_DIGITS_MAX: u16 = 16;
 
-/// Where in the content the front of the inbox is.
+/// What the front of the inbox is a part of.
 #[derive(Debug, Clone, Copy)]
 pub enum Decoder {
-    /// So many bytes of content with a length are still to come.
+    /// Content with a length, of which so many bytes are still to come.
     Length(u64),
-    /// In the line in front of a chunk.
+    /// The line in front of a chunk.
     ChunkLine(ChunkLine),
-    /// So many bytes of a chunk's content are still to come, at least one.
+    /// A chunk's content, of which so many bytes are still to come, at least one.
     Chunk(u64),
-    /// Behind a chunk's content.
+    /// The CRLF behind a chunk's content.
     ChunkCr,
-    /// Behind a chunk's content and CR.
+    /// The LF of that CRLF.
     ChunkLf,
-    /// Behind the last chunk.
+    /// The trailers behind the last chunk.
     Trailers(FieldScan),
-    /// In another protocol, until the connection ends.
+    /// Another protocol, until the connection ends.
     Tunnel,
 }
 
 /// What the front of the inbox is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
+pub enum Found {
     /// So many bytes of content, at least one.
     Content(usize),
     /// A trailer section of so many bytes; the content has ended.
     End(usize),
-    /// Nothing that can be told yet.
+    /// Nothing yet: more bytes are needed.
     NeedBytes,
 }
 
@@ -55,22 +55,22 @@ impl Decoder {
         }
     }
 
-    /// Consumes framing and says what stands behind it.
+    /// Consumes framing, and returns what is behind it.
     pub fn advance(
         &mut self,
         inbox: &mut RingBuffer,
         spans: &mut Spans,
         limits: &Limits,
-    ) -> Result<Piece, ProtocolError> {
+    ) -> Result<Found, ProtocolError> {
         self.consume_framing(inbox)?;
         match self {
-            Decoder::Length(0) => Ok(Piece::End(0)),
+            Decoder::Length(0) => Ok(Found::End(0)),
             Decoder::Length(left) | Decoder::Chunk(left) if !inbox.is_empty() => {
-                Ok(Piece::Content(usize::try_from(*left).unwrap_or(usize::MAX).min(inbox.len())))
+                Ok(Found::Content(usize::try_from(*left).unwrap_or(usize::MAX).min(inbox.len())))
             }
-            Decoder::Tunnel if !inbox.is_empty() => Ok(Piece::Content(inbox.len())),
+            Decoder::Tunnel if !inbox.is_empty() => Ok(Found::Content(inbox.len())),
             Decoder::Trailers(scan) => read_trailers(scan, inbox, spans, limits),
-            _ => Ok(Piece::NeedBytes),
+            _ => Ok(Found::NeedBytes),
         }
     }
 
@@ -187,11 +187,11 @@ fn read_trailers(
     inbox: &mut RingBuffer,
     spans: &mut Spans,
     limits: &Limits,
-) -> Result<Piece, ProtocolError> {
+) -> Result<Found, ProtocolError> {
     let most = limits.head_bytes_max.min(inbox.capacity());
     let available = inbox.len().min(most);
-    let end = scan.advance(inbox.contiguous(available), available == most, spans, limits.fields_max)?;
-    Ok(end.map_or(Piece::NeedBytes, Piece::End))
+    let end = scan.advance(inbox.contiguous(available), 0, available == most, spans, limits.fields_max)?;
+    Ok(end.map_or(Found::NeedBytes, Found::End))
 }
 
 const NO_SIZE: ProtocolError = bad_request("a chunk must begin with its size", "RFC 9112 §7.1");

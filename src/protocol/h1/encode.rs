@@ -1,12 +1,14 @@
 //! The bytes of a response's head (RFC 9112 §4, §5) and of the framing around its content (§7.1).
 
+use std::iter;
+
 use super::framing::FramingField;
+use crate::base::ring::RingBuffer;
 use crate::http::date::DateCache;
+use crate::http::fields::FieldSet;
 use crate::http::message::{Response, Version};
 use crate::http::status::Status;
 
-/// The whole interim response.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// The chunk that ends the content, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What ends a line, and a chunk.
@@ -15,7 +17,7 @@ pub const CRLF: &[u8] = b"\r\n";
 /// Adds a head to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
 pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connection: &[u8], date: &DateCache) {
     match response.status {
-        // Nearly every answer begins like this: one copy of a known length.
+        // Nearly every response begins like this. It is one copy, and its length is known to the compiler.
         Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: tidemill\r\nDate: "),
         status => {
             status_line(out, status);
@@ -31,8 +33,8 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
     }
     framing_field(out, field);
     out.extend_from_slice(connection);
-    if let Some(block) = &response.block {
-        out.extend_from_slice(block.as_bytes());
+    if !response.prepared.is_empty() {
+        out.extend_from_slice(response.prepared.as_lines());
     }
     for (name, value) in &response.fields {
         field_line(out, name.as_str().as_bytes(), value.as_bytes());
@@ -40,8 +42,34 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
     out.extend_from_slice(CRLF);
 }
 
-/// The Connection field line that a response needs: what goes without saying is not said (RFC 9112 §9.3), and Upgrade
-/// is named where it is sent (RFC 9110 §7.8).
+/// Adds a whole interim response to `outbox`; false if there is not enough room, and then nothing.
+pub fn interim(outbox: &mut RingBuffer, status: Status, fields: &FieldSet) -> bool {
+    let digits = three_digits(status.code());
+    let parts = [b"HTTP/1.1 ", &digits[..], b" ", status.reason().as_bytes(), CRLF, fields.as_lines(), CRLF];
+    put_all(outbox, parts.into_iter())
+}
+
+/// Adds the chunk that ends the content, with these trailers (RFC 9112 §7.1.2), to `outbox`; false if there is not
+/// enough room, and then nothing.
+pub fn last_chunk<'a>(outbox: &mut RingBuffer, trailers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> bool {
+    let lines = trailers.flat_map(|(name, value)| [name, b": ", value, CRLF]);
+    put_all(outbox, iter::once(&b"0\r\n"[..]).chain(lines).chain([CRLF]))
+}
+
+/// Adds all the parts, or nothing.
+fn put_all<'a>(outbox: &mut RingBuffer, parts: impl Iterator<Item = &'a [u8]> + Clone) -> bool {
+    let len: usize = parts.clone().map(<[u8]>::len).sum();
+    let fits = len <= outbox.free();
+    if fits {
+        for part in parts {
+            outbox.put(part);
+        }
+    }
+    fits
+}
+
+/// The Connection field line that a response needs: none for the default of the version (RFC 9112 §9.3). A response
+/// with Upgrade also names that field here (RFC 9110 §7.8).
 pub fn connection_line(status: Status, persists: bool, version: Version) -> &'static [u8] {
     match (status, persists, version) {
         (Status::SWITCHING_PROTOCOLS, ..) => b"Connection: Upgrade\r\n",
@@ -84,8 +112,8 @@ fn three_digits(code: u16) -> [u8; 3] {
     [code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + digit as u8)
 }
 
-/// Digits go straight to where they belong: written one by one and then copied together, they would have to leave the
-/// processor's store buffer first, which takes longer than the whole conversion.
+/// Writes the digits to `out` in reverse and then reverses them there. In a buffer of their own they would be copied as
+/// a whole right after they were stored one by one, and the processor would wait for its store buffer before that.
 fn decimal(out: &mut Vec<u8>, mut number: u64) {
     let start = out.len();
     loop {
@@ -98,7 +126,7 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
     out[start..].reverse();
 }
 
-/// What stands in front of a chunk's content: its size and CRLF.
+/// The line in front of a chunk's content: its size and CRLF.
 pub struct ChunkPrefix {
     bytes: [u8; 18],
     start: usize,
@@ -125,8 +153,8 @@ impl ChunkPrefix {
     }
 }
 
-/// Where a chunk's content may stand in `free` bytes: behind a gap for the prefix of the largest chunk that fits, with
-/// its CRLF behind it. The gap, and the content's size.
+/// Returns the size of a gap for a chunk's prefix, and of the content behind it. Both, and the CRLF behind them, fit
+/// into `free` bytes.
 pub fn chunk_room(free: usize) -> (usize, usize) {
     let mut digits = 1;
     loop {

@@ -1,16 +1,17 @@
-//! How long a message is (RFC 9112 §6.3), and the other fields that steer a connection.
+//! The length of a message (RFC 9112 §6.3), and the other fields that control a connection.
 //!
-//! Whatever two readers could understand differently is refused: that is how requests are smuggled (RFC 9112 §11.2).
+//! A head that two recipients could understand differently is refused: such heads are used to smuggle requests
+//! (RFC 9112 §11.2).
 
 use super::bad_request;
 use super::target::is_host_field_value;
-use crate::http::fields::{Fields, Line, list_members};
+use crate::http::fields::{Fields, Line, is_tchar, list_members, trim_ows};
 use crate::http::message::{Announced, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;
 
-/// The fields of a request that steer the connection, found in one look over the head.
+/// The fields of a request that control the connection, found in one pass over the head.
 #[derive(Debug, Default)]
 pub struct ControlFields<'a> {
     host: Line<'a>,
@@ -23,7 +24,7 @@ pub struct ControlFields<'a> {
 }
 
 impl<'a> ControlFields<'a> {
-    /// Picks them out of all fields.
+    /// Finds them among all fields.
     pub fn of(fields: Fields<'a>) -> ControlFields<'a> {
         let mut control = ControlFields::default();
         for (name, value) in fields.iter() {
@@ -32,7 +33,7 @@ impl<'a> ControlFields<'a> {
         control
     }
 
-    /// Names are told apart by their length first: most fields are none of these and cost one comparison.
+    /// Compares the length of the name first: most fields are none of these, and then that is the only comparison.
     fn add(&mut self, name: &[u8], value: &'a [u8]) {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host.add(value),
@@ -44,7 +45,7 @@ impl<'a> ControlFields<'a> {
         }
     }
 
-    /// Connection options (RFC 9110 §7.6.1); those we do not know concern fields we do not use.
+    /// Connection options (RFC 9110 §7.6.1). Unknown options are ignored: they name fields that we do not use.
     fn add_options(&mut self, value: &[u8]) {
         for option in list_members(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
@@ -69,32 +70,37 @@ impl<'a> ControlFields<'a> {
         }
     }
 
-    /// How much content the request has: RFC 9112 §6.3, by its numbers.
-    pub fn request_framing(&self, method: Method, version: Version) -> Result<Announced, ProtocolError> {
+    /// How much content the request with these `fields` has: RFC 9112 §6.3, by its numbers.
+    pub fn request_framing(
+        &self,
+        method: Method,
+        version: Version,
+        fields: Fields<'_>,
+    ) -> Result<Announced, ProtocolError> {
         let announced = match (self.transfer_encoding, self.content_length) {
-            // 1. is about responses to HEAD and responses without content.
-            // 2. is about responses to CONNECT.
-            // 3. Both Transfer-Encoding and Content-Length: the sender is confused or attacks.
+            // 1. concerns responses to HEAD and responses without content.
+            // 2. concerns responses to CONNECT.
+            // 3. Both Transfer-Encoding and Content-Length: an error of the sender, or an attack.
             (Line::Once(_) | Line::Several, Line::Once(_) | Line::Several) => Err(BOTH_FRAMINGS),
-            // 4. Transfer-Encoding: chunked must be the final coding, and we know no other. §6.1: a 1.0 client cannot
-            //    have meant it.
+            // 4. Transfer-Encoding: chunked must be the final coding, and we know no other. §6.1: the framing of a 1.0
+            //    message with this field is faulty.
             (Line::Once(_) | Line::Several, Line::Absent) if version == Version::Http10 => Err(CHUNKED_IN_1_0),
             (Line::Once(coding), Line::Absent) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Announced::Unknown),
-            (Line::Once(_) | Line::Several, Line::Absent) => Err(OTHER_CODING),
-            // 5. Content-Length that is no single number. The RFC would let equal values pass; nobody honest needs it.
+            (Line::Once(_) | Line::Several, Line::Absent) => Err(refused_codings(fields)),
+            // 5. Content-Length that is not a single number. The RFC would let equal values pass; no client needs it.
             // 6. Content-Length that is one.
             (Line::Absent, Line::Several) => Err(SEVERAL_LENGTHS),
             (Line::Absent, Line::Once(value)) => content_length(value).ok_or(INVALID_LENGTH),
             // 7. A request with neither has no content.
             (Line::Absent, Line::Absent) => Ok(Announced::Nothing),
-            // 8. is about responses that end with the connection.
+            // 8. concerns responses that end with the connection.
         }?;
-        // Content of CONNECT means nothing (RFC 9110 §9.3.6).
+        // Content of CONNECT has no meaning (RFC 9110 §9.3.6).
         Ok(if method == Method::Connect { Announced::Nothing } else { announced })
     }
 
-    /// Whether the client waits for 100 Continue (RFC 9110 §10.1.1). A 1.0 client cannot have meant it, and one without
-    /// content has nothing to wait with.
+    /// Whether the client waits for 100 Continue (RFC 9110 §10.1.1). Ignored for HTTP/1.0 and for requests without
+    /// content.
     pub fn expectation(&self, version: Version, announced: Announced) -> Result<bool, ProtocolError> {
         if version == Version::Http10 {
             return Ok(false);
@@ -105,11 +111,38 @@ impl<'a> ControlFields<'a> {
         Ok(self.expects_continue && announced != Announced::Nothing)
     }
 
-    /// Whether the client lets the connection live on (RFC 9112 §9.3). What follows a CONNECT may be meant for the
-    /// tunnel that it did not get (RFC 9110 §9.3.6).
+    /// Whether the client wants the connection to persist (RFC 9112 §9.3). After a CONNECT it does not: there is no
+    /// tunnel, but the client may already have sent bytes for it (RFC 9110 §9.3.6).
     pub fn persistence(&self, method: Method, version: Version) -> bool {
         !self.close && method != Method::Connect && (version == Version::Http11 || self.keep_alive)
     }
+}
+
+/// What is wrong with a Transfer-Encoding that is not just `chunked`. All its lines are one list (RFC 9110 §5.3).
+///
+/// If the last coding is chunked, both sides agree where the content ends, and we only do not know the codings before
+/// it: 501 (RFC 9112 §6.1). In all other cases the end is unknown or in doubt: 400 (§6.3). The list is read strictly
+/// here: empty members and quoted strings, in which a comma could stand, are in doubt, too.
+#[cold]
+fn refused_codings(fields: Fields<'_>) -> ProtocolError {
+    let lines = fields.all("transfer-encoding");
+    let mut codings = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(trim_ows).peekable();
+    while let Some(coding) = codings.next() {
+        let is_last = codings.peek().is_none();
+        match is_last {
+            true if coding.eq_ignore_ascii_case(b"chunked") => return UNKNOWN_CODING,
+            false if is_coding_before_chunked(coding) => {}
+            _ => break,
+        }
+    }
+    OTHER_CODING
+}
+
+/// token *( OWS ";" OWS parameter ) (RFC 9112 §7), but not chunked, which must not be applied twice (§6.1).
+fn is_coding_before_chunked(coding: &[u8]) -> bool {
+    let name = trim_ows(coding.split(|byte| *byte == b';').next().unwrap_or_default());
+    let is_token = !name.is_empty() && name.iter().copied().all(is_tchar);
+    is_token && !name.eq_ignore_ascii_case(b"chunked") && !coding.contains(&b'"')
 }
 
 /// 1*DIGIT (RFC 9110 §8.6).
@@ -136,7 +169,7 @@ pub enum FramingField {
     Chunked,
 }
 
-/// What follows a response's head on the wire.
+/// How the content behind a response's head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// Nothing.
@@ -156,7 +189,7 @@ pub struct ResponseFraming {
     pub field: FramingField,
     /// What is then sent.
     pub wire: Wire,
-    /// Whether only the end of the connection ends the content, or would if this were not HEAD.
+    /// Whether only the end of the connection ends the content. For HEAD: whether it would for GET.
     pub ends_with_connection: bool,
 }
 
@@ -165,27 +198,32 @@ pub struct ResponseFraming {
 pub fn response_framing(status: Status, to_head: bool, version: Version, length: Option<u64>) -> ResponseFraming {
     let framing = |field, wire| ResponseFraming { field, wire, ends_with_connection: wire == Wire::UntilClose };
     let as_to_get = match (status, length) {
-        // What follows 101 is another protocol's.
+        // Behind 101 there is another protocol.
         (Status::SWITCHING_PROTOCOLS, _) => framing(FramingField::None, Wire::UntilClose),
         // 1. 204 and 304 end with the head; 204 must not have a framing field (RFC 9110 §8.6), 304 need not.
         _ if !status.allows_content() => framing(FramingField::None, Wire::Nothing),
-        // 205 has no content, but a head that says so (RFC 9110 §15.3.6).
+        // 205 has no content, and its head must say so (RFC 9110 §15.3.6).
         (Status::RESET_CONTENT, _) | (_, Some(0)) => framing(FramingField::Length(0), Wire::Nothing),
-        // 2. to 5. cannot happen: CONNECT gets no tunnel, and there are never two framing fields.
-        // 6. The length is known.
+        // 2. to 5. cannot occur: there are no tunnels for CONNECT, and never two framing fields.
+        // 6. Content with a known length.
         (_, Some(length)) => framing(FramingField::Length(length), Wire::Length(length)),
-        // 4. It is not.
+        // 4. The length is not known.
         (_, None) if version == Version::Http11 => framing(FramingField::Chunked, Wire::Chunked),
-        // 8. It is not, and the client does not know chunks.
+        // 8. The length is not known, and the client does not know chunks.
         (_, None) => framing(FramingField::None, Wire::UntilClose),
     };
-    // 1. again: the same head as to GET, and nothing behind it.
+    // 1. for HEAD: the same head as for GET, without content.
     if to_head { ResponseFraming { wire: Wire::Nothing, ..as_to_get } } else { as_to_get }
 }
 
 const BOTH_FRAMINGS: ProtocolError = bad_request("both Transfer-Encoding and Content-Length", "RFC 9112 §6.3");
 const CHUNKED_IN_1_0: ProtocolError = bad_request("Transfer-Encoding in HTTP/1.0", "RFC 9112 §6.1");
 const OTHER_CODING: ProtocolError = bad_request("a Transfer-Encoding other than one chunked", "RFC 9112 §6.1");
+const UNKNOWN_CODING: ProtocolError = ProtocolError {
+    status: Status::NOT_IMPLEMENTED,
+    reason: "a transfer coding other than chunked is not known here",
+    section: "RFC 9112 §6.1",
+};
 const SEVERAL_LENGTHS: ProtocolError = bad_request("more than one Content-Length", "RFC 9112 §6.3");
 const INVALID_LENGTH: ProtocolError = bad_request("the value of Content-Length is not a length", "RFC 9112 §6.3");
 const UNKNOWN_EXPECTATION: ProtocolError = ProtocolError {

@@ -1,7 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112), server side.
 //!
-//! A byte's way in: `scan` finds the end of the head, `head` makes a request of it with `target` and `framing`,
-//! `decode` takes the content out of its framing. The way out is `encode`. `server` joins both ways.
+//! Receiving: `scan` finds the end of the head, `head` makes a request of it with `target` and `framing`, and `decode`
+//! takes the content out of its framing. Sending: `encode` writes heads and framing. `server` joins both directions.
 
 mod decode;
 mod encode;

@@ -1,34 +1,32 @@
-//! The resumable search for the end of a head. It looks at each byte a few times at most, however the bytes arrive, and
-//! gives up at the first byte of the request line, or the first field line, that cannot be right.
+//! The resumable search for the end of a head. It reads each byte a few times at most, however the bytes arrive. It
+//! fails at the first invalid byte of the request line, or at the first invalid field line.
 //!
-//! What is found never depends on how the bytes were cut: every check looks at bytes in order and fails at the same
-//! byte, whether that byte comes alone or with everything behind it.
+//! The result does not depend on how the bytes are split: every check reads the bytes in order and fails at the same
+//! byte, whether that byte arrives alone or with others behind it.
 
 use memchr::memchr;
 
-use super::spans::Spans;
+use super::spans::{Owner, Spans};
 use super::target;
 use super::{BARE_CR, BARE_LF, bad_request};
 use crate::base::limits::Limits;
 use crate::http::fields::{FieldSpan, is_field_value_byte, is_tchar, trim_ows};
 use crate::http::message::Version;
-use crate::http::method::Method;
+use crate::http::method::{METHOD_BYTES_MAX, Method};
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;
 
-/// Longest method in bytes; the longest registered one has 17 (UPDATEREDIRECTREF).
-const METHOD_BYTES_MAX: usize = 32;
-
-/// How far the search for the end of a head has come.
+/// The state of the search for the end of a head.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadScan {
     line: RequestLine,
+    /// While the request line is not complete, this says only how much of it has been seen.
     fields: FieldScan,
 }
 
 impl HeadScan {
-    /// Takes the search on to the end of `bytes`, which always start at the request line and end at the limit of a
-    /// head if they are `full`. Once the head is complete: its length, and the spans of its field lines in `spans`.
+    /// Continues the search to the end of `bytes`. They begin with the request line in every call. If they are `full`,
+    /// the head must not be longer. Once the head is complete: its length, and the spans of its field lines in `spans`.
     pub fn advance(
         &mut self,
         bytes: &[u8],
@@ -36,21 +34,18 @@ impl HeadScan {
         spans: &mut Spans,
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
-        if self.line.stage != Stage::Complete {
-            if !self.line.advance(bytes, limits.target_bytes_max)? {
+        if !self.line.is_complete() {
+            let mut at = self.fields.seen;
+            let is_complete = self.line.advance(&mut at, bytes, limits.target_bytes_max)?;
+            self.fields = FieldScan::starting_at(at);
+            if !is_complete {
                 return if full { Err(TARGET_TOO_LONG) } else { Ok(None) };
             }
-            self.fields = FieldScan::starting_at(self.line.at);
         }
-        self.fields.advance(bytes, full, spans, limits.fields_max)
+        self.fields.advance(bytes, self.line.bytes(), full, spans, limits.fields_max)
     }
 
-    /// Whether no byte has been looked at.
-    pub fn is_fresh(&self) -> bool {
-        self.line.at == 0
-    }
-
-    /// The request line; its parts mean something once the head is complete.
+    /// The request line; its parts are valid once it is complete.
     pub fn request_line(&self) -> RequestLine {
         self.line
     }
@@ -59,16 +54,15 @@ impl HeadScan {
 /// The request line: method SP target SP version CRLF (RFC 9112 §3).
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLine {
-    at: u32,
     target_len: u32,
     method_len: u8,
-    stage: Stage,
+    part: LinePart,
     version: Version,
 }
 
 /// Which part of the request line the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum LinePart {
     Method,
     Target,
     Version,
@@ -77,80 +71,79 @@ enum Stage {
 
 impl Default for RequestLine {
     fn default() -> RequestLine {
-        RequestLine { at: 0, target_len: 0, method_len: 0, stage: Stage::Method, version: Version::Http11 }
+        RequestLine { target_len: 0, method_len: 0, part: LinePart::Method, version: Version::Http11 }
     }
 }
 
 impl RequestLine {
-    /// Reads on to the end of the line or of `bytes`; true at the end of the line.
-    fn advance(&mut self, bytes: &[u8], target_bytes_max: usize) -> Result<bool, ProtocolError> {
-        if self.stage == Stage::Method {
-            self.read_method(bytes)?;
+    /// Continues at `at`, to the end of the line or of `bytes`; true at the end of the line.
+    fn advance(&mut self, at: &mut u32, bytes: &[u8], target_bytes_max: usize) -> Result<bool, ProtocolError> {
+        if self.part == LinePart::Method {
+            self.read_method(at, bytes)?;
         }
-        if self.stage == Stage::Target {
-            self.read_target(bytes, target_bytes_max)?;
+        if self.part == LinePart::Target {
+            self.read_target(at, bytes, target_bytes_max)?;
         }
-        if self.stage == Stage::Version {
-            self.read_version(bytes)?;
+        if self.part == LinePart::Version {
+            self.read_version(at, bytes)?;
         }
-        Ok(self.stage == Stage::Complete)
+        Ok(self.is_complete())
     }
 
-    fn read_method(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
-        // As most requests begin.
-        if self.at == 0 && bytes.starts_with(b"GET ") {
-            (self.method_len, self.at, self.stage) = (3, 4, Stage::Target);
+    fn read_method(&mut self, at: &mut u32, bytes: &[u8]) -> Result<(), ProtocolError> {
+        // Most requests begin like this.
+        if *at == 0 && bytes.starts_with(b"GET ") {
+            (self.method_len, *at, self.part) = (3, 4, LinePart::Target);
             return Ok(());
         }
-        let window = &bytes[self.at as usize..bytes.len().min(METHOD_BYTES_MAX + 1)];
-        self.at += run_of(&TCHAR, window) as u32;
-        if self.at as usize > METHOD_BYTES_MAX {
+        let window = &bytes[*at as usize..bytes.len().min(METHOD_BYTES_MAX + 1)];
+        *at += run_of(&TCHAR, window) as u32;
+        if *at as usize > METHOD_BYTES_MAX {
             return Err(METHOD_TOO_LONG);
         }
-        match bytes.get(self.at as usize) {
+        match bytes.get(*at as usize) {
             None => {}
-            Some(b' ') if self.at > 0 => {
-                self.method_len = self.at as u8;
-                self.at += 1;
-                self.stage = Stage::Target;
+            Some(b' ') if *at > 0 => {
+                self.method_len = *at as u8;
+                *at += 1;
+                self.part = LinePart::Target;
             }
-            Some(byte) => return Err(wrong_in_method(self.at as usize, *byte)),
+            Some(byte) => return Err(wrong_in_method(*at as usize, *byte)),
         }
         Ok(())
     }
 
-    fn read_target(&mut self, bytes: &[u8], target_bytes_max: usize) -> Result<(), ProtocolError> {
+    fn read_target(&mut self, at: &mut u32, bytes: &[u8], target_bytes_max: usize) -> Result<(), ProtocolError> {
         let start = self.target_start();
-        let window =
-            &bytes[self.at as usize..bytes.len().min(start.saturating_add(target_bytes_max).saturating_add(1))];
-        self.at += run_of_target_bytes(window) as u32;
-        let len = self.at as usize - start;
+        let window = &bytes[*at as usize..bytes.len().min(start.saturating_add(target_bytes_max).saturating_add(1))];
+        *at += run_of_target_bytes(window) as u32;
+        let len = *at as usize - start;
         if len > target_bytes_max {
             return Err(TARGET_TOO_LONG);
         }
-        match bytes.get(self.at as usize) {
+        match bytes.get(*at as usize) {
             None => {}
             Some(b' ') if len > 0 => {
                 self.target_len = len as u32;
-                self.at += 1;
-                self.stage = Stage::Version;
+                *at += 1;
+                self.part = LinePart::Version;
             }
             Some(byte) => return Err(wrong_in_target(*byte)),
         }
         Ok(())
     }
 
-    fn read_version(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+    fn read_version(&mut self, at: &mut u32, bytes: &[u8]) -> Result<(), ProtocolError> {
         let start = self.target_start() + self.target_len as usize + 1;
-        // Nearly every request says just this, and all of it at once.
-        if self.at as usize == start && bytes[start..].starts_with(b"HTTP/1.1\r\n") {
-            self.at += VERSION_AND_CRLF.len() as u32;
+        // Nearly every request has this version, and it arrives as a whole.
+        if *at as usize == start && bytes[start..].starts_with(b"HTTP/1.1\r\n") {
+            *at += VERSION_AND_CRLF.len() as u32;
             return self.complete(bytes, b'1', b'1');
         }
-        while let Some(byte) = bytes.get(self.at as usize) {
-            let index = self.at as usize - start;
+        while let Some(byte) = bytes.get(*at as usize) {
+            let index = *at as usize - start;
             check_version_byte(index, *byte)?;
-            self.at += 1;
+            *at += 1;
             if index + 1 == VERSION_AND_CRLF.len() {
                 return self.complete(bytes, bytes[start + 5], bytes[start + 7]);
             }
@@ -158,20 +151,36 @@ impl RequestLine {
         Ok(())
     }
 
-    /// The line is well-formed: now its parts must mean something.
+    /// The line is well-formed. Checks whether its parts are valid.
     fn complete(&mut self, bytes: &[u8], major: u8, minor: u8) -> Result<(), ProtocolError> {
         if major != b'1' {
             return Err(if self.method(bytes) == b"PRI" { NOT_HTTP2 } else { OTHER_MAJOR_VERSION });
         }
         // A higher minor version is understood as the highest we know (RFC 9110 §2.5).
         self.version = if minor == b'0' { Version::Http10 } else { Version::Http11 };
-        self.stage = Stage::Complete;
+        self.part = LinePart::Complete;
         let (method, target) = (self.method(bytes), self.target(bytes));
-        // A path is right whatever it is; anything else is found out now, not when the fields have come.
+        // A path is always valid. All other targets are checked now, so that they are refused before the fields arrive.
         match target {
             [b'/', ..] if method != b"CONNECT" => Ok(()),
-            _ => target::parse(Method::from_token(method), target).map(|_| ()),
+            _ => target::parse(Method::from_token(method).ok_or(NOT_A_METHOD)?, target).map(|_| ()),
         }
+    }
+
+    /// The request line that `head` begins with, if all of it is there and well-formed.
+    pub fn of(head: &[u8]) -> Option<RequestLine> {
+        let mut line = RequestLine::default();
+        matches!(line.advance(&mut 0, head, usize::MAX), Ok(true)).then_some(line)
+    }
+
+    /// Whether all of it has been found and is well-formed.
+    pub fn is_complete(&self) -> bool {
+        self.part == LinePart::Complete
+    }
+
+    /// How many bytes it has with its CRLF, once it is complete.
+    pub fn bytes(&self) -> usize {
+        self.target_start() + self.target_len as usize + b" ".len() + VERSION_AND_CRLF.len()
     }
 
     /// The method in the bytes of the head.
@@ -179,7 +188,7 @@ impl RequestLine {
         &head[..self.method_len as usize]
     }
 
-    /// Whether the method is known to be HEAD.
+    /// Whether the method has arrived and is HEAD.
     pub fn is_head(&self, head: &[u8]) -> bool {
         self.method_len > 0 && self.method(head) == b"HEAD"
     }
@@ -216,32 +225,42 @@ fn check_version_byte(index: usize, byte: u8) -> Result<(), ProtocolError> {
     }
 }
 
-/// How far the search for the empty line that ends a section of field lines has come (RFC 9112 §5, §7.1.2).
+/// The state of the search for the empty line that ends a section of field lines (RFC 9112 §5, §7.1.2).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FieldScan {
-    start: u32,
+    /// Where the first line begins that is not complete.
     line: u32,
+    /// Up to where that line has been searched: there is no LF before.
     seen: u32,
+    /// How many lines are complete.
     count: u32,
+    /// The owner of the spans while they belong to this section.
+    owner: Owner,
 }
 
 impl FieldScan {
     /// A section whose first line begins `start` bytes into the bytes that `advance` will be given.
     pub fn starting_at(start: u32) -> FieldScan {
-        FieldScan { start, line: start, seen: start, count: 0 }
+        FieldScan { line: start, seen: start, count: 0, owner: Owner::default() }
     }
 
-    /// Takes the search on to the end of `bytes`, which begin with the same section each time; it must not be longer if
-    /// they are `full`. Once the section is complete: where it ends, and its spans in `spans`.
+    /// Continues the search to the end of `bytes`. They begin with the same bytes in every call, and the section begins
+    /// at `start`. If they are `full`, the section must not be longer. Once it is complete: where it ends, and the
+    /// spans of its lines in `spans`.
     pub fn advance(
         &mut self,
         bytes: &[u8],
+        start: usize,
         full: bool,
         spans: &mut Spans,
         fields_max: usize,
     ) -> Result<Option<usize>, ProtocolError> {
-        spans.turn_to(bytes, self.count == 0);
-        // The empty line is in every section.
+        // If the spans have been overwritten, the search continues without them. At the end all lines are read again,
+        // once, however often the spans were overwritten.
+        if !spans.belong_to(self.owner) {
+            self.owner = spans.begin();
+        }
+        // The loop ends at the empty line, which every section has.
         while !bytes[self.line as usize..].starts_with(b"\r\n") {
             if !self.take_line(bytes, spans)? {
                 return if full { Err(SECTION_TOO_LONG) } else { Ok(None) };
@@ -253,12 +272,12 @@ impl FieldScan {
         }
         let end = self.line as usize + 2;
         let are_all_there = spans.len() == self.count as usize;
-        if are_all_there { Ok(Some(end)) } else { self.read_again(&bytes[..end], spans, fields_max) }
+        if are_all_there { Ok(Some(end)) } else { FieldScan::read_again(&bytes[..end], start, spans, fields_max) }
     }
 
-    /// Adds the span of the next line; false if the line has not come to its end.
+    /// Adds the span of the next line; false if the line is not complete.
     fn take_line(&mut self, bytes: &[u8], spans: &mut Spans) -> Result<bool, ProtocolError> {
-        // Nearly every line comes as a whole, and then one look finds all of it.
+        // Nearly every line arrives as a whole. Then it is read in one pass.
         if self.seen == self.line
             && let Some(end) = read_line(bytes, self.line as usize, spans)
         {
@@ -277,17 +296,23 @@ impl FieldScan {
         Ok(true)
     }
 
-    /// The spans of lines that were checked when they arrived are gone: another connection has used the same memory.
-    fn read_again(&self, bytes: &[u8], spans: &mut Spans, fields_max: usize) -> Result<Option<usize>, ProtocolError> {
-        FieldScan::starting_at(self.start).advance(bytes, false, spans, fields_max)
+    /// Reads all lines again, because another section has overwritten their spans.
+    #[cold]
+    fn read_again(
+        bytes: &[u8],
+        start: usize,
+        spans: &mut Spans,
+        fields_max: usize,
+    ) -> Result<Option<usize>, ProtocolError> {
+        FieldScan::starting_at(start as u32).advance(bytes, start, false, spans, fields_max)
     }
 }
 
 /// Adds the span of the field line that begins at `start`: name ":" OWS value OWS CRLF (RFC 9112 §5). Returns where it
 /// ends; `None` if there is no whole line, or a wrong one.
 ///
-/// The span is not returned but written where it belongs: read back at once as a whole, what was just stored in parts
-/// makes the processor wait, and for longer than it takes to read a line.
+/// The span is written to `spans` and not returned. A returned span is stored in parts and then loaded as a whole; the
+/// processor would wait for its store buffer before that, for longer than it takes to read a line.
 fn read_line(bytes: &[u8], start: usize, spans: &mut Spans) -> Option<u32> {
     let line = &bytes[start..];
     let name_len = run_of(&TCHAR, line);
@@ -345,13 +370,13 @@ fn first_control_byte(word: u64) -> Option<usize> {
 /// 1 in each of eight bytes.
 const EACH: u64 = u64::MAX / 0xff;
 
-/// Sets the top bit of each byte that is below `bound` (at most 0x80): taking more from a byte than it has borrows. A byte
-/// behind one that is found may be wrong by the borrow.
+/// Sets the top bit of each byte that is below `bound` (at most 0x80): subtracting `bound` from it needs a borrow. The
+/// borrow changes the next byte, so only the first byte found is certain.
 fn below(bound: u8, word: u64) -> u64 {
     word.wrapping_sub(EACH * u64::from(bound)) & !word
 }
 
-/// The same for each byte that is `byte`: only 0 is below 1.
+/// Sets the top bit of each byte that equals `byte`: after the XOR it is 0, which is the only byte below 1.
 fn equal_to(byte: u8, word: u64) -> u64 {
     below(1, word ^ (EACH * u64::from(byte)))
 }
@@ -366,7 +391,7 @@ fn first(found: u64) -> Option<usize> {
 type ByteSet = [bool; 256];
 
 const TCHAR: ByteSet = byte_set(true);
-/// Anything visible, and obs-text because clients send raw UTF-8; but no fragment, which a client keeps to itself.
+/// Visible characters, and obs-text because clients send raw UTF-8. `#` is excluded: a client does not send fragments.
 const TARGET_BYTE: ByteSet = byte_set(false);
 
 const fn byte_set(token: bool) -> ByteSet {
@@ -396,7 +421,7 @@ fn wrong_in_method(at: usize, byte: u8) -> ProtocolError {
         _ if at == 0 => bad_request("a request cannot begin with this byte", "RFC 9112 §3"),
         b'\r' | b'\n' => NOT_THREE_PARTS,
         b'\t' => NOT_SINGLE_SPACES,
-        _ => bad_request("the method has a byte that is not allowed in a token", "RFC 9110 §9.1"),
+        _ => NOT_A_METHOD,
     }
 }
 
@@ -410,7 +435,7 @@ fn wrong_in_target(byte: u8) -> ProtocolError {
     }
 }
 
-/// What is wrong with a line that ends in LF. `line` is what stands before that.
+/// What is wrong with a line that ends in LF. `line` does not have the LF.
 #[cold]
 fn wrong_in_line(line: &[u8]) -> ProtocolError {
     let [line @ .., b'\r'] = line else { return BARE_LF };
@@ -443,6 +468,9 @@ const NOT_THREE_PARTS: ProtocolError =
     bad_request("a request line is a method, a target and a version; HTTP/0.9 is not spoken here", "RFC 9112 §3");
 const NOT_SINGLE_SPACES: ProtocolError =
     bad_request("the parts of a request line are separated by one space each", "RFC 9112 §3");
+/// The method has a byte that no token has.
+pub const NOT_A_METHOD: ProtocolError =
+    bad_request("the method has a byte that is not allowed in a token", "RFC 9110 §9.1");
 const METHOD_TOO_LONG: ProtocolError = bad_request("the method is longer than 32 bytes", "RFC 9112 §3");
 const MALFORMED_VERSION: ProtocolError =
     bad_request("the request line must end in a version such as HTTP/1.1", "RFC 9112 §2.3");
@@ -478,7 +506,7 @@ mod tests {
 
     use super::*;
 
-    /// Mostly bytes of a value, and now and then one that is none, or nearly.
+    /// Mostly bytes of a value, and sometimes another byte, or one that is a limit of the set.
     fn value_or_not() -> impl Strategy<Value = Vec<u8>> {
         let odd = prop::sample::select(&b"\0\x01\x08\t\t\n\r\x1f\x7e\x7f\x80\x9f\xa0\xff"[..]);
         prop::collection::vec(prop_oneof![12 => b' '..=b'~', 1 => odd, 1 => any::<u8>()], 0..64)

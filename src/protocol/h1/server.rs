@@ -1,52 +1,54 @@
-//! One connection's HTTP/1 as a value: `Receiving × Sending × persistent`, with one joint transition, `cycle`.
+//! One connection's HTTP/1 as a value. Receiving and sending have a state each; `cycle` leads both to the next request.
 
-use super::decode::{Decoder, Piece};
+use super::decode::{Decoder, Found};
 use super::encode::{self, ChunkPrefix};
 use super::framing::{Wire, response_framing};
 use super::head::{self, Terms};
-use super::scan::HeadScan;
+use super::scan::{HeadScan, RequestLine};
 use super::spans::Spans;
 use super::{BARE_CR, bad_request};
 use crate::base::limits::Limits;
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::date::DateCache;
-use crate::http::fields::Fields;
-use crate::http::message::{Announced, RequestHead, Response};
+use crate::http::fields::{FieldSet, Fields, is_allowed_in_trailers};
+use crate::http::message::{Announced, RequestHead, Response, Version};
+use crate::http::method::Method;
+use crate::http::status::Status;
 use crate::protocol::ProtocolError;
 
-/// Empty lines tolerated before a request line (RFC 9112 §2.2): some clients end content with one too many.
+/// Empty lines that are ignored before a request line (RFC 9112 §2.2): some clients send one behind the content.
 const EMPTY_LINES_MAX: u8 = 4;
-/// Less room than this is not worth asking a source for content, if there will be more.
+/// With less room than this a source is not asked for content, if there will be more room.
 const USEFUL_ROOM: usize = 512;
 
-/// Memory for the spans of the head that is being looked at; one for a whole event loop.
+/// Memory for the spans of the head that is being read; one for a whole event loop.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Spans of the field lines, reused from head to head.
     pub spans: Spans,
 }
 
-/// What the front of the inbox is.
+/// What is at the front of the inbox.
 #[derive(Debug)]
 #[must_use]
 pub enum Step<'a> {
     /// The head of a request. Its bytes stay in the inbox until [`Server::release`].
     Head(RequestHead<'a>),
-    /// So many bytes (at least one) of content stand at the front of the inbox, until [`Server::taken`].
+    /// So many bytes of content, at least one. They stay in the inbox until [`Server::taken`].
     Content(usize),
     /// The content has ended, with these trailers. Also follows a head without content. Their bytes stay in the inbox
     /// until [`Server::release`].
     End(Fields<'a>),
-    /// Everything that can be said about the bytes in the inbox has been said.
+    /// Nothing more before more bytes arrive.
     NeedBytes,
     /// Nothing more is received until [`Server::cycle`], or ever, if the connection does not persist.
     Paused,
 }
 
-/// Where receiving stands.
+/// The state of receiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receiving {
-    /// Between two requests: no byte of the next head has been seen.
+    /// Between two requests: no byte of the next head has arrived.
     Idle,
     /// A head has begun.
     Head,
@@ -56,7 +58,7 @@ pub enum Receiving {
     Done,
 }
 
-/// Where sending stands.
+/// The state of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sending {
     /// No final response has begun.
@@ -70,9 +72,9 @@ pub enum Sending {
 /// Server side of one HTTP/1 connection.
 ///
 /// Receiving: [`receive`](Server::receive), [`release`](Server::release), [`taken`](Server::taken),
-/// [`on_eof`](Server::on_eof). Sending: [`send_continue`](Server::send_continue), [`send_head`](Server::send_head),
-/// [`put_all`](Server::put_all), or [`room`](Server::room), [`seal`](Server::seal), [`pass_by`](Server::pass_by) and
-/// [`finish`](Server::finish). Both: [`cycle`](Server::cycle).
+/// [`on_eof`](Server::on_eof). Sending: [`send_continue`](Server::send_continue), [`interim`](Server::interim),
+/// [`send_head`](Server::send_head), [`put_all`](Server::put_all), or [`room`](Server::room), [`seal`](Server::seal),
+/// [`pass_by`](Server::pass_by) and [`finish`](Server::finish). Both: [`cycle`](Server::cycle).
 #[derive(Debug)]
 pub struct Server {
     intake: Intake,
@@ -80,25 +82,39 @@ pub struct Server {
     terms: Terms,
     /// Bytes of the head or trailers at the front of the inbox that were returned and not released.
     held: u32,
-    empty_lines: u8,
 }
 
-/// What the front of the inbox is expected to be.
+/// The parts of a request line that is well-formed. Its target may nevertheless be invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceivedLine<'a> {
+    /// The method.
+    pub method: Method,
+    /// The target as sent.
+    pub target: &'a [u8],
+    /// The version to treat the request as.
+    pub version: Version,
+}
+
+/// What is expected at the front of the inbox.
 #[derive(Debug, Clone, Copy)]
 enum Intake {
-    /// The first byte of a request.
-    Idle,
+    /// The first byte of a request, behind so many empty lines.
+    Idle { empty_lines: u8 },
+    /// The second half of an empty line, behind so many others.
+    HalfEmptyLine { empty_lines: u8 },
     /// The rest of a head.
     Head(HeadScan),
     /// Content, or its framing.
     Content(Decoder),
-    /// Nothing: the request is complete and that has not been said yet.
+    /// Nothing: the request is complete, but [`Step::End`] has not been returned.
     Ended,
-    /// Nothing that would be looked at.
+    /// Nothing: the request is complete. Bytes that follow are not read before `cycle`.
     Done,
+    /// Nothing: the input was refused. If the request line was complete before that, this is it.
+    Refused(RequestLine),
 }
 
-/// What follows in the outbox.
+/// What is written to the outbox next.
 #[derive(Debug, Clone, Copy)]
 enum Output {
     /// A response.
@@ -110,15 +126,15 @@ enum Output {
 }
 
 impl Server {
-    /// A connection on which nothing has happened yet.
+    /// A connection that has just been opened.
     pub fn new() -> Server {
-        Server { intake: Intake::Idle, output: Output::Idle, terms: Terms::default(), held: 0, empty_lines: 0 }
+        Server { intake: Intake::Idle { empty_lines: 0 }, output: Output::Idle, terms: Terms::default(), held: 0 }
     }
 
-    /// Looks at the front of the inbox and says what it is. What an earlier call returned is released first. Inbox and
-    /// limits stay the same for the whole of a request.
+    /// Reads the front of the inbox and returns what it is. What an earlier call returned is released first. Inbox and
+    /// limits must stay the same for the whole of a request.
     ///
-    /// After an error the connection does not persist and nothing more is received; the caller sends the answer.
+    /// After an error the connection does not persist and nothing more is received. The caller sends the response.
     pub fn receive<'a>(
         &mut self,
         inbox: &'a mut RingBuffer,
@@ -128,13 +144,15 @@ impl Server {
         self.release(inbox);
         let spans = &mut scratch.spans;
         let step = match self.intake {
-            Intake::Idle | Intake::Head(_) => self.receive_head(inbox, spans, limits),
+            Intake::Idle { .. } | Intake::HalfEmptyLine { .. } | Intake::Head(_) => {
+                self.receive_head(inbox, spans, limits)
+            }
             Intake::Content(_) => self.receive_content(inbox, spans, limits),
             Intake::Ended => {
                 self.intake = Intake::Done;
                 Ok(Step::End(Fields::default()))
             }
-            Intake::Done => Ok(Step::Paused),
+            Intake::Done | Intake::Refused(_) => Ok(Step::Paused),
         };
         if step.is_err() {
             self.refuse();
@@ -142,7 +160,7 @@ impl Server {
         step
     }
 
-    /// Consumes the bytes of the head or trailers that `receive` just returned, and says how many they were.
+    /// Consumes the bytes of the head or trailers that `receive` just returned, and returns how many they were.
     pub fn release(&mut self, inbox: &mut RingBuffer) -> usize {
         let released = std::mem::take(&mut self.held) as usize;
         inbox.consume(released);
@@ -160,25 +178,27 @@ impl Server {
         }
     }
 
-    /// Hands everything behind the head that was just received to another protocol (RFC 9110 §7.8): it is content
-    /// until the connection ends. Only for a request without content, and only to answer it with 101.
+    /// Switches to another protocol behind the head that was just received (RFC 9110 §7.8): all bytes are content until
+    /// the connection ends. Only for a request without content, and only if the response is 101.
     pub fn upgrade(&mut self) {
         debug_assert!(matches!(self.intake, Intake::Ended), "a request with content cannot be upgraded");
         self.intake = Intake::Content(Decoder::Tunnel);
     }
 
-    /// The peer has ended its direction and the inbox holds nothing that `receive` could still use: the end of a
-    /// tunnel's content (true: `receive` will say so), an error inside a head or other content (RFC 9112 §8), and
-    /// nothing anywhere else.
+    /// The peer has ended its direction, and `receive` has read all of the inbox. In a tunnel this is the end of the
+    /// content: true, and `receive` will return it. Inside a head or other content it is an error (RFC 9112 §8).
+    /// Between requests it has no effect.
     pub fn on_eof(&mut self) -> Result<bool, ProtocolError> {
         let cut = match self.intake {
-            Intake::Head(_) => bad_request("the connection ended inside a request head", "RFC 9112 §8"),
+            Intake::HalfEmptyLine { .. } | Intake::Head(_) => {
+                bad_request("the connection ended inside a request head", "RFC 9112 §8")
+            }
             Intake::Content(Decoder::Tunnel) => {
                 self.intake = Intake::Ended;
                 return Ok(true);
             }
             Intake::Content(_) => bad_request("the connection ended inside a request's content", "RFC 9112 §8"),
-            Intake::Idle | Intake::Ended | Intake::Done => return Ok(false),
+            Intake::Idle { .. } | Intake::Ended | Intake::Done | Intake::Refused(_) => return Ok(false),
         };
         self.refuse();
         Err(cut)
@@ -192,11 +212,24 @@ impl Server {
 
     /// Writes the interim response `100 Continue` if the client waits for it; false if there was no room.
     pub fn send_continue(&mut self, outbox: &mut RingBuffer) -> bool {
-        if self.terms.expects_continue && !put_whole(outbox, encode::CONTINUE) {
+        if self.terms.expects_continue && !self.interim(Status::CONTINUE, &FieldSet::EMPTY, outbox) {
             return false;
         }
         self.terms.expects_continue = false;
         true
+    }
+
+    /// Writes an interim response (RFC 9110 §15.2); false if there was no room for all of it. Only between a request's
+    /// head and the final response. An HTTP/1.0 client does not know interim responses: nothing is written for it.
+    pub fn interim(&mut self, status: Status, fields: &FieldSet, outbox: &mut RingBuffer) -> bool {
+        debug_assert!(
+            status.is_interim() && status != Status::SWITCHING_PROTOCOLS,
+            "{status} is not an interim response"
+        );
+        debug_assert!(matches!(self.output, Output::Idle), "an interim response comes before the final one");
+        debug_assert!(!fields.iter().any(|(name, _)| is_framing(name)), "an interim response has no content");
+        let is_understood = self.terms.version > Version::Http10;
+        !is_understood || encode::interim(outbox, status, fields)
     }
 
     /// Encodes a final response's head to the end of `head` and decides the content's framing and whether the
@@ -221,8 +254,8 @@ impl Server {
         encode::head(head, response, framing.field, connection, date);
     }
 
-    /// Room for content, within the announced length and behind space for its framing; `None` while the outbox is too
-    /// full for a useful piece. The outbox must stay as it is until [`seal`](Server::seal).
+    /// Room for content, behind space for its framing, and no larger than what is left of the announced length; `None`
+    /// while the outbox is too full for a useful amount. The outbox must not change until [`seal`](Server::seal).
     pub fn room<'a>(&self, outbox: &'a mut RingBuffer) -> Option<Room<'a>> {
         let (gap, size) = self.placement(outbox)?;
         let is_all = matches!(self.output, Output::Content(Wire::Length(left)) if left == size as u64);
@@ -250,7 +283,7 @@ impl Server {
         }
     }
 
-    /// Adds all the content at once, if that is what was announced and there is room for it; the response is then
+    /// Adds all the content at once, if its length is the announced one and there is room for it. The response is then
     /// complete.
     pub fn put_all(&mut self, outbox: &mut RingBuffer, content: &[u8]) -> bool {
         let is_all = matches!(self.output, Output::Content(Wire::Length(left)) if left == content.len() as u64);
@@ -261,7 +294,7 @@ impl Server {
         put
     }
 
-    /// Declares that `n` bytes of content with a length go to the socket without passing through here.
+    /// Counts `n` bytes of content with a length that the caller sends past the outbox.
     pub fn pass_by(&mut self, n: u64) {
         if let Output::Content(Wire::Length(left)) = &mut self.output {
             debug_assert!(n <= *left, "more than was announced");
@@ -269,21 +302,24 @@ impl Server {
         }
     }
 
-    /// Whether all the content that was announced has been sealed: there is room for no more, only for the end.
+    /// Whether all the content that was announced has been written. Only the end is missing.
     pub fn has_all_content(&self) -> bool {
         matches!(self.output, Output::Content(Wire::Length(0)))
     }
 
-    /// Ends the content; false if there was no room for the last chunk. Fewer bytes than announced make the
-    /// connection unusable: the error says so and it must be cut.
-    pub fn finish(&mut self, outbox: &mut RingBuffer) -> Result<bool, ShortContent> {
+    /// Ends the content; false if there was no room for the last chunk. If fewer bytes than announced were written, it
+    /// is an error, and the connection must be cut.
+    ///
+    /// The trailers go into the last chunk if the content is chunked, and nowhere otherwise (RFC 9112 §7.1.2): a client
+    /// may drop them, and so may we. Fields that trailers must not have are left out (RFC 9110 §6.5.1).
+    pub fn finish(&mut self, outbox: &mut RingBuffer, trailers: Option<&FieldSet>) -> Result<bool, ShortContent> {
         debug_assert!(!matches!(self.output, Output::Idle), "content ends after a head");
         match self.output {
             Output::Content(Wire::Length(missing)) if missing > 0 => {
                 self.terms.persists = false;
                 return Err(ShortContent { missing });
             }
-            Output::Content(Wire::Chunked) if !put_whole(outbox, encode::LAST_CHUNK) => return Ok(false),
+            Output::Content(Wire::Chunked) if !put_last_chunk(outbox, trailers) => return Ok(false),
             _ => self.output = Output::Done,
         }
         Ok(true)
@@ -293,28 +329,29 @@ impl Server {
     pub fn cycle(&mut self) -> bool {
         let ready = self.receiving() == Receiving::Done && self.sending() == Sending::Done && self.terms.persists;
         if ready {
-            // What is still held stands in the inbox and is released later.
+            // Bytes that are still held are in the inbox. The next `receive` releases them.
             *self = Server { held: self.held, ..Server::new() };
         }
         ready
     }
 
-    /// Where receiving stands.
+    /// The state of receiving.
     pub fn receiving(&self) -> Receiving {
         match self.intake {
-            Intake::Idle => Receiving::Idle,
-            Intake::Head(_) => Receiving::Head,
+            Intake::Idle { .. } => Receiving::Idle,
+            // Half an empty line has a deadline like half a head.
+            Intake::HalfEmptyLine { .. } | Intake::Head(_) => Receiving::Head,
             Intake::Content(_) => Receiving::Content,
-            Intake::Ended | Intake::Done => Receiving::Done,
+            Intake::Ended | Intake::Done | Intake::Refused(_) => Receiving::Done,
         }
     }
 
-    /// Whether all of the request has been returned: `receive` would say no more than [`Step::Paused`].
+    /// Whether all of the request has been returned: `receive` would return only [`Step::Paused`].
     pub fn has_received_all(&self) -> bool {
-        matches!(self.intake, Intake::Done)
+        matches!(self.intake, Intake::Done | Intake::Refused(_))
     }
 
-    /// Where sending stands. `Done` right after `send_head` when the response has no content on the wire (HEAD,
+    /// The state of sending. `Done` right after `send_head` when the response has no content on the wire (HEAD,
     /// 204, 304, length 0).
     pub fn sending(&self) -> Sending {
         match self.output {
@@ -324,7 +361,28 @@ impl Server {
         }
     }
 
-    /// What is still to come of the request's content.
+    /// The request line at the front of the inbox, as soon as all of it has arrived: of a head that is not complete, of
+    /// one that was refused for a later line or has come too late, and of one that was returned and not released. The
+    /// inbox must be as `receive` left it.
+    pub fn request_line<'a>(&self, inbox: &'a mut RingBuffer) -> Option<ReceivedLine<'a>> {
+        let line = match &self.intake {
+            Intake::Head(scan) => scan.request_line(),
+            Intake::Refused(line) => *line,
+            // What is held before the request is complete is its head and not its trailers.
+            Intake::Content(_) | Intake::Ended if self.held > 0 => {
+                RequestLine::of(inbox.contiguous(self.held as usize))?
+            }
+            _ => return None,
+        };
+        if !line.is_complete() || line.bytes() > inbox.len() {
+            return None;
+        }
+        let bytes = inbox.contiguous(line.bytes());
+        let method = Method::from_token(line.method(bytes))?;
+        Some(ReceivedLine { method, target: line.target(bytes), version: line.version() })
+    }
+
+    /// How much of the request's content is still to come.
     pub fn content_to_come(&self) -> Announced {
         match &self.intake {
             Intake::Content(decoder) => decoder.left(),
@@ -343,8 +401,8 @@ impl Server {
         spans: &'a mut Spans,
         limits: &Limits,
     ) -> Result<Step<'a>, ProtocolError> {
-        if !matches!(&self.intake, Intake::Head(scan) if !scan.is_fresh()) {
-            if !self.skip_empty_lines(inbox)? {
+        if let Intake::Idle { empty_lines } | Intake::HalfEmptyLine { empty_lines } = self.intake {
+            if !self.skip_empty_lines(empty_lines, inbox)? {
                 return Ok(Step::NeedBytes);
             }
             self.intake = Intake::Head(HeadScan::default());
@@ -355,7 +413,7 @@ impl Server {
         let bytes = inbox.contiguous(available);
         let end = scan.advance(bytes, available == most, spans, limits);
         let line = scan.request_line();
-        // Even a refusal has to know this: no answer to HEAD has content (RFC 9110 §9.3.2).
+        // This must be known even if the head is refused: no response to HEAD has content (RFC 9110 §9.3.2).
         self.terms.to_head = line.is_head(bytes);
         let Some(len) = end? else { return Ok(Step::NeedBytes) };
         let (head, terms) = head::parse(line, &bytes[..len], spans)?;
@@ -370,12 +428,12 @@ impl Server {
         limits: &Limits,
     ) -> Result<Step<'a>, ProtocolError> {
         let Intake::Content(decoder) = &mut self.intake else { return Ok(Step::Paused) };
-        // Who sends content does not wait for permission any more.
+        // A client that sends content does not wait for 100 Continue any more.
         self.terms.expects_continue &= inbox.is_empty();
         match decoder.advance(inbox, spans, limits)? {
-            Piece::Content(n) => Ok(Step::Content(n)),
-            Piece::NeedBytes => Ok(Step::NeedBytes),
-            Piece::End(len) => {
+            Found::Content(n) => Ok(Step::Content(n)),
+            Found::NeedBytes => Ok(Step::NeedBytes),
+            Found::End(len) => {
                 self.intake = Intake::Done;
                 self.held = len as u32;
                 Ok(Step::End(Fields::new(inbox.contiguous(len), if len == 0 { &[] } else { spans })))
@@ -383,22 +441,21 @@ impl Server {
         }
     }
 
-    /// Consumes empty lines; true if something else stands behind them.
-    fn skip_empty_lines(&mut self, inbox: &mut RingBuffer) -> Result<bool, ProtocolError> {
+    /// Consumes empty lines; true if other bytes follow.
+    fn skip_empty_lines(&mut self, mut empty_lines: u8, inbox: &mut RingBuffer) -> Result<bool, ProtocolError> {
         while inbox.get(0) == Some(b'\r') {
             match inbox.get(1) {
-                Some(b'\n') if self.empty_lines < EMPTY_LINES_MAX => inbox.consume(2),
+                Some(b'\n') if empty_lines < EMPTY_LINES_MAX => inbox.consume(2),
                 Some(b'\n') => return Err(bad_request("too many empty lines before a request", "RFC 9112 §2.2")),
                 Some(_) => return Err(BARE_CR),
-                // Half an empty line has a deadline like half a head.
                 None => {
-                    self.intake = Intake::Head(HeadScan::default());
+                    self.intake = Intake::HalfEmptyLine { empty_lines };
                     return Ok(false);
                 }
             }
-            self.empty_lines += 1;
+            empty_lines += 1;
         }
-        self.intake = Intake::Idle;
+        self.intake = Intake::Idle { empty_lines };
         Ok(!inbox.is_empty())
     }
 
@@ -410,14 +467,16 @@ impl Server {
     }
 
     /// Nothing more is received, and the connection ends with the answer.
+    #[cold]
     fn refuse(&mut self) {
-        self.intake = Intake::Done;
+        let line = if let Intake::Head(scan) = &self.intake { scan.request_line() } else { RequestLine::default() };
+        self.intake = Intake::Refused(line);
         self.terms.persists = false;
         self.terms.expects_continue = false;
     }
 
-    /// Where content may stand behind the end of the outbox: the gap in front of it, and how much; `None` if there is
-    /// no content to send.
+    /// The gap that content needs in front of it in the outbox, and how much content may follow the gap; `None` if
+    /// there is no content to send.
     fn placement(&self, outbox: &RingBuffer) -> Option<(usize, usize)> {
         match self.output {
             Output::Content(Wire::Chunked) => Some(encode::chunk_room(outbox.free())),
@@ -428,6 +487,19 @@ impl Server {
             Output::Idle | Output::Done => None,
         }
     }
+}
+
+/// Adds the chunk that ends the content, or nothing.
+fn put_last_chunk(outbox: &mut RingBuffer, trailers: Option<&FieldSet>) -> bool {
+    match trailers {
+        None => put_whole(outbox, encode::LAST_CHUNK),
+        Some(trailers) => encode::last_chunk(outbox, trailers.iter().filter(|(name, _)| is_allowed_in_trailers(name))),
+    }
+}
+
+/// Whether this field announces content.
+fn is_framing(name: &[u8]) -> bool {
+    [&b"content-length"[..], b"transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing))
 }
 
 /// Adds all of `bytes`, or nothing.

@@ -9,7 +9,7 @@ use crate::http::method::Method;
 use crate::http::target::{Target, TargetForm, hex_digit};
 use crate::protocol::ProtocolError;
 
-/// Takes a target apart. `raw` is not empty and has no space, control character or `#`.
+/// Parses a target. `raw` is not empty and has no space, control character or `#`.
 pub fn parse(method: Method, raw: &[u8]) -> Result<Target<'_>, ProtocolError> {
     match (method, raw) {
         (Method::Connect, _) => authority_form(raw),
@@ -21,7 +21,7 @@ pub fn parse(method: Method, raw: &[u8]) -> Result<Target<'_>, ProtocolError> {
 }
 
 fn with_path<'a>(form: TargetForm, raw: &'a [u8], authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
-    // Targets are short: a plain loop is over before a vectorised search has begun.
+    // Targets are short: a simple loop is faster than to start a vectorised search.
     let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
@@ -67,9 +67,9 @@ pub fn is_host_field_value(value: &[u8]) -> bool {
     host_and_port(value).is_some()
 }
 
-/// Takes uri-host [ ":" port ] apart; the host may be empty, and so may a port (RFC 3986 §3.2.2, §3.2.3).
+/// Splits uri-host [ ":" port ]. The host may be empty, and so may the port (RFC 3986 §3.2.2, §3.2.3).
 fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    // Nearly every host is a name or an IPv4 address without escapes, and known to be right when its end is found.
+    // Nearly every host is a name or an IPv4 address without escapes. Its bytes are checked by the search for its end.
     let plain_len = value.iter().position(|byte| !REG_NAME_BYTE[*byte as usize]).unwrap_or(value.len());
     let host_len = match value {
         [b'[', literal @ ..] => memchr(b']', literal)? + 2,
@@ -134,7 +134,7 @@ const REG_NAME_BYTE: [bool; 256] = {
     set
 };
 
-/// *DIGIT, as far as a port can be that number.
+/// *DIGIT, at most 65535.
 fn is_port(port: &[u8]) -> bool {
     if port.len() <= 5 {
         return port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || port <= b"65535");

@@ -5,7 +5,7 @@ use std::str;
 
 use super::Violation;
 
-/// Why a WebSocket ends, as a Close frame says it.
+/// Why a WebSocket ends: the code of a Close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseCode(u16);
 

@@ -8,14 +8,15 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::Violation;
 use crate::http::fields::quoted_list_members;
 
-/// What a flushed DEFLATE stream ends in; it is not sent, and put back by the receiver (RFC 7692 §7.2.1, §7.2.2).
+/// The last bytes of a flushed DEFLATE stream. The sender removes them and the receiver adds them again (RFC 7692
+/// §7.2.1, §7.2.2).
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The name under which the extension is negotiated.
 const NAME: &str = "permessage-deflate";
 /// How much is compressed or decompressed at a time, in bytes.
 const STEP: usize = 4096;
-/// The window of a stream that nobody limits: 2^15 bytes.
+/// The window of a stream without an agreed limit: 2^15 bytes.
 const WINDOW_BITS_MAX: u8 = 15;
 /// The smallest window that our compressor can keep to.
 const WINDOW_BITS_MIN: u8 = 9;
@@ -39,7 +40,7 @@ impl Agreement {
 }
 
 impl fmt::Display for Agreement {
-    /// As the response's `Sec-WebSocket-Extensions` says it.
+    /// The value of `Sec-WebSocket-Extensions` in the response.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NAME)?;
         if self.server_no_context_takeover {
@@ -55,7 +56,7 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// One offer, if it is of this extension and can be kept. Unknown, repeated and invalid parameters decline it
+/// One offer, if it is of this extension and acceptable. Unknown, repeated and invalid parameters decline it
 /// (RFC 7692 §7).
 fn accept(offer: &[u8]) -> Option<Agreement> {
     let mut parts = str::from_utf8(offer).ok()?.split(';').map(trim);
@@ -87,7 +88,7 @@ fn parameter(part: &str) -> (&str, Option<&str>) {
     (trim(name), Some(unquoted.unwrap_or(value)))
 }
 
-/// Without whitespace around it, of which HTTP has two kinds (OWS, RFC 9110 §5.6.3).
+/// `text` without spaces and tabs around it (OWS, RFC 9110 §5.6.3).
 fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
@@ -101,7 +102,7 @@ impl Agreement {
                 let bits = window_bits(value).filter(|bits| *bits >= WINDOW_BITS_MIN)?;
                 Some(Agreement { server_max_window_bits: Some(bits), ..self })
             }
-            // Only a hint: a window of 15 bits understands every smaller one.
+            // Only a hint: our window of 15 bits can decompress what every smaller one has compressed.
             ("client_max_window_bits", None) => Some(self),
             ("client_max_window_bits", Some(value)) => window_bits(value).map(|_| self),
             _ => None,
@@ -207,7 +208,7 @@ fn run(stream: &mut Compress, bytes: &[u8], flush: FlushCompress, out: &mut Vec<
     }
 }
 
-/// Takes off what the other side puts back. A stream that had nothing to flush gives an empty block instead
+/// Removes the tail that the receiver adds again. A stream that had nothing to flush gives an empty block instead
 /// (RFC 7692 §7.2.3.6).
 fn cut_tail(out: &mut Vec<u8>) {
     match out.strip_suffix(&TAIL) {

@@ -26,7 +26,7 @@ pub enum Opcode {
     Close,
     /// Asks for a Pong.
     Ping,
-    /// Answers a Ping, or says that one is alive.
+    /// Answers a Ping, or shows without one that the sender is alive.
     Pong,
 }
 
@@ -76,8 +76,8 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// Reads the head at the front of `bytes` and says how long it is; `None` if more bytes are needed. Refuses it as
-    /// soon as a byte cannot be right.
+    /// Reads the head at the front of `bytes` and returns how long it is; `None` if more bytes are needed. Fails at the
+    /// first byte that is invalid.
     pub fn parse(bytes: &[u8]) -> Result<Option<(FrameHead, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let (fin, opcode) = parse_first(first)?;

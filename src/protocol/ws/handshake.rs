@@ -21,7 +21,7 @@ pub struct Handshake<'a> {
     pub accept: String,
     /// The origin that a browser says its page has.
     pub origin: Option<&'a [u8]>,
-    /// What the client offers to compress with, as far as we can.
+    /// The compression that the client offers, if we support it.
     pub deflate: Option<Agreement>,
     /// The subprotocols that the client knows, the one it likes best first.
     pub protocols: Vec<&'a [u8]>,
@@ -34,7 +34,7 @@ pub enum Refusal {
     Method,
     /// It does not ask for a WebSocket, or not for version 13: 426.
     Upgrade(&'static str),
-    /// It asks in a way that cannot be right: 400, for this reason.
+    /// It is invalid: 400, for this reason.
     Invalid(&'static str),
 }
 
@@ -81,7 +81,7 @@ fn line<'a>(request: &RequestHead<'a>, name: &str) -> Line<'a> {
     line
 }
 
-/// Which of several origins counts must not depend on who reads them.
+/// Several origins are refused: two recipients could choose different ones.
 fn origin(origin: Line<'_>) -> Result<Option<&[u8]>, Refusal> {
     match origin {
         Line::Absent => Ok(None),

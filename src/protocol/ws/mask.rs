@@ -1,6 +1,6 @@
 //! Masking (RFC 6455 §5.3): every frame of a client is XORed with four bytes of its own.
 
-/// The masking key, turned so that its first byte belongs to the next byte of the frame.
+/// The masking key, rotated so that its first byte is for the next byte of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mask([u8; 4]);
 
@@ -10,7 +10,7 @@ impl Mask {
         Mask(key)
     }
 
-    /// Unmasks the next bytes of the frame, and turns the key for those behind them.
+    /// Unmasks the next bytes of the frame, and rotates the key for those behind them.
     pub fn apply(&mut self, bytes: &mut [u8]) {
         let [a, b, c, d] = self.0;
         let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

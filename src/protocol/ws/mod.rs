@@ -1,8 +1,8 @@
 //! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), server side.
 //!
-//! A byte's way in: `handshake` checks the request that asks for the upgrade, `receiver` takes messages out of their
-//! frames with `frame`, `mask`, `deflate` and `utf8`. The way out is `sender`. `close` knows what the closing handshake
-//! may say. None of them keeps more of a message than the piece it was last given.
+//! Receiving: `handshake` checks the request that asks for the upgrade, and `receiver` takes messages out of their
+//! frames with `frame`, `mask`, `deflate` and `utf8`. Sending: `sender` puts messages into frames. `close` has the
+//! codes of the closing handshake. A message is never kept as a whole, only the piece that is being read or written.
 
 pub mod close;
 pub mod deflate;
@@ -26,11 +26,11 @@ pub enum Kind {
     Binary,
 }
 
-/// Frames that break the rules, or a limit. The WebSocket fails: this is said in a Close, and nothing more is read
+/// Frames that break the rules or exceed a limit. The WebSocket fails: a Close says why, and nothing more is read
 /// (RFC 6455 §7.1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
-    /// What to say in the Close.
+    /// The code for the Close.
     pub code: CloseCode,
     /// What was wrong, for the log and the Close's reason.
     pub reason: &'static str,

@@ -1,4 +1,4 @@
-//! From a client's bytes to messages, a piece at a time.
+//! Takes messages, piece by piece, out of the frames that a client sends.
 
 use super::close::{self, CloseCode};
 use super::deflate::{Agreement, Inflater, TAIL};
@@ -25,7 +25,7 @@ pub enum Event<'a> {
     },
     /// Wants a Pong with the same payload.
     Ping(&'a [u8]),
-    /// A sign of life.
+    /// A Pong: the client is alive.
     Pong,
     /// The peer will send no more. Whatever follows is to be ignored (RFC 6455 §5.5.1).
     Close(Option<CloseCode>),
@@ -48,7 +48,7 @@ enum Intake {
     Control(Opcode, Payload),
     /// A data frame's payload; `bool`: the message ends with it.
     Content(Payload, bool),
-    /// Nothing: so many bytes of the tail of a compressed message have been put back.
+    /// Nothing: a compressed message has ended, and so many bytes of its tail have been added again.
     Tail(usize),
 }
 
@@ -96,7 +96,7 @@ impl Receiver {
         }
     }
 
-    /// Reads on in a frame's head, and begins the frame when it is complete.
+    /// Continues a frame's head, and begins the frame when the head is complete.
     fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<Event<'static>>, Violation> {
         let Intake::Head(mut bytes, held) = self.intake else { return Ok(None) };
         let arrived = input.len().min(bytes.len() - held);
@@ -136,7 +136,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Reads on in a control frame's payload, and says whether it is complete.
+    /// Continues a control frame's payload, and returns whether it is complete.
     fn read_control(&mut self, input: &mut &[u8]) -> bool {
         let Intake::Control(_, payload) = &mut self.intake else { return false };
         debug_assert!(payload.left as usize <= CONTROL_BYTES_MAX, "the head was checked");
@@ -178,7 +178,7 @@ impl Receiver {
         Ok(self.piece(out))
     }
 
-    /// Puts the tail back that the sender has taken off (RFC 7692 §7.2.2), and takes what the decompressor still holds.
+    /// Adds the tail again that the sender has removed (RFC 7692 §7.2.2), and takes what the decompressor still holds.
     fn read_tail(&mut self, out: &mut Vec<u8>, max: usize) -> Result<Option<Event<'static>>, Violation> {
         let (Intake::Tail(put), Some(message), Some(inflater)) =
             (&mut self.intake, &mut self.message, &mut self.inflater)
@@ -248,7 +248,7 @@ impl Payload {
             let before = self.mask;
             self.mask.apply(unmasked);
             let used = inflater.inflate(unmasked, out, max)?;
-            // What the decompressor did not take is masked still.
+            // Bytes that the decompressor did not take stay masked.
             self.mask = before.turned(used);
             self.consume(input, used);
         }

@@ -1,4 +1,4 @@
-//! From messages to frames.
+//! Puts messages into frames.
 
 use super::Kind;
 use super::close::CloseCode;
@@ -59,7 +59,7 @@ impl Kind {
     }
 }
 
-/// A whole message as one frame that is not compressed: the same for every WebSocket that is not inside a message.
+/// A whole message as one frame that is not compressed. It can be sent on every WebSocket that is not inside a message.
 pub fn frame(kind: Kind, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 10);
     put_head(&mut out, true, false, kind.opcode(), content.len());

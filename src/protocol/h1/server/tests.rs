@@ -2,8 +2,7 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::http::body::Body;
-use crate::http::method::Method;
-use crate::http::status::Status;
+use crate::http::fields::{ETAG, FieldName, FieldValue};
 
 struct Peer {
     server: Server,
@@ -240,9 +239,9 @@ fn chunks_have_minimal_sizes_and_a_last_one() {
     assert_eq!(peer.put(b""), 0);
     assert_eq!(peer.sent(), b"");
     assert_eq!(peer.put(&[b'x'; 100]), 64 - 6);
-    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(false), "no room for the last chunk");
+    assert_eq!(peer.server.finish(&mut peer.outbox, None), Ok(false), "no room for the last chunk");
     assert_eq!(peer.sent().len(), 64);
-    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(true));
+    assert_eq!(peer.server.finish(&mut peer.outbox, None), Ok(true));
     assert_eq!(peer.sent(), b"0\r\n\r\n");
     assert!(peer.server.cycle());
 }
@@ -253,12 +252,12 @@ fn content_with_a_length_never_exceeds_it_and_must_reach_it() {
     peer.request(GET);
     let _head = peer.answer(Status::OK, Some(70), false);
     assert_eq!(peer.put(&[b'x'; 100]), 64);
-    assert_eq!(peer.server.finish(&mut peer.outbox), Err(ShortContent { missing: 6 }));
+    assert_eq!(peer.server.finish(&mut peer.outbox, None), Err(ShortContent { missing: 6 }));
     peer.outbox.consume(1);
     assert_eq!(peer.put(&[b'x'; 100]), 0, "one byte is not worth it");
     peer.outbox.consume(9);
     assert_eq!(peer.put(&[b'x'; 100]), 6, "all that remains is");
-    assert_eq!(peer.server.finish(&mut peer.outbox), Ok(true));
+    assert_eq!(peer.server.finish(&mut peer.outbox, None), Ok(true));
     assert_eq!(peer.server.sending(), Sending::Done);
 }
 
@@ -297,7 +296,7 @@ fn continue_is_sent_once_and_only_to_who_waits() {
 
 #[test]
 fn the_response_has_its_own_fields_last() {
-    use crate::http::fields::{ALLOW, FieldValue};
+    use crate::http::fields::ALLOW;
     let mut peer = Peer::new(64);
     peer.request(GET);
     let response = Response::new(Status::METHOD_NOT_ALLOWED)
@@ -308,4 +307,170 @@ fn the_response_has_its_own_fields_last() {
     let expected = "beforeHTTP/1.1 405 Method Not Allowed\r\nServer: tidemill\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
         Content-Type: text/plain\r\nContent-Length: 18446744073709551615\r\nAllow: GET, HEAD\r\n\r\n";
     assert_eq!(String::from_utf8(head).expect("text"), expected);
+}
+
+/// A set of these fields.
+fn set<const N: usize>(fields: [(&str, &str); N]) -> FieldSet {
+    let field =
+        |(name, value): (&str, &str)| (FieldName::new(name).expect("a name"), FieldValue::new(value).expect("a value"));
+    FieldSet::new(fields.map(field))
+}
+
+#[test]
+fn an_interim_response_is_written_whole_or_not_at_all() {
+    let hints = set([("Link", "</a.css>; rel=preload"), ("Link", "</b.js>; rel=preload")]);
+    let expected = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\n\r\n";
+    let mut peer = Peer::new(expected.len());
+    peer.request(GET);
+    assert!(peer.server.interim(Status::EARLY_HINTS, &hints, &mut peer.outbox));
+    assert_eq!(peer.sent(), expected);
+    assert!(peer.server.interim(Status::PROCESSING, &FieldSet::EMPTY, &mut peer.outbox));
+    assert_eq!(peer.sent(), b"HTTP/1.1 102 Processing\r\n\r\n");
+    assert_eq!(peer.answer(Status::NO_CONTENT, None, false), "HTTP/1.1 204 No Content||", "the final one follows");
+    assert!(peer.server.cycle());
+
+    let mut peer = Peer::new(expected.len() - 1);
+    peer.request(GET);
+    assert!(!peer.server.interim(Status::EARLY_HINTS, &hints, &mut peer.outbox));
+    assert_eq!((peer.sent(), peer.server.sending()), (Vec::new(), Sending::Idle));
+}
+
+#[test]
+fn a_1_0_client_gets_no_interim_response() {
+    for request in [GET_1_0, KEEP_1_0] {
+        let mut peer = Peer::new(8);
+        peer.request(request);
+        assert!(peer.server.interim(Status::EARLY_HINTS, &FieldSet::EMPTY, &mut peer.outbox));
+        assert_eq!(peer.sent(), b"");
+    }
+}
+
+#[test]
+fn trailers_are_in_the_last_chunk_whole_or_not_at_all() {
+    let trailers = set([("Server-Timing", "db;dur=5"), ("ETag", "\"1\"")]);
+    let expected = b"0\r\nServer-Timing: db;dur=5\r\nETag: \"1\"\r\n\r\n";
+    let mut peer = Peer::new(64);
+    peer.request(GET);
+    let _head = peer.answer(Status::OK, None, false);
+    let mut narrow = RingBuffer::new(expected.len() - 1);
+    assert_eq!(peer.server.finish(&mut narrow, Some(&trailers)), Ok(false));
+    assert_eq!((narrow.len(), peer.server.sending()), (0, Sending::Content));
+    let mut exact = RingBuffer::new(expected.len());
+    assert_eq!(peer.server.finish(&mut exact, Some(&trailers)), Ok(true));
+    assert_eq!(exact.readable().concat(), expected);
+    assert!(peer.server.cycle());
+}
+
+#[test]
+fn fields_that_trailers_must_not_have_are_left_out() {
+    let fields =
+        [("Content-Length", "5"), ("host", "a"), ("A", "1"), ("SET-COOKIE", "a=b"), ("Transfer-Encoding", "x")];
+    for (trailers, expected) in
+        [(set(fields), &b"0\r\nA: 1\r\n\r\n"[..]), (set([("TE", "a")]), b"0\r\n\r\n"), (FieldSet::EMPTY, b"0\r\n\r\n")]
+    {
+        let mut peer = Peer::new(64);
+        peer.request(GET);
+        let _head = peer.answer(Status::OK, None, false);
+        let mut exact = RingBuffer::new(expected.len());
+        assert_eq!(peer.server.finish(&mut exact, Some(&trailers)), Ok(true));
+        assert_eq!(exact.readable().concat(), expected);
+    }
+}
+
+#[test]
+fn trailers_are_ignored_without_chunks() {
+    let trailers = FieldSet::new([(ETAG, FieldValue::from_static("\"1\""))]);
+    for (request, length) in [(GET, Some(1)), (GET_1_0, None), (HEAD, None)] {
+        let mut peer = Peer::new(64);
+        peer.request(request);
+        let _head = peer.answer(Status::OK, length, false);
+        let put = peer.put(b"x");
+        assert_eq!(peer.server.finish(&mut peer.outbox, Some(&trailers)), Ok(true));
+        assert_eq!(peer.sent().len(), put);
+        assert_eq!(peer.server.sending(), Sending::Done);
+    }
+}
+
+impl Peer {
+    /// The request line, as far as it can be named.
+    fn line(&mut self) -> Option<String> {
+        let line = self.server.request_line(&mut self.inbox)?;
+        Some(format!("{} {} {:?}", line.method, line.target.escape_ascii(), line.version))
+    }
+}
+
+#[test]
+fn a_request_line_can_be_named_as_soon_as_it_is_complete_and_until_its_head_is_released() {
+    let head = b"BREW /a?b HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n";
+    let line_len = b"BREW /a?b HTTP/1.1\r\n".len();
+    for at in 0..head.len() {
+        let mut peer = Peer::new(64);
+        // Behind an earlier request and an empty line.
+        peer.request(GET);
+        let _head = peer.answer(Status::OK, Some(0), false);
+        assert!(peer.server.cycle());
+        assert_eq!(peer.line(), None);
+        peer.send(b"\r\n");
+        peer.send(&head[..at]);
+        assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+        let expected = "BREW /a?b Http11";
+        assert_eq!(peer.line().as_deref(), (at >= line_len).then_some(expected), "{at}");
+        peer.send(&head[at..]);
+        assert!(matches!(peer.step(), Ok(Step::Head(_))));
+        assert_eq!(peer.line().as_deref(), Some(expected), "{at}");
+        peer.server.release(&mut peer.inbox);
+        assert_eq!(peer.line(), None);
+    }
+}
+
+#[test]
+fn the_request_line_of_a_refused_head_can_be_named_however_it_arrives() {
+    let cases: [(&[u8], Option<&str>); 9] = [
+        (b"GET /a HTTP/1.0\r\nHost : a\r\n\r\n", Some("GET /a Http10")),
+        (b"GET /a HTTP/1.1\r\nX: 1\r\n\r\n", Some("GET /a Http11")),
+        (b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Some("PUT /a Http11")),
+        (b"GET /a HTTP/1.1\r\n\n", Some("GET /a Http11")),
+        (b"GET a HTTP/1.1\r\n", Some("GET a Http11")),
+        (b"GET /a HTTP/2.0\r\n", None),
+        (b"GET /a\r\n", None),
+        (b"G\0T /a HTTP/1.1\r\n", None),
+        (b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx", None),
+    ];
+    for (input, expected) in cases {
+        for at in 0..input.len() {
+            let mut peer = Peer::new(64);
+            let mut refused = false;
+            for piece in [&input[..at], &input[at..]] {
+                peer.send(piece);
+                while !refused {
+                    match peer.step() {
+                        Ok(Step::NeedBytes) => break,
+                        Ok(_) => {}
+                        Err(_) => refused = true,
+                    }
+                }
+            }
+            assert!(refused);
+            assert_eq!(peer.line().as_deref(), expected, "{} {at}", input.escape_ascii());
+            assert!(matches!(peer.step(), Ok(Step::Paused)));
+            assert_eq!(peer.line().as_deref(), expected, "{} {at}, later", input.escape_ascii());
+            peer.inbox.clear();
+            assert_eq!(peer.line(), None);
+        }
+    }
+}
+
+#[test]
+fn the_request_line_of_a_head_that_is_cut_short_or_too_long_can_be_named() {
+    let mut peer = Peer::new(64);
+    peer.send(b"GET /a HTTP/1.1\r\nHost");
+    assert!(matches!(peer.step(), Ok(Step::NeedBytes)));
+    assert!(peer.server.on_eof().is_err());
+    assert_eq!(peer.line().as_deref(), Some("GET /a Http11"));
+
+    let mut peer = Peer::new(64);
+    peer.limits.head_bytes_max = 24;
+    peer.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(peer.step().is_err());
+    assert_eq!(peer.line().as_deref(), Some("GET /a Http11"));
 }
