@@ -1,36 +1,36 @@
-//! What has happened on all connections so far.
+//! Counters of requests, bytes and connections.
 
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
 use super::request_record::RequestRecord;
 use super::wait_reason::WaitCounts;
 
-/// Counters of one event loop, from its start.
+/// Counters of one event loop, from its start. They include the connections of the admin listener.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// System calls of the loop.
     pub syscalls: Syscalls,
-    /// Requests by the class of their status, 1xx first; those at 0 had no response.
+    /// Requests that are over, by the class of their status. Index 0: no response. Index 1 to 5: 1xx to 5xx.
     pub requests: [u64; 6],
-    /// Those of them that ended with their connection, before their response had left.
+    /// Requests whose connection ended before the whole response had left.
     pub cut: u64,
-    /// Those of them that came through the admin's entrance.
+    /// Requests that came through the admin listener.
     pub admin_requests: u64,
-    /// Bytes read from connections, and bytes written, as they move.
+    /// Bytes read from connections.
     pub read_bytes: u64,
-    /// See above.
+    /// Bytes written to connections.
     pub written_bytes: u64,
-    /// The most that one response had waiting to be sent, in bytes.
+    /// The most bytes that waited to be sent while one response was on its way.
     pub queued_max: u64,
-    /// Connections that ended, by who ended them.
+    /// Connections that ended with [`CloseReason::ByClient`].
     pub closed_by_client: u64,
-    /// See above.
+    /// Connections that ended with [`CloseReason::ByServer`].
     pub closed_by_server: u64,
-    /// Failed reads and writes: usually a reset.
+    /// Connections that ended because a read or a write failed, usually by a reset.
     pub broken: u64,
-    /// Cut in the middle of a response.
+    /// Connections that ended in the middle of a response because its handler failed, or the request was wrong.
     pub cut_short: u64,
-    /// Waits that ended their connections, having lasted too long.
+    /// Connections that ended because a wait lasted too long, by what they waited for.
     pub timeouts: WaitCounts,
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::base::moment::Moment;
 
-/// Drives shorter than this are not remembered: nobody notices that they were behind one.
-pub const LONG: Duration = Duration::from_millis(1);
-/// Long drives that are remembered of one turn.
-const DRIVES_MAX: usize = 16;
+/// Drives shorter than this are not remembered, in nanoseconds: a request that is behind one is hardly later than others.
+pub const LONG_NANOS: u64 = 5_000_000;
+/// A poll that takes less than this reports what was there before it began, in nanoseconds.
+const AT_ONCE_NANOS: u64 = 1_000_000;
+/// Long drives that are remembered at a time.
+const DRIVES_MAX: usize = 32;
 
 /// A request that had to wait because the loop was busy with another connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Delay {
 /// The long drives during which a request may have arrived whose drive begins now.
 #[derive(Debug, Default)]
 pub struct LongDrives {
-    /// Whatever is noticed now cannot have been there before this moment.
+    /// Whatever was reported by the last poll cannot have been there before this moment.
     since: Moment,
     drives: Vec<LongDrive>,
 }
@@ -31,41 +33,41 @@ pub struct LongDrives {
 #[derive(Debug)]
 struct LongDrive {
     took: Duration,
+    ended: Moment,
     connection: u64,
     request: String,
 }
 
 impl LongDrives {
-    /// A poll has returned at `now`. `events_were_waiting`: it did not sleep, so what it reports came while the loop was
-    /// busy with the turn that began at `turn_began`.
-    pub fn on_polled(&mut self, turn_began: Moment, events_were_waiting: bool, now: Moment) {
-        if events_were_waiting {
-            let earlier = self.drives.len().min(DRIVES_MAX);
-            self.drives.drain(..self.drives.len() - earlier);
-            self.since = turn_began;
-        } else {
-            self.drives.clear();
-            self.since = now;
+    /// A poll has returned at `now`, having taken so many nanoseconds. If it returned at once, what it reports may have come while the
+    /// loop was busy with the turn that began at `turn_began`.
+    #[inline]
+    pub fn on_polled(&mut self, turn_began: Moment, nanos: u64, now: Moment) {
+        self.since = if nanos < AT_ONCE_NANOS { turn_began } else { now };
+        if !self.drives.is_empty() {
+            self.drives.retain(|drive| drive.ended > self.since);
         }
     }
 
-    /// Whether a drive has been long since the last poll that slept.
+    /// Whether no drive has been long since then.
     pub fn is_empty(&self) -> bool {
         self.drives.is_empty()
     }
 
-    /// A drive of `connection` has taken so long, which is at least [`LONG`].
-    pub fn note(&mut self, took: Duration, connection: u64, request: String) {
-        if self.drives.len() < 2 * DRIVES_MAX {
-            self.drives.push(LongDrive { took, connection, request });
+    /// A drive of `connection` has taken so long, which is at least [`LONG_NANOS`], and was over at `ended`.
+    pub fn note(&mut self, took: Duration, ended: Moment, connection: u64, request: String) {
+        if self.drives.len() < DRIVES_MAX {
+            self.drives.push(LongDrive { took, ended, connection, request });
         }
     }
 
-    /// Behind whom a request of `connection` was whose drive began at `drive_began`, if it was behind anybody.
-    pub fn delay(&self, connection: u64, drive_began: Moment) -> Option<Box<Delay>> {
-        let others = self.drives.iter().filter(|drive| drive.connection != connection);
+    /// Behind whom a request of `connection` was whose drive began at `drive_began`, if it was behind anybody. All that had
+    /// come of it before the end of the connection's last drive, at `driven_at`, was read then.
+    pub fn delay(&self, connection: u64, driven_at: Moment, drive_began: Moment) -> Option<Box<Delay>> {
+        let since = self.since.max(driven_at);
+        let others = self.drives.iter().filter(|drive| drive.connection != connection && drive.ended > since);
         let longest = others.max_by_key(|drive| drive.took)?;
-        let took = drive_began.since(self.since);
+        let took = drive_began.since(since);
         Some(Box::new(Delay { took, connection: longest.connection, request: longest.request.clone() }))
     }
 }
@@ -81,28 +83,32 @@ mod tests {
     }
 
     fn behind(drives: &LongDrives, connection: u64, ms: u64) -> Option<(u64, Duration)> {
-        drives.delay(connection, at(ms)).map(|delay| (delay.connection, delay.took))
+        drives.delay(connection, at(0), at(ms)).map(|delay| (delay.connection, delay.took))
     }
 
     #[test]
     fn a_request_is_behind_the_longest_drive_of_somebody_else() {
         let mut drives = LongDrives::default();
-        drives.on_polled(at(0), false, at(10));
-        drives.note(5 * MS, 1, String::new());
-        drives.note(80 * MS, 2, String::new());
+        drives.on_polled(at(0), 1_000_000, at(10));
+        drives.note(5 * MS, at(15), 1, String::new());
+        drives.note(80 * MS, at(95), 2, String::new());
         assert_eq!(behind(&drives, 3, 96), Some((2, 86 * MS)));
         assert_eq!(behind(&drives, 2, 96), Some((1, 86 * MS)), "nobody is behind itself");
+        let answered_later = drives.delay(3, at(95), at(96));
+        assert_eq!(answered_later, None, "its client got an answer after all of them");
         assert_eq!(behind(&LongDrives::default(), 3, 96), None);
     }
 
     #[test]
     fn what_was_there_before_a_poll_may_be_as_old_as_the_turn_before() {
         let mut drives = LongDrives::default();
-        drives.on_polled(at(0), false, at(10));
-        drives.note(80 * MS, 2, String::new());
-        drives.on_polled(at(10), true, at(91));
+        drives.on_polled(at(0), 1_000_000, at(10));
+        drives.note(80 * MS, at(90), 2, String::new());
+        drives.on_polled(at(10), 500_000, at(91));
         assert_eq!(behind(&drives, 3, 92), Some((2, 82 * MS)));
-        drives.on_polled(at(91), false, at(100));
+        drives.on_polled(at(91), 500_000, at(93));
+        assert_eq!(behind(&drives, 3, 94), None, "that turn was short, and the long drive was over before it");
+        drives.on_polled(at(91), 7_000_000, at(100));
         assert_eq!(behind(&drives, 3, 101), None, "it came while the loop slept");
     }
 }

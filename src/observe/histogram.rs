@@ -185,13 +185,15 @@ pub struct Syscalls {
     pub residency: u64,
     /// `setsockopt`, when much is to be sent
     pub option: u64,
+    /// `clock_gettime` of the thread's CPU time, after long drives and ten times a second at most
+    pub cpu_time: u64,
     /// `write` to the eventfd that wakes the loop, by whichever thread
     pub wake: u64,
 }
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 11] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 12] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -203,6 +205,7 @@ impl Syscalls {
             ("close", self.close),
             ("preadv2", self.residency),
             ("setsockopt", self.option),
+            ("clock_gettime", self.cpu_time),
             ("wake", self.wake),
         ]
     }

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::histogram::Spread;
+use super::request_record::RequestRecord;
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 
 /// All connections, and some of them in detail.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Connections {
     /// How many there are.
     pub total: usize,
@@ -19,7 +21,7 @@ pub struct Connections {
 }
 
 /// One connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ConnectionStatus {
     /// Its number.
     pub id: u64,
@@ -27,6 +29,8 @@ pub struct ConnectionStatus {
     pub peer: Peer,
     /// Our end, if it has an address.
     pub local: Option<SocketAddr>,
+    /// What is spoken on it: `http/1`.
+    pub protocol: &'static str,
     /// How far it has come.
     pub state: &'static str,
     /// What it waits for, out of a closed set.
@@ -43,18 +47,14 @@ pub struct ConnectionStatus {
     pub inbox: (usize, usize),
     /// Bytes that wait to be sent, and how many fit; more than fit if part of a file is among them.
     pub outbox: (u64, usize),
-    /// The request that is being answered, if there is one: method and target, escaped.
-    pub request: String,
-    /// Its number on the connection, or that of the next one.
-    pub ordinal: u64,
-    /// Bytes read and sent so far.
+    /// Bytes read from it so far.
     pub received: u64,
-    /// See above.
+    /// Bytes written to it so far.
     pub sent: u64,
-    /// How long the present request's reader was paused, and its writer blocked.
-    pub paused: Duration,
-    /// See above.
-    pub blocked: Duration,
+    /// The number of the present request on the connection, or of the next one if there is none.
+    pub ordinal: u64,
+    /// The present request, if there is one; of several, the one whose response is being sent.
+    pub record: Option<RequestRecord>,
 }
 
 /// A family of metrics, as Prometheus means it.
@@ -150,8 +150,8 @@ pub struct Buckets {
 /// The loop itself.
 #[derive(Debug, Clone)]
 pub struct LoopStatus {
-    /// Since its start.
-    pub uptime: Duration,
+    /// When this was taken; the loop began at `Moment::default()`.
+    pub now: Moment,
     /// Each phase of the turn, in order.
     pub phases: Vec<(&'static str, Spread)>,
     /// A whole turn without its poll: an event may have waited so long.
@@ -173,34 +173,37 @@ pub struct LoopStatus {
 /// The longest drive of one second.
 #[derive(Debug, Clone)]
 pub struct LongestDrive {
-    /// How long ago.
-    pub ago: Duration,
-    /// How long it took.
+    /// When the first drive of that second ended.
+    pub at: Moment,
+    /// How long the longest one took.
     pub took: Duration,
+    /// For how much of this time the thread was not running: the kernel had given its core to somebody else, or it
+    /// waited in a system call.
+    pub off_cpu: Duration,
     /// The connection's number.
     pub connection: u64,
-    /// What it was busy with: method and target, escaped.
+    /// What it was busy with: method and target, escaped. Empty only if no request was involved.
     pub request: String,
 }
 
 /// The whole at a glance.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Overview {
     /// The loop.
     pub turn: LoopStatus,
     /// Requests that are over.
     pub requests: u64,
-    /// Bytes read from connections, and bytes written, as they move.
+    /// Bytes read from connections so far.
     pub received_bytes: u64,
-    /// See above.
+    /// Bytes written to connections so far.
     pub sent_bytes: u64,
     /// From the first byte of a request to the last of its response.
     pub latency: Spread,
     /// Connections by what they wait for, with those reasons that there are.
     pub waits: Vec<(&'static str, u64)>,
-    /// Connections on which reading is paused, or writing blocked.
+    /// Connections on which reading is paused.
     pub paused: u64,
-    /// See above.
+    /// Connections on which writing is blocked.
     pub blocked: u64,
     /// Those that have waited longest for their clients, longest first; a few of them.
     pub slowest: Vec<ConnectionStatus>,

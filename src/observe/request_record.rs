@@ -15,6 +15,8 @@ use crate::http::status::Status;
 const TARGET_BYTES_MAX: usize = 512;
 /// As much of another field's value as is kept, in bytes.
 const FIELD_BYTES_MAX: usize = 512;
+/// What is printed for a request whose method is not known.
+pub(super) const NOT_UNDERSTOOD: &str = "(not understood)";
 /// Records that are kept for the next requests.
 const KEPT_MAX: usize = 64;
 
@@ -88,7 +90,8 @@ impl Stopwatch {
 }
 
 impl RequestRecord {
-    fn new(now: Moment) -> RequestRecord {
+    /// The record of a request whose first byte was noticed at `began`. Nothing else is known of it.
+    pub fn new(began: Moment) -> RequestRecord {
         RequestRecord {
             ordinal: 0,
             method: None,
@@ -97,8 +100,8 @@ impl RequestRecord {
             target_end: 0,
             referer_end: 0,
             status: None,
-            began: now,
-            head_at: now,
+            began,
+            head_at: began,
             behind: None,
             first_byte_at: None,
             last_byte_at: None,
@@ -115,16 +118,28 @@ impl RequestRecord {
 
     /// Notes the request line, and the fields that are wanted.
     pub fn note_head(&mut self, request: &RequestHead<'_>, with_fields: bool) {
-        self.method = Some(request.method);
-        self.version = request.version;
-        self.texts.clear();
-        self.target_end = self.add_text(request.target.raw, TARGET_BYTES_MAX);
-        self.referer_end = self.target_end;
+        self.note_line(request.method, request.target.raw, request.version);
         if with_fields {
             let field = |name| request.fields.first(name).unwrap_or_default();
-            self.referer_end = self.add_text(field("Referer"), FIELD_BYTES_MAX);
-            self.add_text(field("User-Agent"), FIELD_BYTES_MAX);
+            self.set_texts(request.target.raw, field("Referer"), field("User-Agent"));
         }
+    }
+
+    /// Keeps these texts, each of them up to its limit. An empty one is one that is not known.
+    pub fn set_texts(&mut self, target: &[u8], referer: &[u8], user_agent: &[u8]) {
+        self.texts.clear();
+        self.target_end = self.add_text(target, TARGET_BYTES_MAX);
+        self.referer_end = self.add_text(referer, FIELD_BYTES_MAX);
+        self.add_text(user_agent, FIELD_BYTES_MAX);
+    }
+
+    /// Notes the request line alone: of a request that was refused, the rest may not be known.
+    pub fn note_line(&mut self, method: Method, target: &[u8], version: Version) {
+        self.method = Some(method);
+        self.version = version;
+        self.texts.clear();
+        self.target_end = self.add_text(target, TARGET_BYTES_MAX);
+        self.referer_end = self.target_end;
     }
 
     fn add_text(&mut self, text: &[u8], bytes_max: usize) -> usize {
@@ -132,7 +147,7 @@ impl RequestRecord {
         self.texts.len()
     }
 
-    /// The request's target, perhaps only the beginning of it.
+    /// The request's target, perhaps only the beginning of it; empty if it is not known.
     pub fn target(&self) -> &[u8] {
         &self.texts[..self.target_end]
     }
@@ -147,7 +162,8 @@ impl RequestRecord {
         &self.texts[self.referer_end..]
     }
 
-    /// Method and target, to be printed: bytes that are not printable are escaped.
+    /// Method and target, to be printed: bytes that are not printable are escaped. It is never empty; `-` stands for a
+    /// target that is not known.
     pub fn request(&self) -> String {
         let mut text = String::new();
         self.write_request(&mut text);
@@ -156,9 +172,70 @@ impl RequestRecord {
 
     /// The same, at the end of `text`.
     pub fn write_request(&self, text: &mut String) {
-        text.push_str(self.method.map_or("-", Method::as_str));
+        let Some(method) = self.method else { return text.push_str(NOT_UNDERSTOOD) };
+        let target = if self.target().is_empty() { b"-" } else { self.target() };
+        text.push_str(method.as_str());
         text.push(' ');
-        text.extend(self.target().escape_ascii().map(char::from));
+        text.extend(target.escape_ascii().map(char::from));
+    }
+
+    /// The time from the request's first byte to the beginning of the drive in which its head was complete.
+    pub fn time_to_head(&self) -> Duration {
+        self.head_at.since(self.began)
+    }
+
+    /// The time from the request's first byte to the end of the drive in which the first byte of the response left;
+    /// `None` if no byte of it has left.
+    pub fn time_to_first_byte(&self) -> Option<Duration> {
+        // A response that leaves in one write is noticed only when all of it has left.
+        let at = self.first_byte_at.or(self.last_byte_at.filter(|_| !self.tx.is_empty()));
+        at.map(|at| at.since(self.began))
+    }
+
+    /// The time from the request's first byte to the end of the drive in which the request ended: the last byte of its
+    /// response left, or its connection ended. `None` if the request is not over.
+    pub fn time_to_last_byte(&self) -> Option<Duration> {
+        self.last_byte_at.map(|at| at.since(self.began))
+    }
+
+    /// How long reading was paused. A pause that goes on counts up to the end of the request, if the request is over.
+    pub fn paused_time(&self) -> Duration {
+        self.paused.total(self.last_byte_at.unwrap_or_default())
+    }
+
+    /// How long writing was blocked. A block that goes on counts up to the end of the request, if the request is over.
+    pub fn blocked_time(&self) -> Duration {
+        self.blocked.total(self.last_byte_at.unwrap_or_default())
+    }
+
+    /// A copy of the record alone, to be shown. Its stopwatches have stopped at `now`: [`Self::paused_time`] and
+    /// [`Self::blocked_time`] count up to then.
+    pub fn snapshot(&self, now: Moment) -> RequestRecord {
+        let mut copy = RequestRecord {
+            ordinal: self.ordinal,
+            method: self.method,
+            version: self.version,
+            texts: self.texts.clone(),
+            target_end: self.target_end,
+            referer_end: self.referer_end,
+            status: self.status,
+            began: self.began,
+            head_at: self.head_at,
+            behind: self.behind.clone(),
+            first_byte_at: self.first_byte_at,
+            last_byte_at: self.last_byte_at,
+            rx: self.rx.clone(),
+            tx: self.tx.clone(),
+            head_bytes: self.head_bytes,
+            paused: self.paused,
+            blocked: self.blocked,
+            queued_max: self.queued_max,
+            cut: self.cut,
+            next: None,
+        };
+        copy.paused.set(false, now);
+        copy.blocked.set(false, now);
+        copy
     }
 
     /// What follows the response's head on the wire, in bytes, as far as it has left.
@@ -184,7 +261,8 @@ pub struct RecordPool {
 }
 
 impl RecordPool {
-    fn take(&mut self, now: Moment) -> Box<RequestRecord> {
+    /// A record for the next request, which begins at `now`.
+    pub fn take(&mut self, now: Moment) -> Box<RequestRecord> {
         match self.first.take() {
             Some(mut record) => {
                 self.first = record.next.take();
@@ -206,101 +284,94 @@ impl RecordPool {
     }
 }
 
-/// The requests of one connection that are not over: the one being answered, and those whose responses have not left.
+/// The requests of one connection whose responses are complete, and have not left yet.
 ///
-/// These are a queue made of two chains, so that an idle connection owns no memory for it, and the oldest is at hand
+/// They are a queue made of two chains, so that an idle connection owns no memory for it, and the oldest is at hand
 /// however many there are.
 #[derive(Debug, Default)]
-pub struct Records {
-    current: Option<Box<RequestRecord>>,
-    /// Complete responses, the oldest first: it is the one that is being sent.
-    leaving: Option<Box<RequestRecord>>,
+pub struct LeavingRecords {
+    /// The oldest first: it is the one that is being sent.
+    front: Option<Box<RequestRecord>>,
     /// Those behind them, the newest first.
-    behind: Option<Box<RequestRecord>>,
+    back: Option<Box<RequestRecord>>,
 }
 
-impl Records {
-    /// The request being received or answered.
-    pub fn current(&self) -> Option<&RequestRecord> {
-        self.current.as_deref()
-    }
-
-    /// The request being received or answered.
-    pub fn current_mut(&mut self) -> Option<&mut RequestRecord> {
-        self.current.as_deref_mut()
-    }
-
-    /// The request whose response is on its way: the oldest one, complete or not.
-    pub fn sending(&self) -> Option<&RequestRecord> {
-        let behind = || std::iter::successors(self.behind.as_deref(), |record| record.next.as_deref());
-        self.leaving.as_deref().or_else(|| behind().last()).or(self.current())
+impl LeavingRecords {
+    /// The oldest: its response is on its way.
+    pub fn front(&self) -> Option<&RequestRecord> {
+        let back = || std::iter::successors(self.back.as_deref(), |record| record.next.as_deref());
+        self.front.as_deref().or_else(|| back().last())
     }
 
     /// The same.
-    pub fn sending_mut(&mut self) -> Option<&mut RequestRecord> {
+    #[inline]
+    pub fn front_mut(&mut self) -> Option<&mut RequestRecord> {
         self.move_up();
-        self.leaving.as_deref_mut().or(self.current.as_deref_mut())
+        self.front.as_deref_mut()
     }
 
-    /// Opens the record of the next request, if it is not open already.
-    pub fn open(&mut self, pool: &mut RecordPool, now: Moment) -> &mut RequestRecord {
-        self.current.get_or_insert_with(|| pool.take(now))
-    }
-
-    /// The response is complete: what is left is to send it.
-    pub fn complete(&mut self) {
-        match self.current.take() {
-            Some(record) if self.leaving.is_none() && self.behind.is_none() => self.leaving = Some(record),
-            Some(mut record) => {
-                record.next = self.behind.take();
-                self.behind = Some(record);
-            }
-            None => {}
+    /// Adds a request whose response is complete; where it ends is known.
+    pub fn push(&mut self, mut record: Box<RequestRecord>) {
+        if self.front.is_none() && self.back.is_none() {
+            self.front = Some(record);
+        } else {
+            record.next = self.back.take();
+            self.back = Some(record);
         }
     }
 
     /// When nobody is left in front, those behind take their place.
     #[inline]
     fn move_up(&mut self) {
-        if self.leaving.is_none() && self.behind.is_some() {
+        if self.front.is_none() && self.back.is_some() {
             self.turn_round();
         }
     }
 
     #[inline(never)]
     fn turn_round(&mut self) {
-        while let Some(mut record) = self.behind.take() {
-            self.behind = record.next.take();
-            record.next = self.leaving.take();
-            self.leaving = Some(record);
+        while let Some(mut record) = self.back.take() {
+            self.back = record.next.take();
+            record.next = self.front.take();
+            self.front = Some(record);
         }
     }
 
-    /// Moves those whose response has left, `sent` bytes of all, to `finished`.
-    pub fn retire(&mut self, sent: u64, finished: &mut RecordQueue) {
+    /// Moves those whose response has left to `finished`: `sent` bytes of all had left at `now`.
+    #[inline]
+    pub fn retire(&mut self, sent: u64, now: Moment, finished: &mut RecordQueue) {
         self.move_up();
-        while let Some(mut record) = self.leaving.take_if(|record| record.tx.end <= sent) {
-            self.leaving = record.next.take();
+        while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
+            self.front = record.next.take();
+            record.last_byte_at = Some(now);
             finished.push_back(record);
             self.move_up();
         }
     }
 
-    /// All of them: the connection is over.
-    pub fn cut(&mut self, reason: CloseReason, sent: u64, finished: &mut RecordQueue) {
-        if let Some(record) = &mut self.current {
-            // Where its response would have ended, nobody knows.
-            record.tx = if record.status.is_some() { record.tx.start..u64::MAX } else { sent..sent };
-            record.cut = Some(reason);
-        }
-        self.complete();
+    /// The connection was over at `now`, when `sent` bytes had left of all: moves all records to `finished`. `unfinished`
+    /// is the request that was being received or answered.
+    pub fn cut(
+        &mut self,
+        unfinished: Option<Box<RequestRecord>>,
+        reason: CloseReason,
+        sent: u64,
+        now: Moment,
+        finished: &mut RecordQueue,
+    ) {
+        self.retire(sent, now, finished);
         let start = finished.len();
-        self.retire(u64::MAX, finished);
-        for record in finished.iter_mut().skip(start) {
-            if record.tx.end > sent {
-                record.cut = Some(reason);
-                record.tx = record.tx.start.min(sent)..sent;
+        self.retire(u64::MAX, now, finished);
+        if let Some(mut record) = unfinished {
+            if record.status.is_none() {
+                record.tx.start = sent;
             }
+            record.last_byte_at = Some(now);
+            finished.push_back(record);
+        }
+        for record in finished.iter_mut().skip(start) {
+            record.cut = Some(reason);
+            record.tx = record.tx.start.min(sent)..sent;
         }
     }
 }
@@ -310,34 +381,101 @@ mod tests {
     use super::*;
 
     /// Records of so many complete responses of 10 bytes each, none of which has left.
-    fn complete(count: u64, pool: &mut RecordPool) -> Records {
-        let mut records = Records::default();
+    fn complete(count: u64, pool: &mut RecordPool) -> LeavingRecords {
+        let mut leaving = LeavingRecords::default();
         for ordinal in 1..=count {
-            let record = records.open(pool, Moment::default());
+            let mut record = pool.take(Moment::default());
             (record.ordinal, record.status, record.tx) = (ordinal, Some(Status::OK), (ordinal - 1) * 10..ordinal * 10);
-            records.complete();
+            leaving.push(record);
         }
-        records
+        leaving
+    }
+
+    #[test]
+    fn a_snapshot_is_the_record_with_its_stopwatches_stopped() {
+        let at = Moment::from_millis;
+        let mut record = RequestRecord::new(at(10));
+        record.method = Some(Method::Get);
+        record.set_texts(b"/a\n", b"r", b"u");
+        record.blocked.set(true, at(12));
+        let snapshot = record.snapshot(at(15));
+        assert_eq!(
+            (snapshot.request().as_str(), snapshot.referer(), snapshot.user_agent()),
+            ("GET /a\\n", &b"r"[..], &b"u"[..])
+        );
+        assert_eq!((record.blocked_time(), snapshot.blocked_time()), (Duration::ZERO, Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn times_are_relative_to_the_first_byte() {
+        let (at, ms) = (Moment::from_millis, Duration::from_millis);
+        let mut record = RequestRecord::new(at(10));
+        record.head_at = at(11);
+        record.paused.set(true, at(12));
+        assert_eq!(
+            (record.time_to_head(), record.time_to_first_byte(), record.time_to_last_byte()),
+            (ms(1), None, None)
+        );
+        record.last_byte_at = Some(at(20));
+        assert_eq!((record.time_to_first_byte(), record.time_to_last_byte()), (None, Some(ms(10))));
+        assert_eq!(record.paused_time(), ms(8), "until the request was over");
+        record.tx = 0..1;
+        assert_eq!(record.time_to_first_byte(), Some(ms(10)), "all of it left at once");
+        record.first_byte_at = Some(at(15));
+        assert_eq!(record.time_to_first_byte(), Some(ms(5)));
+    }
+
+    #[test]
+    fn the_text_of_a_request_is_never_empty() {
+        let mut record = RequestRecord::new(Moment::default());
+        assert_eq!(record.request(), "(not understood)");
+        record.method = Some(Method::Post);
+        assert_eq!(record.request(), "POST -");
     }
 
     fn ordinals(finished: &RecordQueue) -> Vec<u64> {
         finished.iter().map(|record| record.ordinal).collect()
     }
 
+    fn at(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
     #[test]
-    fn the_oldest_is_the_one_on_its_way_and_they_leave_in_order() {
+    fn responses_leave_in_order_and_the_oldest_is_in_front() {
         let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
-        let mut records = complete(5, &mut pool);
-        assert_eq!(records.sending().map(|record| record.ordinal), Some(1));
-        records.retire(25, &mut finished);
+        let mut leaving = complete(5, &mut pool);
+        assert_eq!(leaving.front().map(|record| record.ordinal), Some(1));
+        leaving.retire(9, at(1), &mut finished);
+        assert_eq!(ordinals(&finished), [0; 0], "one byte of the first is left");
+        leaving.retire(25, at(2), &mut finished);
         assert_eq!(ordinals(&finished), [1, 2]);
-        records.open(&mut pool, Moment::default()).ordinal = 6;
-        assert_eq!(records.sending_mut().map(|record| record.ordinal), Some(3));
-        assert_eq!(records.sending().map(|record| record.ordinal), Some(3), "and not the one that is being answered");
-        records.cut(CloseReason::ByClient, 35, &mut finished);
-        assert_eq!(ordinals(&finished), [1, 2, 3, 4, 5, 6]);
-        assert!(finished.iter().take(3).all(|record| record.cut.is_none()));
-        assert_eq!((finished[3].cut, finished[3].tx.clone()), (Some(CloseReason::ByClient), 30..35));
-        assert_eq!((finished[5].cut, finished[5].tx.clone()), (Some(CloseReason::ByClient), 35..35));
+        assert!(finished.iter().all(|record| record.last_byte_at == Some(at(2)) && record.cut.is_none()));
+        assert_eq!(leaving.front().map(|record| record.ordinal), Some(3));
+        assert_eq!(leaving.front_mut().map(|record| record.ordinal), Some(3));
+    }
+
+    #[test]
+    fn a_close_cuts_what_has_not_left_and_the_request_that_was_not_over() {
+        let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
+        let mut leaving = complete(3, &mut pool);
+        let mut unfinished = pool.take(Moment::default());
+        unfinished.ordinal = 4;
+        leaving.cut(Some(unfinished), CloseReason::ByClient, 15, at(3), &mut finished);
+        assert_eq!(ordinals(&finished), [1, 2, 3, 4]);
+        assert!(finished.iter().all(|record| record.last_byte_at == Some(at(3))));
+        let cuts: Vec<_> = finished.iter().map(|record| (record.cut, record.tx.clone())).collect();
+        let by_client = Some(CloseReason::ByClient);
+        assert_eq!(cuts, [(None, 0..10), (by_client, 10..15), (by_client, 15..15), (by_client, 15..15)]);
+        assert!(leaving.front().is_none());
+    }
+
+    #[test]
+    fn half_a_response_is_cut_where_it_left_off() {
+        let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
+        let mut unfinished = pool.take(Moment::default());
+        (unfinished.status, unfinished.tx) = (Some(Status::OK), 40..40);
+        LeavingRecords::default().cut(Some(unfinished), CloseReason::CutShort, 55, at(3), &mut finished);
+        assert_eq!((finished[0].cut, finished[0].tx.clone()), (Some(CloseReason::CutShort), 40..55));
     }
 }

@@ -10,30 +10,32 @@ use crate::http::status::Status;
 /// The times of all requests of one event loop that are over.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// When the first of them began, and when the last one so far ended.
-    busy: Option<(Moment, Moment)>,
-    /// How many ended in the busiest second.
+    /// When the first request began, and when the last one so far ended.
+    first_and_last: Option<(Moment, Moment)>,
+    /// How many requests ended in each second; the busiest one is remembered.
     pub pace: Pace,
-    /// From a request's first byte to the last of its response, if that left in one piece.
-    at_once: Histogram,
-    /// The same, if it left in several.
-    in_pieces: Histogram,
-    /// From a request's first byte to the first of a response that left in several pieces.
-    first_of_pieces: Histogram,
-    /// Requests that have been seen to end by the end of a turn.
-    seen: u64,
+    /// Responses that left in one write: from the request's first byte to the response's last one. The first byte of the
+    /// response left at the same time.
+    one_write: Histogram,
+    /// Responses that left in several writes: from the request's first byte to the response's last one.
+    several_writes: Histogram,
+    /// Responses that left in several writes: from the request's first byte to the response's first one.
+    first_of_several_writes: Histogram,
+    /// Requests that were over at the end of the last turn.
+    over_last_turn: u64,
 }
 
 impl Times {
     /// From the beginning of the first request to the end of the last one.
     pub fn busy_time(&self) -> Duration {
-        self.busy.map_or(Duration::ZERO, |(first, last)| last.since(first))
+        self.first_and_last.map_or(Duration::ZERO, |(first, last)| last.since(first))
     }
 
-    /// Counts a request that was over at `now`.
-    pub fn count_request(&mut self, record: &RequestRecord, now: Moment) {
-        let (first, _) = self.busy.unwrap_or((record.began, now));
-        self.busy = Some((first.min(record.began), now));
+    /// Counts a request that is over.
+    pub fn count_request(&mut self, record: &RequestRecord) {
+        let now = record.last_byte_at.unwrap_or(record.began);
+        let (first, _) = self.first_and_last.unwrap_or((record.began, now));
+        self.first_and_last = Some((first.min(record.began), now));
         if record.cut.is_none() {
             self.count_times(record, now);
         }
@@ -41,33 +43,33 @@ impl Times {
 
     fn count_times(&mut self, record: &RequestRecord, now: Moment) {
         let is_upgrade = record.status == Some(Status::SWITCHING_PROTOCOLS);
-        let whole = now.nanos_since(record.began);
+        let to_last_byte = now.nanos_since(record.began);
         match record.first_byte_at {
-            None if !is_upgrade => self.at_once.record_nanos(whole),
+            None if !is_upgrade => self.one_write.record_nanos(to_last_byte),
             first => {
-                self.first_of_pieces.record_nanos(first.unwrap_or(now).nanos_since(record.began));
+                self.first_of_several_writes.record_nanos(first.unwrap_or(now).nanos_since(record.began));
                 if !is_upgrade {
-                    self.in_pieces.record_nanos(whole);
+                    self.several_writes.record_nanos(to_last_byte);
                 }
             }
         }
     }
 
-    /// A turn has ended at `now`, by which so many requests were over.
+    /// A turn has ended at `now`. So many requests have ended since the loop began.
     pub fn end_turn(&mut self, over: u64, now: Moment) {
-        if over > self.seen {
-            self.pace.count(over - self.seen, now);
-            self.seen = over;
+        if over > self.over_last_turn {
+            self.pace.count(over - self.over_last_turn, now);
+            self.over_last_turn = over;
         }
     }
 
     /// From the first byte of a request to the last byte of its response; conversations after an upgrade do not count.
     pub fn latency(&self) -> Histogram {
-        self.at_once.plus(&self.in_pieces)
+        self.one_write.plus(&self.several_writes)
     }
 
     /// From the first byte of a request to the first of its response.
     pub fn first_byte(&self) -> Histogram {
-        self.at_once.plus(&self.first_of_pieces)
+        self.one_write.plus(&self.first_of_several_writes)
     }
 }

@@ -2,28 +2,29 @@
 
 use std::fmt;
 
-use super::moment::Moment;
-use super::{Entry, escape, put};
+use super::time_text::TimeText;
+use super::{Line, escape, put};
 use crate::base::peer::Peer;
 
 /// `%h - - %t "%r" %>s %b`: nobody is ever identified or logged in.
-pub(super) fn common(entry: &Entry<'_>, moment: &Moment, lines: &mut Vec<u8>) {
-    put(lines, format_args!("{} - - [{}] \"", host(entry.peer), moment.classic()));
-    match &entry.line {
-        Some(line) => {
-            put(lines, format_args!("{} ", line.method));
-            escape::plain(line.target, lines);
+pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
+    put(lines, format_args!("{} - - [{}] \"", host(line.peer), time.classic()));
+    match line.record.method {
+        Some(method) => {
+            put(lines, format_args!("{method} "));
+            escape::plain(line.target().unwrap_or(b"-"), lines);
             put(lines, format_args!(" {}\" ", line.version()));
         }
         None => lines.extend_from_slice(b"-\" "),
     }
-    put(lines, format_args!("{} {}", or_dash(entry.status), or_dash(Some(entry.content_bytes).filter(|n| *n > 0))));
+    let content_bytes = Some(line.record.content_bytes()).filter(|n| *n > 0);
+    put(lines, format_args!("{} {}", or_dash(line.status()), or_dash(content_bytes)));
 }
 
 /// The common format, then `"%{Referer}i" "%{User-Agent}i"`.
-pub(super) fn combined(entry: &Entry<'_>, moment: &Moment, lines: &mut Vec<u8>) {
-    common(entry, moment, lines);
-    for value in [entry.referer, entry.user_agent] {
+pub(super) fn combined(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
+    common(line, time, lines);
+    for value in [line.record.referer(), line.record.user_agent()] {
         lines.extend_from_slice(b" \"");
         escape::plain(if value.is_empty() { b"-" } else { value }, lines);
         lines.push(b'"');

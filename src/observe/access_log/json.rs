@@ -4,25 +4,35 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::moment::Moment;
-use super::{Entry, put};
+use super::time_text::TimeText;
+use super::{Line, put};
 use crate::base::json::quote_bytes;
+use crate::base::listener_role::ListenerRole;
+use crate::observe::delay::Delay;
 
-pub(super) fn object(entry: &Entry<'_>, moment: &Moment, lines: &mut Vec<u8>) {
-    put(lines, format_args!("{{\"time\":\"{}\"", moment.rfc3339()));
-    put(lines, format_args!(",\"connection\":{},\"request\":{}", entry.connection, entry.ordinal));
-    put(lines, format_args!(",\"peer\":\"{}\"", entry.peer));
-    request_line(entry, lines);
-    put(lines, format_args!(",\"status\":{},\"bytes\":{}", or_null(entry.status), entry.content_bytes));
-    put(lines, format_args!(",\"head_ms\":{}", Millis(entry.head)));
-    put(lines, format_args!(",\"first_byte_ms\":{}", or_null(entry.first_byte.map(Millis))));
-    put(lines, format_args!(",\"last_byte_ms\":{},\"close\":", Millis(entry.last_byte)));
-    text_or_null(entry.close.map(str::as_bytes), lines);
-    put(lines, format_args!(",\"paused_ms\":{}", Millis(entry.paused)));
-    put(lines, format_args!(",\"blocked_ms\":{}", Millis(entry.blocked)));
-    put(lines, format_args!(",\"queued_max\":{}", entry.queued_max));
-    put(lines, format_args!(",\"rx\":\"{}\",\"tx\":\"{}\"", relative(&entry.rx), relative(&entry.tx)));
-    for (name, value) in [("referer", entry.referer), ("user_agent", entry.user_agent)] {
+pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
+    let record = line.record;
+    put(lines, format_args!("{{\"time\":\"{}\"", time.rfc3339()));
+    put(lines, format_args!(",\"connection\":{},\"request\":{}", line.connection, record.ordinal));
+    put(lines, format_args!(",\"peer\":\"{}\"", line.peer));
+    if line.role == ListenerRole::Admin {
+        lines.extend_from_slice(b",\"listener\":\"admin\"");
+    }
+    request_line(line, lines);
+    put(lines, format_args!(",\"status\":{},\"bytes\":{}", or_null(line.status()), record.content_bytes()));
+    put(lines, format_args!(",\"head_ms\":{}", Millis(record.time_to_head())));
+    put(lines, format_args!(",\"first_byte_ms\":{}", or_null(record.time_to_first_byte().map(Millis))));
+    put(lines, format_args!(",\"last_byte_ms\":{}", or_null(record.time_to_last_byte().map(Millis))));
+    // The words for a reason are the server's own: nothing in them has to be escaped.
+    put(lines, format_args!(",\"close\":{}", or_null(record.cut.map(quoted))));
+    put(lines, format_args!(",\"paused_ms\":{}", Millis(record.paused_time())));
+    put(lines, format_args!(",\"blocked_ms\":{}", Millis(record.blocked_time())));
+    put(lines, format_args!(",\"queued_max\":{}", record.queued_max));
+    put(lines, format_args!(",\"rx\":\"{}\",\"tx\":\"{}\"", relative(&record.rx), relative(&record.tx)));
+    if let Some(delay) = &record.behind {
+        behind(delay, lines);
+    }
+    for (name, value) in [("referer", record.referer()), ("user_agent", record.user_agent())] {
         if !value.is_empty() {
             put(lines, format_args!(",\"{name}\":"));
             quote_bytes(lines, value);
@@ -31,16 +41,27 @@ pub(super) fn object(entry: &Entry<'_>, moment: &Moment, lines: &mut Vec<u8>) {
     lines.push(b'}');
 }
 
-fn request_line(entry: &Entry<'_>, lines: &mut Vec<u8>) {
-    let line = entry.line.as_ref();
+fn request_line(line: &Line<'_>, lines: &mut Vec<u8>) {
+    let method = line.record.method;
     for (name, value) in [
-        ("method", line.map(|line| line.method.as_str().as_bytes())),
-        ("target", line.map(|line| line.target)),
-        ("version", line.map(|line| line.version().as_bytes())),
+        ("method", method.as_ref().map(|method| method.as_str().as_bytes())),
+        ("target", method.and_then(|_| line.target())),
+        ("version", method.map(|_| line.version().as_bytes())),
     ] {
         put(lines, format_args!(",\"{name}\":"));
         text_or_null(value, lines);
     }
+}
+
+fn behind(delay: &Delay, lines: &mut Vec<u8>) {
+    put(lines, format_args!(",\"behind\":{{\"ms\":{},\"connection\":{}", Millis(delay.took), delay.connection));
+    lines.extend_from_slice(b",\"request\":");
+    quote_bytes(lines, delay.request.as_bytes());
+    lines.push(b'}');
+}
+
+fn quoted(text: impl Display) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "\"{text}\""))
 }
 
 fn text_or_null(text: Option<&[u8]>, lines: &mut Vec<u8>) {
@@ -50,9 +71,9 @@ fn text_or_null(text: Option<&[u8]>, lines: &mut Vec<u8>) {
     }
 }
 
-fn or_null(number: Option<impl Display>) -> impl Display {
-    fmt::from_fn(move |f| match &number {
-        Some(number) => number.fmt(f),
+fn or_null(value: Option<impl Display>) -> impl Display {
+    fmt::from_fn(move |f| match &value {
+        Some(value) => value.fmt(f),
         None => f.write_str("null"),
     })
 }

@@ -4,23 +4,32 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use super::json::relative;
-use super::moment::Moment;
-use super::{Entry, escape, put};
+use super::time_text::TimeText;
+use super::{Line, escape, put};
+use crate::base::listener_role::ListenerRole;
+use crate::observe::delay::Delay;
+use crate::observe::request_record::{NOT_UNDERSTOOD, RequestRecord};
 
 /// Columns kept for method and target; longer ones push the rest of their line to the right.
 const REQUEST_COLUMNS: usize = 32;
 
-pub(super) fn line(entry: &Entry<'_>, moment: &Moment, colours: bool, lines: &mut Vec<u8>) {
-    let paint = Paint { colours };
-    put(lines, format_args!("{}{}{} ", paint.faint(), moment.of_day(), paint.end()));
-    status(entry.status, &paint, lines);
-    request(entry, lines);
-    let (bytes, took) = (Size(entry.content_bytes), Span(entry.last_byte));
-    put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={} r={}", paint.faint(), entry.connection, entry.ordinal));
-    put(lines, format_args!(" rx={} tx={}{}", relative(&entry.rx), relative(&entry.tx), paint.end()));
-    backpressure(entry, &paint, lines);
-    if let Some(close) = entry.close {
+pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut Vec<u8>) {
+    let (record, paint) = (line.record, Paint { colours });
+    put(lines, format_args!("{}{}{} ", paint.faint(), time.of_day(), paint.end()));
+    status(line.status(), &paint, lines);
+    request(line, lines);
+    let (bytes, took) = (Size(record.content_bytes()), Span(record.time_to_last_byte().unwrap_or_default()));
+    put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={} r={}", paint.faint(), line.connection, record.ordinal));
+    put(lines, format_args!(" rx={} tx={}{}", relative(&record.rx), relative(&record.tx), paint.end()));
+    backpressure(record, &paint, lines);
+    if let Some(delay) = &record.behind {
+        behind(delay, &paint, lines);
+    }
+    if let Some(close) = record.cut {
         put(lines, format_args!("  {}{close}{}", paint.alarm(), paint.end()));
+    }
+    if line.role == ListenerRole::Admin {
+        put(lines, format_args!("  {}admin{}", paint.faint(), paint.end()));
     }
 }
 
@@ -32,28 +41,36 @@ fn status(status: Option<u16>, paint: &Paint, lines: &mut Vec<u8>) {
 }
 
 /// Method and target, in their columns.
-fn request(entry: &Entry<'_>, lines: &mut Vec<u8>) {
-    let Some(line) = &entry.line else {
-        return put(lines, format_args!("{:REQUEST_COLUMNS$}", "(not understood)"));
+fn request(line: &Line<'_>, lines: &mut Vec<u8>) {
+    let Some(method) = line.record.method else {
+        return put(lines, format_args!("{NOT_UNDERSTOOD:REQUEST_COLUMNS$}"));
     };
-    put(lines, format_args!("{} ", line.method));
-    escape::plain(line.target, lines);
-    let columns = line.method.as_str().len() + 1 + escape::plain_len(line.target);
+    let target = line.target().unwrap_or(b"-");
+    put(lines, format_args!("{method} "));
+    escape::plain(target, lines);
+    let columns = method.as_str().len() + 1 + escape::plain_len(target);
     put(lines, format_args!("{:1$}", "", REQUEST_COLUMNS.saturating_sub(columns)));
 }
 
-/// What held the request up, if anything did.
-fn backpressure(entry: &Entry<'_>, paint: &Paint, lines: &mut Vec<u8>) {
-    if entry.blocked.is_zero() && entry.paused.is_zero() {
+/// How long the request was blocked or paused, if it was.
+fn backpressure(record: &RequestRecord, paint: &Paint, lines: &mut Vec<u8>) {
+    let times = [("blocked", record.blocked_time()), ("paused", record.paused_time())];
+    if times.iter().all(|(_, time)| time.is_zero()) {
         return;
     }
     put(lines, format_args!(" {}", paint.warning()));
-    for (name, time) in [("blocked", entry.blocked), ("paused", entry.paused)] {
+    for (name, time) in times {
         if !time.is_zero() {
             put(lines, format_args!(" {name} {}", Span(time)));
         }
     }
-    put(lines, format_args!(" peak {}{}", Size(entry.queued_max), paint.end()));
+    put(lines, format_args!(" peak {}{}", Size(record.queued_max), paint.end()));
+}
+
+/// Which connection the request had to wait for. The text of that one's request is escaped already.
+fn behind(delay: &Delay, paint: &Paint, lines: &mut Vec<u8>) {
+    let Delay { took, connection, request } = delay;
+    put(lines, format_args!("  {}behind {} c={connection} {request}{}", paint.warning(), Span(*took), paint.end()));
 }
 
 /// The colours of a terminal, or none.

@@ -1,107 +1,185 @@
 //! Each format to the letter, and that nothing a client sends breaks a line.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::moment::Moment;
+use crate::http::method::Method;
+use crate::observe::close_reason::CloseReason;
+use crate::observe::delay::Delay;
+use crate::observe::wait_reason::WaitReason;
 
-fn entry<'a>() -> Entry<'a> {
-    Entry {
-        began: UNIX_EPOCH + Duration::from_millis(971_186_136_042),
+const BEGAN: Duration = Duration::from_millis(971_186_136_042);
+
+/// The moment so many microseconds after the request began.
+fn after(us: u64) -> Moment {
+    Moment::from_millis(1000) + Duration::from_micros(us)
+}
+
+/// A request that was answered.
+fn answered() -> RequestRecord {
+    let mut record = RequestRecord::new(after(0));
+    record.set_texts(b"/x?a=b", b"http://example.org/", b"curl/8");
+    (record.ordinal, record.method, record.status) = (4, Some(Method::Get), Some(Status::OK));
+    (record.rx, record.tx, record.head_bytes, record.queued_max) = (0..412, 0..9314, 6988, 65_536);
+    (record.head_at, record.first_byte_at, record.last_byte_at) = (after(40), Some(after(1_500)), Some(after(64_000)));
+    record
+}
+
+/// A request that was not understood, and whose connection ended.
+fn cut() -> RequestRecord {
+    let mut record = answered();
+    record.set_texts(b"", b"", b"");
+    (record.method, record.status, record.cut) = (None, None, Some(CloseReason::ByClient));
+    (record.rx, record.tx, record.head_bytes, record.first_byte_at) = (412..420, 9314..9314, 0, None);
+    record.paused.set(true, after(34_000));
+    record.blocked.set(true, after(0));
+    record.blocked.set(false, after(1_250_000));
+    record
+}
+
+/// A request that had to wait for another connection's.
+fn delayed(request: &str) -> RequestRecord {
+    let mut record = answered();
+    let took = Duration::from_millis(122);
+    record.behind = Some(Box::new(Delay { took, connection: 3, request: request.to_owned() }));
+    record
+}
+
+/// A request that was refused when only its method was known.
+fn refused() -> RequestRecord {
+    let mut record = answered();
+    record.set_texts(b"", b"", b"");
+    record.status = Some(Status::BAD_REQUEST);
+    record
+}
+
+fn line(record: &RequestRecord) -> Line<'_> {
+    Line {
+        began: UNIX_EPOCH + BEGAN,
         connection: 17,
-        ordinal: 4,
         peer: Peer::Ip("192.0.2.7:5678".parse().unwrap()),
-        line: Some(RequestLine { method: Method::Get, target: b"/x?a=b", version: Version::Http11 }),
-        status: Some(200),
-        content_bytes: 2326,
-        head: Duration::from_micros(40),
-        first_byte: Some(Duration::from_micros(1_500)),
-        last_byte: Duration::from_millis(64),
-        close: None,
-        paused: Duration::ZERO,
-        blocked: Duration::ZERO,
-        queued_max: 65_536,
-        rx: 0..412,
-        tx: 0..9314,
-        referer: b"http://example.org/",
-        user_agent: b"curl/8",
+        role: ListenerRole::Http,
+        record,
     }
 }
 
-fn cut<'a>() -> Entry<'a> {
-    Entry {
-        peer: Peer::Unix,
-        line: None,
-        status: None,
-        content_bytes: 0,
-        first_byte: None,
-        close: Some("closed by the client"),
-        paused: Duration::from_millis(30),
-        blocked: Duration::from_millis(1_250),
-        rx: 412..420,
-        tx: 9314..9314,
-        referer: b"",
-        user_agent: b"",
-        ..entry()
-    }
-}
-
-fn written(format: Format, colours: bool, entry: &Entry<'_>) -> String {
+fn written(format: Format, colours: bool, line: &Line<'_>) -> String {
     let mut lines = Vec::new();
-    Formatter::new(format, colours).write(entry, &mut lines);
+    Formatter::new(format, colours).write(line, &mut lines);
     String::from_utf8(lines).unwrap()
+}
+
+/// A line without colours.
+fn plain(format: Format, record: &RequestRecord) -> String {
+    written(format, false, &line(record))
 }
 
 #[test]
 fn the_classic_formats_are_exact() {
     let common = "192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] \"GET /x?a=b HTTP/1.1\" 200 2326";
-    assert_eq!(written(Format::Common, false, &entry()), format!("{common}\n"));
+    assert_eq!(plain(Format::Common, &answered()), format!("{common}\n"));
     let combined = format!("{common} \"http://example.org/\" \"curl/8\"\n");
-    assert_eq!(written(Format::Combined, false, &entry()), combined);
+    assert_eq!(plain(Format::Combined, &answered()), combined);
+    let (cut, answered) = (cut(), answered());
     let nothing = "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" - - \"-\" \"-\"\n";
-    assert_eq!(written(Format::Combined, false, &cut()), nothing);
-    let refused = written(Format::Common, false, &Entry { line: None, status: Some(400), ..entry() });
-    assert!(refused.ends_with("] \"-\" 400 2326\n"), "{refused}");
-    let v6 = Entry { peer: Peer::Ip("[2001:db8::1]:80".parse().unwrap()), ..entry() };
+    assert_eq!(written(Format::Combined, false, &Line { peer: Peer::Unix, ..line(&cut) }), nothing);
+    let v6 = Line { peer: Peer::Ip("[2001:db8::1]:80".parse().unwrap()), ..line(&answered) };
     assert!(written(Format::Common, false, &v6).starts_with("2001:db8::1 - - ["));
 }
 
 #[test]
 fn json_is_exact() {
     let full = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"192.0.2.7:5678","method":"GET","target":"/x?a=b","version":"HTTP/1.1","status":200,"bytes":2326,"head_ms":0.040,"first_byte_ms":1.500,"last_byte_ms":64.000,"close":null,"paused_ms":0.000,"blocked_ms":0.000,"queued_max":65536,"rx":"1:413","tx":"1:9315","referer":"http://example.org/","user_agent":"curl/8"}"#;
-    assert_eq!(written(Format::Json, false, &entry()), format!("{full}\n"));
+    assert_eq!(plain(Format::Json, &answered()), format!("{full}\n"));
     let cut_short = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"unix:","method":null,"target":null,"version":null,"status":null,"bytes":0,"head_ms":0.040,"first_byte_ms":null,"last_byte_ms":64.000,"close":"closed by the client","paused_ms":30.000,"blocked_ms":1250.000,"queued_max":65536,"rx":"413:421","tx":"9315:9315"}"#;
-    assert_eq!(written(Format::Json, false, &cut()), format!("{cut_short}\n"));
+    let cut = cut();
+    assert_eq!(written(Format::Json, false, &Line { peer: Peer::Unix, ..line(&cut) }), format!("{cut_short}\n"));
 }
 
 #[test]
 fn pretty_keeps_its_columns() {
     assert_eq!(
-        written(Format::Pretty, false, &entry()),
+        plain(Format::Pretty, &answered()),
         "13:55:36.042 200 GET /x?a=b                          2.2KiB     64ms  c=17 r=4 rx=1:413 tx=1:9315\n"
     );
     assert_eq!(
-        written(Format::Pretty, false, &cut()),
+        plain(Format::Pretty, &cut()),
         "13:55:36.042 --- (not understood)                        0B     64ms  c=17 r=4 rx=413:421 tx=9315:9315  \
          blocked 1.2s paused 30ms peak 64KiB  closed by the client\n"
     );
-    let long = Entry { line: Some(RequestLine { target: &[b'a'; 40], ..entry().line.unwrap() }), ..entry() };
+    let mut long = answered();
+    long.set_texts(&[b'a'; 40], b"", b"");
     let target = "a".repeat(40);
-    assert!(written(Format::Pretty, false, &long).starts_with(&format!("13:55:36.042 200 GET {target}    2.2KiB ")));
+    assert!(plain(Format::Pretty, &long).starts_with(&format!("13:55:36.042 200 GET {target}    2.2KiB ")));
+}
+
+#[test]
+fn a_request_that_waited_for_another_connection_says_for_which() {
+    let record = delayed("POST /\\\"users");
+    let pretty = plain(Format::Pretty, &record);
+    assert!(pretty.ends_with(" tx=1:9315  behind 122ms c=3 POST /\\\"users\n"), "{pretty}");
+    let json = plain(Format::Json, &record);
+    let member = r#","tx":"1:9315","behind":{"ms":122.000,"connection":3,"request":"POST /\\\"users"},"referer":"#;
+    assert!(json.contains(member), "{json}");
+    for format in [Format::Common, Format::Combined] {
+        assert_eq!(plain(format, &record), plain(format, &answered()));
+    }
+}
+
+#[test]
+fn a_refused_request_shows_as_much_as_was_understood() {
+    let record = refused();
+    assert!(plain(Format::Common, &record).ends_with("] \"GET - HTTP/1.1\" 400 2326\n"));
+    assert!(plain(Format::Pretty, &record).contains(" 400 GET -                               2.2KiB "));
+    assert!(plain(Format::Json, &record).contains(r#""method":"GET","target":null,"version":"HTTP/1.1","status":400"#));
+    let mut nothing = refused();
+    nothing.method = None;
+    assert!(plain(Format::Common, &nothing).ends_with("] \"-\" 400 2326\n"));
+    assert!(plain(Format::Pretty, &nothing).contains(" 400 (not understood)                    2.2KiB "));
+}
+
+#[test]
+fn requests_through_the_admin_listener_are_marked_where_the_format_has_room() {
+    let record = answered();
+    let admin = Line { role: ListenerRole::Admin, ..line(&record) };
+    let pretty = plain(Format::Pretty, &record);
+    assert_eq!(written(Format::Pretty, false, &admin), format!("{}  admin\n", pretty.trim_end()));
+    let json = plain(Format::Json, &record).replacen(",\"method\"", ",\"listener\":\"admin\",\"method\"", 1);
+    assert_eq!(written(Format::Json, false, &admin), json);
+    assert_eq!(written(Format::Combined, false, &admin), plain(Format::Combined, &record));
+}
+
+#[test]
+fn every_end_of_a_connection_has_its_words_in_json() {
+    let timeouts = WaitReason::ALL.into_iter().map(CloseReason::Timeout);
+    let broken = CloseReason::Broken(std::io::ErrorKind::ConnectionReset);
+    let others = [CloseReason::ByClient, CloseReason::ByServer, CloseReason::CutShort, broken];
+    for reason in timeouts.chain(others) {
+        let mut record = answered();
+        record.cut = Some(reason);
+        let object: serde_json::Value = serde_json::from_str(&plain(Format::Json, &record)).unwrap();
+        assert_eq!(object["close"], reason.to_string());
+    }
 }
 
 #[test]
 fn colours_are_added_and_nothing_else() {
-    for entry in [entry(), cut()] {
-        let coloured = written(Format::Pretty, true, &entry);
-        assert!(coloured.contains("\x1b["));
-        assert_eq!(without_colours(&coloured), written(Format::Pretty, false, &entry));
+    for record in [answered(), cut(), delayed("GET /")] {
+        for role in [ListenerRole::Http, ListenerRole::Admin] {
+            let line = Line { role, ..line(&record) };
+            let coloured = written(Format::Pretty, true, &line);
+            assert!(coloured.contains("\x1b["));
+            assert_eq!(without_colours(&coloured), written(Format::Pretty, false, &line));
+        }
     }
-    assert!(written(Format::Pretty, true, &entry()).contains("\x1b[32m200\x1b[0m"));
-    let failed = Entry { status: Some(500), ..entry() };
-    assert!(written(Format::Pretty, true, &failed).contains("\x1b[1;31m500\x1b[0m"));
-    assert!(!written(Format::Common, true, &entry()).contains('\x1b'));
+    assert!(written(Format::Pretty, true, &line(&answered())).contains("\x1b[32m200\x1b[0m"));
+    let mut failed = answered();
+    failed.status = Some(Status::INTERNAL_SERVER_ERROR);
+    assert!(written(Format::Pretty, true, &line(&failed)).contains("\x1b[1;31m500\x1b[0m"));
+    assert!(!written(Format::Common, true, &line(&answered())).contains('\x1b'));
 }
 
 fn without_colours(text: &str) -> String {
@@ -112,15 +190,15 @@ fn without_colours(text: &str) -> String {
 
 #[test]
 fn every_month_has_its_number() {
-    let mut moment = Moment::new();
+    let mut time = TimeText::new();
     // The first and the last day of each month of 1972, a leap year, which begins 730 days after 1970.
     let mut day = 730;
     for (number, days) in (1..).zip([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
         for (offset, day_of_month) in [(0, 1), (days - 1, days)] {
             let wall = UNIX_EPOCH + Duration::from_secs((day + offset) * 86_400) + Duration::from_millis(3_723_004);
-            moment.set(wall);
+            time.set(wall);
             let expected = format!("1972-{number:02}-{day_of_month:02}T01:02:03.004Z");
-            assert_eq!(moment.rfc3339().to_string(), expected);
+            assert_eq!(time.rfc3339().to_string(), expected);
         }
         day += days;
     }
@@ -143,7 +221,8 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn method() -> impl Strategy<Value = Method> {
-    prop::sample::select(vec![Method::Get, Method::Head, Method::Options, Method::Unknown])
+    let tokens = prop::sample::select(vec!["GET", "HEAD", "OPTIONS", "BREW", "!#$%&'*+-.^_`|~", "get"]);
+    tokens.prop_map(|token| Method::from_token(token.as_bytes()).unwrap())
 }
 
 /// Undoes `escape::plain`.
@@ -157,15 +236,28 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// A request of these bytes, which had to wait for another one of the same bytes.
+fn hostile_record(method: Method, target: &[u8], referer: &[u8], user_agent: &[u8]) -> RequestRecord {
+    let mut record = answered();
+    record.method = Some(method);
+    record.set_texts(target, referer, user_agent);
+    record.behind = delayed(&record.request()).behind;
+    record
+}
+
+/// What stands for a target that is not known.
+fn or_dash(text: Vec<u8>) -> Vec<u8> {
+    if text.is_empty() { b"-".to_vec() } else { text }
+}
+
 proptest! {
     #[test]
     fn whatever_a_client_sends_is_one_line_without_control_characters(
         target in hostile(), referer in hostile(), user_agent in hostile(), method in method(),
     ) {
-        let line = Some(RequestLine { method, target: &target, version: Version::Http10 });
-        let entry = Entry { line, referer: &referer, user_agent: &user_agent, ..entry() };
+        let record = hostile_record(method, &target, &referer, &user_agent);
         for format in [Format::Common, Format::Combined, Format::Json, Format::Pretty] {
-            let written = written(format, false, &entry);
+            let written = plain(format, &record);
             let line = written.strip_suffix('\n').unwrap();
             prop_assert!(!line.contains(char::is_control), "{:?}: {:?}", format, line);
         }
@@ -175,31 +267,27 @@ proptest! {
     fn quotes_of_the_combined_format_enclose_the_values(
         target in hostile(), referer in hostile(), user_agent in hostile(), method in method(),
     ) {
-        let line = Some(RequestLine { method, target: &target, version: Version::Http11 });
-        let entry = Entry { line, referer: &referer, user_agent: &user_agent, ..entry() };
-        let written = written(Format::Combined, false, &entry);
+        let written = plain(Format::Combined, &hostile_record(method, &target, &referer, &user_agent));
         prop_assert!(written.is_ascii());
         let parts: Vec<&str> = written.split('"').collect();
         prop_assert_eq!(parts.len(), 7, "{}", written);
         prop_assert_eq!((parts[2], parts[4], parts[6]), (" 200 2326 ", " ", "\n"));
-        let request = [method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1"].concat();
+        let request = [method.as_str().as_bytes(), b" ", &or_dash(target), b" HTTP/1.1"].concat();
         prop_assert_eq!(unescaped(parts[1]), request);
         for (part, value) in [(parts[3], referer), (parts[5], user_agent)] {
-            prop_assert_eq!(unescaped(part), if value.is_empty() { b"-".to_vec() } else { value });
+            prop_assert_eq!(unescaped(part), or_dash(value));
         }
     }
 
     #[test]
     fn json_gives_back_the_values(
-        target in hostile(), referer in hostile(), user_agent in hostile(), method in method(), close in "\\PC*|[\\x00-\\x9f]*",
+        target in hostile(), referer in hostile(), user_agent in hostile(), method in method(),
     ) {
-        let line = Some(RequestLine { method, target: &target, version: Version::Http11 });
-        let entry = Entry { line, referer: &referer, user_agent: &user_agent, close: Some(&close), ..entry() };
-        let object: serde_json::Value = serde_json::from_str(&written(Format::Json, false, &entry)).unwrap();
+        let record = hostile_record(method, &target, &referer, &user_agent);
+        let object: serde_json::Value = serde_json::from_str(&plain(Format::Json, &record)).unwrap();
         prop_assert_eq!(&object["method"], method.as_str());
-        prop_assert_eq!(&object["close"], &close);
-        prop_assert_eq!(object["target"].as_str().unwrap(), String::from_utf8_lossy(&target));
-        for (name, value) in [("referer", referer), ("user_agent", user_agent)] {
+        prop_assert_eq!(&object["behind"]["request"], &record.request());
+        for (name, value) in [("target", target), ("referer", referer), ("user_agent", user_agent)] {
             let member = object.get(name).and_then(|value| value.as_str()).unwrap_or_default();
             prop_assert_eq!(member, String::from_utf8_lossy(&value));
         }

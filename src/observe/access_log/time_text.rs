@@ -1,4 +1,4 @@
-//! A point in time as logs write it, in UTC. The calendar is worked out once a second.
+//! A wall-clock time as logs write it, in UTC. The calendar is worked out once a second.
 
 use std::fmt::{self, Display};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,16 +7,16 @@ use crate::http::date::DateCache;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The moment of the entry being written.
+/// The time of the line that is being written.
 #[derive(Debug)]
-pub(super) struct Moment {
+pub(super) struct TimeText {
     date: DateCache,
     millis: u32,
 }
 
-impl Moment {
-    pub(super) fn new() -> Moment {
-        Moment { date: DateCache::new(UNIX_EPOCH), millis: 0 }
+impl TimeText {
+    pub(super) fn new() -> TimeText {
+        TimeText { date: DateCache::new(UNIX_EPOCH), millis: 0 }
     }
 
     pub(super) fn set(&mut self, wall: SystemTime) {
