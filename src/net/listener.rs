@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::outgoing;
 use super::stream::Stream;
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::{Peer, canonical};
 
 /// Where to listen: `8080`, `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:/path`.
@@ -26,6 +27,61 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A socket in the file system. Who may connect is decided by the umask and the directory.
     Unix(PathBuf),
+}
+
+/// Where to listen, and for what: an address, perhaps with a scheme in front: `8080`, `http://127.0.0.1:8080`,
+/// `tcp-echo:127.0.0.1:7007`, `line-echo:unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// What is served there: HTTP unless a scheme says otherwise.
+    pub role: ListenerRole,
+    /// Where.
+    pub address: Address,
+}
+
+/// What can be served, by the scheme that asks for it. The admin's listener has an option of its own.
+const SCHEMES: [(&str, ListenerRole); 3] =
+    [("http", ListenerRole::Http), ("tcp-echo", ListenerRole::TcpEcho), ("line-echo", ListenerRole::LineEcho)];
+
+const EXPECTED_SCHEME: &str = "expected an address alone, or http:, tcp-echo: or line-echo: and an address, such as \
+                               tcp-echo:127.0.0.1:7007";
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenAddress, String> {
+        let Some((scheme, rest)) = split_scheme(text) else {
+            return Ok(ListenAddress { role: ListenerRole::Http, address: text.parse()? });
+        };
+        let known = SCHEMES.iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+        let (_, role) = known.ok_or(EXPECTED_SCHEME)?;
+        // A URL as it is announced is understood, too.
+        let address = rest.strip_prefix("//").map_or(rest, |rest| rest.strip_suffix('/').unwrap_or(rest));
+        Ok(ListenAddress { role: *role, address: address.parse()? })
+    }
+}
+
+/// The scheme in front of an address, if there is one. It begins with a letter (RFC 3986 §3.1), as a port does not. A word
+/// without a dot that is no address of ours is taken for a scheme; a name of a host has no place here.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = text.split_once(':')?;
+    let begins_with_letter = word.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_address = ["localhost", "unix"].contains(&word) || word.contains('.');
+    let is_scheme = begins_with_letter && !is_address;
+    (is_scheme || rest.starts_with("//") && word != "unix").then_some((word, rest))
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            ListenerRole::Http | ListenerRole::Admin => write!(f, "{}", self.address),
+            role => write!(f, "{}:{}", scheme(role), self.address),
+        }
+    }
+}
+
+fn scheme(role: ListenerRole) -> &'static str {
+    SCHEMES.iter().find(|(_, named)| *named == role).map_or("http", |(scheme, _)| scheme)
 }
 
 impl Address {
@@ -128,11 +184,12 @@ impl Listener {
         &self.local
     }
 
-    /// What a person would give a client: `http://127.0.0.1:8080/`, `unix:/path`.
-    pub fn url(&self) -> String {
-        match &self.local {
-            Address::Tcp(address) => format!("http://{address}/"),
-            Address::Unix(_) => self.local.to_string(),
+    /// What a person would give a client: `http://127.0.0.1:8080/`, `tcp-echo://127.0.0.1:7007`, `unix:/path`.
+    pub fn url(&self, role: ListenerRole) -> String {
+        match (&self.local, role) {
+            (Address::Tcp(address), ListenerRole::Http | ListenerRole::Admin) => format!("http://{address}/"),
+            (Address::Tcp(address), _) => format!("{}://{address}", scheme(role)),
+            (Address::Unix(_), _) => ListenAddress { role, address: self.local.clone() }.to_string(),
         }
     }
 
@@ -337,11 +394,51 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_says_what_is_served() {
+        for (text, meaning) in [
+            ("8080", "127.0.0.1:8080"),
+            ("unix:/run/mill", "unix:/run/mill"),
+            ("unix://run/mill", "unix://run/mill"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("http:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
+            ("HTTP://[::1]:80/", "[::1]:80"),
+            ("tcp-echo:127.0.0.1:7007", "tcp-echo:127.0.0.1:7007"),
+            ("tcp-echo://127.0.0.1:7007", "tcp-echo:127.0.0.1:7007"),
+            ("tcp-echo:7007", "tcp-echo:127.0.0.1:7007"),
+            ("tcp-echo::7007", "tcp-echo:[::]:7007"),
+            ("line-echo:[::1]:7007", "line-echo:[::1]:7007"),
+            ("line-echo:localhost:7007", "line-echo:127.0.0.1:7007"),
+            ("line-echo:unix:/run/mill", "line-echo:unix:/run/mill"),
+        ] {
+            let listen: ListenAddress = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(listen.to_string(), meaning, "{text}");
+            assert_eq!(meaning.parse(), Ok(listen), "what is printed can be given");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused_with_those_there_are() {
+        for text in
+            ["ftp:21", "ftp://127.0.0.1:21", "tcp-ech:127.0.0.1:7", "https://127.0.0.1", "example:80", "a.b://c"]
+        {
+            assert_eq!(text.parse::<ListenAddress>(), Err(EXPECTED_SCHEME.to_owned()), "{text}");
+        }
+        for text in
+            ["tcp-echo", "tcp-echo:", "tcp-echo:x", "http://", "http:///x", "tcp-echo:tcp-echo:80", "example.org:80"]
+        {
+            assert_eq!(text.parse::<ListenAddress>(), Err(EXPECTED.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
     fn a_tcp_listener_knows_its_real_port_and_refuses_to_share_it() {
         let listener = Listener::bind(&address("127.0.0.1:0"), 16).unwrap();
         let Address::Tcp(local) = *listener.local_address() else { panic!("not TCP") };
         assert_ne!(local.port(), 0);
-        assert_eq!(listener.url(), format!("http://127.0.0.1:{}/", local.port()));
+        assert_eq!(listener.url(ListenerRole::Http), format!("http://127.0.0.1:{}/", local.port()));
+        assert_eq!(listener.url(ListenerRole::LineEcho), format!("line-echo://127.0.0.1:{}", local.port()));
         let error = Listener::bind(listener.local_address(), 16).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
     }
@@ -385,7 +482,8 @@ mod tests {
     fn a_unix_socket_works_and_its_file_goes_with_it() {
         let scratch = Scratch::new("works");
         let listener = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap();
-        assert_eq!(listener.url(), format!("unix:{}", scratch.socket().display()));
+        assert_eq!(listener.url(ListenerRole::Http), format!("unix:{}", scratch.socket().display()));
+        assert_eq!(listener.url(ListenerRole::TcpEcho), format!("tcp-echo:unix:{}", scratch.socket().display()));
         let mut client = UnixStream::connect(scratch.socket()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         assert_eq!(peer, Peer::Unix);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Waker};
+use nix::time::{ClockId, clock_gettime};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
@@ -13,6 +14,7 @@ use super::listener::Listener;
 use super::stream::Stream;
 use super::torture::{Faults, Torture};
 use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::base::wake::Interrupt;
@@ -27,36 +29,33 @@ const EVENTS_PER_POLL: usize = 1024;
 pub struct MioReactor {
     poll: Poll,
     happened: Events,
-    listeners: Vec<Listener>,
-    /// How many of them there were at first.
-    public: usize,
-    admin: Option<Listener>,
+    listeners: Vec<Entry>,
     waker: Arc<Waker>,
     signals: Option<Signals>,
     now: Instant,
     torture: Option<Torture>,
 }
 
+/// A listener and what it is for.
+struct Entry {
+    /// `None` after it was closed: the others keep their numbers.
+    listener: Option<Listener>,
+    role: ListenerRole,
+}
+
 impl MioReactor {
-    /// A reactor that waits for connections on `listeners`.
-    pub fn new(mut listeners: Vec<Listener>) -> io::Result<MioReactor> {
+    /// A reactor that waits for connections on `listeners`, each with its role.
+    pub fn new(mut listeners: Vec<(Listener, ListenerRole)>) -> io::Result<MioReactor> {
         let poll = Poll::new()?;
-        for (id, listener) in listeners.iter_mut().enumerate() {
+        for (id, (listener, _)) in listeners.iter_mut().enumerate() {
             let token = Origin::Listener(id).pack();
             poll.registry().register(listener.source(), token, mio::Interest::READABLE)?;
         }
         let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
         let happened = Events::with_capacity(EVENTS_PER_POLL);
-        let (public, now) = (listeners.len(), Instant::now());
-        Ok(MioReactor { poll, happened, listeners, public, admin: None, waker, signals: None, now, torture: None })
-    }
-
-    /// Waits also for whoever looks after the server, on a listener of its own.
-    pub fn watch_admin(&mut self, mut listener: Listener) -> io::Result<()> {
-        let token = Origin::Listener(self.public).pack();
-        self.poll.registry().register(listener.source(), token, mio::Interest::READABLE)?;
-        self.admin = Some(listener);
-        Ok(())
+        let entries = listeners.into_iter().map(|(listener, role)| Entry { listener: Some(listener), role });
+        let (listeners, now) = (entries.collect(), Instant::now());
+        Ok(MioReactor { poll, happened, listeners, waker, signals: None, now, torture: None })
     }
 
     /// From now on signals are events and no longer end the process. HUP and USR2 are kept for purposes to come; until
@@ -86,9 +85,9 @@ impl MioReactor {
         }
     }
 
-    /// The listeners, until `stop_listening`.
-    pub fn bound(&self) -> &[Listener] {
-        &self.listeners
+    /// The listeners that are open.
+    pub fn bound(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter_map(|entry| entry.listener.as_ref())
     }
 }
 
@@ -103,12 +102,16 @@ impl Reactor for MioReactor {
         Instant::now()
     }
 
+    fn cpu_time(&self) -> Duration {
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+    }
+
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.repay(timeout, events));
+        let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.report_pending(timeout, events));
         // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
         // due and spin until it is.
         let polled = self.poll.poll(&mut self.happened, timeout);
@@ -132,17 +135,17 @@ impl Reactor for MioReactor {
     }
 
     fn listeners(&self) -> usize {
-        self.listeners.len() + usize::from(self.admin.is_some())
+        self.listeners.len()
     }
 
-    fn public_listeners(&self) -> usize {
-        self.public
+    fn role(&self, listener: ListenerId) -> ListenerRole {
+        self.listeners[listener].role
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
         // An event of this batch may name a listener that has been closed since.
-        let admin = self.admin.as_ref().filter(|_| listener == self.public);
-        let Some(listener) = self.listeners.get(listener).or(admin) else { return Ok(None) };
+        let entry = self.listeners.get(listener);
+        let Some(listener) = entry.and_then(|entry| entry.listener.as_ref()) else { return Ok(None) };
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => return Ok(Some((Self::entered(&mut self.torture, stream), peer))),
@@ -155,7 +158,9 @@ impl Reactor for MioReactor {
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear();
+        for entry in self.listeners.iter_mut().filter(|entry| entry.role.is_for_everyone()) {
+            entry.listener = None;
+        }
     }
 
     fn arm(&mut self, socket: &mut Stream, connection: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {

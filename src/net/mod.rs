@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 
@@ -63,6 +64,12 @@ pub trait Socket {
     /// only as much as it may by default. Says whether that took a system call.
     fn hold_unsent(&mut self, _deeply: bool) -> io::Result<bool> {
         Ok(false)
+    }
+
+    /// How many bytes of what was written the peer's kernel has acknowledged since the connection began, if the kernel
+    /// tells. This takes several system calls: it is for the moment when a send deadline comes.
+    fn acknowledged(&self) -> Option<u64> {
+        None
     }
 
     /// Our end's address, if it has one and the kernel tells.
@@ -121,7 +128,7 @@ pub enum Event {
     Connection(Token, Readiness),
     /// A listener has connections to accept.
     Listener(ListenerId),
-    /// Somebody left a notice (`base::wake`).
+    /// Somebody left a wake (`base::wake`).
     Wake,
     /// A signal arrived.
     Signal(Signal),
@@ -138,25 +145,29 @@ pub trait Reactor {
     /// The monotonic time, read when called: for measuring the loop itself, never for deciding anything.
     fn clock(&self) -> Instant;
 
+    /// The CPU time that this thread has used so far, read when called: next to `clock` it tells whether the thread worked
+    /// or waited for a core. This is a system call. Zero where there is no such clock.
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The wall clock, read when called.
     fn wall(&self) -> SystemTime;
 
     /// Waits until something happens or `timeout` is over (`None`: without end), and adds what happened to `events`.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// How many listeners there are.
+    /// How many listeners there were at first; they keep their numbers.
     fn listeners(&self) -> usize;
 
     /// Takes one connection off a listener's queue; `None` when the queue is empty. An error of
     /// `is_out_of_descriptors` means the queue was left as it is and no further event will come for it.
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>>;
 
-    /// How many of them are for everyone: the first ones. The others are the admin's.
-    fn public_listeners(&self) -> usize {
-        self.listeners()
-    }
+    /// What a listener is for. There must be one of that number; it may have been closed since.
+    fn role(&self, listener: ListenerId) -> ListenerRole;
 
-    /// Closes the listeners that are for everyone. Connections that nobody accepted are refused.
+    /// Closes the listeners that are for everyone; the numbers of the others stay. Connections that nobody accepted are refused.
     fn stop_listening(&mut self);
 
     /// Changes what is asked of the kernel about a connection; `from` is `None` the first time. Turning a direction on

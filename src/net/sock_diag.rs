@@ -2,8 +2,9 @@
 //! needed and no `unsafe` either. Linux only; elsewhere every question is answered with [`io::ErrorKind::Unsupported`].
 //!
 //! A question about connections walks the kernel's table of all of them, once for each port and family, which takes
-//! hundreds of microseconds even if there are few; one about listeners takes a tenth of that. None waits for a peer:
-//! the kernel composes each part of its answer while it is asked for it.
+//! hundreds of microseconds even if there are few; one about listeners takes a tenth of that. A question about one
+//! connection is a look-up in that table, and takes some tens of microseconds with the netlink socket it is asked on. None
+//! waits for a peer: the kernel composes each part of its answer while it is asked for it.
 
 #[cfg(target_os = "linux")]
 mod dump;
@@ -18,6 +19,8 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+
+use crate::base::peer::canonical;
 
 /// Sockets as the kernel named them, one after the other: what opened or closed meanwhile may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,8 +210,26 @@ fn accept_queue(listener: &TcpSocket) -> AcceptQueue {
     AcceptQueue { local: listener.local, depth: listener.rqueue, limit: listener.wqueue }
 }
 
+/// How many bytes of what was written to the connection from `local` to `peer` the peer's kernel has acknowledged since
+/// the connection began. An IPv4 address may be given in the form of IPv6.
+///
+/// # Errors
+/// Those of [`connections`]; [`io::ErrorKind::NotFound`] also if there is no such connection any more. The kernel has 5 ms
+/// for its answer.
+pub fn acknowledged(local: SocketAddr, peer: SocketAddr) -> io::Result<u64> {
+    let found = socket(canonical(local), canonical(peer))?;
+    let info = found.info.ok_or(io::ErrorKind::NotFound)?;
+    // Our end was acknowledged, too, and is counted as one byte.
+    Ok(info.bytes_acked.saturating_sub(u64::from(found.state == State::FinWait2)))
+}
+
 #[cfg(target_os = "linux")]
-use dump::sockets;
+use dump::{socket, sockets};
+
+#[cfg(not(target_os = "linux"))]
+fn socket(_local: SocketAddr, _peer: SocketAddr) -> io::Result<TcpSocket> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux tells about a socket by its addresses"))
+}
 
 #[cfg(not(target_os = "linux"))]
 fn sockets(_states: &[State], _local_ports: &[u16], _max: usize) -> io::Result<Snapshot<TcpSocket>> {

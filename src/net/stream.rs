@@ -11,7 +11,7 @@ use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use super::torture::TorturedSocket;
-use super::{Io, Socket, outgoing};
+use super::{Io, Socket, outgoing, sock_diag};
 use crate::base::peer::canonical;
 
 /// One accepted connection.
@@ -88,6 +88,16 @@ impl Socket for Stream {
         }
     }
 
+    fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Stream::Tcp(socket) => acknowledged(socket)
+                .inspect_err(|error| log::debug!("the kernel does not tell what a peer has acknowledged: {error}"))
+                .ok(),
+            Stream::Unix(_) => None,
+            Stream::Tortured(socket) => socket.acknowledged(),
+        }
+    }
+
     fn take_error(&mut self) -> io::Result<()> {
         let error = match self {
             Stream::Tcp(socket) => socket.take_error()?,
@@ -106,6 +116,10 @@ impl Socket for Stream {
             Stream::Tortured(socket) => socket.abort_on_close(),
         }
     }
+}
+
+fn acknowledged(socket: &TcpStream) -> io::Result<u64> {
+    sock_diag::acknowledged(socket.local_addr()?, socket.peer_addr()?)
 }
 
 /// A read that does not fill the space has emptied the kernel's queue. The exceptions harm only who causes them: a

@@ -1,10 +1,10 @@
 //! Torture: a kernel whose buffers are always nearly empty or nearly full, and which sometimes changes its mind.
 //!
 //! Every read and write may be cut to a few bytes, and may be told to wait although it need not. Whoever is told to wait
-//! is told to go on at the next poll, if it asked for that, just as after a real wait. What happens to a connection
+//! gets an event at the next poll, if it asked for such events, just as after a real wait. What happens to a connection
 //! follows from the seed, the number of connections accepted before it and what it tries itself, not from the others.
 //!
-//! A reactor that tortures wraps each socket it accepts, repays before it polls, and says what it arms.
+//! A reactor that tortures wraps each socket it accepts, reports what is pending before it polls, and says what it arms.
 
 mod faults;
 
@@ -20,33 +20,34 @@ use crate::base::slots::Token;
 use faults::Dice;
 pub use faults::Faults;
 
-/// Who is tortured and what they are owed; one for each reactor.
+/// What the sockets meet, and which of them wait for an event; one for each reactor.
 #[derive(Debug)]
 pub struct Torture {
     faults: Faults,
     /// Connections accepted so far.
     accepted: u64,
-    creditors: Creditors,
+    waiting: WaitingList,
 }
 
 impl Torture {
     /// Nobody yet, by `faults` from now on.
     pub fn new(faults: Faults) -> Torture {
-        Torture { faults, accepted: 0, creditors: Creditors::default() }
+        Torture { faults, accepted: 0, waiting: WaitingList::default() }
     }
 
     /// The next accepted connection's socket, made worse.
     pub fn accept<S: Socket>(&mut self, socket: S) -> TorturedSocket<S> {
         let ordinal = self.accepted;
         self.accepted += 1;
-        TorturedSocket::new(socket, self.faults, ordinal, self.creditors.clone())
+        TorturedSocket::new(socket, self.faults, ordinal, self.waiting.clone())
     }
 
-    /// Before each poll: tells whoever was made to wait without need, and says how long that poll may then sleep.
-    pub fn repay(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> Option<Duration> {
+    /// Before each poll: adds an event for every connection that was made to wait without need. Says how long that poll may
+    /// then sleep.
+    pub fn report_pending(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> Option<Duration> {
         let before = events.len();
-        self.creditors.repay(events);
-        // To sleep now would be to lose the wake-up.
+        self.waiting.report(events);
+        // The loop must not sleep before it has seen these events.
         if events.len() > before { Some(Duration::ZERO) } else { timeout }
     }
 }
@@ -59,24 +60,24 @@ pub struct TorturedSocket<S: Socket> {
     /// Two generators: what reads meet does not depend on the writes between them.
     reading: Dice,
     writing: Dice,
-    debt: Rc<Cell<Debt>>,
-    creditors: Creditors,
-    /// The kernel itself told the last write to wait. Who tries again makes sure that nobody reads, as at the send
-    /// deadline, and must not be lied to.
+    pending: Rc<Cell<Pending>>,
+    waiting: WaitingList,
+    /// The kernel itself told the last write to wait. The server tries once more at the send deadline, to be sure that the
+    /// client does not read. That write must not be put off.
     is_full: bool,
-    /// It failed, or is to be reset: nothing is left to save.
+    /// It failed, or is to be reset: unread input does not matter any more.
     broken: bool,
 }
 
 impl<S: Socket> TorturedSocket<S> {
-    fn new(socket: S, faults: Faults, ordinal: u64, creditors: Creditors) -> TorturedSocket<S> {
+    fn new(socket: S, faults: Faults, ordinal: u64, waiting: WaitingList) -> TorturedSocket<S> {
         TorturedSocket {
             socket,
             faults,
             reading: Dice::new(faults.seed, 2 * ordinal),
             writing: Dice::new(faults.seed, 2 * ordinal + 1),
-            debt: Rc::default(),
-            creditors,
+            pending: Rc::default(),
+            waiting,
             is_full: false,
             broken: false,
         }
@@ -97,28 +98,28 @@ impl<S: Socket> TorturedSocket<S> {
         &mut self.socket
     }
 
-    /// Notes what the kernel is now asked to report, which is also what is told of what is owed.
+    /// Notes what the kernel is now asked to report. Pending readiness is reported only if it is asked for, too.
     pub fn on_armed(&mut self, token: Token, armed: Interest) {
-        self.update_debt(|debt| {
-            debt.token = Some(token);
-            debt.armed = armed;
+        self.update_pending(|pending| {
+            pending.token = Some(token);
+            pending.armed = armed;
         });
     }
 
-    fn update_debt(&mut self, update: impl FnOnce(&mut Debt)) {
-        let mut debt = self.debt.get();
-        update(&mut debt);
-        if debt.is_due() && !debt.listed {
-            debt.listed = true;
-            self.creditors.add(&self.debt);
+    fn update_pending(&mut self, update: impl FnOnce(&mut Pending)) {
+        let mut pending = self.pending.get();
+        update(&mut pending);
+        if pending.is_to_be_reported() && !pending.listed {
+            pending.listed = true;
+            self.waiting.add(&self.pending);
         }
-        self.debt.set(debt);
+        self.pending.set(pending);
     }
 
     /// How many of `n` bytes a write may try, or `None` if it is to wait.
     fn writable(&mut self, n: usize) -> Option<usize> {
         if !self.is_full && self.writing.chance(self.faults.would_block) {
-            self.update_debt(|debt| debt.write = true);
+            self.update_pending(|pending| pending.write = true);
             return None;
         }
         Some(if self.faults.short_write { n.min(self.writing.size()) } else { n })
@@ -127,7 +128,7 @@ impl<S: Socket> TorturedSocket<S> {
     /// How many of `n` bytes a read may try, or `None` if it is to wait.
     fn readable(&mut self, n: usize) -> Option<usize> {
         if self.reading.chance(self.faults.would_block) {
-            self.update_debt(|debt| debt.read = true);
+            self.update_pending(|pending| pending.read = true);
             return None;
         }
         Some(if self.faults.short_read { n.min(self.reading.size()) } else { n })
@@ -173,6 +174,10 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.hold_unsent(deeply)
     }
 
+    fn acknowledged(&self) -> Option<u64> {
+        self.socket.acknowledged()
+    }
+
     fn abort_on_close(&mut self) -> io::Result<()> {
         self.broken = true;
         self.socket.abort_on_close()
@@ -184,10 +189,10 @@ const HIDDEN_BYTES: usize = 16 * 1024;
 const HIDDEN_READS_MAX: usize = 64;
 
 impl<S: Socket> Drop for TorturedSocket<S> {
-    /// Closing with unread input resets the connection. Whoever closes because a read found nothing has made sure that
-    /// there is none, so what that read hid has to go.
+    /// Closing with unread input resets the connection. If the server closes because a read found nothing, and that read
+    /// was made to wait without need, what it would have found is read now and thrown away.
     fn drop(&mut self) {
-        let mut reads = if self.debt.get().read && !self.broken { HIDDEN_READS_MAX } else { 0 };
+        let mut reads = if self.pending.get().read && !self.broken { HIDDEN_READS_MAX } else { 0 };
         let mut hidden = [0; HIDDEN_BYTES];
         while reads > 0 && matches!(self.socket.read([&mut hidden, &mut []]), Ok(Io::Moved(_))) {
             reads -= 1;
@@ -195,20 +200,21 @@ impl<S: Socket> Drop for TorturedSocket<S> {
     }
 }
 
-/// What one connection must still be told, because it was made to wait without need.
+/// The readiness that must still be reported for one connection, because it was made to wait without need.
 #[derive(Debug, Clone, Copy, Default)]
-struct Debt {
+struct Pending {
     token: Option<Token>,
     armed: Interest,
     read: bool,
     write: bool,
-    /// Whether it stands in the list of those who are told at the next poll.
+    /// Whether the connection is in the waiting list.
     listed: bool,
 }
 
-impl Debt {
-    /// What is owed and asked for. The rest waits until it is asked for: turning a direction on looks again.
-    fn due(&self) -> Readiness {
+impl Pending {
+    /// What is pending and asked for. The rest stays pending until it is asked for, as the kernel looks again when a
+    /// direction is turned on.
+    fn to_report(self) -> Readiness {
         Readiness {
             readable: self.read && self.armed.read,
             writable: self.write && self.armed.write,
@@ -216,36 +222,37 @@ impl Debt {
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.due() != Readiness::default()
+    fn is_to_be_reported(self) -> bool {
+        self.to_report() != Readiness::default()
     }
 
-    /// What to tell now. It is owed no longer.
-    fn settle(&mut self) -> Option<Event> {
-        let due = self.due();
+    /// The event to report now. What it says is not pending any more.
+    fn take_event(&mut self) -> Option<Event> {
+        let readiness = self.to_report();
         self.listed = false;
-        self.read &= !due.readable;
-        self.write &= !due.writable;
-        let token = self.token.filter(|_| due != Readiness::default())?;
-        Some(Event::Connection(token, due))
+        self.read &= !readiness.readable;
+        self.write &= !readiness.writable;
+        let token = self.token.filter(|_| readiness != Readiness::default())?;
+        Some(Event::Connection(token, readiness))
     }
 }
 
-/// The connections that are told something at the next poll, in the order in which they were made to wait.
+/// The connections that get an event at the next poll, in the order in which they were made to wait.
 #[derive(Debug, Clone, Default)]
-struct Creditors(Rc<RefCell<Vec<Weak<Cell<Debt>>>>>);
+struct WaitingList(Rc<RefCell<Vec<Weak<Cell<Pending>>>>>);
 
-impl Creditors {
-    fn add(&self, debt: &Rc<Cell<Debt>>) {
-        self.0.borrow_mut().push(Rc::downgrade(debt));
+impl WaitingList {
+    fn add(&self, pending: &Rc<Cell<Pending>>) {
+        self.0.borrow_mut().push(Rc::downgrade(pending));
     }
 
-    /// Whoever has closed meanwhile is told nothing, as the kernel forgets a closed socket.
-    fn repay(&self, events: &mut Vec<Event>) {
-        for debt in self.0.borrow_mut().drain(..).filter_map(|debt| debt.upgrade()) {
-            let mut now = debt.get();
-            events.extend(now.settle());
-            debt.set(now);
+    /// Adds an event for each of them. A connection that has been closed meanwhile gets none, as the kernel forgets a closed
+    /// socket.
+    fn report(&self, events: &mut Vec<Event>) {
+        for cell in self.0.borrow_mut().drain(..).filter_map(|pending| pending.upgrade()) {
+            let mut pending = cell.get();
+            events.extend(pending.take_event());
+            cell.set(pending);
         }
     }
 }

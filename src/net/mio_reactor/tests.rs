@@ -16,8 +16,8 @@ const TOKEN: Token = Token { index: 7, generation: u32::MAX };
 
 fn reactor() -> (MioReactor, u16) {
     let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
-    let reactor = MioReactor::new(vec![Listener::bind(&address, 16).unwrap()]).unwrap();
-    let Address::Tcp(local) = *reactor.bound()[0].local_address() else { panic!("not TCP") };
+    let reactor = MioReactor::new(vec![(Listener::bind(&address, 16).unwrap(), ListenerRole::Http)]).unwrap();
+    let Address::Tcp(local) = *reactor.bound().next().unwrap().local_address() else { panic!("not TCP") };
     (reactor, local.port())
 }
 
@@ -75,6 +75,23 @@ fn a_queue_is_emptied_and_then_says_so() {
     }
     assert!(reactor.accept(0).unwrap().is_none());
     assert!(reactor.accept(9).unwrap().is_none(), "a listener that does not exist has an empty queue");
+}
+
+#[test]
+fn only_the_admins_listener_stays_open_and_keeps_its_number() {
+    let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+    let roles = [ListenerRole::TcpEcho, ListenerRole::Admin, ListenerRole::Http];
+    let listeners = roles.map(|role| (Listener::bind(&address, 16).unwrap(), role));
+    let addresses = listeners.each_ref().map(|(listener, _)| listener.local_address().to_string());
+    let mut reactor = MioReactor::new(listeners.into()).unwrap();
+    reactor.stop_listening();
+    assert_eq!((0..reactor.listeners()).map(|id| reactor.role(id)).collect::<Vec<_>>(), roles);
+    assert_eq!(reactor.bound().count(), 1);
+    let clients = addresses.map(TcpStream::connect);
+    assert_eq!(clients.each_ref().map(Result::is_ok), [false, true, false]);
+    until(&mut reactor, |event| (*event == Event::Listener(1)).then_some(()));
+    assert!(reactor.accept(0).unwrap().is_none());
+    assert!(reactor.accept(1).unwrap().is_some());
 }
 
 #[test]
@@ -187,7 +204,7 @@ fn a_unix_connection_does_all_the_same() {
     std::fs::create_dir(&directory).unwrap();
     let path = directory.join("socket");
     let listener = Listener::bind(&Address::Unix(path.clone()), 16).unwrap();
-    let mut reactor = MioReactor::new(vec![listener]).unwrap();
+    let mut reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
     let mut client = UnixStream::connect(&path).unwrap();
     let (mut server, peer) = accept(&mut reactor);
     assert_eq!(peer, Peer::Unix);
@@ -214,9 +231,9 @@ fn a_unix_connection_does_all_the_same() {
 fn closed_listeners_refuse_and_connections_go_on() {
     let (mut reactor, mut server, mut client) = connected();
     let address = client.peer_addr().unwrap();
-    assert_eq!(reactor.listeners(), 1);
+    assert_eq!(reactor.bound().count(), 1);
     reactor.stop_listening();
-    assert_eq!(reactor.listeners(), 0);
+    assert_eq!(reactor.bound().count(), 0);
     assert!(reactor.accept(0).unwrap().is_none());
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     client.write_all(b"still here").unwrap();
@@ -404,4 +421,40 @@ fn a_unix_connection_sends_files_too() {
     }
     assert!(0 < sent && sent < content.len(), "the socket is full");
     assert_eq!(received(&mut client, sent), content[..sent]);
+}
+
+#[test]
+fn the_cpu_time_of_a_thread_grows_with_its_work_alone() {
+    let (reactor, _) = reactor();
+    let before = reactor.cpu_time();
+    let others_work = std::thread::spawn(|| {
+        let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap();
+        let began = used();
+        while used() - began < Duration::from_millis(50) {}
+    });
+    others_work.join().unwrap();
+    let waited = reactor.cpu_time() - before;
+    assert!(waited < Duration::from_millis(50), "{waited:?}");
+    let began = Instant::now();
+    while reactor.cpu_time() - before < Duration::from_millis(10) {
+        assert!(began.elapsed() < PATIENCE, "its own work does not count");
+    }
+}
+
+#[test]
+fn a_stream_tells_what_its_peer_has_acknowledged_if_it_has_one_that_tells() {
+    let (_reactor, mut server, mut client) = connected();
+    let Some(nothing) = server.acknowledged() else { return eprintln!("skipped: sock_diag is not available here") };
+    assert_eq!(nothing, 0);
+    assert_eq!(server.write([b"hello", b""], false).unwrap(), Io::Moved(5));
+    client.read_exact(&mut [0; 5]).unwrap();
+    let began = Instant::now();
+    while server.acknowledged() != Some(5) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.acknowledged());
+    }
+    let mut tortured = Torture::new("seed=1,short-write".parse().unwrap());
+    let tortured = Stream::Tortured(Box::new(tortured.accept(server)));
+    assert_eq!(tortured.acknowledged(), Some(5));
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    assert_eq!(Stream::Unix(mio::net::UnixStream::from_std(ours)).acknowledged(), None);
 }

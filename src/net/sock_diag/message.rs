@@ -39,23 +39,67 @@ const REQUEST_LENGTH: usize = 56;
 /// `inet_diag_sockid`, at 52 expires u32, rqueue u32, wqueue u32, uid u32, inode u32. Attributes follow.
 const SOCKET_LENGTH: usize = 72;
 
-/// Asks for all TCP sockets of one family in any of `states` whose local port is `local_port`, with their TCP_INFO.
-/// The kernel compares the port itself; 0 would mean every port.
-pub(super) fn request(family: AddressFamily, states: &[State], local_port: u16, sequence: u32) -> Vec<u8> {
+/// Which sockets a question is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Question<'a> {
+    /// All of one family in any of `states` whose local port is `local_port`. The kernel compares the port itself; 0 would
+    /// mean every port.
+    Dump { family: AddressFamily, states: &'a [State], local_port: u16 },
+    /// The one between these two addresses, which have the same family. The kernel answers about the listener at `local`
+    /// if there is no such connection.
+    One { local: SocketAddr, peer: SocketAddr },
+}
+
+/// Asks for TCP sockets with their TCP_INFO.
+pub(super) fn request(question: Question<'_>, sequence: u32) -> Vec<u8> {
+    let (family, flags, states) = match question {
+        Question::Dump { family, states, .. } => (family, NLM_F_REQUEST | NLM_F_DUMP, mask(states)),
+        Question::One { local: SocketAddr::V4(_), .. } => (AddressFamily::INET, NLM_F_REQUEST, u32::MAX),
+        Question::One { local: SocketAddr::V6(_), .. } => (AddressFamily::INET6, NLM_F_REQUEST, u32::MAX),
+    };
     let family = u8::try_from(family.as_raw()).expect("AF_INET and AF_INET6 are small");
     let length = u32::try_from(HEADER_LENGTH + REQUEST_LENGTH).expect("a small constant");
     let mut bytes = Vec::with_capacity(HEADER_LENGTH + REQUEST_LENGTH);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend(0u32.to_ne_bytes());
     bytes.extend([family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), 0]);
-    bytes.extend(mask(states).to_ne_bytes());
-    bytes.extend(local_port.to_be_bytes());
-    bytes.extend([0; 2 + 16 + 16 + 4]);
+    bytes.extend(states.to_ne_bytes());
+    match question {
+        Question::Dump { local_port, .. } => {
+            bytes.extend(local_port.to_be_bytes());
+            bytes.extend([0; 2 + 16 + 16 + 4]);
+        }
+        Question::One { local, peer } => {
+            bytes.extend([local.port(), peer.port()].map(u16::to_be_bytes).concat());
+            bytes.extend([ip_bytes(local), ip_bytes(peer)].concat());
+            bytes.extend(interface(local).max(interface(peer)).to_ne_bytes());
+        }
+    }
     bytes.extend([INET_DIAG_NOCOOKIE; 2].map(u32::to_ne_bytes).concat());
     bytes
+}
+
+/// An address in the place for one, which is as long as one of IPv6.
+fn ip_bytes(address: SocketAddr) -> [u8; 16] {
+    match address.ip() {
+        IpAddr::V6(ip) => ip.octets(),
+        IpAddr::V4(ip) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip.octets());
+            bytes
+        }
+    }
+}
+
+/// The interface of a link-local address; 0: any.
+fn interface(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
 }
 
 /// One bit for each state.

@@ -59,7 +59,7 @@ fn until_blocked(mut attempt: impl FnMut() -> Io) {
 
 fn told(torture: &Torture) -> Vec<Event> {
     let mut events = Vec::new();
-    let asleep = torture.repay(HOUR, &mut events);
+    let asleep = torture.report_pending(HOUR, &mut events);
     let expected = if events.is_empty() { HOUR } else { Some(Duration::ZERO) };
     assert_eq!(asleep, expected, "it may sleep if there is nothing to tell, and only then");
     events
@@ -153,7 +153,7 @@ fn a_read_cut_short_does_not_claim_that_there_is_no_more() {
     ours.set_nonblocking(true).unwrap();
     let faults = "short-read".parse().unwrap();
     let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
-    let mut socket = TorturedSocket::new(stream, faults, 0, Creditors::default());
+    let mut socket = TorturedSocket::new(stream, faults, 0, WaitingList::default());
     let sent: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
     theirs.write_all(&sent).unwrap();
     let (mut received, mut space) = (Vec::new(), [0; 1 << 14]);
@@ -179,7 +179,7 @@ fn what_was_hidden_does_not_turn_an_end_into_a_reset() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
-    let mut socket = TorturedSocket::new(stream, "would-block=0.9".parse().unwrap(), 0, Creditors::default());
+    let mut socket = TorturedSocket::new(stream, "would-block=0.9".parse().unwrap(), 0, WaitingList::default());
     theirs.write_all(&[b'x'; 100_000]).unwrap();
     until_blocked(|| read(&mut socket));
     drop(socket);
@@ -195,7 +195,7 @@ fn who_tries_again_although_the_kernel_refused_is_not_lied_to() {
     // Where the kernel holds less than is read below, that fails.
     theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
-    let mut socket = TorturedSocket::new(stream, "would-block=0.9".parse().unwrap(), 0, Creditors::default());
+    let mut socket = TorturedSocket::new(stream, "would-block=0.9".parse().unwrap(), 0, WaitingList::default());
     for _ in 0..20 {
         while !socket.is_full {
             let _put_off_or_moved = write(&mut socket);

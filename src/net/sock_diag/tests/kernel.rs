@@ -1,15 +1,15 @@
 //! Real connections on the loopback interface, and what the kernel says about them. Where it may not be asked, these
 //! tests say so and pass.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::net::sock_diag::{AcceptQueue, State, TcpSocket, connections, listeners};
+use crate::net::sock_diag::{AcceptQueue, State, TcpSocket, acknowledged, connections, listeners};
 
 /// How long the kernel may take to see what has just happened.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -214,4 +214,81 @@ fn an_answer_of_many_datagrams_is_read_to_its_end() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+/// How many bytes the client's kernel has acknowledged.
+fn acknowledged_by_client(accepted: &TcpStream) -> io::Result<u64> {
+    acknowledged(accepted.local_addr()?, accepted.peer_addr()?)
+}
+
+/// Follows what a client's kernel acknowledges while the client reads nothing, a part and all.
+fn follow_acknowledgements(listener: &TcpListener, ip: IpAddr) {
+    let (mut client, mut accepted) = pair(listener, ip);
+    assert_eq!(acknowledged_by_client(&accepted).unwrap(), 0);
+    accepted.write_all(b"hello").unwrap();
+    until(|| (acknowledged_by_client(&accepted).unwrap() == 5).then_some(()));
+    let mut written = 5;
+    accepted.set_nonblocking(true).unwrap();
+    let error = until(|| match accepted.write(&[0; 65536]) {
+        Ok(n) => {
+            written += n as u64;
+            None
+        }
+        Err(error) => Some(error),
+    });
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    // The client's kernel takes what it has room for, and the rest stays with ours.
+    let stuck = until(|| {
+        let info = server_end(listener, &client)?.info?;
+        (info.unacked == 0 && info.notsent_bytes > 0 && info.rwnd_limited_us > 0).then_some(info.bytes_acked)
+    });
+    let told = acknowledged_by_client(&accepted).unwrap();
+    assert!(5 < stuck && stuck <= told && told < written, "{stuck}, {told} of {written}");
+    client.read_exact(&mut vec![0; stuck as usize]).unwrap();
+    until(|| (acknowledged_by_client(&accepted).unwrap() > told).then_some(()));
+    client.read_exact(&mut vec![0; (written - stuck) as usize]).unwrap();
+    until(|| (acknowledged_by_client(&accepted).unwrap() == written).then_some(()));
+    accepted.shutdown(Shutdown::Write).unwrap();
+    until(|| server_end(listener, &client).filter(|socket| socket.state == State::FinWait2));
+    assert_eq!(acknowledged_by_client(&accepted).unwrap(), written, "our end is no byte");
+}
+
+#[test]
+fn what_a_client_has_acknowledged_is_told_over_both_families() {
+    if !kernel_answers() {
+        return;
+    }
+    follow_acknowledgements(&listen(LOCALHOST, 16).unwrap(), LOCALHOST);
+    let Ok(dual_stack) = listen(Ipv6Addr::UNSPECIFIED.into(), 16) else {
+        return eprintln!("skipped: no IPv6 here");
+    };
+    follow_acknowledgements(&dual_stack, LOCALHOST);
+    match TcpStream::connect((Ipv6Addr::LOCALHOST, port(&dual_stack))) {
+        Ok(_) => {
+            dual_stack.accept().unwrap();
+            follow_acknowledgements(&dual_stack, Ipv6Addr::LOCALHOST.into());
+        }
+        Err(error) => eprintln!("only IPv4 is tried: {error}"),
+    }
+}
+
+#[test]
+fn nothing_is_told_of_a_connection_that_is_gone() {
+    if !kernel_answers() {
+        return;
+    }
+    let listener = listen(LOCALHOST, 16).unwrap();
+    let (client, accepted) = pair(&listener, LOCALHOST);
+    let (local, peer) = (accepted.local_addr().unwrap(), accepted.peer_addr().unwrap());
+    assert_eq!(acknowledged(local, peer).unwrap(), 0);
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    // The listener has the same address and port, and is not taken for the connection.
+    let error = until(|| acknowledged(local, peer).err());
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    drop(listener);
+    assert_eq!(acknowledged(local, peer).unwrap_err().kind(), ErrorKind::NotFound);
+    let (listener, unconnected) = (listen(LOCALHOST, 16).unwrap(), SocketAddr::new(LOCALHOST, 1));
+    let error = acknowledged(listener.local_addr().unwrap(), unconnected).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::net::AddressFamily;
 
-use crate::net::sock_diag::message::{Next, read_datagram, request};
+use crate::net::sock_diag::message::{Next, Question, read_datagram, request};
 use crate::net::sock_diag::tcp_info;
 use crate::net::sock_diag::{Snapshot, State, TcpInfo, TcpSocket};
 
@@ -75,7 +75,8 @@ fn only(payload: &[u8]) -> TcpSocket {
 
 #[test]
 fn a_request_has_the_layout_of_the_headers() {
-    let bytes = request(AddressFamily::INET6, &[State::Established, State::Listen], 8080, 0x0102_0304);
+    let states = &[State::Established, State::Listen];
+    let bytes = request(Question::Dump { family: AddressFamily::INET6, states, local_port: 8080 }, 0x0102_0304);
     let mut expected =
         [72u32.to_ne_bytes().to_vec(), 20u16.to_ne_bytes().to_vec(), 0x301u16.to_ne_bytes().to_vec()].concat();
     expected.extend([0x0102_0304, 0].map(u32::to_ne_bytes).concat());
@@ -85,6 +86,24 @@ fn a_request_has_the_layout_of_the_headers() {
     expected.extend([0; 38]);
     expected.extend([0xff; 8]);
     assert_eq!(bytes, expected);
+}
+
+#[test]
+fn a_request_for_one_socket_names_both_ends() {
+    let header = [72u32.to_ne_bytes().to_vec(), [20u16, 1].map(u16::to_ne_bytes).concat()].concat();
+    let expected = |family, source: [u8; 16], destination: [u8; 16], interface: u32| {
+        let ports = [0x1f, 0x90, 0xc3, 0x50].to_vec();
+        let mut bytes = [header.clone(), [SEQUENCE, 0].map(u32::to_ne_bytes).concat()].concat();
+        bytes.extend([family, 6, 2, 0, 0xff, 0xff, 0xff, 0xff]);
+        bytes.extend([ports, source.to_vec(), destination.to_vec(), interface.to_ne_bytes().to_vec()].concat());
+        bytes.extend([0xff; 8]);
+        bytes
+    };
+    let ask = |local, peer| request(Question::One { local: address(local), peer: address(peer) }, SEQUENCE);
+    let ipv4 = |last| [127, 0, 0, last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(ask("127.0.0.1:8080", "127.0.0.2:50000"), expected(2, ipv4(1), ipv4(2), 0));
+    let (ours, theirs) = (ipv6_bytes("fe80::1"), ipv6_bytes("fe80::2"));
+    assert_eq!(ask("[fe80::1%3]:8080", "[fe80::2%3]:50000"), expected(10, ours, theirs, 3));
 }
 
 #[test]
