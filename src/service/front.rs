@@ -1,12 +1,13 @@
 //! What stands in front: which of the services a request is for.
 
+use super::Service;
 use super::explanation::Explanation;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
-use super::{Cx, Reply, Service};
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
+use crate::http::exchange::{Cx, Reply};
 use crate::http::message::RequestHead;
 
 /// The service of the whole server.
@@ -53,7 +54,7 @@ impl Front {
 
     /// Tells how a request that comes through the door for everyone is decided. May block.
     pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
-        match self.part(ListenerRole::Public, request.target.path) {
+        match self.part(ListenerRole::Http, request.target.path) {
             Part::Admin(_) => {}
             Part::Routes(whose, router) => router.explain(whose, request, explanation),
             Part::Files(files) => files.explain(request, now_secs, explanation),

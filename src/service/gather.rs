@@ -1,7 +1,8 @@
 //! Small content, gathered before it is answered.
 
-use super::{Cx, Decision, Exchange, Reply, errors};
+use super::errors;
 use crate::http::body::{Failure, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, Taker};
 use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 
@@ -9,7 +10,8 @@ use crate::http::message::{Announced, RequestHead, Response};
 const INITIAL_BYTES_MAX: usize = 4 * 1024;
 
 /// Gathers the request's content up to `limit` bytes and answers with what `then` makes of it. Content that is longer
-/// is answered with 413: before any of it is read if its length was announced, or else as soon as it is.
+/// is answered with 413: before any of it is read if its length was announced, or else when the byte behind the limit
+/// arrives. That byte is not taken.
 pub fn gather(
     request: &RequestHead<'_>,
     limit: usize,
@@ -22,14 +24,14 @@ pub fn gather(
         Announced::Unknown => INITIAL_BYTES_MAX.min(limit),
     };
     let content = Vec::with_capacity(announced.min(INITIAL_BYTES_MAX));
-    Reply::Converse(Box::new(Gathering { content, limit, state: State::Gathering, then: Some(then) }))
+    Reply::Decide(Box::new(Gathering { content, limit, state: State::Gathering, then }))
 }
 
 struct Gathering<F> {
     content: Vec<u8>,
     limit: usize,
     state: State,
-    then: Option<F>,
+    then: F,
 }
 
 #[derive(PartialEq)]
@@ -39,20 +41,15 @@ enum State {
     Complete,
 }
 
-impl<F> Exchange for Gathering<F>
-where
-    F: FnOnce(&[u8], &mut Cx<'_>) -> Result<Response, Failure>,
-{
+impl<F> Taker for Gathering<F> {
     fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        if content.len() > self.limit - self.content.len() {
+        let room = self.limit - self.content.len();
+        let taken = &content[..content.len().min(room)];
+        self.content.extend_from_slice(taken);
+        if taken.len() < content.len() {
             self.state = State::TooLarge;
-            self.content = Vec::new();
         }
-        if self.state == State::TooLarge {
-            return Ok(0);
-        }
-        self.content.extend_from_slice(content);
-        Ok(content.len())
+        Ok(taken.len())
     }
 
     fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
@@ -61,15 +58,21 @@ where
         }
         Ok(())
     }
+}
 
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+impl<F> Exchange for Gathering<F>
+where
+    F: FnOnce(&[u8], &mut Cx<'_>) -> Result<Response, Failure> + 'static,
+{
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         match self.state {
-            State::Gathering => Ok(Decision::Pending(Wait::Content)),
+            State::Gathering => Ok(Decision::Pending(self, Wait::Content)),
             State::TooLarge => Ok(Decision::Respond(errors::content_too_large(self.limit))),
-            State::Complete => {
-                let then = self.then.take().ok_or_else(|| Failure::new("asked for a second response"))?;
-                then(&self.content, cx).map(Decision::Respond)
-            }
+            State::Complete => (self.then)(&self.content, cx).map(Decision::Respond),
         }
     }
 }
@@ -82,10 +85,10 @@ mod tests {
     use crate::http::body::Body;
     use crate::http::media_type::JSON;
     use crate::http::status::Status;
-    use crate::service::lab::harness::{Answer, Request, World};
+    use crate::service::lab::harness::{Played, Request, World};
 
     /// What became of these pieces, gathered up to `limit` and answered with themselves.
-    fn gathered(announced: Announced, limit: usize, pieces: &[&[u8]]) -> Answer {
+    fn gathered(announced: Announced, limit: usize, pieces: &[&[u8]]) -> Played {
         let request = Request::post("/", announced);
         let answer = |content: &[u8], _: &mut Cx<'_>| {
             Ok(Response::new(Status::OK).with_content(JSON, Body::from(content.to_vec())))
@@ -109,6 +112,8 @@ mod tests {
     fn content_that_was_not_announced_is_refused_when_it_passes_the_limit() {
         assert_eq!(gathered(Announced::Unknown, 8, &[b"1234", b"5678"]).text(), "12345678");
         let answer = gathered(Announced::Unknown, 8, &[b"1234", b"5678", b"9", b"never taken"]);
+        assert_eq!((answer.status, answer.taken), (413, 8));
+        let answer = gathered(Announced::Unknown, 8, &[b"12345", b"6789"]);
         assert_eq!((answer.status, answer.taken), (413, 8));
     }
 
@@ -134,6 +139,7 @@ mod tests {
             let answer = gathered(Announced::Unknown, 64, &pieces);
             prop_assert_eq!(answer.status, if whole.len() > 64 { 413 } else { 200 });
             prop_assert!(whole.len() > 64 || answer.content == whole);
+            prop_assert_eq!(answer.taken, whole.len().min(64), "the cut decides nothing");
         }
     }
 }

@@ -8,10 +8,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Service;
 use super::errors::{self, Detail};
 use super::explanation::{Explanation, printable};
-use super::{Cx, Reply, Service};
 use crate::http::body::Failure;
+use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{ALLOW, FieldValue};
 use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
@@ -178,7 +179,7 @@ impl Service for Router {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         match (request.method, request.target.form) {
             // RFC 9110 §9.1: a method that is not recognised at all, whatever the target.
-            (Method::Unknown, _) => respond(errors::not_implemented()),
+            (Method::Extension(_), _) => respond(errors::not_implemented()),
             // RFC 9110 §9.3.7: `OPTIONS *` asks about the server and not about a resource.
             (Method::Options, TargetForm::Asterisk) => respond(options(ALLOW_ALL)),
             // RFC 9112 §3.2.3: only CONNECT comes with an authority, and it names no resource.
@@ -405,8 +406,8 @@ impl Route {
     }
 
     fn allowed(&self) -> FieldValue {
-        let answered = |method: &Method| *method == Method::Options || self.handler(*method).is_some();
-        let methods: Vec<&str> = METHODS.into_iter().filter(answered).map(Method::as_str).collect();
+        let answered = |method: &&Method| **method == Method::Options || self.handler(**method).is_some();
+        let methods: Vec<&str> = METHODS.iter().filter(answered).map(Method::as_str).collect();
         FieldValue::new(methods.join(", ")).expect("method names are tokens")
     }
 }

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::http::body::Failure;
+use crate::http::exchange::Reply;
 use crate::http::message::{RequestHead, Response};
 use crate::http::target::percent_decode;
-use crate::service::Reply;
 use crate::service::errors::{self, Detail};
 use crate::service::router::Params;
 

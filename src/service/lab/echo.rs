@@ -2,17 +2,17 @@
 
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker};
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::media_type::OCTET_STREAM;
 use crate::http::message::{Announced, RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::router::Params;
-use crate::service::{Cx, Decision, Exchange, Reply};
 
 /// Content on its way through, in bytes.
 const RING_BYTES: usize = 16 * 1024;
 
-/// `POST /echo`: answers before the content arrives; the media type and, if it is known, the length are kept.
+/// `POST /echo`: answers with the first content that arrives; the media type and, if it is known, the length are kept.
 pub fn echo(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
     let content_type = content_type(request);
     let length = match request.announced {
@@ -20,8 +20,7 @@ pub fn echo(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result
         Announced::Length(length) => Some(length),
         Announced::Unknown => None,
     };
-    let response = Some(response(content_type, Body::Exchange(length)));
-    Ok(Reply::Converse(Box::new(Echo { response, ring: RingBuffer::new(RING_BYTES), ended: false })))
+    Ok(Reply::Decide(Box::new(Echo { content_type, length, ring: RingBuffer::new(RING_BYTES), ended: false })))
 }
 
 fn content_type(request: &RequestHead<'_>) -> FieldValue {
@@ -34,13 +33,13 @@ fn response(content_type: FieldValue, body: Body) -> Response {
 }
 
 struct Echo {
-    /// Until it has been given.
-    response: Option<Response>,
+    content_type: FieldValue,
+    length: Option<u64>,
     ring: RingBuffer,
     ended: bool,
 }
 
-impl Exchange for Echo {
+impl Taker for Echo {
     fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
         Ok(self.ring.put(content))
     }
@@ -49,10 +48,25 @@ impl Exchange for Echo {
         self.ended = true;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let response = self.response.take().ok_or_else(|| Failure::new("asked for a second response"))?;
-        Ok(Decision::Respond(response))
+impl Exchange for Echo {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    /// Content that is malformed from its beginning can still be refused.
+    fn respond(self: Box<Self>, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if self.ring.is_empty() && !self.ended {
+            return Ok(Decision::Pending(self, Wait::Content));
+        }
+        Ok(Decision::Respond(response(self.content_type.clone(), Body::Source(self))))
+    }
+}
+
+impl Source for Echo {
+    fn length(&self) -> Option<u64> {
+        self.length
     }
 
     fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
@@ -63,5 +77,9 @@ impl Exchange for Echo {
             (true, false) => Ok(Pull::Pending(Wait::Content)),
             (true, true) => Ok(Pull::End),
         }
+    }
+
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
     }
 }

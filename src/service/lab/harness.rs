@@ -1,5 +1,6 @@
-//! A connection in miniature for tests: asks a service, feeds content in the pieces it is given, pulls through rooms of
-//! the sizes it is given, lets the clock jump from wait to wait, and checks the contract of both sides on the way.
+//! Drives a service in tests as a connection would. It offers content in the given pieces, pulls through rooms of the
+//! given sizes, and sets the clock forward to the end of each wait. It checks that exchanges and sources keep their
+//! contract.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,14 +12,16 @@ use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
-use crate::base::wake::{Interrupt, Wakes};
+use crate::base::wake::{Interrupt, WakeKey, Wakes};
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::fields::{FieldSpan, Fields};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker};
+use crate::http::fields::{FieldSet, FieldSpan, Fields};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
+use crate::http::status::Status;
 use crate::http::target::{Target, TargetForm};
+use crate::service::Service;
 use crate::service::websocket::Policy;
-use crate::service::{Cx, Decision, Exchange, Reply, Service};
 
 /// A request head that owns its bytes.
 pub struct Request {
@@ -79,13 +82,18 @@ fn target(raw: &[u8]) -> Target<'_> {
 }
 
 /// What came back.
-#[derive(Debug)]
-pub struct Answer {
+#[derive(Debug, Default)]
+pub struct Played {
+    /// 0 if there was no final response.
     pub status: u16,
+    /// The interim responses that came before it, with their fields.
+    pub interim: Vec<(u16, String)>,
     /// As far as it was read (`World::reading`).
     pub content: Vec<u8>,
     /// The length that was announced.
     pub length: Option<u64>,
+    /// The trailers, a line each.
+    pub trailers: Option<String>,
     /// Every wait for the clock: when it was to end, since the request, and how much content there was before.
     pub waits: Vec<(Duration, usize)>,
     /// How much of the request's content was taken.
@@ -93,7 +101,7 @@ pub struct Answer {
     fields: Vec<(String, String)>,
 }
 
-impl Answer {
+impl Played {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.content).unwrap()
     }
@@ -107,18 +115,22 @@ impl Answer {
         self.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
     }
 
-    fn new(response: &Response) -> Answer {
+    /// The final response begins. What is left of it is its source, if it has one.
+    fn begin(&mut self, response: Response) -> Option<Box<dyn Source>> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let content_type = response.content_type.iter().map(|value| ("Content-Type", value));
         let others = response.fields.iter().map(|(name, value)| (name.as_str(), value));
-        Answer {
-            status: response.status.code(),
-            content: Vec::new(),
-            length: response.body.length(),
-            waits: Vec::new(),
-            taken: 0,
-            fields: content_type.chain(others).map(|(name, value)| (name.to_owned(), text(value.as_bytes()))).collect(),
+        self.fields =
+            content_type.chain(others).map(|(name, value)| (name.to_owned(), text(value.as_bytes()))).collect();
+        self.status = response.status.code();
+        self.length = response.body.length();
+        match response.body {
+            Body::Empty => {}
+            Body::Bytes(bytes) => self.content = bytes.as_slice().to_vec(),
+            Body::File(_) | Body::Parts(_) => panic!("the lab has no files"),
+            Body::Source(source) => return Some(source),
         }
+        None
     }
 }
 
@@ -154,7 +166,7 @@ impl World {
     }
 
     pub fn cx(&self) -> Cx<'_> {
-        let token = Token { index: 0, generation: 0 };
+        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
         let (limits, wakes, jobs, complaints) = (&self.limits, &self.wakes, &self.jobs, &self.complaints);
         let (now, peer) = (self.now, Peer::Unix);
         Cx {
@@ -164,126 +176,145 @@ impl World {
             wakes,
             jobs,
             complaints,
-            token,
+            key,
             peer,
-            role: ListenerRole::Public,
+            role: ListenerRole::Http,
             draining: self.draining,
         }
     }
 
     /// The lab's answer to a request without content.
-    pub fn get(&mut self, target: &str) -> Answer {
+    pub fn get(&mut self, target: &str) -> Played {
         self.ask(&Request::get(target), &[], &[65536]).unwrap()
     }
 
     /// The lab's answer to `request`, whose content comes in these pieces, read through rooms of these sizes.
-    pub fn ask(&mut self, request: &Request, pieces: &[&[u8]], rooms: &[usize]) -> Result<Answer, Failure> {
+    pub fn ask(&mut self, request: &Request, pieces: &[&[u8]], rooms: &[usize]) -> Result<Played, Failure> {
         let reply = super::service(Policy::default()).call(&request.head(), &mut self.cx())?;
         self.finish(reply, pieces, rooms)
     }
 
     /// What becomes of `reply`.
-    pub fn finish(&mut self, reply: Reply, pieces: &[&[u8]], rooms: &[usize]) -> Result<Answer, Failure> {
-        let mut rooms = rooms.iter().copied().cycle();
-        match reply {
-            Reply::Respond(response) => self.read(response, &mut rooms),
-            Reply::Converse(exchange) => self.converse(exchange, None, pieces, &mut rooms),
-            Reply::Upgrade(response, exchange) => {
-                self.converse(exchange, Some(Answer::new(&response)), pieces, &mut rooms)
+    pub fn finish(&mut self, reply: Reply, pieces: &[&[u8]], rooms: &[usize]) -> Result<Played, Failure> {
+        let mut played = Played::default();
+        let stage = match reply {
+            Reply::Respond(response) => played.begin(response).map(Stage::Sending),
+            Reply::Decide(exchange) => Some(Stage::Deciding(exchange)),
+            Reply::Upgrade(tunnel) => {
+                let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
+                (response.fields, response.body) = (tunnel.fields, Body::Source(tunnel.content));
+                played.begin(response).map(Stage::Sending)
             }
+        };
+        if let Some(stage) = stage {
+            self.play(stage, &mut played, pieces, &mut rooms.iter().copied().cycle())?;
         }
+        Ok(played)
     }
 
-    fn read(&mut self, response: Response, rooms: &mut dyn Iterator<Item = usize>) -> Result<Answer, Failure> {
-        let mut answer = Answer::new(&response);
-        match response.body {
-            Body::Empty => {}
-            Body::Bytes(bytes) => answer.content = bytes.as_slice().to_vec(),
-            Body::Exchange(_) => panic!("there is no exchange to pull from"),
-            Body::File(_) | Body::Pieces(_) => panic!("the lab has no files"),
-            Body::Source(mut source) => {
-                while answer.content.len() < self.content_max {
-                    let now = self.now;
-                    match pull(rooms, &mut answer, |room| source.pull(room, now))? {
-                        Pull::More => {}
-                        Pull::End => break,
-                        Pull::Pending(Wait::Content) => panic!("a source has no content to wait for"),
-                        Pull::Pending(wait) => self.wait(wait.until().expect("another wait ends"), &mut answer),
-                    }
-                }
-            }
-        }
-        Ok(answer)
-    }
-
-    fn wait(&mut self, then: Instant, answer: &mut Answer) {
-        assert!(then > self.now, "a wait that is over already");
-        answer.waits.push((then - self.start, answer.content.len()));
-        self.now = then;
-    }
-
-    fn converse(
+    /// Drives an exchange, and then its source, to the end of the response.
+    fn play(
         &mut self,
-        mut exchange: Box<dyn Exchange>,
-        mut answer: Option<Answer>,
+        mut stage: Stage,
+        played: &mut Played,
         pieces: &[&[u8]],
         rooms: &mut dyn Iterator<Item = usize>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<(), Failure> {
         let mut content: VecDeque<&[u8]> = pieces.iter().copied().filter(|piece| !piece.is_empty()).collect();
-        let (mut ended, mut taken) = (false, 0);
-        let mut idle = 0;
-        loop {
+        let (mut ended, mut idle) = (false, 0);
+        while played.content.len() < self.content_max {
             let (mut moved, mut until) = (false, None);
-            if answer.is_none() {
-                match exchange.respond(&mut self.cx())? {
-                    Decision::Respond(response @ Response { body: Body::Exchange(_), .. }) => {
-                        answer = Some(Answer::new(&response));
+            if let Stage::Deciding(exchange) = stage {
+                stage = match exchange.respond(&mut self.cx())? {
+                    Decision::Respond(response) => match played.begin(response) {
+                        Some(source) => Stage::Sending(source),
+                        None => return Ok(()),
+                    },
+                    Decision::Pending(exchange, wait) => {
+                        assert!(wait != Wait::Content || !ended, "waits for content that has ended");
+                        until = wait.until();
+                        Stage::Deciding(exchange)
                     }
-                    Decision::Respond(response) => return Ok(Answer { taken, ..self.read(response, rooms)? }),
-                    Decision::Pending(Wait::Content) => assert!(!ended, "waits for content that has ended"),
-                    Decision::Pending(wait) => until = wait.until(),
+                    Decision::Interim(exchange, status, fields) => {
+                        assert!(status.is_interim() && ![100, 101].contains(&status.code()), "{status}");
+                        played.interim.push((status.code(), text_lines(&fields)));
+                        moved = true;
+                        Stage::Deciding(exchange)
+                    }
+                };
+            }
+            match stage.taker() {
+                // The connection throws it away.
+                None => (content, ended) = (VecDeque::new(), true),
+                Some(taker) => {
+                    if let Some(piece) = content.front_mut() {
+                        let n = taker.take(piece, &mut self.cx())?;
+                        *piece = &piece[n..];
+                        played.taken += n;
+                        moved |= n > 0;
+                        content.retain(|piece| !piece.is_empty());
+                    } else if !ended {
+                        taker.end(Fields::default(), &mut self.cx())?;
+                        (ended, moved) = (true, true);
+                    }
                 }
             }
-            if let Some(piece) = content.front_mut() {
-                let n = exchange.take(piece, &mut self.cx())?;
-                *piece = &piece[n..];
-                taken += n;
-                moved = n > 0;
-                content.retain(|piece| !piece.is_empty());
-            } else if !ended {
-                exchange.end(Fields::default(), &mut self.cx())?;
-                (ended, moved) = (true, true);
-            }
-            if let Some(answer) = &mut answer {
-                let before = answer.content.len();
+            if let Stage::Sending(source) = &mut stage {
+                let before = played.content.len();
                 let cx = &mut self.cx();
-                match pull(rooms, answer, |room| exchange.pull(room, cx))? {
-                    Pull::End => return Ok(Answer { taken, ..std::mem::replace(answer, Answer::new(&empty())) }),
-                    Pull::Pending(Wait::Content) => assert!(!ended, "waits for content that has ended"),
-                    Pull::Pending(wait) => until = wait.until(),
-                    Pull::More => {}
+                match pull(rooms, played, |room| source.pull(room, cx))? {
+                    Pull::End => {
+                        played.trailers = source.trailers().map(|fields| text_lines(&fields));
+                        return Ok(());
+                    }
+                    Pull::Pending(wait) => {
+                        assert!(wait != Wait::Content || !ended, "waits for content that has ended");
+                        until = wait.until();
+                    }
+                    Pull::More => moved = true,
                 }
-                moved |= answer.content.len() > before;
+                moved |= played.content.len() > before;
             }
             idle = if moved { 0 } else { idle + 1 };
             // What was taken or refused in one round may decide the response in the next.
             if idle == 2 {
-                let then = until.expect("nobody moves this exchange");
-                assert!(then > self.now, "a wait that is over already");
-                self.now = then;
+                self.wait(until.expect("nobody moves this exchange"), played);
+                idle = 0;
             }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, then: Instant, played: &mut Played) {
+        assert!(then > self.now, "a wait that is over already");
+        played.waits.push((then - self.start, played.content.len()));
+        self.now = then;
+    }
+}
+
+/// How far a response has come.
+enum Stage {
+    Deciding(Box<dyn Exchange>),
+    Sending(Box<dyn Source>),
+}
+
+impl Stage {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        match self {
+            Stage::Deciding(exchange) => exchange.taker(),
+            Stage::Sending(source) => source.taker(),
         }
     }
 }
 
-fn empty() -> Response {
-    Response::new(crate::http::status::Status::OK)
+fn text_lines(fields: &FieldSet) -> String {
+    String::from_utf8_lossy(fields.as_lines()).trim_end().replace("\r\n", "\n")
 }
 
 /// One pull, through a room that starts somewhere in a ring, with what it promises checked.
 fn pull(
     rooms: &mut dyn Iterator<Item = usize>,
-    answer: &mut Answer,
+    played: &mut Played,
     produce: impl FnOnce(&mut crate::base::ring::Room<'_>) -> Result<Pull, Failure>,
 ) -> Result<Pull, Failure> {
     let mut ring = RingBuffer::new(rooms.next().unwrap() + 1);
@@ -298,7 +329,7 @@ fn pull(
     ring.seal(0, b"", written);
     ring.consume(1);
     let [front, back] = ring.readable();
-    answer.content.extend_from_slice(front);
-    answer.content.extend_from_slice(back);
+    played.content.extend_from_slice(front);
+    played.content.extend_from_slice(back);
     Ok(pulled)
 }

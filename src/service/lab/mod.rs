@@ -6,6 +6,7 @@ mod delay;
 mod echo;
 #[cfg(test)]
 pub(crate) mod harness;
+mod hints;
 mod ndjson;
 mod pattern;
 mod plain;
@@ -13,13 +14,14 @@ mod reflect;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod trailers;
 mod users;
 mod ws_echo;
 
 use super::router::{Params, Router};
 use super::websocket::Policy;
-use super::{Cx, Reply};
 use crate::http::body::Failure;
+use crate::http::exchange::{Cx, Reply};
 use crate::http::message::RequestHead;
 use crate::http::method::Method;
 
@@ -57,5 +59,7 @@ pub fn endpoints(policy: Policy) -> Router {
         .get("/delay/{ms}", delay::delay)
         .get("/status/{code}", reflect::status)
         .get("/headers", reflect::headers)
+        .get("/hints", hints::hints)
+        .get("/trailers", trailers::trailers)
         .post("/ndjson", ndjson::ndjson)
 }

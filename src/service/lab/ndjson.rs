@@ -2,17 +2,17 @@
 
 use crate::base::json::{self, Kind, Object};
 use crate::http::body::{Body, Failure, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, Taker};
 use crate::http::fields::Fields;
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::errors::{self, Detail};
 use crate::service::router::Params;
-use crate::service::{Cx, Decision, Exchange, Reply};
 
 /// `POST /ndjson`: counts what came, or says which line was not JSON as soon as that line is complete.
 pub fn ndjson(_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-    Ok(Reply::Converse(Box::new(Ndjson::new(cx.limits.gathered_bytes_max))))
+    Ok(Reply::Decide(Box::new(Ndjson::new(cx.limits.gathered_bytes_max))))
 }
 
 struct Ndjson {
@@ -42,13 +42,15 @@ impl Ndjson {
         }
     }
 
-    /// Takes `content` up to the end of the first line in it, or all of it, and returns what is left.
+    /// Takes `content` up to the end of the first line in it, or all of it, and returns what is left. Of a line that is
+    /// too long it takes as much as a line may have.
     fn take_line<'c>(&mut self, content: &'c [u8]) -> &'c [u8] {
         let end = memchr::memchr(b'\n', content);
         let (part, rest) = content.split_at(end.unwrap_or(content.len()));
-        if part.len() > self.line_bytes_max - self.line.len() {
+        let room = self.line_bytes_max - self.line.len();
+        if part.len() > room {
             self.refusal = Some(self.line_too_long());
-            return content;
+            return &content[room..];
         }
         self.line.extend_from_slice(part);
         if end.is_some() {
@@ -92,7 +94,7 @@ impl Ndjson {
     }
 }
 
-impl Exchange for Ndjson {
+impl Taker for Ndjson {
     fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
         let mut rest = content;
         while !rest.is_empty() && self.refusal.is_none() {
@@ -110,12 +112,18 @@ impl Exchange for Ndjson {
         self.ended = true;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+impl Exchange for Ndjson {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    fn respond(mut self: Box<Self>, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         match (self.refusal.take(), self.ended) {
             (Some(refusal), _) => Ok(Decision::Respond(refusal)),
             (None, true) => Ok(Decision::Respond(self.summary())),
-            (None, false) => Ok(Decision::Pending(Wait::Content)),
+            (None, false) => Ok(Decision::Pending(self, Wait::Content)),
         }
     }
 }

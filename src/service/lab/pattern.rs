@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{Argument, or_refusal};
 use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Source, Wait};
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Reply, Source};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{OCTET_STREAM, TEXT};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::router::Params;
-use crate::service::{Cx, Reply};
 
 /// What the content repeats.
 const LINE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-\n";
@@ -94,7 +94,7 @@ impl Source for Pour {
         self.length
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, _now: Instant) -> Result<Pull, Failure> {
+    fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         self.pattern.flow(room, self.total);
         Ok(if self.pattern.position == self.total { Pull::End } else { Pull::More })
     }
@@ -133,13 +133,13 @@ impl Source for Drip {
         Some(self.total)
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
-        let due = self.due(now);
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        let due = self.due(cx.now);
         self.pattern.flow(room, due);
         match self.pattern.position {
             position if position == self.total => Ok(Pull::End),
             position if position < due => Ok(Pull::More),
-            _ => Ok(Pull::Pending(Wait::Until(self.next(now)))),
+            _ => Ok(Pull::Pending(Wait::Until(self.next(cx.now)))),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::base::json::Object;
 use crate::http::body::{Body, Failure};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{HTML, JSON, TEXT};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::router::Params;
-use crate::service::{Cx, Reply};
 
 /// `GET /`: the demo page.
 pub fn demo(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {

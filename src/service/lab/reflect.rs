@@ -5,11 +5,11 @@ use std::fmt::Display;
 use super::arguments::{Argument, or_refusal};
 use crate::base::json::{Object, quote};
 use crate::http::body::{Body, Failure};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
 use crate::service::router::Params;
-use crate::service::{Cx, Reply};
 
 /// `GET /status/{code}`: a response with that status.
 pub fn status(_: &RequestHead<'_>, params: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::harness::{Answer, Request, World};
+use super::harness::{Played, Request, World};
 use crate::http::message::Announced;
 use crate::http::method::Method;
 use crate::service::websocket::Policy;
 
-fn get(target: &str) -> Answer {
+fn get(target: &str) -> Played {
     World::new().get(target)
 }
 
-fn post(target: &str, pieces: &[&[u8]]) -> Answer {
+fn post(target: &str, pieces: &[&[u8]]) -> Played {
     let request = Request::post(target, Announced::Unknown);
     World::new().ask(&request, pieces, &[65536]).unwrap()
 }
@@ -121,6 +121,24 @@ fn echo_keeps_the_media_type_and_the_length() {
 }
 
 #[test]
+fn echo_waits_for_content_before_it_answers() {
+    use crate::http::body::Wait;
+    use crate::http::exchange::{Decision, Reply};
+    use crate::service::Service;
+    let world = World::new();
+    let request = Request::post("/echo", Announced::Unknown);
+    let reply = super::service(Policy::default()).call(&request.head(), &mut world.cx()).unwrap();
+    let Reply::Decide(echo) = reply else { panic!("the response is not known yet") };
+    let Ok(Decision::Pending(mut echo, Wait::Content)) = echo.respond(&mut world.cx()) else {
+        panic!("nothing has arrived")
+    };
+    assert_eq!(echo.taker().unwrap().take(b"x", &mut world.cx()).unwrap(), 1);
+    assert!(matches!(echo.respond(&mut world.cx()), Ok(Decision::Respond(_))));
+    let empty = World::new().ask(&request, &[], &[1]).unwrap();
+    assert_eq!((empty.status, empty.text()), (200, ""), "the end of empty content is enough");
+}
+
+#[test]
 fn sheep_come_one_a_tick_and_the_first_at_once() {
     let answer = get("/sheep?n=4&every=250ms");
     assert_eq!((answer.text(), answer.length), ("0\n1\n2\n3\n", None));
@@ -136,7 +154,8 @@ fn sheep_come_one_a_tick_and_the_first_at_once() {
 #[test]
 fn sheep_do_not_stampede_after_a_slow_reader() {
     use crate::http::body::{Body, Pull};
-    use crate::service::{Reply, Service};
+    use crate::http::exchange::Reply;
+    use crate::service::Service;
     let mut world = World::new();
     let reply =
         super::service(Policy::default()).call(&Request::get("/sheep?every=1s").head(), &mut world.cx()).unwrap();
@@ -145,7 +164,7 @@ fn sheep_do_not_stampede_after_a_slow_reader() {
     let mut ring = crate::base::ring::RingBuffer::new(1024);
     for lines in [1, 2, 3] {
         let mut room = ring.room(0, 1024);
-        assert!(matches!(sheep.pull(&mut room, world.now), Ok(Pull::Pending(_))));
+        assert!(matches!(sheep.pull(&mut room, &mut world.cx()), Ok(Pull::Pending(_))));
         let written = room.written();
         ring.seal(0, b"", written);
         assert_eq!(ring.len(), lines * 2, "one line after ten missed ticks");
@@ -199,6 +218,24 @@ fn delays_take_their_time() {
     assert_eq!(world.get("/delay/1500").text(), r#"{"delayed_ms":1500}"#);
     assert_eq!(world.now - start, ms(1500));
     assert_eq!(get("/delay/0").text(), r#"{"delayed_ms":0}"#);
+}
+
+#[test]
+fn hints_come_before_the_response() {
+    let answer = get("/hints");
+    assert_eq!(answer.interim, [(103, "Link: </style.css>; rel=preload; as=style".to_owned())]);
+    assert_eq!((answer.status, answer.text()), (200, "103 Early Hints came before this.\n"));
+    assert_eq!(answer.fields(), "Content-Type: text/plain");
+}
+
+#[test]
+fn trailers_come_behind_the_content_whatever_the_room() {
+    for room in [1, 2, 5, 100] {
+        let answer = World::new().ask(&Request::get("/trailers"), &[], &[room]).unwrap();
+        assert_eq!((answer.status, answer.text(), answer.length), (200, "one\ntwo\nthree\n", None));
+        assert_eq!(answer.trailers.as_deref(), Some("X-Lines: 3\nX-Bytes: 14"));
+    }
+    assert_eq!(get("/stream/3").trailers, None);
 }
 
 #[test]
@@ -276,13 +313,19 @@ fn ndjson_bounds_a_line_and_not_the_content() {
     assert_eq!(answer.text(), r#"{"lines":3,"objects":0,"bytes":26}"#);
     let answer = world.ask(&request, &[b"1\n1234567", b"89", b"more"], &[1]).unwrap();
     assert_eq!((answer.status, answer.text()), (413, r#"{"error":"line_too_long","line":2,"limit":8}"#));
-    assert_eq!(answer.taken, 9, "nothing is taken that is in vain");
+    assert_eq!(answer.taken, 10, "the line before it, and as much as a line may have");
 }
 
-/// What `/ndjson` answers, from the whole content at once.
-fn naive_ndjson(content: &[u8]) -> (u16, String) {
+/// What `/ndjson` answers, and how many bytes it takes, from the whole content at once.
+fn naive_ndjson(content: &[u8], line_bytes_max: usize) -> (u16, String, usize) {
     let (mut lines, mut objects) = (0, 0);
+    let mut start = 0;
     for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+        if line.len() > line_bytes_max {
+            let text = format!(r#"{{"error":"line_too_long","line":{},"limit":{line_bytes_max}}}"#, index + 1);
+            return (413, text, start + line_bytes_max);
+        }
+        start += line.len() + 1;
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -291,10 +334,13 @@ fn naive_ndjson(content: &[u8]) -> (u16, String) {
                 lines += 1;
                 objects += usize::from(value.is_object());
             }
-            Err(_) => return (400, format!(r#"{{"error":"invalid_json","line":{},"#, index + 1)),
+            Err(_) => {
+                let text = format!(r#"{{"error":"invalid_json","line":{},"#, index + 1);
+                return (400, text, start.min(content.len()));
+            }
         }
     }
-    (200, format!(r#"{{"lines":{lines},"objects":{objects},"bytes":{}}}"#, content.len()))
+    (200, format!(r#"{{"lines":{lines},"objects":{objects},"bytes":{}}}"#, content.len()), content.len())
 }
 
 /// `content` in pieces that end at these places.
@@ -335,11 +381,15 @@ proptest! {
             0..12,
         ),
         places in places(),
+        line_bytes_max in prop_oneof![3 => Just(1024usize), 1 => 0..20usize],
     ) {
         let content = lines.join("\n");
-        let answer = post("/ndjson", &split(content.as_bytes(), &places));
-        let (status, text) = naive_ndjson(content.as_bytes());
-        prop_assert_eq!(answer.status, status);
+        let mut world = World::new();
+        world.limits.gathered_bytes_max = line_bytes_max;
+        let request = Request::post("/ndjson", Announced::Unknown);
+        let answer = world.ask(&request, &split(content.as_bytes(), &places), &[65536]).unwrap();
+        let (status, text, taken) = naive_ndjson(content.as_bytes(), line_bytes_max);
+        prop_assert_eq!((answer.status, answer.taken), (status, taken));
         prop_assert!(answer.text().starts_with(&text), "{} is not {}", answer.text(), text);
     }
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{Argument, or_refusal};
 use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Source, Wait};
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Reply, Source};
 use crate::http::media_type::TEXT;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::event_stream::event_stream;
 use crate::service::router::Params;
-use crate::service::{Cx, Reply};
 
 /// The longest line, or event, in bytes.
 const LINE_BYTES_MAX: usize = 128;
@@ -71,15 +71,15 @@ impl<F: FnMut(&mut Line, u64, Instant)> Source for Ticks<F> {
         None
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         loop {
             self.line.flow(room);
             match () {
                 () if !self.line.is_empty() => return Ok(Pull::More),
                 () if self.tick == self.total => return Ok(Pull::End),
-                () if now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
+                () if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 () if room.is_full() => return Ok(Pull::More),
-                () => self.write_line(now),
+                () => self.write_line(cx.now),
             }
         }
     }

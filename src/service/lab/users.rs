@@ -3,13 +3,13 @@
 use super::arguments::{Argument, or_refusal};
 use crate::base::json::{self, Invalid, Object};
 use crate::http::body::{Body, Failure};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::media_type::JSON;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::errors::{self, Detail};
 use crate::service::gather::gather;
 use crate::service::router::Params;
-use crate::service::{Cx, Reply};
 
 /// `GET /users/{id}`: the id as it is meant, percent-decoded, in JSON.
 pub fn show(_: &RequestHead<'_>, params: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {

@@ -1,8 +1,8 @@
-//! `GET /ws/echo`: every message back as it arrives, piece by piece, in constant memory whatever its size.
+//! `GET /ws/echo`: every message back as it arrives, part by part, in constant memory whatever its size.
 
+use crate::http::exchange::{Cx, Reply};
 use crate::http::message::RequestHead;
-use crate::service::websocket::{Application, Endpoint, Farewell, Outgoing, Piece, Policy, upgrade};
-use crate::service::{Cx, Reply};
+use crate::service::websocket::{Application, Endpoint, Farewell, MessagePart, Outgoing, Policy, upgrade};
 
 const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: true, protocols: &[] };
 
@@ -14,8 +14,8 @@ pub fn open(request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Repl
 struct Echo;
 
 impl Application for Echo {
-    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
-        out.piece(piece.kind, piece.content, piece.end);
+    fn receive(&mut self, part: MessagePart<'_>, out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
+        out.part(part.kind, part.content, part.end);
         Ok(())
     }
 }

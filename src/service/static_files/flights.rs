@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
 use crate::base::wake::Waker;
-use crate::service::Cx;
+use crate::http::exchange::Cx;
 
 /// Jobs on their way, by what they are to find out. A handle: clones share them.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ mod tests {
     use crate::base::peer::Peer;
     use crate::base::slots::Token;
     use crate::base::throttle::Complaints;
-    use crate::base::wake::{Interrupt, Wakes};
+    use crate::base::wake::{Interrupt, WakeKey, Wakes};
 
     struct Nobody;
 
@@ -173,7 +173,7 @@ mod tests {
         let limits = Limits::default();
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
         let (wakes, start) = (Wakes::new(Nobody), Instant::now());
-        let token = Token { index: 0, generation: 0 };
+        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
         let (complaints, peer) = (Complaints::new(0), Peer::Unix);
         let at = |now| Cx {
             now,
@@ -182,9 +182,9 @@ mod tests {
             wakes: &wakes,
             jobs: &jobs,
             complaints: &complaints,
-            token,
+            key,
             peer,
-            role: crate::service::ListenerRole::Public,
+            role: crate::base::listener_role::ListenerRole::Http,
             draining: false,
         };
         let flights = Flights::new();

@@ -12,9 +12,9 @@ use super::representation::{Form, Representation};
 use super::resolve::Resolved;
 use super::respond::{Answer, Compressed, CompressedForms, Offer, respond};
 use crate::base::job_pool::{Lane, Ticket};
+use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
 use crate::http::negotiate::Coding;
-use crate::service::Cx;
 
 /// What was found is not served when it is older than this.
 const FRESH_FOR: Duration = Duration::from_secs(1);

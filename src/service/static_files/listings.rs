@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::listing::{Entry, Form, Listing, ListingSource, Order};
 use crate::base::disk::{EntryKind, Found, Seen};
 use crate::base::ring::Room;
-use crate::http::body::{Failure, Pull, Source};
+use crate::http::body::{Failure, Pull};
+use crate::http::exchange::{Cx, Source};
 use crate::service::static_files::Site;
 use crate::service::static_files::resolve::is_hidden;
 
@@ -46,8 +46,8 @@ impl Source for Counted {
         self.source.length()
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
-        self.source.pull(room, now)
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        self.source.pull(room, cx)
     }
 }
 

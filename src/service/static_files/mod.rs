@@ -30,11 +30,12 @@ use serving::{Jobs, Serving};
 
 use crate::base::disk::Root;
 use crate::http::body::Failure;
+use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{FieldName, FieldValue};
 use crate::http::media_type::MediaTypes;
 use crate::http::message::RequestHead;
 use crate::http::status::Status;
-use crate::service::{Cx, Reply, Service};
+use crate::service::Service;
 
 /// What is served, and how. Shared with the job threads.
 #[derive(Debug)]
@@ -104,6 +105,6 @@ impl Service for StaticFiles {
         {
             return Ok(Reply::Respond(response));
         }
-        Ok(Reply::Converse(Box::new(Serving::new(&self.shared, request, resolved.map(Resolved::into_owned), known))))
+        Ok(Reply::Decide(Box::new(Serving::new(&self.shared, request, resolved.map(Resolved::into_owned), known))))
     }
 }

@@ -42,7 +42,7 @@ pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
     match request.method {
         Method::Get | Method::Head => None,
         Method::Options => Some(Response::new(Status::NO_CONTENT).with_field(ALLOW, METHODS)),
-        Method::Unknown => Some(error(request, Status::NOT_IMPLEMENTED)),
+        Method::Extension(_) => Some(error(request, Status::NOT_IMPLEMENTED)),
         _ => Some(error(request, Status::METHOD_NOT_ALLOWED).with_field(ALLOW, METHODS)),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::base::disk::{FileMeta, OpenFile};
-use crate::http::fields::{self, FieldBlock, FieldName, FieldValue};
+use crate::http::fields::{self, FieldName, FieldSet, FieldValue};
 use crate::http::negotiate::Coding;
 
 /// One version of a file, and its precompressed siblings.
@@ -39,9 +39,9 @@ pub struct Form {
     /// The version of the file that the bytes are from.
     pub version: FileMeta,
     /// What a response with content says about it.
-    pub fields: FieldBlock,
+    pub fields: FieldSet,
     /// What a 304 says about it (RFC 9110 §15.4.5).
-    pub not_modified_fields: FieldBlock,
+    pub not_modified_fields: FieldSet,
 }
 
 /// Where the bytes of a form are.
@@ -102,7 +102,7 @@ impl Form {
             FormContent::Memory(bytes) => bytes.len(),
             FormContent::File(_) => 0,
         };
-        let fields = self.fields.as_bytes().len() + self.not_modified_fields.as_bytes().len();
+        let fields = self.fields.memory_bytes() + self.not_modified_fields.memory_bytes();
         size_of::<Form>() + self.etag.as_bytes().len() + fields + content
     }
 }
@@ -123,9 +123,9 @@ static BYTES: FieldValue = FieldValue::from_static("bytes");
 static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
-fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldBlock {
+fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
-    let mut all: Vec<(FieldName, &FieldValue)> = vec![
+    let mut all = vec![
         (fields::LAST_MODIFIED, &common.last_modified),
         (fields::ETAG, etag),
         (fields::ACCEPT_RANGES, &BYTES),
@@ -133,14 +133,14 @@ fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldBl
     ];
     all.extend(coding.as_ref().map(|coding| (fields::CONTENT_ENCODING, coding)));
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
-    all.extend(common.site_fields.iter().map(|(name, value)| (*name, value)));
-    FieldBlock::new(all)
+    all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));
+    FieldSet::new(all)
 }
 
 /// A 304 repeats what guides a cache and leaves out what it knows already.
-fn validating_fields(etag: &FieldValue, common: &Common) -> FieldBlock {
-    let mut all: Vec<(FieldName, &FieldValue)> = vec![(fields::ETAG, etag)];
+fn validating_fields(etag: &FieldValue, common: &Common) -> FieldSet {
+    let mut all = vec![(fields::ETAG, etag)];
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
-    all.extend(common.site_fields.iter().map(|(name, value)| (*name, value)));
-    FieldBlock::new(all)
+    all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));
+    FieldSet::new(all)
 }

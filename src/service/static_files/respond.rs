@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::pages;
 use super::representation::{Form, FormContent, Representation};
-use crate::http::body::{Body, Bytes, FilePart, Piece};
+use crate::http::body::{Body, Bytes, ContentPart, FilePart};
 use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
 use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY};
@@ -59,7 +59,9 @@ pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> A
     let selection = Selection::of(request, form, offer.representation.last_modified, now_secs);
     let content_type = &offer.representation.content_type;
     Answer::Respond(match (selection.verdict.outcome, selection.ranges) {
-        (Outcome::NotModified, _) => Response::new(Status::NOT_MODIFIED).with_block(form.not_modified_fields.clone()),
+        (Outcome::NotModified, _) => {
+            Response::new(Status::NOT_MODIFIED).with_prepared(form.not_modified_fields.clone())
+        }
         (Outcome::PreconditionFailed, _) => pages::error(request, Status::PRECONDITION_FAILED),
         (Outcome::Proceed { .. }, Ranges::Ignore) => whole(form, content_type, Status::OK),
         (Outcome::Proceed { .. }, Ranges::Unsatisfiable) => unsatisfiable(request, form),
@@ -147,27 +149,29 @@ impl<'a> Offer<'a> {
 }
 
 fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
-    Response::new(status).with_content(content_type.clone(), body(form, 0, form.length)).with_block(form.fields.clone())
+    Response::new(status)
+        .with_content(content_type.clone(), body(form, 0, form.length))
+        .with_prepared(form.fields.clone())
 }
 
 fn part(form: &Form, content_type: &FieldValue, range: ByteRange) -> Response {
     Response::new(Status::PARTIAL_CONTENT)
         .with_content(content_type.clone(), body(form, range.first, range.len()))
-        .with_block(form.fields.clone())
+        .with_prepared(form.fields.clone())
         .with_field(CONTENT_RANGE, range::content_range(range, form.length))
 }
 
 fn parts(form: &Form, content_type: &FieldValue, ranges: &[ByteRange]) -> Response {
     let multipart = Multipart::new(boundary(), content_type.clone(), form.length);
-    let mut pieces = VecDeque::with_capacity(2 * ranges.len() + 1);
+    let mut parts = VecDeque::with_capacity(2 * ranges.len() + 1);
     for (number, range) in ranges.iter().enumerate() {
-        pieces.push_back(Piece::Bytes(Bytes::Owned(multipart.part_head(*range, number == 0))));
-        pieces.push_back(piece(form, range.first, range.len()));
+        parts.push_back(ContentPart::Bytes(Bytes::Owned(multipart.part_head(*range, number == 0))));
+        parts.push_back(content_part(form, range.first, range.len()));
     }
-    pieces.push_back(Piece::Bytes(Bytes::Owned(multipart.closing())));
+    parts.push_back(ContentPart::Bytes(Bytes::Owned(multipart.closing())));
     Response::new(Status::PARTIAL_CONTENT)
-        .with_content(multipart.content_type(), Body::Pieces(pieces))
-        .with_block(form.fields.clone())
+        .with_content(multipart.content_type(), Body::Parts(parts))
+        .with_prepared(form.fields.clone())
 }
 
 /// Random, so that nobody can put it into a file beforehand. The standard library seeds its hash tables from the
@@ -178,18 +182,18 @@ fn boundary() -> String {
 }
 
 fn body(form: &Form, offset: u64, length: u64) -> Body {
-    match piece(form, offset, length) {
-        Piece::Bytes(bytes) => Body::Bytes(bytes),
-        Piece::File(part) => Body::File(part),
+    match content_part(form, offset, length) {
+        ContentPart::Bytes(bytes) => Body::Bytes(bytes),
+        ContentPart::File(part) => Body::File(part),
     }
 }
 
-fn piece(form: &Form, offset: u64, length: u64) -> Piece {
+fn content_part(form: &Form, offset: u64, length: u64) -> ContentPart {
     match &form.content {
         FormContent::Memory(bytes) => {
-            Piece::Bytes(Bytes::Shared(Arc::clone(bytes), offset as usize..(offset + length) as usize))
+            ContentPart::Bytes(Bytes::Shared(Arc::clone(bytes), offset as usize..(offset + length) as usize))
         }
-        FormContent::File(file) => Piece::File(FilePart { file: Arc::clone(file), offset, length }),
+        FormContent::File(file) => ContentPart::File(FilePart { file: Arc::clone(file), offset, length }),
     }
 }
 

@@ -15,11 +15,11 @@ use super::respond::{Answer, error_content};
 use super::{Shared, listings, pages};
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, VARY};
 use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
-use crate::service::{Cx, Decision, Exchange};
 
 /// When a job that has not answered is looked at again. Its notice comes earlier; a stalled disk keeps it waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -223,12 +223,12 @@ pub fn compressed(representation: &Representation, coding: Coding) -> Option<For
 }
 
 impl Exchange for Serving {
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+    fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         loop {
             match self.step(cx)? {
                 Next::Stage(stage) => self.stage = stage,
                 Next::Respond(response) => return Ok(Decision::Respond(response)),
-                Next::Wait => return Ok(Decision::Pending(Wait::Job(cx.now + PATIENCE))),
+                Next::Wait => return Ok(Decision::Pending(self, Wait::Job(cx.now + PATIENCE))),
             }
         }
     }

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::durations::short;
 use crate::base::json::{Object, array};
 use crate::base::peer::Peer;
+use crate::observe::delay::Delay;
 use crate::observe::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
+use crate::observe::request_record::RequestRecord;
 
 /// Nobody has to say anything, but the kernel still has something for the client, and may not send it.
 const PEER_WINDOW: &str = "peer-window";
@@ -60,14 +63,23 @@ pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
 fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
     let (waited, left) = (short(c.waited), short(c.left));
     let wait = wait(c, kernel);
-    writeln!(out, "\nc={} {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.state)?;
-    if !c.request.is_empty() {
-        let (paused, blocked) = (short(c.paused), short(c.blocked));
-        writeln!(out, "  request  r={} {}  reading paused {paused}, writing blocked {blocked}", c.ordinal, c.request)?;
+    writeln!(out, "\nc={} {}  {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.protocol, c.state)?;
+    if let Some(record) = &c.record {
+        write_request(out, record)?;
     }
     let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
     writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
     kernel.map_or(Ok(()), |kernel| write_kernel(out, kernel))
+}
+
+fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
+    let (ordinal, request) = (record.ordinal, record.request());
+    let (paused, blocked) = (short(record.paused_time()), short(record.blocked_time()));
+    writeln!(out, "  request  r={ordinal} {request}  reading paused {paused}, writing blocked {blocked}")?;
+    match &record.behind {
+        Some(delay) => writeln!(out, "  behind   {} c={} {}", short(delay.took), delay.connection, delay.request),
+        None => Ok(()),
+    }
 }
 
 fn write_kernel(out: &mut String, k: &KernelSocket) -> std::fmt::Result {
@@ -108,29 +120,44 @@ pub fn waits_object(waits: &[(&'static str, u64)]) -> String {
 /// One connection as an object.
 pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> String {
     let c = connection;
+    let request = c.record.as_ref().map(RequestRecord::request).unwrap_or_default();
+    let time = |time: fn(&RequestRecord) -> Duration| c.record.as_ref().map_or(0, |record| time(record).as_millis());
     let object = Object::new()
         .number("connection", c.id)
         .text("peer", &c.peer.to_string())
+        .text("protocol", c.protocol)
         .text("state", c.state)
         .text("wait", wait(c, kernel))
         .raw("waited_ms", c.waited.as_millis())
         .raw("left_ms", c.left.as_millis())
         .text("interest", interest(c))
         .number("request", c.ordinal)
-        .text("line", &c.request)
+        .text("line", &request)
         .number("received", c.received)
         .number("sent", c.sent)
         .raw("inbox", c.inbox.0)
         .raw("inbox_max", c.inbox.1)
         .raw("outbox", c.outbox.0)
         .raw("outbox_max", c.outbox.1)
-        .raw("paused_ms", c.paused.as_millis())
-        .raw("blocked_ms", c.blocked.as_millis());
+        .raw("paused_ms", time(RequestRecord::paused_time))
+        .raw("blocked_ms", time(RequestRecord::blocked_time));
+    let object = match c.record.as_ref().and_then(|record| record.behind.as_deref()) {
+        Some(delay) => object.raw("behind", delay_object(delay)),
+        None => object,
+    };
     match kernel {
         Some(kernel) => object.raw("kernel", kernel_object(kernel)),
         None => object,
     }
     .finish()
+}
+
+fn delay_object(delay: &Delay) -> String {
+    Object::new()
+        .raw("ms", delay.took.as_millis())
+        .number("connection", delay.connection)
+        .text("request", &delay.request)
+        .finish()
 }
 
 fn kernel_object(kernel: &KernelSocket) -> String {
@@ -142,4 +169,69 @@ fn kernel_object(kernel: &KernelSocket) -> String {
         .raw("rwnd_limited_ms", kernel.rwnd_limited.as_millis())
         .raw("sndbuf_limited_ms", kernel.sndbuf_limited.as_millis())
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::moment::Moment;
+    use crate::http::method::Method;
+
+    fn listed(record: Option<RequestRecord>) -> Connections {
+        let ms = Duration::from_millis;
+        let connection = ConnectionStatus {
+            id: 13,
+            peer: Peer::Unix,
+            local: None,
+            protocol: "http/1",
+            state: "sending",
+            wait: "client-slow-read",
+            waited: ms(2000),
+            left: ms(58_000),
+            asks_read: true,
+            asks_write: true,
+            inbox: (0, 0),
+            outbox: (65_536, 65_536),
+            received: 93,
+            sent: 3_329_041,
+            ordinal: 1,
+            record,
+        };
+        Connections { total: 1, waits: vec![("client-slow-read", 1)], listed: vec![connection] }
+    }
+
+    /// A request whose writing was blocked for two seconds, and which had to wait for another connection's.
+    fn delayed() -> RequestRecord {
+        let mut record = RequestRecord::new(Moment::default());
+        (record.ordinal, record.method) = (1, Some(Method::Get));
+        record.set_texts(b"/a\"", b"", b"");
+        record.blocked.set(true, Moment::from_millis(500));
+        let (took, request) = (Duration::from_millis(122), "POST /\\\"users".to_owned());
+        record.behind = Some(Box::new(Delay { took, connection: 3, request }));
+        record.snapshot(Moment::from_millis(2500))
+    }
+
+    #[test]
+    fn text_shows_the_request_and_what_it_had_to_wait_for() {
+        let expected = "connections: 1, 1 client-slow-read
+
+c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
+  request  r=1 GET /a\\\"  reading paused 0s, writing blocked 2.0s
+  behind   122.0ms c=3 POST /\\\"users
+  bytes    93 received, 3329041 sent; inbox 0 of 0, outbox 65536 of 65536; interest: read write
+";
+        assert_eq!(text(&listed(Some(delayed())), &KernelReport::default()), expected);
+    }
+
+    #[test]
+    fn json_is_exact() {
+        let object = |record| json(&listed(record), &KernelReport::default());
+        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
+        assert_eq!(object(Some(delayed())), expected);
+        let without = object(None);
+        assert!(
+            without.contains(r#""request":1,"line":"","#) && without.ends_with(r#""blocked_ms":0}]}"#),
+            "{without}"
+        );
+    }
 }

@@ -8,10 +8,9 @@ use super::inspection_queue::{Asked, InspectionQueue, Question};
 use super::{connections, turn};
 use crate::base::json::array;
 use crate::base::ring::Room;
-use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::body::{Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Source};
 use crate::observe::report::Overview;
-use crate::service::event_stream::event_stream;
-use crate::service::{Cx, Decision, Exchange};
 
 const EVERY: Duration = Duration::from_millis(500);
 /// When a question is looked at again that nobody has answered: never, in practice.
@@ -44,9 +43,9 @@ impl Events {
     }
 }
 
-impl Exchange for Events {
-    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        Ok(Decision::Respond(event_stream(Body::Exchange(None))))
+impl Source for Events {
+    fn length(&self) -> Option<u64> {
+        None
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
@@ -63,7 +62,7 @@ impl Exchange for Events {
                 None if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 None => {
                     self.next = cx.now + EVERY;
-                    self.question = Some(self.inspections.ask(cx.waker(), Asked::Overview));
+                    self.question = Some(self.inspections.ask(cx.local_waker(), Asked::Overview));
                 }
             }
         }

@@ -2,11 +2,11 @@
 
 use super::fresh;
 use crate::http::body::{Body, Failure};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::media_type::TEXT_UTF8;
 use crate::http::message::RequestHead;
 use crate::http::status::Status;
 use crate::service::router::{Params, Router};
-use crate::service::{Cx, Reply};
 
 /// Adds `/healthz` and `/readyz`.
 pub fn health(router: Router) -> Router {

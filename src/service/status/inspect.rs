@@ -7,11 +7,11 @@ use super::inspection_queue::Question;
 use super::{AskKernel, connections, fresh, metrics, turn};
 use crate::base::job_pool::{Lane, Ticket};
 use crate::http::body::{Body, Failure, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::status::Status;
 use crate::observe::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
-use crate::service::{Cx, Decision, Exchange};
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
@@ -87,14 +87,14 @@ enum Stage<R> {
     Kernel(R, Ticket<KernelReport>, Instant),
 }
 
-impl<R: Shown> Inspection<R> {
+impl<R: Shown + 'static> Inspection<R> {
     /// Waits for the answer to `question`.
     pub fn new(question: Question<R>, format: Format, ask_kernel: AskKernel) -> Inspection<R> {
         Inspection { stage: Stage::Loop(question), format, ask_kernel }
     }
 
     /// Asks the kernel, if it has something to add.
-    fn on_report(&mut self, report: R, cx: &Cx<'_>) -> Decision {
+    fn on_report(mut self: Box<Self>, report: R, cx: &Cx<'_>) -> Decision {
         let Some(topic) = report.kernel_topic() else { return shown(&report, &KernelReport::default(), self.format) };
         let ask_kernel = Arc::clone(&self.ask_kernel);
         match cx.jobs.submit(Lane::Quick, cx.waker(), move || ask_kernel(&topic)) {
@@ -103,7 +103,7 @@ impl<R: Shown> Inspection<R> {
             Ok(ticket) => {
                 let until = cx.now + PATIENCE;
                 self.stage = Stage::Kernel(report, ticket, until);
-                Decision::Pending(Wait::Job(until))
+                Decision::Pending(self, Wait::Job(until))
             }
         }
     }
@@ -120,15 +120,18 @@ fn busy() -> KernelReport {
     KernelReport { missing, ..KernelReport::default() }
 }
 
-impl<R: Shown> Exchange for Inspection<R> {
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+impl<R: Shown + 'static> Exchange for Inspection<R> {
+    fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         Ok(match &mut self.stage {
             Stage::Loop(question) => match question.answer() {
-                None => Decision::Pending(Wait::Until(cx.now + PATIENCE)),
+                None => Decision::Pending(self, Wait::Until(cx.now + PATIENCE)),
                 Some(report) => self.on_report(report, cx),
             },
             Stage::Kernel(report, ticket, until) => match ticket.take() {
-                None if cx.now < *until => Decision::Pending(Wait::Job(*until)),
+                None if cx.now < *until => {
+                    let until = *until;
+                    Decision::Pending(self, Wait::Job(until))
+                }
                 told => shown(report, &told.and_then(Result::ok).unwrap_or_else(busy), self.format),
             },
         })

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::base::wake::Waker;
+use crate::base::wake::LocalWaker;
 use crate::observe::report::{Connections, Family, LoopStatus, Overview};
 
 /// What is asked, and where the answer goes.
@@ -32,7 +32,7 @@ impl<R> Question<R> {
 /// The loop's side of a question.
 pub struct Answer<R> {
     given: Rc<RefCell<Option<R>>>,
-    waker: Waker,
+    waker: LocalWaker,
 }
 
 impl<R> Answer<R> {
@@ -48,8 +48,8 @@ impl<R> Answer<R> {
 pub struct InspectionQueue(RefCell<Vec<Asked>>);
 
 impl InspectionQueue {
-    /// Leaves a question about this topic; `notifier` is used when it is answered.
-    pub fn ask<R>(&self, waker: Waker, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
+    /// Leaves a question about this topic; `waker` is used when it is answered.
+    pub fn ask<R>(&self, waker: LocalWaker, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
         let given = Rc::default();
         self.0.borrow_mut().push(topic(Answer { given: Rc::clone(&given), waker }));
         Question(given)

@@ -20,10 +20,12 @@ use events::Events;
 use inspect::{Format, Inspection, Shown};
 use inspection_queue::{Answer, Asked, InspectionQueue};
 
+use super::Service;
+use super::event_stream::event_stream;
 use super::router::{Handler, Params, Router};
-use super::{Cx, Reply, Service};
 use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{CACHE_CONTROL, FieldValue};
 use crate::http::media_type::HTML;
 use crate::http::message::{RequestHead, Response};
@@ -59,7 +61,8 @@ pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Adm
 fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
     let events_inspections = Rc::clone(inspections);
     let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-        Ok(Reply::Converse(Box::new(Events::new(Rc::clone(&events_inspections), cx.now))))
+        let events = Events::new(Rc::clone(&events_inspections), cx.now);
+        Ok(Reply::Respond(event_stream(Body::Source(Box::new(events)))))
     };
     health(Router::new())
         .get("/", page)
@@ -80,8 +83,8 @@ fn inspect<R: Shown + 'static>(
 ) -> impl Handler + use<R> {
     let (inspections, ask_kernel) = (Rc::clone(inspections), Arc::clone(ask_kernel));
     move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-        let question = inspections.ask(cx.waker(), |answer| topic(request, answer));
-        Ok(Reply::Converse(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+        let question = inspections.ask(cx.local_waker(), |answer| topic(request, answer));
+        Ok(Reply::Decide(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
     }
 }
 

@@ -1,11 +1,16 @@
 //! `/loop`: where the loop's time goes.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::durations::{short, spread_object};
-use crate::base::json::{Object, array, quote};
+use crate::base::json::{Object, array};
+use crate::base::moment::Moment;
 use crate::observe::histogram::Spread;
 use crate::observe::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
+
+/// Text says how long a drive was off the CPU from this on; less is normal.
+const OFF_CPU_SHOWN: Duration = Duration::from_millis(1);
 
 /// A table, and the longest drives.
 pub fn text(turn: &LoopStatus, kernel: &KernelReport) -> String {
@@ -18,7 +23,7 @@ fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std
     writeln!(
         out,
         "up {}, {} turns, {} events, at most {} in a turn\n",
-        short(turn.uptime),
+        short(uptime(turn)),
         turn.turns.count,
         turn.events,
         turn.events_max
@@ -38,15 +43,17 @@ fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std
     writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
     writeln!(out, "\nthe longest drive of each second:")?;
     turn.longest.iter().rev().try_for_each(|drive| {
-        writeln!(
-            out,
-            "  {:>4} s ago {:>10} c={} {}",
-            drive.ago.as_secs(),
-            short(drive.took),
-            drive.connection,
-            drive.request
-        )
+        let ago = turn.now.since(drive.at).as_secs();
+        write!(out, "  {ago:>4} s ago {:>10} c={} {}", short(drive.took), drive.connection, drive.request)?;
+        if drive.off_cpu >= OFF_CPU_SHOWN {
+            write!(out, "  of which {} off the CPU", short(drive.off_cpu))?;
+        }
+        writeln!(out)
     })
+}
+
+fn uptime(turn: &LoopStatus) -> Duration {
+    turn.now.since(Moment::default())
 }
 
 fn row(spread: &Spread) -> String {
@@ -68,7 +75,7 @@ pub fn object(turn: &LoopStatus) -> Object {
         turn.phases.iter().fold(Object::new(), |object, (name, spread)| object.raw(name, spread_object(spread)));
     let syscalls = turn.syscalls.iter().fold(Object::new(), |object, (kind, count)| object.number(kind, *count));
     Object::new()
-        .raw("uptime_ms", turn.uptime.as_millis())
+        .raw("uptime_ms", uptime(turn).as_millis())
         .raw("phases", phases.finish())
         .raw("turn", spread_object(&turn.turns))
         .raw("drive", spread_object(&turn.drives))
@@ -76,21 +83,56 @@ pub fn object(turn: &LoopStatus) -> Object {
         .number("events", turn.events)
         .raw("events_max", turn.events_max)
         .raw("syscalls", syscalls.finish())
-        .raw("longest", array(turn.longest.iter().map(drive)))
+        .raw("longest", array(turn.longest.iter().map(|longest| drive(longest, turn.now))))
 }
 
-fn drive(drive: &LongestDrive) -> String {
-    let mut line = String::new();
-    quote(&mut line, &drive.request);
+fn drive(drive: &LongestDrive, now: Moment) -> String {
     Object::new()
-        .raw("ago_ms", drive.ago.as_millis())
+        .raw("ago_ms", now.since(drive.at).as_millis())
         .raw("took_us", drive.took.as_micros())
+        .raw("off_cpu_us", drive.off_cpu.as_micros())
         .number("connection", drive.connection)
-        .raw("line", line)
+        .text("line", &drive.request)
         .finish()
 }
 
 fn queue(queue: &AcceptQueue) -> String {
     let object = Object::new().text("address", &queue.address.to_string());
     object.raw("depth", queue.depth).raw("limit", queue.limit).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drive_says_how_long_it_was_off_the_cpu_if_that_was_long() {
+        let drive = |took, off_cpu: u64| LongestDrive {
+            at: Moment::from_millis(1000),
+            took: Duration::from_millis(took),
+            off_cpu: Duration::from_micros(off_cpu),
+            connection: 9,
+            request: "GET /\\\"".into(),
+        };
+        let turn = LoopStatus {
+            now: Moment::from_millis(7000),
+            phases: Vec::new(),
+            turns: Spread::default(),
+            drives: Spread::default(),
+            lag: Spread::default(),
+            events: 0,
+            events_max: 0,
+            longest: vec![drive(100, 80_000), drive(50, 999)],
+            syscalls: Vec::new(),
+        };
+        let text = text(&turn, &KernelReport::default());
+        let expected = "each second:
+     6 s ago     50.0ms c=9 GET /\\\"
+     6 s ago    100.0ms c=9 GET /\\\"  of which 80.0ms off the CPU
+";
+        assert!(text.ends_with(expected), "{text}");
+        let object: serde_json::Value = serde_json::from_str(&json(&turn, &KernelReport::default())).unwrap();
+        let first = r#"{"ago_ms":6000,"took_us":100000,"off_cpu_us":80000,"connection":9,"line":"GET /\\\""}"#;
+        assert_eq!(object["longest"][0], serde_json::from_str::<serde_json::Value>(first).unwrap());
+    }
 }

@@ -1,23 +1,23 @@
 //! Messages as a whole, for applications that need them so.
 
-use super::{Farewell, Piece};
+use super::{Farewell, MessagePart};
 use crate::protocol::ws::close::CloseCode;
 
-/// Puts the pieces of a message together, up to a length.
+/// Puts the parts of a message together, up to a length.
 #[derive(Debug, Default)]
 pub struct Gather {
     content: Vec<u8>,
 }
 
 impl Gather {
-    /// Adds a piece; the whole message if that was the last one. A message of more than `bytes_max` ends the WebSocket
+    /// Adds a part. Returns the whole message if that was the last one. A message of more than `bytes_max` ends the WebSocket
     /// before it is held (1009, RFC 6455 §7.4.1).
-    pub fn add(&mut self, piece: Piece<'_>, bytes_max: usize) -> Result<Option<Vec<u8>>, Farewell> {
-        if self.content.len() + piece.content.len() > bytes_max {
+    pub fn add(&mut self, part: MessagePart<'_>, bytes_max: usize) -> Result<Option<Vec<u8>>, Farewell> {
+        if self.content.len() + part.content.len() > bytes_max {
             self.content = Vec::new();
             return Err(Farewell { code: CloseCode::TOO_BIG, reason: "the message is too long" });
         }
-        self.content.extend_from_slice(piece.content);
-        Ok(piece.end.then(|| std::mem::take(&mut self.content)))
+        self.content.extend_from_slice(part.content);
+        Ok(part.end.then(|| std::mem::take(&mut self.content)))
     }
 }

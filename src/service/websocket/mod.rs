@@ -1,7 +1,7 @@
-//! A WebSocket as an exchange: what is the same for every application.
+//! A WebSocket as a source that takes content: what is the same for every application.
 //!
 //! `upgrade` answers the request that opens it. From then on the client's bytes are the request's content and ours are
-//! the response's, so that backpressure is that of every other exchange: nothing is taken while too much waits to be
+//! the response's, so that backpressure is that of every other response: nothing is taken while too much waits to be
 //! sent, and nothing is sent while there is no room for it.
 
 mod allowance;
@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::{Cx, Decision, Exchange};
 use crate::base::ring::Room;
 use crate::http::body::{Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Source, Taker};
 use crate::http::fields::Fields;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::receiver::{Event, Receiver};
@@ -31,8 +31,8 @@ use crate::protocol::ws::{Kind, Violation};
 
 /// While more than this waits to be sent, in bytes, nothing is taken.
 const OUTGOING_BYTES_MAX: usize = 16 * 1024;
-/// The longest piece of a message that an application is given, in bytes.
-const PIECE_BYTES_MAX: usize = 16 * 1024;
+/// The longest part of a message that an application is given, in bytes.
+const PART_BYTES_MAX: usize = 16 * 1024;
 /// How often a WebSocket without pings is looked at.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,20 +43,19 @@ pub trait Application {
         None
     }
 
-    /// Takes the next piece of a message. Called only while little waits to be sent.
-    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
+    /// Takes the next part of a message. Called only while little waits to be sent.
+    fn receive(&mut self, part: MessagePart<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell>;
 
-    /// Adds what there is to send besides. Called when everything that was added before has gone, and after each
-    /// notice.
+    /// Adds what else there is to send. Called when everything that was added before has gone, and after each wake.
     fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         Ok(())
     }
 }
 
-/// A piece of a message.
+/// A part of a message.
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
-    /// The kind of the message. The content of text is UTF-8, although a piece may end inside a character.
+pub struct MessagePart<'a> {
+    /// The kind of the message. The content of text is UTF-8, although a part may end inside a character.
     pub kind: Kind,
     /// At most 16 KiB.
     pub content: &'a [u8],
@@ -128,14 +127,14 @@ impl<A: Application> WebSocket<A> {
         let mut payload = Vec::new();
         while self.may_receive(cx) {
             let before = input.len();
-            match self.receiver.receive(input, &mut payload, PIECE_BYTES_MAX) {
+            match self.receiver.receive(input, &mut payload, PART_BYTES_MAX) {
                 Ok(Event::NeedBytes) => {
                     self.held = false;
                     return;
                 }
                 Ok(Event::Piece { kind, end }) => {
                     self.allowance.count(before - input.len(), payload.len());
-                    self.on_piece(Piece { kind, content: &payload, end }, cx);
+                    self.on_part(MessagePart { kind, content: &payload, end }, cx);
                 }
                 Ok(Event::Ping(payload)) if self.life == Life::Open => self.out.pong(payload),
                 Ok(Event::Ping(_) | Event::Pong) => {}
@@ -156,9 +155,9 @@ impl<A: Application> WebSocket<A> {
         self.life != Life::Over && is_its_turn && self.out.len() < OUTGOING_BYTES_MAX
     }
 
-    fn on_piece(&mut self, piece: Piece<'_>, cx: &mut Cx<'_>) {
+    fn on_part(&mut self, part: MessagePart<'_>, cx: &mut Cx<'_>) {
         if self.life == Life::Open
-            && let Err(farewell) = self.application.receive(piece, &mut self.out, cx)
+            && let Err(farewell) = self.application.receive(part, &mut self.out, cx)
         {
             self.close(farewell, cx);
         }
@@ -234,7 +233,7 @@ impl<A: Application> WebSocket<A> {
     fn next_wait(&mut self, cx: &Cx<'_>) -> Wait {
         if self.held && self.allowance.is_spent(cx.now) {
             // Nothing else may ever wake it for what it holds back itself.
-            cx.waker().wake();
+            cx.local_waker().wake_in_next_turn();
         }
         Wait::Idle(match self.life {
             Life::Closing(deadline) => deadline,
@@ -246,7 +245,7 @@ impl<A: Application> WebSocket<A> {
     }
 }
 
-impl<A: Application> Exchange for WebSocket<A> {
+impl<A: Application> Taker for WebSocket<A> {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         self.on_life(cx);
         let mut rest = content;
@@ -259,9 +258,11 @@ impl<A: Application> Exchange for WebSocket<A> {
         self.life = Life::Over;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        Err(Failure::new("a WebSocket is opened by its response"))
+impl<A: Application> Source for WebSocket<A> {
+    fn length(&self) -> Option<u64> {
+        None
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
@@ -283,6 +284,10 @@ impl<A: Application> Exchange for WebSocket<A> {
                 Life::Open | Life::Closing(_) => return Ok(Pull::Pending(self.next_wait(cx))),
             }
         }
+    }
+
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
     }
 }
 

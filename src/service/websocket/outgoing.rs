@@ -45,8 +45,8 @@ impl Outgoing {
         Outgoing { sender: Sender::new(deflate), queue: VecDeque::new(), sent: 0, len: 0 }
     }
 
-    /// Adds the next piece of a message; `end`: the last one. All pieces of a message are of one kind.
-    pub fn piece(&mut self, kind: Kind, content: &[u8], end: bool) {
+    /// Adds the next part of a message; `end`: the last one. All parts of a message are of one kind.
+    pub fn part(&mut self, kind: Kind, content: &[u8], end: bool) {
         self.append(|sender, out| sender.put_piece(out, kind, content, end));
     }
 

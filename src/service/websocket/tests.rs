@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::allowance::INFLATED_BYTES_MAX;
 use super::*;
 use crate::base::ring::RingBuffer;
+use crate::http::exchange::Reply;
 use crate::protocol::ws::deflate::{Agreement, Deflater};
 use crate::protocol::ws::sender;
-use crate::service::Reply;
 use crate::service::lab::harness::{Request, World};
 
 const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: false, protocols: &[] };
@@ -20,12 +20,12 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What the application has seen and what it is to do.
 #[derive(Default)]
 struct Script {
-    /// The pieces it was given, and whether they were the last of their message.
+    /// The parts it was given, and whether they were the last of their message.
     received: Vec<(Vec<u8>, bool)>,
     /// How much waited to be sent when it was given each of them, in bytes.
     waiting: Vec<usize>,
     echo: bool,
-    /// How long it rests after each piece.
+    /// How long it rests after each part.
     rest: Option<Duration>,
     rests_until: Option<Instant>,
     leave: Option<Farewell>,
@@ -38,12 +38,12 @@ impl Application for Scripted {
         self.0.borrow().rests_until.filter(|until| cx.now < *until)
     }
 
-    fn receive(&mut self, piece: Piece<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+    fn receive(&mut self, part: MessagePart<'_>, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         let mut script = self.0.borrow_mut();
-        script.received.push((piece.content.to_vec(), piece.end));
+        script.received.push((part.content.to_vec(), part.end));
         script.waiting.push(out.len());
         if script.echo {
-            out.piece(piece.kind, piece.content, piece.end);
+            out.part(part.kind, part.content, part.end);
         }
         script.rests_until = script.rest.map(|rest| cx.now + rest);
         Ok(())
@@ -58,7 +58,7 @@ impl Application for Scripted {
 struct Scene {
     world: World,
     script: Rc<RefCell<Script>>,
-    exchange: Box<dyn Exchange>,
+    source: Box<dyn Source>,
 }
 
 impl Scene {
@@ -81,8 +81,8 @@ impl Scene {
             .field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
         let open = || Ok(Scripted(Rc::clone(&script)));
         let reply = upgrade(&request.head(), &Policy::default(), endpoint, &world.cx(), open);
-        let Reply::Upgrade(_, exchange) = reply else { panic!("the handshake is valid") };
-        Scene { world, script, exchange }
+        let Reply::Upgrade(tunnel) = reply else { panic!("the handshake is valid") };
+        Scene { world, script, source: tunnel.content }
     }
 
     fn at(mut self, then: Instant) -> Scene {
@@ -92,14 +92,14 @@ impl Scene {
 
     /// The peer sends these bytes; how many of them are taken.
     fn take(&mut self, bytes: &[u8]) -> usize {
-        self.exchange.take(bytes, &mut self.world.cx()).unwrap()
+        self.source.taker().unwrap().take(bytes, &mut self.world.cx()).unwrap()
     }
 
     /// What is sent while there is so much room, and what it waits for then.
     fn pull_into(&mut self, room: usize) -> (Vec<u8>, Pull) {
         let mut ring = RingBuffer::new(room);
         let mut space = ring.room(0, room);
-        let pulled = self.exchange.pull(&mut space, &mut self.world.cx()).unwrap();
+        let pulled = self.source.pull(&mut space, &mut self.world.cx()).unwrap();
         let written = space.written();
         ring.seal(0, b"", written);
         (ring.readable().concat(), pulled)
@@ -119,9 +119,12 @@ impl Scene {
 
     /// Whether it has asked to be driven again in the next turn.
     fn wants_another_turn(&self) -> bool {
-        let mut noticed = Vec::new();
-        self.world.cx().wakes.collect(&mut noticed);
-        !noticed.is_empty()
+        let (world, mut soon, mut next_turn) = (self.world.cx(), Vec::new(), Vec::new());
+        world.wakes.collect_ready(&mut soon);
+        assert!(soon.is_empty(), "a second drive in the same turn could do nothing");
+        world.wakes.begin_turn();
+        world.wakes.collect_ready(&mut next_turn);
+        !next_turn.is_empty()
     }
 
     fn received(&self) -> Vec<(Vec<u8>, bool)> {
@@ -258,7 +261,7 @@ fn the_end_of_the_input_is_the_end() {
     let mut scene = Scene::new();
     scene.script.borrow_mut().echo = true;
     scene.take(&frame(0x81, b"last words"));
-    scene.exchange.end(Fields::default(), &mut scene.world.cx()).unwrap();
+    scene.source.taker().unwrap().end(Fields::default(), &mut scene.world.cx()).unwrap();
     assert_eq!(scene.pull(), (b"\x81\x0alast words".to_vec(), Pull::End), "what was said before is still answered");
 }
 
@@ -278,11 +281,11 @@ fn nothing_is_taken_while_too_much_waits_to_be_sent() {
         sent.extend(bytes);
         ended = taken == stream.len() && matches!(pulled, Pull::Pending(_));
         let waiting = taken.saturating_sub(sent.len());
-        assert!(waiting < OUTGOING_BYTES_MAX + PIECE_BYTES_MAX + message.len(), "{waiting} bytes pile up");
+        assert!(waiting < OUTGOING_BYTES_MAX + PART_BYTES_MAX + message.len(), "{waiting} bytes pile up");
     }
     assert_eq!(sent, sender::frame(Kind::Binary, &[7; 5000]).repeat(20));
     assert!(scene.script.borrow().waiting.iter().all(|waiting| *waiting < OUTGOING_BYTES_MAX));
-    assert!(scene.received().iter().all(|(piece, _)| piece.len() <= PIECE_BYTES_MAX));
+    assert!(scene.received().iter().all(|(part, _)| part.len() <= PART_BYTES_MAX));
 }
 
 #[test]
@@ -337,7 +340,7 @@ fn a_bomb_is_inflated_a_little_in_each_turn_and_goes_on_in_the_next() {
     assert!(bomb.len() < 64 * 1024, "{} bytes can arrive in one turn", bomb.len());
     let mut scene = Scene::compressed();
     scene.script.borrow_mut().echo = true;
-    let inflated = |scene: &Scene| -> usize { scene.received().iter().map(|(piece, _)| piece.len()).sum() };
+    let inflated = |scene: &Scene| -> usize { scene.received().iter().map(|(part, _)| part.len()).sum() };
     let (mut taken, mut before) = (0, 0);
     loop {
         // As in a drive: over and over, until nothing moves.
@@ -351,7 +354,7 @@ fn a_bomb_is_inflated_a_little_in_each_turn_and_goes_on_in_the_next() {
             }
         }
         let in_this_turn = inflated(&scene) - before;
-        assert!(in_this_turn < INFLATED_BYTES_MAX + PIECE_BYTES_MAX + bomb.len(), "{in_this_turn} in one turn");
+        assert!(in_this_turn < INFLATED_BYTES_MAX + PART_BYTES_MAX + bomb.len(), "{in_this_turn} in one turn");
         before += in_this_turn;
         if !scene.wants_another_turn() {
             break;
@@ -374,13 +377,13 @@ fn what_is_not_compressed_needs_no_other_turn() {
 #[test]
 fn a_message_is_gathered_up_to_its_limit() {
     let mut gather = Gather::default();
-    let piece = |content, end| Piece { kind: Kind::Text, content, end };
+    let part = |content, end| MessagePart { kind: Kind::Text, content, end };
     for _ in 0..2 {
-        assert_eq!(gather.add(piece(b"123", false), 5), Ok(None));
-        assert_eq!(gather.add(piece(b"45", true), 5), Ok(Some(b"12345".to_vec())));
+        assert_eq!(gather.add(part(b"123", false), 5), Ok(None));
+        assert_eq!(gather.add(part(b"45", true), 5), Ok(Some(b"12345".to_vec())));
     }
-    assert_eq!(gather.add(piece(b"12345", false), 5), Ok(None));
-    assert_eq!(gather.add(piece(b"6", false), 5).unwrap_err().code, CloseCode::TOO_BIG);
+    assert_eq!(gather.add(part(b"12345", false), 5), Ok(None));
+    assert_eq!(gather.add(part(b"6", false), 5).unwrap_err().code, CloseCode::TOO_BIG);
 }
 
 #[test]
@@ -425,7 +428,7 @@ proptest! {
             expected.extend(sender::frame(Kind::Binary, &content));
             match is_shared {
                 true => out.shared(sender::frame(Kind::Binary, &content).into()),
-                false => out.piece(Kind::Binary, &content, true),
+                false => out.part(Kind::Binary, &content, true),
             }
             if flow_between {
                 flow(&mut out, &mut sent);

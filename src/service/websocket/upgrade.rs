@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::origin::is_same_host;
 use super::{Application, Origin, Outgoing, WebSocket};
-use crate::http::body::Body;
+use crate::http::exchange::{Cx, Reply, Tunnel};
 use crate::http::fields::{FieldName, FieldValue};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
@@ -13,10 +13,9 @@ use crate::protocol::ws::deflate::Agreement;
 use crate::protocol::ws::handshake::{Handshake, Refusal};
 use crate::protocol::ws::receiver::Receiver;
 use crate::service::errors::{self, Detail};
-use crate::service::{Cx, Exchange, Reply};
 
 const UPGRADE: FieldName = FieldName::from_static("Upgrade");
-const WEBSOCKET: FieldValue = FieldValue::from_static("websocket");
+const WEBSOCKET: &str = "websocket";
 const ACCEPT: FieldName = FieldName::from_static("Sec-WebSocket-Accept");
 const EXTENSIONS: FieldName = FieldName::from_static("Sec-WebSocket-Extensions");
 const PROTOCOL: FieldName = FieldName::from_static("Sec-WebSocket-Protocol");
@@ -92,8 +91,7 @@ pub fn upgrade<A: Application + 'static>(
     cx: &Cx<'_>,
     open: impl FnOnce() -> Result<A, Response>,
 ) -> Reply {
-    accept(request, policy, endpoint, cx, open)
-        .map_or_else(Reply::Respond, |(response, exchange)| Reply::Upgrade(response, exchange))
+    accept(request, policy, endpoint, cx, open).map_or_else(Reply::Respond, Reply::Upgrade)
 }
 
 fn accept<A: Application + 'static>(
@@ -102,7 +100,7 @@ fn accept<A: Application + 'static>(
     endpoint: &Endpoint,
     cx: &Cx<'_>,
     open: impl FnOnce() -> Result<A, Response>,
-) -> Result<(Response, Box<dyn Exchange>), Response> {
+) -> Result<Tunnel, Response> {
     let handshake = Handshake::of(request).map_err(refuse)?;
     // Who is not a browser has no origin, and could name any.
     if let Some(origin) = handshake.origin
@@ -113,23 +111,20 @@ fn accept<A: Application + 'static>(
     let application = open()?;
     let (deflate, share) = handshake.deflate.filter(|_| endpoint.deflate).zip(policy.compress()).unzip();
     let socket = WebSocket::new(Receiver::new(deflate), Outgoing::new(deflate), application, share, cx.now);
-    Ok((switch(&handshake, deflate, endpoint), Box::new(socket)))
+    Ok(Tunnel { protocol: WEBSOCKET, fields: fields(&handshake, deflate, endpoint), content: Box::new(socket) })
 }
 
-/// The response that opens it (RFC 6455 §4.2.2).
-fn switch(handshake: &Handshake<'_>, deflate: Option<Agreement>, endpoint: &Endpoint) -> Response {
-    let mut response = Response::new(Status::SWITCHING_PROTOCOLS)
-        .with_field(UPGRADE, WEBSOCKET)
-        .with_field(ACCEPT, value(handshake.accept.clone()));
+/// What the response that opens it says besides (RFC 6455 §4.2.2).
+fn fields(handshake: &Handshake<'_>, deflate: Option<Agreement>, endpoint: &Endpoint) -> Vec<(FieldName, FieldValue)> {
+    let mut fields = vec![(ACCEPT, value(handshake.accept.clone()))];
     if let Some(agreement) = deflate {
-        response = response.with_field(EXTENSIONS, value(agreement.to_string()));
+        fields.push((EXTENSIONS, value(agreement.to_string())));
     }
     let known = |wanted: &&[u8]| endpoint.protocols.iter().find(|known| known.as_bytes() == *wanted);
     if let Some(protocol) = handshake.protocols.iter().find_map(known) {
-        response = response.with_field(PROTOCOL, FieldValue::from_static(protocol));
+        fields.push((PROTOCOL, FieldValue::from_static(protocol)));
     }
-    response.body = Body::Exchange(None);
-    response
+    fields
 }
 
 fn value(text: String) -> FieldValue {
@@ -143,7 +138,7 @@ fn refuse(refusal: Refusal) -> Response {
         Refusal::Invalid(reason) => errors::bad_request("invalid_handshake", detail(reason)),
         // RFC 9110 §15.5.22 asks for Upgrade, RFC 6455 §4.4 for the version.
         Refusal::Upgrade(reason) => errors::error(Status::UPGRADE_REQUIRED, "upgrade_required", detail(reason))
-            .with_field(UPGRADE, WEBSOCKET)
+            .with_field(UPGRADE, FieldValue::from_static(WEBSOCKET))
             .with_field(VERSION, VERSION_13),
     }
 }

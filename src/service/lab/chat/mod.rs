@@ -1,7 +1,7 @@
 //! `GET /ws/chat?room=NAME&name=NAME`: chat rooms. Whoever is in a room may speak, and everyone in it hears it.
 //!
-//! What is said is encoded once and shared by all who are to hear it. Each member has a mailbox of bounded size; whose
-//! mailbox overflows is sent away, and nobody waits for it.
+//! A message is encoded once, and all members of the room share its bytes. Each member has a mailbox of bounded size. A
+//! member whose mailbox overflows is closed. It does not delay the others.
 
 mod room;
 #[cfg(test)]
@@ -17,14 +17,14 @@ use log::Level;
 use super::arguments::Argument;
 use crate::base::json::Object;
 use crate::base::limits::{WS_MESSAGE_BYTES_LIMIT, WS_QUEUE_BYTES};
+use crate::http::exchange::{Cx, Reply};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::Kind;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::sender::frame;
 use crate::service::errors;
-use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Outgoing, Piece, Policy, upgrade};
-use crate::service::{Cx, Reply};
+use crate::service::websocket::{Application, Endpoint, Farewell, Gather, MessagePart, Outgoing, Policy, upgrade};
 
 use room::{Membership, Overflowed, Rooms};
 
@@ -65,7 +65,7 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (peer, waker, queue_bytes_max) = (cx.peer, cx.waker(), cx.limits.ws_queue_bytes_max);
+        let (peer, waker, queue_bytes_max) = (cx.peer, cx.local_waker(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
@@ -143,14 +143,14 @@ impl Application for Member {
         self.membership.room().rests_until(cx.now)
     }
 
-    fn receive(&mut self, piece: Piece<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
+    fn receive(&mut self, part: MessagePart<'_>, _out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if self.membership.is_lost() {
             return Err(TOO_SLOW);
         }
-        if piece.kind == Kind::Binary {
+        if part.kind == Kind::Binary {
             return Err(Farewell { code: CloseCode::UNSUPPORTED, reason: "the chat is made of text" });
         }
-        if let Some(message) = self.gather.add(piece, cx.limits.ws_message_bytes_max)? {
+        if let Some(message) = self.gather.add(part, cx.limits.ws_message_bytes_max)? {
             // It was checked as it arrived.
             let text = String::from_utf8_lossy(&message);
             self.tell_all(self.event("message", self.membership.name()).text("text", &text));
@@ -161,7 +161,7 @@ impl Application for Member {
 
     fn send(&mut self, out: &mut Outgoing, cx: &mut Cx<'_>) -> Result<(), Farewell> {
         if !std::mem::replace(&mut self.welcomed, true) {
-            out.piece(Kind::Text, self.event("welcome", self.membership.name()).finish().as_bytes(), true);
+            out.part(Kind::Text, self.event("welcome", self.membership.name()).finish().as_bytes(), true);
         }
         self.report_overflows(cx);
         while out.len() < OUT_BYTES {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::base::peer::Peer;
-use crate::base::wake::Waker;
+use crate::base::wake::LocalWaker;
 
 /// What a frame in a queue costs besides its bytes.
 const ENTRY_BYTES: usize = 32;
@@ -43,6 +43,10 @@ struct Pace {
     began: Option<Instant>,
     bytes: usize,
     deliveries: usize,
+    /// The latest turn of the loop in which somebody wanted to speak or to hear, known by its time.
+    turn: Option<Instant>,
+    /// How many such turns began after the last word.
+    turns: u32,
 }
 
 /// A member, and what waits for it.
@@ -56,7 +60,7 @@ pub struct Mailbox {
     /// It is in no room any more, and does not know it yet.
     overflowed: Cell<bool>,
     peer: Peer,
-    waker: Waker,
+    waker: LocalWaker,
 }
 
 /// A place in a room, given up when it is dropped.
@@ -77,13 +81,13 @@ impl Rooms {
     }
 
     /// Lets `peer` enter the room of this name, which is made if need be, as `member`; `None` if there are too many
-    /// rooms. `notifier` wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
+    /// rooms. `waker` wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
     pub fn enter(
         self: &Rc<Self>,
         name: &str,
         member: Box<str>,
         peer: Peer,
-        waker: Waker,
+        waker: LocalWaker,
         bytes_max: usize,
     ) -> Option<Membership> {
         let room = self.room(name)?;
@@ -123,12 +127,12 @@ impl Room {
     /// Until when nobody may speak, if enough has been said for now.
     pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         let mut pace = self.pace.get();
-        let end = pace.began.map(|began| began + pace.lasts()).filter(|end| now < *end);
-        if end.is_none() {
-            pace = Pace { began: Some(now), ..Pace::default() };
-            self.pace.set(pace);
+        pace.on_turn(now);
+        if pace.ends().is_none_or(|end| end <= now) {
+            pace.begin(now);
         }
-        end.filter(|_| pace.bytes >= BYTES_PER_BEAT || pace.deliveries >= DELIVERIES_PER_BEAT)
+        self.pace.set(pace);
+        pace.ends().filter(|_| pace.is_full())
     }
 
     /// Whoever has overflowed leaves.
@@ -145,11 +149,39 @@ impl Room {
     fn count(&self, frame: &[u8]) {
         let pace = self.pace.get();
         let (bytes, deliveries) = (pace.bytes + frame.len() + ENTRY_BYTES, pace.deliveries + self.len());
-        self.pace.set(Pace { bytes, deliveries, ..pace });
+        self.pace.set(Pace { bytes, deliveries, turns: 0, ..pace });
     }
 }
 
+/// In the first turn after a word, a member may be driven after the one who speaks. In the second, all have been driven.
+const TURNS_TO_HEAR: u32 = 2;
+
 impl Pace {
+    fn on_turn(&mut self, now: Instant) {
+        if self.turn != Some(now) {
+            (self.turn, self.turns) = (Some(now), self.turns.saturating_add(1));
+        }
+    }
+
+    /// Begins the next beat. If the process had no core for a while, time has passed in which nobody was driven: what was
+    /// said still waits in the mailboxes, so that it counts for the next beat, too.
+    fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+        if self.turns >= TURNS_TO_HEAR {
+            (self.bytes, self.deliveries) = (0, 0);
+        }
+    }
+
+    /// When the beat is over; `None` before the first one.
+    fn ends(&self) -> Option<Instant> {
+        self.began.map(|began| began + self.lasts())
+    }
+
+    /// Whether enough has been said in this beat.
+    fn is_full(&self) -> bool {
+        self.bytes >= BYTES_PER_BEAT || self.deliveries >= DELIVERIES_PER_BEAT
+    }
+
     /// How long it takes others to hear what has been said: a long word fills several beats.
     fn lasts(&self) -> Duration {
         let beats = (self.bytes / BYTES_PER_BEAT).max(self.deliveries / DELIVERIES_PER_BEAT).max(1);
@@ -163,7 +195,7 @@ impl Mailbox {
         &self.name
     }
 
-    fn new(name: Box<str>, peer: Peer, waker: Waker, bytes_max: usize) -> Mailbox {
+    fn new(name: Box<str>, peer: Peer, waker: LocalWaker, bytes_max: usize) -> Mailbox {
         let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
         Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, peer, waker }
     }
@@ -258,7 +290,7 @@ impl Drop for Membership {
 mod tests {
     use super::*;
     use crate::base::slots::Token;
-    use crate::base::wake::{Interrupt, Wakes};
+    use crate::base::wake::{Interrupt, WakeKey, Wakes};
 
     struct Asleep;
 
@@ -267,7 +299,8 @@ mod tests {
     }
 
     fn enter(rooms: &Rc<Rooms>, wakes: &Wakes, room: &str, bytes_max: usize) -> Option<Membership> {
-        rooms.enter(room, "x".into(), Peer::Unix, wakes.waker(Token { index: 0, generation: 0 }), bytes_max)
+        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
+        rooms.enter(room, "x".into(), Peer::Unix, wakes.local_waker(key), bytes_max)
     }
 
     fn frame(len: usize) -> Arc<[u8]> {
@@ -311,9 +344,7 @@ mod tests {
         let told = frame(3);
         members[0].tell_all(&told);
         assert_eq!(Arc::strong_count(&told), 4);
-        let mut woken = Vec::new();
-        wakes.collect(&mut woken);
-        assert!(!woken.is_empty());
+        assert!(wakes.is_anybody_ready());
         for member in &members {
             assert!(member.take().unwrap().is_some_and(|heard| Arc::ptr_eq(&heard, &told)));
             assert_eq!(member.take(), Ok(None));
@@ -394,6 +425,21 @@ mod tests {
             assert_eq!(member.room().rests_until(end - Duration::from_nanos(1)), Some(end));
             assert_eq!(member.room().rests_until(end), None);
         }
+    }
+
+    #[test]
+    fn a_room_rests_until_its_members_have_been_driven_however_late_that_is() {
+        let (rooms, wakes) = scene(1);
+        let member = enter(&rooms, &wakes, "a", 1 << 20).unwrap();
+        let told = Instant::now();
+        assert_eq!(member.room().rests_until(told), None);
+        member.tell_all(&frame(BYTES_PER_BEAT));
+        assert_eq!(member.room().rests_until(told), Some(told + BEAT));
+        let first = told + 10 * BEAT;
+        assert_eq!(member.room().rests_until(first), Some(first + BEAT));
+        assert_eq!(member.room().rests_until(first), Some(first + BEAT), "the same turn");
+        let second = first + 10 * BEAT;
+        assert_eq!(member.room().rests_until(second), None);
     }
 
     #[test]

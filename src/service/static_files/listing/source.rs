@@ -1,13 +1,13 @@
 //! A listing on its way out, piece by piece.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::html::Page;
 use super::json::Document;
 use super::{Listing, Member};
 use crate::base::ring::Room;
-use crate::http::body::{Failure, Pull, Source};
+use crate::http::body::{Failure, Pull};
+use crate::http::exchange::{Cx, Source};
 use crate::http::fields::FieldValue;
 
 /// How a listing is written.
@@ -131,7 +131,7 @@ impl Source for ListingSource {
         None
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, _now: Instant) -> Result<Pull, Failure> {
+    fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         loop {
             self.flow(room);
             match () {

@@ -1,14 +1,15 @@
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
-use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::base::ring::RingBuffer;
-use crate::http::body::{Pull, Source};
+use crate::http::body::Pull;
+use crate::http::exchange::Source;
 use crate::http::target::{TargetForm, percent_decode};
+use crate::service::lab::harness::World;
 
 const BY_NAME: Order = Order { key: SortKey::Name, descending: false };
 
@@ -30,12 +31,12 @@ fn names(listing: &Listing) -> Vec<&[u8]> {
 
 /// All content, pulled through rooms of these sizes.
 fn content(listing: &Arc<Listing>, form: Form, path: &str, rooms: impl IntoIterator<Item = usize>) -> String {
-    let mut source = ListingSource::new(Arc::clone(listing), form, path);
+    let (world, mut source) = (World::new(), ListingSource::new(Arc::clone(listing), form, path));
     let mut content = Vec::new();
     for size in rooms {
         let mut ring = RingBuffer::new(size);
         let mut room = ring.room(0, usize::MAX);
-        let pulled = source.pull(&mut room, Instant::now()).expect("a listing cannot fail");
+        let pulled = source.pull(&mut room, &mut world.cx()).expect("a listing cannot fail");
         let (written, is_full) = (room.written(), room.is_full());
         ring.seal(0, b"", written);
         ring.readable().iter().for_each(|part| content.extend_from_slice(part));
@@ -352,14 +353,14 @@ fn two_hundred_thousand_members_cost_ten_megabytes_and_no_pull_is_long() {
     let name = |index: usize| format!("{:016x}-IMG.jpeg", index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes();
     let listing = listing((0..COUNT).map(|index| file(&name(index), 1 << 20, Some(1_700_000_000))), BY_NAME);
     assert!(listing.bytes() < 10_000_000, "{} bytes", listing.bytes());
-    let mut source = ListingSource::new(Arc::clone(&listing), Form::Html, "/");
+    let (world, mut source) = (World::new(), ListingSource::new(Arc::clone(&listing), Form::Html, "/"));
     let mut ring = RingBuffer::new(ROOM);
     // No row is shorter than this, so no pull writes more rows than fit, and one.
     let row_bytes_min = "<tr><td><a href=\"./\"><bdi></bdi></a></td><td></td><td></td></tr>\n".len() + 2 * 25;
     loop {
         let before = source.rows_written();
         let mut room = ring.room(0, usize::MAX);
-        let pulled = source.pull(&mut room, Instant::now()).expect("a listing cannot fail");
+        let pulled = source.pull(&mut room, &mut world.cx()).expect("a listing cannot fail");
         assert!(source.rows_written() - before <= ROOM / row_bytes_min + 1);
         ring.clear();
         if pulled == Pull::End {
