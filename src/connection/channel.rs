@@ -1,19 +1,23 @@
 //! The byte stream to the peer: a socket, what is known of its readiness, and the two rings.
 
 use std::io;
-use std::net::SocketAddr;
 
+use super::Identity;
+use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
 use crate::base::buffer_pool::BufferPool;
-use crate::base::peer::Peer;
+use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::net::{Io, Readiness, Socket};
-use crate::observe::histogram::Syscalls;
+use crate::observe::counters::Counters;
 
 /// A socket with its inbox and outbox.
 pub(super) struct Channel<S> {
     pub(super) socket: S,
-    pub(super) peer: Peer,
+    /// Whose channel it is.
+    pub(super) who: Identity,
+    /// The role of the listener that accepted the connection.
+    pub(super) role: ListenerRole,
     /// Owned only while it holds something.
     pub(super) inbox: Option<RingBuffer>,
     pub(super) outbox: Outbox,
@@ -21,24 +25,32 @@ pub(super) struct Channel<S> {
     readiness: Readiness,
     input_ended: bool,
     /// Whether the kernel may hold as much unsent as it likes.
-    queues_deeply: bool,
-    /// Bytes read from the peer so far.
-    pub(super) received: u64,
+    holds_unsent: bool,
+    received: u64,
     sent: u64,
 }
 
+/// What a fill did.
+#[must_use]
+pub(super) enum Filled {
+    /// So many bytes arrived; 0 if there were none, or no room for them.
+    Bytes(usize),
+    /// The peer has ended its direction.
+    End,
+}
+
 impl<S: Socket> Channel<S> {
-    pub(super) fn new(socket: S, peer: Peer) -> Channel<S> {
-        // A new socket has room to write; whether there is something to read, an event will tell.
-        let readiness = Readiness { readable: false, writable: true, ..Readiness::default() };
+    pub(super) fn new(socket: S, who: Identity, role: ListenerRole) -> Channel<S> {
         Channel {
             socket,
-            peer,
+            who,
+            role,
             inbox: None,
             outbox: Outbox::default(),
-            readiness,
+            // A new socket has room to write. An event will tell whether there is something to read.
+            readiness: Readiness { writable: true, ..Readiness::default() },
             input_ended: false,
-            queues_deeply: false,
+            holds_unsent: false,
             received: 0,
             sent: 0,
         }
@@ -51,8 +63,8 @@ impl<S: Socket> Channel<S> {
         self.readiness.failed |= told.failed;
     }
 
-    /// One read, if it can move something: socket → inbox. Says how many bytes moved, or that the end was found.
-    pub(super) fn fill(&mut self, pool: &mut BufferPool, syscalls: &mut Syscalls) -> io::Result<Filled> {
+    /// One read, if it can move something: socket → inbox.
+    pub(super) fn fill(&mut self, pool: &mut BufferPool, counters: &mut Counters) -> io::Result<Filled> {
         if self.input_ended || self.inbox_is_full() {
             return self.check_unread().map(|()| Filled::Bytes(0));
         }
@@ -60,7 +72,7 @@ impl<S: Socket> Channel<S> {
             return Ok(Filled::Bytes(0));
         }
         let inbox = self.inbox.get_or_insert_with(|| pool.take());
-        syscalls.read += 1;
+        counters.syscalls.read += 1;
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
             Io::Moved(n) => (n, true),
             // Data and FIN share one event: after a hang-up only the end itself proves that nothing is left.
@@ -74,6 +86,7 @@ impl<S: Socket> Channel<S> {
         inbox.commit(n);
         self.readiness.readable = still_readable;
         self.received += n as u64;
+        counters.read_bytes += n as u64;
         Ok(Filled::Bytes(n))
     }
 
@@ -84,13 +97,16 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One write, if it can move something: outbox → socket.
-    pub(super) fn flush(&mut self, syscalls: &mut Syscalls) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, counters: &mut Counters) -> io::Result<Flushed> {
         if !self.readiness.writable || self.outbox.is_empty() {
             return Ok(Flushed::Bytes(0));
         }
-        let flushed = self.outbox.flush(&mut self.socket, syscalls)?;
+        let flushed = self.outbox.flush(&mut self.socket, &mut counters.syscalls)?;
         match flushed {
-            Flushed::Bytes(n) => self.sent += n as u64,
+            Flushed::Bytes(n) => {
+                self.sent += n as u64;
+                counters.written_bytes += n as u64;
+            }
             Flushed::Blocked => self.readiness.writable = false,
             Flushed::FileEnded => {}
         }
@@ -108,19 +124,19 @@ impl<S: Socket> Channel<S> {
     /// Makes the close that follows abortive. Failing at that leaves an ordinary close, which is right as well.
     pub(super) fn abort_on_close(&mut self) {
         if let Err(error) = self.socket.abort_on_close() {
-            log::debug!("{}: cannot abort: {error}", self.peer);
+            log::debug!("{}: cannot abort: {error}", self.who.peer);
         }
     }
 
     /// Lets the kernel hold as much unsent as it likes, or no more than usual. If it refuses, all is as before.
-    pub(super) fn hold_unsent(&mut self, deeply: bool, syscalls: &mut Syscalls) {
-        if self.queues_deeply == deeply {
+    pub(super) fn hold_unsent(&mut self, without_bound: bool, counters: &mut Counters) {
+        if self.holds_unsent == without_bound {
             return;
         }
-        self.queues_deeply = deeply;
-        match self.socket.hold_unsent(deeply) {
-            Ok(was_asked) => syscalls.option += u64::from(was_asked),
-            Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.peer),
+        self.holds_unsent = without_bound;
+        match self.socket.hold_unsent(without_bound) {
+            Ok(was_asked) => counters.syscalls.option += u64::from(was_asked),
+            Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.who.peer),
         }
     }
 
@@ -140,12 +156,17 @@ impl<S: Socket> Channel<S> {
         self.outbox.give_back_all(outboxes);
     }
 
-    pub(super) fn inbox_is_full(&self) -> bool {
-        self.inbox.as_ref().is_some_and(RingBuffer::is_full)
+    /// All that the interest depends on.
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            input_ended: self.input_ended,
+            inbox_full: self.inbox_is_full(),
+            write_blocked: self.is_write_blocked(),
+        }
     }
 
-    pub(super) fn local_address(&self) -> Option<SocketAddr> {
-        self.socket.local_address()
+    pub(super) fn inbox_is_full(&self) -> bool {
+        self.inbox.as_ref().is_some_and(RingBuffer::is_full)
     }
 
     pub(super) fn inbox_len(&self) -> usize {
@@ -185,13 +206,9 @@ impl<S: Socket> Channel<S> {
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
-}
 
-/// What a fill did.
-#[must_use]
-pub(super) enum Filled {
-    /// So many bytes arrived; 0 if there were none, or no room for them.
-    Bytes(usize),
-    /// The peer has ended its direction.
-    End,
+    /// Where the next byte that is added to the outbox stands in the stream to the peer.
+    pub(super) fn position(&self) -> u64 {
+        self.sent + self.outbox.len()
+    }
 }

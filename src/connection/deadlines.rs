@@ -6,12 +6,19 @@ use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::observe::wait_reason::WaitReason;
 
+/// How soon it is looked for the first time how far a slow reader has got, at the latest. What it has taken by then counts
+/// as taken at once.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked within the timeout. What a look finds counts as taken just now, so a slow reader is cut late by
+/// one part at most.
+const LOOKS: u32 = 8;
+
 /// The wait a connection is in: for what, since when, and how the peer gets on.
 #[derive(Debug)]
 pub(super) struct Waiting {
     reason: WaitReason,
-    /// The request it belongs to: two heads in a row are two waits.
-    ordinal: u64,
+    /// Which wait for that reason it is: two heads in a row are two waits.
+    ordinal: u32,
     since: Moment,
     /// When the peer last moved something.
     progress: Moment,
@@ -19,28 +26,51 @@ pub(super) struct Waiting {
     moved: u64,
     /// The byte count that `moved` was last brought up to.
     seen: u64,
+    /// For a slow read: whether there was a look, what the peer had taken by the last one, in bytes, and when that was.
+    looked: bool,
+    taken: u64,
+    looked_at: Moment,
 }
 
 impl Waiting {
     pub(super) fn new(now: Moment) -> Waiting {
-        Waiting { reason: WaitReason::FirstByte, ordinal: 0, since: now, progress: now, moved: 0, seen: 0 }
+        Waiting {
+            reason: WaitReason::FirstByte,
+            ordinal: 0,
+            since: now,
+            progress: now,
+            moved: 0,
+            seen: 0,
+            looked: false,
+            taken: 0,
+            looked_at: now,
+        }
     }
 
     /// Notes what the connection waits for now. `count` is the ever growing number of bytes that the peer moves when
     /// it does what it is waited for; more of them is progress.
-    pub(super) fn update(&mut self, reason: WaitReason, ordinal: u64, count: u64, now: Moment) {
+    pub(super) fn update(&mut self, (reason, ordinal): (WaitReason, u32), count: u64, now: Moment) {
         if (self.reason, self.ordinal) != (reason, ordinal) {
-            *self = Waiting { reason, ordinal, since: now, progress: now, moved: 0, seen: count };
+            *self = Waiting { reason, ordinal, since: now, seen: count, ..Waiting::new(now) };
         } else if count > self.seen {
-            self.moved += count - self.seen;
+            if !self.looked {
+                self.moved += count - self.seen;
+            }
             self.seen = count;
             self.progress = now;
         }
     }
 
-    /// When the head that is being received began, if that was not in this turn.
-    pub(super) fn head_began(&self) -> Option<Moment> {
-        (self.reason == WaitReason::SlowHead).then_some(self.since)
+    /// Notes what the peer of a slow read has taken so far, in bytes. Our kernel buffers what the peer does not take, so
+    /// the bytes that our kernel has taken say little about the peer.
+    pub(super) fn on_look(&mut self, taken: u64, now: Moment) {
+        if !self.looked {
+            self.moved = 0;
+        } else if taken > self.taken {
+            self.moved += taken - self.taken;
+            self.progress = now;
+        }
+        (self.looked, self.taken, self.looked_at) = (true, taken, now);
     }
 
     pub(super) fn reason(&self) -> WaitReason {
@@ -51,8 +81,8 @@ impl Waiting {
         self.since
     }
 
-    /// When this wait has lasted too long. `timer` is when a waiting handler wants to be asked again; `draining` when
-    /// the server was told to stop.
+    /// When this wait has lasted too long, or when the next look is due. `timer` is when a waiting handler wants to be
+    /// asked again; `draining` when the server was told to stop.
     pub(super) fn deadline(&self, limits: &Limits, timer: Option<Moment>, draining: Option<Moment>) -> Moment {
         match self.reason {
             WaitReason::FirstByte => self.idle_deadline(limits.first_byte_timeout, limits, draining),
@@ -60,7 +90,11 @@ impl Waiting {
             // Absolute: a head that trickles in byte by byte is late all the same.
             WaitReason::SlowHead => self.since + limits.header_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
-            WaitReason::SlowRead => self.pace_deadline(limits.send_timeout, limits.rate_floor),
+            WaitReason::SlowRead => {
+                let part = limits.send_timeout / LOOKS;
+                let next_look = self.looked_at + if self.looked { part } else { FIRST_LOOK.min(part) };
+                next_look.min(self.slow_read_deadline(limits))
+            }
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
             WaitReason::Lingering => self.linger_deadline(limits, draining),
         }
@@ -80,8 +114,18 @@ impl Waiting {
 
     /// Some progress within every `timeout`, and after the first of them `floor` bytes a second on average.
     fn pace_deadline(&self, timeout: Duration, floor: u64) -> Moment {
-        let earned = Duration::from_millis(self.moved.saturating_mul(1000) / floor.max(1));
-        (self.progress + timeout).min(self.since + timeout + earned)
+        (self.progress + timeout).min(self.since + timeout + self.earned(floor))
+    }
+
+    /// Some progress within every timeout, and from the end of the first of them on the floor rate on average.
+    pub(super) fn slow_read_deadline(&self, limits: &Limits) -> Moment {
+        let paced = self.since + limits.send_timeout.max(self.earned(limits.rate_floor));
+        paced.min(self.progress + limits.send_timeout)
+    }
+
+    /// How long the bytes that were moved would take at `floor` bytes a second.
+    fn earned(&self, floor: u64) -> Duration {
+        Duration::from_millis(self.moved.saturating_mul(1000) / floor.max(1))
     }
 }
 
@@ -101,9 +145,9 @@ mod tests {
     fn a_trickle_below_the_floor_does_not_outlive_the_timeout() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update(WaitReason::SlowBody, 0, 100, start);
+        waiting.update((WaitReason::SlowBody, 0), 100, start);
         for second in 1..=30 {
-            waiting.update(WaitReason::SlowBody, 0, 100 + second, after(start, second));
+            waiting.update((WaitReason::SlowBody, 0), 100 + second, after(start, second));
         }
         let deadline = waiting.deadline(&limits(), None, None);
         assert!(deadline < after(start, 31), "30 bytes earn a tenth of a second");
@@ -113,11 +157,11 @@ mod tests {
     fn an_honest_slow_client_earns_its_time() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update(WaitReason::SlowBody, 0, 0, start);
+        waiting.update((WaitReason::SlowBody, 0), 0, start);
         for second in 1..=600 {
             let now = after(start, second);
             assert!(waiting.deadline(&limits(), None, None) > now, "second {second}");
-            waiting.update(WaitReason::SlowBody, 0, second * 300, now);
+            waiting.update((WaitReason::SlowBody, 0), second * 300, now);
         }
         let silent = waiting.deadline(&limits(), None, None);
         assert_eq!(silent, after(start, 630), "silence still ends after one timeout");
@@ -127,10 +171,10 @@ mod tests {
     fn a_head_has_an_absolute_deadline_and_the_next_head_its_own() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update(WaitReason::SlowHead, 0, 1, start);
-        waiting.update(WaitReason::SlowHead, 0, 9, after(start, 9));
+        waiting.update((WaitReason::SlowHead, 0), 1, start);
+        waiting.update((WaitReason::SlowHead, 0), 9, after(start, 9));
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 10));
-        waiting.update(WaitReason::SlowHead, 1, 50, after(start, 9));
+        waiting.update((WaitReason::SlowHead, 1), 50, after(start, 9));
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 19));
     }
 
@@ -138,9 +182,9 @@ mod tests {
     fn whoever_goes_on_sending_does_not_keep_a_server_from_ending() {
         let (start, limits) = (Moment::default(), Limits::default());
         let mut waiting = Waiting::new(start);
-        waiting.update(WaitReason::Lingering, 0, 0, start);
+        waiting.update((WaitReason::Lingering, 0), 0, start);
         for second in 1..=20 {
-            waiting.update(WaitReason::Lingering, 0, second, after(start, second));
+            waiting.update((WaitReason::Lingering, 0), second, after(start, second));
         }
         assert_eq!(waiting.deadline(&limits, None, None), after(start, 20) + limits.linger_timeout);
         let told = after(start, 10);
@@ -151,11 +195,11 @@ mod tests {
     fn an_order_to_stop_shortens_idle_waits_only() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update(WaitReason::Idle, 3, 0, start);
+        waiting.update((WaitReason::Idle, 3), 0, start);
         let grace = Limits::default().drain_idle_grace;
         let told = after(start, 2);
         assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), told + grace);
-        waiting.update(WaitReason::SlowHead, 3, 0, start);
+        waiting.update((WaitReason::SlowHead, 3), 0, start);
         assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), after(start, 10));
     }
 }

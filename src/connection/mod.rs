@@ -1,58 +1,47 @@
-//! One connection from accept to close.
+//! One connection from accept to close: a [`Channel`] to the peer, and a [`Driver`] that knows what the bytes mean.
 //!
-//! A byte's way: `fill` (socket → inbox), `receive` (inbox → protocol → exchange), `produce` (exchange → protocol →
-//! outbox), `flush` (outbox → socket), and `settle`, the only place that decides interest, deadline, another drive and
-//! the end. Start reading at `drive.rs`.
+//! A byte's way: `fill` (socket → inbox), `advance` (inbox → driver → outbox), `flush` (outbox → socket). `settle` is
+//! the only place that decides interest, deadline and another drive. Start reading at `drive.rs`.
 
 mod channel;
+mod context;
 mod deadlines;
 mod drive;
-mod exchange;
+mod driver;
+mod h1;
 mod interest;
+mod line_echo;
 mod outbox;
-mod pieces;
+mod parts;
 mod settle;
+mod sink;
 mod status;
-mod worker;
+mod stream;
+mod tcp_echo;
 
+pub use context::{Environment, LoopContext};
 pub use settle::Settled;
-pub use worker::Worker;
 
-use crate::observe::close_reason::CloseReason;
-use crate::observe::request_record::{Records, RequestRecord};
-use crate::observe::wait_reason::WaitReason;
+use log::Level;
+
 use channel::Channel;
 use deadlines::Waiting;
-use exchange::Work;
-use log::Level;
+use driver::{Cut, Driver, Protocol};
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
-use crate::http::status::Status;
 use crate::net::{Interest, Readiness, Socket};
-use crate::protocol::h1::server::{Sending, Server};
+use crate::observe::close_reason::CloseReason;
+use crate::observe::request_record::RequestRecord;
+use crate::observe::wait_reason::WaitReason;
 
-/// A connection: its channel to the peer, its protocol, and the request being answered.
+/// A connection: its channel to the peer, and what the bytes mean.
 pub struct Connection<S> {
-    /// Never used for another connection.
-    id: u64,
-    token: Token,
-    role: ListenerRole,
     channel: Channel<S>,
-    protocol: Server,
-    work: Work,
+    driver: Driver,
     life: Life,
-    /// No request, and no more of this one, is wanted after what is being sent: it was refused or came too late.
-    receiving_stopped: bool,
-    /// The client did not ask for the end that the response announces: more requests may be on their way.
-    ends_unasked: bool,
-    /// How many requests have been answered before the current one.
-    ordinal: u64,
-    records: Records,
-    /// The wait that lasted too long and for which an answer, the last one, says so.
-    late: Option<WaitReason>,
     waiting: Waiting,
     /// What the kernel was last asked to report; `None` if it does not know the connection yet.
     armed: Option<Interest>,
@@ -60,14 +49,27 @@ pub struct Connection<S> {
     queued: bool,
 }
 
+/// Which connection it is, and who is at its other end.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// Its number. No other connection has it or will have it.
+    pub id: u64,
+    /// Its slot.
+    pub token: Token,
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
 /// How far a connection's life has come. It only moves downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
-    /// Requests are received and answered.
+    /// Bytes are received and answered.
     Serving,
     /// Nothing more is received or produced; what the outbox holds still goes out.
     Flushing,
-    /// Our direction has ended; what still arrives is thrown away, because closing with unread input would reset the
+    /// Everything has left. One more read tells whether the client has ended first, or has sent more.
+    LastRead,
+    /// Our direction has ended. What still arrives is thrown away, because closing with unread input would reset the
     /// connection and destroy the answer on its way.
     Lingering,
     /// Over. The event loop frees the slot at the end of its turn.
@@ -75,21 +77,12 @@ enum Life {
 }
 
 impl<S: Socket> Connection<S> {
-    /// A connection that was just accepted.
-    pub fn new(id: u64, token: Token, role: ListenerRole, socket: S, peer: Peer, now: Moment) -> Connection<S> {
+    /// A connection that was just accepted by a listener with this role, which decides what its bytes mean.
+    pub fn new(who: Identity, role: ListenerRole, socket: S, now: Moment) -> Connection<S> {
         Connection {
-            id,
-            token,
-            role,
-            channel: Channel::new(socket, peer),
-            protocol: Server::new(),
-            work: Work::Idle,
+            channel: Channel::new(socket, who, role),
+            driver: Driver::of(role),
             life: Life::Serving,
-            receiving_stopped: false,
-            ends_unasked: false,
-            ordinal: 0,
-            records: Records::default(),
-            late: None,
             waiting: Waiting::new(now),
             armed: None,
             queued: false,
@@ -100,6 +93,9 @@ impl<S: Socket> Connection<S> {
     pub fn on_readiness(&mut self, readiness: Readiness) {
         self.channel.on_readiness(readiness);
     }
+
+    /// Marks that one of the streams was woken. HTTP/1 has only one, which every drive asks anyway.
+    pub fn on_woken(&mut self, _stream: u32) {}
 
     /// Marks that the connection stands in the run queue, and says whether it did not already.
     pub fn on_queued(&mut self) -> bool {
@@ -123,73 +119,76 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Acts on the deadline if it has passed: what that means depends on what the connection was waiting for. The
-    /// caller drives the connection afterwards.
-    pub fn expire<V>(&mut self, worker: &mut Worker<V>) {
-        if self.is_closed() || worker.moment < self.deadline(worker) {
+    /// Acts on the deadline if it has passed: what that means depends on what the connection waits for. The caller
+    /// drives the connection afterwards.
+    pub fn expire(&mut self, cx: &mut LoopContext) {
+        if self.is_closed() || cx.moment < self.deadline(cx) {
             return;
         }
         match self.waiting.reason() {
-            // The server, which stops, has lost its patience early: that is not the client's doing.
-            WaitReason::FirstByte | WaitReason::Idle if worker.around.draining.is_some() => {
+            // The server, which stops, closes early: that is not the client's doing.
+            WaitReason::FirstByte | WaitReason::Idle if cx.environment.draining.is_some() => {
                 self.close(CloseReason::ByServer)
             }
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
-            WaitReason::SlowHead => self.refuse_as_late(worker, "the request head took too long"),
-            WaitReason::SlowBody => self.expire_body(worker),
-            WaitReason::SlowRead if self.has_read(worker) => {}
-            WaitReason::SlowRead => self.cut_as_late(worker, "the client stopped reading"),
+            reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
+                if self.driver.on_late(reason, &mut self.channel, cx).is_err() {
+                    self.cut_as_late(cx, "the request content came too slowly");
+                }
+            }
+            WaitReason::SlowRead => self.expire_slow_read(cx),
             // The exchange's own wait is over; the drive that follows asks it again.
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => {}
         }
     }
 
-    /// Whether the client has read something after all. The kernel tells of room only when there is a lot of it, on Linux
-    /// a third of the send buffer: who reads slowly from a large one is not to be taken for somebody who does not read.
-    fn has_read<V>(&mut self, worker: &mut Worker<V>) -> bool {
-        self.channel.on_readiness(Readiness { writable: true, ..Readiness::default() });
-        self.flush(worker).is_something() || self.is_closed()
-    }
-
-    fn expire_body<V>(&mut self, worker: &mut Worker<V>) {
-        const REASON: &str = "the request content came too slowly";
-        if self.may_still_answer() {
-            self.refuse_as_late(worker, REASON);
-        } else if self.has_answered() {
-            worker.complain(Level::Info, format_args!("{}: closed after the response: {REASON}", self.channel.peer));
-            self.late = Some(WaitReason::SlowBody);
-            self.receiving_stopped = true;
-        } else {
-            self.cut_as_late(worker, REASON);
+    /// Looks how far the client has really read, and cuts it if that is too little.
+    fn expire_slow_read(&mut self, cx: &mut LoopContext) {
+        let taken = self.taken_by_peer(cx);
+        self.waiting.on_look(taken, cx.moment);
+        if !self.is_closed() && cx.moment >= self.waiting.slow_read_deadline(&cx.environment.limits) {
+            self.cut_as_late(cx, "the client stopped reading");
         }
     }
 
-    /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time.
-    fn refuse_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
-        self.late = Some(self.waiting.reason());
-        self.refuse(worker, Status::REQUEST_TIMEOUT, reason, "RFC 9110 §15.5.9");
+    /// How many bytes the peer's kernel has acknowledged. Where the kernel does not tell: how many bytes our kernel has
+    /// taken, after a try to give it more. That it has room is told only from a third of the send buffer on, so a slow
+    /// reader of a large one would look like somebody who does not read.
+    fn taken_by_peer(&mut self, cx: &mut LoopContext) -> u64 {
+        if let Some(acknowledged) = self.channel.socket.acknowledged() {
+            return acknowledged;
+        }
+        self.channel.on_readiness(Readiness { writable: true, ..Readiness::default() });
+        self.flush(cx);
+        self.channel.sent()
     }
 
-    fn cut_as_late<V>(&mut self, worker: &mut Worker<V>, reason: &str) {
-        let waited = worker.moment.since(self.waiting.since());
-        let queued = self.channel.outbox.len();
-        worker.complain(
+    fn cut_as_late(&mut self, cx: &mut LoopContext, reason: &str) {
+        let waited = cx.moment.since(self.waiting.since());
+        let (peer, sent, queued) = (self.channel.who.peer, self.channel.sent(), self.channel.outbox.len());
+        cx.complain(
             Level::Info,
-            format_args!(
-                "{}: cut after {waited:.1?}: {reason} ({} bytes sent, {queued} queued)",
-                self.channel.peer,
-                self.channel.sent()
-            ),
+            format_args!("{peer}: cut after {waited:.1?}: {reason} ({sent} bytes sent, {queued} queued)"),
         );
         self.channel.abort_on_close();
         self.close_timed_out();
     }
 
+    fn close_timed_out(&mut self) {
+        self.close(CloseReason::Timeout(self.waiting.reason()));
+    }
+
+    /// Half an answer must not look like a whole one: not even the end of the stream is sent.
+    fn cut_short(&mut self, _: Cut) {
+        self.channel.abort_on_close();
+        self.close(CloseReason::CutShort);
+    }
+
     /// Whether a request is being received or answered.
     pub fn is_at_work(&self) -> bool {
         match self.life {
-            Life::Serving => !self.is_between_requests() || !self.channel.outbox.is_empty(),
-            Life::Flushing => true,
+            Life::Serving => !self.driver.is_idle() || !self.channel.outbox.is_empty(),
+            Life::Flushing | Life::LastRead => true,
             Life::Lingering | Life::Closed(_) => false,
         }
     }
@@ -197,29 +196,33 @@ impl<S: Socket> Connection<S> {
     /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
     /// that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self) {
-        if self.protocol.sending() == Sending::Content || !self.channel.outbox.is_empty() {
+        if self.driver.is_sending() || !self.channel.outbox.is_empty() {
             self.channel.abort_on_close();
         }
     }
 
-    fn close_timed_out(&mut self) {
-        self.close(CloseReason::Timeout(self.waiting.reason()));
+    /// Notes what the drive that was over at `now` has brought about: which responses began to leave, which requests
+    /// are over, what held them up.
+    pub fn note_drive(&mut self, now: Moment, cx: &mut LoopContext) {
+        self.driver.note_drive(&self.channel, now, cx);
+        if let Life::Closed(reason) = self.life {
+            self.driver.note_close(&self.channel, reason, now, cx);
+        }
     }
 
     /// Returns what was lent to the connection, which must be closed.
-    pub fn give_back<V>(&mut self, worker: &mut Worker<V>) {
-        self.work = Work::Idle;
-        if let Some(reason) = self.close_reason() {
-            worker.stats.count_close(self.late.map_or(reason, CloseReason::Timeout));
-            self.end_rx();
-            self.records.cut(reason, self.channel.sent(), &mut worker.finished);
+    pub fn give_back(&mut self, cx: &mut LoopContext) {
+        if let Life::Closed(reason) = self.life {
+            cx.counters.count_close(self.driver.closes_as(reason));
+            let now = cx.moment;
+            self.driver.note_close(&self.channel, reason, now, cx);
         }
-        self.channel.give_back_all(&mut worker.inboxes, &mut worker.outboxes);
+        self.channel.give_back_all(&mut cx.inboxes, &mut cx.outboxes);
     }
 
     /// Whether the connection is over.
     pub fn is_closed(&self) -> bool {
-        self.close_reason().is_some()
+        matches!(self.life, Life::Closed(_))
     }
 
     /// Why the connection is over, if it is.
@@ -235,29 +238,24 @@ impl<S: Socket> Connection<S> {
         self.waiting.reason()
     }
 
-    /// Which door it came through.
+    /// Which connection it is, and who is at its other end.
+    pub fn who(&self) -> &Identity {
+        &self.channel.who
+    }
+
+    /// The role of the listener that accepted it.
     pub fn role(&self) -> ListenerRole {
-        self.role
+        self.channel.role
     }
 
-    /// Its number, which no other connection has or will have.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// The request that is being received or answered.
+    /// The request whose response is on its way, or that is being received.
     pub fn record(&self) -> Option<&RequestRecord> {
-        self.records.current()
-    }
-
-    /// Who is at the other end.
-    pub fn peer(&self) -> Peer {
-        self.channel.peer
+        self.driver.record()
     }
 
     /// How many requests have been answered.
     pub fn requests(&self) -> u64 {
-        self.ordinal
+        self.driver.answered()
     }
 }
 

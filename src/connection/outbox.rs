@@ -14,7 +14,8 @@ use crate::observe::histogram::Syscalls;
 pub(super) struct Outbox {
     /// Owned only while it holds something.
     ring: Option<RingBuffer>,
-    file: Option<FilePart>,
+    /// In a box, because few connections send a file and each has room for one.
+    file: Option<Box<FilePart>>,
 }
 
 /// What a flush did.
@@ -39,7 +40,7 @@ impl Outbox {
     /// Adds part of a file, which is not empty, behind everything else.
     pub(super) fn add_file(&mut self, part: FilePart) {
         debug_assert!(self.file.is_none() && part.length > 0, "one file at a time");
-        self.file = Some(part);
+        self.file = Some(Box::new(part));
     }
 
     /// Whether a file stands at the end.

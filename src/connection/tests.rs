@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
@@ -10,9 +11,11 @@ use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::{Interrupt, Wakes};
 use crate::http::body::Failure;
+use crate::http::exchange::{Cx, Reply};
 use crate::http::message::{RequestHead, Response};
+use crate::http::status::Status;
 use crate::net::Io;
-use crate::service::{Cx, Reply, Service};
+use crate::service::Service;
 
 /// What the client at the other end of a connection does.
 trait Client {
@@ -52,14 +55,98 @@ impl<C: Client> Socket for Direct<C> {
     }
 }
 
-/// The connection of `client`, which has something to say, and the worker that serves it.
-fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Worker<V>) {
-    let (wakes, pool) = (Wakes::new(Nobody), JobPool::without_threads());
-    let worker = Worker::new(service, limits.clone(), wakes, pool, Instant::now(), UNIX_EPOCH);
-    let token = Token { index: 0, generation: 0 };
-    let mut connection = Connection::new(1, token, ListenerRole::Public, Direct(client), Peer::Unix, worker.moment);
+/// A loop's context, and the service of that loop.
+struct Loop<V> {
+    service: V,
+    cx: LoopContext,
+}
+
+impl<V: Service> Loop<V> {
+    fn new(service: V, limits: &Limits) -> Loop<V> {
+        let (wakes, pool) = (Wakes::new(Nobody), JobPool::without_threads());
+        Loop { service, cx: LoopContext::new(limits.clone(), wakes, pool, Instant::now(), UNIX_EPOCH) }
+    }
+
+    fn drive<S: Socket>(&mut self, connection: &mut Connection<S>) -> Settled {
+        let settled = connection.drive(&mut self.service, &mut self.cx);
+        connection.note_drive(self.cx.moment, &mut self.cx);
+        settled
+    }
+
+    fn now(&self) -> Instant {
+        self.cx.environment.now
+    }
+
+    /// Time passes, and then the deadline is looked at.
+    fn pass<S: Socket>(&mut self, time: Duration, connection: &mut Connection<S>) {
+        self.cx.on_turn(self.now() + time, || UNIX_EPOCH);
+        connection.expire(&mut self.cx);
+    }
+}
+
+/// Who is at the other end.
+const WHO: Identity = Identity { id: 1, token: Token { index: 0, generation: 0 }, peer: Peer::Unix };
+
+/// The connection of `client`, which has something to say, and the loop that serves it.
+fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Loop<V>) {
+    let server = Loop::new(service, limits);
+    let mut connection = Connection::new(WHO, ListenerRole::Http, Direct(client), server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
-    (connection, worker)
+    (connection, server)
+}
+
+/// A client that sends pieces, one a read, then ends its direction, and keeps what it gets: at most 100 bytes a write.
+struct Talker {
+    pieces: VecDeque<Vec<u8>>,
+    heard: Vec<u8>,
+}
+
+impl Socket for Talker {
+    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let Some(piece) = self.pieces.front_mut() else { return Ok(Io::Eof) };
+        let n = piece.len().min(front.len());
+        front[..n].copy_from_slice(&piece[..n]);
+        piece.drain(..n);
+        if piece.is_empty() {
+            self.pieces.pop_front();
+        }
+        Ok(Io::Moved(n))
+    }
+
+    fn write(&mut self, [front, _]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+        let n = front.len().min(100);
+        self.heard.extend_from_slice(&front[..n]);
+        Ok(Io::Moved(n))
+    }
+
+    fn send_file(&mut self, _file: &File, _offset: u64, _count: usize) -> io::Result<Io> {
+        Ok(Io::Eof)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a client hears that sends these pieces to a listener with this role and then ends its direction.
+pub(super) fn play(role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec<u8> {
+    let mut server = Loop::new(Refusal, limits);
+    let talker = Talker { pieces: pieces.iter().map(|piece| piece.to_vec()).collect(), heard: Vec::new() };
+    let mut connection = Connection::new(WHO, role, talker, server.cx.moment);
+    connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
+    while let Settled::Open { again, .. } = server.drive(&mut connection) {
+        assert!(again, "it waits, although the client has more to say or to hear");
+    }
+    assert!(!matches!(connection.close_reason(), Some(CloseReason::CutShort | CloseReason::Timeout(_))));
+    std::mem::take(&mut connection.channel.socket.heard)
 }
 
 struct Nobody;
@@ -118,14 +205,13 @@ impl Client for Flood {
 #[test]
 fn who_goes_on_sending_after_our_last_byte_gains_no_time_by_it() {
     let limits = Limits::default();
-    let (mut connection, mut worker) = connect(flood().0, Refusal, &limits);
-    let start = worker.around.now;
+    let (mut connection, mut server) = connect(flood().0, Refusal, &limits);
+    let start = server.now();
     while !connection.is_closed() {
-        worker.on_turn(worker.around.now + Duration::from_millis(100), || UNIX_EPOCH);
-        connection.expire(&mut worker);
-        let settled = connection.drive(&mut worker);
+        server.pass(Duration::from_millis(100), &mut connection);
+        let settled = server.drive(&mut connection);
         assert!(matches!(settled, Settled::Closed(_)) || connection.wait_reason() == WaitReason::Lingering);
-        assert!(worker.around.now - start <= limits.linger_total + Duration::from_secs(1), "the flood never ends");
+        assert!(server.now() - start <= limits.linger_total + Duration::from_secs(1), "the flood never ends");
     }
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::Lingering)));
 }
@@ -155,13 +241,13 @@ impl Client for Deaf {
 }
 
 /// Its connection, once the answer to it waits in the outbox.
-fn unheard(resets: bool) -> (Connection<Direct<Deaf>>, Worker<Refusal>) {
+fn unheard(resets: bool) -> (Connection<Direct<Deaf>>, Loop<Refusal>) {
     let deaf = Deaf { request: GET, resets, has_reset: false };
-    let (mut connection, mut worker) = connect(deaf, Refusal, &Limits::default());
+    let (mut connection, mut server) = connect(deaf, Refusal, &Limits::default());
     assert!(!connection.is_at_work());
-    assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+    assert!(matches!(server.drive(&mut connection), Settled::Open { .. }));
     assert_eq!((connection.requests(), connection.wait_reason()), (1, WaitReason::SlowRead));
-    (connection, worker)
+    (connection, server)
 }
 
 #[test]
@@ -174,9 +260,9 @@ fn an_answer_that_has_not_left_is_work() {
 #[test]
 fn nothing_is_written_to_a_client_that_was_just_found_gone() {
     // strace showed it: a read that failed with ECONNRESET, and a write of 64 KiB right after it.
-    let (mut connection, mut worker) = unheard(true);
+    let (mut connection, mut server) = unheard(true);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
-    let settled = connection.drive(&mut worker);
+    let settled = server.drive(&mut connection);
     assert!(matches!(settled, Settled::Closed(CloseReason::Broken(io::ErrorKind::ConnectionReset))), "{settled:?}");
 }
 
@@ -215,17 +301,16 @@ fn whoever_reads_slowly_from_a_large_send_buffer_is_not_cut_until_it_stops() {
     let limits = Limits::default();
     let room = Rc::new(Cell::new(1000));
     let reader = SlowReader { request: GET, room: Rc::clone(&room) };
-    let (mut connection, mut worker) = connect(reader, Megabyte, &limits);
-    let (start, second) = (worker.around.now, Duration::from_secs(1));
+    let (mut connection, mut server) = connect(reader, Megabyte, &limits);
+    let (start, second) = (server.now(), Duration::from_secs(1));
     let reads_until = start + 10 * limits.send_timeout;
-    while matches!(connection.drive(&mut worker), Settled::Open { .. }) {
-        worker.on_turn(worker.around.now + second, || UNIX_EPOCH);
-        room.set(room.get() + if worker.around.now <= reads_until { 300 } else { 0 });
-        connection.expire(&mut worker);
+    while matches!(server.drive(&mut connection), Settled::Open { .. }) {
+        room.set(room.get() + if server.now() <= reads_until { 300 } else { 0 });
+        server.pass(second, &mut connection);
     }
     assert_eq!(connection.close_reason(), Some(CloseReason::Timeout(WaitReason::SlowRead)));
-    assert!(worker.around.now > reads_until, "cut after {:?} although it reads", worker.around.now - start);
-    let outlived = worker.around.now - reads_until;
+    assert!(server.now() > reads_until, "cut after {:?} although it reads", server.now() - start);
+    let outlived = server.now() - reads_until;
     assert!(outlived <= 2 * limits.send_timeout, "cut {outlived:?} after it stopped");
 }
 
@@ -260,8 +345,8 @@ fn pipelined(requests: usize) -> (u64, usize, bool) {
     let limits = Limits { head_bytes_max: 1024, inbox_bytes: 1024, ..Limits::default() };
     let writes = Rc::new(Cell::new(0));
     let client = Pipeline { requests, writes: Rc::clone(&writes) };
-    let (mut connection, mut worker) = connect(client, Refusal, &limits);
-    assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+    let (mut connection, mut server) = connect(client, Refusal, &limits);
+    assert!(matches!(server.drive(&mut connection), Settled::Open { .. }));
     (connection.requests(), writes.get(), !connection.channel.outbox.is_empty())
 }
 
@@ -283,9 +368,9 @@ fn no_drive_ends_with_answers_held_back() {
 fn content_that_nobody_wants_does_not_delay_the_response_to_it() {
     // Reading on gained nothing where the outbox was full, and four reads went by before each write.
     let (client, calls) = flood();
-    let (mut connection, mut worker) = connect(client, Megabyte, &Limits::default());
+    let (mut connection, mut server) = connect(client, Megabyte, &Limits::default());
     while calls.get()[1] < 16 {
-        assert!(matches!(connection.drive(&mut worker), Settled::Open { .. }));
+        assert!(matches!(server.drive(&mut connection), Settled::Open { .. }));
     }
     let [reads, writes] = calls.get();
     assert!(reads <= writes + 1, "{reads} reads for {writes} writes");

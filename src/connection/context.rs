@@ -8,26 +8,29 @@ use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::base::peer::Peer;
-use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
-use crate::base::wake::Wakes;
+use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
+use crate::http::exchange::Cx;
 use crate::net::marks::Marks;
 use crate::observe::counters::Counters;
+use crate::observe::delay::LongDrives;
 use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
 use crate::observe::times::Times;
 use crate::protocol::h1::server::Scratch;
-use crate::service::Cx;
 
-/// The service, the limits, the clock of the turn, and memory that is lent from connection to connection.
-pub struct Worker<V> {
-    /// What answers requests.
-    pub service: V,
+use super::Identity;
+
+/// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
+pub struct LoopContext {
     /// What a service may know about.
-    pub around: Surroundings,
+    pub environment: Environment,
     /// The time of this turn, for what is counted.
     pub moment: Moment,
+    /// When the present drive began, which is later than the turn if others were driven before.
+    pub drive_began: Moment,
+    /// Drives so long that others were held up by them.
+    pub long_drives: LongDrives,
     began: Instant,
     /// What strace is shown between system calls, if anything.
     pub marks: Marks,
@@ -37,19 +40,19 @@ pub struct Worker<V> {
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
-    pub stats: Counters,
+    pub counters: Counters,
     /// How long it took.
     pub times: Times,
-    /// Requests that are over, until the event loop has noted them.
+    /// Requests that are over, until the event loop has logged them.
     pub finished: RecordQueue,
     pub(super) records: RecordPool,
-    /// Whether anybody wants to know who sent a request, and from where.
+    /// Whether the log wants to know who sent a request, and from where.
     pub notes_fields: bool,
     date_good_until: Instant,
 }
 
 /// What every connection finds around it.
-pub struct Surroundings {
+pub struct Environment {
     /// The limits in force.
     pub limits: Limits,
     /// The time of this turn.
@@ -62,9 +65,9 @@ pub struct Surroundings {
     complaints: Complaints,
 }
 
-impl Surroundings {
+impl Environment {
     /// What a service may know about the request it answers.
-    pub(super) fn cx(&self, token: Token, peer: Peer, role: ListenerRole) -> Cx<'_> {
+    pub(super) fn cx(&self, who: &Identity, role: ListenerRole) -> Cx<'_> {
         Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -72,43 +75,44 @@ impl Surroundings {
             wakes: &self.wakes,
             jobs: &self.jobs,
             complaints: &self.complaints,
-            token,
-            peer,
+            key: WakeKey { token: who.token, stream: 0 },
+            peer: who.peer,
             role,
             draining: self.draining.is_some(),
         }
     }
 }
 
-impl<V> Worker<V> {
+impl LoopContext {
     /// Rings that are kept for the next connection when nobody needs them. A ring is in use only while its connection
-    /// has bytes to hold, so few are needed at a time; what a rush needs beyond them goes back to the allocator.
+    /// has bytes to hold, so few are needed at a time. What a rush needs beyond them goes back to the allocator.
     const RINGS_KEPT: usize = 16;
     /// The smallest outbox: any error response's head fits in it.
     const OUTBOX_BYTES_MIN: usize = 1024;
     /// Lines a second that peers can provoke in the log: so many of each throttle.
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
-    /// A worker whose time starts at `now`.
-    pub fn new(service: V, limits: Limits, wakes: Wakes, jobs: JobPool, now: Instant, wall: SystemTime) -> Worker<V> {
+    /// A context whose time starts at `now`.
+    pub fn new(limits: Limits, wakes: Wakes, jobs: JobPool, now: Instant, wall: SystemTime) -> LoopContext {
         let mut date = DateCache::new(wall);
         let date_good_until = now + date.refresh(wall);
-        Worker {
+        LoopContext {
             inboxes: BufferPool::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             scratch: Scratch::default(),
             head: Vec::new(),
-            stats: Counters::default(),
+            counters: Counters::default(),
             times: Times::default(),
             finished: RecordQueue::new(),
             records: RecordPool::default(),
             notes_fields: false,
             marks: Marks::default(),
-            service,
             moment: Moment::default(),
+            drive_began: Moment::default(),
+            long_drives: LongDrives::default(),
             began: now,
             date_good_until,
-            around: Surroundings {
+            environment: Environment {
                 limits,
                 now,
                 draining: None,
@@ -122,10 +126,11 @@ impl<V> Worker<V> {
 
     /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong.
     pub fn on_turn(&mut self, now: Instant, wall: impl FnOnce() -> SystemTime) {
-        self.around.now = now;
+        self.environment.now = now;
         self.moment = self.moment_of(now);
+        self.drive_began = self.moment;
         if now >= self.date_good_until {
-            self.date_good_until = now + self.around.date.refresh(wall());
+            self.date_good_until = now + self.environment.date.refresh(wall());
         }
     }
 
@@ -141,19 +146,14 @@ impl<V> Worker<V> {
 
     /// What the job threads are doing.
     pub fn jobs(&self) -> JobNumbers {
-        self.around.jobs.numbers()
+        self.environment.jobs.numbers()
     }
 
-    /// Notes a request that is over, its last byte having left by `now`, and keeps its record for another one.
-    pub fn close_record(&mut self, mut record: Box<RequestRecord>, now: Moment, note: impl FnOnce(&RequestRecord)) {
-        record.last_byte_at = Some(now);
-        // What began to leave in this turn left after the turn's work on it, and not when the turn began.
-        if record.first_byte_at.is_some_and(|at| at >= self.moment) {
-            record.first_byte_at = Some(now);
-        }
-        self.stats.count_request(&record);
-        self.times.count_request(&record, now);
-        note(&record);
+    /// Counts a request that is over, and keeps its record for another one.
+    pub fn close_record(&mut self, record: Box<RequestRecord>, log: impl FnOnce(&RequestRecord)) {
+        self.counters.count_request(&record);
+        self.times.count_request(&record);
+        log(&record);
         self.records.give_back(record);
     }
 
@@ -164,6 +164,6 @@ impl<V> Worker<V> {
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.
     pub fn complain(&self, level: log::Level, what: fmt::Arguments<'_>) {
-        self.around.complaints.log(self.around.now, level, what);
+        self.environment.complaints.log(self.environment.now, level, what);
     }
 }

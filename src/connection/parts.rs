@@ -1,13 +1,13 @@
-//! Content in pieces: bytes that are there, and parts of files that are sent without passing through us.
+//! Content in parts: bytes that are there, and parts of files that are sent without passing through us.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::base::job_pool::{JobPool, Lane, QueueFull, Ticket};
+use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::base::ring::Room;
-use crate::base::wake::Waker;
-use crate::http::body::{Failure, FilePart, Piece};
+use crate::http::body::{ContentPart, Failure, FilePart};
+use crate::http::exchange::Cx;
 
 /// How much of a file is sent at a time, in bytes: each call ends in a packet that is not full, and others are served
 /// in between.
@@ -23,9 +23,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// When a job that has not answered is looked at again. A stalled disk keeps it waiting, and only it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pieces that are left, the first of them perhaps in part.
-pub(super) struct Pieces {
-    pieces: VecDeque<Piece>,
+/// The parts that are left, the first of them perhaps in part.
+pub(super) struct Parts {
+    parts: VecDeque<ContentPart>,
     /// How many bytes of the first piece are out, if it is bytes.
     sent: usize,
     /// Up to where the file at the front has just been brought into memory.
@@ -36,7 +36,7 @@ pub(super) struct Pieces {
 
 /// What is at the front.
 pub(super) enum Front {
-    /// Bytes: they go through [`Pieces::put`].
+    /// Bytes: they go through [`Parts::put`].
     Bytes,
     /// This part of a file can be sent without waiting for a disk.
     File(FilePart),
@@ -46,39 +46,31 @@ pub(super) enum Front {
     Nothing,
 }
 
-/// What it takes to read files without waiting for them.
-pub(super) struct Reader<'a> {
-    pub(super) jobs: &'a JobPool,
-    /// Told when a job is done.
-    pub(super) waker: Waker,
-    /// Counts the system calls that ask whether a file is in memory.
-    pub(super) residency: &'a mut u64,
-}
-
-impl Pieces {
-    pub(super) fn new(pieces: VecDeque<Piece>) -> Pieces {
-        Pieces { pieces, sent: 0, warm_until: 0, warming: None, is_bulk: false }
+impl Parts {
+    pub(super) fn new(parts: VecDeque<ContentPart>) -> Parts {
+        Parts { parts, sent: 0, warm_until: 0, warming: None, is_bulk: false }
     }
 
-    /// What comes next. A part of a file that is returned has to be sent.
-    pub(super) fn front(&mut self, reader: Reader<'_>, now: Instant) -> Result<Front, Failure> {
-        match self.pieces.front() {
+    /// What comes next. A part of a file that is returned has to be sent. `residency` counts the system calls that ask
+    /// whether a file is in memory.
+    pub(super) fn front(&mut self, cx: &Cx<'_>, residency: &mut u64) -> Result<Front, Failure> {
+        match self.parts.front() {
             None => Ok(Front::Nothing),
-            Some(Piece::Bytes(_)) => Ok(Front::Bytes),
-            Some(Piece::File(part)) if part.length == 0 => {
+            Some(ContentPart::Bytes(_)) => Ok(Front::Bytes),
+            Some(ContentPart::File(part)) if part.length == 0 => {
                 self.next();
-                self.front(reader, now)
+                self.front(cx, residency)
             }
-            Some(Piece::File(_)) => self.front_file(reader, now),
+            Some(ContentPart::File(_)) => self.front_file(cx, residency),
         }
     }
 
-    fn front_file(&mut self, reader: Reader<'_>, now: Instant) -> Result<Front, Failure> {
-        let length = self.warm_bytes(reader.residency)?;
+    fn front_file(&mut self, cx: &Cx<'_>, residency: &mut u64) -> Result<Front, Failure> {
+        let length = self.warm_bytes(residency)?;
         if length == 0 {
-            return self.warm(reader, now).map(Front::Cold);
+            return self.warm(cx).map(Front::Cold);
         }
-        let Some(Piece::File(part)) = self.pieces.front_mut() else { return Ok(Front::Nothing) };
+        let Some(ContentPart::File(part)) = self.parts.front_mut() else { return Ok(Front::Nothing) };
         self.is_bulk = part.length > if self.is_bulk { TAIL_BYTES } else { SEND_BYTES_MAX };
         let length = if self.is_bulk { length.min(part.length - TAIL_BYTES) } else { length };
         let now_sent = FilePart { length, ..part.clone() };
@@ -94,7 +86,7 @@ impl Pieces {
             self.warming = None;
             warmed.map_err(Failure::new)?.map_err(Failure::new)?;
         }
-        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(0) };
+        let Some(ContentPart::File(part)) = self.parts.front() else { return Ok(0) };
         let end = part.offset + part.length.min(SEND_BYTES_MAX);
         // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
         let mut warm = self.warm_until.clamp(part.offset, end);
@@ -115,25 +107,25 @@ impl Pieces {
         self.is_bulk
     }
 
-    fn warm(&mut self, reader: Reader<'_>, now: Instant) -> Result<Instant, Failure> {
-        let Some(Piece::File(part)) = self.pieces.front() else { return Ok(now) };
+    fn warm(&mut self, cx: &Cx<'_>) -> Result<Instant, Failure> {
+        let Some(ContentPart::File(part)) = self.parts.front() else { return Ok(cx.now) };
         if self.warming.is_some() {
-            return Ok(now + PATIENCE);
+            return Ok(cx.now + PATIENCE);
         }
         let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(PROBED_BYTES));
-        match reader.jobs.submit(Lane::Quick, reader.waker, move || file.warm(offset, length)) {
+        match cx.jobs.submit(Lane::Quick, cx.waker(), move || file.warm(offset, length)) {
             Ok(ticket) => {
                 self.warming = Some(ticket);
                 self.warm_until = offset + length;
-                Ok(now + PATIENCE)
+                Ok(cx.now + PATIENCE)
             }
-            Err(QueueFull) => Ok(now + RETRY),
+            Err(QueueFull) => Ok(cx.now + RETRY),
         }
     }
 
     /// Puts bytes from the front piece.
     pub(super) fn put(&mut self, room: &mut Room<'_>) {
-        let Some(Piece::Bytes(bytes)) = self.pieces.front() else { return };
+        let Some(ContentPart::Bytes(bytes)) = self.parts.front() else { return };
         self.sent += room.put(&bytes.as_slice()[self.sent..]);
         if self.sent == bytes.as_slice().len() {
             self.next();
@@ -141,7 +133,7 @@ impl Pieces {
     }
 
     fn next(&mut self) {
-        self.pieces.pop_front();
+        self.parts.pop_front();
         self.sent = 0;
         self.warm_until = 0;
         self.is_bulk = false;

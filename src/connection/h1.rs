@@ -1,0 +1,614 @@
+//! HTTP/1 on a connection: one stream at a time, its content from the inbox, its response to the outbox.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use log::Level;
+
+use super::channel::Channel;
+use super::driver::{Cut, Protocol};
+use super::sink::{Full, ShortContent, Sink};
+use super::stream::Stream;
+use super::{Environment, LoopContext};
+use crate::base::buffer_pool::BufferPool;
+use crate::base::moment::Moment;
+use crate::base::ring::Room;
+use crate::http::body::{Body, Failure, FilePart, Wait};
+use crate::http::exchange::{Reply, Tunnel};
+use crate::http::fields::{FieldSet, FieldValue, UPGRADE};
+use crate::http::message::{Announced, Response};
+use crate::http::status::Status;
+use crate::net::Socket;
+use crate::net::marks::Marks;
+use crate::observe::close_reason::CloseReason;
+use crate::observe::counters::Counters;
+use crate::observe::histogram::Syscalls;
+use crate::observe::request_record::{LeavingRecords, RequestRecord};
+use crate::observe::wait_reason::WaitReason;
+use crate::protocol::ProtocolError;
+use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
+use crate::service::{Service, errors};
+
+/// One connection that speaks HTTP/1.
+pub(super) struct Http1 {
+    codec: Server,
+    stream: Stream,
+    stop: Stop,
+    /// How many requests have been answered: the number of the present one, less one.
+    answered: u64,
+    /// When the first byte of the head was seen, while a head is being received.
+    head_began: Moment,
+    /// When its last drive was over.
+    driven_at: Moment,
+    /// Content of the present request that was thrown away, in bytes, or the most that fits.
+    discarded: u32,
+    /// Requests whose responses are complete and have not left yet.
+    leaving: LeavingRecords,
+}
+
+/// Whether the connection ends, and how much of its input still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It goes on.
+    No,
+    /// It ends after the present response. If the client did not ask for that, more requests may be on their way.
+    AfterResponse { asked_by_client: bool },
+    /// A request was refused: it ends after the response, and all further input is ignored.
+    Refused,
+    /// The same, because the client took too long with this.
+    Late(WaitReason),
+}
+
+impl Stop {
+    fn ignores_input(self) -> bool {
+        matches!(self, Stop::Refused | Stop::Late(_))
+    }
+}
+
+impl Protocol for Http1 {
+    fn name(&self) -> &'static str {
+        "http/1"
+    }
+
+    /// Receives first, then produces, and again: pipelined requests are answered together.
+    fn advance<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        let mut moved = false;
+        loop {
+            let mut progress = false;
+            while self.receive(channel, service, cx)? {
+                progress = true;
+            }
+            while self.produce(channel, cx)? {
+                progress = true;
+            }
+            moved |= progress;
+            if !progress || (channel.inbox_is_empty() && self.is_idle()) {
+                return Ok(moved);
+            }
+        }
+    }
+
+    /// Whether the last response is complete, or there will be none.
+    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool {
+        let answered = self.codec.sending() == Sending::Done && self.stop != Stop::No;
+        answered || (channel.input_ended() && channel.inbox_is_empty() && self.is_idle())
+    }
+
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) {
+        if self.codec.sending() == Sending::Done {
+            self.complete_record(channel);
+            self.answered += 1;
+        }
+    }
+
+    fn may_close_at_once(&self) -> bool {
+        self.codec.receiving() == Receiving::Done && self.stop == Stop::AfterResponse { asked_by_client: true }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.stream.is_idle() && self.codec.receiving() == Receiving::Idle && self.codec.sending() == Sending::Idle
+    }
+
+    fn is_sending(&self) -> bool {
+        self.codec.sending() == Sending::Content
+    }
+
+    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> (WaitReason, u32) {
+        let reason = match self.stream.wait() {
+            Some(Wait::Until(_)) => WaitReason::Timer,
+            Some(Wait::Job(_)) => WaitReason::Job,
+            Some(Wait::Idle(_)) => WaitReason::Conversation,
+            Some(Wait::Content) => WaitReason::SlowBody,
+            None if self.stream.is_idle() => match self.codec.receiving() {
+                Receiving::Idle if self.answered == 0 => WaitReason::FirstByte,
+                Receiving::Idle => WaitReason::Idle,
+                Receiving::Head => WaitReason::SlowHead,
+                Receiving::Content => WaitReason::SlowBody,
+                // Only while the budget is spent: the run queue moves it on.
+                Receiving::Done => WaitReason::Idle,
+            },
+            // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.
+            None => WaitReason::SlowRead,
+        };
+        (reason, self.answered as u32)
+    }
+
+    fn timer(&self) -> Option<Instant> {
+        self.stream.timer()
+    }
+
+    fn ignores_input(&self) -> bool {
+        self.stop.ignores_input()
+    }
+
+    /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time. If the response is complete while its
+    /// request is not, it must arrive all the same: the connection ends in order and not with a reset.
+    fn on_late<S: Socket>(
+        &mut self,
+        reason: WaitReason,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Result<(), Cut> {
+        let what = match reason {
+            WaitReason::SlowHead => "the request head took too long",
+            _ => "the request content came too slowly",
+        };
+        let stop = Stop::Late(reason);
+        if self.may_still_answer() {
+            self.refuse(Status::REQUEST_TIMEOUT, what, "RFC 9110 §15.5.9", stop, channel, cx);
+            return Ok(());
+        }
+        if self.codec.sending() != Sending::Done {
+            return Err(Cut);
+        }
+        cx.complain(Level::Info, format_args!("{}: closed after the response: {what}", channel.who.peer));
+        self.stop = stop;
+        Ok(())
+    }
+
+    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str {
+        match self.codec.receiving() {
+            _ if self.is_sending() || !channel.outbox.is_empty() => "sending",
+            Receiving::Idle => "idle",
+            Receiving::Head => "receiving head",
+            Receiving::Content => "receiving content",
+            Receiving::Done => "answering",
+        }
+    }
+
+    fn record(&self) -> Option<&RequestRecord> {
+        self.leaving.front().or(self.stream.record.as_deref())
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
+        self.driven_at = now;
+        let facts = channel.facts();
+        if let Some(record) = &mut self.stream.record {
+            record.paused.set(facts.inbox_full, now);
+        }
+        if let Some(record) = self.leaving.front_mut().or(self.stream.record.as_deref_mut()) {
+            record.blocked.set(facts.write_blocked, now);
+            record.queued_max = record.queued_max.max(channel.outbox.len());
+            if record.first_byte_at.is_none() && record.status.is_some() && channel.sent() > record.tx.start {
+                record.first_byte_at = Some(now);
+            }
+        }
+        self.leaving.retire(channel.sent(), now, &mut cx.finished);
+    }
+
+    fn note_close<S: Socket>(&mut self, channel: &Channel<S>, reason: CloseReason, now: Moment, cx: &mut LoopContext) {
+        self.end_rx(channel);
+        self.leaving.cut(self.stream.record.take(), reason, channel.sent(), now, &mut cx.finished);
+    }
+
+    fn closes_as(&self, reason: CloseReason) -> CloseReason {
+        match self.stop {
+            Stop::Late(wait) => CloseReason::Timeout(wait),
+            _ => reason,
+        }
+    }
+}
+
+impl Http1 {
+    pub(super) fn new() -> Http1 {
+        Http1 {
+            codec: Server::new(),
+            stream: Stream::default(),
+            stop: Stop::No,
+            answered: 0,
+            head_began: Moment::default(),
+            driven_at: Moment::default(),
+            discarded: 0,
+            leaving: LeavingRecords::default(),
+        }
+    }
+
+    /// Inbox → codec → service, exchange or source: one step. Says whether it moved anything.
+    fn receive<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        if self.stop.ignores_input() || self.codec.has_received_all() || !self.may_look_at_content() {
+            return Ok(false);
+        }
+        let input_ended = channel.input_ended();
+        let Channel { inbox: Some(inbox), who, role, .. } = channel else { return Ok(false) };
+        if inbox.is_empty() && self.codec.receiving() == Receiving::Idle && !input_ended {
+            // Between two requests there is nothing to look at; most drives come by here once.
+            return Ok(false);
+        }
+        if self.codec.receiving() == Receiving::Idle {
+            self.head_began = cx.moment;
+        }
+        match self.codec.receive(inbox, &mut cx.scratch, &cx.environment.limits) {
+            Ok(Step::Head(request)) => {
+                let ordinal = self.answered + 1;
+                cx.marks.connection(who.id, |text| {
+                    write!(text, "r={ordinal} head {} {}", request.method, request.target.raw.escape_ascii());
+                });
+                let record = self.stream.record.insert(cx.records.take(cx.moment));
+                record.note_head(&request, cx.notes_fields);
+                let reply = service.call(&request, &mut cx.environment.cx(who, *role));
+                let head_bytes = self.codec.release(inbox) as u64;
+                let end = channel.received() - inbox_len(channel);
+                let record = self.stream.record.as_mut().expect("it was just made");
+                record.began = self.head_began;
+                record.head_at = cx.drive_began;
+                (record.rx, record.ordinal) = (end - head_bytes..end, ordinal);
+                if !cx.long_drives.is_empty() {
+                    record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
+                }
+                self.on_reply(reply, channel, cx)?;
+                Ok(true)
+            }
+            Ok(Step::Content(n)) => self.take_content(n, channel, cx),
+            Ok(Step::End(trailers)) => {
+                let ended = match self.stream.taker() {
+                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role)),
+                    None => Ok(()),
+                };
+                self.codec.release(inbox);
+                self.end_rx(channel);
+                self.fail_on(ended, channel, cx)?;
+                Ok(true)
+            }
+            Ok(Step::NeedBytes) if input_ended => match self.codec.on_eof() {
+                Ok(more) => Ok(more),
+                Err(error) => self.on_protocol_error(error, channel, cx),
+            },
+            Ok(Step::NeedBytes | Step::Paused) => Ok(false),
+            Err(error) => self.on_protocol_error(error, channel, cx),
+        }
+    }
+
+    /// Content that nobody takes waits until the response has begun. What the response says about the connection does
+    /// therefore not depend on how much of that content has come.
+    fn may_look_at_content(&mut self) -> bool {
+        self.codec.receiving() != Receiving::Content
+            || self.codec.sending() != Sending::Idle
+            || self.stream.taker().is_some()
+    }
+
+    fn on_reply<S: Socket>(
+        &mut self,
+        reply: Result<Reply, Failure>,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Result<(), Cut> {
+        let response = match reply {
+            Ok(Reply::Respond(response)) => response,
+            Ok(Reply::Decide(exchange)) => {
+                self.stream.decide(exchange);
+                return Ok(());
+            }
+            Ok(Reply::Upgrade(tunnel)) => {
+                self.codec.upgrade();
+                switching_protocols(tunnel)
+            }
+            Err(failure) => return self.fail(&failure, channel, cx),
+        };
+        let (stream, mut out, _) = self.split(channel, cx);
+        let begun = stream.respond(response, &mut out);
+        self.fail_on(begun, channel, cx)
+    }
+
+    /// Offers `n` bytes of content at the front of the inbox to whoever takes them. Content that nobody wants is thrown
+    /// away; if there is more of it than the limit, the connection ends after the response.
+    fn take_content<S: Socket>(
+        &mut self,
+        n: usize,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        let Some(inbox) = &mut channel.inbox else { return Ok(false) };
+        let Some(taker) = self.stream.taker() else {
+            self.codec.taken(inbox, n);
+            self.discarded = self.discarded.saturating_add(n as u32);
+            if u64::from(self.discarded) > cx.environment.limits.discarded_bytes_max && self.stop == Stop::No {
+                self.stop = Stop::AfterResponse { asked_by_client: false };
+            }
+            return Ok(true);
+        };
+        let front = inbox.readable()[0];
+        match taker.take(&front[..n.min(front.len())], &mut cx.environment.cx(&channel.who, channel.role)) {
+            Ok(taken) => {
+                self.codec.taken(inbox, taken);
+                Ok(taken > 0)
+            }
+            Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
+        }
+    }
+
+    /// Stream → codec → outbox: one step. Says whether it moved anything.
+    fn produce<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> Result<bool, Cut> {
+        if self.stream.is_idle() {
+            return Ok(self.begin_next_request(channel));
+        }
+        // Whatever comes next would overtake the file.
+        if channel.outbox.ends_in_file() {
+            return Ok(false);
+        }
+        let request_complete = self.codec.receiving() == Receiving::Done;
+        let (who, role) = (channel.who, channel.role);
+        let (stream, mut out, environment) = self.split(channel, cx);
+        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role)) {
+            Ok(moved) => Ok(moved),
+            Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
+        }
+    }
+
+    /// The stream, and where its response goes.
+    fn split<'a, S: Socket>(
+        &'a mut self,
+        channel: &'a mut Channel<S>,
+        cx: &'a mut LoopContext,
+    ) -> (&'a mut Stream, Http1Sink<'a, S>, &'a Environment) {
+        let LoopContext { environment, outboxes, head, counters, marks, .. } = cx;
+        let ordinal = self.answered + 1;
+        let out = Http1Sink {
+            codec: &mut self.codec,
+            stop: &mut self.stop,
+            channel,
+            environment,
+            outboxes,
+            head,
+            counters,
+            marks,
+            ordinal,
+        };
+        (&mut self.stream, out, environment)
+    }
+
+    /// When request and response are both complete, the next request may come.
+    fn begin_next_request<S: Socket>(&mut self, channel: &Channel<S>) -> bool {
+        if self.stop != Stop::No || !self.codec.cycle() {
+            return false;
+        }
+        self.complete_record(channel);
+        self.answered += 1;
+        self.discarded = 0;
+        true
+    }
+
+    /// The whole response is in the outbox, or has left.
+    fn complete_record<S: Socket>(&mut self, channel: &Channel<S>) {
+        self.end_rx(channel);
+        if let Some(mut record) = self.stream.record.take() {
+            record.tx.end = channel.position();
+            self.leaving.push(record);
+        }
+    }
+
+    /// Whatever the client sent so far belongs to this request: content that did not end before the connection did, and
+    /// all that was said after an upgrade. Only behind a request that is complete there may be others.
+    fn end_rx<S: Socket>(&mut self, channel: &Channel<S>) {
+        let others = if self.codec.receiving() == Receiving::Content { 0 } else { inbox_len(channel) };
+        let end = channel.received() - others;
+        if let Some(record) = &mut self.stream.record {
+            record.rx.end = record.rx.end.max(end);
+        }
+    }
+
+    fn on_protocol_error<S: Socket>(
+        &mut self,
+        error: ProtocolError,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        if self.may_still_answer() {
+            self.refuse(error.status, error.reason, error.section, Stop::Refused, channel, cx);
+            return Ok(true);
+        }
+        let peer = channel.who.peer;
+        if self.codec.sending() != Sending::Done {
+            cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response: {error}"));
+            return Err(Cut);
+        }
+        cx.complain(Level::Info, format_args!("{peer}: closed after the response: {error}"));
+        self.stop = Stop::Refused;
+        Ok(true)
+    }
+
+    /// Whether nothing of a final response is out yet, so that another one can take its place.
+    fn may_still_answer(&self) -> bool {
+        self.codec.sending() == Sending::Idle && !self.stop.ignores_input()
+    }
+
+    /// Answers with an error that ends the connection.
+    fn refuse<S: Socket>(
+        &mut self,
+        status: Status,
+        reason: &str,
+        section: &str,
+        stop: Stop,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", channel.who.peer));
+        self.stop = stop;
+        self.note_refused(channel, cx);
+        self.stream.replace_answer(errors::refuse(status, reason, section));
+    }
+
+    /// Also what could not be understood as a request has a record, with as much of its first line as is known.
+    fn note_refused<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let received = channel.received();
+        if let Some(record) = &mut self.stream.record {
+            record.rx.end = received;
+            return;
+        }
+        let record = self.stream.record.insert(cx.records.take(cx.moment));
+        record.began = self.head_began;
+        record.head_at = cx.drive_began;
+        record.rx = received - inbox_len(channel)..received;
+        record.ordinal = self.answered + 1;
+        if let Some(line) = channel.inbox.as_mut().and_then(|inbox| self.codec.request_line(inbox)) {
+            record.note_line(line.method, line.target, line.version);
+        }
+    }
+
+    fn fail_on<S: Socket>(
+        &mut self,
+        result: Result<(), Failure>,
+        channel: &Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Result<(), Cut> {
+        result.or_else(|failure| self.fail(&failure, channel, cx))
+    }
+
+    /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
+    fn fail<S: Socket>(&mut self, failure: &Failure, channel: &Channel<S>, cx: &mut LoopContext) -> Result<(), Cut> {
+        let peer = channel.who.peer;
+        cx.complain(Level::Error, format_args!("{peer}: handler failed: {failure}"));
+        if self.codec.sending() == Sending::Idle {
+            self.stream.replace_answer(errors::internal_error());
+            return Ok(());
+        }
+        cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response"));
+        Err(Cut)
+    }
+}
+
+fn inbox_len<S: Socket>(channel: &Channel<S>) -> u64 {
+    channel.inbox_len() as u64
+}
+
+/// RFC 9110 §15.2.2 and §7.8; the codec adds `Connection: Upgrade`.
+fn switching_protocols(tunnel: Tunnel) -> Response {
+    let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
+    response = response.with_field(UPGRADE, FieldValue::from_static(tunnel.protocol));
+    response.fields.extend(tunnel.fields);
+    response.body = Body::Source(tunnel.content);
+    response
+}
+
+/// The response side of a connection that speaks HTTP/1.
+struct Http1Sink<'a, S> {
+    codec: &'a mut Server,
+    stop: &'a mut Stop,
+    channel: &'a mut Channel<S>,
+    environment: &'a Environment,
+    outboxes: &'a mut BufferPool,
+    head: &'a mut Vec<u8>,
+    counters: &'a mut Counters,
+    marks: &'a Marks,
+    ordinal: u64,
+}
+
+impl<S: Socket> Http1Sink<'_, S> {
+    /// Whether the connection cannot be used after this response: the server stops, the request was refused, or more
+    /// unwanted content follows than is thrown away. A client that waits for 100 Continue, and does not get it, may send
+    /// its content or not, so that nobody could tell where the next request begins.
+    fn is_last(&self, content_is_wanted: bool) -> bool {
+        let content_is_too_much = !content_is_wanted
+            && match self.codec.content_to_come() {
+                Announced::Nothing => false,
+                Announced::Length(n) => {
+                    n > self.environment.limits.discarded_bytes_max || self.codec.expects_continue()
+                }
+                Announced::Unknown => self.codec.expects_continue(),
+            };
+        self.environment.draining.is_some() || *self.stop != Stop::No || content_is_too_much
+    }
+}
+
+impl<S: Socket> Sink for Http1Sink<'_, S> {
+    #[inline]
+    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Result<Range<u64>, Full> {
+        if self.channel.outbox.ends_in_file() {
+            return Err(Full::Now);
+        }
+        let last = self.is_last(content_is_wanted);
+        let outbox = self.channel.outbox.ring(self.outboxes);
+        if outbox.free() < response.head_bytes_max() {
+            return Err(if outbox.is_empty() { Full::ForEver } else { Full::Now });
+        }
+        let (id, ordinal) = (self.channel.who.id, self.ordinal);
+        self.marks.connection(id, |text| write!(text, "r={ordinal} respond {}", response.status));
+        let asked_by_client = !self.codec.persists();
+        self.head.clear();
+        self.codec.send_head(response, response.body.length(), last, &self.environment.date, self.head);
+        if *self.stop == Stop::No && !self.codec.persists() {
+            *self.stop = Stop::AfterResponse { asked_by_client };
+        }
+        let put = outbox.put(self.head);
+        debug_assert_eq!(put, self.head.len(), "there is room for the head");
+        let end = self.channel.position();
+        Ok(end - put as u64..end)
+    }
+
+    fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {
+        self.codec.interim(status, fields, self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn invite_content(&mut self) -> bool {
+        self.codec.expects_continue() && self.codec.send_continue(self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn wants_content(&self) -> bool {
+        self.codec.sending() == Sending::Content
+    }
+
+    #[inline]
+    fn put_all(&mut self, content: &[u8]) -> bool {
+        self.codec.put_all(self.channel.outbox.ring(self.outboxes), content)
+    }
+
+    fn room(&mut self) -> Option<Room<'_>> {
+        self.codec.room(self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn seal(&mut self, written: usize) {
+        self.codec.seal(self.channel.outbox.ring(self.outboxes), written);
+    }
+
+    fn file(&mut self, part: FilePart, is_bulk: bool) {
+        self.channel.hold_unsent(is_bulk, self.counters);
+        self.codec.pass_by(part.length);
+        self.channel.outbox.add_file(part);
+    }
+
+    fn has_all_content(&self) -> bool {
+        self.codec.has_all_content()
+    }
+
+    fn finish(&mut self, trailers: &FieldSet) -> Result<bool, ShortContent> {
+        let trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        self.codec.finish(self.channel.outbox.ring(self.outboxes), trailers)
+    }
+
+    fn syscalls(&mut self) -> &mut Syscalls {
+        &mut self.counters.syscalls
+    }
+}

@@ -1,0 +1,290 @@
+//! One request and its answer, whatever carries it: from the head to the last byte of the response.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Instant;
+
+use super::parts::{Front, Parts};
+use super::sink::{Full, Sink};
+use crate::http::body::{Body, ContentPart, Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Decision, Exchange, Source, Taker};
+use crate::http::fields::FieldSet;
+use crate::http::message::Response;
+use crate::http::status::Status;
+use crate::observe::request_record::RequestRecord;
+
+/// One request and its answer.
+///
+/// Begin: [`respond`](Stream::respond), [`decide`](Stream::decide). Then [`produce`](Stream::produce) until it moves
+/// nothing, and [`taker`](Stream::taker) whenever content has arrived. [`wait`](Stream::wait) says who moves it next.
+#[derive(Default)]
+pub(super) struct Stream {
+    answer: Answer,
+    /// What is known of the request; `None` between two requests.
+    pub(super) record: Option<Box<RequestRecord>>,
+}
+
+/// Where the answer stands.
+#[derive(Default)]
+enum Answer {
+    /// There is nothing to answer, or the answer is complete.
+    #[default]
+    Idle,
+    /// An exchange has not decided on the response yet.
+    Deciding(Box<dyn Exchange>, Wait),
+    /// An interim response waits for room; then the exchange is asked again.
+    Informing(Box<Interim>),
+    /// The response is known and waits for room. In a box, as few do, and an idle connection has no room for it.
+    Ready(Box<Response>),
+    /// The head is out and the content follows; what it waits for, if it does.
+    Sending(Content, Option<Wait>),
+    /// All content is out. Its end is not, perhaps with these trailers.
+    Ending(FieldSet),
+}
+
+struct Interim {
+    exchange: Box<dyn Exchange>,
+    status: Status,
+    fields: FieldSet,
+}
+
+/// Where the response's content comes from.
+enum Content {
+    /// In a box, because an idle connection has room for none of this and its size counts.
+    Parts(Box<Parts>),
+    Source(Box<dyn Source>),
+}
+
+impl Content {
+    /// The content of `body`, unless it is empty.
+    fn of(body: Body) -> Option<Content> {
+        let parts = |parts: VecDeque<ContentPart>| Some(Content::Parts(Box::new(Parts::new(parts))));
+        match body {
+            Body::Empty => None,
+            Body::Bytes(bytes) => parts([ContentPart::Bytes(bytes)].into()),
+            Body::File(part) => parts([ContentPart::File(part)].into()),
+            Body::Parts(pieces) => parts(pieces),
+            Body::Source(source) => Some(Content::Source(source)),
+        }
+    }
+}
+
+impl Stream {
+    /// The response will be what this exchange decides.
+    pub(super) fn decide(&mut self, exchange: Box<dyn Exchange>) {
+        self.answer = Answer::Deciding(exchange, Wait::Content);
+    }
+
+    /// The response is known: its head goes out now if there is room, and all of it if it is small.
+    #[inline]
+    pub(super) fn respond(&mut self, response: Response, out: &mut impl Sink) -> Result<(), Failure> {
+        let mut response = response;
+        match self.send_head(&mut response, out) {
+            Ok(()) => self.send_body(response.body, out),
+            Err(Full::Now) => self.answer = Answer::Ready(Box::new(response)),
+            Err(Full::ForEver) => return Err(Failure::new("the response's head is larger than the outbox")),
+        }
+        Ok(())
+    }
+
+    /// The response is known and replaces whatever was to be answered. It goes out with the next `produce`.
+    pub(super) fn replace_answer(&mut self, response: Response) {
+        self.answer = Answer::Ready(Box::new(response));
+    }
+
+    /// Adds more of the response: one step. Says whether it moved anything. `request_complete`: no content is to come.
+    ///
+    /// # Errors
+    /// The handler's failure. What becomes of the request then depends on whether its response has begun.
+    pub(super) fn produce(
+        &mut self,
+        out: &mut impl Sink,
+        request_complete: bool,
+        cx: &mut Cx<'_>,
+    ) -> Result<bool, Failure> {
+        match &mut self.answer {
+            Answer::Idle => Ok(false),
+            Answer::Deciding(..) => self.ask(out, request_complete, cx),
+            Answer::Informing(_) => Ok(self.inform(out)),
+            Answer::Ready(_) => self.begin_response(out),
+            Answer::Sending(Content::Parts(_), _) => self.send_part(out, cx),
+            Answer::Sending(Content::Source(_), _) => self.pull(out, request_complete, cx),
+            Answer::Ending(_) => self.end(out),
+        }
+    }
+
+    /// Who takes the request's content, if anybody does.
+    pub(super) fn taker(&mut self) -> Option<&mut dyn Taker> {
+        match &mut self.answer {
+            Answer::Deciding(exchange, _) => exchange.taker(),
+            Answer::Informing(interim) => interim.exchange.taker(),
+            Answer::Ready(response) => response.body.taker(),
+            Answer::Sending(Content::Source(source), _) => source.taker(),
+            Answer::Idle | Answer::Sending(Content::Parts(_), _) | Answer::Ending(_) => None,
+        }
+    }
+
+    /// Whether there is nothing to answer.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.answer, Answer::Idle)
+    }
+
+    /// What the answer waits for, if it does.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        match &self.answer {
+            Answer::Deciding(_, wait) => Some(*wait),
+            Answer::Sending(_, wait) => *wait,
+            Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(_) => None,
+        }
+    }
+
+    /// When the answer wants to be asked again.
+    pub(super) fn timer(&self) -> Option<Instant> {
+        self.wait().and_then(Wait::until)
+    }
+
+    fn ask(&mut self, out: &mut impl Sink, request_complete: bool, cx: &mut Cx<'_>) -> Result<bool, Failure> {
+        let Answer::Deciding(exchange, _) = mem::take(&mut self.answer) else { return Ok(false) };
+        match exchange.respond(cx)? {
+            Decision::Respond(response) => {
+                self.answer = Answer::Ready(Box::new(response));
+                Ok(true)
+            }
+            Decision::Interim(exchange, status, fields) => {
+                self.answer = Answer::Informing(Box::new(Interim { exchange, status, fields }));
+                Ok(true)
+            }
+            Decision::Pending(mut exchange, wait) => {
+                let waits_for_content = wait == Wait::Content;
+                if waits_for_content && request_complete {
+                    return Err(Failure::new("waits for content that has ended"));
+                }
+                if waits_for_content && exchange.taker().is_none() {
+                    return Err(Failure::new("waits for content that it does not take"));
+                }
+                self.answer = Answer::Deciding(exchange, wait);
+                Ok(waits_for_content && out.invite_content())
+            }
+        }
+    }
+
+    fn inform(&mut self, out: &mut impl Sink) -> bool {
+        let Answer::Informing(interim) = mem::take(&mut self.answer) else { return false };
+        let informed = out.interim(interim.status, &interim.fields);
+        self.answer = match informed {
+            true => Answer::Deciding(interim.exchange, Wait::Content),
+            false => Answer::Informing(interim),
+        };
+        informed
+    }
+
+    fn begin_response(&mut self, out: &mut impl Sink) -> Result<bool, Failure> {
+        let Answer::Ready(mut response) = mem::take(&mut self.answer) else { return Ok(false) };
+        match self.send_head(&mut response, out) {
+            Ok(()) => {
+                self.send_body(response.body, out);
+                Ok(true)
+            }
+            Err(Full::Now) => {
+                self.answer = Answer::Ready(response);
+                Ok(false)
+            }
+            Err(Full::ForEver) => Err(Failure::new("the response's head is larger than the outbox")),
+        }
+    }
+
+    fn send_head(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Full> {
+        let content_is_wanted = response.body.taker().is_some();
+        let head = out.head(response, content_is_wanted)?;
+        if let Some(record) = &mut self.record {
+            record.status = Some(response.status);
+            record.head_bytes = head.end - head.start;
+            record.tx = head.start..head.start;
+        }
+        Ok(())
+    }
+
+    fn send_body(&mut self, body: Body, out: &mut impl Sink) {
+        if !out.wants_content() {
+            return;
+        }
+        match body {
+            // Most answers are small and known: they are complete with their head.
+            Body::Bytes(bytes) if out.put_all(bytes.as_slice()) => {}
+            body => {
+                self.answer =
+                    Content::of(body).map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None))
+            }
+        }
+    }
+
+    /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it.
+    fn send_part(&mut self, out: &mut impl Sink, cx: &mut Cx<'_>) -> Result<bool, Failure> {
+        let Answer::Sending(Content::Parts(parts), wait) = &mut self.answer else { return Ok(false) };
+        *wait = None;
+        match parts.front(cx, &mut out.syscalls().residency)? {
+            Front::File(part) => out.file(part, parts.is_bulk()),
+            Front::Cold(until) => {
+                *wait = Some(Wait::Job(until));
+                return Ok(false);
+            }
+            Front::Bytes | Front::Nothing if out.has_all_content() => self.answer = Answer::Ending(FieldSet::EMPTY),
+            Front::Bytes | Front::Nothing => {
+                let Some(mut room) = out.room() else { return Ok(false) };
+                parts.put(&mut room);
+                let written = room.written();
+                out.seal(written);
+                if written == 0 {
+                    return Err(Failure::new("there is less content than was announced"));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Content is produced only here, and only while there is room for it.
+    fn pull(&mut self, out: &mut impl Sink, request_complete: bool, cx: &mut Cx<'_>) -> Result<bool, Failure> {
+        let Answer::Sending(Content::Source(source), wait) = &mut self.answer else { return Ok(false) };
+        if out.has_all_content() {
+            self.answer = Answer::Ending(FieldSet::EMPTY);
+            return Ok(true);
+        }
+        let Some(mut room) = out.room() else { return Ok(false) };
+        let pulled = source.pull(&mut room, cx);
+        let (written, full) = (room.written(), room.is_full());
+        out.seal(written);
+        *wait = None;
+        match pulled? {
+            Pull::End => {
+                self.answer = Answer::Ending(source.trailers().unwrap_or_default());
+                self.end(out)?;
+            }
+            Pull::More if written == 0 && !full => {
+                return Err(Failure::new("a source promised more content and gave none"));
+            }
+            Pull::More => {}
+            Pull::Pending(Wait::Content) if request_complete => {
+                return Err(Failure::new("a source waits for content that has ended"));
+            }
+            Pull::Pending(until) => {
+                *wait = Some(until);
+                let invited = until == Wait::Content && out.invite_content();
+                return Ok(written > 0 || invited);
+            }
+        }
+        Ok(true)
+    }
+
+    fn end(&mut self, out: &mut impl Sink) -> Result<bool, Failure> {
+        let Answer::Ending(trailers) = &self.answer else { return Ok(false) };
+        match out.finish(trailers) {
+            Ok(finished) => {
+                if finished {
+                    self.answer = Answer::Idle;
+                }
+                Ok(finished)
+            }
+            Err(short) => Err(Failure::new(format_args!("its content is {} bytes short", short.missing))),
+        }
+    }
+}
