@@ -13,19 +13,37 @@ use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
 /// Who cannot come in, since there are as many of them as there may be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Full {
-    /// Everyone.
-    pub(super) public: bool,
+    /// Everyone but the admin.
+    pub(super) everyone: bool,
     /// Whoever looks after the server.
     pub(super) admin: bool,
+}
+
+impl Full {
+    fn has_room_for(self, role: ListenerRole) -> bool {
+        !if role.is_for_everyone() { self.everyone } else { self.admin }
+    }
+}
+
+/// What is known of one listener.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    role: ListenerRole,
+    /// Whether it may have connections in its queue.
+    ready: bool,
+}
+
+impl State {
+    /// Whether it may have somebody in its queue who may come in.
+    fn is_open(&self, full: Full) -> bool {
+        self.ready && full.has_room_for(self.role)
+    }
 }
 
 /// What is known of the listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    /// Whether each listener may have connections in its queue.
-    ready: Vec<bool>,
-    /// Listeners from this one on are not for everyone: they stay open while the server stops, and when it is full.
-    admin: ListenerId,
+    listeners: Vec<State>,
     /// How often accepting was put off.
     rests: u64,
     /// How often the kernel was asked for a connection.
@@ -48,10 +66,10 @@ const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried agai
 const SAY_FULL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Acceptor {
-    pub(super) fn new(listeners: usize, public: usize) -> Acceptor {
+    /// For listeners of these roles, by their `ListenerId`.
+    pub(super) fn new(roles: impl Iterator<Item = ListenerRole>) -> Acceptor {
         Acceptor {
-            ready: vec![false; listeners],
-            admin: public,
+            listeners: roles.map(|role| State { role, ready: false }).collect(),
             rests: 0,
             attempts: 0,
             next: 0,
@@ -63,8 +81,8 @@ impl Acceptor {
     }
 
     pub(super) fn on_readable(&mut self, listener: ListenerId) {
-        if let Some(ready) = self.ready.get_mut(listener) {
-            *ready = true;
+        if let Some(state) = self.listeners.get_mut(listener) {
+            state.ready = true;
         }
     }
 
@@ -75,7 +93,9 @@ impl Acceptor {
 
     /// Nobody else comes in, but for the admin.
     pub(super) fn stop(&mut self) {
-        self.ready[..self.admin].fill(false);
+        for state in self.of_everyone() {
+            state.ready = false;
+        }
         self.resting_until = None;
     }
 
@@ -89,18 +109,20 @@ impl Acceptor {
         self.attempts
     }
 
-    /// The listeners that may be accepted from.
-    fn open(&self, full: Full) -> std::ops::Range<ListenerId> {
-        let first = if full.public { self.admin } else { 0 };
-        first..if full.admin { self.admin } else { self.ready.len() }
+    fn of_everyone(&mut self) -> impl Iterator<Item = &mut State> {
+        self.listeners.iter_mut().filter(|state| state.role.is_for_everyone())
+    }
+
+    /// Whether some listener that may be accepted from may have somebody in its queue.
+    fn is_anybody_waiting(&self, full: Full) -> bool {
+        self.listeners.iter().any(|state| state.is_open(full))
     }
 
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
     /// each time a connection leaves and the next takes its place.
     pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<(log::Level, &'static str)> {
-        let waiting = self.ready[..self.admin].contains(&true);
         let said = self.said_full.is_some_and(|at| now.saturating_duration_since(at) < SAY_FULL_AGAIN);
-        if full && waiting && !said {
+        if full && !said && self.of_everyone().any(|state| state.ready) {
             self.said_full = Some(now);
             return Some((log::Level::Warn, "all connections allowed are in use: new ones wait (--max-connections)"));
         }
@@ -109,12 +131,12 @@ impl Acceptor {
 
     /// Whether an accept at `now` may find something.
     pub(super) fn has_work(&self, now: Instant, full: Full) -> bool {
-        self.resting_until.is_none_or(|until| until <= now) && self.ready[self.open(full)].contains(&true)
+        self.resting_until.is_none_or(|until| until <= now) && self.is_anybody_waiting(full)
     }
 
-    /// When the listeners are to be tried again; there is no hurry while none of them has anybody waiting.
-    pub(super) fn rests_until(&self) -> Option<Instant> {
-        self.resting_until.filter(|_| self.ready.contains(&true))
+    /// When the listeners are to be tried again; there is no hurry while nobody waits who may come in.
+    pub(super) fn rests_until(&self, full: Full) -> Option<Instant> {
+        self.resting_until.filter(|_| self.is_anybody_waiting(full))
     }
 
     /// Takes one connection from the next listener that has one and may be accepted from.
@@ -131,7 +153,7 @@ impl Acceptor {
             let listener = self.next_ready(full)?;
             self.attempts += 1;
             match reactor.accept(listener) {
-                Ok(Some((socket, peer))) => return Some((socket, peer, self.role(listener))),
+                Ok(Some((socket, peer))) => return Some((socket, peer, self.listeners[listener].role)),
                 Ok(None) => self.on_empty(listener),
                 Err(error) => self.rest(&error, now + backoff),
             }
@@ -139,21 +161,17 @@ impl Acceptor {
         None
     }
 
-    fn role(&self, listener: ListenerId) -> ListenerRole {
-        if listener < self.admin { ListenerRole::Public } else { ListenerRole::Admin }
-    }
-
     fn next_ready(&mut self, full: Full) -> Option<ListenerId> {
-        let (count, open) = (self.ready.len(), self.open(full));
-        let in_turn = (0..count).map(|step| (self.next + step) % count);
-        let listener = in_turn.filter(|listener| open.contains(listener)).find(|listener| self.ready[*listener])?;
+        let count = self.listeners.len();
+        let mut in_turn = (0..count).map(|step| (self.next + step) % count);
+        let listener = in_turn.find(|listener| self.listeners[*listener].is_open(full))?;
         self.next = (listener + 1) % count;
         Some(listener)
     }
 
     /// Only an empty queue ends an episode: at the limit each connection that ends lets one in, and that is no news.
     fn on_empty(&mut self, listener: ListenerId) {
-        self.ready[listener] = false;
+        self.listeners[listener].ready = false;
         if std::mem::take(&mut self.short_of_descriptors) {
             self.news = Some((log::Level::Info, "descriptors are available again: the backlog has been accepted"));
         }
@@ -168,5 +186,25 @@ impl Acceptor {
             self.news = Some((log::Level::Warn, if out_of_descriptors { NO_DESCRIPTORS } else { CANNOT_ACCEPT }));
             log::debug!("accept: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_timed_if_anybody_waits_who_may_come_in() {
+        let until = Instant::now();
+        let mut acceptor = Acceptor::new([ListenerRole::Http, ListenerRole::Admin].into_iter());
+        acceptor.resting_until = Some(until);
+        let full = |everyone, admin| Full { everyone, admin };
+        assert_eq!(acceptor.rests_until(full(false, false)), None, "nobody waits");
+        acceptor.on_readable(1);
+        assert_eq!(acceptor.rests_until(full(true, false)), Some(until));
+        assert_eq!(acceptor.rests_until(full(false, true)), None);
+        acceptor.on_readable(0);
+        assert_eq!(acceptor.rests_until(full(false, true)), Some(until));
+        assert_eq!(acceptor.rests_until(full(true, true)), None);
     }
 }

@@ -1,11 +1,6 @@
 //! The access log as the loop keeps it: a line for each request that is over, handed on once a turn.
 
-use std::time::SystemTime;
-
-use crate::base::moment::Moment;
-use crate::base::peer::Peer;
-use crate::observe::access_log::{Entry, Formatter, RequestLine};
-use crate::observe::request_record::RequestRecord;
+use crate::observe::access_log::{Formatter, Line};
 
 /// Lines that are handed on before the turn is over, in bytes: a turn can end more requests than are worth holding.
 const TURN_BYTES_MAX: usize = 256 * 1024;
@@ -32,13 +27,6 @@ pub struct AccessLog {
     sink: Box<dyn Lines>,
 }
 
-/// A moment on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clocks {
-    pub(super) now: Moment,
-    pub(super) wall: SystemTime,
-}
-
 impl AccessLog {
     /// A log that goes to `sink`.
     pub fn new(formatter: Formatter, sink: Box<dyn Lines>) -> AccessLog {
@@ -51,11 +39,8 @@ impl AccessLog {
     }
 
     /// Adds the line of a request that is over.
-    pub(super) fn note(&mut self, connection: u64, peer: Peer, record: &RequestRecord, clocks: Clocks) {
-        // Only a request that was cut off costs this allocation.
-        let close = record.cut.map(|reason| reason.to_string());
-        let entry = Entry { connection, close: close.as_deref(), ..entry(record, peer, clocks) };
-        self.formatter.write(&entry, &mut self.lines);
+    pub(super) fn add(&mut self, line: &Line<'_>) {
+        self.formatter.write(line, &mut self.lines);
         if self.lines.len() >= TURN_BYTES_MAX {
             self.sink.take(&mut self.lines);
         }
@@ -85,32 +70,5 @@ impl AccessLog {
     /// How many lines were dropped so far.
     pub fn dropped(&self) -> u64 {
         self.sink.dropped()
-    }
-}
-
-fn entry(record: &RequestRecord, peer: Peer, Clocks { now, wall }: Clocks) -> Entry<'_> {
-    let since_began = |at: Moment| at.since(record.began);
-    let last_byte_at = record.last_byte_at.unwrap_or(now);
-    // Of responses that leave in one write, only the last is seen while it leaves.
-    let first_byte_at = record.first_byte_at.or(Some(last_byte_at).filter(|_| !record.tx.is_empty()));
-    Entry {
-        began: wall.checked_sub(since_began(now)).unwrap_or(wall),
-        connection: 0,
-        ordinal: record.ordinal,
-        peer,
-        line: record.method.map(|method| RequestLine { method, target: record.target(), version: record.version }),
-        status: record.status.map(|status| status.code()),
-        content_bytes: record.content_bytes(),
-        head: since_began(record.head_at),
-        first_byte: first_byte_at.map(since_began),
-        last_byte: since_began(last_byte_at),
-        close: None,
-        paused: record.paused.total(last_byte_at),
-        blocked: record.blocked.total(last_byte_at),
-        queued_max: record.queued_max,
-        rx: record.rx.clone(),
-        tx: record.tx.clone(),
-        referer: record.referer(),
-        user_agent: record.user_agent(),
     }
 }

@@ -4,11 +4,9 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::phases::Phase;
-use crate::base::listener_role::ListenerRole;
-use crate::base::moment::Moment;
 use crate::connection::Connection;
 use crate::net::Reactor;
-use crate::observe::report::{ConnectionStatus, Connections, LongestDrive, LoopStatus, Overview};
+use crate::observe::report::{ConnectionStatus, Connections, LoopStatus, Overview};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
 use crate::service::status::inspection_queue::{Asked, InspectionQueue};
@@ -51,28 +49,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// All but those of whoever asks: it is not them that one wants to know about.
-    fn public_connections(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
+    fn connections_of_everyone(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
         let connections = self.connections.iter().map(|(_, connection)| connection);
-        connections.filter(|connection| connection.role() == ListenerRole::Public)
+        connections.filter(|connection| connection.role().is_for_everyone())
     }
 
     /// So many of the connections: those that hold something up first; among these, the longest wait first.
     fn longest_waits(&self, limit: usize, wanted: impl Fn(&Connection<R::Socket>) -> bool) -> Vec<ConnectionStatus> {
-        let mut chosen: Vec<_> = self.public_connections().filter(|connection| wanted(connection)).collect();
-        let order = |c: &&Connection<R::Socket>| (rank(c.wait_reason()), c.waits_since(), c.id());
+        let mut chosen: Vec<_> = self.connections_of_everyone().filter(|connection| wanted(connection)).collect();
+        let order = |c: &&Connection<R::Socket>| (rank(c.wait_reason()), c.waits_since(), c.who().id);
         // A full sort of everything would take longer than anybody should be kept waiting for an answer.
         if limit < chosen.len() {
             chosen.select_nth_unstable_by_key(limit, order);
             chosen.truncate(limit);
         }
         chosen.sort_unstable_by_key(order);
-        chosen.into_iter().map(|connection| connection.status(&self.worker)).collect()
+        chosen.into_iter().map(|connection| connection.status(&self.context)).collect()
     }
 
     /// One look at every connection.
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for connection in self.public_connections() {
+        for connection in self.connections_of_everyone() {
             tally.waits.count(connection.wait_reason());
             tally.paused += u64::from(connection.is_paused());
             tally.blocked += u64::from(connection.is_blocked());
@@ -81,34 +79,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn loop_status(&self) -> LoopStatus {
-        let (now, phases) = (self.worker.moment, &self.phases);
-        let longest = phases.longest(now).map(|drive| LongestDrive {
-            ago: now.since(drive.at),
-            took: drive.took,
-            connection: drive.connection,
-            request: drive.request.clone(),
-        });
+        let (now, phases) = (self.context.moment, &self.phases);
         LoopStatus {
-            uptime: now.since(Moment::default()),
+            now,
             phases: Phase::ALL.iter().map(|phase| (phase.name(), phases.time_of(*phase).spread())).collect(),
             turns: phases.turns.spread(),
             drives: phases.drives.spread(),
             lag: phases.lag.spread(),
             events: phases.events,
             events_max: phases.events_max,
-            longest: longest.collect(),
-            syscalls: self.worker.stats.syscalls.by_kind().to_vec(),
+            longest: phases.longest(now).cloned().collect(),
+            syscalls: self.context.counters.syscalls.by_kind().to_vec(),
         }
     }
 
     fn overview(&self) -> Overview {
-        let (stats, tally) = (&self.worker.stats, self.tally());
+        let (stats, tally) = (&self.context.counters, self.tally());
         Overview {
             turn: self.loop_status(),
             requests: stats.requests_over(),
             received_bytes: stats.read_bytes,
             sent_bytes: stats.written_bytes,
-            latency: self.worker.times.latency().spread(),
+            latency: self.context.times.latency().spread(),
             waits: tally.waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,

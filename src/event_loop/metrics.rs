@@ -1,4 +1,4 @@
-//! All that is counted, as families of metrics. Names and units as Prometheus recommends them
+//! Everything that is counted, as families of metrics. Names and units follow the advice of Prometheus
 //! (<https://prometheus.io/docs/practices/naming/>).
 
 use std::time::Duration;
@@ -16,10 +16,11 @@ const BOUNDS_US: [u64; 16] = [
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
 ];
 
-/// Classes of status codes; requests that nobody answered have none.
+/// Classes of status codes, in the order of `Counters::requests`; a request without a response has none.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
+    /// All families.
     pub(super) fn families(&self) -> Vec<Family> {
         let build = Family::gauges(
             "tidemill_build_info",
@@ -27,12 +28,18 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             "version",
             [(env!("CARGO_PKG_VERSION"), 1)],
         );
-        let parts = [vec![build], self.of_connections(), self.of_requests(), self.of_the_loop(), self.of_helpers()];
-        parts.into_iter().flatten().collect()
+        let groups = [
+            vec![build],
+            self.connection_families(),
+            self.request_families(),
+            self.loop_families(),
+            self.thread_families(),
+        ];
+        groups.into_iter().flatten().collect()
     }
 
-    fn of_connections(&self) -> Vec<Family> {
-        let (stats, tally) = (&self.worker.stats, self.tally());
+    fn connection_families(&self) -> Vec<Family> {
+        let (stats, tally) = (&self.context.counters, self.tally());
         let closed = [
             ("client", stats.closed_by_client),
             ("server", stats.closed_by_server),
@@ -50,7 +57,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::gauge(
                 "tidemill_connections_limit",
                 "Connections that there may be at a time.",
-                self.worker.around.limits.connections_max as u64,
+                self.context.environment.limits.connections_max as u64,
             ),
             Family::gauge("tidemill_reading_paused", "Connections on which reading is paused.", tally.paused),
             Family::gauge("tidemill_writing_blocked", "Connections whose client has to read first.", tally.blocked),
@@ -75,8 +82,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         ]
     }
 
-    fn of_requests(&self) -> Vec<Family> {
-        let stats = &self.worker.stats;
+    fn request_families(&self) -> Vec<Family> {
+        let stats = &self.context.counters;
         vec![
             Family::counters(
                 "tidemill_requests_total",
@@ -89,12 +96,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",
-                buckets(&self.worker.times.latency()),
+                buckets(&self.context.times.latency()),
             ),
             Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
-                buckets(&self.worker.times.first_byte()),
+                buckets(&self.context.times.first_byte()),
             ),
             Family::gauge(
                 "tidemill_response_queued_max_bytes",
@@ -104,7 +111,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         ]
     }
 
-    fn of_the_loop(&self) -> Vec<Family> {
+    fn loop_families(&self) -> Vec<Family> {
         let phases = &self.phases;
         vec![
             Family::histograms(
@@ -125,15 +132,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_syscalls_total",
                 "System calls of the loop.",
                 "call",
-                self.worker.stats.syscalls.by_kind(),
+                self.context.counters.syscalls.by_kind(),
             ),
         ]
     }
 
-    /// The threads that help the loop.
-    fn of_helpers(&self) -> Vec<Family> {
-        let jobs = self.worker.jobs();
-        let longest = jobs.longest_since.map(|since| self.worker.around.now.saturating_duration_since(since));
+    /// Families of the job threads and of the access log's thread.
+    fn thread_families(&self) -> Vec<Family> {
+        let jobs = self.context.jobs();
+        let longest = jobs.longest_since.map(|since| self.context.environment.now.saturating_duration_since(since));
         vec![
             Family::gauges(
                 "tidemill_jobs_queued",

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod access_log;
+mod cpu_clock;
 mod inspect;
 mod metrics;
 mod phases;
@@ -17,10 +18,10 @@ pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use acceptor::{Acceptor, Full};
-use access_log::Clocks;
+use cpu_clock::CpuClock;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
@@ -29,14 +30,15 @@ use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::base::peer::Peer;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
-use crate::base::wake::Wakes;
-use crate::connection::{Connection, Settled, Worker};
+use crate::base::wake::{WakeKey, Wakes};
+use crate::connection::{Connection, Identity, LoopContext, Settled};
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
+use crate::observe::access_log::Line;
 use crate::observe::close_reason::CloseReason;
+use crate::observe::delay::LONG_NANOS;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
 
@@ -48,7 +50,8 @@ const ADMINS_MAX: usize = 100;
 /// The event loop: every connection, and who is to be driven when.
 pub struct EventLoop<R: Reactor, V: Service> {
     reactor: R,
-    worker: Worker<V>,
+    service: V,
+    context: LoopContext,
     connections: Slots<Connection<R::Socket>>,
     run_queue: RunQueue,
     timers: TimerWheel,
@@ -57,9 +60,10 @@ pub struct EventLoop<R: Reactor, V: Service> {
     shutdown: Option<Shutdown>,
     outcome: Option<Outcome>,
     phases: Phases,
+    cpu: CpuClock,
     /// Where questions about the loop are left, if anybody may ask.
     inspections: Option<Rc<InspectionQueue>>,
-    /// How many of the connections came through the admin's entrance.
+    /// How many of the connections came through the admin's listener.
     admins: usize,
     access_log: Option<AccessLog>,
     /// The most connections at a time.
@@ -72,17 +76,18 @@ pub struct EventLoop<R: Reactor, V: Service> {
     closed: Vec<Token>,
     /// Memory for what a phase collects, reused from turn to turn.
     events: Vec<Event>,
-    woken: Vec<Token>,
+    woken: Vec<WakeKey>,
     due: Vec<u32>,
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
-    /// A loop over `reactor`'s listeners. `notices` must wake `reactor`.
+    /// A loop over `reactor`'s listeners. `wakes` must interrupt `reactor`.
     pub fn new(reactor: R, service: V, limits: Limits, wakes: Wakes, jobs: JobPool) -> EventLoop<R, V> {
         let now = reactor.now();
         EventLoop {
-            worker: Worker::new(service, limits, wakes.clone(), jobs, now, reactor.wall()),
-            acceptor: Acceptor::new(reactor.listeners(), reactor.public_listeners()),
+            context: LoopContext::new(limits, wakes.clone(), jobs, now, reactor.wall()),
+            service,
+            acceptor: Acceptor::new((0..reactor.listeners()).map(|listener| reactor.role(listener))),
             timers: TimerWheel::new(),
             connections: Slots::new(),
             run_queue: RunQueue::default(),
@@ -91,6 +96,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             shutdown: None,
             outcome: None,
             phases: Phases::default(),
+            cpu: CpuClock::default(),
             inspections: None,
             admins: 0,
             access_log: None,
@@ -106,7 +112,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// From now on every request that is over is noted in `access_log`.
     pub fn keep_access_log(&mut self, access_log: AccessLog) {
-        self.worker.notes_fields = access_log.writes_fields();
+        self.context.notes_fields = access_log.writes_fields();
         self.access_log = Some(access_log);
     }
 
@@ -117,7 +123,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Turns once: notice first, act later.
     ///
-    /// An event, a timer and a notice for one connection in one turn drive it once. Input and output come before
+    /// An event, a timer and a wake for one connection in one turn drive it once. Whoever is woken by one of these drives is
+    /// driven in the same turn, perhaps for the second time; see `run`. Input and output come before
     /// timers: bytes already in the kernel are served before the peer is called late. Slots are freed last: no token is
     /// used again while the batch of events that names it is alive.
     ///
@@ -136,7 +143,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
         let answered = self.answer_questions();
         self.end_phase(Phase::Reap, reaped || answered);
-        self.worker.times.end_turn(self.worker.stats.requests_over(), self.phases.mark());
+        self.context.times.end_turn(self.context.counters.requests_over(), self.phases.mark());
         Ok(())
     }
 
@@ -147,12 +154,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn clock(&self) -> Moment {
-        self.worker.moment_of(self.reactor.clock())
+        self.context.moment_of(self.reactor.clock())
+    }
+
+    /// The connections, and apart from them what driving one of them takes: it is looked up once.
+    fn split(&mut self) -> (&mut Slots<Connection<R::Socket>>, DriveParts<'_, R, V>) {
+        let parts = DriveParts {
+            reactor: &mut self.reactor,
+            service: &mut self.service,
+            context: &mut self.context,
+            run_queue: &mut self.run_queue,
+            timers: &mut self.timers,
+            phases: &mut self.phases,
+            cpu: &mut self.cpu,
+            access_log: &mut self.access_log,
+            closed: &mut self.closed,
+        };
+        (&mut self.connections, parts)
     }
 
     /// From now on what happens is marked between system calls.
     pub fn mark_syscalls(&mut self, marks: Marks) {
-        self.worker.marks = marks;
+        self.context.marks = marks;
     }
 
     /// How the loop ended; `None` while it has not.
@@ -167,7 +190,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// What answers.
     pub fn service(&mut self) -> &mut V {
-        &mut self.worker.service
+        &mut self.service
     }
 
     /// How many connections there are.
@@ -175,36 +198,40 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.connections.len()
     }
 
-    /// Sleeps until readiness, a notice or the next deadline; not at all while somebody can be driven or accepted.
+    /// Sleeps until readiness, a wake or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
-        let due = self.next_wake();
+        let (due, turn_began) = (self.next_wake(), self.context.moment);
         let timeout = due.map(|at| at.saturating_duration_since(self.reactor.now()));
-        self.worker.stats.syscalls.wait += 1;
-        self.worker.marks.wait(timeout);
+        self.context.counters.syscalls.wait += 1;
+        self.context.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
         let now = self.reactor.now();
-        self.worker.on_turn(now, || self.reactor.wall());
+        self.context.on_turn(now, || self.reactor.wall());
+        let nanos = self.context.moment.nanos_since(self.phases.mark());
+        self.cpu.on_polled(nanos);
+        self.context.long_drives.on_polled(turn_began, nanos, self.context.moment);
         self.phases.woke(due, self.events.len(), now);
-        self.phases.end(Phase::Poll, self.worker.moment);
+        self.phases.end(Phase::Poll, self.context.moment);
         Ok(())
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let now = self.worker.around.now;
+        let now = self.context.environment.now;
         let full = self.full();
         let asked = self.inspections.as_ref().is_some_and(|inspections| !inspections.is_empty());
-        if asked || !self.run_queue.is_empty() || self.acceptor.has_work(now, full) {
+        let ready = !self.run_queue.is_empty() || self.wakes.is_anybody_ready();
+        if asked || ready || self.acceptor.has_work(now, full) {
             return Some(now);
         }
         let wakes = [
-            self.timers.next_wake().map(|at| self.worker.instant_of(at)),
-            self.acceptor.rests_until().filter(|_| !full.public),
+            self.timers.next_wake().map(|at| self.context.instant_of(at)),
+            self.acceptor.rests_until(full),
             self.shutdown.as_ref().map(Shutdown::deadline),
         ];
         wakes.into_iter().flatten().min()
     }
 
-    /// Turns events and notices into marks on connections and entries in the run queue. Returns how many there were.
+    /// Turns events and wakes into marks on connections and entries in the run queue. Returns how many there were.
     fn collect(&mut self) -> usize {
         let mut events = std::mem::take(&mut self.events);
         let count = events.len();
@@ -212,6 +239,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.on_event(event);
         }
         self.events = events;
+        if self.wakes.is_anybody_ready() {
+            self.wakes.begin_turn();
+            self.queue_ready();
+        }
         count
     }
 
@@ -231,61 +262,64 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn on_wakes(&mut self) {
         self.wakes.collect(&mut self.woken);
-        // The first notice of a batch wakes the loop, the others find it woken.
-        self.worker.stats.syscalls.wake += u64::from(!self.woken.is_empty());
-        for token in self.woken.drain(..) {
-            if let Some(connection) = self.connections.get_mut(token) {
+        // The first wake of a batch interrupts the loop, the others find it interrupted.
+        self.context.counters.syscalls.wake += u64::from(!self.woken.is_empty());
+        self.queue_woken();
+    }
+
+    /// Queues whoever was woken on this thread.
+    fn queue_ready(&mut self) {
+        self.wakes.collect_ready(&mut self.woken);
+        self.queue_woken();
+    }
+
+    /// Marks and queues those that were woken. A wake for a connection that has gone reaches nobody.
+    fn queue_woken(&mut self) {
+        for WakeKey { token, stream } in self.woken.drain(..) {
+            let connection = self.connections.get_mut(token);
+            if let Some(connection) = connection.filter(|connection| !connection.is_closed()) {
+                connection.on_woken(stream);
                 self.run_queue.push(token, connection);
             }
         }
     }
 
-    /// Drives every connection that was in the queue when the phase began, oldest first.
+    /// Drives every connection that was in the queue when the phase began, oldest first, and then whoever was woken on
+    /// this thread meanwhile: what one connection has for another leaves in the same turn.
+    ///
+    /// This is bounded, however often connections wake each other. There is one second pass, and it drives each connection
+    /// at most once. Whoever is woken in it is driven in the next turn, which does not sleep. Whoever spent its budget in
+    /// the first pass is in the queue already and waits for the next turn, too, whether it was woken or not.
     fn run(&mut self) {
-        let mut began = self.phases.mark();
-        for _ in 0..self.run_queue.len() {
-            if let Some(token) = self.run_queue.pop() {
-                self.drive(token);
-                began = self.on_driven(token, began);
-            }
+        let mut began = self.drive_first(self.run_queue.len(), self.phases.mark());
+        if self.wakes.is_anybody_ready() {
+            let spent = self.run_queue.len();
+            self.queue_ready();
+            let woken = self.run_queue.len() - spent;
+            self.run_queue.put_behind(spent);
+            began = self.drive_first(woken, began);
         }
         self.phases.end(Phase::Run, began);
     }
 
-    /// Notes how long a drive took, and which requests it ended. Returns when the next drive begins.
-    fn on_driven(&mut self, token: Token, began: Moment) -> Moment {
-        let now = self.clock();
-        if let Some(connection) = self.connections.get_mut(token) {
-            let id = connection.id();
-            let finished = &self.worker.finished;
-            self.phases.drove(now.nanos_since(began), now, |request| {
-                if let Some(record) = finished.back().map(|record| &**record).or(connection.record()) {
-                    record.write_request(request);
-                }
-                id
-            });
-            let (id, peer, role) = (connection.id(), connection.peer(), connection.role());
-            self.close_records(id, peer, role, now);
+    /// Drives the first `count` connections in the queue. Returns when the next drive begins.
+    fn drive_first(&mut self, count: usize, mut began: Moment) -> Moment {
+        let (connections, mut parts) = self.split();
+        for _ in 0..count {
+            if let Some(token) = parts.run_queue.pop()
+                && let Some(connection) = connections.get_mut(token)
+            {
+                parts.drive(token, connection);
+                began = parts.on_driven(connection, began);
+            }
         }
-        now
-    }
-
-    /// Notes the requests that are over, oldest first.
-    fn close_records(&mut self, id: u64, peer: Peer, role: ListenerRole, now: Moment) {
-        while let Some(record) = self.worker.finished.pop_front() {
-            self.worker.stats.admin_requests += u64::from(role == ListenerRole::Admin);
-            self.worker.close_record(record, now, |record| {
-                if let Some(log) = &mut self.access_log {
-                    log.note(id, peer, record, Clocks { now, wall: self.reactor.wall() });
-                }
-            });
-        }
+        began
     }
 
     /// Acts on deadlines that are still due.
     fn expire(&mut self) -> bool {
         let mut due = std::mem::take(&mut self.due);
-        self.timers.expire(self.worker.moment, &mut due);
+        self.timers.expire(self.context.moment, &mut due);
         let any = !due.is_empty();
         for index in due.drain(..) {
             self.expire_slot(index);
@@ -297,95 +331,56 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn expire_slot(&mut self, index: u32) {
         let Some(token) = self.connections.tenant(index) else { return };
-        if let Some(connection) = self.connections.get_mut(token) {
-            let began = self.worker.moment_of(self.reactor.clock());
-            connection.expire(&mut self.worker);
-            self.drive(token);
-            self.on_driven(token, began);
+        let (connections, mut parts) = self.split();
+        if let Some(connection) = connections.get_mut(token) {
+            let began = parts.clock();
+            parts.context.drive_began = began;
+            connection.expire(parts.context);
+            parts.drive(token, connection);
+            parts.on_driven(connection, began);
         }
-    }
-
-    fn drive(&mut self, token: Token) {
-        if let Some(connection) = self.connections.get_mut(token) {
-            let settled = connection.drive(&mut self.worker);
-            self.apply(token, settled);
-        }
-    }
-
-    /// Does what a connection asked for when it settled.
-    fn apply(&mut self, token: Token, settled: Settled) {
-        match settled {
-            Settled::Closed(_) => self.on_closed(token),
-            Settled::Open { interest, deadline, again } => {
-                self.timers.arm(token.index, deadline);
-                self.arm(token, interest);
-                if again && let Some(connection) = self.connections.get_mut(token) {
-                    self.run_queue.push(token, connection);
-                }
-            }
-        }
-    }
-
-    /// Asks the kernel for what the connection now needs, if that is not what it was asked for already.
-    fn arm(&mut self, token: Token, interest: Interest) {
-        let Some(connection) = self.connections.get_mut(token) else { return };
-        let (socket, armed) = connection.armed_socket();
-        if armed == Some(interest) {
-            return;
-        }
-        self.worker.stats.syscalls.ctl += 1;
-        match self.reactor.arm(socket, token, armed, interest) {
-            Ok(()) => connection.on_armed(interest),
-            Err(error) => {
-                log::error!("{}: the kernel refuses to watch it: {error}", connection.peer());
-                connection.close(CloseReason::Broken(error.kind()));
-                self.on_closed(token);
-            }
-        }
-    }
-
-    fn on_closed(&mut self, token: Token) {
-        self.closed.push(token);
     }
 
     /// Whoever looks after the server gets in all the same.
     fn full(&self) -> Full {
-        let public = self.connections.len() - self.admins;
-        Full { public: public >= self.worker.around.limits.connections_max, admin: self.admins >= ADMINS_MAX }
+        let others = self.connections.len() - self.admins;
+        Full { everyone: others >= self.context.environment.limits.connections_max, admin: self.admins >= ADMINS_MAX }
     }
 
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
-        let any = self.acceptor.has_work(self.worker.around.now, self.full());
-        for _ in 0..self.worker.around.limits.accepts_per_turn {
+        let any = self.acceptor.has_work(self.context.environment.now, self.full());
+        for _ in 0..self.context.environment.limits.accepts_per_turn {
             if !self.accept_one() {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.full().public, self.worker.around.now) {
-            self.worker.complain(level, format_args!("{news}"));
+        if let Some((level, news)) = self.acceptor.take_news(self.full().everyone, self.context.environment.now) {
+            self.context.complain(level, format_args!("{news}"));
         }
         any
     }
 
     fn accept_one(&mut self) -> bool {
-        let now = self.worker.around.now;
-        let (full, backoff) = (self.full(), self.worker.around.limits.accept_backoff);
+        let now = self.context.environment.now;
+        let (full, backoff) = (self.full(), self.context.environment.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
-        self.worker.stats.syscalls.accept = self.acceptor.attempts();
+        self.context.counters.syscalls.accept = self.acceptor.attempts();
         let Some((socket, peer, role)) = accepted else { return false };
         self.admins += usize::from(role == ListenerRole::Admin);
         let token = self.connections.next_token();
         self.accepted += 1;
         let id = self.accepted;
-        self.worker.marks.connection(id, |text| write!(text, "accepted {peer}"));
-        let connection = self.connections.insert(Connection::new(id, token, role, socket, peer, self.worker.moment));
+        self.context.marks.connection(id, |text| write!(text, "accepted {peer}"));
+        let connection =
+            self.connections.insert(Connection::new(Identity { id, token, peer }, role, socket, self.context.moment));
         debug_assert_eq!(token, connection);
         self.connections_max = self.connections_max.max(self.connections.len());
-        if let Some(connection) = self.connections.get_mut(token) {
-            let settled = connection.settle(&mut self.worker, false);
-            self.apply(token, settled);
+        let (connections, mut parts) = self.split();
+        if let Some(connection) = connections.get_mut(token) {
+            let settled = connection.settle(parts.context, false);
+            parts.apply(token, connection, settled);
         }
         true
     }
@@ -405,14 +400,120 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn free(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         self.admins -= usize::from(connection.role() == ListenerRole::Admin);
-        connection.give_back(&mut self.worker);
-        self.worker.stats.syscalls.close += 1;
-        self.close_records(connection.id(), connection.peer(), connection.role(), self.worker.moment);
+        connection.give_back(&mut self.context);
+        self.context.counters.syscalls.close += 1;
+        let closed_at = self.context.moment;
+        self.split().1.close_records(connection.who(), connection.role(), closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
-        log::debug!("{}: {}", connection.peer(), close_line(&connection));
+        log::debug!("{}: {}", connection.who().peer, close_line(&connection));
         if let Some(reason) = connection.close_reason() {
-            self.worker.marks.connection(connection.id(), |text| write!(text, "close: {reason}"));
+            self.context.marks.connection(connection.who().id, |text| write!(text, "close: {reason}"));
+        }
+    }
+}
+
+/// What driving a connection takes: the loop without its connections.
+struct DriveParts<'a, R: Reactor, V: Service> {
+    reactor: &'a mut R,
+    service: &'a mut V,
+    context: &'a mut LoopContext,
+    run_queue: &'a mut RunQueue,
+    timers: &'a mut TimerWheel,
+    phases: &'a mut Phases,
+    cpu: &'a mut CpuClock,
+    access_log: &'a mut Option<AccessLog>,
+    closed: &'a mut Vec<Token>,
+}
+
+impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
+    fn clock(&self) -> Moment {
+        self.context.moment_of(self.reactor.clock())
+    }
+
+    fn drive(&mut self, token: Token, connection: &mut Connection<R::Socket>) {
+        let settled = connection.drive(self.service, self.context);
+        self.apply(token, connection, settled);
+    }
+
+    /// Does what a connection asked for when it settled.
+    fn apply(&mut self, token: Token, connection: &mut Connection<R::Socket>, settled: Settled) {
+        match settled {
+            Settled::Closed(_) => self.on_closed(token),
+            Settled::Open { interest, deadline, again } => {
+                self.timers.arm(token.index, deadline);
+                self.arm(token, connection, interest);
+                if again {
+                    self.run_queue.push(token, connection);
+                }
+            }
+        }
+    }
+
+    /// Asks the kernel for what the connection now needs, if that is not what it was asked for already.
+    fn arm(&mut self, token: Token, connection: &mut Connection<R::Socket>, interest: Interest) {
+        let (socket, armed) = connection.armed_socket();
+        if armed == Some(interest) {
+            return;
+        }
+        self.context.counters.syscalls.ctl += 1;
+        match self.reactor.arm(socket, token, armed, interest) {
+            Ok(()) => connection.on_armed(interest),
+            Err(error) => {
+                log::error!("{}: the kernel refuses to watch it: {error}", connection.who().peer);
+                connection.close(CloseReason::Broken(error.kind()));
+                self.on_closed(token);
+            }
+        }
+    }
+
+    fn on_closed(&mut self, token: Token) {
+        self.closed.push(token);
+    }
+
+    /// Notes how long a drive took, what it has brought about, and which requests it ended. Returns when the next drive
+    /// begins.
+    fn on_driven(&mut self, connection: &mut Connection<R::Socket>, began: Moment) -> Moment {
+        let now = self.clock();
+        let nanos = now.nanos_since(began);
+        connection.note_drive(now, self.context);
+        let who = connection.who();
+        let finished = &self.context.finished;
+        let write_request = |request: &mut String| {
+            if let Some(record) = finished.back().map(|record| &**record).or(connection.record()) {
+                record.write_request(request);
+            }
+        };
+        let mut off_cpu = Duration::ZERO;
+        if self.cpu.is_due(nanos, now) {
+            self.context.counters.syscalls.cpu_time += 1;
+            off_cpu = self.cpu.read(nanos, now, self.reactor.cpu_time());
+        }
+        self.phases.drove(nanos, off_cpu, now, |request| {
+            write_request(request);
+            who.id
+        });
+        if nanos >= LONG_NANOS {
+            let mut request = String::new();
+            write_request(&mut request);
+            self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, request);
+        }
+        self.close_records(who, connection.role(), now);
+        self.context.drive_began = now;
+        now
+    }
+
+    /// Counts and logs the requests that are over, oldest first.
+    fn close_records(&mut self, who: &Identity, role: ListenerRole, now: Moment) {
+        while let Some(record) = self.context.finished.pop_front() {
+            self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
+            self.context.close_record(record, |record| {
+                if let Some(log) = self.access_log {
+                    let wall = self.reactor.wall();
+                    let began = wall.checked_sub(now.since(record.began)).unwrap_or(wall);
+                    log.add(&Line { began, connection: who.id, peer: who.peer, role, record });
+                }
+            });
         }
     }
 }
@@ -421,3 +522,6 @@ fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
     let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
     format!("{reason} after {} requests", connection.requests())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::moment::Moment;
 use crate::observe::histogram::Histogram;
+use crate::observe::report::LongestDrive;
 
 /// Seconds of which the longest drive is remembered.
 const SECONDS_KEPT: usize = 60;
@@ -43,20 +44,7 @@ impl Phase {
     }
 }
 
-/// The longest drive of one second.
-#[derive(Debug, Clone)]
-pub struct LongestDrive {
-    /// When it ended.
-    pub at: Moment,
-    /// How long it took.
-    pub took: Duration,
-    /// The connection's number.
-    pub connection: u64,
-    /// The request that was being answered, if there was one.
-    pub request: String,
-}
-
-/// The loop's own accounts.
+/// How long everything took that the loop did.
 #[derive(Debug, Default)]
 pub struct Phases {
     /// How long each phase took, by `Phase::ALL`.
@@ -71,7 +59,9 @@ pub struct Phases {
     pub events: u64,
     /// The most of them in one turn.
     pub events_max: usize,
+    /// The longest drive of each second in which there was one, oldest first.
     longest: VecDeque<LongestDrive>,
+    /// When the present phase began.
     mark: Moment,
     turn_began: Moment,
 }
@@ -107,9 +97,9 @@ impl Phases {
         self.events_max = self.events_max.max(events);
     }
 
-    /// A drive has ended. `who` is asked only if it was the longest of its second: for the connection's number, and to
-    /// write the request.
-    pub(super) fn drove(&mut self, nanos: u64, now: Moment, who: impl FnOnce(&mut String) -> u64) {
+    /// A drive has ended that took so many nanoseconds; for `off_cpu` of that time the thread was not running. `who` is
+    /// asked only if it was the longest of its second: for the connection's number, and to write the request.
+    pub(super) fn drove(&mut self, nanos: u64, off_cpu: Duration, now: Moment, who: impl FnOnce(&mut String) -> u64) {
         self.drives.record_nanos(nanos);
         let took = Duration::from_nanos(nanos);
         let same_second = |last: &&mut LongestDrive| now.since(last.at) < Duration::from_secs(1);
@@ -117,14 +107,14 @@ impl Phases {
             Some(last) if took <= last.took => {}
             Some(last) => {
                 // The second is that of the first drive in it.
-                last.took = took;
+                (last.took, last.off_cpu) = (took, off_cpu);
                 last.request.clear();
                 last.connection = who(&mut last.request);
             }
             None => {
                 let mut request = String::new();
                 let connection = who(&mut request);
-                self.longest.push_back(LongestDrive { at: now, took, connection, request });
+                self.longest.push_back(LongestDrive { at: now, took, off_cpu, connection, request });
                 if self.longest.len() > SECONDS_KEPT {
                     self.longest.pop_front();
                 }
@@ -144,6 +134,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const US: Duration = Duration::from_micros(1);
 
     /// So many milliseconds after the loop's beginning.
     fn at(ms: u32) -> Moment {
@@ -156,7 +147,7 @@ mod tests {
         let mut phases = Phases::default();
         let drives = [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)];
         for (ms, took, who) in drives {
-            phases.drove(took * 1_000_000, at(ms), |request| {
+            phases.drove(took * 1_000_000, took as u32 * US, at(ms), |request| {
                 request.push_str(&format!("GET /{who}"));
                 who
             });
@@ -166,13 +157,15 @@ mod tests {
         assert_eq!(named(at(62_000)), [(11, MS)], "a minute later");
         let requests: Vec<_> = phases.longest(at(2500)).map(|drive| drive.request.as_str()).collect();
         assert_eq!(requests, ["GET /8", "GET /10", "GET /11"]);
+        let off_cpu: Vec<_> = phases.longest(at(2500)).map(|drive| drive.off_cpu).collect();
+        assert_eq!(off_cpu, [9 * US, 2 * US, US]);
     }
 
     #[test]
     fn no_more_seconds_are_kept_than_are_told() {
         let mut phases = Phases::default();
         for second in 0..200 {
-            phases.drove(1, at(second * 1000), |_| u64::from(second));
+            phases.drove(1, Duration::ZERO, at(second * 1000), |_| u64::from(second));
         }
         assert_eq!(phases.longest.len(), SECONDS_KEPT);
         assert_eq!(phases.longest.back().map(|drive| drive.connection), Some(199));

@@ -21,6 +21,11 @@ impl RunQueue {
         self.0.pop_front()
     }
 
+    /// Puts the first `count` of them last; otherwise the order stays.
+    pub(super) fn put_behind(&mut self, count: usize) {
+        self.0.rotate_left(count);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::EventLoop;
-use crate::base::listener_role::ListenerRole;
 use crate::net::{Reactor, Signal};
 use crate::observe::close_reason::CloseReason;
 use crate::service::Service;
@@ -50,9 +49,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Stops accepting and tells every connection. Responses from here on end their connections; an idle connection
     /// closes, after a short grace for a request that is on its way.
     fn start_draining(&mut self) {
-        let now = self.worker.around.now;
-        self.shutdown = Some(Shutdown { deadline: now + self.worker.around.limits.drain_timeout });
-        self.worker.around.draining = Some(self.worker.moment);
+        let now = self.context.environment.now;
+        self.shutdown = Some(Shutdown { deadline: now + self.context.environment.limits.drain_timeout });
+        self.context.environment.draining = Some(self.context.moment);
         self.accept_the_rest();
         log::info!("stopping: {} connections to finish (interrupt again to stop at once)", self.connections.len());
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
@@ -69,13 +68,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         for listener in 0..self.reactor.listeners() {
             self.acceptor.on_readable(listener);
         }
-        while !self.full().public && self.accept_one() {}
+        while !self.full().everyone && self.accept_one() {}
         self.acceptor.stop();
         self.reactor.stop_listening();
     }
 
     pub(super) fn expire_shutdown(&mut self) {
-        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.deadline <= self.worker.around.now) {
+        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.deadline <= self.context.environment.now) {
             self.cut("the drain deadline has come");
         }
     }
@@ -84,7 +83,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let left = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.is_at_work() && connection.role() == ListenerRole::Public)
+            .filter(|(_, connection)| connection.is_at_work() && connection.role().is_for_everyone())
             .count();
         if self.outcome.is_none() {
             self.outcome = Some(match left {

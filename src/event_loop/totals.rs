@@ -1,4 +1,4 @@
-//! The whole run in numbers, taken when it is over.
+//! The numbers of the whole run, taken when it is over.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::observe::counters::Counters;
 use crate::observe::histogram::Spread;
 use crate::service::Service;
 
-/// What became of everything, from the loop's beginning to its end. Counts include the admin's connections.
+/// The numbers of one event loop, from its beginning to its end. They include the connections of the admin listener.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
-    /// Everything that is counted connection by connection.
-    pub stats: Counters,
+    /// Requests, bytes, system calls and ends of connections.
+    pub counters: Counters,
     /// From the loop's beginning to its end.
     pub uptime: Duration,
     /// From the first byte of the first request to the end of the last one.
@@ -25,7 +25,7 @@ pub struct Totals {
     pub latency: Spread,
     /// From a request's first byte to the first of its response.
     pub first_byte: Spread,
-    /// A turn without its poll.
+    /// The duration of a turn without its poll.
     pub turn: Spread,
     /// How late the loop woke for its own deadlines.
     pub lag: Spread,
@@ -33,21 +33,21 @@ pub struct Totals {
     pub turns: u64,
     /// Events from the kernel in all turns together.
     pub events: u64,
-    /// The most of them in one turn.
+    /// The most events in one turn.
     pub events_max: usize,
     /// Time in each phase of the turn, in order.
     pub phases: Vec<(&'static str, Duration)>,
     /// Connections accepted.
     pub accepted: u64,
-    /// The most connections at a time.
+    /// The most connections that were open at a time.
     pub connections_max: usize,
-    /// Connections still at work when the server stopped waiting for them.
+    /// Connections that still had a request when the server stopped waiting for them.
     pub cut_at_end: usize,
-    /// The most memory on loan for input at a time, in bytes, and for output.
+    /// The most memory in use for input buffers at a time, in bytes.
     pub inboxes_max: u64,
-    /// See above.
+    /// The most memory in use for output buffers at a time, in bytes.
     pub outboxes_max: u64,
-    /// How often accepting was put off because it failed.
+    /// How often accepting failed and was put off.
     pub accept_pauses: u64,
     /// Lines of the access log that were dropped.
     pub dropped_lines: u64,
@@ -59,8 +59,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.interrupted
     }
 
-    /// Ends the access log, and sums everything up. For a loop that has an outcome: only then are all connections in
-    /// the books.
+    /// Ends the access log, and returns the numbers of the run. Only a loop that has an outcome has counted all its
+    /// connections.
     pub fn sum_up(&mut self) -> Totals {
         let dropped_lines = self.access_log.as_mut().map_or(0, |log| {
             log.end();
@@ -81,10 +81,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn totals_of_connections(&self) -> Totals {
-        let times = &self.worker.times;
-        let (inboxes_max, outboxes_max) = self.worker.lent_bytes_max();
+        let times = &self.context.times;
+        let (inboxes_max, outboxes_max) = self.context.lent_bytes_max();
         Totals {
-            stats: self.worker.stats.clone(),
+            counters: self.context.counters.clone(),
             busy: times.busy_time(),
             busiest_second: times.pace.busiest_second(),
             latency: times.latency().spread(),
