@@ -105,7 +105,7 @@ fn field(text: &str) -> Result<(FieldName, FieldValue), String> {
     if NOT_CONFIGURABLE.iter().any(|fixed| name.eq_ignore_ascii_case(fixed)) {
         return Err(format!("expected another field: {name} is set by the server itself"));
     }
-    let name = FieldName::configured(name).ok_or(EXPECTED)?;
+    let name = FieldName::new(name).map_err(|_| EXPECTED)?;
     Ok((name, FieldValue::new(value).map_err(|_| EXPECTED)?))
 }
 

@@ -66,24 +66,24 @@ impl FinalReport<'_> {
     }
 
     fn write_requests(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let stats = &self.totals.stats;
-        let (written, read) = (bytes(stats.written_bytes as f64), bytes(stats.read_bytes as f64));
+        let counters = &self.totals.counters;
+        let (written, read) = (bytes(counters.written_bytes as f64), bytes(counters.read_bytes as f64));
         let requests = count(self.requests(), "request");
         writeln!(f, "  {requests} in {}, {written} written, {read} read", duration(self.totals.busy))?;
-        let classes = ["no response", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(stats.requests);
+        let classes = ["no response", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(counters.requests);
         let classes =
             list(classes.filter(|(_, requests)| *requests > 0), |(class, requests)| format!("{class} {requests}"));
         if !classes.is_empty() {
             writeln!(f, "  Status: {classes}")?;
         }
-        if stats.admin_requests > 0 {
-            writeln!(f, "  Of these at the admin's role: {}", stats.admin_requests)?;
+        if counters.admin_requests > 0 {
+            writeln!(f, "  Of these through the admin listener: {}", counters.admin_requests)?;
         }
-        self.warn_if(f, stats.cut > 0, format_args!("  Requests cut off: {}", stats.cut))
+        self.warn_if(f, counters.cut > 0, format_args!("  Requests cut off: {}", counters.cut))
     }
 
     fn write_connections(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Counters { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = &self.totals.stats;
+        let Counters { closed_by_client, closed_by_server, broken, cut_short, timeouts, .. } = &self.totals.counters;
         let late = timeouts.total();
         let waits = list(timeouts.some_by_name(), |(wait, count)| format!("{wait} {count}"));
         let waits = if waits.is_empty() { waits } else { format!(" ({waits})") };
@@ -105,7 +105,7 @@ impl FinalReport<'_> {
         if requests == 0 {
             return Ok(());
         }
-        let by_kind = self.totals.stats.syscalls.by_kind();
+        let by_kind = self.totals.counters.syscalls.by_kind();
         let calls: u64 = by_kind.iter().map(|(_, calls)| calls).sum();
         let kinds = by_kind.into_iter().filter(|(_, calls)| *calls > 0);
         let kinds = list(kinds, |(kind, calls)| format!("{kind} {}", ratio(calls, requests)));
@@ -146,9 +146,9 @@ impl FinalReport<'_> {
     }
 
     fn write_peaks(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { stats, inboxes_max, outboxes_max, .. } = self.totals;
+        let Totals { counters, inboxes_max, outboxes_max, .. } = self.totals;
         let [queued, inboxes, outboxes] =
-            [&stats.queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
+            [&counters.queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
         writeln!(f, "  Peak buffers: {inboxes} in, {outboxes} out; {queued} left waiting by one response")
     }
 
@@ -165,14 +165,17 @@ impl FinalReport<'_> {
         }
         let per_second = |amount: u64| amount as f64 / totals.busy.as_secs_f64().max(1e-9);
         let busiest = totals.busiest_second;
-        let (rate, written, read) =
-            (per_second(self.requests()), per_second(totals.stats.written_bytes), per_second(totals.stats.read_bytes));
+        let (rate, written, read) = (
+            per_second(self.requests()),
+            per_second(totals.counters.written_bytes),
+            per_second(totals.counters.read_bytes),
+        );
         self.line(f, BOLD, format_args!("Requests/sec: {rate:>9.2}, {busiest} in the busiest second"))?;
         self.line(f, BOLD, format_args!("Transfer/sec: {:>11}, {} read", bytes(written), bytes(read)))
     }
 
     fn requests(&self) -> u64 {
-        self.totals.stats.requests_over()
+        self.totals.counters.requests_over()
     }
 
     fn warn_if(&self, f: &mut Formatter<'_>, trouble: bool, line: fmt::Arguments<'_>) -> fmt::Result {

@@ -23,9 +23,10 @@ use env_logger::{Env, Target, WriteStyle};
 use log::LevelFilter;
 
 use crate::base::job_pool::JobPool;
+use crate::base::listener_role::ListenerRole;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
-use crate::net::listener::{Address, Listener};
+use crate::net::listener::{ListenAddress, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::service::front::{Front, Public};
@@ -80,13 +81,14 @@ fn start_log(level: LevelFilter) {
 fn serve(settings: &Settings) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors::raise_limit());
     let access_log = settings.log.open()?;
-    let listeners = bind(&settings.listen, settings.backlog)?;
-    let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
-    let admin = bind(settings.admin.as_slice(), settings.backlog)?.pop();
-    let admin_url = admin.as_ref().map(Listener::url);
-    let ask_kernel = admin::ask_kernel(listeners.iter().chain(&admin));
-    let reactor =
-        reactor(listeners, admin, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    let listeners = listeners(settings)?;
+    let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
+    let urls = |listeners: Vec<&Bound>| -> Vec<String> {
+        listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
+    };
+    let (urls, admin_url) = (urls(of_everyone), urls(of_admin).pop());
+    let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener));
+    let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, admin_url.as_deref());
     let wakes = Wakes::new(reactor.waker());
     let jobs = jobs(settings)?;
@@ -138,19 +140,24 @@ fn public(settings: &Settings) -> Result<Public, String> {
     Ok(Public::Files(StaticFiles::new(site), lab))
 }
 
-fn bind(addresses: &[Address], backlog: u32) -> Result<Vec<Listener>, String> {
-    let bound = |address| {
-        Listener::bind(address, backlog).map_err(|error| format!("cannot listen on {address}: {}", cause(&error)))
+/// A listening socket and what it is for.
+type Bound = (Listener, ListenerRole);
+
+/// All listeners, in the order given; the admin's comes last.
+fn listeners(settings: &Settings) -> Result<Vec<Bound>, String> {
+    let admin =
+        settings.admin.iter().map(|address| ListenAddress { role: ListenerRole::Admin, address: address.clone() });
+    let bound = |listen: ListenAddress| {
+        let listener = Listener::bind(&listen.address, settings.backlog);
+        let listener = listener.map_err(|error| format!("cannot listen on {listen}: {}", cause(&error)))?;
+        Ok((listener, listen.role))
     };
-    addresses.iter().map(bound).collect()
+    settings.listen.iter().cloned().chain(admin).map(bound).collect()
 }
 
 /// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
-fn reactor(listeners: Vec<Listener>, admin: Option<Listener>, settings: &Settings) -> io::Result<MioReactor> {
+fn reactor(listeners: Vec<Bound>, settings: &Settings) -> io::Result<MioReactor> {
     let mut reactor = MioReactor::new(listeners)?;
-    if let Some(admin) = admin {
-        reactor.watch_admin(admin)?;
-    }
     reactor.watch_signals()?;
     if let Some(faults) = settings.torture {
         log::warn!("reads and writes are tortured: {faults}");

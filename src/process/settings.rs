@@ -13,7 +13,7 @@ use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
 use super::usage::Refusal;
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
-use crate::net::listener::Address;
+use crate::net::listener::{Address, ListenAddress};
 use crate::net::torture::Faults;
 use crate::service::websocket::Origin;
 
@@ -48,15 +48,16 @@ pub struct Settings {
     #[arg(
         short,
         long,
-        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. Repeatable, \
-                or separated by commas",
+        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. In front of it, \
+                what is served: http: (as without it) | tcp-echo: (every byte) | line-echo: (every line). Repeatable, or \
+                separated by commas",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
         hide_env = true,
         default_value = "127.0.0.1:8080",
         value_delimiter = ','
     )]
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
 
     /// Mount the lab endpoints next to ROOT
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
@@ -352,9 +353,9 @@ mod tests {
 
     #[test]
     fn listeners_may_be_repeated_and_separated_by_commas() {
-        let settings = read(&["-l", "1,[::1]:2", "--listen=unix:/run/mill"]).unwrap();
-        let listen: Vec<String> = settings.listen.iter().map(Address::to_string).collect();
-        assert_eq!(listen, ["127.0.0.1:1", "[::1]:2", "unix:/run/mill"]);
+        let settings = read(&["-l", "1,tcp-echo:[::1]:2", "--listen=unix:/run/mill"]).unwrap();
+        let listen: Vec<String> = settings.listen.iter().map(ListenAddress::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:1", "tcp-echo:[::1]:2", "unix:/run/mill"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
 use crate::base::wake::{Interrupt, Wakes};
-use crate::connection::{Connection, Settled, Worker};
+use crate::connection::{Connection, Identity, LoopContext, Settled};
 use crate::http::message::OwnedHead;
 use crate::net::Readiness;
 use crate::observe::close_reason::CloseReason;
@@ -32,7 +32,8 @@ const JUMPS_MAX: u32 = 16;
 
 /// Where requests are rehearsed, one after the other.
 pub struct Stage {
-    worker: Worker<Witness>,
+    service: Witness,
+    cx: LoopContext,
     start: Instant,
     wall: SystemTime,
 }
@@ -72,18 +73,18 @@ impl Stage {
     pub fn new(front: Front, limits: Limits) -> Stage {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let jobs = JobPool::without_threads();
-        let worker = Worker::new(Witness::new(front), limits, Wakes::new(Awake), jobs, start, wall);
-        Stage { worker, start, wall }
+        let cx = LoopContext::new(limits, Wakes::new(Awake), jobs, start, wall);
+        Stage { service: Witness::new(front), cx, start, wall }
     }
 
     /// What the service was seen to do.
     pub fn watched(&self) -> Ref<'_, Watched> {
-        self.worker.service.watched.borrow()
+        self.service.watched.borrow()
     }
 
     /// What the protocol makes of a head; `None` if it asks for more bytes.
     pub fn understand(&self, head: &[u8]) -> Option<Result<OwnedHead, ProtocolError>> {
-        let limits = &self.worker.around.limits;
+        let limits = &self.cx.environment.limits;
         let mut inbox = RingBuffer::new(limits.inbox_bytes);
         inbox.put(head);
         match Server::new().receive(&mut inbox, &mut Scratch::default(), limits) {
@@ -99,13 +100,14 @@ impl Stage {
         let paper = Rc::clone(&socket.0);
         let token = Token { index: 0, generation: 0 };
         let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let mut connection = Connection::new(1, token, ListenerRole::Public, socket, peer, self.worker.moment);
+        let who = Identity { id: 1, token, peer };
+        let mut connection = Connection::new(who, ListenerRole::Http, socket, self.cx.moment);
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
-        let (disk, waited) = (disk::take_calls(), self.worker.around.now - self.start);
-        connection.give_back(&mut self.worker);
-        self.worker.on_turn(self.start, || self.wall);
+        let (disk, waited) = (disk::take_calls(), self.cx.environment.now - self.start);
+        connection.give_back(&mut self.cx);
+        self.cx.on_turn(self.start, || self.wall);
         Rehearsal { paper: paper.take(), disk, end, waited }
     }
 
@@ -113,16 +115,16 @@ impl Stage {
     fn drive(&mut self, connection: &mut Connection<PaperSocket>, sent_bytes: impl Fn() -> u64) -> End {
         let mut jumps = 0;
         loop {
-            match (connection.drive(&mut self.worker), connection.wait_reason()) {
+            match (connection.drive(&mut self.service, &mut self.cx), connection.wait_reason()) {
                 (Settled::Closed(reason), _) => return End::Closed(reason),
                 (Settled::Open { .. }, _) if sent_bytes() > SENT_BYTES_MAX => return End::Sends,
                 // What the job was for is there already.
                 (Settled::Open { again: true, .. }, _) | (_, WaitReason::Job) => {}
                 (Settled::Open { deadline, .. }, WaitReason::Timer) if sent_bytes() == 0 && jumps < JUMPS_MAX => {
                     jumps += 1;
-                    let later = self.worker.instant_of(deadline.max(self.worker.moment));
+                    let later = self.cx.instant_of(deadline.max(self.cx.moment));
                     let wall = self.wall + (later - self.start);
-                    self.worker.on_turn(later, || wall);
+                    self.cx.on_turn(later, || wall);
                 }
                 (_, reason) => return End::Waits(reason),
             }

@@ -51,7 +51,7 @@ pub fn heads(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let bytes = rest.take()?;
         let head = &bytes[..memchr::memmem::find(bytes, b"\r\n\r\n")? + 4];
-        if status(head) == Some(Status::CONTINUE) {
+        if status(head).is_some_and(|status| status.is_interim() && status != Status::SWITCHING_PROTOCOLS) {
             rest = Some(&bytes[head.len()..]);
         }
         Some(head)
@@ -83,7 +83,9 @@ mod tests {
     fn an_interim_response_is_no_answer() {
         assert!(Answer::of(&paper("")).is_none());
         assert!(Answer::of(&paper("HTTP/1.1 100 Continue\r\n\r\n")).is_none());
-        let both = paper("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        let both =
+            paper(&format!("HTTP/1.1 100 Continue\r\n\r\n{hint}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"));
         let answer = Answer::of(&both).unwrap();
         assert_eq!((answer.status, answer.content_bytes), (Status::OK, 3));
         assert_eq!(answer.framing(false), "Content-Length: 3 (RFC 9112 §6.2)");

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use crate::base::disk;
 use crate::base::ring::Room;
-use crate::http::body::{Body, Bytes, Failure, Piece, Pull};
-use crate::http::fields::Fields;
+use crate::http::body::{Body, Bytes, ContentPart, Failure, Pull};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
+use crate::http::fields::{FieldSet, Fields};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
+use crate::service::Service;
 use crate::service::explanation::Explanation;
 use crate::service::front::Front;
-use crate::service::{Cx, Decision, Exchange, Reply, Service};
 
 /// What was seen of the first request.
 #[derive(Debug, Default)]
@@ -69,48 +70,111 @@ impl Service for Witness {
         Ok(match reply {
             Reply::Respond(response) => {
                 watched.note_response(&response);
-                Reply::Respond(response)
+                Reply::Respond(watch_response(response, &self.watched))
             }
-            Reply::Converse(exchange) => Reply::Converse(self.watch(exchange)),
-            Reply::Upgrade(response, exchange) => {
-                watched.note_response(&response);
-                Reply::Upgrade(response, self.watch(exchange))
+            Reply::Decide(exchange) => Reply::Decide(watch_exchange(exchange, &self.watched)),
+            Reply::Upgrade(tunnel) => {
+                watched.status = Some(Status::SWITCHING_PROTOCOLS);
+                watched.content = Some(source_text(tunnel.content.length()));
+                Reply::Upgrade(Tunnel { content: watch_source(tunnel.content, &self.watched), ..tunnel })
             }
         })
     }
 }
 
-impl Witness {
-    fn watch(&self, exchange: Box<dyn Exchange>) -> Box<dyn Exchange> {
-        Box::new(WatchedExchange { exchange, watched: Rc::clone(&self.watched) })
-    }
-}
-
-struct WatchedExchange {
-    exchange: Box<dyn Exchange>,
+/// An exchange or a source, wrapped so that its failures are noted.
+struct WatchedPart<T> {
+    part: T,
     watched: Rc<RefCell<Watched>>,
 }
 
-impl Exchange for WatchedExchange {
+fn watch_response(response: Response, watched: &Rc<RefCell<Watched>>) -> Response {
+    let body = match response.body {
+        Body::Source(source) => Body::Source(watch_source(source, watched)),
+        body => body,
+    };
+    Response { body, ..response }
+}
+
+fn watch_exchange(exchange: Box<dyn Exchange>, watched: &Rc<RefCell<Watched>>) -> Box<dyn Exchange> {
+    Box::new(WatchedPart { part: exchange, watched: Rc::clone(watched) })
+}
+
+fn watch_source(source: Box<dyn Source>, watched: &Rc<RefCell<Watched>>) -> Box<dyn Source> {
+    Box::new(WatchedPart { part: source, watched: Rc::clone(watched) })
+}
+
+/// What may take the request's content.
+trait MayTake {
+    fn taker(&mut self) -> Option<&mut dyn Taker>;
+}
+
+impl MayTake for Box<dyn Exchange> {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        (**self).taker()
+    }
+}
+
+impl MayTake for Box<dyn Source> {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        (**self).taker()
+    }
+}
+
+impl<T: MayTake> WatchedPart<T> {
+    fn inner_taker(&mut self) -> Result<&mut dyn Taker, Failure> {
+        self.part.taker().ok_or_else(|| Failure::new("it takes content no longer"))
+    }
+}
+
+impl<T: MayTake> Taker for WatchedPart<T> {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        self.watched.borrow_mut().note(self.exchange.take(content, cx))
+        let taken = self.inner_taker().and_then(|taker| taker.take(content, cx));
+        self.watched.borrow_mut().note(taken)
     }
 
     fn end(&mut self, trailers: Fields<'_>, cx: &mut Cx<'_>) -> Result<(), Failure> {
-        self.watched.borrow_mut().note(self.exchange.end(trailers, cx))
+        let ended = self.inner_taker().and_then(|taker| taker.end(trailers, cx));
+        self.watched.borrow_mut().note(ended)
+    }
+}
+
+impl Exchange for WatchedPart<Box<dyn Exchange>> {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        self.part.taker().is_some().then_some(self as &mut dyn Taker)
     }
 
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let watched = &mut *self.watched.borrow_mut();
-        let decision = watched.note(self.exchange.respond(cx))?;
-        if let Decision::Respond(response) = &decision {
-            watched.note_response(response);
-        }
-        Ok(decision)
+    fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        let WatchedPart { part, watched } = *self;
+        let decision = watched.borrow_mut().note(part.respond(cx))?;
+        Ok(match decision {
+            Decision::Respond(response) => {
+                watched.borrow_mut().note_response(&response);
+                Decision::Respond(watch_response(response, &watched))
+            }
+            Decision::Pending(exchange, wait) => Decision::Pending(watch_exchange(exchange, &watched), wait),
+            Decision::Interim(exchange, status, fields) => {
+                Decision::Interim(watch_exchange(exchange, &watched), status, fields)
+            }
+        })
+    }
+}
+
+impl Source for WatchedPart<Box<dyn Source>> {
+    fn length(&self) -> Option<u64> {
+        self.part.length()
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        self.watched.borrow_mut().note(self.exchange.pull(room, cx))
+        self.watched.borrow_mut().note(self.part.pull(room, cx))
+    }
+
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        self.part.taker().is_some().then_some(self as &mut dyn Taker)
+    }
+
+    fn trailers(&mut self) -> Option<FieldSet> {
+        self.part.trailers()
     }
 }
 
@@ -122,17 +186,19 @@ fn content_text(body: &Body) -> Option<String> {
         Body::File(part) => {
             format!("from the page cache to the socket: {} bytes of the file, from {} on", part.length, part.offset)
         }
-        Body::Pieces(pieces) => {
-            let files = pieces.iter().filter(|piece| matches!(piece, Piece::File(_))).count();
+        Body::Parts(parts) => {
+            let files = parts.iter().filter(|part| matches!(part, ContentPart::File(_))).count();
             let from =
                 if files > 0 { "parts of the file from the page cache to the socket" } else { "all from memory" };
-            format!("{} pieces: {from}", pieces.len())
+            format!("{} pieces: {from}", parts.len())
         }
-        Body::Source(_) | Body::Exchange(_) => {
-            let length = body.length().map_or("of unknown length".into(), |length| format!("{length} bytes"));
-            format!("made while it is sent, as far as the client takes it, {length}")
-        }
+        Body::Source(source) => source_text(source.length()),
     })
+}
+
+fn source_text(length: Option<u64>) -> String {
+    let length = length.map_or("of unknown length".into(), |length| format!("{length} bytes"));
+    format!("made while it is sent, as far as the client takes it, {length}")
 }
 
 fn bytes_text(bytes: &Bytes) -> &'static str {

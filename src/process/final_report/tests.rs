@@ -32,7 +32,7 @@ fn counted() -> Counters {
 
 fn run() -> Totals {
     Totals {
-        stats: counted(),
+        counters: counted(),
         uptime: Duration::from_millis(5250),
         busy: Duration::from_secs(2),
         busiest_second: 120_000,
@@ -84,7 +84,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
     Timer lag     1.00ms    2.00ms   30.00ms  400.00ms     5.00s
   200000 requests in 2.00s, 3.00GB written, 8.00MB read
   Status: no response 3, 1xx 1, 2xx 199990, 4xx 5, 5xx 1
-  Of these at the admin's role: 2
+  Of these through the admin listener: 2
   Requests cut off: 4
   Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
   Cut at the end: 1 connection
@@ -122,8 +122,8 @@ fn colours_change_nothing_else() {
     assert_eq!(coloured.matches(BOLD).count(), 3, "{coloured}");
     let plain = [BOLD, YELLOW, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(plain, text(&run(), Some(CPU), false));
-    let stats = Counters { requests: [0, 0, 1, 0, 0, 0], closed_by_client: 1, ..Counters::default() };
-    let calm = Totals { stats, accepted: 1, ..Totals::default() };
+    let counters = Counters { requests: [0, 0, 1, 0, 0, 0], closed_by_client: 1, ..Counters::default() };
+    let calm = Totals { counters, accepted: 1, ..Totals::default() };
     assert!(!text(&calm, None, true).contains(YELLOW));
 }
 
