@@ -102,6 +102,11 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("--torture", "would-block=1", "expected would-block=0 to would-block=0.9"),
         ("--log-level", "loud", "expected off, error, warn, info, debug or trace"),
         ("--listen", "example.org:80", "expected an address such as 8080"),
+        ("--listen", "ftp:127.0.0.1:21", "http:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "tcp-ech:7007", "http:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "https://127.0.0.1:80", "http:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "tcp-echo:example.org:80", "expected an address such as 8080"),
+        ("--listen", "line-echo:99999", "expected a port from 0 to 65535"),
         ("--listen", "99999", "expected a port from 0 to 65535"),
     ] {
         let line = usage(&[flag, value]);
@@ -204,6 +209,26 @@ fn it_says_where_it_listens_answers_there_and_stops_when_told() {
         assert!(exchange(client).starts_with("HTTP/1.1 200 OK\r\n"));
     }
     assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+fn it_says_what_each_listener_serves_in_the_order_given() {
+    let scratch = Scratch::new("roles");
+    let unix = format!("unix:{}", scratch.socket().display());
+    let line_unix = format!("line-echo:{unix}");
+    let listen = ["-l", "tcp-echo:127.0.0.1:0,http://127.0.0.1:0", "-l", "line-echo:0", "-l", &line_unix];
+    let server = Server::start(tidemill(&listen));
+    for scheme in ["tcp-echo://127.0.0.1:", "http://127.0.0.1:", "line-echo://127.0.0.1:"] {
+        let url = server.line();
+        let rest = url.strip_prefix("listening on ").and_then(|url| url.strip_prefix(scheme));
+        let port = rest.unwrap_or_else(|| panic!("{url} instead of {scheme}"));
+        assert_eq!(port.ends_with('/'), scheme.starts_with("http"), "{url}");
+        let port: u16 = port.trim_end_matches('/').parse().unwrap();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+    assert_eq!(server.line(), format!("listening on {line_unix}"));
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+    assert!(!scratch.socket().exists());
 }
 
 #[test]

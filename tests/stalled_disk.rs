@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use tidemill::base::disk::{Links, Root};
 use tidemill::base::job_pool::{JobPool, JobPoolLimits, Lane, Ticket};
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::slots::Token;
-use tidemill::base::wake::{Interrupt, Wakes};
+use tidemill::base::wake::{Interrupt, WakeKey, Wakes};
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
 use tidemill::net::listener::Listener;
@@ -57,7 +58,7 @@ impl Stalled {
         thread::spawn(move || {
             let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
             tell.send(listener.local_address().to_string()).unwrap();
-            let mut reactor = MioReactor::new(vec![listener]).unwrap();
+            let mut reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
             // As in the binary.
             if let Ok(faults) = std::env::var("TIDEMILL_TORTURE") {
                 reactor.torture(faults.parse().unwrap());
@@ -102,7 +103,7 @@ fn site(root: Root) -> Site {
 fn hold_all_threads(jobs: &JobPool, held: std::sync::mpsc::Receiver<()>) -> Vec<Ticket<()>> {
     let held = Arc::new(Mutex::new(held));
     let (started, all_started) = channel();
-    let waker = Wakes::new(Nobody).waker(Token { index: 0, generation: 0 });
+    let waker = Wakes::new(Nobody).waker(WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 });
     let tickets = (0..THREADS)
         .map(|_| {
             let (held, started) = (Arc::clone(&held), started.clone());

@@ -1,9 +1,10 @@
 //! Every format's line, exactly.
 
+use std::net::TcpStream;
 use std::process::Command;
 
 use crate::logged::{Logged, Scratch};
-use crate::support::{Server, has_tool, wait_until};
+use crate::support::{Client, Server, has_tool, wait_until};
 
 const REQUEST: &str =
     "GET /plaintext?q HTTP/1.1\r\nHost: a\r\nReferer: http://b/?\"x\"\r\nUser-Agent: tide\\1 \x1b\u{e9}\r\n\r\n";
@@ -75,6 +76,18 @@ fn pretty_is_for_people_and_without_colours_in_a_file() {
     let (took, rest) = rest.trim_start().split_once("  ").unwrap();
     assert!(took.ends_with('s'), "{line}");
     assert_eq!(rest, format!("c=1 r=1 rx=1:{} tx=1:{}", self::request().len() + 1, length + 1));
+}
+
+#[test]
+fn requests_through_the_admin_listener_are_marked() {
+    let logged = Logged::start("json", &["--admin", "127.0.0.1:0"]);
+    let admin = Client::new(TcpStream::connect(logged.server.admin()).unwrap());
+    for (mut client, target) in [(admin, "/healthz"), (logged.connect(), "/plaintext")] {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client.read_response();
+    }
+    let listeners = logged.objects(2).iter().map(|object| object["listener"].clone()).collect::<Vec<_>>();
+    assert_eq!(listeners, ["admin".into(), serde_json::Value::Null]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use allocation_counter::measure;
 use tidemill::base::disk::{Links, Root};
 use tidemill::base::job_pool::{JobPool, JobPoolLimits};
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::wake::{Interrupt, Wakes};
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
@@ -106,7 +107,7 @@ impl Running {
     fn new(public: Public) -> Running {
         let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), 16).unwrap();
         let Address::Tcp(address) = *listener.local_address() else { panic!("a TCP listener") };
-        let reactor = MioReactor::new(vec![listener]).unwrap();
+        let reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
         let (waker, wakes) = (reactor.waker(), Wakes::new(reactor.waker()));
         let jobs = JobPool::new(JobPoolLimits { threads: 1, ..JobPoolLimits::default() }, Instant::now).unwrap();
         let event_loop = EventLoop::new(reactor, Front::new(public), Limits::default(), wakes, jobs);

@@ -10,7 +10,7 @@ use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Slots;
 use tidemill::base::timer_wheel::TimerWheel;
-use tidemill::connection::Connection;
+use tidemill::connection::{Connection, Identity};
 use tidemill::net::stream::Stream;
 use tidemill::net::{Io, Socket};
 
@@ -47,14 +47,8 @@ fn a_million_idle_connections_stay_within_their_bound() {
 fn fill(slots: &mut Slots<Connection<NoSocket>>) {
     for id in 0..CONNECTIONS {
         let token = slots.next_token();
-        slots.insert(Connection::new(
-            id,
-            token,
-            ListenerRole::Public,
-            NoSocket::default(),
-            Peer::Unix,
-            Moment::default(),
-        ));
+        let who = Identity { id, token, peer: Peer::Unix };
+        slots.insert(Connection::new(who, ListenerRole::Http, NoSocket::default(), Moment::default()));
     }
 }
 

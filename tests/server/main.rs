@@ -8,11 +8,16 @@ mod files;
 mod http1;
 mod lab;
 mod listeners;
+#[path = "../access_log/logged.rs"]
+#[allow(dead_code, reason = "the tests of the access log need more of it")]
+mod logged;
 mod logging;
 mod report;
 mod shutdown;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod syscalls;
+mod timed;
 mod timeouts;
+mod times;
 mod torture;

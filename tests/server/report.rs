@@ -235,7 +235,7 @@ fn requests_at_the_admins_entrance_are_told_apart() {
     }
     server.ask(&get("/plaintext").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
     let report = report(&mut server, "TERM", 0);
-    assert_says(&report, &["  3 requests in ", "  Of these at the admin's role: 2"]);
+    assert_says(&report, &["  3 requests in ", "  Of these through the admin listener: 2"]);
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub struct Expected {
     pub closes: bool,
     /// It may say that it is the last.
     pub may_close: bool,
+    /// It does not say that it is the last, but it is: more unwanted content follows than a server throws away.
+    pub ends_unannounced: bool,
     /// The longest silence that is part of the answer.
     pub silence_max: Duration,
     /// Whether `100 Continue` may come before it.
@@ -81,6 +83,7 @@ impl Expected {
             optional: false,
             closes: false,
             may_close: false,
+            ends_unannounced: false,
             silence_max: Duration::ZERO,
             interim: false,
             head_end: 0,
@@ -352,7 +355,7 @@ impl Client {
             return self.check_cut();
         }
         match self.ending {
-            Ending::Ours if self.announced_close && how == "a FIN" => Ok(()),
+            Ending::Ours if (self.announced_close || self.ends_unannounced()) && how == "a FIN" => Ok(()),
             Ending::Ours => Err("the connection was to persist".to_owned()),
             Ending::Theirs(_) if how != "a FIN" => Err("it was to end in order".to_owned()),
             Ending::Theirs(window) | Ending::Cut(window) => self.in_window(window, link.marks),
@@ -388,6 +391,11 @@ impl Client {
 
     /// A server that was told to stop owes less: nothing to connections it had not accepted, nothing to requests it
     /// had not received, nothing after an answer it said was the last, and nothing at all when told to stop at once.
+    /// Whether the last answer may be the end, although it did not say so.
+    fn ends_unannounced(&self) -> bool {
+        self.answered.checked_sub(1).is_some_and(|last| self.expected[last].ends_unannounced)
+    }
+
     fn is_excused(&self, world: &World) -> bool {
         if world.told_to_stop.is_none() {
             return false;

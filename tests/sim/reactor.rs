@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::base::wake::Interrupt;
@@ -61,6 +62,11 @@ impl Reactor for SimReactor {
 
     fn listeners(&self) -> usize {
         self.world.borrow().listeners()
+    }
+
+    /// All of them are for the simulated clients.
+    fn role(&self, _listener: ListenerId) -> ListenerRole {
+        ListenerRole::Http
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(SimSocket, Peer)>> {
@@ -155,6 +161,10 @@ impl Socket for SimSocket {
     fn take_error(&mut self) -> io::Result<()> {
         let link = &mut self.world.borrow_mut().links[self.link];
         if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+
+    fn acknowledged(&self) -> Option<u64> {
+        Some(self.world.borrow().links[self.link].down.arrived)
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

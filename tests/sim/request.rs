@@ -175,8 +175,11 @@ fn failing(dice: &mut Dice) -> Request {
 pub fn refused(dice: &mut Dice, max: usize, discarded_max: u64) -> Request {
     let sent = content(dice, max);
     let (status, chunked) = (dice.pick(&[403, 413]), dice.chance(500));
-    // Announced content that is little enough is read for the connection's sake.
-    let closes = !chunked && sent.len() as u64 > discarded_max + 32 * 1024;
+    // Content that is little enough is thrown away for the connection's sake. How much it is, is known beforehand only if
+    // its length is announced.
+    let is_too_much = sent.len() as u64 > discarded_max;
     let request = Request::new("POST", format!("/refuse/{status}"), status, REFUSAL.to_vec());
-    request.with_content(sent, chunked).expecting(|expected| (expected.may_close, expected.closes) = (true, closes))
+    request.with_content(sent, chunked).expecting(|expected| {
+        (expected.closes, expected.ends_unannounced) = (is_too_much && !chunked, is_too_much && chunked);
+    })
 }

@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tidemill::base::ring::Room;
-use tidemill::base::wake::Waker;
-use tidemill::http::body::{Body, Failure, Pull, Source, Wait};
+use tidemill::http::body::{Body, Failure, Pull, Wait};
+use tidemill::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker};
 use tidemill::http::fields::{FieldValue, Fields};
 use tidemill::http::message::{RequestHead, Response};
 use tidemill::http::status::Status;
+use tidemill::service::Service;
 use tidemill::service::lab;
 use tidemill::service::router::Router;
 use tidemill::service::websocket::Policy;
-use tidemill::service::{Cx, Decision, Exchange, Reply, Service};
 
 const BYTES: FieldValue = FieldValue::from_static("application/octet-stream");
 /// How long somebody waits at a meeting point.
@@ -63,7 +63,7 @@ type Meetings = Rc<RefCell<BTreeMap<u64, Meeting>>>;
 #[derive(Default)]
 struct Meeting {
     came_at: Option<Instant>,
-    waiting: Vec<Waker>,
+    waiting: Vec<Box<dyn Fn()>>,
 }
 
 impl Service for SimService {
@@ -95,11 +95,13 @@ impl Service for SimService {
             }
             "refuse" => Ok(respond(Status::from_code(first as u16).unwrap_or(Status::FORBIDDEN), refusal())),
             "fail" => Err(Failure::new("as asked for")),
-            "fail-late" => Ok(Reply::Converse(Box::new(FailsLate))),
-            "delay" => Ok(Reply::Converse(Box::new(Delay { until: now + Duration::from_millis(first) }))),
-            "echo" => Ok(Reply::Converse(Box::new(Echo::new(n.max(1))))),
-            "gather" => Ok(Reply::Converse(Box::new(Gather { limit: n, content: Vec::new(), ended: false }))),
-            "slow-take" => Ok(Reply::Converse(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
+            "fail-late" => Ok(Reply::Decide(Box::new(FailsLate))),
+            "delay" => Ok(Reply::Decide(Box::new(Delay { until: now + Duration::from_millis(first) }))),
+            "echo" => Ok(Reply::Decide(Box::new(Echo::new(n.max(1))))),
+            "gather" => {
+                Ok(Reply::Decide(Box::new(Gather { limit: n, content: Vec::new(), is_too_long: false, ended: false })))
+            }
+            "slow-take" => Ok(Reply::Decide(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
             "meet" => Ok(self.meet(first, cx)),
             "come" => Ok(self.come(first, now)),
             "ws" => self.lab.call(request, cx),
@@ -110,16 +112,20 @@ impl Service for SimService {
 
 impl SimService {
     fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {
-        self.meetings.borrow_mut().entry(place).or_default().waiting.push(cx.waker());
+        let (waker, local) = (cx.waker(), cx.local_waker());
+        // Both ways to wake an exchange are used.
+        let wake: Box<dyn Fn()> =
+            if place.is_multiple_of(2) { Box::new(move || waker.wake()) } else { Box::new(move || local.wake()) };
+        self.meetings.borrow_mut().entry(place).or_default().waiting.push(wake);
         let (meetings, until) = (Rc::clone(&self.meetings), cx.now + MEETING_TIMEOUT);
-        Reply::Converse(Box::new(Meet { meetings, place, since: cx.now, until }))
+        Reply::Decide(Box::new(Meet { meetings, place, since: cx.now, until }))
     }
 
     fn come(&mut self, place: u64, now: Instant) -> Reply {
         let mut meetings = self.meetings.borrow_mut();
         let meeting = meetings.entry(place).or_default();
         meeting.came_at = Some(now);
-        meeting.waiting.iter().for_each(Waker::wake);
+        meeting.waiting.iter().for_each(|wake| wake());
         respond(Status::OK, Body::from_static(b"came"))
     }
 }
@@ -157,7 +163,7 @@ impl Source for Pattern {
         self.known.then_some(self.end as u64)
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, _now: Instant) -> Result<Pull, Failure> {
+    fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         while self.at < self.end && !room.is_full() {
             let (salt, at) = (self.salt, self.at);
             let n = room.space().len().min(self.end - at);
@@ -183,8 +189,8 @@ impl Source for Short {
         self.0.length().map(|length| length + 1)
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
-        self.0.pull(room, now)
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        self.0.pull(room, cx)
     }
 }
 
@@ -200,18 +206,18 @@ impl Source for Ticks {
         None
     }
 
-    fn pull(&mut self, room: &mut Room<'_>, now: Instant) -> Result<Pull, Failure> {
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
         if self.line == self.count {
             return Ok(Pull::End);
         }
         let line = format!("{}\n", self.line);
-        if now < self.next || room.remaining() < line.len() {
+        if cx.now < self.next || room.remaining() < line.len() {
             return Ok(Pull::Pending(Wait::Until(self.next)));
         }
         let fitted = room.put(line.as_bytes());
         debug_assert_eq!(fitted, line.len());
         self.line += 1;
-        self.next = now + self.every;
+        self.next = cx.now + self.every;
         Ok(Pull::More)
     }
 }
@@ -219,7 +225,7 @@ impl Source for Ticks {
 struct FailsLate;
 
 impl Exchange for FailsLate {
-    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+    fn respond(self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
         Err(Failure::new("late, as asked for"))
     }
 }
@@ -229,9 +235,10 @@ struct Delay {
 }
 
 impl Exchange for Delay {
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+    fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         if cx.now < self.until {
-            return Ok(Decision::Pending(Wait::Until(self.until)));
+            let until = self.until;
+            return Ok(Decision::Pending(self, Wait::Until(until)));
         }
         Ok(Decision::Respond(response(Status::OK, Body::from_static(b"late"))))
     }
@@ -266,7 +273,7 @@ impl Echo {
     }
 }
 
-impl Exchange for Echo {
+impl Taker for Echo {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         let n = content.len().min(self.capacity - self.ring.len());
         if n == 0 {
@@ -283,9 +290,24 @@ impl Exchange for Echo {
         self.ended = true;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
-        Ok(Decision::Respond(response(Status::OK, Body::Exchange(None))))
+impl Exchange for Echo {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    fn respond(self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if self.ring.is_empty() && !self.ended {
+            return Ok(Decision::Pending(self, Wait::Content));
+        }
+        Ok(Decision::Respond(response(Status::OK, Body::Source(self))))
+    }
+}
+
+impl Source for Echo {
+    fn length(&self) -> Option<u64> {
+        None
     }
 
     fn pull(&mut self, room: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
@@ -297,33 +319,46 @@ impl Exchange for Echo {
             (true, true) => Ok(Pull::End),
         }
     }
+
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
 }
 
 struct Gather {
     limit: usize,
     content: Vec<u8>,
+    is_too_long: bool,
     ended: bool,
 }
 
-impl Exchange for Gather {
+impl Taker for Gather {
     fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
-        self.content.extend_from_slice(content);
-        Ok(content.len())
+        let taken = &content[..content.len().min(self.limit - self.content.len())];
+        self.content.extend_from_slice(taken);
+        self.is_too_long = taken.len() < content.len();
+        Ok(taken.len())
     }
 
     fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
         self.ended = true;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
-        if self.content.len() > self.limit {
+impl Exchange for Gather {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    fn respond(self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if self.is_too_long {
             return Ok(Decision::Respond(response(Status::CONTENT_TOO_LARGE, refusal())));
         }
         if !self.ended {
-            return Ok(Decision::Pending(Wait::Content));
+            return Ok(Decision::Pending(self, Wait::Content));
         }
-        Ok(Decision::Respond(response(Status::OK, Body::from(std::mem::take(&mut self.content)))))
+        Ok(Decision::Respond(response(Status::OK, Body::from(self.content))))
     }
 }
 
@@ -345,7 +380,7 @@ impl SlowTake {
     }
 }
 
-impl Exchange for SlowTake {
+impl Taker for SlowTake {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         self.refused = cx.now < self.next;
         if self.refused {
@@ -362,12 +397,21 @@ impl Exchange for SlowTake {
         self.ended = true;
         Ok(())
     }
+}
 
-    fn respond(&mut self, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+impl Exchange for SlowTake {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+
+    fn respond(self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
         match (self.ended, self.refused) {
-            (true, _) => Ok(Decision::Respond(response(Status::OK, Body::from(std::mem::take(&mut self.content))))),
-            (false, true) => Ok(Decision::Pending(Wait::Until(self.next))),
-            (false, false) => Ok(Decision::Pending(Wait::Content)),
+            (true, _) => Ok(Decision::Respond(response(Status::OK, Body::from(self.content)))),
+            (false, true) => {
+                let next = self.next;
+                Ok(Decision::Pending(self, Wait::Until(next)))
+            }
+            (false, false) => Ok(Decision::Pending(self, Wait::Content)),
         }
     }
 }
@@ -381,10 +425,11 @@ struct Meet {
 }
 
 impl Exchange for Meet {
-    fn respond(&mut self, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+    fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         let came_at = self.meetings.borrow().get(&self.place).and_then(|meeting| meeting.came_at);
         if came_at.is_none() && cx.now < self.until {
-            return Ok(Decision::Pending(Wait::Until(self.until)));
+            let until = self.until;
+            return Ok(Decision::Pending(self, Wait::Until(until)));
         }
         // A notice is for now: whoever is asked much later was asked for another reason.
         let in_time = |at: Instant| cx.now.duration_since(at.max(self.since)) <= NOTICE_TIME_MAX;

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::net::torture::{Torture, TorturedSocket};
@@ -37,12 +38,16 @@ impl<R: Reactor> Reactor for Tortured<R> {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let timeout = self.torture.repay(timeout, events);
+        let timeout = self.torture.report_pending(timeout, events);
         self.reactor.poll(timeout, events)
     }
 
     fn listeners(&self) -> usize {
         self.reactor.listeners()
+    }
+
+    fn role(&self, listener: ListenerId) -> ListenerRole {
+        self.reactor.role(listener)
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>> {

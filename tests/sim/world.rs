@@ -672,9 +672,9 @@ impl World {
     }
 }
 
-/// What `limits` allow the server to move for one connection before it polls again: a drive for its events and one for
-/// its deadline, each with one pass beyond the budget.
+/// What `limits` allow the server to move for one connection before it polls again: a drive for its events, one because
+/// another connection woke it in the same turn, and one for its deadline, each with one pass beyond the budget.
 pub fn turn_bytes_max(limits: &Limits) -> usize {
     let pass = limits.inbox_bytes.max(limits.head_bytes_max) + limits.outbox_bytes.max(1024);
-    2 * (limits.drive_bytes_max + pass)
+    3 * (limits.drive_bytes_max + pass)
 }

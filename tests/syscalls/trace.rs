@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "epoll_wait",
     "epoll_ctl",
     "accept",
@@ -17,6 +17,7 @@ pub const KINDS: [&str; 11] = [
     "close",
     "preadv2",
     "setsockopt",
+    "clock_gettime",
     "wake",
 ];
 
@@ -115,6 +116,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "close" => "close",
         "preadv2" => "preadv2",
         "setsockopt" => "setsockopt",
+        "clock_gettime" => "clock_gettime",
         other => return Err(other),
     })
 }
