@@ -15,6 +15,11 @@ impl Moment {
         Moment(since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos())))
     }
 
+    /// `nanos` nanoseconds after the loop began.
+    pub const fn from_nanos(nanos: u64) -> Moment {
+        Moment(nanos)
+    }
+
     /// `ms` milliseconds after the loop began.
     pub const fn from_millis(ms: u64) -> Moment {
         Moment(ms.saturating_mul(NANOS_PER_MILLI))

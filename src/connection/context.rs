@@ -48,7 +48,7 @@ pub struct LoopContext {
     pub(super) records: RecordPool,
     /// Whether the log wants to know who sent a request, and from where.
     pub notes_fields: bool,
-    date_good_until: Instant,
+    date_good_until: Moment,
 }
 
 /// What every connection finds around it.
@@ -92,10 +92,10 @@ impl LoopContext {
     /// Lines a second that peers can provoke in the log: so many of each throttle.
     const COMPLAINTS_PER_SECOND: u32 = 20;
 
-    /// A context whose time starts at `now`.
+    /// A context whose moments begin at `now`.
     pub fn new(limits: Limits, wakes: Wakes, jobs: JobPool, now: Instant, wall: SystemTime) -> LoopContext {
         let mut date = DateCache::new(wall);
-        let date_good_until = now + date.refresh(wall);
+        let date_good_until = Moment::default() + date.refresh(wall);
         LoopContext {
             inboxes: BufferPool::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
@@ -125,10 +125,10 @@ impl LoopContext {
     }
 
     /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong.
-    pub fn on_turn(&mut self, now: Instant, wall: impl FnOnce() -> SystemTime) {
-        self.environment.now = now;
-        self.moment = self.moment_of(now);
-        self.drive_began = self.moment;
+    pub fn on_turn(&mut self, now: Moment, wall: impl FnOnce() -> SystemTime) {
+        self.environment.now = self.instant_of(now);
+        self.moment = now;
+        self.drive_began = now;
         if now >= self.date_good_until {
             self.date_good_until = now + self.environment.date.refresh(wall());
         }

@@ -252,14 +252,14 @@ impl Http1 {
             self.head_began = cx.moment;
         }
         match self.codec.receive(inbox, &mut cx.scratch, &cx.environment.limits) {
-            Ok(Step::Head(request)) => {
+            Ok(Step::Head(ref request)) => {
                 let ordinal = self.answered + 1;
                 cx.marks.connection(who.id, |text| {
                     write!(text, "r={ordinal} head {} {}", request.method, request.target.raw.escape_ascii());
                 });
                 let record = self.stream.record.insert(cx.records.take(cx.moment));
-                record.note_head(&request, cx.notes_fields);
-                let reply = service.call(&request, &mut cx.environment.cx(who, *role));
+                record.note_head(request, cx.notes_fields);
+                let reply = service.call(request, &mut cx.environment.cx(who, *role));
                 let head_bytes = self.codec.release(inbox) as u64;
                 let end = channel.received() - inbox_len(channel);
                 let record = self.stream.record.as_mut().expect("it was just made");
@@ -270,6 +270,9 @@ impl Http1 {
                     record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
                 }
                 self.on_reply(reply, channel, cx)?;
+                if self.stream.taker().is_none() {
+                    self.codec.skip_end();
+                }
                 Ok(true)
             }
             Ok(Step::Content(n)) => self.take_content(n, channel, cx),
@@ -306,7 +309,7 @@ impl Http1 {
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) -> Result<(), Cut> {
-        let response = match reply {
+        let mut response = match reply {
             Ok(Reply::Respond(response)) => response,
             Ok(Reply::Decide(exchange)) => {
                 self.stream.decide(exchange);
@@ -319,7 +322,7 @@ impl Http1 {
             Err(failure) => return self.fail(&failure, channel, cx),
         };
         let (stream, mut out, _) = self.split(channel, cx);
-        let begun = stream.respond(response, &mut out);
+        let begun = stream.respond(&mut response, &mut out);
         self.fail_on(begun, channel, cx)
     }
 

@@ -76,12 +76,15 @@ impl Stream {
     }
 
     /// The response is known: its head goes out now if there is room, and all of it if it is small.
+    /// `response` is taken apart where it lies: it is large, and most requests come by here.
     #[inline]
-    pub(super) fn respond(&mut self, response: Response, out: &mut impl Sink) -> Result<(), Failure> {
-        let mut response = response;
-        match self.send_head(&mut response, out) {
-            Ok(()) => self.send_body(response.body, out),
-            Err(Full::Now) => self.answer = Answer::Ready(Box::new(response)),
+    pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Failure> {
+        match self.send_head(response, out) {
+            Ok(()) => self.send_body(&mut response.body, out),
+            Err(Full::Now) => {
+                let response = mem::replace(response, Response::new(Status::OK));
+                self.answer = Answer::Ready(Box::new(response));
+            }
             Err(Full::ForEver) => return Err(Failure::new("the response's head is larger than the outbox")),
         }
         Ok(())
@@ -182,7 +185,7 @@ impl Stream {
         let Answer::Ready(mut response) = mem::take(&mut self.answer) else { return Ok(false) };
         match self.send_head(&mut response, out) {
             Ok(()) => {
-                self.send_body(response.body, out);
+                self.send_body(&mut response.body, out);
                 Ok(true)
             }
             Err(Full::Now) => {
@@ -204,18 +207,19 @@ impl Stream {
         Ok(())
     }
 
-    fn send_body(&mut self, body: Body, out: &mut impl Sink) {
+    #[inline]
+    fn send_body(&mut self, body: &mut Body, out: &mut impl Sink) {
         if !out.wants_content() {
             return;
         }
-        match body {
-            // Most answers are small and known: they are complete with their head.
-            Body::Bytes(bytes) if out.put_all(bytes.as_slice()) => {}
-            body => {
-                self.answer =
-                    Content::of(body).map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None))
-            }
+        // Most answers are small and known: they are complete with their head.
+        if let Body::Bytes(bytes) = body
+            && out.put_all(bytes.as_slice())
+        {
+            return;
         }
+        let content = Content::of(mem::take(body));
+        self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None));
     }
 
     /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it.

@@ -18,7 +18,7 @@ pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptor::{Acceptor, Full};
 use cpu_clock::CpuClock;
@@ -83,9 +83,8 @@ pub struct EventLoop<R: Reactor, V: Service> {
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// A loop over `reactor`'s listeners. `wakes` must interrupt `reactor`.
     pub fn new(reactor: R, service: V, limits: Limits, wakes: Wakes, jobs: JobPool) -> EventLoop<R, V> {
-        let now = reactor.now();
         EventLoop {
-            context: LoopContext::new(limits, wakes.clone(), jobs, now, reactor.wall()),
+            context: LoopContext::new(limits, wakes.clone(), jobs, reactor.origin(), reactor.wall()),
             service,
             acceptor: Acceptor::new((0..reactor.listeners()).map(|listener| reactor.role(listener))),
             timers: TimerWheel::new(),
@@ -149,12 +148,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Reads the clock only for a phase in which something was done: most turns do nothing but drive.
     fn end_phase(&mut self, phase: Phase, worked: bool) {
-        let now = if worked { self.clock() } else { self.phases.mark() };
+        let now = if worked { self.reactor.clock() } else { self.phases.mark() };
         self.phases.end(phase, now);
-    }
-
-    fn clock(&self) -> Moment {
-        self.context.moment_of(self.reactor.clock())
     }
 
     /// The connections, and apart from them what driving one of them takes: it is looked up once.
@@ -201,32 +196,31 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Sleeps until readiness, a wake or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
         let (due, turn_began) = (self.next_wake(), self.context.moment);
-        let timeout = due.map(|at| at.saturating_duration_since(self.reactor.now()));
+        let timeout = due.map(|at| at.since(self.context.moment));
         self.context.counters.syscalls.wait += 1;
         self.context.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
-        let now = self.reactor.now();
+        let now = self.reactor.moment();
         self.context.on_turn(now, || self.reactor.wall());
-        let nanos = self.context.moment.nanos_since(self.phases.mark());
+        let nanos = now.nanos_since(self.phases.mark());
         self.cpu.on_polled(nanos);
-        self.context.long_drives.on_polled(turn_began, nanos, self.context.moment);
+        self.context.long_drives.on_polled(turn_began, nanos, now);
         self.phases.woke(due, self.events.len(), now);
-        self.phases.end(Phase::Poll, self.context.moment);
+        self.phases.end(Phase::Poll, now);
         Ok(())
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let now = self.context.environment.now;
-        let full = self.full();
+    fn next_wake(&self) -> Option<Moment> {
+        let (now, full) = (self.context.environment.now, self.full());
         let asked = self.inspections.as_ref().is_some_and(|inspections| !inspections.is_empty());
         let ready = !self.run_queue.is_empty() || self.wakes.is_anybody_ready();
         if asked || ready || self.acceptor.has_work(now, full) {
-            return Some(now);
+            return Some(self.context.moment);
         }
         let wakes = [
-            self.timers.next_wake().map(|at| self.context.instant_of(at)),
-            self.acceptor.rests_until(full),
-            self.shutdown.as_ref().map(Shutdown::deadline),
+            self.timers.next_wake(),
+            self.acceptor.rests_until(full).map(|at| self.context.moment_of(at)),
+            self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline())),
         ];
         wakes.into_iter().flatten().min()
     }
@@ -333,7 +327,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let Some(token) = self.connections.tenant(index) else { return };
         let (connections, mut parts) = self.split();
         if let Some(connection) = connections.get_mut(token) {
-            let began = parts.clock();
+            let began = parts.reactor.clock();
             parts.context.drive_began = began;
             connection.expire(parts.context);
             parts.drive(token, connection);
@@ -350,13 +344,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
-        let any = self.acceptor.has_work(self.context.environment.now, self.full());
+        let (now, full) = (self.context.environment.now, self.full());
+        let any = self.acceptor.has_work(now, full);
+        if !any && !full.everyone {
+            return false;
+        }
         for _ in 0..self.context.environment.limits.accepts_per_turn {
             if !self.accept_one() {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.full().everyone, self.context.environment.now) {
+        if let Some((level, news)) = self.acceptor.take_news(self.full().everyone, now) {
             self.context.complain(level, format_args!("{news}"));
         }
         any
@@ -427,10 +425,6 @@ struct DriveParts<'a, R: Reactor, V: Service> {
 }
 
 impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
-    fn clock(&self) -> Moment {
-        self.context.moment_of(self.reactor.clock())
-    }
-
     fn drive(&mut self, token: Token, connection: &mut Connection<R::Socket>) {
         let settled = connection.drive(self.service, self.context);
         self.apply(token, connection, settled);
@@ -474,7 +468,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
     /// Notes how long a drive took, what it has brought about, and which requests it ended. Returns when the next drive
     /// begins.
     fn on_driven(&mut self, connection: &mut Connection<R::Socket>, began: Moment) -> Moment {
-        let now = self.clock();
+        let now = self.reactor.clock();
         let nanos = now.nanos_since(began);
         connection.note_drive(now, self.context);
         let who = connection.who();

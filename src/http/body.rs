@@ -10,8 +10,10 @@ use super::exchange::{Source, Taker};
 use crate::base::disk::OpenFile;
 
 /// The content of a response.
+#[derive(Default)]
 pub enum Body {
     /// None.
+    #[default]
     Empty,
     /// All of it, in memory.
     Bytes(Bytes),

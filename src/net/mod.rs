@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 
@@ -142,8 +143,16 @@ pub trait Reactor {
     /// The monotonic time, read when the last `poll` returned. It does not move during a turn.
     fn now(&self) -> Instant;
 
+    /// When its moments begin.
+    fn origin(&self) -> Instant;
+
+    /// The same time as `now`, as a moment.
+    fn moment(&self) -> Moment {
+        Moment::new(self.origin(), self.now())
+    }
+
     /// The monotonic time, read when called: for measuring the loop itself, never for deciding anything.
-    fn clock(&self) -> Instant;
+    fn clock(&self) -> Moment;
 
     /// The CPU time that this thread has used so far, read when called: next to `clock` it tells whether the thread worked
     /// or waited for a core. This is a system call. Zero where there is no such clock.

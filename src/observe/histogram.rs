@@ -40,6 +40,12 @@ impl Histogram {
         self.max_ns = self.max_ns.max(ns);
     }
 
+    /// Counts one duration of nothing.
+    pub fn record_zero(&mut self) {
+        self.buckets[0] += 1;
+        self.count += 1;
+    }
+
     /// The durations of both.
     pub fn plus(&self, other: &Histogram) -> Histogram {
         let mut both = self.clone();

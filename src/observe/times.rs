@@ -44,7 +44,7 @@ impl Times {
     fn count_times(&mut self, record: &RequestRecord, now: Moment) {
         let is_upgrade = record.status == Some(Status::SWITCHING_PROTOCOLS);
         let to_last_byte = now.nanos_since(record.began);
-        match record.first_byte_at {
+        match record.first_byte_at.filter(|first| *first != now) {
             None if !is_upgrade => self.one_write.record_nanos(to_last_byte),
             first => {
                 self.first_of_several_writes.record_nanos(first.unwrap_or(now).nanos_since(record.began));

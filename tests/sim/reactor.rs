@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidemill::base::listener_role::ListenerRole;
+use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::base::wake::Interrupt;
@@ -45,8 +46,12 @@ impl Reactor for SimReactor {
         self.now
     }
 
-    fn clock(&self) -> Instant {
-        self.now()
+    fn origin(&self) -> Instant {
+        self.began
+    }
+
+    fn clock(&self) -> Moment {
+        self.moment()
     }
 
     fn wall(&self) -> SystemTime {

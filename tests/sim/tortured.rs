@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidemill::base::listener_role::ListenerRole;
+use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::net::torture::{Torture, TorturedSocket};
@@ -29,7 +30,11 @@ impl<R: Reactor> Reactor for Tortured<R> {
         self.reactor.now()
     }
 
-    fn clock(&self) -> Instant {
+    fn origin(&self) -> Instant {
+        self.reactor.origin()
+    }
+
+    fn clock(&self) -> Moment {
         self.reactor.clock()
     }
 

@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::net::{Event, Interest, Io, ListenerId, Reactor, Readiness, Socket};
 
 pub struct ScriptedReactor {
     pub now: Instant,
+    origin: Instant,
     /// What the next poll reports.
     pub events: Vec<Event>,
     /// How long each poll was to last at most.
@@ -31,8 +33,10 @@ pub struct ScriptedReactor {
 
 impl ScriptedReactor {
     pub fn new(roles: &[ListenerRole]) -> ScriptedReactor {
+        let origin = Instant::now();
         ScriptedReactor {
-            now: Instant::now(),
+            now: origin,
+            origin,
             events: Vec::new(),
             polls: Vec::new(),
             arms: Vec::new(),
@@ -163,8 +167,12 @@ impl Reactor for ScriptedReactor {
         self.now
     }
 
-    fn clock(&self) -> Instant {
-        self.now
+    fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    fn clock(&self) -> Moment {
+        self.moment()
     }
 
     fn wall(&self) -> SystemTime {

@@ -11,6 +11,7 @@ use super::witness::{Watched, Witness};
 use crate::base::disk;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::moment::Moment;
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
@@ -107,7 +108,7 @@ impl Stage {
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
         let (disk, waited) = (disk::take_calls(), self.cx.environment.now - self.start);
         connection.give_back(&mut self.cx);
-        self.cx.on_turn(self.start, || self.wall);
+        self.cx.on_turn(Moment::default(), || self.wall);
         Rehearsal { paper: paper.take(), disk, end, waited }
     }
 
@@ -122,8 +123,8 @@ impl Stage {
                 (Settled::Open { again: true, .. }, _) | (_, WaitReason::Job) => {}
                 (Settled::Open { deadline, .. }, WaitReason::Timer) if sent_bytes() == 0 && jumps < JUMPS_MAX => {
                     jumps += 1;
-                    let later = self.cx.instant_of(deadline.max(self.cx.moment));
-                    let wall = self.wall + (later - self.start);
+                    let later = deadline.max(self.cx.moment);
+                    let wall = self.wall + later.since(Moment::default());
                     self.cx.on_turn(later, || wall);
                 }
                 (_, reason) => return End::Waits(reason),

@@ -73,7 +73,7 @@ impl<'a> ControlFields<'a> {
     /// How much content the request with these `fields` has: RFC 9112 §6.3, by its numbers.
     pub fn request_framing(
         &self,
-        method: Method,
+        method: &Method,
         version: Version,
         fields: Fields<'_>,
     ) -> Result<Announced, ProtocolError> {
@@ -96,7 +96,7 @@ impl<'a> ControlFields<'a> {
             // 8. concerns responses that end with the connection.
         }?;
         // Content of CONNECT has no meaning (RFC 9110 §9.3.6).
-        Ok(if method == Method::Connect { Announced::Nothing } else { announced })
+        Ok(if *method == Method::Connect { Announced::Nothing } else { announced })
     }
 
     /// Whether the client waits for 100 Continue (RFC 9110 §10.1.1). Ignored for HTTP/1.0 and for requests without
@@ -113,8 +113,8 @@ impl<'a> ControlFields<'a> {
 
     /// Whether the client wants the connection to persist (RFC 9112 §9.3). After a CONNECT it does not: there is no
     /// tunnel, but the client may already have sent bytes for it (RFC 9110 §9.3.6).
-    pub fn persistence(&self, method: Method, version: Version) -> bool {
-        !self.close && method != Method::Connect && (version == Version::Http11 || self.keep_alive)
+    pub fn persistence(&self, method: &Method, version: Version) -> bool {
+        !self.close && *method != Method::Connect && (version == Version::Http11 || self.keep_alive)
     }
 }
 

@@ -36,15 +36,15 @@ pub fn parse<'a>(
 ) -> Result<(RequestHead<'a>, Terms), ProtocolError> {
     let version = line.version();
     let Some(method) = Method::from_token(line.method(bytes)) else { return Err(NOT_A_METHOD) };
-    let target = target::parse(method, line.target(bytes))?;
+    let target = target::parse(&method, line.target(bytes))?;
     let fields = Fields::new(bytes, spans);
     let control = ControlFields::of(fields);
     control.check_host(version)?;
-    let announced = control.request_framing(method, version, fields)?;
+    let announced = control.request_framing(&method, version, fields)?;
     let terms = Terms {
         version,
         to_head: method == Method::Head,
-        persists: control.persistence(method, version),
+        persists: control.persistence(&method, version),
         expects_continue: control.expectation(version, announced)?,
     };
     Ok((RequestHead { method, target, version, fields, announced }, terms))

@@ -163,7 +163,7 @@ impl RequestLine {
         // A path is always valid. All other targets are checked now, so that they are refused before the fields arrive.
         match target {
             [b'/', ..] if method != b"CONNECT" => Ok(()),
-            _ => target::parse(Method::from_token(method).ok_or(NOT_A_METHOD)?, target).map(|_| ()),
+            _ => target::parse(&Method::from_token(method).ok_or(NOT_A_METHOD)?, target).map(|_| ()),
         }
     }
 

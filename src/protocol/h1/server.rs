@@ -185,6 +185,13 @@ impl Server {
         self.intake = Intake::Content(Decoder::Tunnel);
     }
 
+    /// Leaves out [`Step::End`] for a request without content, if nobody has to be told that it has ended.
+    pub fn skip_end(&mut self) {
+        if let Intake::Ended = self.intake {
+            self.intake = Intake::Done;
+        }
+    }
+
     /// The peer has ended its direction, and `receive` has read all of the inbox. In a tunnel this is the end of the
     /// content: true, and `receive` will return it. Inside a head or other content it is an error (RFC 9112 §8).
     /// Between requests it has no effect.

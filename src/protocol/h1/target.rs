@@ -10,7 +10,7 @@ use crate::http::target::{Target, TargetForm, hex_digit};
 use crate::protocol::ProtocolError;
 
 /// Parses a target. `raw` is not empty and has no space, control character or `#`.
-pub fn parse(method: Method, raw: &[u8]) -> Result<Target<'_>, ProtocolError> {
+pub fn parse<'a>(method: &Method, raw: &'a [u8]) -> Result<Target<'a>, ProtocolError> {
     match (method, raw) {
         (Method::Connect, _) => authority_form(raw),
         (_, [b'/', ..]) => Ok(with_path(TargetForm::Origin, raw, None, raw)),
