@@ -11,6 +11,9 @@ use crate::base::ring::RingBuffer;
 use crate::net::{Io, Readiness, Socket};
 use crate::observe::counters::Counters;
 
+/// How much is read when it only matters whether there is anything, in bytes.
+const LAST_READ_BYTES: usize = 64;
+
 /// A socket with its inbox and outbox.
 pub(super) struct Channel<S> {
     pub(super) socket: S,
@@ -88,6 +91,21 @@ impl<S: Socket> Channel<S> {
         self.received += n as u64;
         counters.read_bytes += n as u64;
         Ok(Filled::Bytes(n))
+    }
+
+    /// One read more, of what is thrown away. Says whether there was anything: more bytes, or the end.
+    pub(super) fn read_last(&mut self, counters: &mut Counters) -> io::Result<bool> {
+        let mut bytes = [0; LAST_READ_BYTES];
+        counters.syscalls.read += 1;
+        match self.socket.read([&mut bytes, &mut []])? {
+            Io::Moved(n) | Io::Drained(n) => {
+                self.received += n as u64;
+                counters.read_bytes += n as u64;
+            }
+            Io::WouldBlock => return Ok(false),
+            Io::Eof => self.input_ended = true,
+        }
+        Ok(true)
     }
 
     /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it

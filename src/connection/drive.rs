@@ -7,7 +7,7 @@ use super::driver::{Cut, Protocol};
 use super::outbox::Flushed;
 use super::{Connection, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
-use crate::net::{Readiness, Socket};
+use crate::net::Socket;
 use crate::observe::close_reason::CloseReason;
 use crate::service::Service;
 
@@ -32,7 +32,7 @@ impl<S: Socket> Connection<S> {
                 },
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
                 // If the read has failed, there is nobody left to write to.
-                Life::Flushing | Life::LastRead | Life::Closed(_) => {}
+                Life::Flushing | Life::Closed(_) => {}
             }
             let reads_on = self.has_more_to_read(moved) && budget.outlasts(moved);
             if !reads_on && !self.is_closed() {
@@ -89,7 +89,6 @@ impl<S: Socket> Connection<S> {
                 Life::Flushing
             }
             Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(cx),
-            Life::LastRead => self.life_after_last_read(cx),
             Life::Lingering if self.channel.input_ended() => Life::Closed(CloseReason::ByServer),
             _ => return false,
         };
@@ -97,26 +96,17 @@ impl<S: Socket> Connection<S> {
         true
     }
 
+    /// If the client is not known to have more to say, one last read tells whether it has: it may have ended its direction,
+    /// and then it was the first to do so, or it has sent what nobody expected.
     fn life_after_flush(&mut self, cx: &mut LoopContext) -> Life {
-        if self.channel.input_ended() {
-            return Life::Closed(CloseReason::ByClient);
-        }
-        if !self.driver.may_close_at_once() {
-            return self.end_our_direction(cx);
-        }
-        self.channel.on_readiness(Readiness { readable: true, ..Readiness::default() });
-        Life::LastRead
-    }
-
-    /// The client may have ended its direction since, and then it was the first to do so.
-    fn life_after_last_read(&mut self, cx: &mut LoopContext) -> Life {
-        match () {
-            () if self.channel.input_ended() => Life::Closed(CloseReason::ByClient),
-            () if self.channel.inbox_is_empty() && !self.channel.may_be_readable() => {
-                Life::Closed(CloseReason::ByServer)
+        if !self.channel.input_ended() && self.driver.may_close_at_once() && self.channel.inbox_is_empty() {
+            match self.channel.read_last(&mut cx.counters) {
+                Ok(true) => {}
+                Ok(false) => return Life::Closed(CloseReason::ByServer),
+                Err(error) => return Life::Closed(CloseReason::Broken(error.kind())),
             }
-            () => self.end_our_direction(cx),
         }
+        if self.channel.input_ended() { Life::Closed(CloseReason::ByClient) } else { self.end_our_direction(cx) }
     }
 
     /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that

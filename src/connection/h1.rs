@@ -548,15 +548,21 @@ impl<S: Socket> Http1Sink<'_, S> {
 
 impl<S: Socket> Sink for Http1Sink<'_, S> {
     #[inline]
-    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Result<Range<u64>, Full> {
+    fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full> {
         if self.channel.outbox.ends_in_file() {
             return Err(Full::Now);
         }
-        let last = self.is_last(content_is_wanted);
         let outbox = self.channel.outbox.ring(self.outboxes);
-        if outbox.free() < response.head_bytes_max() {
-            return Err(if outbox.is_empty() { Full::ForEver } else { Full::Now });
+        match outbox.free() >= head_bytes_max {
+            true => Ok(()),
+            false if outbox.is_empty() => Err(Full::ForEver),
+            false => Err(Full::Now),
         }
+    }
+
+    #[inline]
+    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Range<u64> {
+        let last = self.is_last(content_is_wanted);
         let (id, ordinal) = (self.channel.who.id, self.ordinal);
         self.marks.connection(id, |text| write!(text, "r={ordinal} respond {}", response.status));
         let asked_by_client = !self.codec.persists();
@@ -565,10 +571,10 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         if *self.stop == Stop::No && !self.codec.persists() {
             *self.stop = Stop::AfterResponse { asked_by_client };
         }
-        let put = outbox.put(self.head);
+        let put = self.channel.outbox.ring(self.outboxes).put(self.head);
         debug_assert_eq!(put, self.head.len(), "there is room for the head");
         let end = self.channel.position();
-        Ok(end - put as u64..end)
+        end - put as u64..end
     }
 
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {

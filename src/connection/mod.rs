@@ -67,8 +67,6 @@ enum Life {
     Serving,
     /// Nothing more is received or produced; what the outbox holds still goes out.
     Flushing,
-    /// Everything has left. One more read tells whether the client has ended first, or has sent more.
-    LastRead,
     /// Our direction has ended. What still arrives is thrown away, because closing with unread input would reset the
     /// connection and destroy the answer on its way.
     Lingering,
@@ -188,7 +186,7 @@ impl<S: Socket> Connection<S> {
     pub fn is_at_work(&self) -> bool {
         match self.life {
             Life::Serving => !self.driver.is_idle() || !self.channel.outbox.is_empty(),
-            Life::Flushing | Life::LastRead => true,
+            Life::Flushing => true,
             Life::Lingering | Life::Closed(_) => false,
         }
     }

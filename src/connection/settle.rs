@@ -58,7 +58,7 @@ impl<S: Socket> Connection<S> {
     /// whatever else it owes us may be late because of that.
     fn wait(&self) -> (WaitReason, u32) {
         let (reason, ordinal) = self.driver.wait(&self.channel);
-        let only_reading_is_left = matches!(self.life, Life::Flushing | Life::LastRead) || self.driver.ignores_input();
+        let only_reading_is_left = self.life == Life::Flushing || self.driver.ignores_input();
         match self.life {
             Life::Lingering => (WaitReason::Lingering, ordinal),
             // Once nothing more is wanted from the client, all that is left to wait for is that it reads.

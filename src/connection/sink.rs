@@ -11,9 +11,12 @@ use crate::observe::histogram::Syscalls;
 
 /// Where a response goes.
 pub(super) trait Sink {
-    /// Encodes the head of a final response. `content_is_wanted`: the response's source takes the request's content. The
-    /// result is where the head stands in the stream to the client.
-    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Result<Range<u64>, Full>;
+    /// Whether there is room for a head of so many bytes.
+    fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full>;
+
+    /// Encodes the head of a final response, for which there is room. `content_is_wanted`: the response's source takes the
+    /// request's content. The result is where the head stands in the stream to the client.
+    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Range<u64>;
 
     /// Encodes an interim response (RFC 9110 §15.2); false if there is no room for it now.
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool;

@@ -38,7 +38,7 @@ impl<S: Socket> Connection<S> {
     fn state(&self) -> &'static str {
         match self.life {
             Life::Serving => self.driver.state(&self.channel),
-            Life::Flushing | Life::LastRead => "flushing",
+            Life::Flushing => "flushing",
             Life::Lingering => "lingering",
             Life::Closed(_) => "closed",
         }

@@ -76,17 +76,37 @@ impl Stream {
     }
 
     /// The response is known: its head goes out now if there is room, and all of it if it is small.
+    ///
     /// `response` is taken apart where it lies: it is large, and most requests come by here.
     #[inline]
     pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Failure> {
-        match self.send_head(response, out) {
-            Ok(()) => self.send_body(&mut response.body, out),
+        match out.room_for_head(response.head_bytes_max()) {
+            Ok(()) => {}
             Err(Full::Now) => {
                 let response = mem::replace(response, Response::new(Status::OK));
                 self.answer = Answer::Ready(Box::new(response));
+                return Ok(());
             }
             Err(Full::ForEver) => return Err(Failure::new("the response's head is larger than the outbox")),
         }
+        let content_is_wanted = response.body.taker().is_some();
+        let head = out.head(response, content_is_wanted);
+        if let Some(record) = &mut self.record {
+            record.status = Some(response.status);
+            record.head_bytes = head.end - head.start;
+            record.tx = head.start..head.start;
+        }
+        if !out.wants_content() {
+            return Ok(());
+        }
+        // Most answers are small and known: they are complete with their head.
+        if let Body::Bytes(bytes) = &response.body
+            && out.put_all(bytes.as_slice())
+        {
+            return Ok(());
+        }
+        let content = Content::of(mem::take(&mut response.body));
+        self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None));
         Ok(())
     }
 
@@ -183,43 +203,12 @@ impl Stream {
 
     fn begin_response(&mut self, out: &mut impl Sink) -> Result<bool, Failure> {
         let Answer::Ready(mut response) = mem::take(&mut self.answer) else { return Ok(false) };
-        match self.send_head(&mut response, out) {
-            Ok(()) => {
-                self.send_body(&mut response.body, out);
-                Ok(true)
-            }
-            Err(Full::Now) => {
-                self.answer = Answer::Ready(response);
-                Ok(false)
-            }
-            Err(Full::ForEver) => Err(Failure::new("the response's head is larger than the outbox")),
+        if out.room_for_head(response.head_bytes_max()) == Err(Full::Now) {
+            self.answer = Answer::Ready(response);
+            return Ok(false);
         }
-    }
-
-    fn send_head(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Full> {
-        let content_is_wanted = response.body.taker().is_some();
-        let head = out.head(response, content_is_wanted)?;
-        if let Some(record) = &mut self.record {
-            record.status = Some(response.status);
-            record.head_bytes = head.end - head.start;
-            record.tx = head.start..head.start;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn send_body(&mut self, body: &mut Body, out: &mut impl Sink) {
-        if !out.wants_content() {
-            return;
-        }
-        // Most answers are small and known: they are complete with their head.
-        if let Body::Bytes(bytes) = body
-            && out.put_all(bytes.as_slice())
-        {
-            return;
-        }
-        let content = Content::of(mem::take(body));
-        self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None));
+        self.respond(&mut response, out)?;
+        Ok(true)
     }
 
     /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it.

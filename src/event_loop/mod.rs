@@ -196,7 +196,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Sleeps until readiness, a wake or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
         let (due, turn_began) = (self.next_wake(), self.context.moment);
-        let timeout = due.map(|at| at.since(self.context.moment));
+        let timeout = due.map(|at| at.since(self.reactor.moment()));
         self.context.counters.syscalls.wait += 1;
         self.context.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;

@@ -25,17 +25,25 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
         }
     }
     out.extend_from_slice(date.as_bytes());
-    out.extend_from_slice(CRLF);
     if let Some(content_type) = &response.content_type {
-        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(b"\r\nContent-Type: ");
         out.extend_from_slice(content_type.as_bytes());
-        out.extend_from_slice(CRLF);
     }
-    framing_field(out, field);
+    match field {
+        FramingField::None => {}
+        FramingField::Chunked => out.extend_from_slice(b"\r\nTransfer-Encoding: chunked"),
+        FramingField::Length(length) => {
+            out.extend_from_slice(b"\r\nContent-Length: ");
+            decimal(out, length);
+        }
+    }
+    if connection.is_empty() && response.prepared.is_empty() && response.fields.is_empty() {
+        // The end of the last line and the empty line are one copy.
+        return out.extend_from_slice(b"\r\n\r\n");
+    }
+    out.extend_from_slice(CRLF);
     out.extend_from_slice(connection);
-    if !response.prepared.is_empty() {
-        out.extend_from_slice(response.prepared.as_lines());
-    }
+    out.extend_from_slice(response.prepared.as_lines());
     for (name, value) in &response.fields {
         field_line(out, name.as_str().as_bytes(), value.as_bytes());
     }
@@ -78,18 +86,6 @@ pub fn connection_line(status: Status, persists: bool, version: Version) -> &'st
         (_, false, _) => b"Connection: close\r\n",
         (_, true, Version::Http10) => b"Connection: keep-alive\r\n",
         (_, true, Version::Http11) => b"",
-    }
-}
-
-fn framing_field(out: &mut Vec<u8>, field: FramingField) {
-    match field {
-        FramingField::None => {}
-        FramingField::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        FramingField::Length(length) => {
-            out.extend_from_slice(b"Content-Length: ");
-            decimal(out, length);
-            out.extend_from_slice(CRLF);
-        }
     }
 }
 
