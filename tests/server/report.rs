@@ -219,7 +219,8 @@ fn system_calls_are_told_by_request_and_idle_connections_are_the_servers_to_clos
             "  Peak buffers: 16.00KB in, 64.00KB out; 0B left waiting by one response",
         ],
     );
-    assert!(report.contains(", read 1.00, write 1.00, close 0.20)"), "{report}");
+    // Behind them there may be a look at the CPU clock, which depends on how long a drive took.
+    assert!(report.contains(", read 1.00, write 1.00, close 0.20"), "{report}");
 }
 
 #[test]
