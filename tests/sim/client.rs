@@ -125,6 +125,13 @@ impl Window {
         Window { since, earliest: timeout, latest: timeout }
     }
 
+    /// When a client has not read for `timeout`. How far it has got is looked at a moment after the last write, and then
+    /// eight times in the timeout. What a look finds counts as read just then.
+    pub fn of_slow_read(timeout: Duration) -> Window {
+        const FIRST_LOOK: Duration = Duration::from_millis(250);
+        Window { since: Since::SendBlocked, earliest: timeout, latest: timeout + timeout / 8 + FIRST_LOOK }
+    }
+
     /// As soon as everything is said.
     pub fn promptly() -> Window {
         Window { since: Since::LastMove, earliest: Duration::ZERO, latest: Duration::from_secs(1) }

@@ -342,7 +342,7 @@ fn deaf(draw: &mut Draw<'_>) -> Drawn {
     };
     request = request.expecting(|expected| expected.content = Content::CutWithin(whole));
     script.ask(request.build(draw.dice));
-    (script.client("deaf", Ending::Cut(Window::at(Since::SendBlocked, draw.limits.send_timeout))), nature)
+    (script.client("deaf", Ending::Cut(Window::of_slow_read(draw.limits.send_timeout))), nature)
 }
 
 /// Keeps its connection without another request.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Since, Window};
+use crate::client::Window;
 use crate::dice::Dice;
 use crate::frames::{BINARY, CLOSE, CONTINUATION, FIN, PING, RSV1, TEXT, masked};
 use crate::kinds::Draw;
@@ -223,10 +223,8 @@ fn deaf(draw: &mut Draw<'_>) -> Drawn {
     // By then it is over, and it sees that.
     talk.steps.push(Step::Pause(draw.limits.send_timeout + Duration::from_secs(3600)));
     talk.steps.push(Step::GoOnReading);
-    (
-        talk.by("deaf WebSocket", Ending::Cut(Window::at(Since::SendBlocked, draw.limits.send_timeout)), draw.dice),
-        nature,
-    )
+    let ending = Ending::Cut(Window::of_slow_read(draw.limits.send_timeout));
+    (talk.by("deaf WebSocket", ending, draw.dice), nature)
 }
 
 /// What breaks a rule, and the code it is refused with.
