@@ -153,8 +153,14 @@ impl<S: Socket> Connection<S> {
     /// taken, after a try to give it more. That it has room is told only from a third of the send buffer on, so a slow
     /// reader of a large one would look like somebody who does not read.
     fn taken_by_peer(&mut self, cx: &mut LoopContext) -> u64 {
-        if let Some(acknowledged) = self.channel.socket.acknowledged() {
-            return acknowledged;
+        if let Some(told) = self.channel.socket.acknowledged() {
+            cx.counters.syscalls.netlink += 1;
+            match told {
+                Ok(acknowledged) => return acknowledged,
+                Err(error) => {
+                    log::debug!("{}: the kernel does not tell what it has read: {error}", self.channel.who.peer)
+                }
+            }
         }
         self.channel.on_readiness(Readiness { writable: true, ..Readiness::default() });
         self.flush(cx);

@@ -67,9 +67,9 @@ pub trait Socket {
         Ok(false)
     }
 
-    /// How many bytes of what was written the peer's kernel has acknowledged since the connection began, if the kernel
-    /// tells. This takes several system calls: it is for the moment when a send deadline comes.
-    fn acknowledged(&self) -> Option<u64> {
+    /// How many bytes of what was written the peer's kernel has acknowledged since the connection began; `None` if the
+    /// kernel cannot be asked. To ask takes several system calls: it is for a peer that seems not to read.
+    fn acknowledged(&self) -> Option<io::Result<u64>> {
         None
     }
 

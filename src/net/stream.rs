@@ -88,11 +88,9 @@ impl Socket for Stream {
         }
     }
 
-    fn acknowledged(&self) -> Option<u64> {
+    fn acknowledged(&self) -> Option<io::Result<u64>> {
         match self {
-            Stream::Tcp(socket) => acknowledged(socket)
-                .inspect_err(|error| log::debug!("the kernel does not tell what a peer has acknowledged: {error}"))
-                .ok(),
+            Stream::Tcp(socket) => Some(acknowledged(socket)),
             Stream::Unix(_) => None,
             Stream::Tortured(socket) => socket.acknowledged(),
         }

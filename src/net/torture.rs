@@ -174,7 +174,7 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.hold_unsent(deeply)
     }
 
-    fn acknowledged(&self) -> Option<u64> {
+    fn acknowledged(&self) -> Option<io::Result<u64>> {
         self.socket.acknowledged()
     }
 

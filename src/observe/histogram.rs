@@ -193,13 +193,15 @@ pub struct Syscalls {
     pub option: u64,
     /// `clock_gettime` of the thread's CPU time, after long drives and ten times a second at most
     pub cpu_time: u64,
+    /// Looks how much a slow reader has read: the calls that it takes to ask the kernel over netlink count as one
+    pub netlink: u64,
     /// `write` to the eventfd that wakes the loop, by whichever thread
     pub wake: u64,
 }
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 12] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 13] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -212,6 +214,7 @@ impl Syscalls {
             ("preadv2", self.residency),
             ("setsockopt", self.option),
             ("clock_gettime", self.cpu_time),
+            ("netlink", self.netlink),
             ("wake", self.wake),
         ]
     }

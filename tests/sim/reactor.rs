@@ -168,8 +168,8 @@ impl Socket for SimSocket {
         if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
-    fn acknowledged(&self) -> Option<u64> {
-        Some(self.world.borrow().links[self.link].down.arrived)
+    fn acknowledged(&self) -> Option<io::Result<u64>> {
+        Some(Ok(self.world.borrow().links[self.link].down.arrived))
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

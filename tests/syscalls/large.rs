@@ -94,18 +94,43 @@ fn a_reader_that_stops_us() {
     server.settle();
     client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n"));
     wait_until("the server is stopped", || server.text().contains("EPOLLOUT"));
+    wait_until("the server has looked whether anybody reads", || server.text().contains("AF_NETLINK"));
     client.read_head();
     client.read_exactly(SIZE);
     server.explain();
     let window = server.between_accounts();
     assert_eq!(window.others, [""; 0]);
     let trace = format!("{:#?}", window.calls);
-    let (stopped, stops) = stops_of_reader(&window.calls);
+    let (looked, looks, others) = without_looks(&window.calls);
+    assert!(looks > 0, "{trace}");
+    assert_calls(&looked, "slow reader, each look how far it is", looks, &trace);
+    let (stopped, stops) = stops_of_reader(&others);
     assert!(stops > 0, "{trace}");
     assert_calls(&stopped, "slow reader, each time it stops the server", stops, &trace);
     let toggles = window.counts.get("epoll_ctl").map(|count| ("epoll_ctl", *count));
     assert_calls(&toggles.into_iter().collect(), "slow reader, once", 1, &trace);
     assert_eq!(window.counts.get("read"), Some(&1), "{trace}");
+}
+
+/// The looks how far the reader is, each with the wait before it, how many there were, and all other calls, but for idle
+/// wakes and looks at the CPU clock.
+fn without_looks(calls: &[Call]) -> (Counts, u64, Vec<Call>) {
+    let (mut counts, mut looks, mut others) = (Counts::new(), 0, Vec::<Call>::new());
+    for call in calls {
+        if call.name == "clock_gettime" {
+            continue;
+        }
+        if call.name != "netlink" {
+            others.pop_if(|before| call.is_wait() && before.timed_out());
+            others.push(call.clone());
+            continue;
+        }
+        let waited = others.pop_if(|before| before.timed_out());
+        *counts.entry("epoll_wait").or_default() += u64::from(waited.is_some());
+        *counts.entry("netlink").or_default() += 1;
+        looks += 1;
+    }
+    (counts, looks, others)
 }
 
 /// The writes that found no room and the waits that ended them, and how many stops there were.

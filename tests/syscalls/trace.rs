@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "epoll_wait",
     "epoll_ctl",
     "accept",
@@ -18,6 +18,7 @@ pub const KINDS: [&str; 12] = [
     "preadv2",
     "setsockopt",
     "clock_gettime",
+    "netlink",
     "wake",
 ];
 
@@ -97,6 +98,33 @@ pub fn parse(text: &str) -> Vec<Call> {
     calls
 }
 
+/// The name of a whole question to the kernel over netlink.
+const NETLINK: &str = "netlink";
+
+/// The same calls, in which every question of `thread` over netlink is one call: from the questions for the addresses to
+/// the close of the netlink socket.
+pub fn join_netlink(calls: Vec<Call>, thread: u32) -> Vec<Call> {
+    let mut joined: Vec<Call> = Vec::new();
+    let mut asked_on: Option<u32> = None;
+    for call in calls {
+        if call.thread != thread {
+            joined.push(call);
+        } else if let Some(socket) = asked_on {
+            let is_over = call.name == "close" && call.descriptor() == Some(socket);
+            asked_on = asked_on.filter(|_| !is_over);
+        } else if call.name == "socket" && call.rest.starts_with("AF_NETLINK") {
+            asked_on = call.result().and_then(|socket| u32::try_from(socket).ok());
+            for of_address in ["getpeername", "getsockname"] {
+                joined.pop_if(|before| before.thread == thread && before.name == of_address);
+            }
+            joined.push(Call { name: NETLINK.to_owned(), ..call });
+        } else {
+            joined.push(call);
+        }
+    }
+    joined
+}
+
 /// Signals and exits are no calls.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -117,6 +145,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "preadv2" => "preadv2",
         "setsockopt" => "setsockopt",
         "clock_gettime" => "clock_gettime",
+        NETLINK => "netlink",
         other => return Err(other),
     })
 }
@@ -152,4 +181,23 @@ fn calls_are_put_together_and_told_apart() {
     assert!(calls[1].timed_out() && !calls[5].timed_out());
     assert!(calls[4].would_block());
     assert_eq!((calls[4].descriptor(), calls[4].last_argument()), (Some(11), Some(196873)));
+}
+
+#[test]
+fn a_question_over_netlink_is_one_call() {
+    let text = "\
+7 epoll_wait(5, [], 1024, 250) = 0
+7 getsockname(9, {sa_family=AF_INET}, [128 => 16]) = 0
+7 getpeername(9, {sa_family=AF_INET}, [128 => 16]) = 0
+7 socket(AF_NETLINK, SOCK_DGRAM|SOCK_CLOEXEC, NETLINK_SOCK_DIAG) = 12
+7 setsockopt(12, SOL_SOCKET, SO_RCVTIMEO_OLD, \"\", 16) = 0
+7 sendto(12, [{nlmsg_len=72}], 72, 0, NULL, 0) = 72
+8 close(12) = 0
+7 recvfrom(12, [{nlmsg_len=400}], 4096, MSG_TRUNC, NULL, NULL) = 400
+7 close(12) = 0
+7 close(9) = 0
+";
+    let calls = join_netlink(parse(text), 7);
+    let names: Vec<_> = calls.iter().map(|call| (call.thread, &*call.name)).collect();
+    assert_eq!(names, [(7, "epoll_wait"), (7, "netlink"), (8, "close"), (7, "close")]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Client, DEADLINE, has_tool, wait_until};
 use crate::table;
-use crate::trace::{Call, Counts, KINDS, kind, parse};
+use crate::trace::{Call, Counts, KINDS, join_netlink, kind, parse};
 
 /// The request for an account. strace shows enough of what was read to find it.
 const ACCOUNT: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -150,7 +150,7 @@ impl Traced {
         let loop_thread = self.child.id();
         self.child.kill().unwrap();
         wait_until("strace has seen the end", || has_ended(&self.text(), loop_thread));
-        let calls = parse(&self.text());
+        let calls = join_netlink(parse(&self.text()), loop_thread);
         let eventfd = calls.iter().find(|call| call.name.starts_with("eventfd")).and_then(Call::result);
         let eventfd = eventfd.expect("the loop has an eventfd") as u32;
         (Trace { calls, loop_thread, eventfd }, std::mem::take(&mut self.accounts))
@@ -233,14 +233,18 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The calls after the read of the first request that begins like `from`, up to the read of the next one that
-    /// begins like `to`.
+    /// The calls after the turn that reads the first request that begins like `from`, up to the end of the turn that reads
+    /// the next one that begins like `to`: a request for an account is answered at the end of its turn.
     pub fn between(&self, from: &str, to: &str) -> Window {
         let reads = |what: &str, call: &Call| call.name == "recvfrom" && call.rest.contains(&format!("\"{what}"));
+        let next_wait = |after: usize| {
+            let waits = |call: &Call| call.thread == self.loop_thread && call.is_wait();
+            after + self.calls[after..].iter().position(waits).expect("every turn is followed by a wait")
+        };
         let first = self.calls.iter().position(|call| reads(from, call)).expect("the first request was read");
         let rest = &self.calls[first + 1..];
-        let last = rest.iter().position(|call| reads(to, call)).expect("the second request was read");
-        Window::of(&rest[..=last], self)
+        let last = first + 1 + rest.iter().position(|call| reads(to, call)).expect("the second request was read");
+        Window::of(&self.calls[next_wait(first)..next_wait(last)], self)
     }
 }
 
