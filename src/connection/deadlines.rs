@@ -49,7 +49,7 @@ impl Waiting {
 
     /// Notes what the connection waits for now. `count` is the ever growing number of bytes that the peer moves when
     /// it does what it is waited for; more of them is progress.
-    pub(super) fn update(&mut self, (reason, ordinal): (WaitReason, u32), count: u64, now: Moment) {
+    pub(super) fn update(&mut self, reason: WaitReason, ordinal: u32, count: u64, now: Moment) {
         if (self.reason, self.ordinal) != (reason, ordinal) {
             *self = Waiting { reason, ordinal, since: now, seen: count, ..Waiting::new(now) };
         } else if count > self.seen {
@@ -145,9 +145,9 @@ mod tests {
     fn a_trickle_below_the_floor_does_not_outlive_the_timeout() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update((WaitReason::SlowBody, 0), 100, start);
+        waiting.update(WaitReason::SlowBody, 0, 100, start);
         for second in 1..=30 {
-            waiting.update((WaitReason::SlowBody, 0), 100 + second, after(start, second));
+            waiting.update(WaitReason::SlowBody, 0, 100 + second, after(start, second));
         }
         let deadline = waiting.deadline(&limits(), None, None);
         assert!(deadline < after(start, 31), "30 bytes earn a tenth of a second");
@@ -157,11 +157,11 @@ mod tests {
     fn an_honest_slow_client_earns_its_time() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update((WaitReason::SlowBody, 0), 0, start);
+        waiting.update(WaitReason::SlowBody, 0, 0, start);
         for second in 1..=600 {
             let now = after(start, second);
             assert!(waiting.deadline(&limits(), None, None) > now, "second {second}");
-            waiting.update((WaitReason::SlowBody, 0), second * 300, now);
+            waiting.update(WaitReason::SlowBody, 0, second * 300, now);
         }
         let silent = waiting.deadline(&limits(), None, None);
         assert_eq!(silent, after(start, 630), "silence still ends after one timeout");
@@ -171,10 +171,10 @@ mod tests {
     fn a_head_has_an_absolute_deadline_and_the_next_head_its_own() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update((WaitReason::SlowHead, 0), 1, start);
-        waiting.update((WaitReason::SlowHead, 0), 9, after(start, 9));
+        waiting.update(WaitReason::SlowHead, 0, 1, start);
+        waiting.update(WaitReason::SlowHead, 0, 9, after(start, 9));
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 10));
-        waiting.update((WaitReason::SlowHead, 1), 50, after(start, 9));
+        waiting.update(WaitReason::SlowHead, 1, 50, after(start, 9));
         assert_eq!(waiting.deadline(&Limits::default(), None, None), after(start, 19));
     }
 
@@ -182,9 +182,9 @@ mod tests {
     fn whoever_goes_on_sending_does_not_keep_a_server_from_ending() {
         let (start, limits) = (Moment::default(), Limits::default());
         let mut waiting = Waiting::new(start);
-        waiting.update((WaitReason::Lingering, 0), 0, start);
+        waiting.update(WaitReason::Lingering, 0, 0, start);
         for second in 1..=20 {
-            waiting.update((WaitReason::Lingering, 0), second, after(start, second));
+            waiting.update(WaitReason::Lingering, 0, second, after(start, second));
         }
         assert_eq!(waiting.deadline(&limits, None, None), after(start, 20) + limits.linger_timeout);
         let told = after(start, 10);
@@ -195,11 +195,11 @@ mod tests {
     fn an_order_to_stop_shortens_idle_waits_only() {
         let start = Moment::default();
         let mut waiting = Waiting::new(start);
-        waiting.update((WaitReason::Idle, 3), 0, start);
+        waiting.update(WaitReason::Idle, 3, 0, start);
         let grace = Limits::default().drain_idle_grace;
         let told = after(start, 2);
         assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), told + grace);
-        waiting.update((WaitReason::SlowHead, 3), 0, start);
+        waiting.update(WaitReason::SlowHead, 3, 0, start);
         assert_eq!(waiting.deadline(&Limits::default(), None, Some(told)), after(start, 10));
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::channel::Filled;
-use super::driver::{Cut, Protocol};
+use super::driver::{Cut, Ending, Protocol};
 use super::outbox::Flushed;
 use super::{Connection, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
@@ -20,8 +20,7 @@ impl<S: Socket> Connection<S> {
     /// leave in one write. A pass that reads nothing always writes, and so does the last one of the budget.
     pub fn drive(&mut self, service: &mut impl Service, cx: &mut LoopContext) -> Settled {
         self.queued = false;
-        let (id, ordinal) = (self.channel.who.id, self.driver.answered() + 1);
-        cx.marks.connection(id, |text| write!(text, "r={ordinal} drive"));
+        cx.marks.connection(self.channel.who.id, |text| write!(text, "r={} drive", self.requests() + 1));
         let mut budget = Budget::new(&cx.environment.limits);
         while !self.is_closed() && !budget.is_spent() {
             let mut moved = self.fill(cx);
@@ -32,7 +31,7 @@ impl<S: Socket> Connection<S> {
                 },
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
                 // If the read has failed, there is nobody left to write to.
-                Life::Flushing | Life::Closed(_) => {}
+                Life::Flushing(_) | Life::Closed(_) => {}
             }
             let reads_on = self.has_more_to_read(moved) && budget.outlasts(moved);
             if !reads_on && !self.is_closed() {
@@ -84,22 +83,19 @@ impl<S: Socket> Connection<S> {
     /// Takes the next step towards the end of the connection, if it is due.
     fn step_life(&mut self, cx: &mut LoopContext) -> bool {
         let next = match self.life {
-            Life::Serving if self.driver.is_finished(&self.channel) => {
-                self.driver.finish(&self.channel);
-                Life::Flushing
-            }
-            Life::Flushing if self.channel.outbox.is_empty() => self.life_after_flush(cx),
-            Life::Lingering if self.channel.input_ended() => Life::Closed(CloseReason::ByServer),
-            _ => return false,
+            Life::Serving => self.driver.finish(&self.channel).map(Life::Flushing),
+            Life::Flushing(ending) if self.channel.outbox.is_empty() => Some(self.life_after_flush(ending, cx)),
+            Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer)),
+            _ => None,
         };
-        self.life = next;
-        true
+        self.life = next.unwrap_or(self.life);
+        next.is_some()
     }
 
     /// If the client is not known to have more to say, one last read tells whether it has: it may have ended its direction,
     /// and then it was the first to do so, or it has sent what nobody expected.
-    fn life_after_flush(&mut self, cx: &mut LoopContext) -> Life {
-        if !self.channel.input_ended() && self.driver.may_close_at_once() && self.channel.inbox_is_empty() {
+    fn life_after_flush(&mut self, ending: Ending, cx: &mut LoopContext) -> Life {
+        if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {
                 Ok(true) => {}
                 Ok(false) => return Life::Closed(CloseReason::ByServer),

@@ -27,11 +27,43 @@ pub(super) enum Driver {
 #[derive(Debug)]
 pub(super) struct Cut;
 
+/// How a connection that has nothing more to receive or to produce ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client is known to have nothing more to send, so the connection may be closed at once.
+    AtOnce,
+    /// Our direction ends, and what the client still sends is thrown away.
+    InOrder,
+}
+
+/// What a protocol waits for, as far as the channel is not what holds it up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DriverWait {
+    pub(super) reason: WaitReason,
+    /// Which wait for that reason it is. Two in a row are told apart by this number, which may wrap.
+    pub(super) ordinal: u32,
+    /// When it wants to be asked again.
+    pub(super) timer: Option<Instant>,
+    /// All further input is ignored: the only thing left to wait for is that the client reads.
+    pub(super) ignores_input: bool,
+}
+
+/// How far a protocol has come, for people and programs that ask.
+pub(super) struct DriverStatus<'a> {
+    /// Its name.
+    pub(super) protocol: &'static str,
+    /// In one word or two.
+    pub(super) state: &'static str,
+    /// How many requests have been answered.
+    pub(super) answered: u64,
+    /// The request whose response is on its way, or that is being received.
+    pub(super) record: Option<&'a RequestRecord>,
+    /// A response has begun that is not complete.
+    pub(super) is_sending: bool,
+}
+
 /// What a connection must know of its protocol. The defaults fit a protocol without requests.
 pub(super) trait Protocol {
-    /// Its name, as people are told.
-    fn name(&self) -> &'static str;
-
     /// Takes from the inbox and adds to the outbox until neither moves. Says whether anything did.
     fn advance<S: Socket>(
         &mut self,
@@ -40,38 +72,15 @@ pub(super) trait Protocol {
         cx: &mut LoopContext,
     ) -> Result<bool, Cut>;
 
-    /// Whether nothing more is to be received or produced. What the outbox holds still goes out.
-    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool;
-
-    /// Closes what is open, when it is finished.
-    fn finish<S: Socket>(&mut self, _channel: &Channel<S>) {}
-
-    /// Whether, when it is finished, the client is known to have nothing more to send.
-    fn may_close_at_once(&self) -> bool {
-        false
-    }
+    /// Ends what is open and says how the connection ends, if nothing more is to be received or produced. What the outbox
+    /// holds still goes out.
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending>;
 
     /// Whether it waits for the client to begin something, and has nothing under way.
     fn is_idle(&self) -> bool;
 
-    /// Whether a response has begun that is not complete.
-    fn is_sending(&self) -> bool {
-        false
-    }
-
-    /// What it waits for, as far as the channel is not what holds it up, and which wait of that kind it is: two in a row
-    /// for the same reason are told apart by this number, which may wrap.
-    fn wait<S: Socket>(&self, channel: &Channel<S>) -> (WaitReason, u32);
-
-    /// When it wants to be asked again.
-    fn timer(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Whether all further input is ignored.
-    fn ignores_input(&self) -> bool {
-        false
-    }
+    /// What it waits for.
+    fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait;
 
     /// The client is late with the head or the content of a request.
     fn on_late<S: Socket>(
@@ -83,34 +92,21 @@ pub(super) trait Protocol {
         Err(Cut)
     }
 
-    /// How far it has come, in one word or two.
-    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str;
-
-    /// The request whose response is on its way, or that is being received.
-    fn record(&self) -> Option<&RequestRecord> {
-        None
-    }
-
-    /// How many requests have been answered.
-    fn answered(&self) -> u64 {
-        0
-    }
+    /// How far it has come.
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_>;
 
     /// A drive was over at `now`: notes in the request records what it has brought about.
     fn note_drive<S: Socket>(&mut self, _channel: &Channel<S>, _now: Moment, _cx: &mut LoopContext) {}
 
-    /// The connection has ended: the requests that are not over have ended with it.
+    /// The connection has ended for this reason, and with it the requests that are not over. Returns the reason as it
+    /// counts: a wait may have been the cause.
     fn note_close<S: Socket>(
         &mut self,
         _channel: &Channel<S>,
-        _reason: CloseReason,
+        reason: CloseReason,
         _now: Moment,
         _cx: &mut LoopContext,
-    ) {
-    }
-
-    /// Why a connection that ended for this reason is said to have ended: a wait may be the cause.
-    fn closes_as(&self, reason: CloseReason) -> CloseReason {
+    ) -> CloseReason {
         reason
     }
 }
@@ -138,10 +134,6 @@ macro_rules! each {
 }
 
 impl Protocol for Driver {
-    fn name(&self) -> &'static str {
-        each!(self, protocol => protocol.name())
-    }
-
     #[inline]
     fn advance<S: Socket>(
         &mut self,
@@ -152,36 +144,18 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.advance(channel, service, cx))
     }
 
-    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool {
-        each!(self, protocol => protocol.is_finished(channel))
-    }
-
-    fn finish<S: Socket>(&mut self, channel: &Channel<S>) {
+    #[inline]
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
         each!(self, protocol => protocol.finish(channel))
-    }
-
-    fn may_close_at_once(&self) -> bool {
-        each!(self, protocol => protocol.may_close_at_once())
     }
 
     fn is_idle(&self) -> bool {
         each!(self, protocol => protocol.is_idle())
     }
 
-    fn is_sending(&self) -> bool {
-        each!(self, protocol => protocol.is_sending())
-    }
-
-    fn wait<S: Socket>(&self, channel: &Channel<S>) -> (WaitReason, u32) {
+    #[inline]
+    fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
         each!(self, protocol => protocol.wait(channel))
-    }
-
-    fn timer(&self) -> Option<Instant> {
-        each!(self, protocol => protocol.timer())
-    }
-
-    fn ignores_input(&self) -> bool {
-        each!(self, protocol => protocol.ignores_input())
     }
 
     fn on_late<S: Socket>(
@@ -193,27 +167,21 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.on_late(reason, channel, cx))
     }
 
-    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str {
-        each!(self, protocol => protocol.state(channel))
-    }
-
-    fn record(&self) -> Option<&RequestRecord> {
-        each!(self, protocol => protocol.record())
-    }
-
-    fn answered(&self) -> u64 {
-        each!(self, protocol => protocol.answered())
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        each!(self, protocol => protocol.status(channel))
     }
 
     fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
         each!(self, protocol => protocol.note_drive(channel, now, cx))
     }
 
-    fn note_close<S: Socket>(&mut self, channel: &Channel<S>, reason: CloseReason, now: Moment, cx: &mut LoopContext) {
+    fn note_close<S: Socket>(
+        &mut self,
+        channel: &Channel<S>,
+        reason: CloseReason,
+        now: Moment,
+        cx: &mut LoopContext,
+    ) -> CloseReason {
         each!(self, protocol => protocol.note_close(channel, reason, now, cx))
-    }
-
-    fn closes_as(&self, reason: CloseReason) -> CloseReason {
-        each!(self, protocol => protocol.closes_as(reason))
     }
 }

@@ -1,12 +1,11 @@
 //! HTTP/1 on a connection: one stream at a time, its content from the inbox, its response to the outbox.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use log::Level;
 
 use super::channel::Channel;
-use super::driver::{Cut, Protocol};
+use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use super::sink::{Full, ShortContent, Sink};
 use super::stream::Stream;
 use super::{Environment, LoopContext};
@@ -23,7 +22,7 @@ use crate::net::marks::Marks;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
-use crate::observe::request_record::{LeavingRecords, RequestRecord};
+use crate::observe::request_record::LeavingRecords;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
@@ -66,10 +65,6 @@ impl Stop {
 }
 
 impl Protocol for Http1 {
-    fn name(&self) -> &'static str {
-        "http/1"
-    }
-
     /// Receives first, then produces, and again: pipelined requests are answered together.
     fn advance<S: Socket>(
         &mut self,
@@ -93,33 +88,26 @@ impl Protocol for Http1 {
         }
     }
 
-    /// Whether the last response is complete, or there will be none.
-    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool {
-        let answered = self.codec.sending() == Sending::Done && self.stop != Stop::No;
-        answered || (channel.input_ended() && channel.inbox_is_empty() && self.is_idle())
-    }
-
-    fn finish<S: Socket>(&mut self, channel: &Channel<S>) {
-        if self.codec.sending() == Sending::Done {
+    /// When the last response is complete, or there will be none.
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
+        if self.codec.sending() == Sending::Done && self.stop != Stop::No {
             self.complete_record(channel);
             self.answered += 1;
+            let request_complete = self.codec.receiving() == Receiving::Done;
+            let has_said_all = self.stop == Stop::AfterResponse { asked_by_client: true };
+            return Some(if request_complete && has_said_all { Ending::AtOnce } else { Ending::InOrder });
         }
-    }
-
-    fn may_close_at_once(&self) -> bool {
-        self.codec.receiving() == Receiving::Done && self.stop == Stop::AfterResponse { asked_by_client: true }
+        let has_ended = channel.input_ended() && channel.inbox_is_empty() && self.is_idle();
+        has_ended.then_some(Ending::InOrder)
     }
 
     fn is_idle(&self) -> bool {
         self.stream.is_idle() && self.codec.receiving() == Receiving::Idle && self.codec.sending() == Sending::Idle
     }
 
-    fn is_sending(&self) -> bool {
-        self.codec.sending() == Sending::Content
-    }
-
-    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> (WaitReason, u32) {
-        let reason = match self.stream.wait() {
+    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
+        let (wait, ignores_input) = (self.stream.wait(), self.stop.ignores_input());
+        let reason = match wait {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Job(_)) => WaitReason::Job,
             Some(Wait::Idle(_)) => WaitReason::Conversation,
@@ -135,15 +123,7 @@ impl Protocol for Http1 {
             // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.
             None => WaitReason::SlowRead,
         };
-        (reason, self.answered as u32)
-    }
-
-    fn timer(&self) -> Option<Instant> {
-        self.stream.timer()
-    }
-
-    fn ignores_input(&self) -> bool {
-        self.stop.ignores_input()
+        DriverWait { reason, ordinal: self.answered as u32, timer: wait.and_then(Wait::until), ignores_input }
     }
 
     /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time. If the response is complete while its
@@ -171,22 +151,17 @@ impl Protocol for Http1 {
         Ok(())
     }
 
-    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str {
-        match self.codec.receiving() {
-            _ if self.is_sending() || !channel.outbox.is_empty() => "sending",
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        let is_sending = self.codec.sending() == Sending::Content;
+        let state = match self.codec.receiving() {
+            _ if is_sending || !channel.outbox.is_empty() => "sending",
             Receiving::Idle => "idle",
             Receiving::Head => "receiving head",
             Receiving::Content => "receiving content",
             Receiving::Done => "answering",
-        }
-    }
-
-    fn record(&self) -> Option<&RequestRecord> {
-        self.leaving.front().or(self.stream.record.as_deref())
-    }
-
-    fn answered(&self) -> u64 {
-        self.answered
+        };
+        let record = self.leaving.front().or(self.stream.record.as_deref());
+        DriverStatus { protocol: "http/1", state, answered: self.answered, record, is_sending }
     }
 
     fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
@@ -205,12 +180,15 @@ impl Protocol for Http1 {
         self.leaving.retire(channel.sent(), now, &mut cx.finished);
     }
 
-    fn note_close<S: Socket>(&mut self, channel: &Channel<S>, reason: CloseReason, now: Moment, cx: &mut LoopContext) {
+    fn note_close<S: Socket>(
+        &mut self,
+        channel: &Channel<S>,
+        reason: CloseReason,
+        now: Moment,
+        cx: &mut LoopContext,
+    ) -> CloseReason {
         self.end_rx(channel);
         self.leaving.cut(self.stream.record.take(), reason, channel.sent(), now, &mut cx.finished);
-    }
-
-    fn closes_as(&self, reason: CloseReason) -> CloseReason {
         match self.stop {
             Stop::Late(wait) => CloseReason::Timeout(wait),
             _ => reason,

@@ -2,7 +2,7 @@
 
 use super::LoopContext;
 use super::channel::Channel;
-use super::driver::{Cut, Protocol};
+use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
 use crate::observe::wait_reason::WaitReason;
@@ -39,10 +39,6 @@ impl Default for Part {
 }
 
 impl Protocol for LineEcho {
-    fn name(&self) -> &'static str {
-        "line-echo"
-    }
-
     /// A line is answered when its LF has come. The answers therefore do not depend on how the lines were split or
     /// joined on their way.
     fn advance<S: Socket>(
@@ -61,34 +57,32 @@ impl Protocol for LineEcho {
     }
 
     /// What follows the last LF is no line.
-    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool {
-        match self.part {
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
+        let is_over = match self.part {
             Part::Line { searched } => channel.input_ended() && searched == channel.inbox_len(),
             Part::Answer { .. } => false,
             Part::Over => true,
-        }
+        };
+        is_over.then_some(Ending::InOrder)
     }
 
     fn is_idle(&self) -> bool {
         matches!(self.part, Part::Line { searched: 0 })
     }
 
-    fn wait<S: Socket>(&self, channel: &Channel<S>) -> (WaitReason, u32) {
-        let nothing_came = channel.received() == 0;
-        let reason = if nothing_came { WaitReason::FirstByte } else { WaitReason::Idle };
-        (reason, self.lines as u32)
+    fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
+        let reason = if channel.received() == 0 { WaitReason::FirstByte } else { WaitReason::Idle };
+        DriverWait { reason, ordinal: self.lines as u32, timer: None, ignores_input: false }
     }
 
-    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str {
-        match self.part {
-            _ if !channel.outbox.is_empty() => "sending",
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        let is_sending = !channel.outbox.is_empty();
+        let state = match self.part {
+            _ if is_sending => "sending",
             Part::Line { searched: 0 } => "idle",
             _ => "receiving a line",
-        }
-    }
-
-    fn answered(&self) -> u64 {
-        self.lines
+        };
+        DriverStatus { protocol: "line-echo", state, answered: self.lines, record: None, is_sending }
     }
 }
 

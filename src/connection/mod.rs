@@ -26,7 +26,7 @@ use log::Level;
 
 use channel::Channel;
 use deadlines::Waiting;
-use driver::{Cut, Driver, Protocol};
+use driver::{Cut, Driver, Ending, Protocol};
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
@@ -66,7 +66,7 @@ enum Life {
     /// Bytes are received and answered.
     Serving,
     /// Nothing more is received or produced; what the outbox holds still goes out.
-    Flushing,
+    Flushing(Ending),
     /// Our direction has ended. What still arrives is thrown away, because closing with unread input would reset the
     /// connection and destroy the answer on its way.
     Lingering,
@@ -192,7 +192,7 @@ impl<S: Socket> Connection<S> {
     pub fn is_at_work(&self) -> bool {
         match self.life {
             Life::Serving => !self.driver.is_idle() || !self.channel.outbox.is_empty(),
-            Life::Flushing => true,
+            Life::Flushing(_) => true,
             Life::Lingering | Life::Closed(_) => false,
         }
     }
@@ -200,7 +200,7 @@ impl<S: Socket> Connection<S> {
     /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
     /// that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self) {
-        if self.driver.is_sending() || !self.channel.outbox.is_empty() {
+        if self.driver.status(&self.channel).is_sending || !self.channel.outbox.is_empty() {
             self.channel.abort_on_close();
         }
     }
@@ -217,9 +217,8 @@ impl<S: Socket> Connection<S> {
     /// Returns what was lent to the connection, which must be closed.
     pub fn give_back(&mut self, cx: &mut LoopContext) {
         if let Life::Closed(reason) = self.life {
-            cx.counters.count_close(self.driver.closes_as(reason));
-            let now = cx.moment;
-            self.driver.note_close(&self.channel, reason, now, cx);
+            let counted = self.driver.note_close(&self.channel, reason, cx.moment, cx);
+            cx.counters.count_close(counted);
         }
         self.channel.give_back_all(&mut cx.inboxes, &mut cx.outboxes);
     }
@@ -254,12 +253,12 @@ impl<S: Socket> Connection<S> {
 
     /// The request whose response is on its way, or that is being received.
     pub fn record(&self) -> Option<&RequestRecord> {
-        self.driver.record()
+        self.driver.status(&self.channel).record
     }
 
     /// How many requests have been answered.
     pub fn requests(&self) -> u64 {
-        self.driver.answered()
+        self.driver.status(&self.channel).answered
     }
 }
 

@@ -1,6 +1,8 @@
 //! The end of every drive: the only place that decides interest, deadline and another drive.
 
-use super::driver::Protocol;
+use std::time::Instant;
+
+use super::driver::{DriverWait, Protocol};
 use super::interest::interest;
 use super::{Connection, Life, LoopContext};
 use crate::base::moment::Moment;
@@ -33,37 +35,40 @@ impl<S: Socket> Connection<S> {
         if let Some(reason) = self.close_reason() {
             return Settled::Closed(reason);
         }
-        self.update_wait(cx.moment);
+        let wait = self.wait();
+        let count = match wait.reason {
+            WaitReason::SlowRead => self.channel.sent(),
+            _ => self.channel.received(),
+        };
+        self.waiting.update(wait.reason, wait.ordinal, count, cx.moment);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.channel.facts()));
-        Settled::Open { interest, deadline: self.deadline(cx), again: budget_spent }
+        Settled::Open { interest, deadline: self.deadline_with(wait.timer, cx), again: budget_spent }
     }
 
     /// When the present wait has lasted too long.
     pub(super) fn deadline(&self, cx: &LoopContext) -> Moment {
-        let timer = self.driver.timer().map(|at| cx.moment_of(at));
+        let timer = self.driver.wait(&self.channel).timer;
+        self.deadline_with(timer, cx)
+    }
+
+    fn deadline_with(&self, timer: Option<Instant>, cx: &LoopContext) -> Moment {
+        let timer = timer.map(|at| cx.moment_of(at));
         self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining)
     }
 
-    fn update_wait(&mut self, now: Moment) {
-        let wait = self.wait();
-        let count = match wait.0 {
-            WaitReason::SlowRead => self.channel.sent(),
-            _ => self.channel.received(),
-        };
-        self.waiting.update(wait, count, now);
-    }
-
-    /// The one reason why nothing moves, and which wait for it this is. A client that does not read comes first:
-    /// whatever else it owes us may be late because of that.
-    fn wait(&self) -> (WaitReason, u32) {
-        let (reason, ordinal) = self.driver.wait(&self.channel);
-        let only_reading_is_left = self.life == Life::Flushing || self.driver.ignores_input();
+    /// The one reason why nothing moves. A client that does not read comes first: whatever else it owes us may be late
+    /// because of that.
+    fn wait(&self) -> DriverWait {
+        let wait = self.driver.wait(&self.channel);
+        // Once nothing more is wanted from the client, all that is left to wait for is that it reads.
+        let only_reading_is_left = matches!(self.life, Life::Flushing(_)) || wait.ignores_input;
         match self.life {
-            Life::Lingering => (WaitReason::Lingering, ordinal),
-            // Once nothing more is wanted from the client, all that is left to wait for is that it reads.
-            _ if self.channel.is_write_blocked() || only_reading_is_left => (WaitReason::SlowRead, ordinal),
-            _ => (reason, ordinal),
+            Life::Lingering => DriverWait { reason: WaitReason::Lingering, ..wait },
+            _ if self.channel.is_write_blocked() || only_reading_is_left => {
+                DriverWait { reason: WaitReason::SlowRead, ..wait }
+            }
+            _ => wait,
         }
     }
 }

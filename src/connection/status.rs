@@ -12,14 +12,19 @@ impl<S: Socket> Connection<S> {
     pub fn status(&self, cx: &LoopContext) -> ConnectionStatus {
         let now = cx.moment;
         let (who, interest) = (self.channel.who, self.armed.unwrap_or_default());
-        let record = self.driver.record();
+        let status = self.driver.status(&self.channel);
         let inbox = self.channel.inbox.as_ref().map_or((0, 0), |ring| (ring.len(), RingBuffer::capacity(ring)));
         ConnectionStatus {
             id: who.id,
             peer: who.peer,
             local: self.channel.socket.local_address(),
-            protocol: self.driver.name(),
-            state: self.state(),
+            protocol: status.protocol,
+            state: match self.life {
+                Life::Serving => status.state,
+                Life::Flushing(_) => "flushing",
+                Life::Lingering => "lingering",
+                Life::Closed(_) => "closed",
+            },
             wait: self.waiting.reason().name(),
             waited: now.since(self.waiting.since()),
             left: self.deadline(cx).since(now),
@@ -27,20 +32,10 @@ impl<S: Socket> Connection<S> {
             asks_write: interest.write,
             inbox,
             outbox: (self.channel.outbox.len(), self.channel.outbox.capacity()),
-            ordinal: record.map_or(self.driver.answered() + 1, |record| record.ordinal),
+            ordinal: status.record.map_or(status.answered + 1, |record| record.ordinal),
             received: self.channel.received(),
             sent: self.channel.sent(),
-            record: record.map(|record| record.snapshot(now)),
-        }
-    }
-
-    /// How far it has come, in one word or two.
-    fn state(&self) -> &'static str {
-        match self.life {
-            Life::Serving => self.driver.state(&self.channel),
-            Life::Flushing => "flushing",
-            Life::Lingering => "lingering",
-            Life::Closed(_) => "closed",
+            record: status.record.map(|record| record.snapshot(now)),
         }
     }
 

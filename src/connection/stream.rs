@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::time::Instant;
 
 use super::parts::{Front, Parts};
 use super::sink::{Full, Sink};
@@ -159,11 +158,6 @@ impl Stream {
             Answer::Sending(_, wait) => *wait,
             Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(_) => None,
         }
-    }
-
-    /// When the answer wants to be asked again.
-    pub(super) fn timer(&self) -> Option<Instant> {
-        self.wait().and_then(Wait::until)
     }
 
     fn ask(&mut self, out: &mut impl Sink, request_complete: bool, cx: &mut Cx<'_>) -> Result<bool, Failure> {

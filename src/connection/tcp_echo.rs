@@ -2,7 +2,7 @@
 
 use super::LoopContext;
 use super::channel::Channel;
-use super::driver::{Cut, Protocol};
+use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use crate::net::Socket;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
@@ -15,10 +15,6 @@ pub(super) struct TcpEcho {
 }
 
 impl Protocol for TcpEcho {
-    fn name(&self) -> &'static str {
-        "tcp-echo"
-    }
-
     /// What does not fit into the outbox stays in the inbox. A full inbox ends READ interest, and so a client that does
     /// not read is not read from.
     fn advance<S: Socket>(
@@ -39,22 +35,24 @@ impl Protocol for TcpEcho {
         Ok(self.echoed > before)
     }
 
-    /// The client has ended its direction, and everything that it sent is in the outbox.
-    fn is_finished<S: Socket>(&self, channel: &Channel<S>) -> bool {
-        channel.input_ended() && channel.inbox_is_empty()
+    /// When the client has ended its direction, and everything that it sent is in the outbox.
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
+        (channel.input_ended() && channel.inbox_is_empty()).then_some(Ending::InOrder)
     }
 
     fn is_idle(&self) -> bool {
         true
     }
 
-    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> (WaitReason, u32) {
+    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
         let reason = if self.echoed == 0 { WaitReason::FirstByte } else { WaitReason::Idle };
-        (reason, self.echoed as u32)
+        DriverWait { reason, ordinal: self.echoed as u32, timer: None, ignores_input: false }
     }
 
-    fn state<S: Socket>(&self, channel: &Channel<S>) -> &'static str {
-        if channel.outbox.is_empty() { "idle" } else { "sending" }
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        let is_sending = !channel.outbox.is_empty();
+        let state = if is_sending { "sending" } else { "idle" };
+        DriverStatus { protocol: "tcp-echo", state, answered: 0, record: None, is_sending }
     }
 }
 
