@@ -273,12 +273,12 @@ impl Http1 {
         }
     }
 
-    /// Content that nobody takes waits until the response has begun. What the response says about the connection does
-    /// therefore not depend on how much of that content has come.
+    /// Content waits until the response has begun, unless the response depends on it. What is answered does therefore not
+    /// depend on how much of the content has come.
     fn may_look_at_content(&mut self) -> bool {
         self.codec.receiving() != Receiving::Content
             || self.codec.sending() != Sending::Idle
-            || self.stream.taker().is_some()
+            || self.stream.decides_by_content()
     }
 
     fn on_reply<S: Socket>(
@@ -325,10 +325,23 @@ impl Http1 {
         match taker.take(&front[..n.min(front.len())], &mut cx.environment.cx(&channel.who, channel.role)) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
+                if taken > 0 {
+                    self.let_decide(channel, cx)?;
+                }
                 Ok(taken > 0)
             }
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }
+    }
+
+    /// An exchange that has taken content decides before more is looked at, which may be malformed. What comes behind the
+    /// whole of it is only its end.
+    fn let_decide<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> Result<(), Cut> {
+        while self.codec.receiving() == Receiving::Content
+            && self.codec.sending() == Sending::Idle
+            && self.produce(channel, cx)?
+        {}
+        Ok(())
     }
 
     /// Stream → codec → outbox: one step. Says whether it moved anything.

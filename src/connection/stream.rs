@@ -146,6 +146,15 @@ impl Stream {
         }
     }
 
+    /// Whether an exchange has yet to decide, and takes content for that.
+    pub(super) fn decides_by_content(&mut self) -> bool {
+        match &mut self.answer {
+            Answer::Deciding(exchange, _) => exchange.taker().is_some(),
+            Answer::Informing(interim) => interim.exchange.taker().is_some(),
+            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
+        }
+    }
+
     /// Whether there is nothing to answer.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.answer, Answer::Idle)
