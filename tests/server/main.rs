@@ -13,6 +13,7 @@ mod listeners;
 mod logged;
 mod logging;
 mod report;
+mod segmentation;
 mod shutdown;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;
