@@ -4,6 +4,7 @@
 
 mod backpressure;
 mod descriptors;
+mod echo;
 mod files;
 mod http1;
 mod lab;
