@@ -198,5 +198,7 @@ fn echoes_count_against_the_connection_limit() {
     server.wait_for_log("all connections allowed are in use");
     lines.send("quit\n");
     assert_eq!(lines.read_to_end(), "Bye.\n");
+    // Until then the server lingers.
+    drop(lines);
     assert_eq!(http.read_response().1, "Hello, World!");
 }
