@@ -7,6 +7,7 @@ mod descriptors;
 mod echo;
 mod files;
 mod http1;
+mod interim;
 mod lab;
 mod listeners;
 #[path = "../access_log/logged.rs"]
