@@ -166,6 +166,8 @@ impl Protocol for Http1 {
 
     fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
         self.driven_at = now;
+        // First those that have left: what still waits belongs to those behind them.
+        self.leaving.retire(channel.sent(), now, &mut cx.finished);
         let facts = channel.facts();
         if let Some(record) = &mut self.stream.record {
             record.paused.set(facts.inbox_full, now);
@@ -177,7 +179,6 @@ impl Protocol for Http1 {
                 record.first_byte_at = Some(now);
             }
         }
-        self.leaving.retire(channel.sent(), now, &mut cx.finished);
     }
 
     fn note_close<S: Socket>(
