@@ -196,7 +196,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Sleeps until readiness, a wake or the next deadline; not at all while somebody can be driven or accepted.
     fn poll(&mut self) -> io::Result<()> {
         let (due, turn_began) = (self.next_wake(), self.context.moment);
-        let timeout = due.map(|at| at.since(self.reactor.moment()));
+        // From the end of the turn on, and not from its beginning: a long turn does not put the deadline off.
+        let timeout = due.map(|at| at.since(self.phases.mark()));
         self.context.counters.syscalls.wait += 1;
         self.context.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
