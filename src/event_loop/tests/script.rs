@@ -1,10 +1,11 @@
 //! A reactor that does what a test says: it reports the events it was given, accepts who was queued, and counts what it is
 //! asked. Time stands still unless the test moves it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +15,32 @@ use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::net::{Event, Interest, Io, ListenerId, Reactor, Readiness, Socket};
 
+/// The clock of a scripted world. Its wall clock began in 1970 with it.
+#[derive(Clone)]
+pub struct Clock {
+    start: Instant,
+    now: Rc<Cell<Instant>>,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let start = Instant::now();
+        Clock { start, now: Rc::new(Cell::new(start)) }
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    pub fn pass(&self, time: Duration) {
+        self.now.update(|now| now + time);
+    }
+}
+
 pub struct ScriptedReactor {
-    pub now: Instant,
-    origin: Instant,
+    pub clock: Clock,
+    /// The clock as it was at the last poll.
+    now: Instant,
     /// What the next poll reports.
     pub events: Vec<Event>,
     /// How long each poll was to last at most.
@@ -26,6 +50,8 @@ pub struct ScriptedReactor {
     /// How often each listener was asked for a connection.
     pub accepts: Vec<usize>,
     pub listening: bool,
+    /// Whose sockets were written to, in order.
+    pub written: Rc<RefCell<Vec<Token>>>,
     roles: Vec<ListenerRole>,
     /// What accepting gives, listener by listener; nothing when the queue is empty.
     queues: Vec<VecDeque<io::Result<ScriptedSocket>>>,
@@ -33,15 +59,16 @@ pub struct ScriptedReactor {
 
 impl ScriptedReactor {
     pub fn new(roles: &[ListenerRole]) -> ScriptedReactor {
-        let origin = Instant::now();
+        let clock = Clock::new();
         ScriptedReactor {
-            now: origin,
-            origin,
+            now: clock.now(),
+            clock,
             events: Vec::new(),
             polls: Vec::new(),
             arms: Vec::new(),
             accepts: vec![0; roles.len()],
             listening: true,
+            written: Rc::default(),
             roles: roles.to_vec(),
             queues: roles.iter().map(|_| VecDeque::new()).collect(),
         }
@@ -50,7 +77,8 @@ impl ScriptedReactor {
     /// A client connects: the next poll says so.
     pub fn connect(&mut self, listener: ListenerId) -> Client {
         let client = Client::default();
-        self.queues[listener].push_back(Ok(ScriptedSocket(Rc::clone(&client.0))));
+        let socket = ScriptedSocket { wire: Rc::clone(&client.0), written: Rc::clone(&self.written) };
+        self.queues[listener].push_back(Ok(socket));
         self.events.push(Event::Listener(listener));
         client
     }
@@ -63,18 +91,29 @@ impl ScriptedReactor {
     /// The client sends bytes: the next poll says so.
     pub fn send(&mut self, client: &Client, bytes: &str) {
         client.0.borrow_mut().to_server.extend(bytes.as_bytes());
-        self.report_input(client, false);
+        self.report(client, Readiness { readable: true, ..Readiness::default() });
     }
 
     /// The client ends its direction: the next poll says so.
     pub fn end(&mut self, client: &Client) {
-        client.0.borrow_mut().ended = true;
-        self.report_input(client, true);
+        client.end_silently();
+        self.report(client, Readiness { readable: true, hung_up: true, ..Readiness::default() });
     }
 
-    fn report_input(&mut self, client: &Client, hung_up: bool) {
+    /// The client resets the connection: the next poll says so.
+    pub fn reset(&mut self, client: &Client) {
+        client.0.borrow_mut().reset = true;
+        self.report(client, Readiness { readable: true, writable: true, hung_up: true, failed: true });
+    }
+
+    /// The client reads, so that so many bytes more can be written: the next poll says so.
+    pub fn make_room(&mut self, client: &Client, bytes: usize) {
+        client.make_room_silently(bytes);
+        self.report(client, Readiness { writable: true, ..Readiness::default() });
+    }
+
+    fn report(&mut self, client: &Client, readiness: Readiness) {
         if let Some(token) = client.token() {
-            let readiness = Readiness { readable: true, hung_up, ..Readiness::default() };
             self.events.push(Event::Connection(token, readiness));
         }
     }
@@ -89,16 +128,38 @@ pub struct Client(Rc<RefCell<Wire>>);
 struct Wire {
     to_server: VecDeque<u8>,
     ended: bool,
+    reset: bool,
     to_client: Vec<u8>,
+    /// How many bytes can be written; without bound, if this is `None`.
+    room: Option<usize>,
+    /// How many bytes the client's kernel has acknowledged, if that is told.
+    acknowledged: Option<u64>,
+    calls: Calls,
     /// The server's name for the connection, once it has been armed.
     token: Option<Token>,
     closed: bool,
+}
+
+/// How often the server has asked something of a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub reads: usize,
+    pub writes: usize,
+    pub sendfiles: usize,
+    pub shutdowns: usize,
+    pub aborts: usize,
 }
 
 impl Client {
     /// What has arrived since the last call.
     pub fn received(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.borrow_mut().to_client)).unwrap()
+    }
+
+    /// The status codes that have arrived since the last call.
+    pub fn statuses(&self) -> Vec<u16> {
+        let received = self.received();
+        received.split("HTTP/1.1 ").skip(1).map(|response| response[..3].parse().unwrap()).collect()
     }
 
     pub fn token(&self) -> Option<Token> {
@@ -109,26 +170,73 @@ impl Client {
     pub fn is_closed(&self) -> bool {
         self.0.borrow().closed
     }
+
+    /// From now on only so many bytes can be written.
+    pub fn limit_room(&self, bytes: usize) {
+        self.0.borrow_mut().room = Some(bytes);
+    }
+
+    /// The client reads, and nobody is told.
+    pub fn make_room_silently(&self, bytes: usize) {
+        let mut wire = self.0.borrow_mut();
+        wire.room = wire.room.map(|room| room + bytes);
+    }
+
+    /// There is a FIN that nobody has been told of.
+    pub fn end_silently(&self) {
+        self.0.borrow_mut().ended = true;
+    }
+
+    /// There are bytes that nobody has been told of.
+    pub fn send_silently(&self, bytes: &str) {
+        self.0.borrow_mut().to_server.extend(bytes.as_bytes());
+    }
+
+    /// The kernel tells that the client's kernel has so many bytes.
+    pub fn acknowledge(&self, bytes: u64) {
+        self.0.borrow_mut().acknowledged = Some(bytes);
+    }
+
+    /// How often the server has asked something of the socket since the last call.
+    pub fn calls(&self) -> Calls {
+        std::mem::take(&mut self.0.borrow_mut().calls)
+    }
 }
 
-/// The server's end of a connection. There is always room to write.
-pub struct ScriptedSocket(Rc<RefCell<Wire>>);
+/// The server's end of a connection. There is always room to write, unless the test has limited it.
+pub struct ScriptedSocket {
+    wire: Rc<RefCell<Wire>>,
+    written: Rc<RefCell<Vec<Token>>>,
+}
+
+impl ScriptedSocket {
+    /// How many of `asked` bytes can be written; they are.
+    fn write_some(&mut self, asked: usize) -> usize {
+        let mut wire = self.wire.borrow_mut();
+        let n = wire.room.map_or(asked, |room| room.min(asked));
+        wire.room = wire.room.map(|room| room - n);
+        self.written.borrow_mut().extend(wire.token.filter(|_| n > 0));
+        n
+    }
+}
 
 impl Drop for ScriptedSocket {
     fn drop(&mut self) {
-        self.0.borrow_mut().closed = true;
+        self.wire.borrow_mut().closed = true;
     }
 }
 
 impl Socket for ScriptedSocket {
     fn read(&mut self, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {
-        let mut wire = self.0.borrow_mut();
+        let mut wire = self.wire.borrow_mut();
+        wire.calls.reads += 1;
         let asked = front.len() + back.len();
         let n = asked.min(wire.to_server.len());
         for (byte, place) in wire.to_server.drain(..n).zip(front.iter_mut().chain(back)) {
             *place = byte;
         }
         Ok(match n {
+            0 if wire.reset => return Err(io::ErrorKind::ConnectionReset.into()),
             0 if wire.ended => Io::Eof,
             0 => Io::WouldBlock,
             n if n < asked => Io::Drained(n),
@@ -137,26 +245,43 @@ impl Socket for ScriptedSocket {
     }
 
     fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
-        let mut wire = self.0.borrow_mut();
-        wire.to_client.extend_from_slice(front);
-        wire.to_client.extend_from_slice(back);
-        Ok(Io::Moved(front.len() + back.len()))
+        let n = self.write_some(front.len() + back.len());
+        let mut wire = self.wire.borrow_mut();
+        wire.calls.writes += 1;
+        wire.to_client.extend(front.iter().chain(back).take(n));
+        Ok(if n == 0 { Io::WouldBlock } else { Io::Moved(n) })
     }
 
-    fn send_file(&mut self, _file: &File, _offset: u64, _count: usize) -> io::Result<Io> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Io> {
+        let mut bytes = vec![0; count];
+        let there = file.read_at(&mut bytes, offset)?;
+        let n = self.write_some(there);
+        let mut wire = self.wire.borrow_mut();
+        wire.calls.sendfiles += 1;
+        wire.to_client.extend(&bytes[..n]);
+        Ok(match n {
+            _ if there == 0 => Io::Eof,
+            0 => Io::WouldBlock,
+            n => Io::Moved(n),
+        })
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
+        self.wire.borrow_mut().calls.shutdowns += 1;
         Ok(())
     }
 
     fn take_error(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.wire.borrow().reset { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {
+        self.wire.borrow_mut().calls.aborts += 1;
         Ok(())
+    }
+
+    fn acknowledged(&self) -> Option<io::Result<u64>> {
+        self.wire.borrow().acknowledged.map(Ok)
     }
 }
 
@@ -168,18 +293,19 @@ impl Reactor for ScriptedReactor {
     }
 
     fn origin(&self) -> Instant {
-        self.origin
+        self.clock.start
     }
 
     fn clock(&self) -> Moment {
-        self.moment()
+        Moment::new(self.clock.start, self.clock.now())
     }
 
     fn wall(&self) -> SystemTime {
-        UNIX_EPOCH
+        UNIX_EPOCH + (self.clock.now() - self.clock.start)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.now = self.clock.now();
         self.polls.push(timeout);
         events.append(&mut self.events);
         Ok(())
@@ -207,15 +333,18 @@ impl Reactor for ScriptedReactor {
         &mut self,
         socket: &mut ScriptedSocket,
         token: Token,
-        _from: Option<Interest>,
+        from: Option<Interest>,
         to: Interest,
     ) -> io::Result<()> {
         self.arms.push((token, to));
-        let mut wire = socket.0.borrow_mut();
+        let mut wire = socket.wire.borrow_mut();
         wire.token = Some(token);
-        // What is there already is reported now.
-        if !wire.to_server.is_empty() || wire.ended {
-            let readiness = Readiness { readable: true, hung_up: wire.ended, ..Readiness::default() };
+        let turned_on = |is_on: fn(Interest) -> bool| is_on(to) && !from.is_some_and(is_on);
+        // What is there already is reported now, if it was not asked for before.
+        let readable = turned_on(|interest| interest.read) && (!wire.to_server.is_empty() || wire.ended);
+        let writable = turned_on(|interest| interest.write) && wire.room != Some(0);
+        if readable || writable {
+            let readiness = Readiness { readable, writable, hung_up: wire.ended, failed: false };
             self.events.push(Event::Connection(token, readiness));
         }
         Ok(())

@@ -1,0 +1,280 @@
+//! Content on its way in and out: who takes it, what is thrown away, what comes before what.
+
+use super::menu::Act;
+use super::script::Client;
+use super::stage::{Stage, get, post};
+use crate::base::limits::Limits;
+use crate::base::listener_role::ListenerRole;
+use crate::observe::wait_reason::WaitReason;
+
+fn stage() -> Stage {
+    Stage::new(Limits::default())
+}
+
+/// A client that has sent this, which a turn has found.
+fn saying(stage: &mut Stage, text: &str) -> Client {
+    let client = stage.client();
+    stage.send(&client, text);
+    stage.turn();
+    client
+}
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const CLOSES: &str = "\r\nConnection: close\r\n";
+
+fn discarding() -> Stage {
+    Stage::new(Limits { discarded_bytes_max: 100, ..Limits::default() })
+}
+
+#[test]
+fn announced_content_that_nobody_wants_is_thrown_away_up_to_the_limit() {
+    for (length, ends) in [(99, false), (100, false), (101, true)] {
+        let mut stage = discarding();
+        let client = saying(&mut stage, &post("/", length));
+        assert_eq!(client.received().contains(CLOSES), ends, "{length} bytes");
+        if !ends {
+            stage.send(&client, &("x".repeat(length) + &get("/next")));
+            stage.turn();
+            assert_eq!(*stage.menu.called.borrow(), ["/", "/next"]);
+            assert_eq!(client.statuses(), [200]);
+        }
+    }
+}
+
+#[test]
+fn content_of_unknown_length_that_nobody_wants_is_counted_byte_by_byte() {
+    for (length, ends) in [(100, false), (101, true)] {
+        for pieces in [1, 2] {
+            let mut stage = discarding();
+            let client = saying(&mut stage, CHUNKED);
+            assert!(!client.received().contains(CLOSES));
+            let piece = length / pieces;
+            for n in [piece, length - piece].into_iter().filter(|n| *n > 0) {
+                stage.send(&client, &format!("{n:x}\r\n{}\r\n", "x".repeat(n)));
+                stage.turn();
+            }
+            stage.send(&client, &("0\r\n\r\n".to_owned() + &get("/next")));
+            stage.turn();
+            assert_eq!(stage.menu.called.borrow().len(), if ends { 1 } else { 2 }, "{length} bytes in {pieces}");
+            assert_eq!(client.calls().shutdowns, usize::from(ends));
+        }
+    }
+}
+
+#[test]
+fn what_one_request_has_thrown_away_does_not_count_for_the_next() {
+    let mut stage = discarding();
+    let client = stage.client();
+    for _ in 0..3 {
+        stage.send(&client, &format!("{CHUNKED}3c\r\n{}\r\n0\r\n\r\n", "x".repeat(60)));
+        stage.turn();
+        assert_eq!(client.statuses(), [200]);
+    }
+    assert_eq!(stage.closes(), [0; 5]);
+}
+
+#[test]
+fn content_that_nobody_wants_waits_for_the_response_to_begin() {
+    let mut stage = discarding();
+    stage.menu.plan(&[Act::Until(50), Act::Respond(1)]);
+    let client = stage.client();
+    stage.send(&client, &CHUNKED.replace("POST /", "POST /acts"));
+    stage.turn();
+    // It would be too much, and the response would say so if it had been looked at.
+    stage.send(&client, &format!("65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)));
+    stage.turn();
+    stage.turn_after(50);
+    let received = client.received();
+    assert!(received.starts_with("HTTP/1.1 200") && !received.contains(CLOSES));
+    assert_eq!(client.calls().shutdowns, 1);
+}
+
+fn expecting(path: &str) -> String {
+    post(path, 5).replace("Host: a\r\n", "Host: a\r\nExpect: 100-continue\r\n")
+}
+
+#[test]
+fn a_client_is_told_to_go_on_when_its_content_is_waited_for() {
+    for (path, acts) in
+        [("/takes", &[Act::Content, Act::Respond(2)][..]), ("/duplex", &[Act::Content, Act::Put(2), Act::End][..])]
+    {
+        let mut stage = stage();
+        stage.menu.plan(acts);
+        let client = saying(&mut stage, &expecting(path));
+        // A source is pulled behind its head, and 100 would come too late.
+        let expected = if path == "/takes" { vec![100] } else { vec![200] };
+        assert_eq!(client.statuses(), expected, "{path}");
+        stage.send(&client, "12345");
+        stage.turn();
+        assert_eq!(stage.menu.taken.borrow().as_str(), "12345.");
+        let expected = if path == "/takes" { vec![200] } else { vec![] };
+        assert_eq!(client.statuses(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_client_is_not_told_to_go_on_without_need() {
+    // It did not ask; its content has come; the answer does not depend on it; something else is waited for.
+    let all = expecting("/takes") + "12345";
+    for (request, acts, expected) in [
+        (post("/takes", 5), &[Act::Content, Act::Respond(2)][..], &[][..]),
+        (all, &[Act::Content, Act::Respond(2)], &[200]),
+        (expecting("/takes"), &[Act::Respond(2)], &[200]),
+        (expecting("/takes"), &[Act::Until(100), Act::Respond(2)], &[]),
+        (expecting("/"), &[], &[200]),
+    ] {
+        let mut stage = stage();
+        stage.menu.plan(acts);
+        let client = saying(&mut stage, &request);
+        assert_eq!(client.statuses(), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_and_gets_an_answer_without_it_gets_no_other() {
+    let mut stage = stage();
+    let client = saying(&mut stage, &expecting("/"));
+    assert!(client.received().contains(CLOSES));
+}
+
+#[test]
+fn interim_responses_come_before_the_final_one_and_each_once() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Interim, Act::Until(50), Act::Interim, Act::Respond(3)]);
+    let client = saying(&mut stage, &(get("/acts") + &get("/")));
+    assert_eq!(client.statuses(), [103]);
+    stage.turn_after(50);
+    assert_eq!(client.statuses(), [103, 200, 200]);
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_no_interim_response() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Interim, Act::Respond(3)]);
+    let client = saying(&mut stage, "GET /acts HTTP/1.0\r\n\r\n");
+    assert_eq!(client.statuses(), [200]);
+}
+
+#[test]
+fn an_interim_response_waits_for_room() {
+    let mut stage = Stage::new(Limits { outbox_bytes: 1024, ..Limits::default() });
+    stage.menu.plan(&[Act::Interim, Act::Respond(3)]);
+    let client = stage.client();
+    client.limit_room(0);
+    stage.send(&client, &(get("/bytes/910") + &get("/acts")));
+    stage.turn();
+    assert!(stage.menu.called.borrow().len() == 2 && *stage.menu.asked.borrow() == 1);
+    stage.reactor().make_room(&client, 10_000);
+    stage.turn();
+    assert_eq!(client.statuses(), [200, 103, 200]);
+    assert_eq!(stage.log("request status head_ms close"), ["1 200 0.0 null", "2 200 0.0 null"]);
+}
+
+#[test]
+fn who_waits_for_content_that_has_ended_has_failed() {
+    for (request, status) in [
+        (get("/takes"), vec![500]),
+        (post("/takes", 5) + "12345", vec![500]),
+        (get("/duplex"), vec![]),
+        (post("/duplex", 5) + "12345", vec![]),
+    ] {
+        let mut stage = stage();
+        stage.menu.plan(&[Act::Content]);
+        let client = saying(&mut stage, &request);
+        assert_eq!(client.statuses(), status, "{request:?}");
+        assert_eq!(client.is_closed(), status.is_empty(), "a source is cut, and here before its head has left");
+    }
+}
+
+#[test]
+fn who_waits_for_content_that_it_does_not_take_has_failed() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Content]);
+    let client = saying(&mut stage, &post("/acts", 5));
+    assert_eq!(client.statuses(), [500]);
+}
+
+#[test]
+fn an_exchange_is_asked_after_each_piece_and_at_the_end() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Content, Act::Respond(1)]);
+    let client = saying(&mut stage, &post("/takes", 4));
+    for (piece, taken) in [("a", "a"), ("bc", "abc"), ("d", "abcd.")] {
+        let asked = *stage.menu.asked.borrow();
+        assert_eq!(stage.wait_of(&client), WaitReason::SlowBody);
+        stage.send(&client, piece);
+        stage.turn();
+        assert!(*stage.menu.asked.borrow() > asked);
+        assert_eq!(*stage.menu.taken.borrow(), taken);
+    }
+    assert_eq!(client.statuses(), [200]);
+}
+
+#[test]
+fn nothing_overtakes_a_file() {
+    for room in [None, Some(1), Some(700)] {
+        let mut stage = stage();
+        let client = stage.client();
+        if room.is_some() {
+            client.limit_room(0);
+        }
+        let paths = ["/between/300/5000/200", "/file/400", "/bytes/100"];
+        stage.send(&client, &paths.map(get).concat());
+        stage.settle();
+        while let Some(room) = room.filter(|_| stage.counters().requests_over() < 3) {
+            stage.reactor().make_room(&client, room);
+            stage.settle();
+        }
+        let received = client.received();
+        let contents: Vec<_> =
+            received.split("HTTP/1.1 ").skip(1).map(|part| part.split_once("\r\n\r\n").unwrap().1).collect();
+        let (b, f) = (|n| "b".repeat(n), |n| "f".repeat(n));
+        assert!(contents == [b(300) + &f(5000) + &b(200), f(400), b(100)], "{room:?}: {received}");
+    }
+}
+
+#[test]
+fn the_bytes_before_a_file_leave_with_one_call_and_the_file_with_another() {
+    let mut stage = stage();
+    let client = saying(&mut stage, &get("/file/5000"));
+    let calls = client.calls();
+    assert_eq!((calls.reads, calls.writes, calls.sendfiles), (1, 1, 1));
+    assert_eq!(stage.counters().syscalls.sendfile, 1);
+    let sent = client.received().len() as u64;
+    assert_eq!(stage.counters().written_bytes, sent);
+}
+
+#[test]
+fn a_tunnel_takes_what_stands_behind_its_head_and_its_end() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Put(3), Act::Idle(60_000), Act::End]);
+    let client = stage.client();
+    let request = "GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\n";
+    stage.send(&client, &(request.to_owned() + &get("/no-request")));
+    stage.turn();
+    let received = client.received();
+    assert!(received.starts_with("HTTP/1.1 101 ") && received.ends_with("\r\n\r\nsss"), "{received}");
+    assert_eq!(stage.wait_of(&client), WaitReason::Conversation);
+    stage.reactor().end(&client);
+    stage.turn();
+    assert_eq!(*stage.menu.taken.borrow(), get("/no-request") + ".");
+    assert_eq!(stage.menu.called.borrow().len(), 1);
+}
+
+#[test]
+fn the_protocols_without_requests_are_idle_between_their_answers() {
+    for (role, answer) in [(ListenerRole::TcpEcho, "a\n"), (ListenerRole::LineEcho, "Echo: a\n")] {
+        let mut stage = Stage::with_roles(&[role], Limits::default());
+        let client = stage.client();
+        assert_eq!(stage.wait_of(&client), WaitReason::FirstByte);
+        for _ in 0..3 {
+            stage.send(&client, "a\n");
+            stage.turn_after(20_000);
+            assert_eq!((client.received().as_str(), stage.wait_of(&client)), (answer, WaitReason::Idle));
+        }
+        stage.turn_after(74_999);
+        assert!(!client.is_closed());
+        stage.turn_after(1);
+        assert_eq!((client.is_closed(), stage.timeouts()), (true, vec![("client-idle", 1)]));
+    }
+}
