@@ -1,25 +1,25 @@
-//! Rings on loan: only a connection that has bytes to hold owns one.
+//! A pool of rings: only a connection that has bytes to hold owns one.
 
 use super::ring::RingBuffer;
 
-/// A pool of empty rings of one capacity. The last one returned is lent first: it is still in the cache.
+/// A pool of empty rings of one capacity. The last one returned is taken first: it is still in the cache.
 #[derive(Debug)]
 pub struct BufferPool {
     capacity: usize,
     kept_max: usize,
     rings: Vec<RingBuffer>,
-    /// Rings on loan now, and the most there ever were.
+    /// Rings in use now, and the most there ever were.
     lent: usize,
     lent_max: usize,
 }
 
 impl BufferPool {
-    /// A pool that lends rings of `capacity` bytes and keeps at most `kept_max` that nobody needs.
+    /// A pool of rings of `capacity` bytes. It keeps at most `kept_max` that nobody needs.
     pub fn new(capacity: usize, kept_max: usize) -> BufferPool {
         BufferPool { capacity, kept_max, rings: Vec::new(), lent: 0, lent_max: 0 }
     }
 
-    /// Lends a ring.
+    /// An empty ring.
     pub fn take(&mut self) -> RingBuffer {
         self.lent += 1;
         self.lent_max = self.lent_max.max(self.lent);
@@ -35,7 +35,7 @@ impl BufferPool {
         }
     }
 
-    /// The most bytes that were on loan at a time, used or not.
+    /// The capacity of all rings that were in use at a time, in bytes, at most.
     pub fn lent_bytes_max(&self) -> u64 {
         self.lent_max as u64 * self.capacity as u64
     }

@@ -1,6 +1,6 @@
 //! Threads for what may block: opening files, reading what may be cold, listing, compressing.
 //!
-//! The event loop submits a job and goes on; when the job is done, a notice wakes the connection that asked, and its
+//! The event loop submits a job and goes on; when the job is done, a wake has the exchange that asked looked at again, and its
 //! ticket gives the result. Nothing here ever waits for a job, not even the end of the process.
 
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ impl Default for JobPoolLimits {
 /// A fixed number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
 /// last of them, each after the job it is running.
 ///
-/// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a mark, and
+/// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a flag, and
 /// restart the calls that they interrupt.
 #[derive(Clone)]
 pub struct JobPool(Option<Arc<Owner>>);
@@ -66,10 +66,10 @@ pub struct JobNumbers {
 #[must_use = "a job whose ticket is dropped is skipped"]
 pub struct Ticket<T> {
     /// `None` once the result was taken.
-    answer: Option<Arc<Mutex<Option<Answer<T>>>>>,
+    answer: Option<Arc<Mutex<Option<JobResult<T>>>>>,
 }
 
-type Answer<T> = Result<T, JobDied>;
+type JobResult<T> = Result<T, JobDied>;
 
 /// A job was not accepted: as many as may wait in its lane are waiting already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl JobPool {
         JobPool(None)
     }
 
-    /// Puts a job into its lane's queue. When it is done, `notifier` leaves a notice and the ticket has the result.
+    /// Puts a job into its lane's queue. When it is done, `waker` leaves a wake and the ticket has the result.
     pub fn submit<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -144,7 +144,7 @@ impl JobPool {
 }
 
 impl<T> Ticket<T> {
-    /// The result, once, after the notice; `None` before, and after it was taken.
+    /// The result, once, after the wake; `None` before, and after it was taken.
     pub fn take(&mut self) -> Option<Result<T, JobDied>> {
         let slot = self.answer.as_ref()?;
         // Asked before the answer is looked for: between the two, the job may give its answer and be gone.
@@ -338,7 +338,7 @@ trait Job: Send {
 struct Order<T, F> {
     job: F,
     /// Weak, so that each side sees when the other has gone.
-    answer: Weak<Mutex<Option<Answer<T>>>>,
+    answer: Weak<Mutex<Option<JobResult<T>>>>,
     waker: Waker,
 }
 
@@ -416,13 +416,13 @@ mod tests {
             (release, ticket)
         }
 
-        /// The ticket's result, after its notice.
+        /// The ticket's result, after its wake.
         fn wait<T>(&self, ticket: &mut Ticket<T>) -> Result<T, JobDied> {
             loop {
                 if let Some(answer) = ticket.take() {
                     return answer;
                 }
-                self.interrupts.recv_timeout(PATIENCE).expect("a notice");
+                self.interrupts.recv_timeout(PATIENCE).expect("a wake");
                 self.wakes.collect(&mut Vec::new());
             }
         }
@@ -436,7 +436,7 @@ mod tests {
         let mut keys = Vec::new();
         world.wakes.collect(&mut keys);
         assert_eq!(keys, [KEY]);
-        assert_eq!(ticket.take(), Some(Ok(42)), "stored before the notice was left");
+        assert_eq!(ticket.take(), Some(Ok(42)), "stored before the wake was left");
         assert_eq!(ticket.take(), None);
     }
 

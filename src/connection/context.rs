@@ -51,7 +51,7 @@ pub struct LoopContext {
     date_good_until: Moment,
 }
 
-/// What every connection finds around it.
+/// The environment of every connection: what a service may know.
 pub struct Environment {
     /// The limits in force.
     pub limits: Limits,
@@ -157,7 +157,7 @@ impl LoopContext {
         self.records.give_back(record);
     }
 
-    /// The most memory that was on loan for input at a time, and for output, in bytes.
+    /// The most memory that was in use for input at a time, and for output, in bytes.
     pub fn lent_bytes_max(&self) -> (u64, u64) {
         (self.inboxes.lent_bytes_max(), self.outboxes.lent_bytes_max())
     }

@@ -214,7 +214,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Returns what was lent to the connection, which must be closed.
+    /// Counts the close, ends the request records, and returns the rings. The connection must be closed.
     pub fn give_back(&mut self, cx: &mut LoopContext) {
         if let Life::Closed(reason) = self.life {
             let counted = self.driver.note_close(&self.channel, reason, cx.moment, cx);

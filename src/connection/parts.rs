@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The parts that are left, the first of them perhaps in part.
 pub(super) struct Parts {
     parts: VecDeque<ContentPart>,
-    /// How many bytes of the first piece are out, if it is bytes.
+    /// How many bytes of the first part are out, if it is bytes.
     sent: usize,
     /// Up to where the file at the front has just been brought into memory.
     warm_until: u64,
@@ -40,7 +40,7 @@ pub(super) enum Front {
     Bytes,
     /// This part of a file can be sent without waiting for a disk.
     File(FilePart),
-    /// A job brings the file into memory; look again at this moment or when it leaves its notice.
+    /// A job brings the file into memory; look again at this moment or when the job wakes us.
     Cold(Instant),
     /// Nothing: that was all.
     Nothing,

@@ -17,7 +17,7 @@ const ANSWERS_PER_TURN: usize = 4;
 const SLOWEST: usize = 10;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
-    /// From now on questions on this desk are answered.
+    /// From now on the questions in this queue are answered.
     pub fn answer_inspections(&mut self, inspections: Rc<InspectionQueue>) {
         self.inspections = Some(inspections);
     }

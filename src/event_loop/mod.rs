@@ -42,7 +42,7 @@ use crate::observe::delay::LONG_NANOS;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
 
-/// From so many events on it is worth a look at the clock how long they take to collect: one takes some nanoseconds.
+/// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
 const MANY_EVENTS: usize = 32;
 /// Connections that whoever looks after the server may have at a time.
 const ADMINS_MAX: usize = 100;

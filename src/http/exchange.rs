@@ -19,7 +19,7 @@ use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
 
-/// What a service, an exchange or a source may know about its surroundings during a call.
+/// What a service, an exchange or a source may know about its environment during a call.
 pub struct Cx<'a> {
     /// The time of this turn.
     pub now: Instant,

@@ -20,7 +20,7 @@ pub(super) const NOT_UNDERSTOOD: &str = "(not understood)";
 /// Records that are kept for the next requests.
 const KEPT_MAX: usize = 64;
 
-/// The account of one request. Records are used again, so that keeping them costs no allocation in the long run.
+/// What is known of one request. Records are used again, so that keeping them costs no allocation in the long run.
 #[derive(Debug)]
 pub struct RequestRecord {
     /// The request's number on its connection, from 1.

@@ -36,7 +36,7 @@ wait_reasons! {
     SlowBody "client-slow-body";
     /// The client does not read what it asked for.
     SlowRead "client-slow-read";
-    /// A handler waits for the clock or for a notice.
+    /// A handler waits for the clock or for a wake.
     Timer "timer";
     /// A handler, or the content of a file, waits for a job thread.
     Job "job-pool";

@@ -1,4 +1,4 @@
-//! The entrance for whoever looks after the server, and what the kernel is asked on their behalf.
+//! What the kernel is asked for the pages of the admin listener.
 
 use std::io;
 use std::sync::Arc;

@@ -49,11 +49,11 @@ pub struct FileSettings {
     #[arg(short, long, env = "TIDEMILL_BROWSE", hide_env = true, value_parser = switch)]
     pub browse: bool,
 
-    /// File that answers for its directory
+    /// File that is served for its directory
     #[arg(long, value_name = "NAME", env = "TIDEMILL_INDEX", hide_env = true, default_value = "index.html")]
     pub index: OsString,
 
-    /// Answer what does not exist with this file, for applications of one page [default: index.html]
+    /// Serve this file for paths that do not exist, for single-page applications [default: index.html]
     #[arg(
         long, value_name = "FILE", env = "TIDEMILL_SPA", hide_env = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "index.html"
@@ -91,7 +91,7 @@ pub struct FileSettings {
     )]
     pub file_cache: usize,
 
-    /// Threads that wait for the disk, 1 to 64
+    /// Threads that wait for the disk and for answers of the kernel, 1 to 64
     #[arg(
         long, value_name = "N", env = "TIDEMILL_IO_THREADS", hide_env = true,
         default_value = "4", value_parser = number(1..=64)

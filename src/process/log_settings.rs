@@ -13,15 +13,16 @@ use crate::observe::access_log::{Format, Formatter};
 
 /// Whether, where and how requests are noted.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access log")]
 pub struct LogSettings {
-    /// Note every request, on stdout or in FILE, which USR1 reopens
+    /// Write a line for every request to stdout, or to FILE, which the signal USR1 reopens
     #[arg(
         long, value_name = "FILE", env = "TIDEMILL_ACCESS_LOG", hide_env = true, num_args = 0..=1,
         require_equals = true, default_missing_value = "-", value_parser = OsStringValueParser::new().try_map(place)
     )]
     access_log: Option<Place>,
 
-    /// How: common, combined, json or pretty [default: pretty on a terminal, otherwise combined]
+    /// Format of the access log: common, combined, json or pretty [default: pretty on a terminal, otherwise combined]
     #[arg(long, value_name = "FORMAT", env = "TIDEMILL_LOG_FORMAT", hide_env = true)]
     log_format: Option<Format>,
 }

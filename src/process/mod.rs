@@ -114,8 +114,8 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     }
 }
 
-/// Threads for what waits: the disk, and the kernel's account of sockets. The lab has nothing that does, and is easier
-/// to watch without them.
+/// Threads for what may block: the disk, and questions to the kernel about sockets. The lab needs neither, and is easier to
+/// watch with strace without them.
 fn jobs(settings: &Settings) -> Result<JobPool, String> {
     match settings.root.is_some() || settings.admin.is_some() {
         true => JobPool::new(settings.files.job_limits(), Instant::now),

@@ -27,6 +27,11 @@ const GIB: u64 = 1 << 30;
 /// The input ring, unless heads may be larger than that.
 const INBOX_BYTES_MIN: usize = 16 * 1024;
 
+/// Headings in the help.
+const LIMITS: &str = "Limits and timeouts";
+const WEBSOCKETS: &str = "WebSockets";
+const INSPECTING: &str = "Inspecting";
+
 /// The HTTP server you can see through.
 #[derive(Debug, Clone, Parser)]
 #[command(
@@ -37,7 +42,7 @@ const INBOX_BYTES_MIN: usize = 16 * 1024;
                   KB, MB, GB in 1000s).\n\
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT; the command line wins. \
                   RUST_LOG, if set, wins over --log-level.\n\
-                  To be told how a request would be decided, and why: tidemill explain 'GET /path' [ROOT]"
+                  tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why."
 )]
 pub struct Settings {
     /// Directory to serve; without it: the built-in demo site and the lab endpoints
@@ -48,9 +53,9 @@ pub struct Settings {
     #[arg(
         short,
         long,
-        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. In front of it, \
-                what is served: http: (as without it) | tcp-echo: (every byte) | line-echo: (every line). Repeatable, or \
-                separated by commas",
+        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. A scheme in \
+                front of the address says what is served there: http: (the default) | tcp-echo: (every byte comes back) | \
+                line-echo: (every line comes back). Repeatable, or separated by commas",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
         hide_env = true,
@@ -67,83 +72,83 @@ pub struct Settings {
     #[command(flatten)]
     pub files: FileSettings,
 
-    /// What is said about requests.
+    /// The access log.
     #[command(flatten)]
     pub log: LogSettings,
 
     /// Connections at a time, 1 to 1000000 [default: as many as open files allow]
     #[arg(
-        long, value_name = "N", env = "TIDEMILL_MAX_CONNECTIONS", hide_env = true,
+        long, help_heading = LIMITS, value_name = "N", env = "TIDEMILL_MAX_CONNECTIONS", hide_env = true,
         value_parser = number(1..=1_000_000)
     )]
     pub max_connections: Option<u32>,
 
     /// Connections the kernel holds until they are accepted, 1 to 65535
     #[arg(
-        long, value_name = "N", env = "TIDEMILL_BACKLOG", hide_env = true,
+        long, help_heading = LIMITS, value_name = "N", env = "TIDEMILL_BACKLOG", hide_env = true,
         default_value = "4096", value_parser = number(1..=65_535)
     )]
     pub backlog: u32,
 
     /// Time for a whole request head, 1ms to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_HEADER_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_HEADER_TIMEOUT", hide_env = true,
         default_value = "10s", value_parser = duration(MS..=DAY)
     )]
     pub header_timeout: Duration,
 
     /// Time from connecting to the first byte of a request, 1ms to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_FIRST_BYTE_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_FIRST_BYTE_TIMEOUT", hide_env = true,
         default_value = "5s", value_parser = duration(MS..=DAY)
     )]
     pub first_byte_timeout: Duration,
 
     /// Time without progress while a request's content arrives, 1ms to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_BODY_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_BODY_TIMEOUT", hide_env = true,
         default_value = "30s", value_parser = duration(MS..=DAY)
     )]
     pub body_timeout: Duration,
 
     /// Time without progress while a client does not read its response, 1ms to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_SEND_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_SEND_TIMEOUT", hide_env = true,
         default_value = "60s", value_parser = duration(MS..=DAY)
     )]
     pub send_timeout: Duration,
 
     /// Time a connection may idle between two requests, 1ms to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_KEEP_ALIVE_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_KEEP_ALIVE_TIMEOUT", hide_env = true,
         default_value = "75s", value_parser = duration(MS..=DAY)
     )]
     pub keep_alive_timeout: Duration,
 
     /// Size of a request head, 512 to 1MiB
     #[arg(
-        long, value_name = "SIZE", env = "TIDEMILL_MAX_HEADER_SIZE", hide_env = true,
+        long, help_heading = LIMITS, value_name = "SIZE", env = "TIDEMILL_MAX_HEADER_SIZE", hide_env = true,
         default_value = "16KiB", value_parser = size(512..=MIB)
     )]
     pub max_header_size: usize,
 
     /// Number of fields in a request head, 1 to 10000
     #[arg(
-        long, value_name = "N", env = "TIDEMILL_MAX_HEADERS", hide_env = true,
+        long, help_heading = LIMITS, value_name = "N", env = "TIDEMILL_MAX_HEADERS", hide_env = true,
         default_value = "100", value_parser = number(1..=10_000)
     )]
     pub max_headers: u32,
 
     /// Size of a request target, 64 to the size of a head [default: 8KiB, or what a head may have]
     #[arg(
-        long, value_name = "SIZE", env = "TIDEMILL_MAX_TARGET_SIZE", hide_env = true,
+        long, help_heading = LIMITS, value_name = "SIZE", env = "TIDEMILL_MAX_TARGET_SIZE", hide_env = true,
         value_parser = size(64..=MIB)
     )]
     pub max_target_size: Option<usize>,
 
     /// Size of request content that must be held in memory, 1 to 1GiB; content that streams through is not limited
     #[arg(
-        long, value_name = "SIZE", env = "TIDEMILL_MAX_BODY_SIZE", hide_env = true,
+        long, help_heading = LIMITS, value_name = "SIZE", env = "TIDEMILL_MAX_BODY_SIZE", hide_env = true,
         default_value = "1MiB", value_parser = size(1..=GIB)
     )]
     pub max_body_size: usize,
@@ -152,6 +157,7 @@ pub struct Settings {
     /// of the same host for /ws/chat]
     #[arg(
         long,
+        help_heading = WEBSOCKETS,
         help = "Pages that may open WebSockets, such as https://example.org, or * for all; repeatable, or separated by \
                 commas [default: any for /ws/echo, those of the same host for /ws/chat]",
         value_name = "ORIGIN",
@@ -163,63 +169,65 @@ pub struct Settings {
 
     /// Silence after which a WebSocket is asked for a sign of life, and closed after as long again, 1ms to 24h; 0s: never
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_WS_PING_INTERVAL", hide_env = true,
+        long, help_heading = WEBSOCKETS, value_name = "DURATION", env = "TIDEMILL_WS_PING_INTERVAL", hide_env = true,
         default_value = "30s", value_parser = duration(Duration::ZERO..=DAY)
     )]
     pub ws_ping_interval: Duration,
 
     /// Size of a WebSocket message that must be held in memory, 1 to 32KiB; messages that stream through are not limited
     #[arg(
-        long, value_name = "SIZE", env = "TIDEMILL_WS_MAX_MESSAGE", hide_env = true,
+        long, help_heading = WEBSOCKETS, value_name = "SIZE", env = "TIDEMILL_WS_MAX_MESSAGE", hide_env = true,
         default_value = "16KiB", value_parser = size(1..=WS_MESSAGE_BYTES_LIMIT as u64)
     )]
     pub ws_max_message: usize,
 
     /// WebSockets at a time that may use permessage-deflate, each with up to 350KiB of memory, 0 to 1000000
     #[arg(
-        long, value_name = "N", env = "TIDEMILL_WS_COMPRESSED", hide_env = true,
+        long, help_heading = WEBSOCKETS, value_name = "N", env = "TIDEMILL_WS_COMPRESSED", hide_env = true,
         default_value = "256", value_parser = number(0..=1_000_000)
     )]
     pub ws_compressed: u32,
 
-    /// Where whoever looks after the server may ask it questions: unix:PATH, or an address of this machine alone
+    /// Address of the admin listener: unix:PATH, or an address of this machine alone
     #[arg(
         long,
-        help = "Where whoever looks after the server may ask it questions: unix:/path | 127.0.0.1:PORT | [::1]:PORT",
+        help_heading = INSPECTING,
+        help = "Address of the admin listener, which tells what connections wait for, and has metrics and a live page: \
+                unix:/path | 127.0.0.1:PORT | [::1]:PORT",
         value_name = "ADDR",
         env = "TIDEMILL_ADMIN",
         hide_env = true
     )]
     pub admin: Option<Address>,
 
-    /// Answer /healthz and /readyz for everyone
-    #[arg(long, env = "TIDEMILL_HEALTH", hide_env = true, value_parser = switch)]
+    /// Answer /healthz and /readyz on the public listeners, too
+    #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_HEALTH", hide_env = true, value_parser = switch)]
     pub health: bool,
 
     /// Time for requests in flight after the order to stop, 0s to 24h
     #[arg(
-        long, value_name = "DURATION", env = "TIDEMILL_DRAIN_TIMEOUT", hide_env = true,
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_DRAIN_TIMEOUT", hide_env = true,
         default_value = "30s", value_parser = duration(Duration::ZERO..=DAY)
     )]
     pub drain_timeout: Duration,
 
     /// What to log on stderr: off, error, warn, info, debug or trace
     #[arg(
-        long, value_name = "LEVEL", env = "TIDEMILL_LOG_LEVEL", hide_env = true,
+        long, help_heading = INSPECTING, value_name = "LEVEL", env = "TIDEMILL_LOG_LEVEL", hide_env = true,
         default_value = "info", value_parser = level
     )]
     pub log_level: LevelFilter,
 
-    /// Say at the end what became of all requests, also where there is no terminal to interrupt it from
-    #[arg(long, env = "TIDEMILL_REPORT", hide_env = true, value_parser = switch)]
+    /// Print a report on stderr when the server stops. On a terminal, Ctrl-C is enough
+    #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_REPORT", hide_env = true, value_parser = switch)]
     pub report: bool,
 
-    /// Show in strace what happens: failing system calls whose path says it
-    #[arg(long, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
+    /// Show in strace what the server does, by system calls that fail and whose path is a message
+    #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
     pub mark_syscalls: bool,
 
-    /// Split and defer reads and writes, to test: seed=7,short-read,short-write,would-block=0.1
-    #[arg(long, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
+    /// Split and defer reads and writes at random, for tests: seed=7,short-read,short-write,would-block=0.1
+    #[arg(long, help_heading = INSPECTING, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
     pub torture: Option<Faults>,
 }
 

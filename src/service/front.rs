@@ -16,7 +16,7 @@ pub struct Front {
     pub public: Public,
     /// What comes before it, if anything does: `/healthz` and `/readyz`.
     pub health: Option<Router>,
-    /// What the admin's entrance leads to.
+    /// What the admin listener serves.
     pub admin: Option<Admin>,
 }
 
@@ -36,7 +36,7 @@ impl Front {
 }
 
 /// The one that a request is for.
-enum Part<'a> {
+enum Destination<'a> {
     Admin(&'a mut Admin),
     /// Routes, and whose they are.
     Routes(&'static str, &'a mut Router),
@@ -44,40 +44,40 @@ enum Part<'a> {
 }
 
 impl Front {
-    fn part(&mut self, role: ListenerRole, path: &[u8]) -> Part<'_> {
+    fn destination(&mut self, role: ListenerRole, path: &[u8]) -> Destination<'_> {
         match (role, &mut self.admin, &mut self.health) {
-            (ListenerRole::Admin, Some(admin), _) => Part::Admin(admin),
-            (_, _, Some(health)) if health.knows(path) => Part::Routes("health", health),
-            _ => self.public.part(path),
+            (ListenerRole::Admin, Some(admin), _) => Destination::Admin(admin),
+            (_, _, Some(health)) if health.knows(path) => Destination::Routes("health", health),
+            _ => self.public.destination(path),
         }
     }
 
-    /// Tells how a request that comes through the door for everyone is decided. May block.
+    /// Tells how a request that comes through a public listener is decided. May block.
     pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
-        match self.part(ListenerRole::Http, request.target.path) {
-            Part::Admin(_) => {}
-            Part::Routes(whose, router) => router.explain(whose, request, explanation),
-            Part::Files(files) => files.explain(request, now_secs, explanation),
+        match self.destination(ListenerRole::Http, request.target.path) {
+            Destination::Admin(_) => {}
+            Destination::Routes(whose, router) => router.explain(whose, request, explanation),
+            Destination::Files(files) => files.explain(request, now_secs, explanation),
         }
     }
 }
 
 impl Public {
-    fn part(&mut self, path: &[u8]) -> Part<'_> {
+    fn destination(&mut self, path: &[u8]) -> Destination<'_> {
         match self {
-            Public::Lab(lab) => Part::Routes("lab", lab),
-            Public::Files(_, Some(lab)) if lab.knows(path) => Part::Routes("lab", lab),
-            Public::Files(files, _) => Part::Files(files),
+            Public::Lab(lab) => Destination::Routes("lab", lab),
+            Public::Files(_, Some(lab)) if lab.knows(path) => Destination::Routes("lab", lab),
+            Public::Files(files, _) => Destination::Files(files),
         }
     }
 }
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        match self.part(cx.role, request.target.path) {
-            Part::Admin(admin) => admin.call(request, cx),
-            Part::Routes(_, router) => router.call(request, cx),
-            Part::Files(files) => files.call(request, cx),
+        match self.destination(cx.role, request.target.path) {
+            Destination::Admin(admin) => admin.call(request, cx),
+            Destination::Routes(_, router) => router.call(request, cx),
+            Destination::Files(files) => files.call(request, cx),
         }
     }
 }

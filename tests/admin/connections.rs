@@ -217,7 +217,7 @@ fn two_connections_from_one_port_are_not_taken_for_each_other() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    // The kernel's account was looked up by the client's address alone.
+    // What the kernel says was looked up by the client's address alone.
     let server = server(&["--listen", "127.0.0.2:0"]);
     let second = server.listener(1);
     let mut deaf = connect_from(0, &server.address);

@@ -1,4 +1,4 @@
-//! The admin's entrance is not the public one.
+//! The admin listener is not a public one.
 
 use std::process::Command;
 

@@ -25,7 +25,7 @@ const GENERATION: u64 = size_of::<u32>() as u64;
 /// Its deadline's place in the wheel.
 const DEADLINE: u64 = 16;
 
-/// Everything that a connection owns while it is idle lies in its slot: rings and records are on loan only while there are
+/// Everything that a connection owns while it is idle lies in its slot: rings and records are taken from pools only while there are
 /// bytes and requests. What lists of connections with something to do take, they take for those alone.
 #[test]
 fn a_million_idle_connections_stay_within_their_bound() {

@@ -224,7 +224,7 @@ fn system_calls_are_told_by_request_and_idle_connections_are_the_servers_to_clos
 }
 
 #[test]
-fn requests_at_the_admins_entrance_are_told_apart() {
+fn requests_through_the_admin_listener_are_told_apart() {
     let socket = std::env::temp_dir().join(format!("tidemill-report-{}.socket", std::process::id()));
     let mut server = Server::start(&["--report", "--admin", &format!("unix:{}", socket.display())]);
     for _ in 0..2 {

@@ -39,7 +39,7 @@ pub fn play(input: &[u8]) -> Result<(), String> {
     let mut dice = Dice::scripted(choices);
     let limits = limits(&mut dice);
     let world = world(&mut dice, &limits, sent);
-    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().notice)));
+    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().woken)));
     let mut event_loop = EventLoop::new(
         SimReactor::new(Rc::clone(&world)),
         lab::service(Policy::default()),

@@ -245,7 +245,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
     Ok(Io::Moved(n))
 }
 
-/// Makes a world's poll return with a notice.
+/// Makes a world's poll return with a wake.
 pub struct SimWake(pub Arc<AtomicBool>);
 
 impl Interrupt for SimWake {

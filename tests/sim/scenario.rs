@@ -226,17 +226,17 @@ fn live<R: Reactor>(
     turns: &mut u64,
     kernel: impl FnOnce(SimReactor) -> R,
 ) -> Result<(), String> {
-    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().notice)));
+    let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().woken)));
     let reactor = kernel(SimReactor::new(Rc::clone(world)));
     let mut event_loop =
         EventLoop::new(reactor, SimService::default(), plan.limits.clone(), wakes, JobPool::without_threads());
-    let books = LogAudit::default();
-    event_loop.keep_access_log(books.log());
+    let audit = LogAudit::default();
+    event_loop.keep_access_log(audit.log());
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     drop(event_loop);
     world.borrow_mut().run_out();
     judge(world, plan, outcome)?;
-    books.audit()
+    audit.audit()
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.

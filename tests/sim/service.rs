@@ -22,7 +22,7 @@ const BYTES: FieldValue = FieldValue::from_static("application/octet-stream");
 /// How long somebody waits at a meeting point.
 const MEETING_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long a notice may take to arrive.
+/// How long a wake may take to arrive.
 const NOTICE_TIME_MAX: Duration = Duration::from_millis(50);
 /// Refusals to take content in one turn that are too many.
 const REFUSALS_MAX: u32 = 1000;
@@ -416,7 +416,7 @@ impl Exchange for SlowTake {
     }
 }
 
-/// Waits until somebody comes to the same place; only a notice makes it go on in time.
+/// Waits until somebody comes to the same place; only a wake makes it go on in time.
 struct Meet {
     meetings: Meetings,
     place: u64,
@@ -431,7 +431,7 @@ impl Exchange for Meet {
             let until = self.until;
             return Ok(Decision::Pending(self, Wait::Until(until)));
         }
-        // A notice is for now: whoever is asked much later was asked for another reason.
+        // A wake arrives soon: an exchange that is asked much later was asked for another reason.
         let in_time = |at: Instant| cx.now.duration_since(at.max(self.since)) <= NOTICE_TIME_MAX;
         let status = if came_at.is_some_and(in_time) { Status::OK } else { Status::GATEWAY_TIMEOUT };
         Ok(Decision::Respond(response(status, Body::from_static(b"met"))))

@@ -111,8 +111,8 @@ pub struct World {
     pub loop_ended: Duration,
     /// Whether the server has slept without end while nothing could ever happen.
     pub asleep_for_good: bool,
-    /// Whether the notices' waker was called since the last poll.
-    pub notice: Arc<AtomicBool>,
+    /// Whether a wake was left since the last poll.
+    pub woken: Arc<AtomicBool>,
 
     faults: Faults,
     listeners: Option<Vec<Listener>>,
@@ -146,7 +146,7 @@ impl World {
             wrong_unless_cut: None,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
-            notice: Arc::default(),
+            woken: Arc::default(),
             faults,
             listeners: Some((0..listeners).map(|_| Listener::default()).collect()),
             happenings: BTreeMap::new(),
@@ -416,7 +416,7 @@ impl World {
     /// Adds what there is to report; whether that was anything.
     fn report(&mut self, events: &mut Vec<Event>) -> bool {
         self.report_connections(events);
-        if self.notice.swap(false, Ordering::Relaxed) {
+        if self.woken.swap(false, Ordering::Relaxed) {
             events.push(Event::Wake);
         }
         for (id, listener) in self.listeners.iter_mut().flatten().enumerate() {

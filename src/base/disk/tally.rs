@@ -1,4 +1,4 @@
-//! Which calls are made, for whoever wants to tell. Every thread has its own account, so counting is an addition.
+//! Which calls are made, for `tidemill explain`. Every thread has its own counters, so counting is an addition.
 
 use std::cell::Cell;
 

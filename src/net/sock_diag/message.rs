@@ -138,8 +138,8 @@ pub(super) fn read_datagram(
         }
         snapshot.complete &= message.flags & NLM_F_DUMP_INTR == 0;
         match message.kind {
-            NLMSG_ERROR => status(message.payload)?,
-            NLMSG_DONE => return status(message.payload).map(|()| Next::Finish),
+            NLMSG_ERROR => check_status(message.payload)?,
+            NLMSG_DONE => return check_status(message.payload).map(|()| Next::Finish),
             SOCK_DIAG_BY_FAMILY if snapshot.sockets.len() >= max => {
                 snapshot.complete = false;
                 return Ok(Next::GiveUp);
@@ -156,7 +156,7 @@ pub(super) fn malformed() -> io::Error {
 }
 
 /// The result that an error message or the end of a dump begins with: an error number, negated.
-fn status(payload: &[u8]) -> io::Result<()> {
+fn check_status(payload: &[u8]) -> io::Result<()> {
     match bytes_at(payload, 0).map(i32::from_ne_bytes) {
         Some(0..) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),

@@ -16,7 +16,7 @@ const REQUEST_COLUMNS: usize = 32;
 pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut Vec<u8>) {
     let (record, paint) = (line.record, Paint { colours });
     put(lines, format_args!("{}{}{} ", paint.faint(), time.of_day(), paint.end()));
-    status(line.status(), &paint, lines);
+    put_status(line.status(), &paint, lines);
     request(line, lines);
     let (bytes, took) = (Size(record.content_bytes()), Span(record.time_to_last_byte().unwrap_or_default()));
     put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={} r={}", paint.faint(), line.connection, record.ordinal));
@@ -33,9 +33,9 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     }
 }
 
-fn status(status: Option<u16>, paint: &Paint, lines: &mut Vec<u8>) {
+fn put_status(status: Option<u16>, paint: &Paint, lines: &mut Vec<u8>) {
     match status {
-        Some(code) => put(lines, format_args!("{}{code:03}{} ", paint.status(code), paint.end())),
+        Some(code) => put(lines, format_args!("{}{code:03}{} ", paint.status_colour(code), paint.end())),
         None => put(lines, format_args!("{}---{} ", paint.alarm(), paint.end())),
     }
 }
@@ -83,7 +83,7 @@ impl Paint {
         if self.colours { code } else { "" }
     }
 
-    fn status(&self, status: u16) -> &'static str {
+    fn status_colour(&self, status: u16) -> &'static str {
         self.code(match status / 100 {
             2 => "\x1b[32m",
             3 => "\x1b[36m",

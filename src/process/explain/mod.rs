@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
 use order::Order;
-use rehearsal::Stage;
+use rehearsal::Rehearsals;
 
 /// The word that asks for it.
 pub const NAME: &str = "explain";
@@ -39,11 +39,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 
 fn explain(order: &Order, head: &[u8]) -> Result<String, String> {
     let limits = order.settings.limits(descriptors::raise_limit());
-    let mut stage = Stage::new(super::front(&order.settings)?, limits);
-    let understood = stage.understand(head);
-    let first = stage.rehearse(head);
-    let needs_jobs = stage.watched().needs_jobs();
-    let again = needs_jobs.then(|| stage.rehearse(head));
-    let watched = stage.watched();
+    let mut rehearsals = Rehearsals::new(super::front(&order.settings)?, limits);
+    let understood = rehearsals.understand(head);
+    let first = rehearsals.rehearse(head);
+    let needs_jobs = rehearsals.watched().needs_jobs();
+    let again = needs_jobs.then(|| rehearsals.rehearse(head));
+    let watched = rehearsals.watched();
     Ok(report::text(head, &understood, &watched, &first, again.as_ref()))
 }

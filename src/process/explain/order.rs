@@ -9,14 +9,14 @@ use super::super::settings::Settings;
 use super::super::usage::Refusal;
 use crate::service::explanation::printable;
 
-/// Says how the server would decide a request, and why, without a socket.
+/// Tells how the server would answer a request, and why, without opening a socket.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidemill explain",
-    about = "Say how the server would decide a request, and why, without a socket",
+    about = "Tell how the server would answer a request, and why, without opening a socket",
     override_usage = "tidemill explain [OPTIONS] [-H 'NAME: VALUE']... 'GET /path' [ROOT]",
-    after_help = "The server's flags and environment variables mean what they mean to the server, as far as they shape \
-                  an answer."
+    after_help = "ROOT, flags and environment variables are the server's own. Those that do not shape an answer have no \
+                  effect."
 )]
 pub struct Order {
     /// What a client would send: 'GET /path' or 'GET /path HTTP/1.0'

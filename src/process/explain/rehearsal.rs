@@ -32,7 +32,7 @@ const SENT_BYTES_MAX: u64 = 64 << 20;
 const JUMPS_MAX: u32 = 16;
 
 /// Where requests are rehearsed, one after the other.
-pub struct Stage {
+pub struct Rehearsals {
     service: Witness,
     cx: LoopContext,
     start: Instant,
@@ -69,13 +69,13 @@ impl Interrupt for Awake {
     fn wake(&self) {}
 }
 
-impl Stage {
+impl Rehearsals {
     /// Requests are given to `front`.
-    pub fn new(front: Front, limits: Limits) -> Stage {
+    pub fn new(front: Front, limits: Limits) -> Rehearsals {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let jobs = JobPool::without_threads();
         let cx = LoopContext::new(limits, Wakes::new(Awake), jobs, start, wall);
-        Stage { service: Witness::new(front), cx, start, wall }
+        Rehearsals { service: Witness::new(front), cx, start, wall }
     }
 
     /// What the service was seen to do.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::rehearsal::{End, Rehearsal};
-use super::response::{self, Answer};
+use super::response::{self, FinalResponse};
 use super::witness::Watched;
 use super::words;
 use crate::base::disk;
@@ -76,7 +76,7 @@ impl Page {
         if !first.waited.is_zero() {
             self.line("waits", format_args!("{:?} for the clock before it answers", first.waited));
         }
-        let Some(answer) = Answer::of(&first.paper) else {
+        let Some(answer) = FinalResponse::of(&first.paper) else {
             return self.line("answer", format_args!("none yet: {}", end_text(first.end)));
         };
         let rule = words::status_section(answer.status).map_or(String::new(), |section| format!(" ({section})"));

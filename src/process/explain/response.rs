@@ -5,7 +5,7 @@ use crate::http::status::Status;
 use crate::service::explanation::printable;
 
 /// A final response.
-pub struct Answer<'a> {
+pub struct FinalResponse<'a> {
     /// Its status.
     pub status: Status,
     /// What follows its head, in bytes.
@@ -13,14 +13,14 @@ pub struct Answer<'a> {
     head: &'a [u8],
 }
 
-impl<'a> Answer<'a> {
+impl<'a> FinalResponse<'a> {
     /// The final response among what was sent, if there is one.
-    pub fn of(paper: &'a Paper) -> Option<Answer<'a>> {
+    pub fn of(paper: &'a Paper) -> Option<FinalResponse<'a>> {
         let all: Vec<&[u8]> = heads(&paper.sent).collect();
         let head = *all.last()?;
-        let status = status(head).filter(|status| !status.is_interim() || *status == Status::SWITCHING_PROTOCOLS)?;
+        let status = status_of(head).filter(|status| !status.is_interim() || *status == Status::SWITCHING_PROTOCOLS)?;
         let heads_bytes: usize = all.iter().map(|head| head.len()).sum();
-        Some(Answer { status, content_bytes: paper.sent_bytes - heads_bytes as u64, head })
+        Some(FinalResponse { status, content_bytes: paper.sent_bytes - heads_bytes as u64, head })
     }
 
     /// How its end is known (RFC 9112 §6.3, by its numbers).
@@ -51,7 +51,7 @@ pub fn heads(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let bytes = rest.take()?;
         let head = &bytes[..memchr::memmem::find(bytes, b"\r\n\r\n")? + 4];
-        if status(head).is_some_and(|status| status.is_interim() && status != Status::SWITCHING_PROTOCOLS) {
+        if status_of(head).is_some_and(|status| status.is_interim() && status != Status::SWITCHING_PROTOCOLS) {
             rest = Some(&bytes[head.len()..]);
         }
         Some(head)
@@ -64,7 +64,7 @@ pub fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.is_empty())
 }
 
-fn status(head: &[u8]) -> Option<Status> {
+fn status_of(head: &[u8]) -> Option<Status> {
     let line = std::str::from_utf8(lines(head).next()?).ok()?;
     Status::from_code(line.split(' ').nth(1)?.parse().ok()?)
 }
@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn an_interim_response_is_no_answer() {
-        assert!(Answer::of(&paper("")).is_none());
-        assert!(Answer::of(&paper("HTTP/1.1 100 Continue\r\n\r\n")).is_none());
+        assert!(FinalResponse::of(&paper("")).is_none());
+        assert!(FinalResponse::of(&paper("HTTP/1.1 100 Continue\r\n\r\n")).is_none());
         let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         let both =
             paper(&format!("HTTP/1.1 100 Continue\r\n\r\n{hint}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"));
-        let answer = Answer::of(&both).unwrap();
+        let answer = FinalResponse::of(&both).unwrap();
         assert_eq!((answer.status, answer.content_bytes), (Status::OK, 3));
         assert_eq!(answer.framing(false), "Content-Length: 3 (RFC 9112 §6.2)");
     }
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn content_that_looks_like_a_head_is_none() {
         let sent = paper("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\n");
-        let answer = Answer::of(&sent).unwrap();
+        let answer = FinalResponse::of(&sent).unwrap();
         assert_eq!((answer.status, answer.content_bytes), (Status::OK, 26));
         assert_eq!(answer.framing(false), "until the connection ends (RFC 9112 §6.3)");
         assert!(answer.framing(true).starts_with("a response to HEAD"));

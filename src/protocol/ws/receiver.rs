@@ -1,4 +1,4 @@
-//! Takes messages, piece by piece, out of the frames that a client sends.
+//! Takes messages, part by part, out of the frames that a client sends.
 
 use super::close::{self, CloseCode};
 use super::deflate::{Agreement, Inflater, TAIL};
@@ -16,8 +16,8 @@ const STEP: usize = 2048;
 pub enum Event<'a> {
     /// Nothing yet: all bytes are used.
     NeedBytes,
-    /// A piece of a message, checked; it stands in `payload`. `end`: the last one, which may be empty.
-    Piece {
+    /// A part of a message, checked; it stands in `payload`. `end`: the last one, which may be empty.
+    Part {
         /// The kind of the message.
         kind: Kind,
         /// Whether the message ends with it.
@@ -175,7 +175,7 @@ impl Receiver {
             (false, _) if out.is_empty() => return Ok(Some(Event::NeedBytes)),
             (false, _) => {}
         }
-        Ok(self.piece(out))
+        Ok(self.part(out))
     }
 
     /// Adds the tail again that the sender has removed (RFC 7692 §7.2.2), and takes what the decompressor still holds.
@@ -188,23 +188,23 @@ impl Receiver {
         *put += inflater.inflate(&TAIL[*put..], out, max)?;
         message.check(out)?;
         if out.len() == max {
-            return Ok(self.piece(out));
+            return Ok(self.part(out));
         }
         inflater.end_message();
         self.end_message().map(Some)
     }
 
     /// What `out` holds is an event, if it holds anything.
-    fn piece(&self, out: &[u8]) -> Option<Event<'static>> {
+    fn part(&self, out: &[u8]) -> Option<Event<'static>> {
         let message = self.message.as_ref().filter(|_| !out.is_empty())?;
-        Some(Event::Piece { kind: message.kind, end: false })
+        Some(Event::Part { kind: message.kind, end: false })
     }
 
     fn end_message(&mut self) -> Result<Event<'static>, Violation> {
         self.intake = NO_HEAD;
         match self.message.take() {
             Some(message) if !message.utf8.is_complete() => Err(HALF_A_CHARACTER),
-            Some(message) => Ok(Event::Piece { kind: message.kind, end: true }),
+            Some(message) => Ok(Event::Part { kind: message.kind, end: true }),
             None => Ok(Event::NeedBytes),
         }
     }

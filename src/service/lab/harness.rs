@@ -134,7 +134,7 @@ impl Played {
     }
 }
 
-/// The surroundings of a request.
+/// The environment of a request.
 pub struct World {
     pub now: Instant,
     pub limits: Limits,
@@ -197,17 +197,17 @@ impl World {
     /// What becomes of `reply`.
     pub fn finish(&mut self, reply: Reply, pieces: &[&[u8]], rooms: &[usize]) -> Result<Played, Failure> {
         let mut played = Played::default();
-        let stage = match reply {
-            Reply::Respond(response) => played.begin(response).map(Stage::Sending),
-            Reply::Decide(exchange) => Some(Stage::Deciding(exchange)),
+        let answering = match reply {
+            Reply::Respond(response) => played.begin(response).map(Answering::Sending),
+            Reply::Decide(exchange) => Some(Answering::Deciding(exchange)),
             Reply::Upgrade(tunnel) => {
                 let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
                 (response.fields, response.body) = (tunnel.fields, Body::Source(tunnel.content));
-                played.begin(response).map(Stage::Sending)
+                played.begin(response).map(Answering::Sending)
             }
         };
-        if let Some(stage) = stage {
-            self.play(stage, &mut played, pieces, &mut rooms.iter().copied().cycle())?;
+        if let Some(answering) = answering {
+            self.play(answering, &mut played, pieces, &mut rooms.iter().copied().cycle())?;
         }
         Ok(played)
     }
@@ -215,7 +215,7 @@ impl World {
     /// Drives an exchange, and then its source, to the end of the response.
     fn play(
         &mut self,
-        mut stage: Stage,
+        mut answering: Answering,
         played: &mut Played,
         pieces: &[&[u8]],
         rooms: &mut dyn Iterator<Item = usize>,
@@ -224,26 +224,26 @@ impl World {
         let (mut ended, mut idle) = (false, 0);
         while played.content.len() < self.content_max {
             let (mut moved, mut until) = (false, None);
-            if let Stage::Deciding(exchange) = stage {
-                stage = match exchange.respond(&mut self.cx())? {
+            if let Answering::Deciding(exchange) = answering {
+                answering = match exchange.respond(&mut self.cx())? {
                     Decision::Respond(response) => match played.begin(response) {
-                        Some(source) => Stage::Sending(source),
+                        Some(source) => Answering::Sending(source),
                         None => return Ok(()),
                     },
                     Decision::Pending(exchange, wait) => {
                         assert!(wait != Wait::Content || !ended, "waits for content that has ended");
                         until = wait.until();
-                        Stage::Deciding(exchange)
+                        Answering::Deciding(exchange)
                     }
                     Decision::Interim(exchange, status, fields) => {
                         assert!(status.is_interim() && ![100, 101].contains(&status.code()), "{status}");
                         played.interim.push((status.code(), text_lines(&fields)));
                         moved = true;
-                        Stage::Deciding(exchange)
+                        Answering::Deciding(exchange)
                     }
                 };
             }
-            match stage.taker() {
+            match answering.taker() {
                 // The connection throws it away.
                 None => (content, ended) = (VecDeque::new(), true),
                 Some(taker) => {
@@ -259,7 +259,7 @@ impl World {
                     }
                 }
             }
-            if let Stage::Sending(source) = &mut stage {
+            if let Answering::Sending(source) = &mut answering {
                 let before = played.content.len();
                 let cx = &mut self.cx();
                 match pull(rooms, played, |room| source.pull(room, cx))? {
@@ -293,16 +293,16 @@ impl World {
 }
 
 /// How far a response has come.
-enum Stage {
+enum Answering {
     Deciding(Box<dyn Exchange>),
     Sending(Box<dyn Source>),
 }
 
-impl Stage {
+impl Answering {
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         match self {
-            Stage::Deciding(exchange) => exchange.taker(),
-            Stage::Sending(source) => source.taker(),
+            Answering::Deciding(exchange) => exchange.taker(),
+            Answering::Sending(source) => source.taker(),
         }
     }
 }

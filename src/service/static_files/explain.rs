@@ -32,10 +32,10 @@ impl StaticFiles {
             Err(Unresolved::Malformed(why)) => return explanation.note("path", format_args!("none: {why}")),
         };
         explanation.note("path", path_text(resolved.as_ref()));
-        self.account_of_lookup(resolved.as_ref(), request, now_secs, explanation);
+        self.explain_lookup(resolved.as_ref(), request, now_secs, explanation);
     }
 
-    fn account_of_lookup(
+    fn explain_lookup(
         &self,
         resolved: Option<&Resolved<'_>>,
         request: &RequestHead<'_>,
@@ -45,8 +45,8 @@ impl StaticFiles {
         explanation.note_job("look it up");
         let wanted = resolved.map_or(Wanted::nothing(now_secs), |resolved| Wanted::new(resolved, now_secs, None));
         match look_up(&self.shared.site, &wanted) {
-            Looked::File(found) => self.account_of_file(&found, request, now_secs, explanation),
-            Looked::Directory => account_of_listing(request, explanation),
+            Looked::File(found) => self.explain_file(&found, request, now_secs, explanation),
+            Looked::Directory => explain_listing(request, explanation),
             Looked::Missing(Some(page)) => {
                 explanation.note("file", format_args!("nothing; {} is the content of the 404", printable(&page.path)));
             }
@@ -58,7 +58,7 @@ impl StaticFiles {
         }
     }
 
-    fn account_of_file(
+    fn explain_file(
         &self,
         found: &Arc<Representation>,
         request: &RequestHead<'_>,
@@ -67,7 +67,7 @@ impl StaticFiles {
     ) {
         explanation.note("file", file_text(found));
         explanation.note("forms", forms_text(found, self.shared.hot.can_compress()));
-        if let Some(form) = self.account_of_coding(found, request, explanation) {
+        if let Some(form) = self.explain_coding(found, request, explanation) {
             let selection = Selection::of(request, &form, found.last_modified, now_secs);
             explanation.note("conditional", verdict_text(selection.verdict, request.fields));
             if request.fields.first("range").is_some() {
@@ -77,7 +77,7 @@ impl StaticFiles {
     }
 
     /// Which form the client gets, made if need be.
-    fn account_of_coding(
+    fn explain_coding(
         &self,
         found: &Arc<Representation>,
         request: &RequestHead<'_>,
@@ -180,7 +180,7 @@ fn range_text(method: Method, selection: &Selection, length: u64) -> String {
     }
 }
 
-fn account_of_listing(request: &RequestHead<'_>, explanation: &mut Explanation) {
+fn explain_listing(request: &RequestHead<'_>, explanation: &mut Explanation) {
     explanation.note("file", "a folder without an index file: it is listed");
     let order = Order::asked(&request.target);
     let direction = if order.descending { "descending" } else { "ascending" };

@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::lookup::{Looked, Wanted, look_up};
 use super::representation::{Form, Representation};
 use super::resolve::Resolved;
-use super::respond::{Answer, Compressed, CompressedForms, Offer, respond};
+use super::respond::{Action, Compressed, CompressedForms, Offer, respond};
 use crate::base::job_pool::{Lane, Ticket};
 use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
@@ -66,7 +66,7 @@ impl Hit {
     }
 
     /// Answers a request with it.
-    pub fn respond(&self, request: &RequestHead<'_>, now_secs: u64) -> Answer {
+    pub fn respond(&self, request: &RequestHead<'_>, now_secs: u64) -> Action {
         let compressed = &self.compressed.borrow();
         let offer = Offer { representation: &self.representation, compressed, can_compress: self.can_compress };
         respond(request, &offer, now_secs)

@@ -17,7 +17,7 @@ const LISTING_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// What all of them may hold.
 const LISTINGS_BYTES_MAX: usize = 48 * 1024 * 1024;
 
-/// The account of listings on their way out.
+/// How much memory the listings on their way out take.
 #[derive(Debug, Clone, Default)]
 pub struct Listings(Rc<Cell<usize>>);
 
@@ -31,14 +31,14 @@ impl Listings {
     pub fn source(&self, listing: Listing, form: Form, path: &[u8]) -> impl Source + use<> {
         let bytes = listing.bytes();
         self.0.set(self.0.get() + bytes);
-        Counted { source: ListingSource::new(Arc::new(listing), form, path), bytes, explanation: self.clone() }
+        Counted { source: ListingSource::new(Arc::new(listing), form, path), bytes, listings: self.clone() }
     }
 }
 
 struct Counted {
     source: ListingSource,
     bytes: usize,
-    explanation: Listings,
+    listings: Listings,
 }
 
 impl Source for Counted {
@@ -53,7 +53,7 @@ impl Source for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.explanation.0.set(self.explanation.0.get() - self.bytes);
+        self.listings.0.set(self.listings.0.get() - self.bytes);
     }
 }
 

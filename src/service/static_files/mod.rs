@@ -25,7 +25,7 @@ use std::sync::Arc;
 use hot::{Hot, Known};
 use listings::Listings;
 use resolve::{Resolved, Unresolved, resolve};
-use respond::Answer;
+use respond::Action;
 use serving::{Jobs, Serving};
 
 use crate::base::disk::Root;
@@ -101,7 +101,7 @@ impl Service for StaticFiles {
             None => Known::Nothing,
         };
         if let Known::Fresh(hit) = &known
-            && let Answer::Respond(response) = hit.respond(request, cx.date_secs)
+            && let Action::Respond(response) = hit.respond(request, cx.date_secs)
         {
             return Ok(Reply::Respond(response));
         }

@@ -42,7 +42,7 @@ pub enum Compressed {
 }
 
 /// What to do for a request.
-pub enum Answer {
+pub enum Action {
     /// Send this.
     Respond(Response),
     /// Make this form, then ask again.
@@ -50,15 +50,15 @@ pub enum Answer {
 }
 
 /// Answers a GET or HEAD with what is offered. `now_secs` is the response's Date in seconds since 1970.
-pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> Answer {
+pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> Action {
     let form = match choose(request, offer) {
         Choice::Form(_, form) => form,
-        Choice::Unmade(coding) => return Answer::Compress(coding),
-        Choice::None => return Answer::Respond(not_acceptable(request)),
+        Choice::Unmade(coding) => return Action::Compress(coding),
+        Choice::None => return Action::Respond(not_acceptable(request)),
     };
     let selection = Selection::of(request, form, offer.representation.last_modified, now_secs);
     let content_type = &offer.representation.content_type;
-    Answer::Respond(match (selection.verdict.outcome, selection.ranges) {
+    Action::Respond(match (selection.verdict.outcome, selection.ranges) {
         (Outcome::NotModified, _) => {
             Response::new(Status::NOT_MODIFIED).with_prepared(form.not_modified_fields.clone())
         }

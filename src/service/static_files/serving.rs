@@ -11,7 +11,7 @@ use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Orde
 use super::lookup::{Looked, Wanted, look_up};
 use super::representation::{Form, FormContent, Representation};
 use super::resolve::Resolved;
-use super::respond::{Answer, error_content};
+use super::respond::{Action, error_content};
 use super::{Shared, listings, pages};
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
@@ -21,7 +21,7 @@ use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
 
-/// When a job that has not answered is looked at again. Its notice comes earlier; a stalled disk keeps it waiting.
+/// When a job that has not answered is looked at again. Its wake comes earlier, unless the disk stalls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Jobs that requests wait for.
@@ -43,10 +43,10 @@ pub struct Serving {
     request: OwnedHead,
     /// `None` for a path that is not shown.
     resolved: Option<Resolved<'static>>,
-    stage: Stage,
+    progress: Progress,
 }
 
-enum Stage {
+enum Progress {
     /// To be looked up, knowing what was there before.
     Start(Option<Arc<Representation>>),
     /// Known, to be answered.
@@ -56,9 +56,9 @@ enum Stage {
     Listing(Ticket<Result<Listing, String>>),
 }
 
-/// What a stage leads to.
+/// What a progress leads to.
 enum Next {
-    Stage(Stage),
+    Progress(Progress),
     Respond(Response),
     Wait,
 }
@@ -71,21 +71,21 @@ impl Serving {
         resolved: Option<Resolved<'static>>,
         known: Known,
     ) -> Serving {
-        let stage = match known {
-            Known::Fresh(hit) => Stage::Found(hit),
-            Known::Stale(hit) => Stage::Start(Some(hit.representation)),
-            Known::Nothing => Stage::Start(None),
+        let progress = match known {
+            Known::Fresh(hit) => Progress::Found(hit),
+            Known::Stale(hit) => Progress::Start(Some(hit.representation)),
+            Known::Nothing => Progress::Start(None),
         };
-        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, stage }
+        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, progress }
     }
 
     fn step(&mut self, cx: &mut Cx<'_>) -> Result<Next, Failure> {
-        match &mut self.stage {
-            Stage::Start(known) => {
+        match &mut self.progress {
+            Progress::Start(known) => {
                 let known = known.take();
                 Ok(self.look_up(known, cx))
             }
-            Stage::LookingUp(joined) => match joined.result() {
+            Progress::LookingUp(joined) => match joined.result() {
                 Some(looked) => {
                     let started = joined.started();
                     let looked = looked.map_err(Failure::new)?;
@@ -93,19 +93,19 @@ impl Serving {
                 }
                 None => Ok(Next::Wait),
             },
-            Stage::Found(hit) => {
+            Progress::Found(hit) => {
                 let hit = hit.clone();
                 Ok(self.answer(hit, cx))
             }
-            Stage::Compressing(hit, coding, joined) => match joined.result() {
+            Progress::Compressing(hit, coding, joined) => match joined.result() {
                 Some(form) => {
                     let (hit, coding) = (hit.clone(), *coding);
                     self.on_compressed(&hit, coding, form.map_err(Failure::new)?);
-                    Ok(Next::Stage(Stage::Found(hit)))
+                    Ok(Next::Progress(Progress::Found(hit)))
                 }
                 None => Ok(Next::Wait),
             },
-            Stage::Listing(ticket) => match ticket.take() {
+            Progress::Listing(ticket) => match ticket.take() {
                 Some(listing) => {
                     let listing = listing.map_err(Failure::new)?.map_err(Failure::new)?;
                     Ok(Next::Respond(self.list(listing)))
@@ -124,7 +124,7 @@ impl Serving {
         let site = Arc::clone(&self.shared.site);
         let joined = self.shared.jobs.lookups.join(key, Lane::Quick, cx, move || look_up(&site, &wanted));
         match joined {
-            Ok(joined) => Next::Stage(Stage::LookingUp(joined)),
+            Ok(joined) => Next::Progress(Progress::LookingUp(joined)),
             Err(QueueFull) => Next::Respond(pages::busy(&self.request.as_head())),
         }
     }
@@ -133,7 +133,7 @@ impl Serving {
         let request = self.request.as_head();
         let response = match (looked, &self.resolved) {
             (Looked::File(found), Some(resolved)) => {
-                return Ok(Next::Stage(Stage::Found(self.shared.hot.keep(resolved, found, started))));
+                return Ok(Next::Progress(Progress::Found(self.shared.hot.keep(resolved, found, started))));
             }
             (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(resolved.path(), cx)),
             (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, resolved.path()),
@@ -153,8 +153,8 @@ impl Serving {
 
     fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
         match hit.respond(&self.request.as_head(), cx.date_secs) {
-            Answer::Respond(response) => Next::Respond(response),
-            Answer::Compress(coding) => self.compress(hit, coding, cx),
+            Action::Respond(response) => Next::Respond(response),
+            Action::Compress(coding) => self.compress(hit, coding, cx),
         }
     }
 
@@ -167,9 +167,9 @@ impl Serving {
             .compressions
             .join(&key, Lane::Slow, cx, move || compressed(&representation, coding).map(Arc::new));
         match joined {
-            Ok(joined) => Next::Stage(Stage::Compressing(hit, coding, joined)),
+            Ok(joined) => Next::Progress(Progress::Compressing(hit, coding, joined)),
             // Sending more bytes now is better than asking the client to come again.
-            Err(QueueFull) => Next::Stage(Stage::Found(hit.without_compression())),
+            Err(QueueFull) => Next::Progress(Progress::Found(hit.without_compression())),
         }
     }
 
@@ -188,7 +188,7 @@ impl Serving {
         let order = Order::asked(&self.request.as_head().target);
         let job = move || listings::read(&site, &path, order);
         match cx.jobs.submit(Lane::Slow, cx.waker(), job) {
-            Ok(ticket) => Next::Stage(Stage::Listing(ticket)),
+            Ok(ticket) => Next::Progress(Progress::Listing(ticket)),
             Err(QueueFull) => busy(),
         }
     }
@@ -226,7 +226,7 @@ impl Exchange for Serving {
     fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         loop {
             match self.step(cx)? {
-                Next::Stage(stage) => self.stage = stage,
+                Next::Progress(progress) => self.progress = progress,
                 Next::Respond(response) => return Ok(Decision::Respond(response)),
                 Next::Wait => return Ok(Decision::Pending(self, Wait::Job(cx.now + PATIENCE))),
             }

@@ -75,13 +75,13 @@ impl Shown for Vec<Family> {
 
 /// One question on its way to an answer.
 pub struct Inspection<R> {
-    stage: Stage<R>,
+    asking: Asking<R>,
     format: Format,
     ask_kernel: AskKernel,
 }
 
 /// Who has to answer next.
-enum Stage<R> {
+enum Asking<R> {
     Loop(Question<R>),
     /// Given up at that moment.
     Kernel(R, Ticket<KernelReport>, Instant),
@@ -90,7 +90,7 @@ enum Stage<R> {
 impl<R: Shown + 'static> Inspection<R> {
     /// Waits for the answer to `question`.
     pub fn new(question: Question<R>, format: Format, ask_kernel: AskKernel) -> Inspection<R> {
-        Inspection { stage: Stage::Loop(question), format, ask_kernel }
+        Inspection { asking: Asking::Loop(question), format, ask_kernel }
     }
 
     /// Asks the kernel, if it has something to add.
@@ -102,7 +102,7 @@ impl<R: Shown + 'static> Inspection<R> {
             Err(_) => shown(&report, &busy(), self.format),
             Ok(ticket) => {
                 let until = cx.now + PATIENCE;
-                self.stage = Stage::Kernel(report, ticket, until);
+                self.asking = Asking::Kernel(report, ticket, until);
                 Decision::Pending(self, Wait::Job(until))
             }
         }
@@ -122,12 +122,12 @@ fn busy() -> KernelReport {
 
 impl<R: Shown + 'static> Exchange for Inspection<R> {
     fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        Ok(match &mut self.stage {
-            Stage::Loop(question) => match question.answer() {
+        Ok(match &mut self.asking {
+            Asking::Loop(question) => match question.answer() {
                 None => Decision::Pending(self, Wait::Until(cx.now + PATIENCE)),
                 Some(report) => self.on_report(report, cx),
             },
-            Stage::Kernel(report, ticket, until) => match ticket.take() {
+            Asking::Kernel(report, ticket, until) => match ticket.take() {
                 None if cx.now < *until => {
                     let until = *until;
                     Decision::Pending(self, Wait::Job(until))

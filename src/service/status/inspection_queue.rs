@@ -10,13 +10,13 @@ use crate::observe::report::{Connections, Family, LoopStatus, Overview};
 /// What is asked, and where the answer goes.
 pub enum Asked {
     /// How many connections wait for what, and so many of them in detail.
-    Connections(usize, Answer<Connections>),
+    Connections(usize, AnswerSlot<Connections>),
     /// All metrics.
-    Metrics(Answer<Vec<Family>>),
+    Metrics(AnswerSlot<Vec<Family>>),
     /// The loop itself.
-    Loop(Answer<LoopStatus>),
+    Loop(AnswerSlot<LoopStatus>),
     /// The whole at a glance.
-    Overview(Answer<Overview>),
+    Overview(AnswerSlot<Overview>),
 }
 
 /// A question, kept by whoever asked it.
@@ -30,12 +30,12 @@ impl<R> Question<R> {
 }
 
 /// The loop's side of a question.
-pub struct Answer<R> {
+pub struct AnswerSlot<R> {
     given: Rc<RefCell<Option<R>>>,
     waker: LocalWaker,
 }
 
-impl<R> Answer<R> {
+impl<R> AnswerSlot<R> {
     /// Answers it.
     pub fn give(self, report: R) {
         *self.given.borrow_mut() = Some(report);
@@ -49,9 +49,9 @@ pub struct InspectionQueue(RefCell<Vec<Asked>>);
 
 impl InspectionQueue {
     /// Leaves a question about this topic; `waker` is used when it is answered.
-    pub fn ask<R>(&self, waker: LocalWaker, topic: impl FnOnce(Answer<R>) -> Asked) -> Question<R> {
+    pub fn ask<R>(&self, waker: LocalWaker, topic: impl FnOnce(AnswerSlot<R>) -> Asked) -> Question<R> {
         let given = Rc::default();
-        self.0.borrow_mut().push(topic(Answer { given: Rc::clone(&given), waker }));
+        self.0.borrow_mut().push(topic(AnswerSlot { given: Rc::clone(&given), waker }));
         Question(given)
     }
 

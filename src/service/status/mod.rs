@@ -18,7 +18,7 @@ pub use health::health;
 use crate::observe::report::{KernelReport, KernelTopic};
 use events::Events;
 use inspect::{Format, Inspection, Shown};
-use inspection_queue::{Answer, Asked, InspectionQueue};
+use inspection_queue::{AnswerSlot, Asked, InspectionQueue};
 
 use super::Service;
 use super::event_stream::event_stream;
@@ -53,7 +53,7 @@ impl Service for Admin {
     }
 }
 
-/// The answers to questions that are left on `desk`.
+/// The admin's pages. Their questions about the loop are left in `inspections`.
 pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Admin {
     Admin(router(inspections, ask_kernel))
 }
@@ -79,7 +79,7 @@ fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
 fn inspect<R: Shown + 'static>(
     inspections: &Rc<InspectionQueue>,
     ask_kernel: &AskKernel,
-    topic: fn(&RequestHead<'_>, Answer<R>) -> Asked,
+    topic: fn(&RequestHead<'_>, AnswerSlot<R>) -> Asked,
 ) -> impl Handler + use<R> {
     let (inspections, ask_kernel) = (Rc::clone(inspections), Arc::clone(ask_kernel));
     move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {

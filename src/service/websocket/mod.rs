@@ -132,7 +132,7 @@ impl<A: Application> WebSocket<A> {
                     self.held = false;
                     return;
                 }
-                Ok(Event::Piece { kind, end }) => {
+                Ok(Event::Part { kind, end }) => {
                     self.allowance.count(before - input.len(), payload.len());
                     self.on_part(MessagePart { kind, content: &payload, end }, cx);
                 }

@@ -70,7 +70,7 @@ fn meaning<'a>(agreement: Option<Agreement>, pieces: impl IntoIterator<Item = &'
                     assert!(input.is_empty() && payload.is_empty(), "needs bytes and leaves some");
                     break;
                 }
-                Ok(Event::Piece { kind, end }) => {
+                Ok(Event::Part { kind, end }) => {
                     assert!(end || !payload.is_empty(), "a piece of nothing");
                     content.extend_from_slice(&payload);
                     if end {

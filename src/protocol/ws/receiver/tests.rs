@@ -52,7 +52,7 @@ fn meaning<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> Vec<Me
                     assert!(payload.is_empty(), "content without an event");
                     break;
                 }
-                Ok(Event::Piece { kind, end }) => {
+                Ok(Event::Part { kind, end }) => {
                     content.extend_from_slice(&payload);
                     if end {
                         let whole = std::mem::take(&mut content);
@@ -205,10 +205,10 @@ fn a_bomb_is_given_in_bounded_pieces() {
         let event = receiver.receive(&mut input, &mut payload, 4096).unwrap();
         total += payload.len();
         assert!(payload.capacity() <= 16 * 1024, "{} bytes for a piece of 4096", payload.capacity());
-        if event == (Event::Piece { kind: Kind::Binary, end: true }) {
+        if event == (Event::Part { kind: Kind::Binary, end: true }) {
             break;
         }
-        assert_eq!(event, Event::Piece { kind: Kind::Binary, end: false });
+        assert_eq!(event, Event::Part { kind: Kind::Binary, end: false });
     }
     assert_eq!(total, 10 << 20);
 }

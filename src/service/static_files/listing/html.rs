@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::escape::{append, append_href, append_text};
-use super::source::{Pieces, segments};
+use super::source::{ListingParts, segments};
 use super::utc::{ToTheMinute, Utc};
 use super::{Listing, Member, Order, SortKey};
 use crate::http::fields::FieldValue;
@@ -25,7 +25,7 @@ const ICON: &str = concat!(
     "%3Cpath d='M16 1v30M3 8.5l26 15M29 8.5l-26 15'/%3E%3C/g%3E%3C/svg%3E\">\n",
 );
 
-/// The page as pieces. References are relative, so the page stays right behind a prefix that a proxy has taken off.
+/// The page in parts. References are relative, so the page stays right behind a prefix that a proxy has taken off.
 pub(super) struct Page<'a> {
     listing: &'a Listing,
     path: &'a [u8],
@@ -83,7 +83,7 @@ impl<'a> Page<'a> {
     }
 }
 
-impl Pieces for Page<'_> {
+impl ListingParts for Page<'_> {
     fn opening(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(BEFORE_TITLE.as_bytes());
         self.append_title(out);

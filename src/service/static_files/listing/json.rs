@@ -1,7 +1,7 @@
 //! The listing for programs.
 
 use super::escape::{append, append_href, append_json};
-use super::source::Pieces;
+use super::source::ListingParts;
 use super::utc::Utc;
 use super::{Listing, Member};
 
@@ -17,7 +17,7 @@ impl<'a> Document<'a> {
     }
 }
 
-impl Pieces for Document<'_> {
+impl ListingParts for Document<'_> {
     fn opening(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"path\":");
         append_json(out, self.path);

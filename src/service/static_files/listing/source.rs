@@ -1,4 +1,4 @@
-//! A listing on its way out, piece by piece.
+//! A listing on its way out, part by part.
 
 use std::sync::Arc;
 
@@ -29,24 +29,24 @@ impl Form {
     }
 }
 
-/// Content from a listing. A pull writes what fits and at most one piece more, which waits for the next room: a folder
+/// Content from a listing. A pull writes what fits and at most one part more, which waits for the next room: a folder
 /// of any size costs the listing, which may be shared, and a few KiB.
 pub struct ListingSource {
     listing: Arc<Listing>,
     form: Form,
     /// The path of the folder, not encoded.
     path: Vec<u8>,
-    /// How many parts of the path are pieces.
+    /// How many segments of the path are parts of the listing.
     crumbs: usize,
-    next: Piece,
-    /// The latest piece, of which the first `put` bytes are out.
-    piece: Vec<u8>,
+    next: ListingPart,
+    /// The latest part, of which the first `put` bytes are out.
+    part: Vec<u8>,
     put: usize,
 }
 
-/// The pieces in their order.
+/// The parts of a listing, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
+enum ListingPart {
     Opening,
     Crumb(usize),
     Heading,
@@ -55,8 +55,8 @@ enum Piece {
     Nothing,
 }
 
-/// Writes the pieces of a form, each to the end of `out`.
-pub(super) trait Pieces {
+/// Writes the parts of a form, each to the end of `out`.
+pub(super) trait ListingParts {
     fn opening(&self, out: &mut Vec<u8>);
     /// Part `index` of the path; the root is part 0.
     fn crumb(&self, index: usize, out: &mut Vec<u8>);
@@ -74,50 +74,50 @@ impl ListingSource {
             Form::Html => 1 + segments(&path).count(),
             Form::Json => 0,
         };
-        ListingSource { listing, form, path, crumbs, next: Piece::Opening, piece: Vec::new(), put: 0 }
+        ListingSource { listing, form, path, crumbs, next: ListingPart::Opening, part: Vec::new(), put: 0 }
     }
 
     fn write_next(&mut self) {
-        self.piece.clear();
+        self.part.clear();
         self.put = 0;
         match self.form {
-            Form::Html => write(&Page::new(&self.listing, &self.path), &self.listing, self.next, &mut self.piece),
-            Form::Json => write(&Document::new(&self.listing, &self.path), &self.listing, self.next, &mut self.piece),
+            Form::Html => write(&Page::new(&self.listing, &self.path), &self.listing, self.next, &mut self.part),
+            Form::Json => write(&Document::new(&self.listing, &self.path), &self.listing, self.next, &mut self.part),
         }
         self.next = self.after(self.next);
     }
 
-    fn after(&self, piece: Piece) -> Piece {
-        match piece {
-            Piece::Opening => self.crumb_or_heading(0),
-            Piece::Crumb(index) => self.crumb_or_heading(index + 1),
-            Piece::Heading => self.row_or_closing(0),
-            Piece::Row(index) => self.row_or_closing(index + 1),
-            Piece::Closing | Piece::Nothing => Piece::Nothing,
+    fn after(&self, part: ListingPart) -> ListingPart {
+        match part {
+            ListingPart::Opening => self.crumb_or_heading(0),
+            ListingPart::Crumb(index) => self.crumb_or_heading(index + 1),
+            ListingPart::Heading => self.row_or_closing(0),
+            ListingPart::Row(index) => self.row_or_closing(index + 1),
+            ListingPart::Closing | ListingPart::Nothing => ListingPart::Nothing,
         }
     }
 
-    fn crumb_or_heading(&self, index: usize) -> Piece {
-        if index < self.crumbs { Piece::Crumb(index) } else { Piece::Heading }
+    fn crumb_or_heading(&self, index: usize) -> ListingPart {
+        if index < self.crumbs { ListingPart::Crumb(index) } else { ListingPart::Heading }
     }
 
-    fn row_or_closing(&self, index: usize) -> Piece {
-        if index < self.listing.len() { Piece::Row(index) } else { Piece::Closing }
+    fn row_or_closing(&self, index: usize) -> ListingPart {
+        if index < self.listing.len() { ListingPart::Row(index) } else { ListingPart::Closing }
     }
 
     fn flow(&mut self, room: &mut Room<'_>) {
-        self.put += room.put(&self.piece[self.put..]);
+        self.put += room.put(&self.part[self.put..]);
     }
 }
 
-fn write(pieces: &impl Pieces, listing: &Listing, next: Piece, out: &mut Vec<u8>) {
+fn write(parts: &impl ListingParts, listing: &Listing, next: ListingPart, out: &mut Vec<u8>) {
     match next {
-        Piece::Opening => pieces.opening(out),
-        Piece::Crumb(index) => pieces.crumb(index, out),
-        Piece::Heading => pieces.heading(out),
-        Piece::Row(index) => pieces.row(index, &listing.member(index), out),
-        Piece::Closing => pieces.closing(out),
-        Piece::Nothing => {}
+        ListingPart::Opening => parts.opening(out),
+        ListingPart::Crumb(index) => parts.crumb(index, out),
+        ListingPart::Heading => parts.heading(out),
+        ListingPart::Row(index) => parts.row(index, &listing.member(index), out),
+        ListingPart::Closing => parts.closing(out),
+        ListingPart::Nothing => {}
     }
 }
 
@@ -135,8 +135,8 @@ impl Source for ListingSource {
         loop {
             self.flow(room);
             match () {
-                () if self.put < self.piece.len() => return Ok(Pull::More),
-                () if self.next == Piece::Nothing => return Ok(Pull::End),
+                () if self.put < self.part.len() => return Ok(Pull::More),
+                () if self.next == ListingPart::Nothing => return Ok(Pull::End),
                 () if room.is_full() => return Ok(Pull::More),
                 () => self.write_next(),
             }
@@ -149,14 +149,14 @@ impl ListingSource {
     /// How many rows have been written.
     pub(super) fn rows_written(&self) -> usize {
         match self.next {
-            Piece::Opening | Piece::Crumb(_) | Piece::Heading => 0,
-            Piece::Row(index) => index,
-            Piece::Closing | Piece::Nothing => self.listing.len(),
+            ListingPart::Opening | ListingPart::Crumb(_) | ListingPart::Heading => 0,
+            ListingPart::Row(index) => index,
+            ListingPart::Closing | ListingPart::Nothing => self.listing.len(),
         }
     }
 
     /// How much memory this source holds besides its listing, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.piece.capacity() + self.path.capacity()
+        self.part.capacity() + self.path.capacity()
     }
 }
