@@ -61,7 +61,7 @@ impl FinalReport<'_> {
         if rows.iter().all(|(_, row)| row.count == 0) {
             return Ok(());
         }
-        writeln!(f, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "Server Counters", "p50", "p90", "p99", "p99.9", "Max")?;
+        writeln!(f, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "Server Stats", "p50", "p90", "p99", "p99.9", "Max")?;
         rows.into_iter().filter(|(_, row)| row.count > 0).try_for_each(|(name, row)| write_row(f, name, row))
     }
 

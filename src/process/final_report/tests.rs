@@ -77,7 +77,7 @@ fn a_run_with_everything_in_it() {
     let expected = "\
 Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   70 connections, 64 at most at a time
-  Server Counters       p50       p90       p99     p99.9       Max
+  Server Stats       p50       p90       p99     p99.9       Max
     Latency      55.00us  110.00us    1.65ms   22.00ms  275.00ms
     First byte   40.00us   80.00us    1.20ms   16.00ms  200.00ms
     Loop turn     7.00us   14.00us  210.00us    2.80ms   35.00ms
