@@ -6,6 +6,7 @@ use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
 use crate::observe::report::ConnectionStatus;
+use crate::observe::wait_reason::WaitReason;
 
 impl<S: Socket> Connection<S> {
     /// How it stands, for people and programs that ask.
@@ -27,7 +28,7 @@ impl<S: Socket> Connection<S> {
             },
             wait: self.waiting.reason().name(),
             waited: now.since(self.waiting.since()),
-            left: self.deadline(cx).since(now),
+            left: self.ends_at(cx).since(now),
             asks_read: interest.read,
             asks_write: interest.write,
             inbox,
