@@ -1,5 +1,5 @@
 //! Paths that try to leave the root, against the resolver alone: whatever mistakes were made on the way from a request
-//! target to a path, the last door stays shut.
+//! target to a path, the resolver refuses them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

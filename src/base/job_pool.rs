@@ -1,7 +1,7 @@
 //! Threads for what may block: opening files, reading what may be cold, listing, compressing.
 //!
-//! The event loop submits a job and goes on; when the job is done, a wake has the exchange that asked looked at again, and its
-//! ticket gives the result. Nothing here ever waits for a job, not even the end of the process.
+//! The event loop submits a job and goes on. When the job is done, it wakes the exchange that asked, whose ticket then gives
+//! the result. Nothing here ever waits for a job, not even the end of the process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -240,7 +240,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A thread's life.
+    /// What a thread does, from its start to its end.
     fn work(&self, thread: usize) {
         while let Some((lane, job)) = self.next(thread) {
             job.run();

@@ -52,9 +52,9 @@ pub struct Limits {
     pub inbox_bytes: usize,
     /// Output ring, in bytes.
     pub outbox_bytes: usize,
-    /// Bytes one connection may move before it is another's turn.
+    /// Bytes that one drive may move before other connections are driven.
     pub drive_bytes_max: usize,
-    /// Passes one connection may make before it is another's turn.
+    /// Passes that one drive may make before other connections are driven.
     pub drive_passes_max: u32,
 
     /// Connections at a time.

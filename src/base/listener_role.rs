@@ -9,8 +9,8 @@ pub enum ListenerRole {
     TcpEcho,
     /// TCP: every line comes back once it is complete. Counted against `--max-connections`.
     LineEcho,
-    /// HTTP for whoever looks after the server. It counts against a limit of its own and stays open while the server
-    /// drains.
+    /// HTTP for the operator of the server: the admin's pages. It counts against a limit of its own and stays open while
+    /// the server drains.
     Admin,
 }
 

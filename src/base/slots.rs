@@ -1,16 +1,16 @@
-//! A slab whose keys cannot be mistaken for their slot's next tenant.
+//! A slab whose keys never name another value, although slots are reused.
 
 use slab::Slab;
 
 /// Memory for so many slots is kept in any case.
 const KEPT: usize = 1024;
 
-/// Names one tenant of one slot, for ever: a slot's generation changes when its tenant leaves.
+/// Names one value in one slot, for ever: a slot's generation changes when its value is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
     /// The slot.
     pub index: u32,
-    /// Which of the slot's tenants.
+    /// Which of the slot's values, one after the other.
     pub generation: u32,
 }
 
@@ -20,7 +20,7 @@ pub struct Slots<T> {
     slab: Slab<T>,
     /// One entry for each slot ever used.
     generations: Vec<u32>,
-    /// Tenants that have left since memory was last given back.
+    /// Values that were removed since memory was last given back.
     left: usize,
 }
 
@@ -47,7 +47,7 @@ impl<T> Slots<T> {
         token
     }
 
-    /// Takes the tenant out; its token never names anything again.
+    /// Removes the value; its token never names anything again.
     pub fn remove(&mut self, token: Token) -> Option<T> {
         if !self.contains(token) {
             return None;
@@ -60,8 +60,8 @@ impl<T> Slots<T> {
         Some(tenant)
     }
 
-    /// Gives back the memory behind the last tenant when seven eighths of the slots are empty. That takes a step for each
-    /// slot, so it is tried again only when as many have left as are still there.
+    /// Gives back the memory behind the last value when seven eighths of the slots are empty. That takes a step for each
+    /// slot, so it is tried again only when as many values were removed as are still there.
     fn shrink(&mut self) {
         let (len, capacity) = (self.slab.len(), self.slab.capacity());
         if len <= capacity / 8 && self.left >= len && capacity > KEPT {
@@ -70,7 +70,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The tenant named by `token`, if it still lives here.
+    /// The value that `token` names, if it is still here.
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         if self.generations.get(token.index as usize) != Some(&token.generation) {
             return None;
@@ -78,7 +78,7 @@ impl<T> Slots<T> {
         self.slab.get_mut(token.index as usize)
     }
 
-    /// The tenant named by `token`, if it still lives here.
+    /// The value that `token` names, if it is still here.
     pub fn get(&self, token: Token) -> Option<&T> {
         if self.generations.get(token.index as usize) != Some(&token.generation) {
             return None;
@@ -86,23 +86,23 @@ impl<T> Slots<T> {
         self.slab.get(token.index as usize)
     }
 
-    /// Whether `token`'s tenant still lives here.
+    /// Whether the value that `token` names is still here.
     pub fn contains(&self, token: Token) -> bool {
         self.get(token).is_some()
     }
 
-    /// The token of whoever lives in slot `index` now.
+    /// The token of the value that is in slot `index` now.
     pub fn tenant(&self, index: u32) -> Option<Token> {
         let generation = *self.generations.get(index as usize)?;
         self.slab.contains(index as usize).then_some(Token { index, generation })
     }
 
-    /// Every tenant with its token.
+    /// Every value with its token.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         self.slab.iter().map(|(key, value)| (Token { index: key as u32, generation: self.generations[key] }, value))
     }
 
-    /// How many tenants there are.
+    /// How many values there are.
     pub fn len(&self) -> usize {
         self.slab.len()
     }

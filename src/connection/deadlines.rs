@@ -6,11 +6,10 @@ use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::observe::wait_reason::WaitReason;
 
-/// How soon it is looked for the first time how far a slow reader has got, at the latest. What it has taken by then counts
-/// as taken at once.
+/// When a slow reader is looked at for the first time, at the latest. What it has taken by then counts as taken at once.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// How often it is looked within the timeout. What a look finds counts as taken just now, so a slow reader is cut late by
-/// one part at most.
+/// How many looks there are within the timeout. What a look finds counts as taken just now, so a slow reader is cut late by
+/// one part of the timeout at most.
 const LOOKS: u32 = 8;
 
 /// The wait a connection is in: for what, since when, and how the peer gets on.
@@ -106,7 +105,7 @@ impl Waiting {
         draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.drain_idle_grace))
     }
 
-    /// Whoever goes on sending is listened to for a while, but does not keep a server from ending that wants to.
+    /// A client that goes on sending is read from for a while, but it does not keep the server from stopping.
     fn linger_deadline(&self, limits: &Limits, draining: Option<Moment>) -> Moment {
         let deadline = (self.progress + limits.linger_timeout).min(self.since + limits.linger_total);
         draining.map_or(deadline, |at| deadline.min(self.since.max(at) + limits.linger_timeout))

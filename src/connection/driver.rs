@@ -23,7 +23,7 @@ pub(super) enum Driver {
     LineEcho(LineEcho),
 }
 
-/// The answer is incomplete and must be seen to be: the connection is to be reset.
+/// The response is incomplete, and the client must notice that: the connection is to be reset.
 #[derive(Debug)]
 pub(super) struct Cut;
 
@@ -122,7 +122,7 @@ impl Driver {
     }
 }
 
-/// The same of whichever protocol it is.
+/// Evaluates the same expression for whichever protocol it is.
 macro_rules! each {
     ($driver:expr, $protocol:ident => $result:expr) => {
         match $driver {

@@ -182,7 +182,7 @@ impl<S: Socket> Connection<S> {
         self.close(CloseReason::Timeout(self.waiting.reason()));
     }
 
-    /// Half an answer must not look like a whole one: not even the end of the stream is sent.
+    /// An incomplete response must not look complete: the connection is reset, and the stream gets no end.
     fn cut_short(&mut self, _: Cut) {
         self.channel.abort_on_close();
         self.close(CloseReason::CutShort);
@@ -197,8 +197,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Prepares for the end of the whole server. Whoever has half an answer must not take it for a whole one: content
-    /// that ends with the connection would look complete (RFC 9112 §8).
+    /// Prepares for the end of the whole server. A client that has an incomplete response must notice that:
+    /// content that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self) {
         if self.driver.status(&self.channel).is_sending || !self.channel.outbox.is_empty() {
             self.channel.abort_on_close();

@@ -15,7 +15,7 @@ use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
 pub(super) struct Full {
     /// Everyone but the admin.
     pub(super) everyone: bool,
-    /// Whoever looks after the server.
+    /// The admin.
     pub(super) admin: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Acceptor {
 const NO_DESCRIPTORS: &str = "cannot accept: no descriptors left; new connections wait for one (ulimit -n)";
 const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried again (--log-level debug says why)";
 
-/// Being at the limit on connections is worth no more lines than one in this time.
+/// The log says at most once in this time that the limit on connections is reached.
 const SAY_FULL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Acceptor {

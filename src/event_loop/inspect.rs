@@ -48,7 +48,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
     }
 
-    /// All but those of whoever asks: it is not them that one wants to know about.
+    /// All connections but those of the admin listener, which nobody asks about.
     fn connections_of_everyone(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
         let connections = self.connections.iter().map(|(_, connection)| connection);
         connections.filter(|connection| connection.role().is_for_everyone())

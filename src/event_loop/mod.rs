@@ -44,7 +44,7 @@ use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
 const MANY_EVENTS: usize = 32;
-/// Connections that whoever looks after the server may have at a time.
+/// Connections through the admin listener at a time.
 const ADMINS_MAX: usize = 100;
 
 /// The event loop: every connection, and who is to be driven when.
@@ -178,7 +178,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.outcome
     }
 
-    /// The world this loop lives in.
+    /// The reactor of this loop.
     pub fn reactor(&mut self) -> &mut R {
         &mut self.reactor
     }
@@ -226,7 +226,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         wakes.into_iter().flatten().min()
     }
 
-    /// Turns events and wakes into marks on connections and entries in the run queue. Returns how many there were.
+    /// Notes events and wakes on their connections, and queues these. Returns how many events there were.
     fn collect(&mut self) -> usize {
         let mut events = std::mem::take(&mut self.events);
         let count = events.len();
@@ -268,7 +268,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.queue_woken();
     }
 
-    /// Marks and queues those that were woken. A wake for a connection that has gone reaches nobody.
+    /// Notes wakes on their connections, and queues these. A wake for a connection that has gone reaches nobody.
     fn queue_woken(&mut self) {
         for WakeKey { token, stream } in self.woken.drain(..) {
             let connection = self.connections.get_mut(token);
@@ -336,7 +336,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    /// Whoever looks after the server gets in all the same.
+    /// Which limits on connections are reached. The admin has a limit of its own.
     fn full(&self) -> Full {
         let others = self.connections.len() - self.admins;
         Full { everyone: others >= self.context.environment.limits.connections_max, admin: self.admins >= ADMINS_MAX }

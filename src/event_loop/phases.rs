@@ -15,7 +15,7 @@ const SECONDS_KEPT: usize = 60;
 pub enum Phase {
     /// Asleep, or asking for events.
     Poll,
-    /// Turning events into marks.
+    /// Noting events and wakes, and queueing their connections.
     Collect,
     /// Driving connections.
     Run,

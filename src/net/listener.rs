@@ -55,14 +55,14 @@ impl FromStr for ListenAddress {
         };
         let known = SCHEMES.iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
         let (_, role) = known.ok_or(EXPECTED_SCHEME)?;
-        // A URL as it is announced is understood, too.
+        // A URL is accepted in the form in which the server announces it.
         let address = rest.strip_prefix("//").map_or(rest, |rest| rest.strip_suffix('/').unwrap_or(rest));
         Ok(ListenAddress { role: *role, address: address.parse()? })
     }
 }
 
-/// The scheme in front of an address, if there is one. It begins with a letter (RFC 3986 §3.1), as a port does not. A word
-/// without a dot that is no address of ours is taken for a scheme; a name of a host has no place here.
+/// The scheme in front of an address, if there is one. It begins with a letter (RFC 3986 §3.1), and a port does not. A word
+/// without a dot is taken for a scheme, unless it is `localhost` or `unix`: other names of hosts are not accepted.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once(':')?;
     let begins_with_letter = word.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -290,7 +290,7 @@ fn remove_if_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    /// Device and inode: the path may belong to a successor by the time we go.
+    /// Device and inode: when we end, the path may be the socket of another server already.
     identity: (u64, u64),
 }
 
@@ -316,7 +316,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// listen(2) takes any backlog and cuts it to the system's limit without a word.
+/// listen(2) accepts any backlog and cuts it to the system's limit without telling.
 fn warn_if_clamped(address: &Address, backlog: u32) {
     if let Some(limit) = system_backlog_max().filter(|limit| *limit < backlog) {
         log::warn!(

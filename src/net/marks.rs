@@ -1,4 +1,4 @@
-//! Marks between system calls, so that a raw strace reads like a story.
+//! Marks between system calls: strace then shows what the server does, and why.
 //!
 //! A mark is a system call that fails before it touches anything: access(2) to a path beneath `/dev/null`, which is no
 //! directory. No file system is asked, nothing can wait; but strace prints paths in full, and so shows the text.
@@ -51,7 +51,7 @@ impl Marks {
     }
 }
 
-/// Out of the way of those who do not mark.
+/// A function of its own, so that it costs nothing where there are no marks.
 #[cold]
 fn leave(nowhere: &File, what: impl FnOnce(&mut Text)) {
     let mut text = Text { bytes: [0; TEXT_BYTES_MAX], len: 0 };

@@ -216,8 +216,8 @@ fn asked(interest: Interest) -> mio::Interest {
     }
 }
 
-/// Registered for urgent data, which is nothing to us, a connection that we ask nothing about stays known to epoll, and
-/// epoll always tells of errors. Where there is no such interest, spurious news of input does no harm.
+/// A connection of which we ask nothing is registered for urgent data, which we ignore. So epoll knows it, and always
+/// reports errors. On systems without such an interest it is registered for input; events about that do no harm.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ERRORS_ONLY: mio::Interest = mio::Interest::PRIORITY;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -277,9 +277,9 @@ impl Interrupt for PollWaker {
     }
 }
 
-/// Who an event is about. In mio's token, which the kernel carries for us, a connection's generation is in the high
-/// half and its slot in the low one. A slot's index is less than the number of descriptors a process can have, which
-/// is an `i32`: the top bit of the low half is never set by a connection, and marks everything that is none.
+/// What an event is about. In mio's token, which the kernel keeps for us, a connection's generation is in the high half
+/// and its slot in the low half. A slot's index is less than the number of descriptors a process can have, which
+/// is an `i32`: the top bit of the low half is never set by a connection, and tells all other tokens apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Connection(Token),

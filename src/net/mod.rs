@@ -61,9 +61,9 @@ pub trait Socket {
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
 
-    /// Lets the kernel hold as much that it has not sent yet as it likes, for bulk, of which it then makes full packets; or
-    /// only as much as it may by default. Says whether that took a system call.
-    fn hold_unsent(&mut self, _deeply: bool) -> io::Result<bool> {
+    /// `without_bound`: the kernel may hold as many unsent bytes as it likes, so that it makes full packets of bulk.
+    /// Otherwise the usual bound holds. Says whether that took a system call.
+    fn hold_unsent(&mut self, _without_bound: bool) -> io::Result<bool> {
         Ok(false)
     }
 

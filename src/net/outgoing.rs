@@ -1,5 +1,5 @@
-//! Ways out that not every system has: a word that more follows, and a file that goes from the page cache to the
-//! socket. Everything here that asks for the operating system is in `os`.
+//! Ways to send that not every system has: telling the kernel that more follows, and sending a file from the page cache.
+//! Everything here that depends on the operating system is in `os`.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -54,14 +54,13 @@ mod os {
     use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
     use socket2::SockRef;
 
-    /// How much the kernel holds that it has not sent yet, before a write would block. Without this bound it takes
-    /// megabytes from us, and a slow but honest reader shows no progress for minutes; with it the send timeout sees every
-    /// reader that takes a few KiB a second (decision 005).
+    /// How many unsent bytes the kernel holds before a write would block. Without this bound it takes megabytes from us, and
+    /// a client that stops reading holds them (decision 005).
     const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
     /// Takes that bound away for bulk (decision 010), or sets it. True: it took a system call.
-    pub(in super::super) fn hold_unsent<S: AsFd>(socket: &S, deeply: bool) -> io::Result<bool> {
-        SockRef::from(socket).set_tcp_notsent_lowat(if deeply { u32::MAX } else { UNSENT_BYTES_MAX })?;
+    pub(in super::super) fn hold_unsent<S: AsFd>(socket: &S, without_bound: bool) -> io::Result<bool> {
+        SockRef::from(socket).set_tcp_notsent_lowat(if without_bound { u32::MAX } else { UNSENT_BYTES_MAX })?;
         Ok(true)
     }
 

@@ -80,11 +80,11 @@ impl Socket for Stream {
         }
     }
 
-    fn hold_unsent(&mut self, deeply: bool) -> io::Result<bool> {
+    fn hold_unsent(&mut self, without_bound: bool) -> io::Result<bool> {
         match self {
-            Stream::Tcp(socket) => outgoing::hold_unsent(socket, deeply),
+            Stream::Tcp(socket) => outgoing::hold_unsent(socket, without_bound),
             Stream::Unix(_) => Ok(false),
-            Stream::Tortured(socket) => socket.hold_unsent(deeply),
+            Stream::Tortured(socket) => socket.hold_unsent(without_bound),
         }
     }
 

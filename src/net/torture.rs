@@ -20,7 +20,7 @@ use crate::base::slots::Token;
 use faults::Dice;
 pub use faults::Faults;
 
-/// What the sockets meet, and which of them wait for an event; one for each reactor.
+/// The faults of all sockets of a reactor, and which sockets wait for an event.
 #[derive(Debug)]
 pub struct Torture {
     faults: Faults,
@@ -30,12 +30,12 @@ pub struct Torture {
 }
 
 impl Torture {
-    /// Nobody yet, by `faults` from now on.
+    /// The torture of a reactor without connections.
     pub fn new(faults: Faults) -> Torture {
         Torture { faults, accepted: 0, waiting: WaitingList::default() }
     }
 
-    /// The next accepted connection's socket, made worse.
+    /// Wraps the socket of the next accepted connection.
     pub fn accept<S: Socket>(&mut self, socket: S) -> TorturedSocket<S> {
         let ordinal = self.accepted;
         self.accepted += 1;
@@ -62,8 +62,8 @@ pub struct TorturedSocket<S: Socket> {
     writing: Dice,
     pending: Rc<Cell<Pending>>,
     waiting: WaitingList,
-    /// The kernel itself told the last write to wait. The server tries once more at the send deadline, to be sure that the
-    /// client does not read. That write must not be put off.
+    /// The kernel itself told the last write to wait. Where the kernel does not tell what the client has acknowledged, the
+    /// server tries one more write before it gives the client up. That write must not be put off.
     is_full: bool,
     /// It failed, or is to be reset: unread input does not matter any more.
     broken: bool,
@@ -170,8 +170,8 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.take_error()
     }
 
-    fn hold_unsent(&mut self, deeply: bool) -> io::Result<bool> {
-        self.socket.hold_unsent(deeply)
+    fn hold_unsent(&mut self, without_bound: bool) -> io::Result<bool> {
+        self.socket.hold_unsent(without_bound)
     }
 
     fn acknowledged(&self) -> Option<io::Result<u64>> {

@@ -39,8 +39,8 @@ struct LongDrive {
 }
 
 impl LongDrives {
-    /// A poll has returned at `now`, having taken so many nanoseconds. If it returned at once, what it reports may have come while the
-    /// loop was busy with the turn that began at `turn_began`.
+    /// A poll has returned at `now`, and took so many nanoseconds. If it returned at once, what it reports may have arrived
+    /// while the loop was busy with the turn that began at `turn_began`.
     #[inline]
     pub fn on_polled(&mut self, turn_began: Moment, nanos: u64, now: Moment) {
         self.since = if nanos < AT_ONCE_NANOS { turn_began } else { now };
@@ -61,8 +61,8 @@ impl LongDrives {
         }
     }
 
-    /// Behind whom a request of `connection` was whose drive began at `drive_began`, if it was behind anybody. All that had
-    /// come of it before the end of the connection's last drive, at `driven_at`, was read then.
+    /// Which connection a request of `connection` had to wait for, if it did. The request's own drive began at `drive_began`.
+    /// The connection's last drive ended at `driven_at` and read everything that had arrived by then.
     pub fn delay(&self, connection: u64, driven_at: Moment, drive_began: Moment) -> Option<Box<Delay>> {
         let since = self.since.max(driven_at);
         let others = self.drives.iter().filter(|drive| drive.connection != connection && drive.ended > since);

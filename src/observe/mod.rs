@@ -1,5 +1,5 @@
 //! Numbers and reasons: what is known of requests and connections, why they wait, how they ended, and how that is
-//! written. Both those who serve and those who are served by it may use this layer.
+//! written. Connections note it, and the admin's pages and the logs report it, so it is a layer below both.
 
 pub mod access_log;
 pub mod close_reason;

@@ -16,7 +16,7 @@ pub struct Connections {
     pub total: usize,
     /// How many wait for what, with those reasons that there are.
     pub waits: Vec<(&'static str, u64)>,
-    /// Those that hold something up first; among these, the longest wait first.
+    /// Some of them. Those that hold a request up come first, and among these the longest wait.
     pub listed: Vec<ConnectionStatus>,
 }
 
@@ -186,7 +186,7 @@ pub struct LongestDrive {
     pub request: String,
 }
 
-/// The whole at a glance.
+/// The overview for the live page.
 #[derive(Debug)]
 pub struct Overview {
     /// The loop.

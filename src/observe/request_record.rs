@@ -39,7 +39,7 @@ pub struct RequestRecord {
     pub began: Moment,
     /// When the drive began in which its head was complete.
     pub head_at: Moment,
-    /// Behind whom it was before that drive, if it was held up by another connection's.
+    /// Which connection it had to wait for before that drive, if it did.
     pub behind: Option<Box<Delay>>,
     /// When the drive was over in which the first byte of the response left.
     pub first_byte_at: Option<Moment>,
@@ -63,7 +63,7 @@ pub struct RequestRecord {
     next: Option<Box<RequestRecord>>,
 }
 
-/// Adds up the time in which something was so.
+/// Adds up the time in which a condition held.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stopwatch {
     total: Duration,
@@ -71,7 +71,7 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// It is so now, or it is not.
+    /// Starts the stopwatch, or stops it.
     pub fn set(&mut self, on: bool, now: Moment) {
         match (on, self.since) {
             (true, None) => self.since = Some(now),
@@ -83,7 +83,7 @@ impl Stopwatch {
         }
     }
 
-    /// How long it was so until `now`.
+    /// How long the condition held until `now`.
     pub fn total(&self, now: Moment) -> Duration {
         self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
@@ -250,7 +250,7 @@ impl RequestRecord {
     }
 }
 
-/// Several of them, oldest first. A record goes from hand to hand all its life: only its address is copied.
+/// Several records, oldest first. They are in boxes, so that only an address is copied when one moves.
 pub type RecordQueue = VecDeque<Box<RequestRecord>>;
 
 /// Records that nobody uses just now, the last one given back in front: it is still in the cache.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One list, from which come the reasons, `ALL` of them and their names: none can be missing anywhere.
+/// Makes the reasons, `ALL` of them and their names from one list, so that none can be missing anywhere.
 macro_rules! wait_reasons {
     ($($(#[$meaning:meta])* $reason:ident $name:literal;)*) => {
         /// Why a connection waits; a closed set, made to be printed.
@@ -52,7 +52,7 @@ impl fmt::Display for WaitReason {
     }
 }
 
-/// How often something was so for each reason.
+/// A count for each reason.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WaitCounts([u64; WaitReason::ALL.len()]);
 

@@ -1,4 +1,4 @@
-//! What is said when the server has stopped: the whole run in numbers, to be read beside what wrk says.
+//! The report at the end: the whole run in numbers, to be read beside what wrk says.
 //!
 //! Layout and units are wrk's where it has them: durations in us, ms and s, bytes in 1024s.
 
@@ -200,7 +200,7 @@ fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// wrk's way with durations: two decimals of the largest unit that is not more than the duration.
+/// A duration as wrk writes it: two decimals of the largest unit that is not more than the duration.
 fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
@@ -212,7 +212,7 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// wrk's way with bytes: two decimals, in 1024s.
+/// Bytes as wrk writes them: two decimals, in 1024s.
 fn bytes(amount: f64) -> String {
     let units = ["KB", "MB", "GB", "TB"];
     match units.into_iter().zip(1..).filter(|(_, power)| amount >= 1024_f64.powi(*power)).last() {

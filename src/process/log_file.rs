@@ -23,7 +23,7 @@ use crate::event_loop::Lines;
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// How long the end of the server waits for lines that are not written yet.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long nobody may take anything from a pipe that is to be left, until it is left with lines unwritten.
+/// How long the server waits for the reader of a pipe before it closes the pipe for good, with lines unwritten.
 const LEAVE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// An open log, and the thread that writes it. Dropping it waits a moment for what is not written yet.
@@ -36,7 +36,7 @@ pub struct LogFile {
 /// What the event loop and the thread have in common.
 struct Shared {
     state: Mutex<State>,
-    /// Told when there is something to do for the thread, and when it has done everything.
+    /// Notified when there is something to do for the thread, and when it has done everything.
     changed: Condvar,
 }
 

@@ -124,7 +124,7 @@ fn jobs(settings: &Settings) -> Result<JobPool, String> {
     .map_err(|error| format!("cannot start threads: {error}"))
 }
 
-/// What stands in front of everyone.
+/// The service of the whole server.
 fn front(settings: &Settings) -> Result<Front, String> {
     let mut front = Front::new(public(settings)?);
     front.health = settings.health.then(|| status::health(Router::new()));
@@ -188,7 +188,7 @@ fn announce(urls: &[String], admin: Option<&str>) {
     }
 }
 
-/// The last word. Whoever does not listen to it misses it.
+/// Prints the report. If stderr does not take it, it is lost.
 fn report(totals: &Totals, urls: &[String]) {
     let is_terminal = io::stderr().is_terminal();
     let report = FinalReport {

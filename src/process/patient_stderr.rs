@@ -1,4 +1,4 @@
-//! What is said on stderr: diagnostics that never hold up the event loop, and a last word.
+//! Writing to stderr: diagnostics, which never hold up the event loop, and the report at the end.
 
 use std::io::{self, Write};
 
@@ -64,7 +64,7 @@ pub(super) fn say_at_last(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a write would not block. What cannot be asked is written to: files never block.
+/// Whether a write would not block. If poll(2) fails, it is tried: files never block.
 fn takes_a_line() -> bool {
     takes_a_line_within(Timespec { tv_sec: 0, tv_nsec: 0 })
 }

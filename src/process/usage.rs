@@ -1,4 +1,4 @@
-//! What a user is told instead of being served: help, the version, or in one line what is wrong.
+//! What a user is told if the server does not start: help, the version, or in one line what is wrong.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What stands in front: which of the services a request is for.
+//! The service of the whole server: decides which of the services answers a request.
 
 use super::Service;
 use super::explanation::Explanation;
@@ -29,16 +29,16 @@ pub enum Public {
 }
 
 impl Front {
-    /// For everyone, and with nothing else.
+    /// A front with the public service alone.
     pub fn new(public: Public) -> Front {
         Front { public, health: None, admin: None }
     }
 }
 
-/// The one that a request is for.
+/// The service that answers a request.
 enum Destination<'a> {
     Admin(&'a mut Admin),
-    /// Routes, and whose they are.
+    /// Routes, and the name of the group they belong to.
     Routes(&'static str, &'a mut Router),
     Files(&'a mut StaticFiles),
 }

@@ -6,7 +6,7 @@ use crate::http::exchange::{Cx, Decision, Exchange, Reply, Taker};
 use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 
-/// Space reserved before anything has arrived, in bytes. More is a matter of what does arrive: to announce is free.
+/// Space reserved before anything has arrived, in bytes. More is reserved only when content arrives, because announcing it costs a client nothing.
 const INITIAL_BYTES_MAX: usize = 4 * 1024;
 
 /// Gathers the request's content up to `limit` bytes and answers with what `then` makes of it. Content that is longer

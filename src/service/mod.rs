@@ -1,6 +1,6 @@
 //! What answers: a [`Service`] gets the head of a request and replies with a response, or with an
-//! [`Exchange`](crate::http::exchange::Exchange) when the answer depends on the content, on time or on somebody else. A
-//! service never sees a socket or a version.
+//! [`Exchange`](crate::http::exchange::Exchange) when the answer depends on the content, on time or on another connection.
+//! A service sees no socket and no framing. It sees the version of a request, and need not look at it.
 
 pub mod errors;
 pub mod event_stream;

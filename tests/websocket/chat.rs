@@ -1,4 +1,4 @@
-//! Rooms in which everybody hears everybody, and nobody waits for who does not listen.
+//! Rooms: every member receives every message, and a slow member does not delay the others.
 
 use serde_json::{Value, json};
 

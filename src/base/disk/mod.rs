@@ -223,7 +223,7 @@ fn opened_file(descriptor: OwnedFd) -> Result<(File, FileMeta), NotServed> {
     }
 }
 
-/// No component may be empty, `.` or `..`. Callers have removed these; this is the second lock on the same door.
+/// No component may be empty, `.` or `..`. Callers have removed these; this is a second check.
 fn check(path: &[u8]) -> Result<(), NotServed> {
     let is_odd = |component: &[u8]| matches!(component, b"" | b"." | b"..") || component.contains(&0);
     let is_refused = !path.is_empty() && path.split(|byte| *byte == b'/').any(is_odd);

@@ -1,4 +1,4 @@
-//! Which faults there are, as people write them, and the dice that spread them.
+//! Which faults there are, how people write them, and the random numbers that decide when they happen.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// What is done to reads and writes: `seed=7,short-read,short-write,would-block=0.1`, in any order, each at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
-    /// What everything that happens follows from; 0 unless it is given.
+    /// The seed of all random numbers; 0 unless it is given.
     pub seed: u64,
     /// Each read gets only part of the room there is.
     pub short_read: bool,

@@ -1,4 +1,4 @@
-//! The Common Log Format and the one that is combined from it and two fields, as every log analyser reads them.
+//! The Common Log Format and the Combined Log Format, which has two more fields. Every log analyser reads them.
 
 use std::fmt;
 

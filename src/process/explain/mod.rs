@@ -1,7 +1,7 @@
-//! `tidemill explain`: how a request would be decided, and why, without a socket.
+//! `tidemill explain`: how a request would be answered, and why, without opening a socket.
 //!
-//! Nothing is decided here. A connection as the server has it is driven over a socket of paper (`paper.rs`,
-//! `rehearsal.rs`), the service in front of it is watched (`witness.rs`), and what they did is told (`report.rs`).
+//! Nothing is decided here. A connection as the server has it is driven over a simulated socket (`paper.rs`,
+//! `rehearsal.rs`), its service is watched (`witness.rs`), and what they did is printed (`report.rs`).
 
 mod order;
 mod paper;

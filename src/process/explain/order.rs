@@ -48,7 +48,7 @@ impl Order {
         Ok((order, head))
     }
 
-    /// The bytes that a client would send. Whatever makes a line goes: what is wrong with it is for the server to say.
+    /// The bytes that a client would send. Any line is accepted, also a wrong one: the server says what is wrong with it.
     fn head(&self) -> Result<Vec<u8>, Refusal> {
         let mut lines = vec![request_line(&self.request)?];
         let fields: Vec<&[u8]> = self.fields.iter().map(|field| field_line(field)).collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! A socket that leads nowhere: it has one request to read, takes everything that is written, and notes each call.
+//! A simulated socket: it has one request to read, takes everything that is written, and notes each call.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -38,7 +38,7 @@ impl Paper {
     }
 }
 
-/// The socket. Its paper is shared with whoever wants to read it.
+/// The socket. The paper, on which it notes everything, is shared.
 pub struct PaperSocket(pub Rc<RefCell<Paper>>);
 
 impl PaperSocket {

@@ -1,5 +1,5 @@
-//! A request answered by a connection as the server has it, only that its socket is of paper, jobs are done at once, and
-//! the clock jumps.
+//! Rehearses a request: a connection as the server has it answers it, but the socket is simulated, jobs run at once, and
+//! the clock jumps to the end of each wait.
 
 use std::cell::Ref;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,7 +62,7 @@ pub enum End {
     Sends,
 }
 
-/// Nobody sleeps here.
+/// The simulated loop never sleeps, so there is nobody to wake.
 struct Awake;
 
 impl Interrupt for Awake {

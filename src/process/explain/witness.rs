@@ -1,4 +1,4 @@
-//! The server's own service, watched: what it was asked, what it replied, and how it would tell its reasons.
+//! Wraps the server's service and notes what it was asked, what it replied, and its reasons.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -63,7 +63,7 @@ impl Service for Witness {
         let watched = &mut *self.watched.borrow_mut();
         if !std::mem::replace(&mut watched.was_asked, true) {
             self.front.explain(request, cx.date_secs, &mut watched.explanation);
-            // What it took to tell is no part of what it takes to answer.
+            // Calls that only the explanation makes do not count as calls of the request.
             disk::take_calls();
         }
         let reply = watched.note(self.front.call(request, cx))?;

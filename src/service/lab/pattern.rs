@@ -1,4 +1,4 @@
-//! Bytes by the number: `/bytes`, `/stream` and `/drip`.
+//! So many bytes: `/bytes`, `/stream` and `/drip`.
 //!
 //! Byte `i` of the content is byte `i % 64` of one line of text, however the content was cut on its way, so that
 //! whoever receives it can check it.

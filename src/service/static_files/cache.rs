@@ -6,8 +6,8 @@ use slab::Slab;
 
 /// Values by path, within a number of bytes and of entries.
 ///
-/// Who leaves is decided by the clock algorithm: a hit only sets a mark, and a hand that goes round takes the first
-/// entry without one, taking the marks off as it goes.
+/// The clock algorithm decides which entry is removed: a hit sets the entry's flag; a hand goes round, clears the flags that
+/// it passes, and removes the first entry without one.
 #[derive(Debug)]
 pub struct Cache<V> {
     index: HashMap<Box<[u8]>, usize>,
@@ -103,7 +103,7 @@ mod tests {
         for path in [b"a", b"b", b"c"] {
             cache.insert(path, path[0], 30);
         }
-        // The first round takes everybody's mark; the next newcomer finds them without.
+        // The first round clears all flags; the next insertion finds entries without one.
         cache.insert(b"d", b'd', 30);
         assert_eq!(cache.bytes(), 90);
         let left: Vec<u8> = b"abcd".iter().copied().filter(|path| cache.get(&[*path]).is_some()).collect();

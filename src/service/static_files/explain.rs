@@ -1,4 +1,4 @@
-//! How a request for a file is decided, told to people: the functions that decide, asked once more for what they say.
+//! How a request for a file is answered, told to people. The reasons come from the functions that decide.
 
 use std::sync::Arc;
 

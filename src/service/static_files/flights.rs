@@ -1,4 +1,4 @@
-//! Jobs that several connections wait for: whoever asks for what is being found out already joins in.
+//! Jobs that several connections wait for: a request for what a job is finding out already waits for the same job.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

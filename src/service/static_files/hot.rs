@@ -18,7 +18,7 @@ use crate::http::negotiate::Coding;
 
 /// What was found is not served when it is older than this.
 const FRESH_FOR: Duration = Duration::from_secs(1);
-/// What is still asked for at this age is looked at again meanwhile, so that hot files never wait for it.
+/// What is requested at this age is looked up again meanwhile, so that requests for hot files never wait for it.
 const REFRESH_AFTER: Duration = Duration::from_millis(500);
 /// Descriptors that the cache may hold open.
 const ENTRIES_MAX: usize = 1024;
@@ -84,7 +84,7 @@ impl Hot {
         self.kept.borrow().is_enabled()
     }
 
-    /// What is known of a path; sees to it that what is hot stays fresh.
+    /// What is known of a path. If it is hot, it is looked up again before it is stale.
     pub fn known(&self, site: &Arc<Site>, resolved: &Resolved<'_>, cx: &Cx<'_>) -> Known {
         let mut kept = self.kept.borrow_mut();
         let key = resolved.key();

@@ -44,9 +44,9 @@ pub struct Site {
     pub root: Root,
     /// What they are, by their names.
     pub media_types: MediaTypes,
-    /// Name of the file that answers for a directory.
+    /// Name of the file that is served for a directory.
     pub index: Vec<u8>,
-    /// The file that answers for everything that does not exist, for applications of one page.
+    /// The file that is served for paths that do not exist, for single-page applications.
     pub spa: Option<Vec<u8>>,
     /// Whether directories without an index file are listed.
     pub browse: bool,

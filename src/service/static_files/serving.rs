@@ -56,7 +56,7 @@ enum Progress {
     Listing(Ticket<Result<Listing, String>>),
 }
 
-/// What a progress leads to.
+/// What comes next.
 enum Next {
     Progress(Progress),
     Respond(Response),

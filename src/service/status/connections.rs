@@ -11,7 +11,7 @@ use crate::observe::delay::Delay;
 use crate::observe::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
 use crate::observe::request_record::RequestRecord;
 
-/// Nobody has to say anything, but the kernel still has something for the client, and may not send it.
+/// The server waits for nothing, but the kernel still has bytes for the client that it may not send.
 const PEER_WINDOW: &str = "peer-window";
 
 /// What the kernel is asked about: exactly those that are listed.

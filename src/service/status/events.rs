@@ -1,4 +1,4 @@
-//! `/events`: the whole at a glance, twice a second, for the live page.
+//! `/events`: an overview, twice a second, for the live page.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::http::exchange::{Cx, Source};
 use crate::observe::report::Overview;
 
 const EVERY: Duration = Duration::from_millis(500);
-/// When a question is looked at again that nobody has answered: never, in practice.
+/// When an unanswered question is looked at again; in practice the answer always comes earlier.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A stream of overviews.

@@ -1,4 +1,4 @@
-//! An answer that has to be asked for: first the loop, then, where it adds something, the kernel.
+//! A request whose answer comes from the loop, and partly from the kernel: the loop is asked first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::observe::report::{Connections, Family, KernelReport, KernelTopic, Loo
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
-/// How long the kernel's part of an answer is waited for. It takes milliseconds, unless all threads are stuck, which is
-/// when people look.
+/// How long to wait for the kernel's part of an answer. It takes milliseconds, unless all job threads are stuck; then the
+/// answer must come without it.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// For whom the answer is.
@@ -73,17 +73,17 @@ impl Shown for Vec<Family> {
     }
 }
 
-/// One question on its way to an answer.
+/// A request that waits for answers.
 pub struct Inspection<R> {
     asking: Asking<R>,
     format: Format,
     ask_kernel: AskKernel,
 }
 
-/// Who has to answer next.
+/// Which answer comes next.
 enum Asking<R> {
     Loop(Question<R>),
-    /// Given up at that moment.
+    /// The kernel's; not waited for after that moment.
     Kernel(R, Ticket<KernelReport>, Instant),
 }
 
@@ -98,7 +98,7 @@ impl<R: Shown + 'static> Inspection<R> {
         let Some(topic) = report.kernel_topic() else { return shown(&report, &KernelReport::default(), self.format) };
         let ask_kernel = Arc::clone(&self.ask_kernel);
         match cx.jobs.submit(Lane::Quick, cx.waker(), move || ask_kernel(&topic)) {
-            // Without it the answer is shorter, and comes all the same.
+            // Then the answer comes without the kernel's part.
             Err(_) => shown(&report, &busy(), self.format),
             Ok(ticket) => {
                 let until = cx.now + PATIENCE;

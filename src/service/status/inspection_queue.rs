@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::base::wake::LocalWaker;
 use crate::observe::report::{Connections, Family, LoopStatus, Overview};
 
-/// What is asked, and where the answer goes.
+/// What is asked, and where its answer goes.
 pub enum Asked {
     /// How many connections wait for what, and so many of them in detail.
     Connections(usize, AnswerSlot<Connections>),
@@ -15,7 +15,7 @@ pub enum Asked {
     Metrics(AnswerSlot<Vec<Family>>),
     /// The loop itself.
     Loop(AnswerSlot<LoopStatus>),
-    /// The whole at a glance.
+    /// The overview.
     Overview(AnswerSlot<Overview>),
 }
 
@@ -62,7 +62,7 @@ impl InspectionQueue {
         asked.drain(..max).collect()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether there is no question.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

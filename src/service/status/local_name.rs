@@ -1,4 +1,4 @@
-//! Who is asked: the admin listener answers to names of this machine alone.
+//! Which names the admin listener answers to: those of this machine alone.
 //!
 //! That it can be reached from this machine only does not keep out a web page that is open on it: whoever owns the page's
 //! name can let that name mean 127.0.0.1 from one moment to the next (DNS rebinding). The browser then asks us on the
@@ -16,7 +16,7 @@ pub(super) fn is_asked_for(request: &RequestHead<'_>) -> bool {
     host.is_none_or(is_local)
 }
 
-/// 421: not the one who should be asked (RFC 9110 §15.5.20).
+/// 421: the request was meant for another server (RFC 9110 §15.5.20).
 pub(super) fn refusal() -> Response {
     let reason = "this listener answers to localhost, 127.0.0.1 and [::1] alone";
     errors::refuse(Status::MISDIRECTED_REQUEST, reason, "RFC 9110 §15.5.20")

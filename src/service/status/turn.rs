@@ -9,7 +9,7 @@ use crate::base::moment::Moment;
 use crate::observe::histogram::Spread;
 use crate::observe::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
 
-/// Text says how long a drive was off the CPU from this on; less is normal.
+/// If a drive was off the CPU for so long or longer, the text says so; less is normal.
 const OFF_CPU_SHOWN: Duration = Duration::from_millis(1);
 
 /// A table, and the longest drives.
@@ -69,7 +69,7 @@ pub fn json(turn: &LoopStatus, kernel: &KernelReport) -> String {
         .finish()
 }
 
-/// The loop's members, to be continued.
+/// The members about the loop; more can be added.
 pub fn object(turn: &LoopStatus) -> Object {
     let phases =
         turn.phases.iter().fold(Object::new(), |object, (name, spread)| object.raw(name, spread_object(spread)));

@@ -1,4 +1,4 @@
-//! How much one WebSocket may inflate before it is another connection's turn.
+//! How much one WebSocket may inflate before other connections are driven.
 
 use std::time::Instant;
 

@@ -78,9 +78,9 @@ struct WebSocket<A> {
     out: Outgoing,
     application: A,
     life: Life,
-    /// When the peer last gave a sign of life.
+    /// When the peer last sent anything.
     heard: Instant,
-    /// When it was asked for another one, if it was since.
+    /// When a Ping was sent since then, if one was.
     asked: Option<Instant>,
     /// Whether what there was to send did not fit.
     blocked: bool,

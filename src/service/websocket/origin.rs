@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::str::{self, FromStr};
 
 /// An origin such as `https://example.org:8443` (RFC 6454 §6.2), or `*` for all of them. Kept as browsers write it: in
-/// lower case, without the port that goes without saying.
+/// lower case, without the default port of the scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -90,7 +90,7 @@ pub(super) fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     else {
         return false;
     };
-    // The port that goes without saying may be said.
+    // The default port may be written.
     let bare = |authority: &[u8]| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
     bare(authority) == bare(host)
 }

@@ -12,7 +12,7 @@ use crate::protocol::ws::sender::{self, Sender};
 /// A queue that keeps its memory for so many entries when it is empty.
 const ENTRIES_KEPT: usize = 8;
 
-/// The sending half of a WebSocket: frames that wait for room, in order. Whoever adds to it keeps it short.
+/// The sending half of a WebSocket: frames that wait for room, in order. The callers bound its length.
 pub struct Outgoing {
     sender: Sender,
     queue: VecDeque<Frames>,

@@ -1,4 +1,4 @@
-//! `GET /ws/chat?room=NAME&name=NAME`: chat rooms. Whoever is in a room may speak, and everyone in it hears it.
+//! `GET /ws/chat?room=NAME&name=NAME`: chat rooms. Every member may send, and all members of the room receive it.
 //!
 //! A message is encoded once, and all members of the room share its bytes. Each member has a mailbox of bounded size. A
 //! member whose mailbox overflows is closed. It does not delay the others.
@@ -28,8 +28,8 @@ use crate::service::websocket::{Application, Endpoint, Farewell, Gather, Message
 
 use room::{Membership, Overflowed, Rooms};
 
-/// Only pages of this host may speak here: what is said in a room should not come from elsewhere unasked. Messages are
-/// not compressed, so that all members can share them.
+/// Only pages of this host may open it, so that no other page can send to a room unasked. Messages are not compressed, so
+/// that all members can share them.
 const ENDPOINT: Endpoint = Endpoint { same_host: true, deflate: false, protocols: &["chat.tidemill"] };
 
 /// Rooms at a time.
@@ -45,7 +45,7 @@ const OUT_BYTES: usize = 16 * 1024;
 const ESCAPED: usize = 6;
 /// What an event has besides its name and its text, and its frame besides the event, in bytes.
 const EVENT_BYTES: usize = 256;
-/// Whoever keeps up has room for whatever may be said.
+/// A member that keeps up has room for the longest message.
 const _: () = assert!(ESCAPED * (WS_MESSAGE_BYTES_LIMIT + NAME_BYTES_MAX) + EVENT_BYTES <= WS_QUEUE_BYTES);
 
 const TOO_SLOW: Farewell = Farewell { code: CloseCode::TRY_AGAIN_LATER, reason: "too slow for this room" };
@@ -115,14 +115,14 @@ impl Member {
         Object::new().text("type", kind).text("name", name).number("members", members)
     }
 
-    /// Tells the others, unless they are so many that nobody would read it.
+    /// Tells the others, unless the room has too many members.
     fn announce(&self, kind: &str) {
         if self.membership.room().len() <= ANNOUNCED_MEMBERS_MAX {
             self.tell_all(self.event(kind, self.membership.name()));
         }
     }
 
-    /// Tells everybody, and then whoever is left that others are not: it was too much for them.
+    /// Tells all members. If mailboxes overflow, tells the remaining members who has left.
     fn tell_all(&self, event: Object) {
         let mut lost = self.membership.tell_all(&shared(event));
         while let Some(gone) = lost.pop() {
@@ -176,7 +176,7 @@ impl Application for Member {
 }
 
 impl Member {
-    /// Says in the log who is sent away, whoever it was: at once, and not when they have room for it.
+    /// Logs which members were closed because they are slow. It does so at once: such a member may not read for long.
     fn report_overflows(&self, cx: &Cx<'_>) {
         for peer in self.membership.overflowed() {
             let count = self.overflows.get() + 1;

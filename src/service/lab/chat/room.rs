@@ -14,8 +14,8 @@ use crate::base::wake::LocalWaker;
 /// What a frame in a queue costs besides its bytes.
 const ENTRY_BYTES: usize = 32;
 
-/// The time in which so much may be said in a room, and no more: in bytes, and in frames put into mailboxes. A mailbox
-/// holds several beats, so that only who is slow misses something.
+/// How long a beat is, and how much may be sent to a room within it: in bytes, and in frames put into mailboxes. A mailbox
+/// holds several beats, so only slow members miss something.
 const BEAT: Duration = Duration::from_millis(1);
 const BYTES_PER_BEAT: usize = 32 * 1024;
 pub const DELIVERIES_PER_BEAT: usize = 10_000;
@@ -24,28 +24,28 @@ pub const DELIVERIES_PER_BEAT: usize = 10_000;
 pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
-    /// Whose mailbox overflowed, in whatever room, as long as nobody has asked.
+    /// Whose mailbox has overflowed, in any room, since this was last asked.
     overflowed: RefCell<Vec<Peer>>,
 }
 
-/// A room: whatever is said in it reaches all its members.
+/// A room: what one member sends reaches all members.
 pub struct Room {
     name: Box<str>,
     members: RefCell<Slab<Rc<Mailbox>>>,
     pace: Cell<Pace>,
 }
 
-/// What has lately been said in a room. Who speaks must leave the others the time to hear it, and the loop the time for
-/// everybody else.
+/// What was sent to a room lately. A sender must leave the other members time to receive it, and the loop time for other
+/// connections.
 #[derive(Clone, Copy, Default)]
 struct Pace {
-    /// When the beat began; `None` before the first word.
+    /// When the beat began; `None` before the first message.
     began: Option<Instant>,
     bytes: usize,
     deliveries: usize,
-    /// The latest turn of the loop in which somebody wanted to speak or to hear, known by its time.
+    /// The latest turn of the loop in which a member wanted to send or to receive, known by its time.
     turn: Option<Instant>,
-    /// How many such turns began after the last word.
+    /// How many such turns began after the last message.
     turns: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Membership {
 pub struct Overflowed;
 
 impl Rooms {
-    /// None yet, and never more than `rooms_max`.
+    /// No rooms yet, and never more than `rooms_max`.
     pub fn new(rooms_max: usize) -> Rooms {
         Rooms { rooms: RefCell::default(), rooms_max, overflowed: RefCell::default() }
     }
@@ -124,7 +124,7 @@ impl Room {
         self.members.borrow().len()
     }
 
-    /// Until when nobody may speak, if enough has been said for now.
+    /// Until when no member may send, if enough was sent for now.
     pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         let mut pace = self.pace.get();
         pace.on_turn(now);
@@ -135,7 +135,7 @@ impl Room {
         pace.ends().filter(|_| pace.is_full())
     }
 
-    /// Whoever has overflowed leaves.
+    /// Removes the members whose mailbox has overflowed.
     fn remove_overflowed(&self) -> Vec<Rc<Mailbox>> {
         let mut members = self.members.borrow_mut();
         let overflowed: Vec<_> =
@@ -153,7 +153,7 @@ impl Room {
     }
 }
 
-/// In the first turn after a word, a member may be driven after the one who speaks. In the second, all have been driven.
+/// In the first turn after a message, some members are driven after the sender. In the second turn all have been driven.
 const TURNS_TO_HEAR: u32 = 2;
 
 impl Pace {
@@ -177,12 +177,12 @@ impl Pace {
         self.began.map(|began| began + self.lasts())
     }
 
-    /// Whether enough has been said in this beat.
+    /// Whether enough was sent in this beat.
     fn is_full(&self) -> bool {
         self.bytes >= BYTES_PER_BEAT || self.deliveries >= DELIVERIES_PER_BEAT
     }
 
-    /// How long it takes others to hear what has been said: a long word fills several beats.
+    /// How long the others need to receive what was sent: a long message fills several beats.
     fn lasts(&self) -> Duration {
         let beats = (self.bytes / BYTES_PER_BEAT).max(self.deliveries / DELIVERIES_PER_BEAT).max(1);
         BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
@@ -238,7 +238,7 @@ impl Membership {
         &self.mailbox.name
     }
 
-    /// Puts a frame into every mailbox of the room. Says who is not in it any more, because it was too much for them.
+    /// Puts a frame into every mailbox of the room. Returns the members that were removed because their mailbox overflowed.
     pub fn tell_all(&self, frame: &Arc<[u8]>) -> Vec<Rc<Mailbox>> {
         self.room.count(frame);
         let members = self.room.members.borrow();
@@ -258,8 +258,7 @@ impl Membership {
         self.mailbox.overflowed.get()
     }
 
-    /// Whose mailbox has overflowed since somebody last asked. They may not know it for long: whoever does not read has
-    /// no room to be told anything.
+    /// Whose mailbox has overflowed since this was last asked. Such a member may learn it late, because it does not read.
     pub fn overflowed(&self) -> Vec<Peer> {
         self.rooms.overflowed.take()
     }
