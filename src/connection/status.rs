@@ -40,6 +40,14 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// When the wait has lasted too long. The deadline of a slow read may be earlier: it is the next look at the client.
+    fn ends_at(&self, cx: &LoopContext) -> Moment {
+        match self.waiting.reason() {
+            WaitReason::SlowRead => self.waiting.slow_read_deadline(&cx.environment.limits),
+            _ => self.deadline(cx),
+        }
+    }
+
     /// Since when it waits.
     pub fn waits_since(&self) -> Moment {
         self.waiting.since()
