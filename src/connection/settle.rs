@@ -57,8 +57,8 @@ impl<S: Socket> Connection<S> {
         self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining)
     }
 
-    /// The one reason why nothing moves. A client that does not read comes first: whatever else it owes us may be late
-    /// because of that.
+    /// The one reason why nothing moves. A client that does not read comes first: because of that it may be late with
+    /// everything else.
     fn wait(&self) -> DriverWait {
         let wait = self.driver.wait(&self.channel);
         // Once nothing more is wanted from the client, all that is left to wait for is that it reads.
