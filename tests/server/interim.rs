@@ -106,7 +106,7 @@ fn content_is_asked_for_only_by_whoever_takes_it() {
         ("GET", "/cold.txt", "200"),
         ("PUT", "/cold.txt", "405"),
         ("GET", "/plaintext", "200"),
-        ("POST", "/nothing", "404"),
+        ("POST", "/nothing", "405"),
         ("GET", "/delay/20", "200"),
     ] {
         let mut client = server.connect();

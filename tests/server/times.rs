@@ -114,6 +114,13 @@ fn unread(client: &TimedClient) -> Option<u32> {
     sockets.iter().find(|socket| socket.peer == client).map(|socket| socket.rqueue)
 }
 
+/// How many bytes of this client wait in its own kernel until they are acknowledged.
+fn unsent(client: &TimedClient) -> Option<u32> {
+    let (client, server) = (client.stream.local_addr().unwrap(), client.stream.peer_addr().unwrap());
+    let sockets = sock_diag::connections(&[client.port()], 100).unwrap().sockets;
+    sockets.iter().find(|socket| socket.peer == server).map(|socket| socket.wqueue)
+}
+
 #[test]
 fn a_request_that_waited_for_the_drive_of_another_connection_is_noted_as_behind_it() {
     if let Err(error) = sock_diag::connections(&[1], 1) {
@@ -127,6 +134,8 @@ fn a_request_that_waited_for_the_drive_of_another_connection_is_noted_as_behind_
     let sent = Instant::now();
     long.stream.write_all(&post("")).unwrap();
     // The drive that reads the last byte checks the whole content, too.
+    // What the client's kernel still holds is not in the server's queue yet.
+    wait_until("the client's kernel has sent the content", || unsent(&long) == Some(0));
     wait_until("the server has read the content", || unread(&long) == Some(0));
     let began = Instant::now();
     let waited = short.ask("GET /plaintext?waited HTTP/1.1\r\nHost: a\r\n\r\n");
