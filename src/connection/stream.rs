@@ -12,6 +12,9 @@ use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::observe::request_record::RequestRecord;
 
+/// Room for the interim response that asks for content, in bytes.
+const INVITATION_BYTES_MAX: usize = 64;
+
 /// One request and its answer.
 ///
 /// Begin: [`respond`](Stream::respond), [`decide`](Stream::decide). Then [`produce`](Stream::produce) until it moves
@@ -79,7 +82,9 @@ impl Stream {
     /// `response` is taken apart where it lies: it is large, and most requests come by here.
     #[inline]
     pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Failure> {
-        match out.room_for_head(response.head_bytes_max()) {
+        let content_is_wanted = response.body.taker().is_some();
+        let invitation = if content_is_wanted { INVITATION_BYTES_MAX } else { 0 };
+        match out.room_for_head(response.head_bytes_max() + invitation) {
             Ok(()) => {}
             Err(Full::Now) => {
                 let response = mem::replace(response, Response::new(Status::OK));
@@ -88,7 +93,10 @@ impl Stream {
             }
             Err(Full::ForEver) => return Err(Failure::new("the response's head is larger than the outbox")),
         }
-        let content_is_wanted = response.body.taker().is_some();
+        if content_is_wanted {
+            // A client that holds its content back would wait for it behind the head as well.
+            out.invite_content();
+        }
         let head = out.head(response, content_is_wanted);
         if let Some(record) = &mut self.record {
             record.status = Some(response.status);
@@ -264,8 +272,7 @@ impl Stream {
             }
             Pull::Pending(until) => {
                 *wait = Some(until);
-                let invited = until == Wait::Content && out.invite_content();
-                return Ok(written > 0 || invited);
+                return Ok(written > 0);
             }
         }
         Ok(true)

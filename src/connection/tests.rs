@@ -9,9 +9,11 @@ use super::*;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::ring::Room;
 use crate::base::wake::{Interrupt, Wakes};
-use crate::http::body::Failure;
-use crate::http::exchange::{Cx, Reply};
+use crate::http::body::{Body, Failure, Pull, Wait};
+use crate::http::exchange::{Cx, Reply, Source, Taker};
+use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::net::Io;
@@ -138,7 +140,12 @@ impl Socket for Talker {
 
 /// What a client hears that sends these pieces to a listener with this role and then ends its direction.
 pub(super) fn play(role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec<u8> {
-    let mut server = Loop::new(Refusal, limits);
+    play_with(Refusal, role, pieces, limits)
+}
+
+/// The same, with this service.
+fn play_with(service: impl Service, role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec<u8> {
+    let mut server = Loop::new(service, limits);
     let talker = Talker { pieces: pieces.iter().map(|piece| piece.to_vec()).collect(), heard: Vec::new() };
     let mut connection = Connection::new(WHO, role, talker, server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
@@ -374,4 +381,55 @@ fn content_that_nobody_wants_does_not_delay_the_response_to_it() {
     }
     let [reads, writes] = calls.get();
     assert!(reads <= writes + 1, "{reads} reads for {writes} writes");
+}
+
+/// Answers at once, with content that depends on the request's.
+struct TakesAtOnce;
+
+impl Service for TakesAtOnce {
+    fn call(&mut self, _: &RequestHead<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let body = Body::Source(Box::new(Count(0)));
+        Ok(Reply::Respond(Response { body, ..Response::new(Status::OK) }))
+    }
+}
+
+/// Counts the bytes of the request's content, and says when it has ended.
+struct Count(u8);
+
+impl Taker for Count {
+    fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
+        self.0 += content.len() as u8;
+        Ok(content.len())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Cx<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Source for Count {
+    fn length(&self) -> Option<u64> {
+        Some(1)
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, _: &mut Cx<'_>) -> Result<Pull, Failure> {
+        if self.0 < 3 {
+            return Ok(Pull::Pending(Wait::Content));
+        }
+        room.put(&[b'0' + self.0]);
+        Ok(Pull::End)
+    }
+
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        Some(self)
+    }
+}
+
+#[test]
+fn a_response_that_takes_content_asks_for_it_before_its_head() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let heard = play_with(TakesAtOnce, ListenerRole::Http, &[head, b"abc"], &Limits::default());
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{heard}");
+    assert!(heard.ends_with("\r\n\r\n3") && !heard.contains("Connection: close"), "{heard}");
 }

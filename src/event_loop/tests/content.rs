@@ -101,8 +101,8 @@ fn a_client_is_told_to_go_on_when_its_content_is_waited_for() {
         let mut stage = stage();
         stage.menu.plan(acts);
         let client = saying(&mut stage, &expecting(path));
-        // A source is pulled behind its head, and 100 would come too late.
-        let expected = if path == "/takes" { vec![100] } else { vec![200] };
+        // A response that takes content while it is sent asks for it before its head: later it would be too late.
+        let expected = if path == "/takes" { vec![100] } else { vec![100, 200] };
         assert_eq!(client.statuses(), expected, "{path}");
         stage.send(&client, "12345");
         stage.turn();

@@ -1,0 +1,126 @@
+//! The response side of a connection that speaks HTTP/1.
+
+use std::ops::Range;
+
+use super::Stop;
+use crate::base::buffer_pool::BufferPool;
+use crate::base::ring::Room;
+use crate::connection::Environment;
+use crate::connection::channel::Channel;
+use crate::connection::sink::{Full, ShortContent, Sink};
+use crate::http::body::FilePart;
+use crate::http::fields::FieldSet;
+use crate::http::message::{Announced, Response};
+use crate::http::status::Status;
+use crate::net::Socket;
+use crate::net::marks::Marks;
+use crate::observe::counters::Counters;
+use crate::observe::histogram::Syscalls;
+use crate::protocol::h1::server::{Sending, Server};
+
+/// Where the response of one request goes.
+pub(super) struct Http1Sink<'a, S> {
+    pub(super) codec: &'a mut Server,
+    pub(super) stop: &'a mut Stop,
+    pub(super) channel: &'a mut Channel<S>,
+    pub(super) environment: &'a Environment,
+    pub(super) outboxes: &'a mut BufferPool,
+    pub(super) head: &'a mut Vec<u8>,
+    pub(super) counters: &'a mut Counters,
+    pub(super) marks: &'a Marks,
+    /// The request's number on its connection.
+    pub(super) ordinal: u64,
+}
+
+impl<S: Socket> Http1Sink<'_, S> {
+    /// Whether the connection cannot be used after this response: the server stops, the request was refused, or more
+    /// unwanted content follows than is thrown away. A client that waits for 100 Continue, and does not get it, may send
+    /// its content or not, so that nobody could tell where the next request begins.
+    fn is_last(&self, content_is_wanted: bool) -> bool {
+        let content_is_too_much = !content_is_wanted
+            && match self.codec.content_to_come() {
+                Announced::Nothing => false,
+                Announced::Length(n) => {
+                    n > self.environment.limits.discarded_bytes_max || self.codec.expects_continue()
+                }
+                Announced::Unknown => self.codec.expects_continue(),
+            };
+        self.environment.draining.is_some() || *self.stop != Stop::No || content_is_too_much
+    }
+}
+
+impl<S: Socket> Sink for Http1Sink<'_, S> {
+    #[inline]
+    fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full> {
+        if self.channel.outbox.ends_in_file() {
+            return Err(Full::Now);
+        }
+        let outbox = self.channel.outbox.ring(self.outboxes);
+        match outbox.free() >= head_bytes_max {
+            true => Ok(()),
+            false if outbox.is_empty() => Err(Full::ForEver),
+            false => Err(Full::Now),
+        }
+    }
+
+    #[inline]
+    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Range<u64> {
+        let last = self.is_last(content_is_wanted);
+        let (id, ordinal) = (self.channel.who.id, self.ordinal);
+        self.marks.connection(id, |text| write!(text, "r={ordinal} respond {}", response.status));
+        let asked_by_client = !self.codec.persists();
+        self.head.clear();
+        self.codec.send_head(response, response.body.length(), last, &self.environment.date, self.head);
+        if *self.stop == Stop::No && !self.codec.persists() {
+            *self.stop = Stop::AfterResponse { asked_by_client };
+        }
+        let put = self.channel.outbox.ring(self.outboxes).put(self.head);
+        debug_assert_eq!(put, self.head.len(), "there is room for the head");
+        let end = self.channel.position();
+        end - put as u64..end
+    }
+
+    fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {
+        self.codec.interim(status, fields, self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn invite_content(&mut self) -> bool {
+        self.codec.expects_continue() && self.codec.send_continue(self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn wants_content(&self) -> bool {
+        self.codec.sending() == Sending::Content
+    }
+
+    #[inline]
+    fn put_all(&mut self, content: &[u8]) -> bool {
+        self.codec.put_all(self.channel.outbox.ring(self.outboxes), content)
+    }
+
+    fn room(&mut self) -> Option<Room<'_>> {
+        self.codec.room(self.channel.outbox.ring(self.outboxes))
+    }
+
+    fn seal(&mut self, written: usize) {
+        self.codec.seal(self.channel.outbox.ring(self.outboxes), written);
+    }
+
+    fn file(&mut self, part: FilePart, is_bulk: bool) {
+        self.channel.hold_unsent(is_bulk, self.counters);
+        self.codec.pass_by(part.length);
+        self.channel.outbox.add_file(part);
+    }
+
+    fn has_all_content(&self) -> bool {
+        self.codec.has_all_content()
+    }
+
+    fn finish(&mut self, trailers: &FieldSet) -> Result<bool, ShortContent> {
+        let trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        self.codec.finish(self.channel.outbox.ring(self.outboxes), trailers)
+    }
+
+    fn syscalls(&mut self) -> &mut Syscalls {
+        &mut self.counters.syscalls
+    }
+}
