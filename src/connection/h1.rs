@@ -73,9 +73,10 @@ impl Protocol for Http1 {
             while self.receive(channel, service, cx)? {
                 progress = true;
             }
-            while self.produce(channel, cx)? {
+            while !self.stream.is_idle() && self.produce(channel, cx)? {
                 progress = true;
             }
+            progress |= self.stream.is_idle() && self.begin_next_request(channel);
             moved |= progress;
             if !progress || (channel.inbox_is_empty() && self.is_idle()) {
                 return Ok(moved);
@@ -342,9 +343,6 @@ impl Http1 {
 
     /// Stream → codec → outbox: one step. Says whether it moved anything.
     fn produce<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> Result<bool, Cut> {
-        if self.stream.is_idle() {
-            return Ok(self.begin_next_request(channel));
-        }
         // Whatever comes next would overtake the file.
         if channel.outbox.ends_in_file() {
             return Ok(false);

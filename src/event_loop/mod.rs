@@ -489,9 +489,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
             who.id
         });
         if nanos >= LONG_NANOS {
-            let mut request = String::new();
-            write_request(&mut request);
-            self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, request);
+            self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, write_request);
         }
         self.close_records(who, connection.role(), now);
         self.context.drive_began = now;

@@ -10,6 +10,8 @@ pub const LONG_NANOS: u64 = 5_000_000;
 const AT_ONCE_NANOS: u64 = 1_000_000;
 /// Long drives that are remembered at a time.
 const DRIVES_MAX: usize = 32;
+/// Memory for the text of one request, in bytes. Longer ones allocate.
+const REQUEST_BYTES: usize = 128;
 
 /// A request that had to wait because the loop was busy with another connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +25,15 @@ pub struct Delay {
 }
 
 /// The long drives during which a request may have arrived whose drive begins now.
-#[derive(Debug, Default)]
+///
+/// Their memory is allocated beforehand: the requests of a busy machine are not to allocate because others have long drives.
+#[derive(Debug)]
 pub struct LongDrives {
     /// Whatever was reported by the last poll cannot have been there before this moment.
     since: Moment,
     drives: Vec<LongDrive>,
+    /// Texts that no drive uses just now.
+    spare: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -38,6 +44,13 @@ struct LongDrive {
     request: String,
 }
 
+impl Default for LongDrives {
+    fn default() -> LongDrives {
+        let spare = (0..DRIVES_MAX).map(|_| String::with_capacity(REQUEST_BYTES)).collect();
+        LongDrives { since: Moment::default(), drives: Vec::with_capacity(DRIVES_MAX), spare }
+    }
+}
+
 impl LongDrives {
     /// A poll has returned at `now`, and took so many nanoseconds. If it returned at once, what it reports may have arrived
     /// while the loop was busy with the turn that began at `turn_began`.
@@ -45,8 +58,14 @@ impl LongDrives {
     pub fn on_polled(&mut self, turn_began: Moment, nanos: u64, now: Moment) {
         self.since = if nanos < AT_ONCE_NANOS { turn_began } else { now };
         if !self.drives.is_empty() {
-            self.drives.retain(|drive| drive.ended > self.since);
+            self.forget_earlier();
         }
+    }
+
+    #[cold]
+    fn forget_earlier(&mut self) {
+        let over = self.drives.extract_if(.., |drive| drive.ended <= self.since);
+        self.spare.extend(over.map(|drive| drive.request));
     }
 
     /// Whether no drive has been long since then.
@@ -54,9 +73,12 @@ impl LongDrives {
         self.drives.is_empty()
     }
 
-    /// A drive of `connection` has taken so long, which is at least [`LONG_NANOS`], and was over at `ended`.
-    pub fn note(&mut self, took: Duration, ended: Moment, connection: u64, request: String) {
-        if self.drives.len() < DRIVES_MAX {
+    /// A drive of `connection` has taken so long, which is at least [`LONG_NANOS`], and was over at `ended`. `write_request`
+    /// writes what it was busy with.
+    pub fn note(&mut self, took: Duration, ended: Moment, connection: u64, write_request: impl FnOnce(&mut String)) {
+        if let Some(mut request) = self.spare.pop() {
+            request.clear();
+            write_request(&mut request);
             self.drives.push(LongDrive { took, ended, connection, request });
         }
     }
@@ -90,8 +112,8 @@ mod tests {
     fn a_request_is_behind_the_longest_drive_of_somebody_else() {
         let mut drives = LongDrives::default();
         drives.on_polled(at(0), 1_000_000, at(10));
-        drives.note(5 * MS, at(15), 1, String::new());
-        drives.note(80 * MS, at(95), 2, String::new());
+        drives.note(5 * MS, at(15), 1, |_| {});
+        drives.note(80 * MS, at(95), 2, |_| {});
         assert_eq!(behind(&drives, 3, 96), Some((2, 86 * MS)));
         assert_eq!(behind(&drives, 2, 96), Some((1, 86 * MS)), "nobody is behind itself");
         let answered_later = drives.delay(3, at(95), at(96));
@@ -103,7 +125,7 @@ mod tests {
     fn what_was_there_before_a_poll_may_be_as_old_as_the_turn_before() {
         let mut drives = LongDrives::default();
         drives.on_polled(at(0), 1_000_000, at(10));
-        drives.note(80 * MS, at(90), 2, String::new());
+        drives.note(80 * MS, at(90), 2, |_| {});
         drives.on_polled(at(10), 500_000, at(91));
         assert_eq!(behind(&drives, 3, 92), Some((2, 82 * MS)));
         drives.on_polled(at(91), 500_000, at(93));
