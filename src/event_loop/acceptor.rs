@@ -207,4 +207,32 @@ mod tests {
         assert_eq!(acceptor.rests_until(full(false, true)), Some(until));
         assert_eq!(acceptor.rests_until(full(true, true)), None);
     }
+
+    #[test]
+    fn descriptors_are_missed_once_and_found_again_once() {
+        let mut acceptor = Acceptor::new([ListenerRole::Http].into_iter());
+        let (now, error) = (Instant::now(), std::io::Error::from(std::io::ErrorKind::Other));
+        for _ in 0..2 {
+            acceptor.rest(&error, now);
+            assert_eq!(acceptor.take_news(false, now), Some((log::Level::Warn, CANNOT_ACCEPT)));
+            acceptor.rest(&error, now);
+            assert_eq!(acceptor.take_news(false, now), None, "it was said");
+            acceptor.on_empty(0);
+            assert_eq!(acceptor.take_news(false, now).map(|(level, _)| level), Some(log::Level::Info));
+            acceptor.on_empty(0);
+            assert_eq!(acceptor.take_news(false, now), None, "it was said");
+        }
+        assert_eq!(acceptor.rests(), 4);
+    }
+
+    #[test]
+    fn the_limit_on_connections_is_said_once_a_minute_and_only_if_somebody_waits() {
+        let mut acceptor = Acceptor::new([ListenerRole::Admin, ListenerRole::Http].into_iter());
+        let now = Instant::now();
+        acceptor.on_readable(0);
+        assert!(acceptor.take_news(true, now).is_none(), "only an admin waits");
+        acceptor.on_readable(1);
+        let mut said = |seconds| acceptor.take_news(true, now + Duration::from_secs(seconds)).is_some();
+        assert_eq!([0, 1, 59, 60, 61, 119, 120].map(&mut said), [true, false, false, true, false, false, true]);
+    }
 }

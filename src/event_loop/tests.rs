@@ -9,6 +9,7 @@ mod menu;
 mod records;
 mod script;
 mod stage;
+mod told;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -357,4 +358,28 @@ fn told_to_stop_it_serves_who_is_queued_and_goes_on_for_the_admin() {
     let admin = scene.client(1);
     scene.ask(&admin, "/");
     assert!(scene.turn_for(&admin).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn who_waits_for_a_descriptor_when_the_order_to_stop_comes_is_served() {
+    let mut scene = Scene::new(&[ListenerRole::Http]);
+    scene.reactor().fail_accept(0, emfile());
+    let waits = scene.reactor().connect(0);
+    scene.turn();
+    assert_eq!((scene.reactor().accepts[0], waits.token()), (1, None), "it rests");
+    scene.reactor().events = vec![Event::Signal(Signal::Terminate)];
+    scene.turn();
+    assert!(waits.token().is_some());
+    assert_eq!(scene.event_loop.sum_up().accept_pauses, 1);
+}
+
+#[test]
+fn listeners_take_turns() {
+    let limits = Limits { accepts_per_turn: 2, ..Limits::default() };
+    let mut scene = Scene::with(&[ListenerRole::Http, ListenerRole::TcpEcho], limits);
+    let clients = [0, 0, 1, 1].map(|listener| scene.reactor().connect(listener));
+    scene.turn();
+    assert_eq!(clients.each_ref().map(|client| client.token().is_some()), [true, false, true, false]);
+    scene.turn();
+    assert!(clients.iter().all(|client| client.token().is_some()));
 }

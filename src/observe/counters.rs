@@ -59,3 +59,20 @@ impl Counters {
         self.queued_max = self.queued_max.max(record.queued_max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::moment::Moment;
+
+    #[test]
+    fn the_most_that_waited_is_that_of_any_request_and_not_of_the_last() {
+        let mut counters = Counters::default();
+        for queued_max in [5, 9, 2] {
+            let mut record = RequestRecord::new(Moment::default());
+            record.queued_max = queued_max;
+            counters.count_request(&record);
+        }
+        assert_eq!((counters.queued_max, counters.requests_over()), (9, 3));
+    }
+}

@@ -133,4 +133,13 @@ mod tests {
         drives.on_polled(at(91), 7_000_000, at(100));
         assert_eq!(behind(&drives, 3, 101), None, "it came while the loop slept");
     }
+
+    #[test]
+    fn no_more_drives_are_remembered_than_are_worth_it() {
+        let mut drives = LongDrives::default();
+        for ms in 1..=100 {
+            drives.note(ms as u32 * MS, at(ms), ms, |_| {});
+        }
+        assert_eq!(behind(&drives, 200, 101).map(|(connection, _)| connection), Some(DRIVES_MAX as u64));
+    }
 }

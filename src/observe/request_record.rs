@@ -478,4 +478,28 @@ mod tests {
         LeavingRecords::default().cut(Some(unfinished), CloseReason::CutShort, 55, at(3), &mut finished);
         assert_eq!((finished[0].cut, finished[0].tx.clone()), (Some(CloseReason::CutShort), 40..55));
     }
+
+    #[test]
+    fn a_bounded_number_of_records_is_kept_and_each_is_as_good_as_new() {
+        let mut pool = RecordPool::default();
+        for _ in 0..2 * KEPT_MAX {
+            let mut record = Box::new(RequestRecord::new(at(1)));
+            (record.status, record.queued_max) = (Some(Status::OK), 7);
+            record.set_texts(b"/a", b"r", b"u");
+            pool.give_back(record);
+        }
+        let kept = std::iter::successors(pool.first.as_deref(), |record| record.next.as_deref()).count();
+        assert_eq!(kept, KEPT_MAX);
+        let taken = pool.take(at(2));
+        assert_eq!((taken.began, taken.status, taken.queued_max), (at(2), None, 0));
+        assert_eq!((taken.target(), taken.user_agent(), taken.next.is_none()), (&b""[..], &b""[..], true));
+    }
+
+    #[test]
+    fn a_pause_that_goes_on_is_shown_up_to_now() {
+        let mut record = RequestRecord::new(at(10));
+        record.paused.set(true, at(12));
+        let snapshot = record.snapshot(at(19));
+        assert_eq!((snapshot.paused_time(), record.paused_time()), (Duration::from_millis(7), Duration::ZERO));
+    }
 }

@@ -73,3 +73,20 @@ impl Times {
         self.one_write.plus(&self.first_of_several_writes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_time_begins_with_the_first_request_and_not_with_the_one_that_ended_first() {
+        let (mut times, at) = (Times::default(), Moment::from_millis);
+        assert_eq!(times.busy_time(), Duration::ZERO);
+        for (began, ended) in [(40, 50), (10, 80), (85, 90)] {
+            let mut record = RequestRecord::new(at(began));
+            record.last_byte_at = Some(at(ended));
+            times.count_request(&record);
+        }
+        assert_eq!(times.busy_time(), Duration::from_millis(80));
+    }
+}
