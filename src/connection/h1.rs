@@ -298,7 +298,7 @@ impl Http1 {
         };
         let (stream, mut out, _) = self.split(channel, cx);
         let begun = stream.respond(&mut response, &mut out);
-        self.fail_on(begun, channel, cx)
+        self.fail_on(begun.map(|_| ()), channel, cx)
     }
 
     /// Offers `n` bytes of content at the front of the inbox to whoever takes them. Content that nobody wants is thrown

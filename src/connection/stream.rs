@@ -77,11 +77,12 @@ impl Stream {
         self.answer = Answer::Deciding(exchange, Wait::Content);
     }
 
-    /// The response is known: its head goes out now if there is room, and all of it if it is small.
+    /// The response is known: its head goes out now if there is room, and all of it if it is small. Says whether the
+    /// head went out; `produce` tries again if it did not.
     ///
     /// `response` is taken apart where it lies: it is large, and most requests come by here.
     #[inline]
-    pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<(), Failure> {
+    pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<bool, Failure> {
         let content_is_wanted = response.body.taker().is_some();
         let invitation = if content_is_wanted { INVITATION_BYTES_MAX } else { 0 };
         match out.room_for_head(response.head_bytes_max() + invitation) {
@@ -89,7 +90,7 @@ impl Stream {
             Err(Full::Now) => {
                 let response = mem::replace(response, Response::new(Status::OK));
                 self.answer = Answer::Ready(Box::new(response));
-                return Ok(());
+                return Ok(false);
             }
             Err(Full::ForEver) => return Err(Failure::new("the response's head is larger than the outbox")),
         }
@@ -104,17 +105,17 @@ impl Stream {
             record.tx = head.start..head.start;
         }
         if !out.wants_content() {
-            return Ok(());
+            return Ok(true);
         }
         // Most answers are small and known: they are complete with their head.
         if let Body::Bytes(bytes) = &response.body
             && out.put_all(bytes.as_slice())
         {
-            return Ok(());
+            return Ok(true);
         }
         let content = Content::of(mem::take(&mut response.body));
         self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None));
-        Ok(())
+        Ok(true)
     }
 
     /// The response is known and replaces whatever was to be answered. It goes out with the next `produce`.
@@ -214,12 +215,7 @@ impl Stream {
 
     fn begin_response(&mut self, out: &mut impl Sink) -> Result<bool, Failure> {
         let Answer::Ready(mut response) = mem::take(&mut self.answer) else { return Ok(false) };
-        if out.room_for_head(response.head_bytes_max()) == Err(Full::Now) {
-            self.answer = Answer::Ready(response);
-            return Ok(false);
-        }
-        self.respond(&mut response, out)?;
-        Ok(true)
+        self.respond(&mut response, out)
     }
 
     /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it.
