@@ -433,3 +433,27 @@ fn a_response_that_takes_content_asks_for_it_before_its_head() {
     assert!(heard.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{heard}");
     assert!(heard.ends_with("\r\n\r\n3") && !heard.contains("Connection: close"), "{heard}");
 }
+
+/// Fills the outbox with that many bytes of content, and answers the second request as `TakesAtOnce` does.
+struct FillsThenTakes(Option<usize>);
+
+impl Service for FillsThenTakes {
+    fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let Some(n) = self.0.take() else { return TakesAtOnce.call(request, cx) };
+        let body = vec![0; n].into();
+        Ok(Reply::Respond(Response { body, ..Response::new(Status::OK) }))
+    }
+}
+
+#[test]
+fn a_response_that_takes_content_waits_for_room_however_little_is_missing() {
+    // Where the head had room, and 100 Continue with it had none, the drive never ended.
+    const REQUESTS: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let limits = Limits { outbox_bytes: 1024, ..Limits::default() };
+    for filled in 0..1024 {
+        let deaf = Deaf { request: REQUESTS, resets: false, has_reset: false };
+        let (mut connection, mut server) = connect(deaf, FillsThenTakes(Some(filled)), &limits);
+        assert!(matches!(server.drive(&mut connection), Settled::Open { again: false, .. }), "{filled} bytes");
+    }
+}
