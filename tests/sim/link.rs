@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::slots::Token;
 use tidemill::net::{Interest, Readiness};
 
@@ -219,6 +220,8 @@ impl Marks {
 /// One connection, as both kernels see it.
 #[derive(Debug)]
 pub struct Link {
+    /// The role of the listener that it is for.
+    pub role: ListenerRole,
     /// How it behaves.
     pub nature: Nature,
     /// Client to server.
@@ -259,6 +262,7 @@ impl Link {
     /// A connection that has not begun.
     pub fn new(nature: Nature) -> Link {
         Link {
+            role: ListenerRole::Http,
             nature,
             up: Pipe::new(),
             down: Pipe::new(),

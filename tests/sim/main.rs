@@ -7,6 +7,8 @@ mod access_log;
 mod answer;
 mod client;
 mod dice;
+mod echo;
+mod echo_kinds;
 mod frames;
 mod kinds;
 mod link;
@@ -117,5 +119,5 @@ fn every_kind_of_client_is_met() {
     let mut kinds: Vec<&str> = (0..64).flat_map(|seed| scenario::run(seed, false).kinds).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 32, "{kinds:?}");
+    assert_eq!(kinds.len(), 44, "{kinds:?}");
 }

@@ -69,9 +69,8 @@ impl Reactor for SimReactor {
         self.world.borrow().listeners()
     }
 
-    /// All of them are for the simulated clients.
-    fn role(&self, _listener: ListenerId) -> ListenerRole {
-        ListenerRole::Http
+    fn role(&self, listener: ListenerId) -> ListenerRole {
+        self.world.borrow().role(listener)
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(SimSocket, Peer)>> {

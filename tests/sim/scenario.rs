@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::wake::Wakes;
 use tidemill::event_loop::{EventLoop, Outcome};
 use tidemill::net::torture::{Faults as TortureFaults, Torture};
@@ -16,6 +17,7 @@ use tidemill::net::{Reactor, Signal};
 use crate::access_log::LogAudit;
 use crate::client::Client;
 use crate::dice::Dice;
+use crate::echo_kinds;
 use crate::kinds::{self, Draw};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::service::SimService;
@@ -28,6 +30,9 @@ use crate::world::{Faults, World, turn_bytes_max};
 const TURNS_MAX: u64 = 3_000_000;
 /// How long a connection may outlive its client beyond every timeout.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// Sets the choices of the echo protocols' clients apart from all others.
+const ECHO_SALT: u64 = 0x6563_686f;
 
 /// How a world went.
 pub struct Report {
@@ -61,6 +66,7 @@ fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor)
     let mut dice = Dice::new(seed);
     let mut plan = Plan::draw(&mut dice);
     plan.invite(Dice::new(!seed));
+    plan.invite_echoes(Dice::new(seed.rotate_left(32) ^ ECHO_SALT));
     let world = plan.world(&mut dice, Timeline::new(record));
     let mut turns = 0;
     let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns, kernel)));
@@ -90,6 +96,9 @@ struct Plan {
     /// WebSockets, and the choices they follow from.
     talks: usize,
     talk_dice: Dice,
+    /// Clients of the echo protocols, and the choices they follow from.
+    echoes: usize,
+    echo_dice: Dice,
 }
 
 struct Stop {
@@ -114,7 +123,25 @@ impl Plan {
         let meets = !crowded && stop.is_none() && faults.descriptors_max > 1000;
         let pairs = if meets && dice.chance(300) { dice.between(1, 3) } else { 0 };
         let listeners = dice.between(1, 3);
-        Plan { limits, faults, clients, pairs, listeners, stop, talks: 0, talk_dice: Dice::new(0) }
+        let none = Dice::new(0);
+        Plan {
+            limits,
+            faults,
+            clients,
+            pairs,
+            listeners,
+            stop,
+            talks: 0,
+            talk_dice: none.clone(),
+            echoes: 0,
+            echo_dice: none,
+        }
+    }
+
+    /// Has clients of the echo protocols come to some worlds, by choices of their own as well.
+    fn invite_echoes(&mut self, mut dice: Dice) {
+        self.echoes = if dice.chance(400) { dice.size(1, 8) } else { 0 };
+        self.echo_dice = dice;
     }
 
     /// Has WebSockets come to some worlds, by choices of their own: the other worlds stay as they are.
@@ -148,6 +175,7 @@ impl Plan {
             let at = dice.micros(0, rush);
             world.add(client, nature, at);
         }
+        self.add_echoes(&mut world);
         if let Some(stop) = &self.stop {
             world.signal_at(stop.at, stop.first);
             if let Some(again) = stop.again {
@@ -156,6 +184,21 @@ impl Plan {
         }
         world.timeline.note(Duration::ZERO, None, || format!("{:?} {:?}", self.limits, self.faults));
         Rc::new(RefCell::new(world))
+    }
+
+    fn add_echoes(&self, world: &mut World) {
+        if self.echoes == 0 {
+            return;
+        }
+        world.listen(ListenerRole::TcpEcho);
+        world.listen(ListenerRole::LineEcho);
+        let mut dice = self.echo_dice.clone();
+        let rush = dice.pick(&[50, 2000, 2_000_000]);
+        for _ in 0..self.echoes {
+            let (role, client, nature) = echo_kinds::any(&mut Draw { dice: &mut dice, limits: &self.limits });
+            let at = dice.micros(0, rush);
+            world.add_to(role, client, nature, at);
+        }
     }
 
     /// The longest a connection can last after its client lost interest.
@@ -336,6 +379,8 @@ mod tests {
             stop: Some(stop),
             talks: 0,
             talk_dice: Dice::new(0),
+            echoes: 0,
+            echo_dice: Dice::new(0),
         };
         let world = plan.world(&mut Dice::new(0), Timeline::default());
         let mut nature = Nature::plain();

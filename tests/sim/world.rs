@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_role::ListenerRole;
 use tidemill::net::{Event, Readiness, Signal};
 
 use crate::dice::Dice;
@@ -42,8 +43,9 @@ pub struct Faults {
 }
 
 /// A listening socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Listener {
+    role: ListenerRole,
     queue: VecDeque<LinkId>,
     ready_listed: bool,
 }
@@ -129,8 +131,14 @@ pub struct World {
     neglect_since: Option<Duration>,
 }
 
+impl Listener {
+    fn new(role: ListenerRole) -> Listener {
+        Listener { role, queue: VecDeque::new(), ready_listed: false }
+    }
+}
+
 impl World {
-    /// A world in which nothing has happened yet.
+    /// A world in which nothing has happened yet, with so many listeners for HTTP.
     pub fn new(dice: Dice, faults: Faults, listeners: usize, timeline: Timeline) -> World {
         World {
             dice,
@@ -148,7 +156,7 @@ impl World {
             asleep_for_good: false,
             woken: Arc::default(),
             faults,
-            listeners: Some((0..listeners).map(|_| Listener::default()).collect()),
+            listeners: Some((0..listeners).map(|_| Listener::new(ListenerRole::Http)).collect()),
             happenings: BTreeMap::new(),
             happened: 0,
             signals: VecDeque::new(),
@@ -161,12 +169,28 @@ impl World {
         }
     }
 
+    /// Adds a listener with this role.
+    pub fn listen(&mut self, role: ListenerRole) {
+        self.listeners.get_or_insert_default().push(Listener::new(role));
+    }
+
     /// Adds a client that connects `at` this time.
-    pub fn add(&mut self, mut client: impl Actor + 'static, nature: Nature, at: Duration) -> LinkId {
+    pub fn add(&mut self, client: impl Actor + 'static, nature: Nature, at: Duration) -> LinkId {
+        self.add_to(ListenerRole::Http, client, nature, at)
+    }
+
+    /// Adds a client that connects to a listener with this role.
+    pub fn add_to(
+        &mut self,
+        role: ListenerRole,
+        mut client: impl Actor + 'static,
+        nature: Nature,
+        at: Duration,
+    ) -> LinkId {
         let link = self.links.len();
         client.set_link(link);
         self.timeline.note(Duration::ZERO, Some(link), || format!("is to be {client:?} {nature:?}"));
-        self.links.push(Link::new(nature));
+        self.links.push(Link { role, ..Link::new(nature) });
         self.clients.push(Some(Box::new(client)));
         self.schedule(at, Happening::Connect(link));
         link
@@ -333,6 +357,11 @@ impl World {
     /// How many listeners there are.
     pub fn listeners(&self) -> usize {
         self.listeners.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What a listener is for.
+    pub fn role(&self, listener: usize) -> ListenerRole {
+        self.listeners.as_ref().map_or(ListenerRole::Http, |listeners| listeners[listener].role)
     }
 
     /// Closes the listeners; the kernel resets who is still in their queues.
@@ -542,8 +571,11 @@ impl World {
 
     fn connect(&mut self, link: LinkId) {
         self.note(link, || "connects".to_owned());
-        let choice = self.dice.below(self.listeners().max(1) as u64) as usize;
-        match self.listeners.as_mut().map(|listeners| &mut listeners[choice]) {
+        let role = self.links[link].role;
+        let mut fitting: Vec<&mut Listener> =
+            self.listeners.iter_mut().flatten().filter(|listener| listener.role == role).collect();
+        let choice = self.dice.below(fitting.len().max(1) as u64) as usize;
+        match fitting.get_mut(choice) {
             Some(listener) => {
                 listener.queue.push_back(link);
                 listener.ready_listed = true;
