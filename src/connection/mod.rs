@@ -214,10 +214,10 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Counts the close, ends the request records, and returns the rings. The connection must be closed.
-    pub fn give_back(&mut self, cx: &mut LoopContext) {
+    /// Counts the close, ends the request records at `now`, and returns the rings. The connection must be closed.
+    pub fn give_back(&mut self, now: Moment, cx: &mut LoopContext) {
         if let Life::Closed(reason) = self.life {
-            let counted = self.driver.note_close(&self.channel, reason, cx.moment, cx);
+            let counted = self.driver.note_close(&self.channel, reason, now, cx);
             cx.counters.count_close(counted);
         }
         self.channel.give_back_all(&mut cx.inboxes, &mut cx.outboxes);

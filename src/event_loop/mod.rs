@@ -399,9 +399,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn free(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         self.admins -= usize::from(connection.role() == ListenerRole::Admin);
-        connection.give_back(&mut self.context);
+        // Others may have been driven in this turn, so its beginning would be too early.
+        let closed_at = self.phases.mark();
+        connection.give_back(closed_at, &mut self.context);
         self.context.counters.syscalls.close += 1;
-        let closed_at = self.context.moment;
         self.split().1.close_records(connection.who(), connection.role(), closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();

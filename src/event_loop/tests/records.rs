@@ -7,6 +7,7 @@ use super::stage::{Stage, get, post};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::WakeKey;
+use crate::net::Signal;
 use crate::observe::histogram::Spread;
 
 const TIMES: &str = "request head_ms first_byte_ms last_byte_ms";
@@ -374,4 +375,23 @@ fn a_request_is_named_to_its_wakers_by_its_connection_and_the_only_stream() {
     let clients = [(); 2].map(|()| stage.asking("/"));
     let keys: Vec<_> = clients.iter().map(|client| WakeKey { token: client.token().unwrap(), stream: 0 }).collect();
     assert_eq!(*stage.menu.keys.borrow(), keys);
+}
+
+#[test]
+fn who_ends_with_the_server_in_a_slow_turn_began_when_it_did() {
+    let mut stage = Stage::new(Limits::default());
+    stage.menu.plan(&[Act::Until(60_000)]);
+    let [waits, slow] = [(); 2].map(|()| stage.client());
+    stage.pass(1000);
+    stage.ask(&waits, "/acts");
+    stage.turn();
+    stage.pass(500);
+    stage.ask(&slow, "/slow/80");
+    stage.signal(Signal::Interrupt);
+    stage.signal(Signal::Interrupt);
+    stage.turn();
+    assert_eq!(
+        stage.log("target time last_byte_ms"),
+        ["/slow/80 1970-01-01T00:00:01.500Z 80.0", "/acts 1970-01-01T00:00:01.000Z 580.0"]
+    );
 }

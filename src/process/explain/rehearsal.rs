@@ -107,7 +107,7 @@ impl Rehearsals {
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
         let (disk, waited) = (disk::take_calls(), self.cx.environment.now - self.start);
-        connection.give_back(&mut self.cx);
+        connection.give_back(self.cx.moment, &mut self.cx);
         self.cx.on_turn(Moment::default(), || self.wall);
         Rehearsal { paper: paper.take(), disk, end, waited }
     }
