@@ -274,6 +274,22 @@ fn a_wake_from_another_thread_is_an_event() {
 }
 
 #[test]
+fn a_batch_of_wakes_from_other_threads_costs_one_interrupt() {
+    let mut scene = Scene::new(&[ListenerRole::Http]);
+    for client in ["/pass/a", "/pass/b"].map(|path| scene.waiting(path)) {
+        scene.wakes.waker(WakeKey { token: client.token().unwrap(), stream: 0 }).wake();
+    }
+    let drives = scene.event_loop.phases.drives.count();
+    scene.reactor().events.push(Event::Wake);
+    scene.turn();
+    assert_eq!(scene.event_loop.phases.drives.count() - drives, 2);
+    // An interrupt may find that somebody else has collected the wakes.
+    scene.reactor().events.push(Event::Wake);
+    scene.turn();
+    assert_eq!(scene.event_loop.context.counters.syscalls.wake, 1);
+}
+
+#[test]
 fn requests_on_a_connection_arm_it_once() {
     let mut scene = Scene::new(&[ListenerRole::Http]);
     let client = scene.client(0);

@@ -138,3 +138,23 @@ fn a_wake_costs_one_drive_however_often_it_is_left() {
     assert_ne!(stage.turn(), Some(Duration::ZERO));
     assert_eq!(stage.drives() - drives, 1);
 }
+
+#[test]
+fn what_is_asked_of_the_kernel_stays_while_the_queue_moves_the_connection() {
+    let (mut stage, client) = echo(1_000_000, 1);
+    let arms = stage.reactor().arms.len();
+    client.limit_room(0);
+    assert_eq!(one_turn(&mut stage, &client), (1, 1, 0));
+    stage.reactor().make_room(&client, 128);
+    assert_eq!(one_turn(&mut stage, &client), (1, 1, 128));
+    assert_eq!(stage.reactor().arms.len(), arms);
+}
+
+#[test]
+fn an_ordinary_request_is_over_in_one_pass() {
+    let mut stage = Stage::new(Limits { drive_passes_max: 1, ..Limits::default() });
+    let client = stage.asking("/");
+    assert_eq!((client.statuses(), stage.drives()), (vec![200], 1));
+    assert_ne!(stage.turn(), Some(Duration::ZERO));
+    assert_eq!(stage.drives(), 1);
+}

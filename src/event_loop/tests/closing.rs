@@ -99,6 +99,40 @@ fn what_comes_between_the_last_answer_and_the_last_read_is_listened_to_as_well()
     stage.reactor().make_room(&client, 1000);
     stage.turn();
     assert_eq!((stage.wait_of(&client), client.calls().shutdowns), (WaitReason::Lingering, 1));
+    assert_eq!(stage.counters().read_bytes, LAST.len() as u64 + 4);
+    assert_eq!(stage.counters().syscalls.shutdown, 1);
+}
+
+#[test]
+fn a_client_that_asked_for_the_end_and_is_not_done_with_its_content_is_listened_to() {
+    let mut stage = stage();
+    let client = saying(&mut stage, &post("/", 10).replace("Host: a", "Host: a\r\nConnection: close"));
+    assert_eq!((client.statuses(), client.calls().shutdowns), (vec![200], 1));
+    assert_eq!(stage.wait_of(&client), WaitReason::Lingering);
+}
+
+#[test]
+fn a_connection_that_the_kernel_does_not_watch_is_closed_in_that_turn() {
+    let mut stage = stage();
+    stage.reactor().refuses_arms = true;
+    let client = stage.reactor().connect(0);
+    stage.turn();
+    assert!(client.is_closed());
+    assert_eq!((stage.closes(), stage.event_loop.connections()), (BROKEN, 0));
+    assert_eq!(stage.sleeps(), None);
+}
+
+#[test]
+fn no_listener_is_always_first() {
+    let roles = [ListenerRole::Http, ListenerRole::TcpEcho, ListenerRole::LineEcho];
+    let mut stage = Stage::with_roles(&roles, Limits { accepts_per_turn: 2, ..Limits::default() });
+    let clients = [0, 0, 0, 1, 1, 2].map(|listener| stage.reactor().connect(listener));
+    let mut entered = Vec::new();
+    for _ in 0..3 {
+        stage.turn();
+        entered.push(clients.iter().map(|client| u8::from(client.token().is_some())).collect::<Vec<_>>());
+    }
+    assert_eq!(entered, [[1, 0, 0, 1, 0, 0], [1, 1, 0, 1, 0, 1], [1, 1, 1, 1, 1, 1]]);
 }
 
 #[test]

@@ -225,6 +225,17 @@ fn below_the_floor_rate_progress_does_not_help() {
     }
 }
 
+#[test]
+fn what_our_kernel_has_taken_before_the_first_look_earns_no_time() {
+    let mut stage = Stage::new(limits());
+    let client = deaf(&mut stage, Some(0));
+    stage.pass(100);
+    stage.reactor().make_room(&client, 2000);
+    stage.turn();
+    let (sleeps, _) = looks(&mut stage, &client, |_| ());
+    assert_eq!(sleeps.iter().sum::<u128>(), 8000 - 100);
+}
+
 /// A client that was refused and has not ended its direction.
 fn lingering(stage: &mut Stage) -> Client {
     let client = stage.client();

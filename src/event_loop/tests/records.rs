@@ -238,6 +238,12 @@ fn a_request_whose_client_is_gone_is_cut_where_it_left_off() {
     );
     assert_eq!((stage.counters().cut, stage.closes()), (2, [0, 0, 1, 0, 0]));
     assert_eq!(stage.counters().requests_over(), 2);
+    // The records are used again, and nothing of this is left in them.
+    for _ in 0..2 {
+        stage.asking("/");
+    }
+    let clean = "/ 200 0 null 0 0.0 0.0";
+    assert_eq!(stage.log("target status bytes close queued_max blocked_ms paused_ms"), [clean; 2]);
 }
 
 #[test]

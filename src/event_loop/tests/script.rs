@@ -50,6 +50,8 @@ pub struct ScriptedReactor {
     /// How often each listener was asked for a connection.
     pub accepts: Vec<usize>,
     pub listening: bool,
+    /// Whether the kernel watches no connection any more.
+    pub refuses_arms: bool,
     /// Whose sockets were written to, in order.
     pub written: Rc<RefCell<Vec<Token>>>,
     roles: Vec<ListenerRole>,
@@ -68,6 +70,7 @@ impl ScriptedReactor {
             arms: Vec::new(),
             accepts: vec![0; roles.len()],
             listening: true,
+            refuses_arms: false,
             written: Rc::default(),
             roles: roles.to_vec(),
             queues: roles.iter().map(|_| VecDeque::new()).collect(),
@@ -336,6 +339,9 @@ impl Reactor for ScriptedReactor {
         from: Option<Interest>,
         to: Interest,
     ) -> io::Result<()> {
+        if self.refuses_arms {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         self.arms.push((token, to));
         let mut wire = socket.wire.borrow_mut();
         wire.token = Some(token);
