@@ -211,6 +211,31 @@ fn a_second_interrupt_cuts_who_is_at_work_and_a_second_terminate_does_not() {
 }
 
 #[test]
+fn who_lingers_has_its_answer_and_is_not_cut() {
+    let mut stage = stage();
+    let client = saying(&mut stage, "?\r\n\r\n");
+    assert_eq!(stage.wait_of(&client), WaitReason::Lingering);
+    stage.signal(Signal::Interrupt);
+    stage.signal(Signal::Interrupt);
+    stage.turn();
+    assert_eq!((stage.event_loop.outcome(), client.calls().aborts), (Some(Outcome::Clean), 0));
+}
+
+#[test]
+fn what_comes_from_who_lingers_is_thrown_away_however_much_it_is() {
+    let limits = Limits { inbox_bytes: 1024, head_bytes_max: 1024, ..Limits::default() };
+    let mut stage = Stage::new(limits);
+    let client = saying(&mut stage, "?\r\n\r\n");
+    stage.send(&client, &"x".repeat(5000));
+    stage.settle();
+    assert_eq!(stage.counters().read_bytes, 5005);
+    stage.send(&client, "x");
+    stage.reactor().end(&client);
+    stage.turn();
+    assert_eq!((client.is_closed(), stage.closes()), (true, BY_SERVER));
+}
+
+#[test]
 fn an_order_to_reopen_the_log_stops_nothing() {
     let mut stage = stage();
     let client = stage.client();

@@ -1,5 +1,7 @@
 //! What is asked of the kernel, counted, and what is kept: no call, timer or ring more than needed.
 
+use std::rc::Rc;
+
 use super::menu::Act;
 use super::script::{Calls, Client};
 use super::stage::{Stage, get, post};
@@ -7,6 +9,7 @@ use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::net::{Event, Interest, Readiness};
 use crate::observe::histogram::Syscalls;
+use crate::service::status::inspection_queue::{Asked, InspectionQueue};
 
 const BOTH: Interest = Interest { read: true, write: true };
 const WRITE: Interest = Interest { read: false, write: true };
@@ -265,4 +268,25 @@ fn the_admin_is_not_in_the_numbers_of_everyone() {
     stage.reactor().make_room(&admin, 1000);
     stage.turn();
     assert_eq!((stage.event_loop.admins, stage.event_loop.connections()), (0, 1));
+}
+
+#[test]
+fn questions_are_answered_in_the_turn_that_finds_them_and_a_few_at_a_time() {
+    let mut stage = Stage::with_roles(&[ListenerRole::Admin, ListenerRole::Http], Limits::default());
+    let [_admin, client] = [0, 1].map(|listener| stage.client_of(listener));
+    stage.ask(&client, "/");
+    stage.turn();
+    let inspections = Rc::new(InspectionQueue::default());
+    stage.event_loop.answer_inspections(Rc::clone(&inspections));
+    let waker = stage.menu.waker.borrow().clone().unwrap();
+    let questions = [(); 5].map(|()| inspections.ask(waker.clone(), |answer| Asked::Connections(10, answer)));
+    assert_eq!(stage.sleeps(), Some(0));
+    let answers: Vec<_> = questions.iter().map(|question| question.answer()).collect();
+    assert_eq!(answers.iter().filter(|answer| answer.is_some()).count(), 4);
+    let connections = answers[0].as_ref().unwrap();
+    // The admin does not count.
+    assert_eq!((connections.total, connections.listed.len()), (1, 1));
+    assert_eq!((connections.listed[0].ordinal, connections.listed[0].wait), (2, "client-idle"));
+    assert_eq!(stage.sleeps(), Some(0));
+    assert!(questions[4].answer().is_some());
 }

@@ -239,9 +239,11 @@ fn a_request_whose_client_is_gone_is_cut_where_it_left_off() {
     assert_eq!((stage.counters().cut, stage.closes()), (2, [0, 0, 1, 0, 0]));
     assert_eq!(stage.counters().requests_over(), 2);
     // The records are used again, and nothing of this is left in them.
+    let queued_max = stage.counters().queued_max;
     for _ in 0..2 {
         stage.asking("/");
     }
+    assert!(queued_max > 0 && stage.counters().queued_max == queued_max, "the most is remembered");
     let clean = "/ 200 0 null 0 0.0 0.0";
     assert_eq!(stage.log("target status bytes close queued_max blocked_ms paused_ms"), [clean; 2]);
 }
