@@ -292,6 +292,15 @@ fn a_handler_that_fails_gets_a_500_before_its_response_and_a_cut_in_it() {
 }
 
 #[test]
+fn a_source_that_promises_more_and_gives_none_has_failed() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Put(0), Act::End]);
+    let client = stage.asking("/pull");
+    assert!(client.is_closed());
+    assert_eq!((client.calls().aborts, stage.closes()), (1, CUT_SHORT));
+}
+
+#[test]
 fn a_file_that_became_shorter_is_cut() {
     let mut stage = stage();
     stage.menu.plan(&[Act::Until(1)]);

@@ -236,6 +236,25 @@ fn what_our_kernel_has_taken_before_the_first_look_earns_no_time() {
     assert_eq!(sleeps.iter().sum::<u128>(), 8000 - 100);
 }
 
+#[test]
+fn what_our_kernel_takes_is_progress_and_what_the_client_sends_is_not() {
+    for (sends, lasts_ms) in [(false, 2000 + 8000), (true, 1250 + 8000)] {
+        let mut stage = Stage::new(limits());
+        let client = deaf(&mut stage, Some(0));
+        stage.turn_after(250);
+        client.acknowledge(5000);
+        stage.turn_after(1000);
+        stage.pass(750);
+        match sends {
+            true => stage.ask(&client, "/"),
+            false => stage.reactor().make_room(&client, 100),
+        }
+        stage.turn();
+        let (sleeps, _) = looks(&mut stage, &client, |_| ());
+        assert_eq!(sleeps.iter().sum::<u128>(), lasts_ms - 2000);
+    }
+}
+
 /// A client that was refused and has not ended its direction.
 fn lingering(stage: &mut Stage) -> Client {
     let client = stage.client();
