@@ -66,7 +66,9 @@ impl<S: Socket> Connection<S> {
         match self.life {
             Life::Lingering => DriverWait { reason: WaitReason::Lingering, ..wait },
             _ if self.channel.is_write_blocked() || only_reading_is_left => {
-                DriverWait { reason: WaitReason::SlowRead, ..wait }
+                // Whatever the client goes on sending, and however far the driver gets with it: as long as it does not
+                // read, this is one wait.
+                DriverWait { reason: WaitReason::SlowRead, ordinal: 0, ..wait }
             }
             _ => wait,
         }

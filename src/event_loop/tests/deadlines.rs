@@ -179,6 +179,27 @@ fn it_is_looked_after_a_slow_reader_soon_and_then_in_each_eighth() {
 }
 
 #[test]
+fn who_asks_on_without_reading_gains_no_time_by_it() {
+    // Each answer began a new wait, so that one request before each timeout kept the connection for ever.
+    let mut stage = Stage::new(limits());
+    let client = stage.client();
+    client.limit_room(100);
+    client.acknowledge(0);
+    stage.ask(&client, "/bytes/200");
+    stage.turn();
+    stage.turn_after(1);
+    for _ in 0..7 {
+        stage.ask(&client, "/bytes/1");
+        stage.turn_after(1000);
+        assert_eq!((stage.wait_of(&client), client.is_closed()), (WaitReason::SlowRead, false));
+    }
+    stage.turn_after(998);
+    assert!(!client.is_closed());
+    stage.turn_after(1);
+    assert_eq!(stage.timeouts(), [("client-slow-read", 1)]);
+}
+
+#[test]
 fn a_short_send_timeout_has_its_first_look_after_an_eighth() {
     let mut stage = Stage::new(Limits { send_timeout: ms(800), ..limits() });
     let client = deaf(&mut stage, Some(0));
