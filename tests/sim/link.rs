@@ -197,7 +197,7 @@ pub struct Marks {
     pub accepted: Option<Duration>,
     /// The first byte arrived.
     pub first_arrival: Option<Duration>,
-    /// The last byte so far arrived.
+    /// The last byte so far arrived, or the client's end.
     pub last_arrival: Option<Duration>,
     /// The server's last successful write.
     pub last_write: Option<Duration>,

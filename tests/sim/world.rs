@@ -600,8 +600,8 @@ impl World {
         }
         if !segment.bytes.is_empty() {
             state.marks.first_arrival.get_or_insert(now);
-            state.marks.last_arrival = Some(now);
         }
+        state.marks.last_arrival = Some(now);
         state.up.arrived += segment.bytes.len() as u64;
         state.up.received.extend(&segment.bytes);
         state.up.fin_received |= segment.fin;
