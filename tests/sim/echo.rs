@@ -119,7 +119,8 @@ impl EchoClient {
             return self.check_end_of_drain(world, how);
         }
         // Whoever takes very long to read finds that the server has not waited for more.
-        if how == "a FIN" && !self.has_everything() && marks.idle_at_end() >= world.limits.keep_alive_timeout {
+        let is_late = !self.has_everything() || !self.script.is_empty();
+        if how == "a FIN" && is_late && marks.idle_at_end() >= world.limits.keep_alive_timeout {
             return Ok(());
         }
         match self.ending {
