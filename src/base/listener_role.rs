@@ -15,6 +15,18 @@ pub enum ListenerRole {
 }
 
 impl ListenerRole {
+    /// What `--listen` can ask for. The admin's listener has an option of its own.
+    pub const OF_LISTEN: [ListenerRole; 3] = [ListenerRole::Http, ListenerRole::TcpEcho, ListenerRole::LineEcho];
+
+    /// What stands before the address: the scheme that asks for it, and that its clients use.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            ListenerRole::Http | ListenerRole::Admin => "http",
+            ListenerRole::TcpEcho => "tcp-echo",
+            ListenerRole::LineEcho => "line-echo",
+        }
+    }
+
     /// Whether it is for everyone. Such listeners share `--max-connections`, and close when the server is told to stop.
     pub fn is_for_everyone(self) -> bool {
         match self {

@@ -21,7 +21,8 @@ pub(super) struct Full {
 
 impl Full {
     fn has_room_for(self, role: ListenerRole) -> bool {
-        !if role.is_for_everyone() { self.everyone } else { self.admin }
+        let is_full = if role.is_for_everyone() { self.everyone } else { self.admin };
+        !is_full
     }
 }
 

@@ -39,10 +39,6 @@ pub struct ListenAddress {
     pub address: Address,
 }
 
-/// What can be served, by the scheme that asks for it. The admin's listener has an option of its own.
-const SCHEMES: [(&str, ListenerRole); 3] =
-    [("http", ListenerRole::Http), ("tcp-echo", ListenerRole::TcpEcho), ("line-echo", ListenerRole::LineEcho)];
-
 const EXPECTED_SCHEME: &str = "expected an address alone, or http:, tcp-echo: or line-echo: and an address, such as \
                                tcp-echo:127.0.0.1:7007";
 
@@ -53,11 +49,11 @@ impl FromStr for ListenAddress {
         let Some((scheme, rest)) = split_scheme(text) else {
             return Ok(ListenAddress { role: ListenerRole::Http, address: text.parse()? });
         };
-        let known = SCHEMES.iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
-        let (_, role) = known.ok_or(EXPECTED_SCHEME)?;
+        let known = ListenerRole::OF_LISTEN.into_iter().find(|role| scheme.eq_ignore_ascii_case(role.scheme()));
+        let role = known.ok_or(EXPECTED_SCHEME)?;
         // A URL is accepted in the form in which the server announces it.
         let address = rest.strip_prefix("//").map_or(rest, |rest| rest.strip_suffix('/').unwrap_or(rest));
-        Ok(ListenAddress { role: *role, address: address.parse()? })
+        Ok(ListenAddress { role, address: address.parse()? })
     }
 }
 
@@ -75,13 +71,9 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.role {
             ListenerRole::Http | ListenerRole::Admin => write!(f, "{}", self.address),
-            role => write!(f, "{}:{}", scheme(role), self.address),
+            role => write!(f, "{}:{}", role.scheme(), self.address),
         }
     }
-}
-
-fn scheme(role: ListenerRole) -> &'static str {
-    SCHEMES.iter().find(|(_, named)| *named == role).map_or("http", |(scheme, _)| scheme)
 }
 
 impl Address {
@@ -188,7 +180,7 @@ impl Listener {
     pub fn url(&self, role: ListenerRole) -> String {
         match (&self.local, role) {
             (Address::Tcp(address), ListenerRole::Http | ListenerRole::Admin) => format!("http://{address}/"),
-            (Address::Tcp(address), _) => format!("{}://{address}", scheme(role)),
+            (Address::Tcp(address), _) => format!("{}://{address}", role.scheme()),
             (Address::Unix(_), _) => ListenAddress { role, address: self.local.clone() }.to_string(),
         }
     }
