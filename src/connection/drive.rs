@@ -27,7 +27,11 @@ impl<S: Socket> Connection<S> {
             match self.life {
                 Life::Serving => match self.driver.advance(&mut self.channel, service, cx) {
                     Ok(advanced) => moved.anything |= advanced,
-                    Err(cut) => self.cut_short(cut),
+                    Err(cut) => {
+                        // What was answered before leaves first, as it does if the drives are shorter.
+                        moved.add(self.flush(cx));
+                        self.cut_short(cut);
+                    }
                 },
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
                 // If the read has failed, there is nobody left to write to.

@@ -419,6 +419,8 @@ impl Http1 {
             return Ok(true);
         }
         let peer = channel.who.peer;
+        // What came before the error is answered as far as there is room, however it arrived.
+        while self.produce(channel, cx)? {}
         if self.codec.sending() != Sending::Done {
             cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response: {error}"));
             return Err(Cut);

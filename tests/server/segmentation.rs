@@ -22,6 +22,8 @@ const TOO_MUCH: usize = 70_000;
 struct Outcome {
     /// Each response that is complete: its status, whether it says that it is the last, and its content.
     responses: Vec<(String, bool, String)>,
+    /// The response that broke off, if one did: its status and as much of its content as came.
+    broken: Option<(String, String)>,
     /// Whether a response broke off, or the connection was reset.
     cut: bool,
 }
@@ -86,6 +88,8 @@ fn requests() -> Vec<Vec<u8>> {
         expecting("POST /echo", "hello, echo"),
         raw_chunks("POST /echo", "zzz\r\n"),
         raw_chunks("POST /echo", "3\r\nabc\r\nzzz\r\n"),
+        raw_chunks("POST /echo", "3\r\nabc\r\n4\r\ndefg\r\nzzz\r\n"),
+        raw_chunks("POST /echo", "3\r\nabcdef\r\n0\r\n\r\n"),
         raw_chunks("POST /echo", "3\r\nabc\r\n0\r\nbad trailer\r\n\r\n"),
         with_length("POST /users", "[1, 2]"),
         with_length("POST /users", "[1, 2"),
@@ -147,7 +151,7 @@ fn outcome(mut client: Client, pieces: &[Vec<u8>]) -> Outcome {
 }
 
 fn responses(mut text: &str, reset: bool) -> Outcome {
-    let mut outcome = Outcome { responses: Vec::new(), cut: reset };
+    let mut outcome = Outcome { responses: Vec::new(), broken: None, cut: reset };
     while let Some((head, rest)) = text.split_once("\r\n\r\n") {
         // Whether the client is told to go on may depend on whether its content has come already.
         if head.starts_with("HTTP/1.1 100 ") {
@@ -155,30 +159,38 @@ fn responses(mut text: &str, reset: bool) -> Outcome {
             continue;
         }
         let closes = field(head, "Connection") == Some("close");
-        let content = match field(head, "Content-Length") {
-            Some(length) => rest.get(..length.parse().unwrap()).map(|content| (content.to_owned(), content.len())),
+        let status = head[9..12].to_owned();
+        let (content, length) = match field(head, "Content-Length") {
+            Some(length) => {
+                let length: usize = length.parse().unwrap();
+                (rest[..length.min(rest.len())].to_owned(), Some(length).filter(|length| *length <= rest.len()))
+            }
             None => unchunked(rest),
         };
-        let Some((content, length)) = content else { break };
-        outcome.responses.push((head[9..12].to_owned(), closes, content));
+        let Some(length) = length else {
+            outcome.broken = Some((status, content));
+            break;
+        };
+        outcome.responses.push((status, closes, content));
         text = &rest[length..];
     }
     outcome.cut |= !text.is_empty();
     outcome
 }
 
-/// The content, and how many bytes it took.
-fn unchunked(text: &str) -> Option<(String, usize)> {
+/// The content, and how many bytes it took, if it is complete.
+fn unchunked(text: &str) -> (String, Option<usize>) {
     let (mut content, mut rest) = (String::new(), text);
-    loop {
-        let (size, behind) = rest.split_once("\r\n")?;
+    while let Some((size, behind)) = rest.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
-        content += behind.get(..size)?;
-        rest = behind[size..].strip_prefix("\r\n")?;
+        content += &behind[..size.min(behind.len())];
+        let Some(next) = behind.get(size..).and_then(|end| end.strip_prefix("\r\n")) else { break };
         if size == 0 {
-            return Some((content, text.len() - rest.len()));
+            return (content, Some(text.len() - next.len()));
         }
+        rest = next;
     }
+    (content, None)
 }
 
 struct Site(PathBuf);
