@@ -6,8 +6,10 @@ use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::observe::wait_reason::WaitReason;
 
-/// When a slow reader is looked at for the first time, at the latest. What it has taken by then counts as taken at once.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// When a slow reader is looked at for the first time, unless half of the timeout is shorter. What it has taken by then
+/// counts as taken at once. A kernel takes the last bytes that it has room for after about 250 ms: the window is then too
+/// small for a segment, and the sender waits for its persist timer (RFC 9293 §3.8.6.2.1).
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How many looks there are within the timeout. What a look finds counts as taken just now, so a slow reader is cut late by
 /// one part of the timeout at most.
 const LOOKS: u32 = 8;
@@ -29,6 +31,8 @@ pub(super) struct Waiting {
     looked: bool,
     taken: u64,
     looked_at: Moment,
+    /// How long the peer of a slow read took nothing, before it last took something.
+    lull: Duration,
 }
 
 impl Waiting {
@@ -43,6 +47,7 @@ impl Waiting {
             looked: false,
             taken: 0,
             looked_at: now,
+            lull: Duration::ZERO,
         }
     }
 
@@ -67,6 +72,7 @@ impl Waiting {
             self.moved = 0;
         } else if taken > self.taken {
             self.moved += taken - self.taken;
+            self.lull = now.since(self.progress);
             self.progress = now;
         }
         (self.looked, self.taken, self.looked_at) = (true, taken, now);
@@ -90,8 +96,9 @@ impl Waiting {
             WaitReason::SlowHead => self.since + limits.header_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => {
-                let part = limits.send_timeout / LOOKS;
-                let next_look = self.looked_at + if self.looked { part } else { FIRST_LOOK.min(part) };
+                let timeout = limits.send_timeout;
+                let next_look =
+                    self.looked_at + if self.looked { timeout / LOOKS } else { FIRST_LOOK.min(timeout / 2) };
                 next_look.min(self.slow_read_deadline(limits))
             }
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
@@ -117,9 +124,15 @@ impl Waiting {
     }
 
     /// Some progress within every timeout, and from the end of the first of them on the floor rate on average.
+    ///
+    /// A kernel that has little room acknowledges in lumps of half its receive buffer or a whole segment (RFC 9293
+    /// §3.8.6.2.2), and on loopback a segment has 64 KiB. So after a lull that ended, the next may last twice as long,
+    /// but no longer than two timeouts.
     pub(super) fn slow_read_deadline(&self, limits: &Limits) -> Moment {
-        let paced = self.since + limits.send_timeout.max(self.earned(limits.rate_floor));
-        paced.min(self.progress + limits.send_timeout)
+        let timeout = limits.send_timeout;
+        let paced = self.since + timeout.max(self.earned(limits.rate_floor));
+        let lull_max = (2 * self.lull).clamp(timeout, 2 * timeout);
+        paced.min(self.progress + lull_max)
     }
 
     /// How long the bytes that were moved would take at `floor` bytes a second.

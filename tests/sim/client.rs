@@ -130,7 +130,7 @@ impl Window {
     /// When a client has not read for `timeout`. How far it has got is looked at a moment after the last write, and then
     /// eight times in the timeout. What a look finds counts as read just then.
     pub fn of_slow_read(timeout: Duration) -> Window {
-        const FIRST_LOOK: Duration = Duration::from_millis(250);
+        const FIRST_LOOK: Duration = Duration::from_millis(500);
         Window { since: Since::SendBlocked, earliest: timeout, latest: timeout + timeout / 8 + FIRST_LOOK }
     }
 

@@ -172,7 +172,7 @@ fn it_is_looked_after_a_slow_reader_soon_and_then_in_each_eighth() {
     let mut stage = Stage::new(limits());
     let client = deaf(&mut stage, Some(0));
     let (sleeps, writes) = looks(&mut stage, &client, |_| ());
-    assert_eq!(sleeps, [250, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 750]);
+    assert_eq!(sleeps, [500, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 500]);
     assert_eq!(writes, 0, "the kernel tells how far the client has got");
     assert_eq!(stage.timeouts(), [("client-slow-read", 1)]);
     assert_eq!(stage.log("close last_byte_ms"), ["timeout: client-slow-read 8000.0"]);
@@ -200,10 +200,10 @@ fn who_asks_on_without_reading_gains_no_time_by_it() {
 }
 
 #[test]
-fn a_short_send_timeout_has_its_first_look_after_an_eighth() {
+fn a_short_send_timeout_has_its_first_look_after_half_of_it() {
     let mut stage = Stage::new(Limits { send_timeout: ms(800), ..limits() });
     let client = deaf(&mut stage, Some(0));
-    assert_eq!(looks(&mut stage, &client, |_| ()).0, [100; 8]);
+    assert_eq!(looks(&mut stage, &client, |_| ()).0, [400, 100, 100, 100, 100]);
 }
 
 #[test]
@@ -226,13 +226,47 @@ fn who_takes_something_is_cut_a_timeout_later() {
         client.acknowledge(n + 1);
         left = u64::saturating_sub(left, 1);
     });
-    assert_eq!(sleeps.iter().sum::<u128>(), 3250 + 8000);
+    assert_eq!(sleeps.iter().sum::<u128>(), 3500 + 8000);
+}
+
+#[test]
+fn after_a_lull_that_ended_the_next_may_last_twice_as_long() {
+    // A kernel that acknowledges in lumps made a reader of 2 kB/s look like somebody who had stopped.
+    for (lull_ms, next_ms) in [(3500, 8000), (4500, 9000), (7500, 15_000)] {
+        let mut stage = Stage::new(limits());
+        let client = deaf(&mut stage, Some(0));
+        let mut at = 0;
+        let (sleeps, _) = looks(&mut stage, &client, |client| {
+            at += if at == 0 { 500 } else { 1000 };
+            if at == lull_ms {
+                client.acknowledge(5000);
+            }
+        });
+        assert_eq!(sleeps.iter().sum::<u128>(), lull_ms + next_ms);
+    }
+}
+
+#[test]
+fn a_lull_lasts_two_timeouts_at_most() {
+    let mut stage = Stage::new(limits());
+    let client = deaf(&mut stage, Some(0));
+    let mut at = 0;
+    let (sleeps, _) = looks(&mut stage, &client, |client| {
+        at += if at == 0 { 500 } else { 1000 };
+        // The second lull is of 14 s.
+        match at {
+            7500 => client.acknowledge(5000),
+            21_500 => client.acknowledge(10_000),
+            _ => {}
+        }
+    });
+    assert_eq!(sleeps.iter().sum::<u128>(), 21_500 + 16_000);
 }
 
 #[test]
 fn below_the_floor_rate_progress_does_not_help() {
-    // What has been taken by the first look, after 250 ms, earns nothing: 104 * 7.75 > 8 * 100.
-    for (bytes_a_second, is_cut) in [(103, true), (104, false)] {
+    // What has been taken by the first look, after 500 ms, earns nothing: 107 * 7.5 > 8 * 100.
+    for (bytes_a_second, is_cut) in [(106, true), (107, false)] {
         let mut stage = Stage::new(limits());
         let client = deaf(&mut stage, Some(0));
         let mut at = 0;
@@ -259,13 +293,13 @@ fn what_our_kernel_has_taken_before_the_first_look_earns_no_time() {
 
 #[test]
 fn what_our_kernel_takes_is_progress_and_what_the_client_sends_is_not() {
-    for (sends, lasts_ms) in [(false, 2000 + 8000), (true, 1250 + 8000)] {
+    for (sends, lasts_ms) in [(false, 2000 + 8000), (true, 1500 + 8000)] {
         let mut stage = Stage::new(limits());
         let client = deaf(&mut stage, Some(0));
-        stage.turn_after(250);
+        stage.turn_after(500);
         client.acknowledge(5000);
         stage.turn_after(1000);
-        stage.pass(750);
+        stage.pass(500);
         match sends {
             true => stage.ask(&client, "/"),
             false => stage.reactor().make_room(&client, 100),
