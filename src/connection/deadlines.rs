@@ -31,7 +31,7 @@ pub(super) struct Waiting {
     looked: bool,
     taken: u64,
     looked_at: Moment,
-    /// How long the peer of a slow read took nothing, before it last took something.
+    /// The longest time without progress that ended with progress.
     lull: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Waiting {
                 self.moved += count - self.seen;
             }
             self.seen = count;
-            self.progress = now;
+            self.note_progress(now);
         }
     }
 
@@ -72,10 +72,14 @@ impl Waiting {
             self.moved = 0;
         } else if taken > self.taken {
             self.moved += taken - self.taken;
-            self.lull = now.since(self.progress);
-            self.progress = now;
+            self.note_progress(now);
         }
         (self.looked, self.taken, self.looked_at) = (true, taken, now);
+    }
+
+    fn note_progress(&mut self, now: Moment) {
+        self.lull = self.lull.max(now.since(self.progress));
+        self.progress = now;
     }
 
     pub(super) fn reason(&self) -> WaitReason {
