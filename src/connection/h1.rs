@@ -236,14 +236,7 @@ impl Http1 {
                 record.note_head(request, cx.notes_fields);
                 let reply = service.call(request, &mut cx.environment.cx(who, *role));
                 let head_bytes = self.codec.release(inbox) as u64;
-                let end = channel.received() - inbox_len(channel);
-                let record = self.stream.record.as_mut().expect("it was just made");
-                record.began = self.head_began;
-                record.head_at = cx.drive_began;
-                (record.rx, record.ordinal) = (end - head_bytes..end, ordinal);
-                if !cx.long_drives.is_empty() {
-                    record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
-                }
+                self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;
                 if self.stream.taker().is_none() {
                     self.codec.skip_end();
@@ -267,6 +260,18 @@ impl Http1 {
             },
             Ok(Step::NeedBytes | Step::Paused) => Ok(false),
             Err(error) => self.on_protocol_error(error, channel, cx),
+        }
+    }
+
+    /// Notes when the head of the present request came, where it stands in the input, and what it had to wait for.
+    fn note_arrival<S: Socket>(&mut self, head_bytes: u64, channel: &Channel<S>, cx: &mut LoopContext) {
+        let Some(record) = &mut self.stream.record else { return };
+        let end = channel.received() - inbox_len(channel);
+        record.began = self.head_began;
+        record.head_at = cx.drive_began;
+        (record.rx, record.ordinal) = (end - head_bytes..end, self.answered + 1);
+        if !cx.long_drives.is_empty() {
+            record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
         }
     }
 

@@ -220,8 +220,8 @@ impl World {
         pieces: &[&[u8]],
         rooms: &mut dyn Iterator<Item = usize>,
     ) -> Result<(), Failure> {
-        let mut content: VecDeque<&[u8]> = pieces.iter().copied().filter(|piece| !piece.is_empty()).collect();
-        let (mut ended, mut idle) = (false, 0);
+        let mut content = Content::new(pieces);
+        let mut idle = 0;
         while played.content.len() < self.content_max {
             let (mut moved, mut until) = (false, None);
             if let Answering::Deciding(exchange) = answering {
@@ -231,7 +231,7 @@ impl World {
                         None => return Ok(()),
                     },
                     Decision::Pending(exchange, wait) => {
-                        assert!(wait != Wait::Content || !ended, "waits for content that has ended");
+                        assert!(wait != Wait::Content || !content.ended, "waits for content that has ended");
                         until = wait.until();
                         Answering::Deciding(exchange)
                     }
@@ -243,22 +243,7 @@ impl World {
                     }
                 };
             }
-            match answering.taker() {
-                // The connection throws it away.
-                None => (content, ended) = (VecDeque::new(), true),
-                Some(taker) => {
-                    if let Some(piece) = content.front_mut() {
-                        let n = taker.take(piece, &mut self.cx())?;
-                        *piece = &piece[n..];
-                        played.taken += n;
-                        moved |= n > 0;
-                        content.retain(|piece| !piece.is_empty());
-                    } else if !ended {
-                        taker.end(Fields::default(), &mut self.cx())?;
-                        (ended, moved) = (true, true);
-                    }
-                }
-            }
+            moved |= content.offer(answering.taker(), played, &mut self.cx())?;
             if let Answering::Sending(source) = &mut answering {
                 let before = played.content.len();
                 let cx = &mut self.cx();
@@ -268,7 +253,7 @@ impl World {
                         return Ok(());
                     }
                     Pull::Pending(wait) => {
-                        assert!(wait != Wait::Content || !ended, "waits for content that has ended");
+                        assert!(wait != Wait::Content || !content.ended, "waits for content that has ended");
                         until = wait.until();
                     }
                     Pull::More => moved = true,
@@ -289,6 +274,36 @@ impl World {
         assert!(then > self.now, "a wait that is over already");
         played.waits.push((then - self.start, played.content.len()));
         self.now = then;
+    }
+}
+
+/// The request's content that has not been taken yet.
+struct Content<'a> {
+    pieces: VecDeque<&'a [u8]>,
+    ended: bool,
+}
+
+impl<'a> Content<'a> {
+    fn new(pieces: &[&'a [u8]]) -> Content<'a> {
+        Content { pieces: pieces.iter().copied().filter(|piece| !piece.is_empty()).collect(), ended: false }
+    }
+
+    /// Offers the first piece, or the end. Says whether that moved anything.
+    fn offer(&mut self, taker: Option<&mut dyn Taker>, played: &mut Played, cx: &mut Cx<'_>) -> Result<bool, Failure> {
+        let Some(taker) = taker else {
+            // The connection throws it away.
+            *self = Content { pieces: VecDeque::new(), ended: true };
+            return Ok(false);
+        };
+        let Some(piece) = self.pieces.front_mut() else {
+            let ends = !std::mem::replace(&mut self.ended, true);
+            return if ends { taker.end(Fields::default(), cx).map(|()| true) } else { Ok(false) };
+        };
+        let n = taker.take(piece, cx)?;
+        *piece = &piece[n..];
+        played.taken += n;
+        self.pieces.retain(|piece| !piece.is_empty());
+        Ok(n > 0)
     }
 }
 
