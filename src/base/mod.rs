@@ -2,6 +2,7 @@
 
 pub mod buffer_pool;
 pub mod disk;
+pub mod glob;
 pub mod job_pool;
 pub mod json;
 pub mod limits;
