@@ -162,10 +162,16 @@ fn settings_for_files_are_checked_before_anything_is_served() {
     let cases = [
         (
             ["--header", "Content-Length: 1"],
-            "'--header <NAME: VALUE>': expected another field: Content-Length is set by",
+            "'--header <[PATTERN ]NAME: VALUE>': expected another field: Content-Length is set by",
         ),
-        (["--header", "no colon"], "'--header <NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'"),
-        (["--header", "A: b\r\nC: d"], "'--header <NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'"),
+        (
+            ["--header", "no colon"],
+            "'--header <[PATTERN ]NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'",
+        ),
+        (
+            ["--header", "A: b\r\nC: d"],
+            "'--header <[PATTERN ]NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'",
+        ),
         (["--index", "../up"], "'--index <NAME>': expected a file beneath ROOT, such as index.html"),
         (["--mime-types", "/no/such/file"], "'--mime-types <FILE>': cannot read it"),
         (["--file-cache", "much"], "'--file-cache <SIZE>'"),

@@ -23,6 +23,7 @@ use tidemill::net::listener::Listener;
 use tidemill::net::mio_reactor::MioReactor;
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
+use tidemill::service::static_files::field_rules::FieldRules;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
@@ -94,7 +95,7 @@ fn site(root: Root) -> Site {
         spa: None,
         browse: false,
         show_hidden: false,
-        fields: Arc::new([]),
+        field_rules: FieldRules::default(),
         cache_bytes_max: 1 << 20,
     }
 }

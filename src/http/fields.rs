@@ -182,6 +182,11 @@ impl FieldName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether both name the same field: case does not matter (RFC 9110 §5.1).
+    pub fn is(&self, other: &FieldName) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
 }
 
 /// `Accept-Ranges` (RFC 9110 §14.3).

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,33 +12,16 @@ use super::settings::switch;
 use super::usage::Refusal;
 use crate::base::disk::{Links, Root};
 use crate::base::job_pool::JobPoolLimits;
-use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
+use crate::http::fields::FieldValue;
 use crate::http::media_type::MediaTypes;
 use crate::service::static_files::Site;
+use crate::service::static_files::field_rules::{FieldRule, FieldRules};
 
 const GIB: u64 = 1 << 30;
 
 /// Jobs that may wait for a thread. Requests for the same thing wait for one job together.
 const QUICK_JOBS_MAX: usize = 4096;
 const SLOW_JOBS_MAX: usize = 256;
-
-/// Fields that a response gets from elsewhere, so that setting them here would send two.
-const NOT_CONFIGURABLE: [&str; 14] = [
-    "accept-ranges",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "content-type",
-    "date",
-    "etag",
-    "keep-alive",
-    "last-modified",
-    "server",
-    "trailer",
-    "transfer-encoding",
-    "vary",
-];
 
 /// How a folder is served.
 #[derive(Debug, Clone, Args)]
@@ -76,13 +58,17 @@ pub struct FileSettings {
     #[arg(long, value_name = "FILE", env = "TIDEMILL_MIME_TYPES", hide_env = true)]
     pub mime_types: Option<PathBuf>,
 
-    /// Field to add to every file; repeatable
-    #[arg(long = "header", value_name = "NAME: VALUE", env = "TIDEMILL_HEADER", hide_env = true, value_parser = field)]
-    pub headers: Vec<(FieldName, FieldValue)>,
+    /// Field to add to every answer, or to those that a pattern such as '*.css' or '/docs/**' before it names; repeatable
+    #[arg(
+        long = "header", value_name = "[PATTERN ]NAME: VALUE", env = "TIDEMILL_HEADER", hide_env = true,
+        value_parser = rule
+    )]
+    pub headers: Vec<FieldRule>,
 
-    /// Cache-Control of every file, such as 'max-age=3600'
-    #[arg(long, value_name = "VALUE", env = "TIDEMILL_CACHE_CONTROL", hide_env = true, value_parser = value)]
-    pub cache_control: Option<FieldValue>,
+    /// Cache-Control of every file, such as 'max-age=3600'; 'hashed' keeps names with a hash for a year, and asks for all
+    /// others each time
+    #[arg(long, value_name = "VALUE", env = "TIDEMILL_CACHE_CONTROL", hide_env = true, value_parser = cache_control)]
+    pub cache_control: Option<FieldRules>,
 
     /// Memory for files in use and for compressed forms of them; 0 keeps nothing, and compresses nothing
     #[arg(
@@ -99,18 +85,16 @@ pub struct FileSettings {
     pub io_threads: u32,
 }
 
-fn field(text: &str) -> Result<(FieldName, FieldValue), String> {
-    const EXPECTED: &str = "expected a field such as 'X-Frame-Options: DENY'";
-    let (name, value) = text.split_once(':').ok_or(EXPECTED)?;
-    if NOT_CONFIGURABLE.iter().any(|fixed| name.eq_ignore_ascii_case(fixed)) {
-        return Err(format!("expected another field: {name} is set by the server itself"));
-    }
-    let name = FieldName::new(name).map_err(|_| EXPECTED)?;
-    Ok((name, FieldValue::new(value).map_err(|_| EXPECTED)?))
+fn rule(text: &str) -> Result<FieldRule, String> {
+    FieldRule::new(text).map_err(|error| error.to_string())
 }
 
-fn value(text: &str) -> Result<FieldValue, String> {
-    FieldValue::new(text).map_err(|_| "expected a value such as 'max-age=3600'".into())
+fn cache_control(text: &str) -> Result<FieldRules, String> {
+    if text == "hashed" {
+        return Ok(FieldRules::for_hashed_assets());
+    }
+    let value = FieldValue::new(text).map_err(|_| "expected a value such as 'max-age=3600'")?;
+    Ok(FieldRules::of_cache_control(value))
 }
 
 impl FileSettings {
@@ -145,8 +129,8 @@ impl FileSettings {
 
     /// The site these settings make of `root`.
     pub(super) fn site(&self, root: &Path) -> io::Result<Site> {
-        let cache_control = self.cache_control.iter().map(|value| (CACHE_CONTROL, value.clone()));
-        let fields: Arc<[_]> = cache_control.chain(self.headers.iter().cloned()).collect();
+        let mut field_rules = self.cache_control.clone().unwrap_or_default();
+        field_rules.extend(self.headers.iter().cloned());
         Ok(Site {
             root: Root::open(root, self.links())?,
             media_types: self.media_types().map_err(io::Error::other)?,
@@ -154,7 +138,7 @@ impl FileSettings {
             spa: self.spa.as_ref().map(|file| file.as_bytes().to_vec()),
             browse: self.browse,
             show_hidden: self.hidden,
-            fields,
+            field_rules,
             cache_bytes_max: self.file_cache,
         })
     }

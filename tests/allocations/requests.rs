@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -23,6 +22,7 @@ use tidemill::net::listener::{Address, Listener};
 use tidemill::net::mio_reactor::{MioReactor, PollWaker};
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
+use tidemill::service::static_files::field_rules::FieldRules;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
@@ -183,7 +183,7 @@ impl Folder {
             spa: None,
             browse: false,
             show_hidden: false,
-            fields: Arc::new([]),
+            field_rules: FieldRules::default(),
             cache_bytes_max: 32 * 1024 * 1024,
         };
         Public::Files(StaticFiles::new(site), None)

@@ -1,5 +1,7 @@
 //! A folder, served over HTTP.
 
+mod fields;
+
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;

@@ -7,6 +7,7 @@ use super::representation::{Common, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
 use crate::base::disk::{FileMeta, Found, NotServed, OpenFile};
 use crate::http::conditional::last_modified_value;
+use crate::http::fields::{FieldName, FieldValue};
 use crate::http::media_type::is_compressible;
 use crate::http::negotiate::Coding;
 
@@ -142,7 +143,7 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
     let common = Common {
         last_modified: last_modified_value(modified, now_secs),
         varies: compressible || opened.files[1..].iter().any(Option::is_some),
-        site_fields: site.fields.clone(),
+        site_fields: site_fields(site, path),
     };
     let mut forms: Forms = Default::default();
     for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
@@ -156,6 +157,12 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
         common,
         compressible,
     })
+}
+
+fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
+    let path = [b"/", path].concat();
+    let directory = path.strip_suffix(&*site.index).filter(|directory| directory.ends_with(b"/"));
+    site.field_rules.of_file(&path, directory)
 }
 
 fn form(coding: Coding, file: OpenFile, common: &Common) -> std::io::Result<Form> {

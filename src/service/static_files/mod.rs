@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod compress;
 mod explain;
+pub mod field_rules;
 mod flights;
 mod hot;
 pub mod listing;
@@ -22,6 +23,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use field_rules::FieldRules;
 use hot::{Hot, Known};
 use listings::Listings;
 use resolve::{Resolved, Unresolved, resolve};
@@ -31,9 +33,8 @@ use serving::{Jobs, Serving};
 use crate::base::disk::Root;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Reply};
-use crate::http::fields::{FieldName, FieldValue};
 use crate::http::media_type::MediaTypes;
-use crate::http::message::RequestHead;
+use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::Service;
 
@@ -52,8 +53,8 @@ pub struct Site {
     pub browse: bool,
     /// Whether names that begin with a dot are served and listed.
     pub show_hidden: bool,
-    /// Added to every file.
-    pub fields: Arc<[(FieldName, FieldValue)]>,
+    /// Which fields are added to what.
+    pub field_rules: FieldRules,
     /// How many bytes may be kept in memory of what was served; 0 keeps nothing, and compresses nothing.
     pub cache_bytes_max: usize,
 }
@@ -86,15 +87,31 @@ impl StaticFiles {
     }
 }
 
+impl Shared {
+    /// What is no file gets the site's fields here.
+    fn finish(&self, mut response: Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) -> Response {
+        let rules = &self.site.field_rules;
+        if response.prepared.is_empty() && !rules.is_empty() {
+            let path = resolved.map(|resolved| [b"/", resolved.key()].concat());
+            rules.add_to(&mut response, path.as_deref().unwrap_or(request.target.path));
+        }
+        response
+    }
+}
+
 impl Service for StaticFiles {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let resolved = resolve(request.target.path, self.shared.site.show_hidden);
         if let Some(response) = pages::for_method(request) {
-            return Ok(Reply::Respond(response));
+            return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref().ok())));
         }
-        let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
+        let resolved = match resolved {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
-            Err(Unresolved::Malformed(_)) => return Ok(Reply::Respond(pages::error(request, Status::BAD_REQUEST))),
+            Err(Unresolved::Malformed(_)) => {
+                let response = pages::error(request, Status::BAD_REQUEST);
+                return Ok(Reply::Respond(self.shared.finish(response, request, None)));
+            }
         };
         let known = match &resolved {
             Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),
@@ -103,7 +120,7 @@ impl Service for StaticFiles {
         if let Known::Fresh(hit) = &known
             && let Action::Respond(response) = hit.respond(request, cx.date_secs)
         {
-            return Ok(Reply::Respond(response));
+            return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref())));
         }
         Ok(Reply::Decide(Box::new(Serving::new(&self.shared, request, resolved.map(Resolved::into_owned), known))))
     }

@@ -60,8 +60,8 @@ pub struct Common {
     pub last_modified: FieldValue,
     /// Whether another client could get another form.
     pub varies: bool,
-    /// Fields that the site adds to everything.
-    pub site_fields: Arc<[(FieldName, FieldValue)]>,
+    /// Fields that the site adds to it.
+    pub site_fields: Vec<(FieldName, FieldValue)>,
 }
 
 impl Representation {
@@ -125,12 +125,11 @@ static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
 fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
-    let mut all = vec![
-        (fields::LAST_MODIFIED, &common.last_modified),
-        (fields::ETAG, etag),
-        (fields::ACCEPT_RANGES, &BYTES),
-        (fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF),
-    ];
+    let mut all =
+        vec![(fields::LAST_MODIFIED, &common.last_modified), (fields::ETAG, etag), (fields::ACCEPT_RANGES, &BYTES)];
+    // Of what we say, this alone may be said otherwise.
+    let site_says = |name: FieldName| common.site_fields.iter().any(|(other, _)| other.is(&name));
+    all.extend((!site_says(fields::X_CONTENT_TYPE_OPTIONS)).then_some((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF)));
     all.extend(coding.as_ref().map(|coding| (fields::CONTENT_ENCODING, coding)));
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
     all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));

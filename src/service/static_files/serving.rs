@@ -227,7 +227,10 @@ impl Exchange for Serving {
         loop {
             match self.step(cx)? {
                 Next::Progress(progress) => self.progress = progress,
-                Next::Respond(response) => return Ok(Decision::Respond(response)),
+                Next::Respond(response) => {
+                    let (request, resolved) = (self.request.as_head(), self.resolved.as_ref());
+                    return Ok(Decision::Respond(self.shared.finish(response, &request, resolved)));
+                }
                 Next::Wait => return Ok(Decision::Pending(self, Wait::Job(cx.now + PATIENCE))),
             }
         }
