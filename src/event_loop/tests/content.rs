@@ -1,10 +1,17 @@
 //! Content on its way in and out: who takes it, what is thrown away, what comes before what.
 
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use super::Nobody;
 use super::menu::Act;
-use super::script::Client;
+use super::script::{Calls, Client};
 use super::stage::{Stage, get, post};
+use crate::base::job_pool::{JobPool, JobPoolLimits, Lane};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::slots::Token;
+use crate::base::wake::{WakeKey, Wakes};
 use crate::observe::wait_reason::WaitReason;
 
 fn stage() -> Stage {
@@ -239,11 +246,79 @@ fn nothing_overtakes_a_file() {
 fn the_bytes_before_a_file_leave_with_one_call_and_the_file_with_another() {
     let mut stage = stage();
     let client = saying(&mut stage, &get("/file/5000"));
-    let calls = client.calls();
-    assert_eq!((calls.reads, calls.writes, calls.sendfiles), (1, 1, 1));
+    // The kernel is told that more follows: both may share a packet.
+    assert_eq!(client.calls(), Calls { reads: 1, writes: 1, unfinished: 1, sendfiles: 1, ..Calls::default() });
     assert_eq!(stage.counters().syscalls.sendfile, 1);
     let sent = client.received().len() as u64;
     assert_eq!(stage.counters().written_bytes, sent);
+}
+
+#[test]
+fn the_kernel_may_hold_unsent_what_it_likes_of_all_but_the_end_of_a_large_file() {
+    for (length, holds) in [(2 << 20, &[][..]), ((2 << 20) + 1, &[true, false])] {
+        let mut stage = stage();
+        let client = saying(&mut stage, &get(&format!("/file/{length}")));
+        stage.settle();
+        assert_eq!((client.holds().as_slice(), client.received().matches('f').count()), (holds, length));
+        assert_eq!(stage.counters().syscalls.option, holds.len() as u64);
+    }
+}
+
+#[test]
+fn what_a_job_has_just_read_is_sent_although_the_system_cannot_tell_that_it_is_in_memory() {
+    let mut stage = stage();
+    let _client = saying(&mut stage, &get("/unknown/10"));
+    stage.settle();
+    assert_eq!(stage.log("status bytes"), ["200 10"]);
+}
+
+#[test]
+fn however_often_a_file_is_asked_for_that_a_job_reads_there_is_one_job() {
+    let jobs = JobPool::new(JobPoolLimits { threads: 1, ..JobPoolLimits::default() }, Instant::now).unwrap();
+    let mut stage = Stage::with_jobs(&[ListenerRole::Http], Limits::default(), jobs.clone());
+    // The only thread is busy until the test is over.
+    let ((began, has_begun), (over, is_over)) = (channel::<()>(), channel::<()>());
+    let busy = move || {
+        drop(began);
+        is_over.recv().ok()
+    };
+    let nobody = WakeKey { token: Token { index: 1000, generation: 0 }, stream: 0 };
+    let _ticket = jobs.submit(Lane::Quick, Wakes::new(Nobody).waker(nobody), busy).unwrap();
+    assert!(has_begun.recv().is_err());
+    let client = saying(&mut stage, &get("/unknown/10"));
+    for _ in 0..3 {
+        stage.menu.waker.borrow().as_ref().unwrap().wake();
+        let drives = stage.drives();
+        stage.turn();
+        assert_eq!((stage.drives() - drives, stage.wait_of(&client)), (1, WaitReason::Job));
+    }
+    assert_eq!(jobs.numbers().quick_queued, 1);
+    drop(over);
+}
+
+#[test]
+fn an_exchange_decides_before_more_content_is_looked_at_which_may_be_malformed() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Respond(2)]);
+    let client = stage.client();
+    stage.send(&client, &(CHUNKED.replace("POST /", "POST /takes") + "1\r\na\r\nnonsense\r\n"));
+    stage.turn();
+    assert_eq!((client.statuses(), stage.menu.taken.borrow().as_str()), (vec![200], "a"));
+    assert_eq!(client.calls().shutdowns, 1);
+}
+
+#[test]
+fn a_trailer_follows_content_in_chunks_and_no_other() {
+    for (version, has_it) in [("1.1", true), ("1.0", false)] {
+        let mut stage = stage();
+        stage.menu.plan(&[Act::Put(3), Act::EndInTrailer]);
+        let client = saying(&mut stage, &get("/pull").replace("1.1", version));
+        let received = client.received();
+        assert!(
+            received.ends_with(if has_it { "\r\n3\r\nsss\r\n0\r\nSum: 42\r\n\r\n" } else { "\r\n\r\nsss" }),
+            "{received}"
+        );
+    }
 }
 
 #[test]

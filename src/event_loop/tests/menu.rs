@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +14,13 @@ use crate::base::ring::Room;
 use crate::base::wake::{LocalWaker, WakeKey};
 use crate::http::body::{Body, Bytes, ContentPart, Failure, FilePart, Pull, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
-use crate::http::fields::{FieldSet, Fields};
+use crate::http::fields::{FieldName, FieldSet, FieldValue, Fields};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::Service;
+
+/// The trailer that a source may have.
+const SUM: FieldName = FieldName::from_static("Sum");
 
 /// What an exchange or a source does when it is asked. The last one on the list is done for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub enum Act {
     Put(usize),
     /// That was all its content.
     End,
+    /// That was all its content, and a trailer follows.
+    EndInTrailer,
     /// It fails.
     Fail,
 }
@@ -58,9 +64,10 @@ impl Act {
 }
 
 /// `/bytes/N`: so many bytes; `/file/N`: so many from a file; `/between/A/N/B`: bytes, then some from a file, then bytes
-/// again. `/short/N/M`: so many bytes are announced of a file that has less. `/slow/MS` takes so many milliseconds of the clock. `/refuse`: 413. `/acts` is an exchange that does what is on
-/// the list, `/takes` is one that takes content as well; `/pull` and `/duplex` are sources like them, and `/upgrade` is a
-/// tunnel. Everything else is answered at once with 200.
+/// again. `/unknown/N`: so many bytes of a file, of which the system cannot tell whether they are in memory. `/short/N/M`:
+/// so many bytes are announced of a file that has less. `/slow/MS` takes so many milliseconds of the clock. `/refuse`: 413.
+/// `/acts` is an exchange that does what is on the list, `/takes` is one that takes content as well; `/pull` and `/duplex`
+/// are sources like them, and `/upgrade` is a tunnel. Everything else is answered at once with 200.
 #[derive(Clone)]
 pub struct Menu {
     clock: Clock,
@@ -132,17 +139,29 @@ fn bytes(n: &str) -> ContentPart {
 }
 
 /// So many bytes of a file: each is an `f`.
-fn file(n: &str) -> ContentPart {
+fn file(n: &str) -> FilePart {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let length = n.parse().unwrap();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (folder, name) = (std::env::temp_dir(), format!("tidemill-{}-menu-{number}", std::process::id()));
     std::fs::write(folder.join(&name), vec![b'f'; length]).unwrap();
-    let found = Root::open(&folder, Links::Beneath).unwrap().find(name.as_bytes());
+    let file = open(&folder, &name);
     std::fs::remove_file(folder.join(&name)).unwrap();
-    let Ok(Found::File(file)) = found else { panic!("it was just made") };
-    let file: Arc<OpenFile> = Arc::new(file);
-    ContentPart::File(FilePart { file, offset: 0, length: length as u64 })
+    FilePart { file, offset: 0, length: length as u64 }
+}
+
+/// Linux cannot tell what is in memory of a file that it makes up itself. Other systems cannot tell it of any file.
+fn unknown(n: &str) -> FilePart {
+    match cfg!(target_os = "linux") {
+        true => FilePart { file: open(Path::new("/proc"), "version"), offset: 0, length: n.parse().unwrap() },
+        false => file(n),
+    }
+}
+
+fn open(folder: &Path, name: &str) -> Arc<OpenFile> {
+    let found = Root::open(folder, Links::Beneath).unwrap().find(name.as_bytes());
+    let Ok(Found::File(file)) = found else { panic!("{name} is no file") };
+    Arc::new(file)
 }
 
 fn ok(body: Body) -> Reply {
@@ -158,15 +177,12 @@ impl Service for Menu {
         let words: Vec<&str> = path.split('/').skip(1).collect();
         Ok(match words[..] {
             ["bytes", n] => ok(vec![b'b'; n.parse().unwrap()].into()),
-            ["file", n] => match file(n) {
-                ContentPart::File(part) => ok(Body::File(part)),
-                ContentPart::Bytes(_) => unreachable!(),
-            },
-            ["short", n, there] => match file(there) {
-                ContentPart::File(part) => ok(Body::File(FilePart { length: n.parse().unwrap(), ..part })),
-                ContentPart::Bytes(_) => unreachable!(),
-            },
-            ["between", before, n, behind] => ok(Body::Parts([bytes(before), file(n), bytes(behind)].into())),
+            ["file", n] => ok(Body::File(file(n))),
+            ["unknown", n] => ok(Body::File(unknown(n))),
+            ["short", n, there] => ok(Body::File(FilePart { length: n.parse().unwrap(), ..file(there) })),
+            ["between", before, n, behind] => {
+                ok(Body::Parts([bytes(before), ContentPart::File(file(n)), bytes(behind)].into()))
+            }
             ["slow", ms] => {
                 self.clock.pass(Duration::from_millis(ms.parse().unwrap()));
                 ok(Body::Empty)
@@ -234,7 +250,7 @@ impl Source for Actor {
                 room.put(&vec![b's'; n]);
                 Pull::More
             }
-            Act::End => Pull::End,
+            Act::End | Act::EndInTrailer => Pull::End,
             Act::Fail => return Err(Failure::new("it was to fail")),
             _ => Pull::Pending(wait.unwrap()),
         })
@@ -242,5 +258,10 @@ impl Source for Actor {
 
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         if self.takes { Some(self) } else { None }
+    }
+
+    fn trailers(&mut self) -> Option<FieldSet> {
+        let has_one = self.menu.doing.borrow().is_some_and(|(act, _)| act == Act::EndInTrailer);
+        has_one.then(|| FieldSet::new([(SUM, FieldValue::from_static("42"))]))
     }
 }

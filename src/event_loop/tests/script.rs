@@ -138,6 +138,8 @@ struct Wire {
     /// How many bytes the client's kernel has acknowledged, if that is told.
     acknowledged: Option<u64>,
     calls: Calls,
+    /// What was said of unsent bytes: whether the kernel may hold as many as it likes.
+    holds: Vec<bool>,
     /// The server's name for the connection, once it has been armed.
     token: Option<Token>,
     closed: bool,
@@ -148,6 +150,8 @@ struct Wire {
 pub struct Calls {
     pub reads: usize,
     pub writes: usize,
+    /// Writes that said that more follows at once.
+    pub unfinished: usize,
     pub sendfiles: usize,
     pub shutdowns: usize,
     pub aborts: usize,
@@ -200,6 +204,11 @@ impl Client {
         self.0.borrow_mut().acknowledged = Some(bytes);
     }
 
+    /// Each time the server has said whether the kernel may hold as many unsent bytes as it likes: what it has said.
+    pub fn holds(&self) -> Vec<bool> {
+        self.0.borrow().holds.clone()
+    }
+
     /// How often the server has asked something of the socket since the last call.
     pub fn calls(&self) -> Calls {
         std::mem::take(&mut self.0.borrow_mut().calls)
@@ -247,10 +256,11 @@ impl Socket for ScriptedSocket {
         })
     }
 
-    fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+    fn write(&mut self, [front, back]: [&[u8]; 2], more: bool) -> io::Result<Io> {
         let n = self.write_some(front.len() + back.len());
         let mut wire = self.wire.borrow_mut();
         wire.calls.writes += 1;
+        wire.calls.unfinished += usize::from(more);
         wire.to_client.extend(front.iter().chain(back).take(n));
         Ok(if n == 0 { Io::WouldBlock } else { Io::Moved(n) })
     }
@@ -281,6 +291,11 @@ impl Socket for ScriptedSocket {
     fn abort_on_close(&mut self) -> io::Result<()> {
         self.wire.borrow_mut().calls.aborts += 1;
         Ok(())
+    }
+
+    fn hold_unsent(&mut self, without_bound: bool) -> io::Result<bool> {
+        self.wire.borrow_mut().holds.push(without_bound);
+        Ok(true)
     }
 
     fn acknowledged(&self) -> Option<io::Result<u64>> {

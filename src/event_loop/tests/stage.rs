@@ -48,10 +48,14 @@ impl Stage {
     }
 
     pub fn with_roles(roles: &[ListenerRole], limits: Limits) -> Stage {
+        Stage::with_jobs(roles, limits, JobPool::without_threads())
+    }
+
+    /// A stage whose jobs these threads run.
+    pub fn with_jobs(roles: &[ListenerRole], limits: Limits, jobs: JobPool) -> Stage {
         let reactor = ScriptedReactor::new(roles);
         let (clock, lines) = (reactor.clock.clone(), Rc::default());
         let menu = Menu::new(clock.clone());
-        let jobs = JobPool::without_threads();
         let mut event_loop = EventLoop::new(reactor, menu.clone(), limits, Wakes::new(Nobody), jobs);
         let log = AccessLog::new(Formatter::new(Format::Json, false), Box::new(Kept(Rc::clone(&lines))));
         event_loop.keep_access_log(log);
