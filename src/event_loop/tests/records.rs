@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::menu::Act;
-use super::stage::{Stage, get, post};
+use super::stage::{REOPENING, Stage, get, post};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::WakeKey;
@@ -142,6 +142,20 @@ fn who_was_behind_a_long_drive_says_so() {
         stage.turn();
         assert_eq!(stage.log("behind"), ["null"], "it came while the loop slept");
     }
+}
+
+#[test]
+fn who_has_been_driven_since_the_long_drive_is_not_behind_it() {
+    let mut stage = Stage::new(Limits::default());
+    let [slow, next] = [(); 2].map(|()| stage.client());
+    stage.ask(&slow, "/slow/80");
+    stage.ask(&next, "/");
+    stage.turn();
+    assert!(stage.log("behind")[1].contains("GET /slow/80"));
+    // The poll returns at once: the request may have come in the turn before, but not before the connection was read.
+    stage.ask(&next, "/");
+    stage.turn();
+    assert_eq!(stage.log("behind"), ["null"]);
 }
 
 #[test]
@@ -292,6 +306,20 @@ fn a_refused_request_behind_a_good_one_begins_where_it_does() {
 }
 
 #[test]
+fn all_that_came_with_malformed_content_belongs_to_the_refused_request() {
+    let mut stage = Stage::new(Limits::default());
+    stage.menu.plan(&[Act::Content]);
+    let client = stage.client();
+    let head = post("/takes", 5).replace("Content-Length: 5", "Transfer-Encoding: chunked");
+    stage.send(&client, &head);
+    stage.turn();
+    stage.send(&client, "1\r\na\r\nnonsense\r\nmore");
+    stage.turn();
+    let end = head.len() + 20 + 1;
+    assert_eq!(stage.log("request method target status rx"), [format!("1 POST /takes 400 1:{end}")]);
+}
+
+#[test]
 fn a_request_that_does_not_come_to_its_end_is_no_request_but_for_its_answer() {
     let mut stage = Stage::new(Limits::default());
     let client = stage.client();
@@ -402,4 +430,30 @@ fn who_ends_with_the_server_in_a_slow_turn_began_when_it_did() {
         stage.log("target time last_byte_ms"),
         ["/slow/80 1970-01-01T00:00:01.500Z 80.0", "/acts 1970-01-01T00:00:01.000Z 580.0"]
     );
+}
+
+#[test]
+fn a_request_that_is_late_is_answered_when_its_own_drive_begins() {
+    let mut stage = Stage::new(Limits::default());
+    let client = stage.client();
+    stage.send(&client, "GET / HTT");
+    stage.turn();
+    // The turn that finds it late has had something to do before.
+    stage.signal(Signal::Reopen);
+    stage.turn_after(10_000);
+    let late = format!("408 {}.0", 10_000 + REOPENING);
+    assert_eq!((client.statuses(), stage.log("status head_ms")), (vec![408], vec![late]));
+}
+
+#[test]
+fn the_date_of_a_response_is_that_of_its_second() {
+    let mut stage = Stage::new(Limits::default());
+    let client = stage.client();
+    for (ms, second) in [(0, 0), (999, 0), (1, 1), (999, 1), (58_001, 60)] {
+        stage.pass(ms);
+        stage.ask(&client, "/");
+        stage.turn();
+        let date = format!("\r\nDate: Thu, 01 Jan 1970 00:{:02}:{:02} GMT\r\n", second / 60, second % 60);
+        assert!(client.received().contains(&date), "{date}");
+    }
 }

@@ -25,14 +25,22 @@ pub struct Stage {
 }
 
 /// Keeps the lines of the access log for the test.
-struct Kept(Rc<RefCell<Vec<u8>>>);
+struct Kept {
+    lines: Rc<RefCell<Vec<u8>>>,
+    clock: Clock,
+}
+
+/// How long it takes to reopen the access log, in milliseconds.
+pub const REOPENING: u64 = 30;
 
 impl Lines for Kept {
     fn take(&mut self, lines: &mut Vec<u8>) {
-        self.0.borrow_mut().append(lines);
+        self.lines.borrow_mut().append(lines);
     }
 
-    fn reopen(&mut self) {}
+    fn reopen(&mut self) {
+        self.clock.pass(Duration::from_millis(REOPENING));
+    }
 
     fn dropped(&self) -> u64 {
         0
@@ -57,7 +65,8 @@ impl Stage {
         let (clock, lines) = (reactor.clock.clone(), Rc::default());
         let menu = Menu::new(clock.clone());
         let mut event_loop = EventLoop::new(reactor, menu.clone(), limits, Wakes::new(Nobody), jobs);
-        let log = AccessLog::new(Formatter::new(Format::Json, false), Box::new(Kept(Rc::clone(&lines))));
+        let kept = Kept { lines: Rc::clone(&lines), clock: clock.clone() };
+        let log = AccessLog::new(Formatter::new(Format::Json, false), Box::new(kept));
         event_loop.keep_access_log(log);
         Stage { event_loop, menu, clock, lines }
     }
