@@ -160,6 +160,16 @@ fn a_refused_client_that_does_not_read_is_a_slow_reader() {
 }
 
 #[test]
+fn a_last_answer_that_is_on_its_way_waits_for_its_reader_alone() {
+    let mut stage = Stage::new(Limits { drive_passes_max: 1, ..Limits::default() });
+    let client = stage.client();
+    client.limit_room(10);
+    stage.send(&client, LAST);
+    stage.turn();
+    assert_eq!((client.received().len(), stage.wait_of(&client)), (10, WaitReason::SlowRead), "there may be more room");
+}
+
+#[test]
 fn told_to_stop_it_answers_for_the_last_time_and_listens_a_while() {
     let mut stage = stage();
     stage.menu.plan(&[Act::Until(100), Act::Respond(3)]);
@@ -208,6 +218,27 @@ fn a_second_interrupt_cuts_who_is_at_work_and_a_second_terminate_does_not() {
     assert_eq!((half.calls().aborts, idle.calls().aborts), (1, 0), "half an answer must not look like a whole one");
     assert_eq!(stage.log("status tx close"), [format!("200 1:{} closed by the server", sent + 1)]);
     assert_eq!(stage.event_loop.connections(), 0);
+}
+
+#[test]
+fn who_has_half_a_line_or_waits_for_the_rest_of_a_last_answer_is_cut() {
+    for (role, text, cut) in [
+        (ListenerRole::Http, LAST, true),
+        (ListenerRole::LineEcho, "half", true),
+        (ListenerRole::LineEcho, "", false),
+        (ListenerRole::Http, "", false),
+    ] {
+        let mut stage = Stage::with_roles(&[role], Limits::default());
+        let client = stage.client();
+        client.limit_room(10);
+        stage.send(&client, text);
+        stage.turn();
+        stage.signal(Signal::Interrupt);
+        stage.signal(Signal::Interrupt);
+        stage.turn();
+        let expected = if cut { Outcome::Cut(1) } else { Outcome::Clean };
+        assert_eq!(stage.event_loop.outcome(), Some(expected), "{role:?} {text:?}");
+    }
 }
 
 #[test]

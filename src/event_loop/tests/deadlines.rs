@@ -174,6 +174,7 @@ fn it_is_looked_after_a_slow_reader_soon_and_then_in_each_eighth() {
     let (sleeps, writes) = looks(&mut stage, &client, |_| ());
     assert_eq!(sleeps, [500, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 500]);
     assert_eq!(writes, 0, "the kernel tells how far the client has got");
+    assert_eq!(stage.counters().syscalls.netlink, 9);
     assert_eq!(stage.timeouts(), [("client-slow-read", 1)]);
     assert_eq!(stage.log("close last_byte_ms"), ["timeout: client-slow-read 8000.0"]);
 }
@@ -212,7 +213,7 @@ fn where_the_kernel_does_not_tell_each_look_tries_to_write() {
     let client = deaf(&mut stage, None);
     let (_, writes) = looks(&mut stage, &client, |_| ());
     // The drives that follow find no room either, and do not try again.
-    assert_eq!(writes, 9);
+    assert_eq!((writes, stage.counters().syscalls.netlink), (9, 0));
 }
 
 #[test]

@@ -67,6 +67,20 @@ fn connections_are_told_without_the_admins_and_those_that_hold_something_up_come
 }
 
 #[test]
+fn the_longest_waits_are_told_whoever_came_first() {
+    let mut stage = Stage::new(Limits::default());
+    let clients = [(); 4].map(|()| stage.client());
+    for number in [2, 0, 3, 1] {
+        stage.ask(&clients[number], "/");
+        stage.turn_after(10);
+    }
+    for (limit, ids) in [(1, &[3][..]), (2, &[3, 1]), (3, &[3, 1, 4]), (4, &[3, 1, 4, 2])] {
+        let told: Connections = ask(&mut stage, |slot| Asked::Connections(limit, slot));
+        assert_eq!(told.listed.iter().map(|connection| connection.id).collect::<Vec<_>>(), ids);
+    }
+}
+
+#[test]
 fn a_connection_is_told_as_it_is() {
     let mut stage = stage();
     let told: Connections = ask(&mut stage, |slot| Asked::Connections(3, slot));
