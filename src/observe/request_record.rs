@@ -290,7 +290,7 @@ impl RecordPool {
 /// however many there are.
 #[derive(Debug, Default)]
 pub struct LeavingRecords {
-    /// The oldest first: it is the one that is being sent.
+    /// The oldest first: it is the one that is being sent. Nobody is in front only if nobody is behind.
     front: Option<Box<RequestRecord>>,
     /// Those behind them, the newest first.
     back: Option<Box<RequestRecord>>,
@@ -299,20 +299,18 @@ pub struct LeavingRecords {
 impl LeavingRecords {
     /// The oldest: its response is on its way.
     pub fn front(&self) -> Option<&RequestRecord> {
-        let back = || std::iter::successors(self.back.as_deref(), |record| record.next.as_deref());
-        self.front.as_deref().or_else(|| back().last())
+        self.front.as_deref()
     }
 
     /// The same.
     #[inline]
     pub fn front_mut(&mut self) -> Option<&mut RequestRecord> {
-        self.move_up();
         self.front.as_deref_mut()
     }
 
     /// Adds a request whose response is complete; where it ends is known.
     pub fn push(&mut self, mut record: Box<RequestRecord>) {
-        if self.front.is_none() && self.back.is_none() {
+        if self.front.is_none() {
             self.front = Some(record);
         } else {
             record.next = self.back.take();
@@ -320,14 +318,7 @@ impl LeavingRecords {
         }
     }
 
-    /// When nobody is left in front, those behind take their place.
-    #[inline]
-    fn move_up(&mut self) {
-        if self.front.is_none() && self.back.is_some() {
-            self.turn_round();
-        }
-    }
-
+    /// Nobody is left in front: those behind take their place.
     #[inline(never)]
     fn turn_round(&mut self) {
         while let Some(mut record) = self.back.take() {
@@ -340,12 +331,13 @@ impl LeavingRecords {
     /// Moves those whose response has left to `finished`: `sent` bytes of all had left at `now`.
     #[inline]
     pub fn retire(&mut self, sent: u64, now: Moment, finished: &mut RecordQueue) {
-        self.move_up();
         while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
             self.front = record.next.take();
             record.last_byte_at = Some(now);
             finished.push_back(record);
-            self.move_up();
+            if self.front.is_none() && self.back.is_some() {
+                self.turn_round();
+            }
         }
     }
 
@@ -453,6 +445,27 @@ mod tests {
         assert!(finished.iter().all(|record| record.last_byte_at == Some(at(2)) && record.cut.is_none()));
         assert_eq!(leaving.front().map(|record| record.ordinal), Some(3));
         assert_eq!(leaving.front_mut().map(|record| record.ordinal), Some(3));
+    }
+
+    #[test]
+    fn the_oldest_is_in_front_in_whatever_order_they_come_and_leave() {
+        for moves in 0..1_u32 << 10 {
+            let (mut leaving, mut finished, mut came) = (LeavingRecords::default(), RecordQueue::new(), 0);
+            for comes in (0..10).map(|step| moves >> step & 1 == 1) {
+                if comes {
+                    came += 1;
+                    let mut record = Box::new(RequestRecord::new(at(0)));
+                    (record.ordinal, record.tx.end) = (came, came);
+                    leaving.push(record);
+                } else {
+                    leaving.retire(finished.len() as u64 + 1, at(0), &mut finished);
+                }
+                let oldest = Some(finished.len() as u64 + 1).filter(|ordinal| *ordinal <= came);
+                assert_eq!(leaving.front().map(|record| record.ordinal), oldest);
+                assert_eq!(leaving.front_mut().map(|record| record.ordinal), oldest);
+                assert_eq!(ordinals(&finished), (1..=finished.len() as u64).collect::<Vec<_>>());
+            }
+        }
     }
 
     #[test]
