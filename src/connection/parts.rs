@@ -36,7 +36,7 @@ pub(super) struct Parts {
 
 /// What is at the front.
 pub(super) enum Front {
-    /// Bytes: they go through [`Parts::put`].
+    /// Bytes, at least one: they go through [`Parts::put`].
     Bytes,
     /// This part of a file can be sent without waiting for a disk.
     File(FilePart),
@@ -54,13 +54,12 @@ impl Parts {
     /// What comes next. A part of a file that is returned has to be sent. `residency` counts the system calls that ask
     /// whether a file is in memory.
     pub(super) fn front(&mut self, cx: &Cx<'_>, residency: &mut u64) -> Result<Front, Failure> {
+        while self.parts.front().is_some_and(|part| part.length() == 0) {
+            self.next();
+        }
         match self.parts.front() {
             None => Ok(Front::Nothing),
             Some(ContentPart::Bytes(_)) => Ok(Front::Bytes),
-            Some(ContentPart::File(part)) if part.length == 0 => {
-                self.next();
-                self.front(cx, residency)
-            }
             Some(ContentPart::File(_)) => self.front_file(cx, residency),
         }
     }

@@ -243,6 +243,17 @@ fn nothing_overtakes_a_file() {
 }
 
 #[test]
+fn parts_without_bytes_are_left_out() {
+    for (path, bytes) in [("/between/0/50/0", 50), ("/between/0/0/7", 7), ("/between/7/0/0", 7), ("/between/0/0/0", 0)]
+    {
+        let mut stage = stage();
+        let client = saying(&mut stage, &(get(path) + &get("/next")));
+        assert_eq!(stage.log("target bytes close"), [format!("{path} {bytes} null"), "/next 0 null".to_owned()]);
+        assert_eq!(client.statuses(), [200, 200]);
+    }
+}
+
+#[test]
 fn the_bytes_before_a_file_leave_with_one_call_and_the_file_with_another() {
     let mut stage = stage();
     let client = saying(&mut stage, &get("/file/5000"));
