@@ -348,7 +348,8 @@ impl Http1 {
 
     /// Stream → codec → outbox: one step. Says whether it moved anything.
     fn produce<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> Result<bool, Cut> {
-        // Whatever comes next would overtake the file.
+        // Whatever comes next would overtake the file. This is the only place that has to know: a response whose file has
+        // not left is not complete, so no other one begins.
         if channel.outbox.ends_in_file() {
             return Ok(false);
         }

@@ -52,9 +52,6 @@ impl<S: Socket> Http1Sink<'_, S> {
 impl<S: Socket> Sink for Http1Sink<'_, S> {
     #[inline]
     fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full> {
-        if self.channel.outbox.ends_in_file() {
-            return Err(Full::Now);
-        }
         let outbox = self.channel.outbox.ring(self.outboxes);
         match outbox.free() >= head_bytes_max {
             true => Ok(()),
