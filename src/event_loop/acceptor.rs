@@ -149,8 +149,6 @@ impl Acceptor {
         backoff: Duration,
     ) -> Option<(R::Socket, Peer, ListenerRole)> {
         while self.has_work(now, full) {
-            // The rest is over. Left in place, it would be a moment in the past that the loop is to wake at, for ever.
-            self.resting_until = None;
             let listener = self.next_ready(full)?;
             self.attempts += 1;
             match reactor.accept(listener) {
