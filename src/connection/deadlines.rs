@@ -31,8 +31,10 @@ pub(super) struct Waiting {
     looked: bool,
     taken: u64,
     looked_at: Moment,
-    /// The longest time without progress that ended with progress.
-    lull: Duration,
+    /// How many looks of a slow read have found nothing since the last progress, and the most of them that ended with
+    /// progress, with that one.
+    quiet_looks: u8,
+    lull_looks: u8,
 }
 
 impl Waiting {
@@ -47,7 +49,8 @@ impl Waiting {
             looked: false,
             taken: 0,
             looked_at: now,
-            lull: Duration::ZERO,
+            quiet_looks: 0,
+            lull_looks: 0,
         }
     }
 
@@ -73,12 +76,15 @@ impl Waiting {
         } else if taken > self.taken {
             self.moved += taken - self.taken;
             self.note_progress(now);
+        } else {
+            self.quiet_looks = self.quiet_looks.saturating_add(1);
         }
         (self.looked, self.taken, self.looked_at) = (true, taken, now);
     }
 
     fn note_progress(&mut self, now: Moment) {
-        self.lull = self.lull.max(now.since(self.progress));
+        self.lull_looks = self.lull_looks.max(self.quiet_looks.saturating_add(1));
+        self.quiet_looks = 0;
         self.progress = now;
     }
 
@@ -135,7 +141,7 @@ impl Waiting {
     pub(super) fn slow_read_deadline(&self, limits: &Limits) -> Moment {
         let timeout = limits.send_timeout;
         let paced = self.since + timeout.max(self.earned(limits.rate_floor));
-        let lull_max = (2 * self.lull).clamp(timeout, 2 * timeout);
+        let lull_max = timeout / LOOKS * (2 * u32::from(self.lull_looks)).clamp(LOOKS, 2 * LOOKS);
         paced.min(self.progress + lull_max)
     }
 

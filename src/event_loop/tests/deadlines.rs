@@ -233,7 +233,7 @@ fn who_takes_something_is_cut_a_timeout_later() {
 #[test]
 fn after_a_lull_that_ended_the_next_may_last_twice_as_long() {
     // A kernel that acknowledges in lumps made a reader of 2 kB/s look like somebody who had stopped.
-    for (lull_ms, more_ms, next_ms) in [(3500, 0, 8000), (4500, 0, 9000), (7500, 0, 15_000), (7500, 1000, 15_000)] {
+    for (lull_ms, more_ms, next_ms) in [(4500, 0, 8000), (5500, 0, 10_000), (7500, 0, 14_000), (7500, 1000, 14_000)] {
         let mut stage = Stage::new(limits());
         let client = deaf(&mut stage, Some(0));
         let mut at = 0;
@@ -255,14 +255,14 @@ fn a_lull_lasts_two_timeouts_at_most() {
     let mut at = 0;
     let (sleeps, _) = looks(&mut stage, &client, |client| {
         at += if at == 0 { 500 } else { 1000 };
-        // The second lull is of 14 s.
+        // The second lull is of 13 s.
         match at {
             7500 => client.acknowledge(5000),
-            21_500 => client.acknowledge(10_000),
+            20_500 => client.acknowledge(10_000),
             _ => {}
         }
     });
-    assert_eq!(sleeps.iter().sum::<u128>(), 21_500 + 16_000);
+    assert_eq!(sleeps.iter().sum::<u128>(), 20_500 + 16_000);
 }
 
 #[test]
