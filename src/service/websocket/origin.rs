@@ -74,10 +74,15 @@ impl fmt::Display for InvalidOrigin {
 impl std::error::Error for InvalidOrigin {}
 
 impl Origin {
+    /// Whether it stands for all of them.
+    pub fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
     /// Whether this is the origin that a request names, however it writes it.
     pub fn admits(&self, origin: &[u8]) -> bool {
         let named = || str::from_utf8(origin).ok()?.parse().ok();
-        self.0 == "*" || named().is_some_and(|named: Origin| named.0 != "*" && named == *self)
+        self.is_any() || named().is_some_and(|named: Origin| !named.is_any() && named == *self)
     }
 }
 
