@@ -7,6 +7,42 @@ use super::fields::is_tchar;
 /// Longest method in bytes; the longest registered one has 17 (UPDATEREDIRECTREF).
 pub const METHOD_BYTES_MAX: usize = 32;
 
+/// The methods of IANA's HTTP Method Registry that have no name in [`Method`], sorted. The registry also reserves `*`, so
+/// that nobody takes it for a method (RFC 9110 §18.2); it is not in the list.
+const REGISTERED: [&str; 31] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
 /// A request method. Any token is one (RFC 9110 §9.1); those that this server gives a meaning to have a name here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are the registered methods themselves")]
@@ -20,7 +56,7 @@ pub enum Method {
     Options,
     Connect,
     Trace,
-    /// Any other. A server that does not forward it answers 501 (RFC 9110 §9.1).
+    /// Any other, registered or not.
     Extension(MethodToken),
 }
 
@@ -64,6 +100,15 @@ impl Method {
             Method::Connect => "CONNECT",
             Method::Trace => "TRACE",
             Method::Extension(token) => token.as_str(),
+        }
+    }
+
+    /// Whether this is a method by IANA's HTTP Method Registry. Where a resource does not have it, a registered method is
+    /// answered with 405, and any other with 501: the server does not recognise it (RFC 9110 §9.1, §15.6.2).
+    pub fn is_registered(&self) -> bool {
+        match self {
+            Method::Extension(token) => REGISTERED.binary_search(&token.as_str()).is_ok(),
+            _ => true,
         }
     }
 }
@@ -112,6 +157,17 @@ mod tests {
         assert_eq!(Method::from_token(b"GET"), Some(Method::Get));
         assert!(matches!(Method::from_token(b"Get"), Some(Method::Extension(_))));
         assert_ne!(Method::from_token(b"BREW"), Method::from_token(b"BREW2"));
+    }
+
+    #[test]
+    fn a_method_is_registered_or_not_by_its_exact_spelling() {
+        assert!(REGISTERED.is_sorted());
+        for token in REGISTERED.iter().chain(&["GET", "TRACE", "CONNECT"]) {
+            assert!(Method::from_token(token.as_bytes()).unwrap().is_registered(), "{token}");
+        }
+        for token in ["BREW", "PURGE", "get", "Propfind", "PROPFINDS", "PROP", "*", "M-SEARCH"] {
+            assert!(!Method::from_token(token.as_bytes()).unwrap().is_registered(), "{token}");
+        }
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Service for Router {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         match (request.method, request.target.form) {
             // RFC 9110 §9.1: a method that is not recognised at all, whatever the target.
-            (Method::Extension(_), _) => respond(errors::not_implemented()),
+            (method, _) if !method.is_registered() => respond(errors::not_implemented()),
             // RFC 9110 §9.3.7: `OPTIONS *` asks about the server and not about a resource.
             (Method::Options, TargetForm::Asterisk) => respond(options(ALLOW_ALL)),
             // RFC 9112 §3.2.3: only CONNECT comes with an authority, and it names no resource.

@@ -14,6 +14,7 @@ mod listeners;
 #[allow(dead_code, reason = "the tests of the access log need more of it")]
 mod logged;
 mod logging;
+mod methods;
 mod report;
 mod segmentation;
 mod shutdown;

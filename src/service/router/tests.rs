@@ -114,6 +114,11 @@ fn unknown_is_said_in_json() {
     let brew = Method::from_token(b"BREW").unwrap();
     let answer = ask(&mut router, brew, "/a");
     assert_eq!((answer.status, answer.text()), (501, r#"{"error":"not_implemented"}"#));
+    assert_eq!(ask(&mut router, brew, "/b").status, 501, "whatever the path");
+    let propfind = Method::from_token(b"PROPFIND").unwrap();
+    let answer = ask(&mut router, propfind, "/a");
+    assert_eq!((answer.status, answer.field("Allow")), (405, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(ask(&mut router, propfind, "/b").status, 404, "known, but there is nothing that it could be for");
     assert_eq!(ask(&mut router, Method::Get, "*").status, 404);
 }
 

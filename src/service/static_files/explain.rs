@@ -23,6 +23,10 @@ impl StaticFiles {
     /// and compresses: may block.
     pub fn explain(&self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
         explanation.note("route", "files beneath ROOT");
+        if !request.method.is_registered() {
+            return explanation
+                .note("method", "it is in no registry, and so the server does not know it (RFC 9110 §9.1)");
+        }
         if pages::for_method(request).is_some() {
             return explanation.note("method", "files have GET, HEAD and OPTIONS, and no other (RFC 9110 §9.1)");
         }

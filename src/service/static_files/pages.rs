@@ -42,7 +42,8 @@ pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
     match request.method {
         Method::Get | Method::Head => None,
         Method::Options => Some(Response::new(Status::NO_CONTENT).with_field(ALLOW, METHODS)),
-        Method::Extension(_) => Some(error(request, Status::NOT_IMPLEMENTED)),
+        // RFC 9110 §9.1: not recognised at all.
+        method if !method.is_registered() => Some(error(request, Status::NOT_IMPLEMENTED)),
         _ => Some(error(request, Status::METHOD_NOT_ALLOWED).with_field(ALLOW, METHODS)),
     }
 }
