@@ -103,32 +103,45 @@ pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// As [`list_members`], for fields whose members may have quoted strings (RFC 9110 §5.6.4). A comma in a quoted string
 /// does not end the member.
 pub fn quoted_list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = value;
-    let members = std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (member, behind) = rest.split_at(end_of_member(rest));
-        rest = behind.get(1..).unwrap_or_default();
-        Some(trim_ows(member))
-    });
-    members.filter(|member| !member.is_empty())
+    split_unquoted(value, b',').map(trim_ows).filter(|member| !member.is_empty())
 }
 
-/// Where the first comma stands that is not in a quoted string.
-fn end_of_member(list: &[u8]) -> usize {
+/// The pieces of `value` between separators that are not within quotes (RFC 9110 §5.6.4), empty ones too.
+pub fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
-    let is_comma = |byte: &u8| {
+    value.split(move |byte| {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' => return !quoted,
-            _ => {}
+            _ => return *byte == separator && !quoted,
         }
         false
-    };
-    list.iter().position(is_comma).unwrap_or(list.len())
+    })
+}
+
+/// The text of a token, or of a quoted string without its quotes and backslashes (RFC 9110 §5.6.4). `None` if `value` is
+/// neither.
+pub fn token_or_quoted_string(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if is_token(value) {
+        return Some(Cow::Borrowed(value));
+    }
+    let quoted = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut text = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter().copied();
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'\\' => bytes.next()?,
+            b'"' => return None,
+            _ => byte,
+        });
+    }
+    text.iter().copied().all(is_field_value_byte).then_some(Cow::Owned(text))
+}
+
+/// Whether `value` is a token (RFC 9110 §5.6.2).
+pub fn is_token(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().copied().all(is_tchar)
 }
 
 /// `value` without leading and trailing optional whitespace (OWS, RFC 9110 §5.6.3).
@@ -436,6 +449,18 @@ mod tests {
         assert_eq!(members(r#"a="\",", b\", c"#), [r#"a="\",""#, r#"b\", c"#]);
         assert_eq!(members(r#"a, "b, c"#), ["a", r#""b, c"#], "a quote that does not end");
         assert_eq!(members(",").len() + members("").len(), 0);
+    }
+
+    #[test]
+    fn a_quoted_string_is_its_text_and_a_token_is_itself() {
+        let text = |value: &'static str| token_or_quoted_string(value.as_bytes()).map(|text| text.into_owned());
+        for (value, expected) in [("a-b", "a-b"), (r#""""#, ""), (r#""a, \"b\" \\""#, r#"a, "b" \"#), ("\"\t\"", "\t")]
+        {
+            assert_eq!(text(value).as_deref(), Some(expected.as_bytes()), "{value}");
+        }
+        for value in ["", "a b", "\"", r#""a"#, r#"a""#, r#""a"b""#, r#""a\""#, r#""\"#, "\"\0\""] {
+            assert_eq!(text(value), None, "{value:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Proactive negotiation (RFC 9110 §12): which content coding a client gets, and which media type it would rather see.
 
-use super::fields::{FieldValue, Fields, list_members, trim_ows};
+use super::fields::{FieldValue, Fields, list_members, split_unquoted, trim_ows};
 
 /// A content coding that we can send (RFC 9110 §8.4.1). If the client gives two of them the same weight, it gets the
 /// greater one, which makes the content smaller.
@@ -229,20 +229,6 @@ fn media_range(member: &[u8]) -> Option<(&[u8], Weight)> {
     let range = parts.next().filter(|range| range.contains(&b'/'))?;
     let weight = parts.find_map(weight_parameter).unwrap_or(Some(FULL))?;
     Some((range, weight))
-}
-
-/// The pieces of `value` between separators that are not within quotes (RFC 9110 §5.6.4).
-fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    value.split(move |byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ => return *byte == separator && !quoted,
-        }
-        false
-    })
 }
 
 #[cfg(test)]

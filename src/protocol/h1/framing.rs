@@ -5,7 +5,7 @@
 
 use super::bad_request;
 use super::target::is_host_field_value;
-use crate::http::fields::{Fields, Line, is_tchar, list_members, trim_ows};
+use crate::http::fields::{Fields, Line, is_token, list_members, split_unquoted, token_or_quoted_string, trim_ows};
 use crate::http::message::{Announced, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -121,12 +121,12 @@ impl<'a> ControlFields<'a> {
 /// What is wrong with a Transfer-Encoding that is not just `chunked`. All its lines are one list (RFC 9110 §5.3).
 ///
 /// If the last coding is chunked, both sides agree where the content ends, and we only do not know the codings before
-/// it: 501 (RFC 9112 §6.1). In all other cases the end is unknown or in doubt: 400 (§6.3). The list is read strictly
-/// here: empty members and quoted strings, in which a comma could stand, are in doubt, too.
+/// it: 501 (RFC 9112 §6.1). In all other cases the end is unknown or in doubt: 400 (§6.3). The list is read strictly here:
+/// an empty member is in doubt, and so is a quoted string that its line does not end.
 #[cold]
 fn refused_codings(fields: Fields<'_>) -> ProtocolError {
     let lines = fields.all("transfer-encoding");
-    let mut codings = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(trim_ows).peekable();
+    let mut codings = lines.flat_map(|line| split_unquoted(line, b',')).map(trim_ows).peekable();
     while let Some(coding) = codings.next() {
         let is_last = codings.peek().is_none();
         match is_last {
@@ -140,9 +140,16 @@ fn refused_codings(fields: Fields<'_>) -> ProtocolError {
 
 /// token *( OWS ";" OWS parameter ) (RFC 9112 §7), but not chunked, which must not be applied twice (§6.1).
 fn is_coding_before_chunked(coding: &[u8]) -> bool {
-    let name = trim_ows(coding.split(|byte| *byte == b';').next().unwrap_or_default());
-    let is_token = !name.is_empty() && name.iter().copied().all(is_tchar);
-    is_token && !name.eq_ignore_ascii_case(b"chunked") && !coding.contains(&b'"')
+    let mut parts = split_unquoted(coding, b';').map(trim_ows);
+    let is_name = |name: &[u8]| is_token(name) && !name.eq_ignore_ascii_case(b"chunked");
+    parts.next().is_some_and(is_name) && parts.all(is_parameter)
+}
+
+/// token BWS "=" BWS ( token / quoted-string ) (RFC 9112 §7).
+fn is_parameter(parameter: &[u8]) -> bool {
+    let Some(equals) = memchr::memchr(b'=', parameter) else { return false };
+    let (name, value) = (trim_ows(&parameter[..equals]), trim_ows(&parameter[equals + 1..]));
+    is_token(name) && token_or_quoted_string(value).is_some()
 }
 
 /// 1*DIGIT (RFC 9110 §8.6).
