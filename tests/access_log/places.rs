@@ -198,12 +198,12 @@ fn stdout_has_the_listening_line_and_then_the_log() {
 fn requests_that_end_with_the_server_are_noted() {
     let mut logged = Logged::start("json", &["--drain-timeout", "0s"]);
     let mut client = logged.connect();
-    client.send("GET /sse HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send("GET /drip?bytes=9&over=10m HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status(&client.read_head()), "200");
     logged.server.signal("TERM");
     assert_eq!(logged.server.wait().code(), Some(3));
     let object = logged.objects(1).remove(0);
-    assert_eq!((&object["target"], &object["status"]), (&"/sse".into(), &200.into()));
+    assert_eq!((&object["target"], &object["status"]), (&"/drip?bytes=9&over=10m".into(), &200.into()));
     assert_eq!(object["close"], "closed by the server");
 }
 

@@ -270,9 +270,9 @@ fn accepts_are_counted_as_strace_counts_them() {
 fn who_is_cut_at_the_end_is_counted_after_the_drain_deadline_and_after_a_second_interrupt() {
     for (drain_timeout, interrupts) in [("200ms", 1), ("1h", 2)] {
         let mut server = Server::start(&["--report", "--drain-timeout", drain_timeout]);
-        let mut endless = server.connect();
-        endless.send(get("/sse"));
-        assert_eq!(status(&endless.read_head()), "200");
+        let mut slow = server.connect();
+        slow.send(get("/drip?bytes=100&over=10m"));
+        assert_eq!(status(&slow.read_head()), "200");
         server.signal("INT");
         server.wait_for_log("stopping");
         if interrupts == 2 {

@@ -37,9 +37,9 @@ fn idle_connections_are_closed_and_new_ones_refused() {
 #[test]
 fn the_drain_deadline_cuts_what_is_left_and_says_so_in_the_exit_code() {
     let mut server = Server::start(&["--drain-timeout", "300ms"]);
-    let mut endless = server.connect();
-    endless.send("GET /sse HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(status(&endless.read_head()), "200");
+    let mut slow = server.connect();
+    slow.send("GET /drip?bytes=100&over=10m HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&slow.read_head()), "200");
     server.signal("QUIT");
     assert_eq!(server.wait().code(), Some(3));
     server.wait_for_log("drain deadline");
@@ -48,13 +48,34 @@ fn the_drain_deadline_cuts_what_is_left_and_says_so_in_the_exit_code() {
 #[test]
 fn a_second_interrupt_stops_at_once() {
     let mut server = Server::start(&[]);
-    let mut endless = server.connect();
-    endless.send("GET /sse HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(status(&endless.read_head()), "200");
+    let mut slow = server.connect();
+    slow.send("GET /drip?bytes=100&over=10m HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&slow.read_head()), "200");
     server.signal("INT");
     server.wait_for_log("stopping");
     server.signal("INT");
     assert_eq!(server.wait().code(), Some(3));
+}
+
+#[test]
+fn what_never_ends_by_itself_ends_at_the_order_to_stop_and_is_complete() {
+    for (target, begins) in [("/sse?every=60m", "id: 0\n"), ("/sse?every=5ms", "id: 0\n"), ("/sheep?every=60m", "0\n")]
+    {
+        let mut server = Server::start(&[]);
+        let mut client = server.connect();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(status(&client.read_head()), "200");
+        let mut old = server.connect();
+        old.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        assert_eq!(status(&old.read_head()), "200");
+        server.signal("TERM");
+        let chunks = client.read_to_end();
+        assert!(chunks.contains(begins) && chunks.ends_with("\n\r\n0\r\n\r\n"), "{target}: {chunks}");
+        let lines = old.read_to_end();
+        assert!(lines.starts_with(begins) && lines.ends_with('\n'), "{target}: {lines}");
+        drop((client, old));
+        assert_eq!(server.wait().code(), Some(0), "{target}: {}", server.log());
+    }
 }
 
 #[test]

@@ -77,6 +77,8 @@ impl<F: FnMut(&mut Line, u64, Instant)> Source for Ticks<F> {
             match () {
                 () if !self.line.is_empty() => return Ok(Pull::More),
                 () if self.tick == self.total => return Ok(Pull::End),
+                // A server that stops waits for no tick: they would go on for longer than anybody waits for the server.
+                () if cx.now < self.next && cx.draining => return Ok(Pull::End),
                 () if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
                 () if room.is_full() => return Ok(Pull::More),
                 () => self.write_line(cx.now),
