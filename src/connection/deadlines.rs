@@ -104,6 +104,8 @@ impl Waiting {
             WaitReason::Idle => self.idle_deadline(limits.keep_alive_timeout, limits, draining),
             // Absolute: a head that trickles in byte by byte is late all the same.
             WaitReason::SlowHead => self.since + limits.header_timeout,
+            // So is a line. People write lines, and need longer.
+            WaitReason::SlowLine => self.since + limits.keep_alive_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
             WaitReason::SlowRead => {
                 let timeout = limits.send_timeout;

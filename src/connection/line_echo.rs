@@ -3,6 +3,7 @@
 use super::LoopContext;
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use super::stopping::Stopping;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
 use crate::observe::wait_reason::WaitReason;
@@ -19,6 +20,7 @@ pub(super) struct LineEcho {
     part: Part,
     /// Lines that were answered.
     lines: u64,
+    stopping: Stopping,
 }
 
 /// What comes next.
@@ -28,7 +30,7 @@ enum Part {
     Line { searched: usize },
     /// The rest of an answer: so many bytes of the line, and behind them so many that end it.
     Answer { line: usize, end: usize },
-    /// Nothing: the client has said `quit`, or too long a line.
+    /// Nothing: the client has said `quit` or too long a line, or the server stops.
     Over,
 }
 
@@ -47,11 +49,20 @@ impl Protocol for LineEcho {
         _service: &mut impl Service,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
+        self.stopping.update(channel.received(), cx);
         let Channel { inbox, outbox, .. } = channel;
         let Some(inbox) = inbox else { return Ok(false) };
         let mut moved = false;
         while self.step(inbox, outbox.ring(&mut cx.outboxes)) {
             moved = true;
+        }
+        if let Part::Line { searched } = self.part
+            && searched == inbox.len()
+            && self.stopping.grace_is_over()
+        {
+            // All lines that have come are answered, and the rest of this one does not count any more.
+            inbox.clear();
+            self.part = Part::Over;
         }
         Ok(moved)
     }
@@ -59,11 +70,14 @@ impl Protocol for LineEcho {
     /// What follows the last LF is no line.
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
         let is_over = match self.part {
-            Part::Line { searched } => channel.input_ended() && searched == channel.inbox_len(),
+            Part::Line { searched } => {
+                let answered = channel.received() - channel.inbox_len() as u64;
+                channel.input_ended() && searched == channel.inbox_len() || self.stopping.is_over(answered)
+            }
             Part::Answer { .. } => false,
             Part::Over => true,
         };
-        is_over.then_some(Ending::InOrder)
+        is_over.then(|| self.stopping.ending())
     }
 
     fn is_idle(&self) -> bool {
@@ -71,8 +85,14 @@ impl Protocol for LineEcho {
     }
 
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
-        let reason = if channel.received() == 0 { WaitReason::FirstByte } else { WaitReason::Idle };
-        DriverWait { reason, ordinal: self.lines as u32, timer: None, ignores_input: false }
+        let timer = self.stopping.ends_at();
+        let reason = match self.part {
+            _ if timer.is_some() => WaitReason::Timer,
+            _ if channel.received() == 0 => WaitReason::FirstByte,
+            Part::Line { searched: 0 } => WaitReason::Idle,
+            _ => WaitReason::SlowLine,
+        };
+        DriverWait { reason, ordinal: self.lines as u32, timer, ignores_input: false }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {

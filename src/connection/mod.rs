@@ -16,6 +16,7 @@ mod parts;
 mod settle;
 mod sink;
 mod status;
+mod stopping;
 mod stream;
 mod tcp_echo;
 
@@ -128,7 +129,9 @@ impl<S: Socket> Connection<S> {
             WaitReason::FirstByte | WaitReason::Idle if cx.environment.draining.is_some() => {
                 self.close(CloseReason::ByServer)
             }
-            WaitReason::FirstByte | WaitReason::Idle | WaitReason::Lingering => self.close_timed_out(),
+            WaitReason::FirstByte | WaitReason::Idle | WaitReason::SlowLine | WaitReason::Lingering => {
+                self.close_timed_out()
+            }
             reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
                 if self.driver.on_late(reason, &mut self.channel, cx).is_err() {
                     self.cut_as_late(cx, "the request content came too slowly");
@@ -219,6 +222,8 @@ impl<S: Socket> Connection<S> {
         if let Life::Closed(reason) = self.life {
             let counted = self.driver.note_close(&self.channel, reason, now, cx);
             cx.counters.count_close(counted);
+            // From now on, who asks is told the reason that was counted.
+            self.life = Life::Closed(counted);
         }
         self.channel.give_back_all(&mut cx.inboxes, &mut cx.outboxes);
     }
@@ -254,6 +259,11 @@ impl<S: Socket> Connection<S> {
     /// The request whose response is on its way, or that is being received.
     pub fn record(&self) -> Option<&RequestRecord> {
         self.driver.status(&self.channel).record
+    }
+
+    /// The name of the protocol that it speaks.
+    pub fn protocol(&self) -> &'static str {
+        self.driver.status(&self.channel).protocol
     }
 
     /// How many requests have been answered.

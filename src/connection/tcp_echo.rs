@@ -3,6 +3,7 @@
 use super::LoopContext;
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use super::stopping::Stopping;
 use crate::net::Socket;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
@@ -12,6 +13,7 @@ use crate::service::Service;
 pub(super) struct TcpEcho {
     /// Bytes that were moved from the inbox to the outbox. While none comes, the connection is idle.
     echoed: u64,
+    stopping: Stopping,
 }
 
 impl Protocol for TcpEcho {
@@ -23,6 +25,7 @@ impl Protocol for TcpEcho {
         _service: &mut impl Service,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
+        self.stopping.update(channel.received(), cx);
         let before = self.echoed;
         while let Some(inbox) = channel.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
             let moved = channel.outbox.ring(&mut cx.outboxes).put(inbox.readable()[0]);
@@ -35,9 +38,10 @@ impl Protocol for TcpEcho {
         Ok(self.echoed > before)
     }
 
-    /// When the client has ended its direction, and everything that it sent is in the outbox.
+    /// When the client has ended its direction, or the server stops, and everything that counts is in the outbox.
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
-        (channel.input_ended() && channel.inbox_is_empty()).then_some(Ending::InOrder)
+        let client_has_ended = channel.input_ended() && channel.inbox_is_empty();
+        (client_has_ended || self.stopping.is_over(self.echoed)).then(|| self.stopping.ending())
     }
 
     fn is_idle(&self) -> bool {
@@ -45,8 +49,13 @@ impl Protocol for TcpEcho {
     }
 
     fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
-        let reason = if self.echoed == 0 { WaitReason::FirstByte } else { WaitReason::Idle };
-        DriverWait { reason, ordinal: self.echoed as u32, timer: None, ignores_input: false }
+        let timer = self.stopping.ends_at();
+        let reason = match timer {
+            Some(_) => WaitReason::Timer,
+            None if self.echoed == 0 => WaitReason::FirstByte,
+            None => WaitReason::Idle,
+        };
+        DriverWait { reason, ordinal: self.echoed as u32, timer, ignores_input: false }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {

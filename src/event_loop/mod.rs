@@ -476,8 +476,10 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         let who = connection.who();
         let finished = &self.context.finished;
         let write_request = |request: &mut String| {
-            if let Some(record) = finished.back().map(|record| &**record).or(connection.record()) {
-                record.write_request(request);
+            match finished.back().map(|record| &**record).or(connection.record()) {
+                Some(record) => record.write_request(request),
+                // An echo connection has no requests. Any other has none just now.
+                None => request.push_str(connection.protocol()),
             }
         };
         let mut off_cpu = Duration::ZERO;
@@ -514,7 +516,10 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
 
 fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
     let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
-    format!("{reason} after {} requests", connection.requests())
+    match connection.requests() {
+        1 => format!("{reason} after 1 request"),
+        n => format!("{reason} after {n} requests"),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod budget;
 mod closing;
 mod content;
 mod deadlines;
+mod echo;
 mod kernel;
 mod menu;
 mod records;

@@ -32,6 +32,8 @@ wait_reasons! {
     Idle "client-idle";
     /// A request head has begun and not ended.
     SlowHead "client-slow-head";
+    /// A line has begun and not ended (line echo).
+    SlowLine "client-slow-line";
     /// Request content is wanted.
     SlowBody "client-slow-body";
     /// The client does not read what it asked for.

@@ -186,6 +186,27 @@ fn echoes_that_nobody_reads_are_cut_at_the_drain_deadline() {
 }
 
 #[test]
+fn a_server_that_stops_does_not_wait_for_a_client_that_goes_on_sending() {
+    for connect in [tcp_echo, line_echo] {
+        let mut server = server(&[]);
+        let mut client = connect(&server);
+        let mut writer = client.stream.try_clone().unwrap();
+        client.send("line\n");
+        client.read_exactly(5);
+        // It goes on until it is told to stop, or reset.
+        let (done, told) = std::sync::mpsc::channel::<()>();
+        let sender = thread::spawn(move || while told.try_recv().is_err() && writer.write_all(b"line\n").is_ok() {});
+        server.signal("TERM");
+        let answers = client.read_to_end();
+        assert!(answers.ends_with('\n'), "what came back ends with a whole line: {answers:?}");
+        done.send(()).unwrap();
+        sender.join().unwrap();
+        drop(client);
+        assert_eq!(server.wait().code(), Some(0), "nobody was cut: {}", server.log());
+    }
+}
+
+#[test]
 fn echoes_count_against_the_connection_limit() {
     let server = server(&["--max-connections", "2"]);
     let (mut bytes, mut lines) = (tcp_echo(&server), line_echo(&server));

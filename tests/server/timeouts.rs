@@ -23,6 +23,24 @@ fn a_head_that_trickles_in_is_answered_with_408_in_spite_of_its_progress() {
 }
 
 #[test]
+fn the_log_tells_the_reason_for_the_end_that_the_report_counts() {
+    let mut server = Server::start(&["--header-timeout", "100ms", "--log-level", "debug", "--report"]);
+    let mut late = server.connect();
+    late.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\nGET /");
+    assert_eq!(status(&late.read_response().0), "200");
+    assert_eq!(status(&late.read_response().0), "408");
+    late.finish();
+    assert_eq!(late.read_to_end(), "");
+    server.wait_for_log(": timeout: client-slow-head after 2 requests\n");
+    let answer = server.ask("GET /plaintext HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&answer), "200");
+    server.wait_for_log(": closed by the server after 1 request\n");
+    server.signal("TERM");
+    server.wait();
+    server.wait_for_log("client 0, server 1, reset 0, cut short 0, timeout 1 (client-slow-head 1)");
+}
+
+#[test]
 fn a_silent_connection_is_closed_without_an_answer() {
     let server = Server::start(&["--first-byte-timeout", "200ms"]);
     assert_eq!(server.connect().read_to_end(), "");

@@ -80,7 +80,8 @@ impl ScriptedReactor {
     /// A client connects: the next poll says so.
     pub fn connect(&mut self, listener: ListenerId) -> Client {
         let client = Client::default();
-        let socket = ScriptedSocket { wire: Rc::clone(&client.0), written: Rc::clone(&self.written) };
+        let (wire, written, clock) = (Rc::clone(&client.0), Rc::clone(&self.written), self.clock.clone());
+        let socket = ScriptedSocket { wire, written, clock };
         self.queues[listener].push_back(Ok(socket));
         self.events.push(Event::Listener(listener));
         client
@@ -137,6 +138,8 @@ struct Wire {
     room: Option<usize>,
     /// How many bytes the client's kernel has acknowledged, if that is told.
     acknowledged: Option<u64>,
+    /// How long each read takes.
+    read_takes: Duration,
     calls: Calls,
     /// What was said of unsent bytes: whether the kernel may hold as many as it likes.
     holds: Vec<bool>,
@@ -199,6 +202,11 @@ impl Client {
         self.0.borrow_mut().to_server.extend(bytes.as_bytes());
     }
 
+    /// From now on each read takes so many milliseconds.
+    pub fn slow_down_reads(&self, ms: u64) {
+        self.0.borrow_mut().read_takes = Duration::from_millis(ms);
+    }
+
     /// The kernel tells that the client's kernel has so many bytes.
     pub fn acknowledge(&self, bytes: u64) {
         self.0.borrow_mut().acknowledged = Some(bytes);
@@ -219,6 +227,7 @@ impl Client {
 pub struct ScriptedSocket {
     wire: Rc<RefCell<Wire>>,
     written: Rc<RefCell<Vec<Token>>>,
+    clock: Clock,
 }
 
 impl ScriptedSocket {
@@ -242,6 +251,7 @@ impl Socket for ScriptedSocket {
     fn read(&mut self, [front, back]: [&mut [u8]; 2]) -> io::Result<Io> {
         let mut wire = self.wire.borrow_mut();
         wire.calls.reads += 1;
+        self.clock.pass(wire.read_takes);
         let asked = front.len() + back.len();
         let n = asked.min(wire.to_server.len());
         for (byte, place) in wire.to_server.drain(..n).zip(front.iter_mut().chain(back)) {
