@@ -90,7 +90,7 @@ fn names_of_any_bytes_are_served() {
     assert_eq!(get(&server, "/a%20b%3f%23%25.txt").1, b"odd");
     assert_eq!(get(&server, "/%ff%0a%25.txt").1, b"bytes");
     let (head, _) = get(&server, "/d?x=1");
-    assert_eq!((status(&head), field(&head, "Location")), ("301", Some("/d/?x=1")));
+    assert_eq!((status(&head), field(&head, "Location")), ("301", Some("d/?x=1")));
     for (request, expected) in
         [("GET /nothing", "404"), ("GET /a%00", "400"), ("POST /", "405"), ("BREW /", "501"), ("OPTIONS /", "204")]
     {
@@ -104,7 +104,51 @@ fn a_redirect_never_leads_to_another_host() {
     let server = site.serve(&[]);
     for target in ["//docs", "/\\evil/../docs", "/%5cevil/../docs", "//evil/..//docs"] {
         let (head, _) = get(&server, target);
-        assert_eq!((status(&head), field(&head, "Location")), ("301", Some("/docs/")), "{target}");
+        assert_eq!((status(&head), field(&head, "Location")), ("301", Some("docs/")), "{target}");
+    }
+}
+
+/// What a reference leads to from this path (RFC 3986 §5.2), if it is relative and has no dot segments.
+fn resolved(path: &str, reference: &str) -> String {
+    let first = reference.split(['/', '?']).next().unwrap();
+    assert!(!first.is_empty() && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
+    format!("{}{reference}", &path[..=path.rfind('/').unwrap()])
+}
+
+#[test]
+fn a_redirect_to_a_folder_is_relative_and_leads_to_it() {
+    let mut site = Site::new();
+    for name in ["docs", "a b", "foo:bar", "%41", "\\evil", "...", "é", "?", "a/b"] {
+        site = site.with(format!("{name}/index.html"), name);
+    }
+    let server = site.serve(&["--hidden"]);
+    for (target, location) in [
+        ("/docs", "docs/"),
+        ("/docs?a=/../b", "docs/?a=/../b"),
+        ("/a%20b", "a%20b/"),
+        ("/foo:bar", "foo%3Abar/"),
+        ("/%2541", "%2541/"),
+        ("/\\evil", "%5Cevil/"),
+        ("//\\evil", "%5Cevil/"),
+        ("/%5cevil", "%5Cevil/"),
+        ("/...", ".../"),
+        ("/%c3%A9", "%C3%A9/"),
+        ("/%3f?x", "%3F/?x"),
+        ("/a/b", "b/"),
+        ("/a%2fb", "a%2Fb/"),
+        ("/x/..%2fa/b", "b/"),
+        ("/x%2F..%2Fdocs", "x%2F..%2Fdocs/"),
+        ("/d%6Fcs", "docs/"),
+        ("/./docs", "docs/"),
+        ("//a//b", "b/"),
+    ] {
+        let (head, _) = get(&server, target);
+        assert_eq!((status(&head), field(&head, "Location")), ("301", Some(location)), "{target}");
+        // What the client then asks for is the page of the folder.
+        let path = target.split('?').next().unwrap();
+        let (head, page) = get(&server, &resolved(path, location));
+        assert_eq!(status(&head), "200", "{target} to {location}");
+        assert!(!page.is_empty());
     }
 }
 

@@ -7,7 +7,7 @@ use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
-use crate::http::target::percent_encode;
+use crate::http::target::{percent_decode, percent_encode};
 
 const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, OPTIONS");
@@ -48,12 +48,19 @@ pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
     }
 }
 
-/// 301 to the directory at `path` with a slash behind it, so that relative links in it work; the query is kept. Made
-/// from what the request was resolved to and not from what it said: browsers take `//` and `/\` in front for the name of
-/// another host.
-pub fn to_directory(request: &RequestHead<'_>, path: &[u8]) -> Response {
-    let mut location = vec![b'/'];
-    percent_encode(path, &mut location);
+/// 301 to the same with a slash behind it, for a directory, so that relative links in it work; the query is kept.
+///
+/// The reference is relative (RFC 9110 §10.2.2): the last segment and a slash. So it holds as well behind a proxy that
+/// takes a prefix off the path. Everything that is not unreserved is escaped in it, also `:`, `\` and an escaped slash:
+/// nobody can take the segment for a scheme, or for the name of another host.
+pub fn to_directory(request: &RequestHead<'_>) -> Response {
+    let path = request.target.path;
+    let segment = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let mut location = Vec::with_capacity(segment.len() + 1);
+    for (number, piece) in percent_decode(segment).unwrap_or_default().split(|byte| *byte == b'/').enumerate() {
+        location.extend_from_slice(if number > 0 { b"%2F" } else { b"" });
+        percent_encode(piece, &mut location);
+    }
     location.push(b'/');
     if let Some(query) = request.target.query {
         location.push(b'?');

@@ -136,7 +136,7 @@ impl Serving {
                 return Ok(Next::Progress(Progress::Found(self.shared.hot.keep(resolved, found, started))));
             }
             (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(resolved.path(), cx)),
-            (Looked::Redirect, Some(resolved)) => pages::to_directory(&request, resolved.path()),
+            (Looked::Redirect, Some(_)) => pages::to_directory(&request),
             (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
             (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
             (Looked::Busy, _) => pages::busy(&request),
