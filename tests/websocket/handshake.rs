@@ -147,6 +147,30 @@ fn pages_of_other_hosts_cannot_open_the_chat() {
 }
 
 #[test]
+fn the_log_says_why_a_page_may_not_open_the_chat() {
+    let server = Server::start(&[]);
+    let named = Server::start(&["--ws-origin", "https://a.example"]);
+    const PROXY: &str = "nginx: proxy_set_header Host $http_host";
+    // The request's Host is `localhost`.
+    for (server, origin, says) in [
+        (
+            &server,
+            "http://localhost:8080",
+            "its page is of http://localhost:8080, and Host is localhost, without the same port",
+        ),
+        (&server, "http://localhost:9090", PROXY),
+        (&server, "http://evil.example", "its page is of http://evil.example, and Host is localhost: the chat lets in"),
+        (&server, "null", "its page is of null, and Host is localhost: the chat lets in"),
+        (&named, "http://localhost", "its page is of http://localhost, which --ws-origin does not name"),
+    ] {
+        let (head, _) = refused(&mut server.connect(), &request("/ws/chat", &format!("Origin: {origin}\r\n")));
+        assert_eq!(status(&head), "403", "{origin}");
+        server.wait_for_log(says);
+    }
+    assert_eq!(server.log().matches(PROXY).count(), 2, "only where it helps:\n{}", server.log());
+}
+
+#[test]
 fn only_the_origins_that_were_named_may_open_anything() {
     let server = Server::start(&["--ws-origin", "https://a.example:443,https://b.example:8443"]);
     for target in ["/ws/echo", "/ws/chat"] {
@@ -176,7 +200,11 @@ fn the_first_subprotocol_that_both_know_is_spoken() {
     assert_eq!(spoken("/ws/chat", offer).as_deref(), Some("chat.tidemill"));
     assert_eq!(spoken("/ws/chat", "Sec-WebSocket-Protocol: other\r\n"), None);
     assert_eq!(spoken("/ws/chat", "Sec-WebSocket-Protocol: CHAT.tidemill\r\n"), None);
-    assert_eq!(spoken("/ws/echo", offer), None);
+    // The echo speaks whatever is offered, and the first one is liked best.
+    assert_eq!(spoken("/ws/echo", offer).as_deref(), Some("other"));
+    assert_eq!(spoken("/ws/echo", "Sec-WebSocket-Protocol: ,, no token, soap,wamp\r\n").as_deref(), Some("soap"));
+    assert_eq!(spoken("/ws/echo", "Sec-WebSocket-Protocol: \"quoted\"\r\n"), None);
+    assert_eq!(spoken("/ws/echo", ""), None);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use crate::http::exchange::{Cx, Reply};
 use crate::http::message::RequestHead;
-use crate::service::websocket::{Application, Endpoint, Farewell, MessagePart, Outgoing, Policy, upgrade};
+use crate::service::websocket::{
+    Application, Endpoint, Farewell, MessagePart, Outgoing, Policy, Subprotocols, upgrade,
+};
 
-const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: true, protocols: &[] };
+const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: true, protocols: Subprotocols::Any };
 
 /// Opens an echo.
 pub fn open(request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {

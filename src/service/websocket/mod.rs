@@ -15,7 +15,7 @@ pub use gather::Gather;
 pub use origin::{InvalidOrigin, Origin};
 pub use outgoing::Outgoing;
 use upgrade::Share;
-pub use upgrade::{Endpoint, Policy, upgrade};
+pub use upgrade::{Endpoint, Policy, Subprotocols, upgrade};
 
 use std::time::{Duration, Instant};
 

@@ -100,6 +100,21 @@ pub(super) fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     bare(authority) == bare(host)
 }
 
+/// Whether they would be the same host if one of them had another port, or none. A proxy that passes on the name alone as
+/// Host makes them so.
+pub(super) fn is_same_host_but_for_the_port(origin: &[u8], host: &[u8]) -> bool {
+    let Some(authority) = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://")) else {
+        return false;
+    };
+    name_of(authority).eq_ignore_ascii_case(name_of(host)) && !is_same_host(origin, host)
+}
+
+/// `authority` without its port. The colons of an IPv6 address stand between brackets.
+fn name_of(authority: &[u8]) -> &[u8] {
+    let port = authority.iter().rposition(|byte| *byte == b':').filter(|colon| !authority[*colon..].contains(&b']'));
+    &authority[..port.unwrap_or(authority.len())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +198,27 @@ mod tests {
             ("http://example.org.evil.net", "example.org"),
         ] {
             assert!(!is_same_host(origin.as_bytes(), host.as_bytes()), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn a_host_whose_port_a_proxy_took_away_is_told_from_another_host() {
+        for (origin, host) in [
+            ("http://example.org:8080", "example.org"),
+            ("https://Example.org:8443", "example.org:8080"),
+            ("http://localhost", "localhost:8080"),
+            ("http://[::1]:8080", "[::1]"),
+        ] {
+            assert!(is_same_host_but_for_the_port(origin.as_bytes(), host.as_bytes()), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://example.org:8080", "example.org:8080"),
+            ("http://example.org:80", "example.org"),
+            ("http://other.example", "example.org"),
+            ("http://[::1]", "[::2]"),
+            ("null", "null"),
+        ] {
+            assert!(!is_same_host_but_for_the_port(origin.as_bytes(), host.as_bytes()), "{origin} {host}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::protocol::ws::deflate::{Agreement, Deflater};
 use crate::protocol::ws::sender;
 use crate::service::lab::harness::{Request, World};
 
-const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: false, protocols: &[] };
+const ENDPOINT: Endpoint = Endpoint { same_host: false, deflate: false, protocols: Subprotocols::Known(&[]) };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the application has seen and what it is to do.

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::origin::is_same_host;
+use log::Level;
+
+use super::origin::{is_same_host, is_same_host_but_for_the_port};
 use super::{Application, Origin, Outgoing, WebSocket};
 use crate::http::exchange::{Cx, Reply, Tunnel};
-use crate::http::fields::{FieldName, FieldValue};
+use crate::http::fields::{FieldName, FieldValue, is_token};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::protocol::ws::deflate::Agreement;
@@ -23,6 +25,9 @@ const VERSION: FieldName = FieldName::from_static("Sec-WebSocket-Version");
 const VERSION_13: FieldValue = FieldValue::from_static("13");
 /// What `Router::upgrade` answers.
 const METHODS: FieldValue = FieldValue::from_static("GET, OPTIONS");
+
+/// As much of a field's value as the log shows, in bytes.
+const SHOWN_BYTES_MAX: usize = 200;
 
 /// What holds for all WebSockets of a server.
 #[derive(Debug, Clone)]
@@ -41,8 +46,27 @@ pub struct Endpoint {
     pub same_host: bool,
     /// Whether messages may be compressed.
     pub deflate: bool,
-    /// The subprotocols it knows.
-    pub protocols: &'static [&'static str],
+    /// The subprotocols that it confirms.
+    pub protocols: Subprotocols,
+}
+
+/// Which subprotocols an endpoint speaks (RFC 6455 §1.9).
+#[derive(Debug, Clone, Copy)]
+pub enum Subprotocols {
+    /// These.
+    Known(&'static [&'static str]),
+    /// Any: what messages mean is all the same to it.
+    Any,
+}
+
+impl Subprotocols {
+    /// Whether an endpoint may confirm one that was offered. It is a token (§4.1).
+    fn has(self, offered: &[u8]) -> bool {
+        match self {
+            Subprotocols::Known(known) => known.iter().any(|known| known.as_bytes() == offered),
+            Subprotocols::Any => is_token(offered),
+        }
+    }
 }
 
 /// The permission for one WebSocket to be compressed.
@@ -59,6 +83,21 @@ impl Policy {
             true => !endpoint.same_host || host.is_some_and(|host| is_same_host(origin, host)),
             false => self.origins.iter().any(|known| known.admits(origin)),
         }
+    }
+
+    /// Says in the log why a page may not open a WebSocket: browsers do not show the answer to anybody.
+    fn explain_refusal(&self, origin: &[u8], host: &[u8], cx: &Cx<'_>) {
+        let shown = |bytes: &[u8]| bytes[..bytes.len().min(SHOWN_BYTES_MAX)].escape_ascii().to_string();
+        let (page, host_shown) = (shown(origin), shown(host));
+        let why = match self.origins.is_empty() {
+            false => "which --ws-origin does not name".to_owned(),
+            true if is_same_host_but_for_the_port(origin, host) => format!(
+                "and Host is {host_shown}, without the same port: a proxy in front must pass Host on as it is \
+                 (nginx: proxy_set_header Host $http_host), or --ws-origin must name the page"
+            ),
+            true => format!("and Host is {host_shown}: the chat lets in pages of the same host, or of --ws-origin"),
+        };
+        cx.complain(Level::Info, format_args!("WebSocket refused with 403: its page is of {page}, {why}"));
     }
 
     fn compress(&self) -> Option<Share> {
@@ -106,6 +145,7 @@ fn accept<A: Application + 'static>(
     if let Some(origin) = handshake.origin
         && !policy.admits(endpoint, origin, request.fields.first("Host"))
     {
+        policy.explain_refusal(origin, request.fields.first("Host").unwrap_or_default(), cx);
         return Err(errors::error(Status::FORBIDDEN, "origin_not_allowed", []));
     }
     let application = open()?;
@@ -120,15 +160,14 @@ fn fields(handshake: &Handshake<'_>, deflate: Option<Agreement>, endpoint: &Endp
     if let Some(agreement) = deflate {
         fields.push((EXTENSIONS, value(agreement.to_string())));
     }
-    let known = |wanted: &&[u8]| endpoint.protocols.iter().find(|known| known.as_bytes() == *wanted);
-    if let Some(protocol) = handshake.protocols.iter().find_map(known) {
-        fields.push((PROTOCOL, FieldValue::from_static(protocol)));
+    if let Some(protocol) = handshake.protocols.iter().find(|offered| endpoint.protocols.has(offered)) {
+        fields.push((PROTOCOL, value(*protocol)));
     }
     fields
 }
 
-fn value(text: String) -> FieldValue {
-    FieldValue::new(text).expect("base64 and parameters are field values")
+fn value(text: impl Into<Vec<u8>>) -> FieldValue {
+    FieldValue::new(text).expect("base64, parameters and tokens are field values")
 }
 
 fn refuse(refusal: Refusal) -> Response {

@@ -24,13 +24,16 @@ use crate::protocol::ws::Kind;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::sender::frame;
 use crate::service::errors;
-use crate::service::websocket::{Application, Endpoint, Farewell, Gather, MessagePart, Outgoing, Policy, upgrade};
+use crate::service::websocket::{
+    Application, Endpoint, Farewell, Gather, MessagePart, Outgoing, Policy, Subprotocols, upgrade,
+};
 
 use room::{Membership, Overflowed, Rooms};
 
 /// Only pages of this host may open it, so that no other page can send to a room unasked. Messages are not compressed, so
 /// that all members can share them.
-const ENDPOINT: Endpoint = Endpoint { same_host: true, deflate: false, protocols: &["chat.tidemill"] };
+const ENDPOINT: Endpoint =
+    Endpoint { same_host: true, deflate: false, protocols: Subprotocols::Known(&["chat.tidemill"]) };
 
 /// Rooms at a time.
 const ROOMS_MAX: usize = 1000;
