@@ -97,6 +97,7 @@ fn site(root: Root) -> Site {
         show_hidden: false,
         field_rules: FieldRules::default(),
         cache_bytes_max: 1 << 20,
+        cached_files_max: 100,
     }
 }
 

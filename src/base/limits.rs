@@ -57,13 +57,29 @@ pub struct Limits {
     /// Passes that one drive may make before other connections are driven.
     pub drive_passes_max: u32,
 
-    /// Connections at a time.
+    /// Connections at a time, but for those of the admin.
     pub connections_max: usize,
+    /// What that number comes from.
+    pub connections_bound: ConnectionsBound,
+    /// Connections through the admin listener at a time.
+    pub admins_max: usize,
     /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
     /// How long the listeners rest when descriptors have run out.
     pub accept_backoff: Duration,
 }
+
+/// What bounds the number of connections, so that the log can name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionsBound {
+    /// `--max-connections`.
+    Setting,
+    /// The descriptors that the process may have (`ulimit -n`), so many.
+    Descriptors(u64),
+}
+
+/// Connections through the admin listener at a time, if there are enough descriptors.
+pub const ADMINS_MAX: usize = 100;
 
 /// The most that `ws_message_bytes_max` may be, in bytes.
 pub const WS_MESSAGE_BYTES_LIMIT: usize = 32 * 1024;
@@ -100,6 +116,8 @@ impl Default for Limits {
             drive_passes_max: 16,
 
             connections_max: 10_000,
+            connections_bound: ConnectionsBound::Setting,
+            admins_max: ADMINS_MAX,
             accepts_per_turn: 64,
             accept_backoff: Duration::from_millis(100),
         }

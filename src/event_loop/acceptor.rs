@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
 use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
@@ -57,7 +59,16 @@ pub(super) struct Acceptor {
     short_of_descriptors: bool,
     /// When it was last said that every connection allowed is in use.
     said_full: Option<Instant>,
-    news: Option<(log::Level, &'static str)>,
+    news: Option<News>,
+}
+
+/// Something that is worth a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// All connections allowed are in use, and somebody waits.
+    Full,
+    /// This.
+    Line(Level, &'static str),
 }
 
 const NO_DESCRIPTORS: &str = "cannot accept: no descriptors left; new connections wait for one (ulimit -n)";
@@ -121,11 +132,11 @@ impl Acceptor {
 
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
     /// each time a connection leaves and the next takes its place.
-    pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<(log::Level, &'static str)> {
+    pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<News> {
         let said = self.said_full.is_some_and(|at| now.saturating_duration_since(at) < SAY_FULL_AGAIN);
         if full && !said && self.of_everyone().any(|state| state.ready) {
             self.said_full = Some(now);
-            return Some((log::Level::Warn, "all connections allowed are in use: new ones wait (--max-connections)"));
+            return Some(News::Full);
         }
         self.news.take()
     }
@@ -172,7 +183,7 @@ impl Acceptor {
     fn on_empty(&mut self, listener: ListenerId) {
         self.listeners[listener].ready = false;
         if std::mem::take(&mut self.short_of_descriptors) {
-            self.news = Some((log::Level::Info, "descriptors are available again: the backlog has been accepted"));
+            self.news = Some(News::Line(Level::Info, "descriptors are available again: the backlog has been accepted"));
         }
     }
 
@@ -182,7 +193,7 @@ impl Acceptor {
         self.rests += 1;
         if !std::mem::replace(&mut self.short_of_descriptors, true) {
             let out_of_descriptors = is_out_of_descriptors(error);
-            self.news = Some((log::Level::Warn, if out_of_descriptors { NO_DESCRIPTORS } else { CANNOT_ACCEPT }));
+            self.news = Some(News::Line(Level::Warn, if out_of_descriptors { NO_DESCRIPTORS } else { CANNOT_ACCEPT }));
             log::debug!("accept: {error}");
         }
     }
@@ -213,11 +224,11 @@ mod tests {
         let (now, error) = (Instant::now(), std::io::Error::from(std::io::ErrorKind::Other));
         for _ in 0..2 {
             acceptor.rest(&error, now);
-            assert_eq!(acceptor.take_news(false, now), Some((log::Level::Warn, CANNOT_ACCEPT)));
+            assert_eq!(acceptor.take_news(false, now), Some(News::Line(Level::Warn, CANNOT_ACCEPT)));
             acceptor.rest(&error, now);
             assert_eq!(acceptor.take_news(false, now), None, "it was said");
             acceptor.on_empty(0);
-            assert_eq!(acceptor.take_news(false, now).map(|(level, _)| level), Some(log::Level::Info));
+            assert!(matches!(acceptor.take_news(false, now), Some(News::Line(Level::Info, _))));
             acceptor.on_empty(0);
             assert_eq!(acceptor.take_news(false, now), None, "it was said");
         }

@@ -20,14 +20,16 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use acceptor::{Acceptor, Full};
+use log::Level;
+
+use acceptor::{Acceptor, Full, News};
 use cpu_clock::CpuClock;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
 
 use crate::base::job_pool::JobPool;
-use crate::base::limits::Limits;
+use crate::base::limits::{ConnectionsBound, Limits};
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
@@ -44,8 +46,6 @@ use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
 const MANY_EVENTS: usize = 32;
-/// Connections through the admin listener at a time.
-const ADMINS_MAX: usize = 100;
 
 /// The event loop: every connection, and who is to be driven when.
 pub struct EventLoop<R: Reactor, V: Service> {
@@ -338,8 +338,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Which limits on connections are reached. The admin has a limit of its own.
     fn full(&self) -> Full {
-        let others = self.connections.len() - self.admins;
-        Full { everyone: others >= self.context.environment.limits.connections_max, admin: self.admins >= ADMINS_MAX }
+        let (others, limits) = (self.connections.len() - self.admins, &self.context.environment.limits);
+        Full { everyone: others >= limits.connections_max, admin: self.admins >= limits.admins_max }
     }
 
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
@@ -355,10 +355,27 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 break;
             }
         }
-        if let Some((level, news)) = self.acceptor.take_news(self.full().everyone, now) {
-            self.context.complain(level, format_args!("{news}"));
+        match self.acceptor.take_news(self.full().everyone, now) {
+            Some(News::Full) => self.complain_of_full(),
+            Some(News::Line(level, line)) => self.context.complain(level, format_args!("{line}")),
+            None => {}
         }
         any
+    }
+
+    /// Says which setting keeps everyone else waiting.
+    fn complain_of_full(&self) {
+        let limits = &self.context.environment.limits;
+        let all = "all connections allowed are in use: new ones wait";
+        let max = limits.connections_max;
+        match limits.connections_bound {
+            ConnectionsBound::Setting => {
+                self.context.complain(Level::Warn, format_args!("{all} (--max-connections {max})"))
+            }
+            ConnectionsBound::Descriptors(n) => {
+                self.context.complain(Level::Warn, format_args!("{all} (ulimit -n {n} is enough for {max})"));
+            }
+        }
     }
 
     fn accept_one(&mut self) -> bool {

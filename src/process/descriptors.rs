@@ -1,12 +1,55 @@
-//! How many descriptors, and therefore connections, the system grants.
+//! How many descriptors the system grants, and what they are for.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are not for connections: standard streams, the selector, listeners, files.
-const RESERVED: u64 = 64;
+use crate::base::limits::{ADMINS_MAX, ConnectionsBound};
+
+/// Descriptors of the process itself: standard streams, the selector, signals, the root, the access log. So many are kept
+/// back at least, and at most if there are few.
+const OWN_MIN: u64 = 16;
+const OWN_MAX: u64 = 64;
+
+/// Descriptors for the admin, if there are few: four connections, and four questions to the kernel.
+const ADMIN_MIN: u64 = 8;
+/// Questions to the kernel at a time.
+const QUESTIONS: u64 = 4;
+
+/// A job that looks something up holds so many at most: directories on the way, the file, and its compressed siblings.
+const LOOK_UP: u64 = 6;
+
+/// As many open files as the cache may hold, however many descriptors there are.
+const CACHED_MAX: u64 = 1024;
 
 /// As many connections as are worth allowing however many descriptors there are.
 const CONNECTIONS_MAX: u64 = 1_000_000;
+
+/// Who needs descriptors.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// The connections that were asked for.
+    pub asked: Option<u32>,
+    /// How many listeners there are.
+    pub listeners: usize,
+    /// Whether one of them is the admin's.
+    pub admin: bool,
+    /// How many threads look up files; 0 if none are served.
+    pub file_threads: usize,
+}
+
+/// What the descriptors are for. All shares together are no more than there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Connections of everyone.
+    pub connections: usize,
+    /// What bounds them.
+    pub bound: ConnectionsBound,
+    /// Connections of the admin.
+    pub admins: usize,
+    /// Files that are open at a time.
+    pub files: usize,
+    /// Those among them that the cache may hold.
+    pub cached_files: usize,
+}
 
 /// Raises the limit on descriptors as far as the system lets us, and says what it is then.
 pub fn raise_limit() -> u64 {
@@ -21,43 +64,109 @@ pub fn raise_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many connections to allow: what was asked for, and never more than `descriptors` suffice for.
-pub fn connections_max(asked: Option<u32>, descriptors: u64) -> usize {
-    let possible = possible_connections(descriptors);
-    match asked.map(u64::from) {
-        Some(asked) if asked > possible => {
-            log::warn!(
-                "--max-connections {asked}: {descriptors} open files are allowed, which is enough for {possible} \
-                 connections; to have more, raise the hard limit (ulimit -Hn)"
-            );
-            possible as usize
+/// Shares `descriptors` out.
+///
+/// If files are served, each connection may need one for its file besides its own. So about half are for connections, and
+/// nobody gets a 503 for want of a descriptor. More connections that are asked for are granted as long as a quarter is left
+/// for files. Where there are next to none, each share is at least one.
+pub fn share(descriptors: u64, needs: &Needs) -> Shares {
+    let own = (descriptors / 4).clamp(OWN_MIN, OWN_MAX).max(OWN_MIN + needs.listeners as u64);
+    let admin_share = (descriptors / 8).clamp(ADMIN_MIN, ADMINS_MAX as u64 + QUESTIONS);
+    let rest = descriptors.saturating_sub(own + if needs.admin { admin_share } else { 0 });
+    let look_ups = (LOOK_UP * needs.file_threads as u64).min(rest / 3);
+    let rest = rest - look_ups;
+    let (safe, possible, cached) = match needs.file_threads {
+        0 => (rest, rest, 0),
+        _ => {
+            let cached = (rest / 8).min(CACHED_MAX);
+            ((rest - cached) / 2, rest - rest / 4, cached)
         }
-        Some(asked) => asked as usize,
-        None => possible as usize,
+    };
+    let [safe, possible] = [safe, possible].map(|connections| connections.clamp(1, CONNECTIONS_MAX));
+    let asked = needs.asked.map(u64::from);
+    let connections = asked.map_or(safe, |asked| asked.min(possible));
+    let is_as_asked = asked == Some(connections) || connections == CONNECTIONS_MAX;
+    // Half of what a look-up holds is files.
+    let files = (rest.saturating_sub(connections) + look_ups / 2).max(1);
+    Shares {
+        connections: connections as usize,
+        bound: if is_as_asked { ConnectionsBound::Setting } else { ConnectionsBound::Descriptors(descriptors) },
+        admins: (admin_share - QUESTIONS) as usize,
+        files: usize::try_from(files).unwrap_or(usize::MAX),
+        cached_files: cached.min(files / 2) as usize,
     }
 }
 
-/// Half of a very small number, so that something is left for both.
-fn possible_connections(descriptors: u64) -> u64 {
-    (descriptors - RESERVED.min(descriptors / 2)).clamp(1, CONNECTIONS_MAX)
+/// Says that fewer connections are allowed than were asked for, if that is so.
+pub fn warn_if_too_few(shares: &Shares, needs: &Needs, descriptors: u64) {
+    if let Some(asked) = needs.asked.filter(|asked| *asked as usize > shares.connections) {
+        log::warn!(
+            "--max-connections {asked}: {descriptors} open files are allowed, which is enough for {} connections; to have \
+             more, raise the hard limit (ulimit -Hn)",
+            shares.connections
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const LAB: Needs = Needs { asked: None, listeners: 1, admin: false, file_threads: 0 };
+    const FILES: Needs = Needs { admin: true, listeners: 2, file_threads: 4, ..LAB };
+
+    fn connections(descriptors: u64, needs: Needs) -> usize {
+        share(descriptors, &needs).connections
+    }
 
     #[test]
     fn some_descriptors_are_kept_back() {
-        assert_eq!(connections_max(None, 1024), 960);
-        assert_eq!(connections_max(None, 20), 10);
-        assert_eq!(connections_max(None, 0), 1);
-        assert_eq!(connections_max(None, u64::MAX), 1_000_000);
+        assert_eq!(connections(1024, LAB), 960);
+        assert_eq!(connections(64, LAB), 47);
+        assert_eq!(connections(20, LAB), 3);
+        assert_eq!(connections(0, LAB), 1);
+        assert_eq!(connections(u64::MAX, LAB), 1_000_000);
+        assert_eq!(connections(1024, Needs { listeners: 100, ..LAB }), 1024 - 116);
     }
 
     #[test]
     fn a_wish_is_granted_as_far_as_descriptors_go() {
-        assert_eq!(connections_max(Some(10), 1024), 10);
-        assert_eq!(connections_max(Some(960), 1024), 960);
-        assert_eq!(connections_max(Some(961), 1024), 960);
+        let asking = |asked| share(1024, &Needs { asked: Some(asked), ..LAB });
+        let got = [10, 960, 961].map(|asked| (asking(asked).connections, asking(asked).bound));
+        let (setting, descriptors) = (ConnectionsBound::Setting, ConnectionsBound::Descriptors(1024));
+        assert_eq!(got, [(10, setting), (960, setting), (960, descriptors)]);
+        assert_eq!(share(1024, &LAB).bound, descriptors);
+    }
+
+    #[test]
+    fn each_connection_may_have_a_file_and_the_admin_comes_in() {
+        let shares = share(64, &FILES);
+        assert_eq!((shares.connections, shares.admins), (11, 4));
+        assert!(shares.files > shares.connections + shares.cached_files, "{shares:?}");
+        assert_eq!(connections(64, Needs { asked: Some(60), ..FILES }), 20, "a quarter is for files");
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_shared_out_than_there_is(
+            descriptors in 40u64..100_000,
+            asked in proptest::option::of(1u32..200_000),
+            listeners in 1usize..4,
+            admin: bool,
+            file_threads in 0usize..=64,
+        ) {
+            let needs = Needs { asked, listeners, admin, file_threads };
+            let shares = share(descriptors, &needs);
+            let files = if file_threads > 0 { shares.files } else { 0 };
+            let admins = if admin { shares.admins + QUESTIONS as usize } else { 0 };
+            let used = OWN_MIN as usize + shares.connections + files + admins;
+            prop_assert!(used as u64 <= descriptors, "{shares:?}");
+            prop_assert!(shares.connections > 0 && shares.cached_files <= shares.files);
+            if asked.is_none() && file_threads > 0 && descriptors > 64 {
+                prop_assert!(shares.files >= shares.connections + shares.cached_files, "{shares:?}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::descriptors::Shares;
 use super::quantity::{number, size};
 use super::settings::switch;
 use super::usage::Refusal;
@@ -128,11 +129,11 @@ impl FileSettings {
     }
 
     /// The site these settings make of `root`.
-    pub(super) fn site(&self, root: &Path) -> io::Result<Site> {
+    pub(super) fn site(&self, root: &Path, shares: &Shares) -> io::Result<Site> {
         let mut field_rules = self.cache_control.clone().unwrap_or_default();
         field_rules.extend(self.headers.iter().cloned());
         Ok(Site {
-            root: Root::open(root, self.links())?,
+            root: Root::open(root, self.links())?.with_files_max(shares.files),
             media_types: self.media_types().map_err(io::Error::other)?,
             index: self.index.as_bytes().to_vec(),
             spa: self.spa.as_ref().map(|file| file.as_bytes().to_vec()),
@@ -140,6 +141,7 @@ impl FileSettings {
             show_hidden: self.hidden,
             field_rules,
             cache_bytes_max: self.file_cache,
+            cached_files_max: shares.cached_files,
         })
     }
 

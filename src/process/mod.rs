@@ -35,6 +35,7 @@ use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
 use crate::service::websocket::Policy;
+use descriptors::Shares;
 use final_report::FinalReport;
 use patient_stderr::PatientStderr;
 use settings::Settings;
@@ -79,7 +80,8 @@ fn start_log(level: LevelFilter) {
 
 /// Serves until a signal ends it. The error is one line for the user.
 fn serve(settings: &Settings) -> Result<Outcome, String> {
-    let limits = settings.limits(descriptors::raise_limit());
+    let descriptors = descriptors::raise_limit();
+    let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
     let listeners = listeners(settings)?;
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
@@ -93,7 +95,7 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let wakes = Wakes::new(reactor.waker());
     let jobs = jobs(settings)?;
     let inspections = Rc::new(InspectionQueue::default());
-    let mut front = front(settings)?;
+    let mut front = front(settings, &settings.shares(descriptors))?;
     front.admin = settings.admin.as_ref().map(|_| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
@@ -125,17 +127,18 @@ fn jobs(settings: &Settings) -> Result<JobPool, String> {
 }
 
 /// The service of the whole server.
-fn front(settings: &Settings) -> Result<Front, String> {
-    let mut front = Front::new(public(settings)?);
+fn front(settings: &Settings, shares: &Shares) -> Result<Front, String> {
+    let mut front = Front::new(public(settings, shares)?);
     front.health = settings.health.then(|| status::health(Router::new()));
     Ok(front)
 }
 
 /// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.
-fn public(settings: &Settings) -> Result<Public, String> {
+fn public(settings: &Settings, shares: &Shares) -> Result<Public, String> {
     let websockets = Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize);
     let Some(root) = &settings.root else { return Ok(Public::Lab(lab::service(websockets))) };
-    let site = settings.files.site(root).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
+    let site =
+        settings.files.site(root, shares).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
     let lab = settings.lab.then(|| lab::endpoints(websockets));
     Ok(Public::Files(StaticFiles::new(site), lab))
 }

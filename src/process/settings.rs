@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::descriptors;
+use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
@@ -278,9 +278,26 @@ impl Settings {
         }
     }
 
-    /// The limits these settings mean on a system that grants so many `descriptors`.
+    /// Who needs descriptors.
+    fn needs(&self) -> Needs {
+        Needs {
+            asked: self.max_connections,
+            listeners: self.listen.len() + usize::from(self.admin.is_some()),
+            admin: self.admin.is_some(),
+            file_threads: if self.root.is_some() { self.files.io_threads as usize } else { 0 },
+        }
+    }
+
+    /// What `descriptors` are for by these settings.
+    pub fn shares(&self, descriptors: u64) -> Shares {
+        descriptors::share(descriptors, &self.needs())
+    }
+
+    /// The limits these settings mean on a system that grants so many `descriptors`. The log says if these are too few.
     pub fn limits(&self, descriptors: u64) -> Limits {
         let defaults = Limits::default();
+        let shares = self.shares(descriptors);
+        descriptors::warn_if_too_few(&shares, &self.needs(), descriptors);
         Limits {
             first_byte_timeout: self.first_byte_timeout,
             header_timeout: self.header_timeout,
@@ -295,7 +312,9 @@ impl Settings {
             fields_max: self.max_headers as usize,
             gathered_bytes_max: self.max_body_size,
             inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),
-            connections_max: descriptors::connections_max(self.max_connections, descriptors),
+            connections_max: shares.connections,
+            connections_bound: shares.bound,
+            admins_max: shares.admins,
             ..defaults
         }
     }
@@ -304,6 +323,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::ConnectionsBound;
 
     fn read(flags: &[&str]) -> Result<Settings, Refusal> {
         Settings::read(["tidemill"].iter().chain(flags).map(OsString::from).collect())
@@ -323,7 +343,8 @@ mod tests {
     fn without_flags_the_limits_are_the_defaults() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
-        assert_eq!(settings.limits(10_064), Limits::default());
+        let connections_bound = ConnectionsBound::Descriptors(10_064);
+        assert_eq!(settings.limits(10_064), Limits { connections_bound, ..Limits::default() });
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Folder {
             show_hidden: false,
             field_rules: FieldRules::default(),
             cache_bytes_max: 32 * 1024 * 1024,
+            cached_files_max: 100,
         };
         Public::Files(StaticFiles::new(site), None)
     }

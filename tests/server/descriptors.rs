@@ -1,8 +1,11 @@
 //! Running out of descriptors or of allowed connections: nobody spins, nobody is forgotten.
 
+use std::fs::File;
+use std::net::TcpStream;
 use std::process::Command;
 
-use crate::support::{Client, Server, status, wait_until};
+use crate::files::Site;
+use crate::support::{Client, Server, field, status, wait_until};
 
 const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -35,6 +38,96 @@ fn descriptors_that_ran_out_are_waited_for_without_spinning() {
     ask(&mut late[0]);
     let logged = server.log().matches("cannot accept").count();
     assert_eq!(logged, 1, "one episode, one line:\n{}", server.log());
+}
+
+/// A folder with so many files that the kernel's buffers do not hold, and a server for it with 64 descriptors.
+fn with_64_descriptors(files: usize, arguments: &[&str]) -> (Site, Server) {
+    let site = Site::new();
+    for number in 0..files {
+        // Larger than all buffers, and without blocks on the disk.
+        File::create(site.root.join(format!("{number}.bin"))).unwrap().set_len(64 << 20).unwrap();
+    }
+    let mut command = Command::new("prlimit");
+    command.args([
+        "--nofile=64:64",
+        env!("CARGO_BIN_EXE_tidemill"),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
+    command.args(arguments).arg(&site.root);
+    (site, Server::spawn(command))
+}
+
+fn ask_for_file(client: &mut Client, number: usize) {
+    client.send(format!("GET /{number}.bin HTTP/1.1\r\nHost: a\r\n\r\n"));
+}
+
+/// The admin's pages, each on a connection of its own. One of them asks the kernel, which takes a descriptor.
+fn assert_admin_answers(server: &Server) {
+    for target in ["/healthz", "/connections", "/loop", "/metrics"] {
+        let mut admin = Client::new(TcpStream::connect(server.admin()).unwrap());
+        admin.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let (head, content) = admin.read_response();
+        assert_eq!(status(&head), "200", "{target}: {head}");
+        assert!(!content.contains("kernel's explanation is missing"), "{content}");
+    }
+}
+
+#[test]
+fn with_few_descriptors_slow_clients_wait_for_a_place_and_all_get_their_files() {
+    const CLIENTS: usize = 40;
+    let (_site, server) = with_64_descriptors(CLIENTS, &[]);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        ask_for_file(client, number);
+    }
+    server.wait_for_log("all connections allowed are in use: new ones wait (ulimit -n 64 is enough for 11)");
+    for mut client in clients {
+        assert_admin_answers(&server);
+        assert_eq!(status(&client.read_head()), "200");
+    }
+    assert!(!server.log().contains("503") && !server.log().contains("cannot accept"), "{}", server.log());
+}
+
+#[test]
+fn more_slow_clients_than_files_can_be_open_get_503_and_the_log_says_why() {
+    let (_site, server) = with_64_descriptors(20, &["--max-connections", "60"]);
+    server.wait_for_log("--max-connections 60: 64 open files are allowed, which is enough for 20 connections");
+    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    let mut statuses = Vec::new();
+    for (number, client) in clients.iter_mut().enumerate() {
+        ask_for_file(client, number);
+        let head = client.read_head();
+        statuses.push(status(&head).to_owned());
+        let retry = field(&head, "Retry-After");
+        assert!(if statuses[number] == "200" { retry.is_none() } else { retry == Some("1") }, "{head}");
+        assert_admin_answers(&server);
+    }
+    let (served, refused): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| *status == "200");
+    assert!(served.len() >= 10 && !refused.is_empty() && refused.iter().all(|status| *status == "503"), "{statuses:?}");
+    server.wait_for_log("503 for GET /19.bin: as many files are open as there are descriptors for besides the");
+    assert!(server.log().contains("connections (ulimit -n)"), "{}", server.log());
+    // Whoever leaves gives the descriptor of its file back.
+    drop(clients);
+    wait_until("a file can be opened again", || {
+        let mut client = server.connect();
+        ask_for_file(&mut client, 19);
+        status(&client.read_head()) == "200"
+    });
+}
+
+#[test]
+fn large_files_that_were_served_do_not_take_the_descriptors_of_others() {
+    let (_site, server) = with_64_descriptors(100, &[]);
+    for number in 0..100 {
+        let mut client = server.connect();
+        ask_for_file(&mut client, number);
+        assert_eq!(status(&client.read_head()), "200", "{number}: {}", server.log());
+    }
+    assert_admin_answers(&server);
+    assert_eq!(server.log(), "");
 }
 
 /// Sets the limit on the server's open files, from outside.

@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 use crate::support::{Server, field, status, wait_until};
 
 /// A folder of this test's own, with a secret next to it; both go when the test ends.
-struct Site {
+pub struct Site {
     base: PathBuf,
-    root: PathBuf,
+    pub root: PathBuf,
 }
 
 const SECRET: &str = "this lies outside of the root";
 
 impl Site {
-    fn new() -> Site {
+    pub fn new() -> Site {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let base = std::env::temp_dir().join(format!("tidemill-files-{}-{number}", std::process::id()));
@@ -34,7 +34,7 @@ impl Site {
         Site { base, root }
     }
 
-    fn with(self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Site {
+    pub fn with(self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Site {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();

@@ -50,7 +50,7 @@ impl OpenDirectory {
     }
 
     /// The names in it. Fails if this process may search the directory but not read it.
-    pub fn entries(&self) -> io::Result<Entries> {
+    pub fn entries(&self) -> Result<Entries, NotServed> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let readable = retry_on_intr(|| openat(&self.descriptor, ".", flags, Mode::empty()))?;
         Ok(Entries(Dir::new(readable)?))

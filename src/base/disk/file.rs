@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::Stat;
 
+use super::files::Place;
 use super::{kernel, tally};
 
 /// How much is read at a time to bring pages into the cache, in bytes.
@@ -18,6 +19,8 @@ pub struct OpenFile {
     pub file: File,
     /// What it was when it was opened or last looked at.
     pub meta: FileMeta,
+    /// Given up when the file is closed: fields are dropped in order.
+    _place: Place,
 }
 
 /// What tells one version of a file from another.
@@ -64,6 +67,10 @@ impl FileMeta {
 }
 
 impl OpenFile {
+    pub(super) fn new(file: File, meta: FileMeta, place: Place) -> OpenFile {
+        OpenFile { file, meta, _place: place }
+    }
+
     /// The whole content as it is now; `None` if that is more than `max` bytes. May block.
     pub fn read_all(&self, max: usize) -> io::Result<Option<Vec<u8>>> {
         let expected = usize::try_from(self.meta.len).unwrap_or(usize::MAX);

@@ -6,6 +6,7 @@
 
 mod directory;
 mod file;
+mod files;
 mod kernel;
 mod tally;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 pub use directory::{DirectoryEntry, Entries, EntryKind, OpenDirectory};
 pub use file::{FileMeta, OpenFile, Residency, Timestamp};
+use files::Files;
 pub use tally::{Calls, take_calls};
 
 /// A longer path is not looked for: no system opens one in one call (`PATH_MAX`).
@@ -32,6 +34,9 @@ const PATH_BYTES_MAX: usize = 4095;
 /// How regular files are opened. Should something else have taken a file's place since it was looked at, opening it
 /// does not wait for a writer and gives us no terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// Why a file is not opened although the system would open it.
+const NO_PLACE: &str = "as many files are open as there are descriptors for besides the connections (ulimit -n)";
 
 /// Which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,7 @@ pub enum Links {
 #[derive(Debug, Clone)]
 pub struct Root {
     anchor: Arc<OwnedFd>,
+    files: Files,
     links: Links,
     way: Way,
 }
@@ -88,8 +94,9 @@ pub enum NotServed {
     Forbidden,
     /// A FIFO, a socket or a device.
     NotAFile,
-    /// This process or the system has no descriptor or memory left. Later it may.
-    OutOfDescriptors,
+    /// This process or the system has no descriptor or memory left. Later it may. Says what is missing, and which setting
+    /// bounds it.
+    Exhausted(&'static str),
     /// The system failed otherwise.
     Failed(io::Error),
 }
@@ -100,7 +107,7 @@ impl fmt::Display for NotServed {
             NotServed::NotFound => f.write_str("not found"),
             NotServed::Forbidden => f.write_str("permission denied"),
             NotServed::NotAFile => f.write_str("neither a regular file nor a directory"),
-            NotServed::OutOfDescriptors => f.write_str("out of descriptors or memory"),
+            NotServed::Exhausted(what) => f.write_str(what),
             NotServed::Failed(error) => error.fmt(f),
         }
     }
@@ -118,7 +125,9 @@ impl From<Errno> for NotServed {
             Errno::ACCESS | Errno::PERM => NotServed::Forbidden,
             // What opening sockets and devices without a driver says.
             Errno::NXIO | Errno::NODEV => NotServed::NotAFile,
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM => NotServed::OutOfDescriptors,
+            Errno::MFILE => NotServed::Exhausted("this process may have no more descriptors (ulimit -n)"),
+            Errno::NFILE => NotServed::Exhausted("the system may have no more open files (sysctl fs.file-max)"),
+            Errno::NOMEM => NotServed::Exhausted("the system has no memory left"),
             errno => NotServed::Failed(errno.into()),
         }
     }
@@ -129,7 +138,12 @@ impl Root {
     pub fn open(path: &Path, links: Links) -> io::Result<Root> {
         let anchor = retry_on_intr(|| rustix::fs::openat(CWD, path, kernel::ANCHOR, Mode::empty()))?;
         let way = if kernel::can_open_beneath(anchor.as_fd()) { Way::Kernel } else { Way::Walk };
-        Ok(Root { anchor: Arc::new(anchor), links, way })
+        Ok(Root { anchor: Arc::new(anchor), files: Files::new(usize::MAX), links, way })
+    }
+
+    /// The same root, of which at most so many files are open at a time.
+    pub fn with_files_max(self, files_max: usize) -> Root {
+        Root { files: Files::new(files_max), ..self }
     }
 
     /// The same root, whose paths are resolved component by component even if the kernel could do it in one call: to
@@ -145,8 +159,9 @@ impl Root {
     pub fn find(&self, path: &[u8]) -> Result<Found, NotServed> {
         match self.meta(path)? {
             Seen::File(_) => {
+                let place = self.files.take_place().ok_or(NotServed::Exhausted(NO_PLACE))?;
                 let (file, meta) = opened_file(self.open_beneath(path, READ)?)?;
-                Ok(Found::File(OpenFile { file, meta }))
+                Ok(Found::File(OpenFile::new(file, meta, place)))
             }
             Seen::Directory(meta) => {
                 let directory = self.open_beneath(path, kernel::ANCHOR)?;

@@ -38,8 +38,9 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 fn explain(order: &Order, head: &[u8]) -> Result<String, String> {
-    let limits = order.settings.limits(descriptors::raise_limit());
-    let mut rehearsals = Rehearsals::new(super::front(&order.settings)?, limits);
+    let descriptors = descriptors::raise_limit();
+    let limits = order.settings.limits(descriptors);
+    let mut rehearsals = Rehearsals::new(super::front(&order.settings, &order.settings.shares(descriptors))?, limits);
     let understood = rehearsals.understand(head);
     let first = rehearsals.rehearse(head);
     let needs_jobs = rehearsals.watched().needs_jobs();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
-/// Values by path, within a number of bytes and of entries.
+/// Values by path, within a number of bytes and of open files.
 ///
 /// The clock algorithm decides which entry is removed: a hit sets the entry's flag; a hand goes round, clears the flags that
 /// it passes, and removes the first entry without one.
@@ -15,7 +15,8 @@ pub struct Cache<V> {
     hand: usize,
     bytes: usize,
     bytes_max: usize,
-    entries_max: usize,
+    files: usize,
+    files_max: usize,
 }
 
 #[derive(Debug)]
@@ -23,13 +24,14 @@ struct Entry<V> {
     path: Box<[u8]>,
     value: V,
     bytes: usize,
+    files: usize,
     asked_for: bool,
 }
 
 impl<V> Cache<V> {
-    /// An empty cache of at most `bytes_max` bytes and `entries_max` entries. With 0 bytes it keeps nothing.
-    pub fn new(bytes_max: usize, entries_max: usize) -> Cache<V> {
-        Cache { index: HashMap::new(), entries: Slab::new(), hand: 0, bytes: 0, bytes_max, entries_max }
+    /// An empty cache of at most `bytes_max` bytes and `files_max` open files. With 0 bytes it keeps nothing.
+    pub fn new(bytes_max: usize, files_max: usize) -> Cache<V> {
+        Cache { index: HashMap::new(), entries: Slab::new(), hand: 0, bytes: 0, bytes_max, files: 0, files_max }
     }
 
     /// Whether anything can be kept at all.
@@ -44,17 +46,18 @@ impl<V> Cache<V> {
         Some(&mut entry.value)
     }
 
-    /// Keeps `value`, which takes `bytes`, in place of what was kept for `path`. What is too large for the whole cache
-    /// is not kept.
-    pub fn insert(&mut self, path: &[u8], value: V, bytes: usize) {
+    /// Keeps `value`, which takes `bytes` and so many open `files`, in place of what was kept for `path`. What is too large
+    /// for the whole cache is not kept.
+    pub fn insert(&mut self, path: &[u8], value: V, bytes: usize, files: usize) {
         self.remove(path);
-        if bytes > self.bytes_max {
+        if bytes > self.bytes_max || files > self.files_max {
             return;
         }
         let path: Box<[u8]> = path.into();
-        let key = self.entries.insert(Entry { path: path.clone(), value, bytes, asked_for: true });
+        let key = self.entries.insert(Entry { path: path.clone(), value, bytes, files, asked_for: true });
         self.index.insert(path, key);
         self.bytes += bytes;
+        self.files += files;
         self.evict();
     }
 
@@ -71,6 +74,7 @@ impl<V> Cache<V> {
     pub fn remove(&mut self, path: &[u8]) -> Option<V> {
         let entry = self.entries.remove(self.index.remove(path)?);
         self.bytes -= entry.bytes;
+        self.files -= entry.files;
         Some(entry.value)
     }
 
@@ -80,7 +84,7 @@ impl<V> Cache<V> {
     }
 
     fn evict(&mut self) {
-        while self.bytes > self.bytes_max || self.entries.len() > self.entries_max {
+        while self.bytes > self.bytes_max || self.files > self.files_max {
             self.hand = if self.hand + 1 < self.entries.capacity() { self.hand + 1 } else { 0 };
             let Some(entry) = self.entries.get_mut(self.hand) else { continue };
             if !std::mem::take(&mut entry.asked_for) {
@@ -101,10 +105,10 @@ mod tests {
     fn what_was_asked_for_stays_longer() {
         let mut cache = Cache::new(100, 10);
         for path in [b"a", b"b", b"c"] {
-            cache.insert(path, path[0], 30);
+            cache.insert(path, path[0], 30, 0);
         }
         // The first round clears all flags; the next insertion finds entries without one.
-        cache.insert(b"d", b'd', 30);
+        cache.insert(b"d", b'd', 30, 0);
         assert_eq!(cache.bytes(), 90);
         let left: Vec<u8> = b"abcd".iter().copied().filter(|path| cache.get(&[*path]).is_some()).collect();
         assert_eq!(left.len(), 3);
@@ -113,8 +117,8 @@ mod tests {
     #[test]
     fn an_entry_that_grows_makes_room_for_itself() {
         let mut cache = Cache::new(100, 10);
-        cache.insert(b"a", 1, 40);
-        cache.insert(b"b", 2, 40);
+        cache.insert(b"a", 1, 40, 0);
+        cache.insert(b"b", 2, 40, 0);
         cache.grow(b"a", 30);
         assert!(cache.bytes() <= 100);
         cache.grow(b"nobody", 1000);
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn a_cache_of_no_bytes_keeps_nothing() {
         let mut cache = Cache::new(0, 10);
-        cache.insert(b"a", 1, 1);
+        cache.insert(b"a", 1, 1, 0);
         assert_eq!(cache.get(b"a"), None);
         assert!(!cache.is_enabled());
     }
@@ -132,17 +136,18 @@ mod tests {
     proptest! {
         #[test]
         fn the_bounds_hold_and_what_is_found_is_what_was_put(
-            steps in proptest::collection::vec((0u8..20, 1usize..60, 0u8..4), 0..200))
+            steps in proptest::collection::vec((0u8..20, 1usize..60, 0usize..6, 0u8..4), 0..200))
         {
             let mut cache = Cache::new(100, 4);
             let mut model: HashMap<u8, usize> = HashMap::new();
-            for (path, bytes, what) in steps {
+            for (path, bytes, files, what) in steps {
                 match what {
                     0 => { cache.remove(&[path]); model.remove(&path); }
                     1 => cache.grow(&[path], bytes),
-                    _ => { cache.insert(&[path], bytes, bytes); model.insert(path, bytes); }
+                    _ => { cache.insert(&[path], bytes, bytes, files); model.insert(path, bytes); }
                 }
-                prop_assert!(cache.bytes() <= 100 && cache.entries.len() <= 4);
+                prop_assert!(cache.bytes() <= 100 && cache.files <= 4);
+                prop_assert_eq!(cache.entries.iter().map(|(_, entry)| entry.files).sum::<usize>(), cache.files);
                 prop_assert_eq!(cache.index.len(), cache.entries.len());
                 prop_assert_eq!(cache.entries.iter().map(|(_, entry)| entry.bytes).sum::<usize>(), cache.bytes());
                 if let Some(found) = cache.get(&[path]) {

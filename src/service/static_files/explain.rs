@@ -57,7 +57,7 @@ impl StaticFiles {
             Looked::Missing(None) => explanation.note("file", "nothing has this name"),
             Looked::Redirect => explanation.note("file", "a folder, asked for without a slash at its end"),
             Looked::Forbidden => explanation.note("file", "the server may not read it"),
-            Looked::Busy => explanation.note("file", "no descriptor is left to open it with"),
+            Looked::Busy(what) => explanation.note("file", format_args!("it cannot be opened now: {what}")),
             Looked::Failed(cause) => explanation.note("file", format_args!("the file system failed: {cause}")),
         }
     }

@@ -20,9 +20,6 @@ use crate::http::negotiate::Coding;
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// What is requested at this age is looked up again meanwhile, so that requests for hot files never wait for it.
 const REFRESH_AFTER: Duration = Duration::from_millis(500);
-/// Descriptors that the cache may hold open.
-const ENTRIES_MAX: usize = 1024;
-
 /// Representations by path.
 pub struct Hot {
     kept: RefCell<Cache<Kept>>,
@@ -74,9 +71,9 @@ impl Hit {
 }
 
 impl Hot {
-    /// Keeps at most `bytes_max` bytes.
-    pub fn new(bytes_max: usize) -> Hot {
-        Hot { kept: RefCell::new(Cache::new(bytes_max, ENTRIES_MAX)) }
+    /// Keeps at most `bytes_max` bytes and `files_max` open files.
+    pub fn new(bytes_max: usize, files_max: usize) -> Hot {
+        Hot { kept: RefCell::new(Cache::new(bytes_max, files_max)) }
     }
 
     /// Whether what is compressed can be kept, without which nothing is.
@@ -113,9 +110,9 @@ impl Hot {
             entry.looked_at = entry.looked_at.max(looked_at);
             return entry.what.clone();
         }
-        let bytes = representation.memory_bytes() + 2 * key.len();
+        let (bytes, files) = (representation.memory_bytes() + 2 * key.len(), representation.open_files());
         let what = Hit::new(representation, can_compress);
-        kept.insert(key, Kept { what: what.clone(), looked_at, refresh: None }, bytes);
+        kept.insert(key, Kept { what: what.clone(), looked_at, refresh: None }, bytes, files);
         what
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::listing::{Entry, Form, Listing, ListingSource, Order};
-use crate::base::disk::{EntryKind, Found, Seen};
+use crate::base::disk::{EntryKind, Found, NotServed, Seen};
 use crate::base::ring::Room;
 use crate::http::body::{Failure, Pull};
 use crate::http::exchange::{Cx, Source};
@@ -58,13 +58,10 @@ impl Drop for Counted {
 }
 
 /// Reads a directory. What cannot be served is not listed. May block, for long.
-pub fn read(site: &Site, path: &[u8], order: Order) -> Result<Listing, String> {
-    let directory = match site.root.find(path) {
-        Ok(Found::Directory(directory)) => directory,
-        Ok(Found::File(_)) => return Err("it is no directory any more".into()),
-        Err(not_served) => return Err(not_served.to_string()),
-    };
-    let entries = directory.entries().map_err(|error| error.to_string())?;
+pub fn read(site: &Site, path: &[u8], order: Order) -> Result<Listing, NotServed> {
+    // A file may have taken its place since it was looked up.
+    let Found::Directory(directory) = site.root.find(path)? else { return Err(NotServed::NotFound) };
+    let entries = directory.entries()?;
     let shown = entries.filter_map(|entry| {
         let entry = match entry {
             Ok(entry) => entry,
@@ -80,5 +77,5 @@ pub fn read(site: &Site, path: &[u8], order: Order) -> Result<Listing, String> {
         let modified_secs = u64::try_from(meta.modified.secs).ok();
         Some(Ok(Entry { name: entry.name, is_directory, len: meta.len, modified_secs }))
     });
-    Listing::build(shown, order, LISTING_BYTES_MAX).map_err(|error| error.to_string())
+    Listing::build(shown, order, LISTING_BYTES_MAX).map_err(NotServed::Failed)
 }

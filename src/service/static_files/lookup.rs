@@ -53,8 +53,8 @@ pub enum Looked {
     Missing(Option<Arc<Representation>>),
     /// Something that this process may not read.
     Forbidden,
-    /// No descriptor or memory was left to look.
-    Busy,
+    /// No descriptor or memory was left to look; what exactly is for the log.
+    Busy(&'static str),
     /// The file system failed; the cause is for the log.
     Failed(Arc<str>),
 }
@@ -64,7 +64,7 @@ pub fn look_up(site: &Site, wanted: &Wanted) -> Looked {
     found(site, wanted).unwrap_or_else(|not_served| match not_served {
         NotServed::NotFound | NotServed::NotAFile => missing(site, wanted),
         NotServed::Forbidden => Looked::Forbidden,
-        NotServed::OutOfDescriptors => Looked::Busy,
+        NotServed::Exhausted(what) => Looked::Busy(what),
         NotServed::Failed(error) => Looked::Failed(error.to_string().into()),
     })
 }
@@ -97,13 +97,29 @@ fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
 fn missing(site: &Site, wanted: &Wanted) -> Looked {
-    let page = |path: &[u8]| match site.root.find(path) {
-        Ok(Found::File(file)) => representation(site, path, file, wanted).ok(),
-        _ => None,
+    let page = |path: &[u8]| match file_at(site, path)? {
+        Some(file) => representation(site, path, file, wanted).map(Some),
+        None => Ok(None),
     };
-    match site.spa.as_deref().filter(|_| wanted.path.is_some()).and_then(page) {
-        Some(only_page) => Looked::File(only_page),
-        None => Looked::Missing(page(b"404.html")),
+    let only_page = site.spa.as_deref().filter(|_| wanted.path.is_some()).map_or(Ok(None), page);
+    match only_page {
+        Ok(Some(only_page)) => return Looked::File(only_page),
+        Err(NotServed::Exhausted(what)) => return Looked::Busy(what),
+        Ok(None) | Err(_) => {}
+    }
+    match page(b"404.html") {
+        Err(NotServed::Exhausted(what)) => Looked::Busy(what),
+        page => Looked::Missing(page.ok().flatten()),
+    }
+}
+
+/// The file at `path`, if there is one that can be served. What it is cannot be said without a descriptor: that is an error,
+/// so that no file is taken for missing, and none is found without its siblings.
+fn file_at(site: &Site, path: &[u8]) -> Result<Option<OpenFile>, NotServed> {
+    match site.root.find(path) {
+        Ok(Found::File(file)) => Ok(Some(file)),
+        Err(NotServed::Exhausted(what)) => Err(NotServed::Exhausted(what)),
+        Ok(Found::Directory(_)) | Err(_) => Ok(None),
     }
 }
 
@@ -113,12 +129,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn with_siblings(site: &Site, path: &[u8], file: OpenFile) -> Opened {
-        let sibling = |extension: &[u8]| match site.root.find(&[path, extension].concat()) {
-            Ok(Found::File(file)) => Some(file),
-            _ => None,
-        };
-        Opened { files: [Some(file), sibling(b".gz"), sibling(b".zst"), sibling(b".br")] }
+    fn with_siblings(site: &Site, path: &[u8], file: OpenFile) -> Result<Opened, NotServed> {
+        let sibling = |extension: &[u8]| file_at(site, &[path, extension].concat());
+        Ok(Opened { files: [Some(file), sibling(b".gz")?, sibling(b".zst")?, sibling(b".br")?] })
     }
 
     fn versions(&self) -> impl Iterator<Item = Option<FileMeta>> {
@@ -127,7 +140,7 @@ impl Opened {
 }
 
 fn representation(site: &Site, path: &[u8], file: OpenFile, wanted: &Wanted) -> Result<Arc<Representation>, NotServed> {
-    let opened = Opened::with_siblings(site, path, file);
+    let opened = Opened::with_siblings(site, path, file)?;
     match &wanted.known {
         Some(known) if *known.path == *path && known.versions().eq(opened.versions()) => Ok(Arc::clone(known)),
         _ => built(site, path, opened, wanted.now_secs).map(Arc::new).map_err(NotServed::Failed),
@@ -194,4 +207,68 @@ fn read_if_small(mut file: OpenFile) -> std::io::Result<(FileMeta, FormContent)>
         }
     }
     Ok((file.meta, FormContent::File(Arc::new(file))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::base::disk::{Links, Root};
+    use crate::http::media_type::MediaTypes;
+
+    /// A folder that goes when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn with(files: &[&str]) -> Folder {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("tidemill-{}-lookup-{number}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            files.iter().for_each(|name| std::fs::write(folder.join(name), name).unwrap());
+            Folder(folder)
+        }
+
+        /// A site of it that may have so many files open.
+        fn site(&self, files_max: usize, spa: Option<&str>) -> Site {
+            Site {
+                root: Root::open(&self.0, Links::Beneath).unwrap().with_files_max(files_max),
+                media_types: MediaTypes::default(),
+                index: b"index.html".to_vec(),
+                spa: spa.map(|name| name.into()),
+                browse: false,
+                show_hidden: false,
+                field_rules: Default::default(),
+                cache_bytes_max: 0,
+                cached_files_max: 0,
+            }
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn looked(site: &Site, path: &str) -> Looked {
+        look_up(site, &Wanted { path: Some(path.into()), names_directory: false, now_secs: 0, known: None })
+    }
+
+    #[test]
+    fn what_cannot_be_opened_for_want_of_descriptors_is_not_taken_for_missing() {
+        let folder = Folder::with(&["page.txt", "page.txt.br", "index.html", "404.html"]);
+        for files_max in [0, 1] {
+            let found = looked(&folder.site(files_max, None), "page.txt");
+            assert!(matches!(found, Looked::Busy(_)), "without its sibling: {found:?}");
+        }
+        let site = folder.site(2, None);
+        let Looked::File(page) = looked(&site, "page.txt") else { panic!("there are enough") };
+        assert!(page.form(Coding::Brotli).is_some());
+        assert!(matches!(looked(&folder.site(0, Some("index.html")), "nothing"), Looked::Busy(_)), "the only page");
+        assert!(matches!(looked(&folder.site(0, None), "nothing"), Looked::Busy(_)), "the page for 404");
+        assert!(matches!(looked(&folder.site(1, None), "nothing"), Looked::Missing(Some(_))));
+    }
 }

@@ -57,6 +57,8 @@ pub struct Site {
     pub field_rules: FieldRules,
     /// How many bytes may be kept in memory of what was served; 0 keeps nothing, and compresses nothing.
     pub cache_bytes_max: usize,
+    /// How many open files may be kept of what was served: the large ones.
+    pub cached_files_max: usize,
 }
 
 /// Lengths of files that are worth compressing when they are asked for, in bytes: shorter ones gain nothing, and longer
@@ -81,7 +83,7 @@ struct Shared {
 impl StaticFiles {
     /// Serves this site.
     pub fn new(site: Site) -> StaticFiles {
-        let hot = Hot::new(site.cache_bytes_max);
+        let hot = Hot::new(site.cache_bytes_max, site.cached_files_max);
         let shared = Shared { site: Arc::new(site), hot, listings: Listings::default(), jobs: Jobs::new() };
         StaticFiles { shared: Rc::new(shared) }
     }

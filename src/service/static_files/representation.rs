@@ -85,6 +85,11 @@ impl Representation {
         let forms: usize = self.forms.iter().flatten().map(|form| form.memory_bytes()).sum();
         size_of::<Representation>() + 2 * self.path.len() + forms
     }
+
+    /// How many files it keeps open.
+    pub fn open_files(&self) -> usize {
+        self.forms.iter().flatten().filter(|form| matches!(form.content, FormContent::File(_))).count()
+    }
 }
 
 impl Form {

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use super::compress::compress;
 use super::flights::{Flights, Joined};
 use super::hot::{Hit, Known};
@@ -13,6 +15,7 @@ use super::representation::{Form, FormContent, Representation};
 use super::resolve::Resolved;
 use super::respond::{Action, error_content};
 use super::{Shared, listings, pages};
+use crate::base::disk::NotServed;
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange};
@@ -20,6 +23,9 @@ use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, VARY};
 use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
+
+/// As much of a target as the log shows, in bytes.
+const LOGGED_TARGET_BYTES: usize = 200;
 
 /// When a job that has not answered is looked at again. Its wake comes earlier, unless the disk stalls.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,7 +59,7 @@ enum Progress {
     Found(Hit),
     LookingUp(Joined<Looked>),
     Compressing(Hit, Coding, Joined<Option<Arc<Form>>>),
-    Listing(Ticket<Result<Listing, String>>),
+    Listing(Ticket<Result<Listing, NotServed>>),
 }
 
 /// What comes next.
@@ -107,8 +113,8 @@ impl Serving {
             },
             Progress::Listing(ticket) => match ticket.take() {
                 Some(listing) => {
-                    let listing = listing.map_err(Failure::new)?.map_err(Failure::new)?;
-                    Ok(Next::Respond(self.list(listing)))
+                    let listing = listing.map_err(Failure::new)?;
+                    self.on_listed(listing, cx)
                 }
                 None => Ok(Next::Wait),
             },
@@ -125,8 +131,16 @@ impl Serving {
         let joined = self.shared.jobs.lookups.join(key, Lane::Quick, cx, move || look_up(&site, &wanted));
         match joined {
             Ok(joined) => Next::Progress(Progress::LookingUp(joined)),
-            Err(QueueFull) => Next::Respond(pages::busy(&self.request.as_head())),
+            Err(QueueFull) => self.busy("too many look-ups wait for the disk already (--io-threads)", cx),
         }
+    }
+
+    /// 503, and why in the log: the client cannot tell what the server is short of.
+    fn busy(&self, why: &str, cx: &Cx<'_>) -> Next {
+        let request = self.request.as_head();
+        let target = &request.target.raw[..request.target.raw.len().min(LOGGED_TARGET_BYTES)];
+        cx.complain(Level::Warn, format_args!("503 for {} {}: {why}", request.method, target.escape_ascii()));
+        Next::Respond(pages::busy(&request))
     }
 
     fn on_looked(&mut self, looked: Looked, started: Instant, cx: &Cx<'_>) -> Result<Next, Failure> {
@@ -139,7 +153,7 @@ impl Serving {
             (Looked::Redirect, Some(_)) => pages::to_directory(&request),
             (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
             (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
-            (Looked::Busy, _) => pages::busy(&request),
+            (Looked::Busy(what), _) => return Ok(self.busy(what, cx)),
             (Looked::Failed(cause), _) => return Err(Failure::new(cause)),
             (Looked::Missing(None) | Looked::File(_) | Looked::Directory | Looked::Redirect, _) => {
                 pages::error(&request, Status::NOT_FOUND)
@@ -180,16 +194,28 @@ impl Serving {
     }
 
     fn start_listing(&self, path: &[u8], cx: &Cx<'_>) -> Next {
-        let busy = || Next::Respond(pages::busy(&self.request.as_head()));
         if !self.shared.listings.have_room() {
-            return busy();
+            return self
+                .busy("the listings on their way out hold all the memory for them: their clients read slowly", cx);
         }
         let (site, path) = (Arc::clone(&self.shared.site), path.to_vec());
         let order = Order::asked(&self.request.as_head().target);
         let job = move || listings::read(&site, &path, order);
         match cx.jobs.submit(Lane::Slow, cx.waker(), job) {
             Ok(ticket) => Next::Progress(Progress::Listing(ticket)),
-            Err(QueueFull) => busy(),
+            Err(QueueFull) => self.busy("too many folders wait to be listed already (--io-threads)", cx),
+        }
+    }
+
+    /// The folder was there when it was looked up.
+    fn on_listed(&self, listing: Result<Listing, NotServed>, cx: &Cx<'_>) -> Result<Next, Failure> {
+        let error = |status| Ok(Next::Respond(pages::error(&self.request.as_head(), status)));
+        match listing {
+            Ok(listing) => Ok(Next::Respond(self.list(listing))),
+            Err(NotServed::Exhausted(what)) => Ok(self.busy(what, cx)),
+            Err(NotServed::NotFound | NotServed::NotAFile) => error(Status::NOT_FOUND),
+            Err(NotServed::Forbidden) => error(Status::FORBIDDEN),
+            Err(failed @ NotServed::Failed(_)) => Err(Failure::new(failed)),
         }
     }
 

@@ -5,6 +5,25 @@ use std::time::Duration;
 
 use super::*;
 
+#[test]
+fn no_more_files_are_open_than_may_be_and_a_closed_one_makes_room() {
+    let site = Site::new();
+    site.file("a", "a");
+    site.file("folder/b", "b");
+    for root in site.both(Links::Beneath) {
+        let root = root.with_files_max(2);
+        let shared = root.clone();
+        let held = [root.find(b"a"), shared.find(b"folder/b")].map(Result::unwrap);
+        for root in [&root, &shared] {
+            assert!(matches!(root.find(b"a"), Err(NotServed::Exhausted(what)) if what.contains("ulimit -n")));
+            assert_eq!(outcome(root.find(b"folder")), "(directory)", "that is no file");
+            assert_eq!(outcome(root.find(b"nothing")), NOT_FOUND);
+        }
+        drop(held);
+        assert_eq!(outcome(shared.find(b"a")), "a");
+    }
+}
+
 fn opened(site: &Site, path: &str) -> OpenFile {
     let Ok(Found::File(file)) = site.root(Links::Beneath).find(path.as_bytes()) else { panic!("{path} is no file") };
     file

@@ -73,7 +73,8 @@ impl Chat {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
-            let membership = self.rooms.enter(&room, name, peer, waker, queue_bytes_max).ok_or_else(too_many_rooms)?;
+            let membership =
+                self.rooms.enter(&room, name, peer, waker, queue_bytes_max).ok_or_else(|| too_many_rooms(cx))?;
             Ok(Member::new(membership, Rc::clone(&self.overflows)))
         })
     }
@@ -93,7 +94,8 @@ fn name(argument: &Argument<'_>) -> Result<Option<Box<str>>, Response> {
     Ok((!name.is_empty()).then(|| name.into()))
 }
 
-fn too_many_rooms() -> Response {
+fn too_many_rooms(cx: &Cx<'_>) -> Response {
+    cx.complain(Level::Warn, format_args!("503: there are {ROOMS_MAX} chat rooms already"));
     errors::error(Status::SERVICE_UNAVAILABLE, "too_many_rooms", [])
 }
 
