@@ -2,6 +2,7 @@
 //! [`Exchange`](crate::http::exchange::Exchange) when the answer depends on the content, on time or on another connection.
 //! A service sees no socket and no framing. It sees the version of a request, and need not look at it.
 
+pub mod allowance;
 pub mod cors;
 pub mod errors;
 pub mod event_stream;
@@ -10,6 +11,7 @@ pub mod front;
 pub mod gather;
 pub mod lab;
 pub mod router;
+pub mod shares;
 pub mod static_files;
 pub mod status;
 pub mod websocket;

@@ -4,17 +4,14 @@
 //! the response's, so that backpressure is that of every other response: nothing is taken while too much waits to be
 //! sent, and nothing is sent while there is no room for it.
 
-mod allowance;
 mod gather;
 mod origin;
 mod outgoing;
 mod upgrade;
 
-use allowance::Allowance;
 pub use gather::Gather;
 pub use origin::{InvalidOrigin, Origin};
 pub use outgoing::Outgoing;
-use upgrade::Share;
 pub use upgrade::{Endpoint, Policy, Subprotocols, upgrade};
 
 use std::time::{Duration, Instant};
@@ -28,11 +25,17 @@ use crate::http::fields::Fields;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::receiver::{Event, Receiver};
 use crate::protocol::ws::{Kind, Violation};
+use crate::service::allowance::Allowance;
+use crate::service::shares::Share;
 
 /// While more than this waits to be sent, in bytes, nothing is taken.
 const OUTGOING_BYTES_MAX: usize = 16 * 1024;
 /// The longest part of a message that an application is given, in bytes.
 const PART_BYTES_MAX: usize = 16 * 1024;
+/// What may be delivered in one turn of the loop beyond what has arrived for it, in bytes. What arrives is bounded by
+/// the connection's own budget, but a thousand times as much may come of it, and when that is sent back compressed it
+/// fills no buffer that would stop it.
+const INFLATED_BYTES_MAX: usize = 16 * 1024;
 /// How often a WebSocket without pings is looked at.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -133,7 +136,7 @@ impl<A: Application> WebSocket<A> {
                     return;
                 }
                 Ok(Event::Part { kind, end }) => {
-                    self.allowance.count(before - input.len(), payload.len());
+                    self.allowance.spend(payload.len().saturating_sub(before - input.len()));
                     self.on_part(MessagePart { kind, content: &payload, end }, cx);
                 }
                 Ok(Event::Ping(payload)) if self.life == Life::Open => self.out.pong(payload),
@@ -151,7 +154,7 @@ impl<A: Application> WebSocket<A> {
 
     fn may_receive(&mut self, cx: &Cx<'_>) -> bool {
         self.rest = (self.life == Life::Open).then(|| self.application.rests_until(cx)).flatten();
-        let is_its_turn = self.rest.is_none() && !self.allowance.is_spent(cx.now);
+        let is_its_turn = self.rest.is_none() && self.allowance.left(INFLATED_BYTES_MAX, cx.now) > 0;
         self.life != Life::Over && is_its_turn && self.out.len() < OUTGOING_BYTES_MAX
     }
 
@@ -231,7 +234,7 @@ impl<A: Application> WebSocket<A> {
     }
 
     fn next_wait(&mut self, cx: &Cx<'_>) -> Wait {
-        if self.held && self.allowance.is_spent(cx.now) {
+        if self.held && self.allowance.left(INFLATED_BYTES_MAX, cx.now) == 0 {
             // Nothing else may ever wake it for what it holds back itself.
             cx.local_waker().wake_in_next_turn();
         }

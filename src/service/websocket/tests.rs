@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::allowance::INFLATED_BYTES_MAX;
 use super::*;
 use crate::base::ring::RingBuffer;
 use crate::http::exchange::Reply;

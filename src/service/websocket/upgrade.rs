@@ -1,8 +1,5 @@
 //! The answer to a request that opens a WebSocket.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use log::Level;
 
 use super::origin::{is_same_host, is_same_host_but_for_the_port};
@@ -15,6 +12,7 @@ use crate::protocol::ws::deflate::Agreement;
 use crate::protocol::ws::handshake::{Handshake, Refusal};
 use crate::protocol::ws::receiver::Receiver;
 use crate::service::errors::{self, Detail};
+use crate::service::shares::Shares;
 
 const UPGRADE: FieldName = FieldName::from_static("Upgrade");
 const WEBSOCKET: &str = "websocket";
@@ -36,7 +34,7 @@ pub struct Policy {
     pub origins: Vec<Origin>,
     /// WebSockets at a time that may be compressed: their memory is what this bounds.
     compressed_max: usize,
-    compressed: Rc<Cell<usize>>,
+    compressed: Shares,
 }
 
 /// What one endpoint wants of its WebSockets.
@@ -69,13 +67,10 @@ impl Subprotocols {
     }
 }
 
-/// The permission for one WebSocket to be compressed.
-pub(super) struct Share(Rc<Cell<usize>>);
-
 impl Policy {
     /// These origins, and up to `compressed_max` compressed WebSockets.
     pub fn new(origins: Vec<Origin>, compressed_max: usize) -> Policy {
-        Policy { origins, compressed_max, compressed: Rc::default() }
+        Policy { origins, compressed_max, compressed: Shares::default() }
     }
 
     fn admits(&self, endpoint: &Endpoint, origin: &[u8], host: Option<&[u8]>) -> bool {
@@ -99,26 +94,12 @@ impl Policy {
         };
         cx.complain(Level::Info, format_args!("WebSocket refused with 403: its page is of {page}, {why}"));
     }
-
-    fn compress(&self) -> Option<Share> {
-        let count = self.compressed.get();
-        (count < self.compressed_max).then(|| {
-            self.compressed.set(count + 1);
-            Share(Rc::clone(&self.compressed))
-        })
-    }
 }
 
 impl Default for Policy {
     /// Each endpoint decides about origins; 256 WebSockets may be compressed.
     fn default() -> Policy {
         Policy::new(Vec::new(), 256)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -149,7 +130,8 @@ fn accept<A: Application + 'static>(
         return Err(errors::error(Status::FORBIDDEN, "origin_not_allowed", []));
     }
     let application = open()?;
-    let (deflate, share) = handshake.deflate.filter(|_| endpoint.deflate).zip(policy.compress()).unzip();
+    let (deflate, share) =
+        handshake.deflate.filter(|_| endpoint.deflate).zip(policy.compressed.take(policy.compressed_max)).unzip();
     let socket = WebSocket::new(Receiver::new(deflate), Outgoing::new(deflate), application, share, cx.now);
     Ok(Tunnel { protocol: WEBSOCKET, fields: fields(&handshake, deflate, endpoint), content: Box::new(socket) })
 }
