@@ -35,8 +35,10 @@ const JUMPS_MAX: u32 = 16;
 pub struct Rehearsals {
     service: Witness,
     cx: LoopContext,
-    start: Instant,
+    wakes: Wakes,
     wall: SystemTime,
+    /// How long the clock was made to jump.
+    waited: Duration,
 }
 
 /// What became of one request.
@@ -74,8 +76,9 @@ impl Rehearsals {
     pub fn new(front: Front, limits: Limits) -> Rehearsals {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let jobs = JobPool::without_threads();
-        let cx = LoopContext::new(limits, Wakes::new(Awake), jobs, start, wall);
-        Rehearsals { service: Witness::new(front), cx, start, wall }
+        let wakes = Wakes::new(Awake);
+        let cx = LoopContext::new(limits, wakes.clone(), jobs, start, wall);
+        Rehearsals { service: Witness::new(front), cx, wakes, wall, waited: Duration::ZERO }
     }
 
     /// What the service was seen to do.
@@ -106,10 +109,23 @@ impl Rehearsals {
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);
-        let (disk, waited) = (disk::take_calls(), self.cx.environment.now - self.start);
+        let (disk, waited) = (disk::take_calls(), std::mem::take(&mut self.waited));
         connection.give_back(self.cx.moment, &mut self.cx);
         self.cx.on_turn(Moment::default(), || self.wall);
         Rehearsal { paper: paper.take(), disk, end, waited }
+    }
+
+    /// Begins the next turn, if somebody was woken for it.
+    fn next_turn(&mut self) -> bool {
+        self.wakes.begin_turn();
+        let mut ready = Vec::new();
+        self.wakes.collect_ready(&mut ready);
+        if !ready.is_empty() {
+            let later = self.cx.moment + Duration::from_nanos(1);
+            let wall = self.wall + later.since(Moment::default());
+            self.cx.on_turn(later, || wall);
+        }
+        !ready.is_empty()
     }
 
     /// Drives the connection until it waits for the client, or for the clock when it has begun to answer.
@@ -121,9 +137,11 @@ impl Rehearsals {
                 (Settled::Open { .. }, _) if sent_bytes() > SENT_BYTES_MAX => return End::Sends,
                 // What the job was for is there already.
                 (Settled::Open { again: true, .. }, _) | (_, WaitReason::Job) => {}
+                (Settled::Open { .. }, _) if self.next_turn() => {}
                 (Settled::Open { deadline, .. }, WaitReason::Timer) if sent_bytes() == 0 && jumps < JUMPS_MAX => {
                     jumps += 1;
                     let later = deadline.max(self.cx.moment);
+                    self.waited += later.since(self.cx.moment);
                     let wall = self.wall + later.since(Moment::default());
                     self.cx.on_turn(later, || wall);
                 }
