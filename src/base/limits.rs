@@ -48,6 +48,10 @@ pub struct Limits {
     /// What waits to be sent to a member of a chat room, in bytes.
     pub ws_queue_bytes_max: usize,
 
+    /// Responses at a time whose content is coded as it is produced, each with up to 320 KiB of memory. Further ones go
+    /// out as they are. 0: none is coded.
+    pub coded_streams_max: usize,
+
     /// Input ring, in bytes; at least `head_bytes_max`.
     pub inbox_bytes: usize,
     /// Output ring, in bytes.
@@ -109,6 +113,8 @@ impl Default for Limits {
             rate_floor: 256,
             ws_message_bytes_max: 16 * 1024,
             ws_queue_bytes_max: WS_QUEUE_BYTES,
+
+            coded_streams_max: 256,
 
             inbox_bytes: 16 * 1024,
             outbox_bytes: 64 * 1024,

@@ -108,12 +108,17 @@ pub struct Response {
     pub fields: Vec<(FieldName, FieldValue)>,
     /// The content.
     pub body: Body,
+    /// Whether the content may be put into another coding on its way out (RFC 9110 §8.4). Not if its coding has been
+    /// negotiated already, and not if it repeats what the client sent: next to a secret, the length of compressed content
+    /// would betray the secret (BREACH).
+    pub may_be_coded: bool,
 }
 
 impl Response {
     /// A response without content and fields.
     pub fn new(status: Status) -> Response {
-        Response { status, content_type: None, prepared: FieldSet::EMPTY, fields: Vec::new(), body: Body::Empty }
+        let (prepared, fields, body) = (FieldSet::EMPTY, Vec::new(), Body::Empty);
+        Response { status, content_type: None, prepared, fields, body, may_be_coded: true }
     }
 
     /// An upper bound for the bytes its head takes on the wire.
@@ -130,6 +135,12 @@ impl Response {
     pub fn with_content(mut self, content_type: FieldValue, body: Body) -> Response {
         self.content_type = Some(content_type);
         self.body = body;
+        self
+    }
+
+    /// The same response, whose content is not put into another coding.
+    pub fn as_it_is(mut self) -> Response {
+        self.may_be_coded = false;
         self
     }
 

@@ -71,7 +71,8 @@ pub struct FileSettings {
     #[arg(long, value_name = "VALUE", env = "TIDEMILL_CACHE_CONTROL", hide_env = true, value_parser = cache_control)]
     pub cache_control: Option<FieldRules>,
 
-    /// Memory for files in use and for compressed forms of them; 0 keeps nothing, and compresses nothing
+    /// Memory for files in use and for compressed forms of them; 0 keeps nothing, and compresses nothing, neither files
+    /// nor what is produced
     #[arg(
         long, value_name = "SIZE", env = "TIDEMILL_FILE_CACHE", hide_env = true,
         default_value = "32MiB", value_parser = size(0..=64 * GIB)

@@ -311,6 +311,7 @@ impl Settings {
             target_bytes_max: self.max_target_size.unwrap_or(defaults.target_bytes_max).min(self.max_header_size),
             fields_max: self.max_headers as usize,
             gathered_bytes_max: self.max_body_size,
+            coded_streams_max: if self.files.file_cache == 0 { 0 } else { defaults.coded_streams_max },
             inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),
             connections_max: shares.connections,
             connections_bound: shares.bound,

@@ -16,7 +16,7 @@ pub enum Detail<'a> {
     Number(u64),
 }
 
-/// A JSON error `{"error":code,…}` with these further members, in this order.
+/// A JSON error `{"error":code,…}` with these further members, in this order. They may quote the request.
 pub fn error<'a>(
     status: Status,
     code: &str,
@@ -26,7 +26,7 @@ pub fn error<'a>(
         Detail::Text(text) => object.text(name, text),
         Detail::Number(number) => object.number(name, number),
     });
-    Response::new(status).with_content(JSON, Body::from(object.finish()))
+    Response::new(status).with_content(JSON, Body::from(object.finish())).as_it_is()
 }
 
 /// 400 with a JSON error.

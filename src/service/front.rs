@@ -1,6 +1,7 @@
 //! The service of the whole server: decides which of the services answers a request.
 
 use super::Service;
+use super::coding::Coders;
 use super::explanation::Explanation;
 use super::router::Router;
 use super::static_files::StaticFiles;
@@ -16,8 +17,10 @@ pub struct Front {
     pub public: Public,
     /// What comes before it, if anything does: `/healthz` and `/readyz`.
     pub health: Option<Router>,
-    /// What the admin listener serves.
+    /// What the admin listener serves. It is never coded: it has paths that anybody may have asked for next to those of
+    /// others, and its listener is not reached from afar.
     pub admin: Option<Admin>,
+    coders: Coders,
 }
 
 /// What everyone gets.
@@ -31,7 +34,11 @@ pub enum Public {
 impl Front {
     /// A front with the public service alone.
     pub fn new(public: Public) -> Front {
-        Front { public, health: None, admin: None }
+        let coders = match &public {
+            Public::Lab(_) => Coders::default(),
+            Public::Files(files, _) => files.coders().clone(),
+        };
+        Front { public, health: None, admin: None, coders }
     }
 }
 
@@ -74,10 +81,18 @@ impl Public {
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        match self.destination(cx.role, request.target.path) {
-            Destination::Admin(admin) => admin.call(request, cx),
+        let mut reply = match self.destination(cx.role, request.target.path) {
+            Destination::Admin(admin) => return admin.call(request, cx),
             Destination::Routes(_, router) => router.call(request, cx),
             Destination::Files(files) => files.call(request, cx),
+        };
+        if let Ok(Reply::Respond(response)) = &mut reply {
+            self.coders.recode(request, response, cx.limits);
+            return reply;
+        }
+        match reply {
+            Ok(Reply::Decide(exchange)) => Ok(Reply::Decide(self.coders.recode_later(request, exchange))),
+            reply => reply,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A service sees no socket and no framing. It sees the version of a request, and need not look at it.
 
 pub mod allowance;
+pub mod coding;
 pub mod cors;
 pub mod errors;
 pub mod event_stream;

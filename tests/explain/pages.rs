@@ -29,6 +29,12 @@ fn every_step_of_a_file_names_its_rule() {
     let packed = page(&site, "GET /lines.txt", &["Accept-Encoding: gzip"]);
     packed.assert_line("coding", "gzip, ");
     packed.assert_line("on a thread", "look it up, compress it to gzip");
+    let long = page(&site, "GET /long.txt", &["Accept-Encoding: zstd"]);
+    long.assert_line("forms", "identity; too long to be compressed as a whole");
+    long.assert_line("coding", "zstd, while it is sent: Accept-Encoding: zstd (RFC 9110 §12.5.3)");
+    long.assert_line("framing", "Transfer-Encoding: chunked");
+    long.assert_line("connection", "kept for the next request");
+    assert!(long.line("waits").is_none(), "{}", long.0);
     let sibling = page(&site, "GET /both.html", &["Accept-Encoding: br"]);
     sibling.assert_line("forms", "identity, br");
     sibling.assert_line("coding", "br, 10 bytes: Accept-Encoding: br");

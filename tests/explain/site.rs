@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Longer than what is kept in memory, and sent in three pieces.
 pub const LARGE: usize = 600_000;
 
+/// Longer than what is compressed as a whole.
+pub const LONG: u64 = 8 * 1024 * 1024 + 1;
+
 /// A folder of a test's own; removed when the test ends.
 pub struct Site(PathBuf);
 
@@ -33,6 +36,7 @@ impl Site {
         for (name, content) in files {
             fs::write(site.0.join(name), content).unwrap();
         }
+        fs::File::create(site.0.join("long.txt")).unwrap().set_len(LONG).unwrap();
         fs::write(site.0.join("a b"), b"space").unwrap();
         fs::write(site.0.join("secret"), b"x").unwrap();
         fs::set_permissions(site.0.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();

@@ -41,7 +41,7 @@ impl Site {
         self
     }
 
-    fn serve(&self, arguments: &[&str]) -> Server {
+    pub fn serve(&self, arguments: &[&str]) -> Server {
         Server::start(&[arguments, &[self.root.to_str().unwrap()]].concat())
     }
 

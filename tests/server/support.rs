@@ -221,6 +221,20 @@ impl Client {
         self.unread.extend_from_slice(&piece[..n]);
     }
 
+    /// Reads once more into `all`; whether the connection is over, by an orderly end or a reset.
+    pub fn is_closed_by_server_into(&mut self, all: &mut Vec<u8>) -> bool {
+        all.append(&mut self.unread);
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(n) => {
+                all.extend_from_slice(&piece[..n]);
+                n == 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+            Err(error) => panic!("the server did not close: {error}"),
+        }
+    }
+
     /// Whether the connection is over, by an orderly end or a reset; discards what else arrives.
     pub fn is_closed_by_server(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];

@@ -29,7 +29,7 @@ fn content_type(request: &RequestHead<'_>) -> FieldValue {
 }
 
 fn response(content_type: FieldValue, body: Body) -> Response {
-    Response::new(Status::OK).with_content(content_type, body)
+    Response::new(Status::OK).with_content(content_type, body).as_it_is()
 }
 
 struct Echo {

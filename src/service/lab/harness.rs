@@ -183,6 +183,15 @@ impl World {
         }
     }
 
+    /// The next turn begins, a nanosecond later. Says whether somebody was woken for it.
+    pub fn next_turn(&mut self) -> bool {
+        self.now += Duration::from_nanos(1);
+        self.wakes.begin_turn();
+        let mut ready = Vec::new();
+        self.wakes.collect_ready(&mut ready);
+        !ready.is_empty()
+    }
+
     /// The lab's answer to a request without content.
     pub fn get(&mut self, target: &str) -> Played {
         self.ask(&Request::get(target), &[], &[65536]).unwrap()

@@ -39,7 +39,7 @@ pub fn headers(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Res
         .text("target", &String::from_utf8_lossy(request.target.raw))
         .text("version", version(request.version))
         .raw("fields", field_pairs(request));
-    Ok(Reply::Respond(Response::new(Status::OK).with_content(JSON, Body::from(object.finish()))))
+    Ok(Reply::Respond(Response::new(Status::OK).with_content(JSON, Body::from(object.finish())).as_it_is()))
 }
 
 fn version(version: Version) -> &'static str {

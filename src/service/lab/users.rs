@@ -40,5 +40,5 @@ fn refusal(invalid: &Invalid) -> Response {
 }
 
 fn ok(object: Object) -> Response {
-    Response::new(Status::OK).with_content(JSON, Body::from(object.finish()))
+    Response::new(Status::OK).with_content(JSON, Body::from(object.finish())).as_it_is()
 }

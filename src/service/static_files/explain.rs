@@ -6,7 +6,7 @@ use super::StaticFiles;
 use super::listing::Order;
 use super::lookup::{Looked, Wanted, look_up};
 use super::pages;
-use super::representation::{Form, Representation};
+use super::representation::{Compressible, Form, Representation};
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::respond::{Choice, Compressed, CompressedForms, Offer, Selection, choose};
 use super::serving::compressed;
@@ -100,6 +100,11 @@ impl StaticFiles {
                     );
                     return Some(Arc::clone(form));
                 }
+                Choice::AsSent(coding) => {
+                    let accepted = accepted_text(request.fields);
+                    explanation.note("coding", format_args!("{}, while it is sent: {accepted} {RULE}", coding.name()));
+                    return Some(Arc::new(Form::coded_as_sent(found.identity(), coding, &found.common)));
+                }
                 Choice::Unmade(coding) => {
                     explanation.note_job(format_args!("compress it to {}", coding.name()));
                     forms[coding as usize] = made(found, coding);
@@ -135,9 +140,12 @@ fn file_text(found: &Representation) -> String {
 fn forms_text(found: &Representation, can_compress: bool) -> String {
     let there = Coding::ALL.into_iter().filter(|coding| found.form(*coding).is_some());
     let names: Vec<&str> = there.map(Coding::name).collect();
-    let others = match found.compressible && can_compress {
-        true => "; the others are made when they are asked for",
-        false => "",
+    let others = match found.compressible {
+        Compressible::Whole if can_compress => "; the others are made when they are asked for",
+        Compressible::AsSent if can_compress => {
+            "; too long to be compressed as a whole: gzip and zstd are made while it is sent"
+        }
+        Compressible::Whole | Compressible::AsSent | Compressible::No => "",
     };
     format!("{}{others}", names.join(", "))
 }

@@ -15,6 +15,7 @@ use crate::base::job_pool::{Lane, Ticket};
 use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
 use crate::http::negotiate::Coding;
+use crate::service::coding::Coders;
 
 /// What was found is not served when it is older than this.
 const FRESH_FOR: Duration = Duration::from_secs(1);
@@ -63,10 +64,10 @@ impl Hit {
     }
 
     /// Answers a request with it.
-    pub fn respond(&self, request: &RequestHead<'_>, now_secs: u64) -> Action {
+    pub fn respond(&self, request: &RequestHead<'_>, coders: &Coders, cx: &Cx<'_>) -> Action {
         let compressed = &self.compressed.borrow();
         let offer = Offer { representation: &self.representation, compressed, can_compress: self.can_compress };
-        respond(request, &offer, now_secs)
+        respond(request, &offer, coders, cx)
     }
 }
 

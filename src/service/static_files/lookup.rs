@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Site;
-use super::representation::{Common, Form, FormContent, Forms, Representation};
+use super::representation::{Common, Compressible, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
 use crate::base::disk::{FileMeta, Found, NotServed, OpenFile};
 use crate::http::conditional::last_modified_value;
-use crate::http::fields::{FieldName, FieldValue};
+use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
 use crate::http::media_type::is_compressible;
 use crate::http::negotiate::Coding;
+use crate::service::coding::forbids_transforms;
 
 /// Files up to this many bytes are read when they are looked up, and leave with their head in one write.
 pub const IN_MEMORY_BYTES_MAX: u64 = 64 * 1024;
@@ -151,12 +152,13 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let content_type = site.media_types.for_file_name(name);
     let identity_len = opened.files[0].as_ref().map_or(0, |file| file.meta.len);
-    let compressible = is_compressible(&content_type) && super::compress_lengths().contains(&identity_len);
+    let site_fields = site_fields(site, path);
+    let compressible = compressible(&content_type, identity_len, &site_fields);
     let modified = opened.files[0].as_ref().map_or(0, |file| u64::try_from(file.meta.modified.secs).unwrap_or(0));
     let common = Common {
         last_modified: last_modified_value(modified, now_secs),
-        varies: compressible || opened.files[1..].iter().any(Option::is_some),
-        site_fields: site_fields(site, path),
+        varies: compressible != Compressible::No || opened.files[1..].iter().any(Option::is_some),
+        site_fields,
     };
     let mut forms: Forms = Default::default();
     for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
@@ -176,6 +178,18 @@ fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
     let path = [b"/", path].concat();
     let directory = path.strip_suffix(&*site.index).filter(|directory| directory.ends_with(b"/"));
     site.field_rules.of_file(&path, directory)
+}
+
+/// How a file is compressed that has these fields from the site.
+fn compressible(content_type: &FieldValue, length: u64, site_fields: &[(FieldName, FieldValue)]) -> Compressible {
+    let stays =
+        |(name, value): &(FieldName, FieldValue)| name.is(&CACHE_CONTROL) && forbids_transforms(value.as_bytes());
+    match super::compress_lengths() {
+        _ if !is_compressible(content_type) || site_fields.iter().any(stays) => Compressible::No,
+        whole if whole.contains(&length) => Compressible::Whole,
+        whole if length > *whole.end() => Compressible::AsSent,
+        _ => Compressible::No,
+    }
 }
 
 fn form(coding: Coding, file: OpenFile, common: &Common) -> std::io::Result<Form> {

@@ -37,6 +37,7 @@ use crate::http::media_type::MediaTypes;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::Service;
+use crate::service::coding::{CODED_BYTES_MIN, Coders};
 
 /// What is served, and how. Shared with the job threads.
 #[derive(Debug)]
@@ -61,10 +62,10 @@ pub struct Site {
     pub cached_files_max: usize,
 }
 
-/// Lengths of files that are worth compressing when they are asked for, in bytes: shorter ones gain nothing, and longer
-/// ones would keep a thread busy for too long.
+/// Lengths of files that are compressed as a whole when they are asked for, in bytes: shorter ones gain nothing, and longer
+/// ones would keep a thread busy for too long. Those are coded while they are sent.
 fn compress_lengths() -> RangeInclusive<u64> {
-    256..=8 * 1024 * 1024
+    CODED_BYTES_MIN..=8 * 1024 * 1024
 }
 
 /// The service.
@@ -78,14 +79,26 @@ struct Shared {
     hot: Hot,
     listings: Listings,
     jobs: Jobs,
+    coders: Coders,
 }
 
 impl StaticFiles {
     /// Serves this site.
     pub fn new(site: Site) -> StaticFiles {
         let hot = Hot::new(site.cache_bytes_max, site.cached_files_max);
-        let shared = Shared { site: Arc::new(site), hot, listings: Listings::default(), jobs: Jobs::new() };
+        let shared = Shared {
+            site: Arc::new(site),
+            hot,
+            listings: Listings::default(),
+            jobs: Jobs::new(),
+            coders: Coders::default(),
+        };
         StaticFiles { shared: Rc::new(shared) }
+    }
+
+    /// Those who code what is not compressed as a whole.
+    pub fn coders(&self) -> &Coders {
+        &self.shared.coders
     }
 }
 
@@ -120,7 +133,7 @@ impl Service for StaticFiles {
             None => Known::Nothing,
         };
         if let Known::Fresh(hit) = &known
-            && let Action::Respond(response) = hit.respond(request, cx.date_secs)
+            && let Action::Respond(response) = hit.respond(request, &self.shared.coders, cx)
         {
             return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref())));
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::base::disk::{FileMeta, OpenFile};
+use crate::http::etag::EntityTag;
 use crate::http::fields::{self, FieldName, FieldSet, FieldValue};
 use crate::http::negotiate::Coding;
 
@@ -20,8 +21,19 @@ pub struct Representation {
     pub forms: Forms,
     /// What is the same for all forms.
     pub common: Common,
-    /// Whether it is worth compressing when somebody asks for that.
-    pub compressible: bool,
+    /// Whether, and how, it is compressed when somebody asks for that.
+    pub compressible: Compressible,
+}
+
+/// What is done with a file that has no compressed sibling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compressible {
+    /// Nothing: it would not get smaller, or must stay as it is.
+    No,
+    /// It is compressed as a whole, and that is kept.
+    Whole,
+    /// It is too long for that, and is coded while it is sent.
+    AsSent,
 }
 
 /// Forms by coding.
@@ -96,9 +108,23 @@ impl Form {
     /// A form of the file in `version`.
     pub fn new(coding: Coding, length: u64, content: FormContent, version: FileMeta, common: &Common) -> Form {
         let etag = etag(&version, coding);
-        let fields = content_fields(coding, &etag, common);
+        let fields = content_fields(coding, &etag, &BYTES, common);
         let not_modified_fields = validating_fields(&etag, common);
         Form { length, etag, content, version, fields, not_modified_fields }
+    }
+
+    /// What a form says that is coded while it is sent; its content and length are those of `identity`. The tag is weak,
+    /// because the bytes may differ the next time, and is no tag of another coding (RFC 9110 §8.8.1, §8.8.3.3). Ranges
+    /// of it do not exist.
+    pub fn coded_as_sent(identity: &Form, coding: Coding, common: &Common) -> Form {
+        let content = match &identity.content {
+            FormContent::Memory(bytes) => FormContent::Memory(Arc::clone(bytes)),
+            FormContent::File(file) => FormContent::File(Arc::clone(file)),
+        };
+        let etag = weak_etag(&identity.etag, coding);
+        let fields = content_fields(coding, &etag, &NONE, common);
+        let not_modified_fields = validating_fields(&etag, common);
+        Form { length: identity.length, etag, content, version: identity.version, fields, not_modified_fields }
     }
 
     /// What keeping it costs, in bytes.
@@ -124,14 +150,24 @@ fn etag(version: &FileMeta, coding: Coding) -> FieldValue {
     FieldValue::new(text).expect("hexadecimal digits and the names of codings")
 }
 
+/// `"tag"` as `W/"tag-gzip"`.
+fn weak_etag(etag: &FieldValue, coding: Coding) -> FieldValue {
+    let opaque = EntityTag::of_checked(etag.as_bytes()).map_or(&b""[..], EntityTag::opaque);
+    FieldValue::new([b"W/\"", opaque, b"-", coding.name().as_bytes(), b"\""].concat()).expect("a tag is a field value")
+}
+
 static BYTES: FieldValue = FieldValue::from_static("bytes");
+static NONE: FieldValue = FieldValue::from_static("none");
 static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
-fn content_fields(coding: Coding, etag: &FieldValue, common: &Common) -> FieldSet {
+fn content_fields(coding: Coding, etag: &FieldValue, accept_ranges: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
-    let mut all =
-        vec![(fields::LAST_MODIFIED, &common.last_modified), (fields::ETAG, etag), (fields::ACCEPT_RANGES, &BYTES)];
+    let mut all = vec![
+        (fields::LAST_MODIFIED, &common.last_modified),
+        (fields::ETAG, etag),
+        (fields::ACCEPT_RANGES, accept_ranges),
+    ];
     // Of what we say, this alone may be said otherwise.
     let site_says = |name: FieldName| common.site_fields.iter().any(|(other, _)| other.is(&name));
     all.extend((!site_says(fields::X_CONTENT_TYPE_OPTIONS)).then_some((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF)));

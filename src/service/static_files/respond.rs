@@ -5,15 +5,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::pages;
-use super::representation::{Form, FormContent, Representation};
+use super::representation::{Compressible, Form, FormContent, Representation};
 use crate::http::body::{Body, Bytes, ContentPart, FilePart};
 use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
+use crate::http::exchange::Cx;
 use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY};
 use crate::http::message::{RequestHead, Response};
+use crate::http::method::Method;
 use crate::http::negotiate::{AcceptEncoding, Coding};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
 use crate::http::status::Status;
+use crate::service::coding::{CODINGS, Coders};
 
 /// A representation, with what has been made of it since it was found.
 #[derive(Clone, Copy)]
@@ -49,16 +52,21 @@ pub enum Action {
     Compress(Coding),
 }
 
-/// Answers a GET or HEAD with what is offered. `now_secs` is the response's Date in seconds since 1970.
-pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> Action {
-    let form = match choose(request, offer) {
-        Choice::Form(_, form) => form,
+/// Answers a GET or HEAD with what is offered.
+pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, coders: &Coders, cx: &Cx<'_>) -> Action {
+    Action::Respond(match choose(request, offer) {
+        Choice::Form(_, form) => with_form(request, offer.representation, form, cx.date_secs),
+        Choice::AsSent(coding) => coded_as_sent(request, offer.representation, coding, coders, cx),
         Choice::Unmade(coding) => return Action::Compress(coding),
-        Choice::None => return Action::Respond(not_acceptable(request)),
-    };
-    let selection = Selection::of(request, form, offer.representation.last_modified, now_secs);
-    let content_type = &offer.representation.content_type;
-    Action::Respond(match (selection.verdict.outcome, selection.ranges) {
+        Choice::None => not_acceptable(request),
+    })
+}
+
+/// Answers with a form that is there.
+fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &Form, now_secs: u64) -> Response {
+    let selection = Selection::of(request, form, representation.last_modified, now_secs);
+    let content_type = &representation.content_type;
+    match (selection.verdict.outcome, selection.ranges) {
         (Outcome::NotModified, _) => {
             Response::new(Status::NOT_MODIFIED).with_prepared(form.not_modified_fields.clone())
         }
@@ -67,7 +75,34 @@ pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, now_secs: u64) -> A
         (Outcome::Proceed { .. }, Ranges::Unsatisfiable) => unsatisfiable(request, form),
         (Outcome::Proceed { .. }, Ranges::One(range)) => part(form, content_type, range),
         (Outcome::Proceed { .. }, Ranges::Several(ranges)) => parts(form, content_type, &ranges),
-    })
+    }
+    .as_it_is()
+}
+
+/// Answers with a form that is coded while it is sent. If as many responses as may are coded already, the file is sent as
+/// it is.
+fn coded_as_sent(
+    request: &RequestHead<'_>,
+    representation: &Representation,
+    coding: Coding,
+    coders: &Coders,
+    cx: &Cx<'_>,
+) -> Response {
+    let identity = representation.identity();
+    let form = Form::coded_as_sent(identity, coding, &representation.common);
+    let selection = Selection::of(request, &form, representation.last_modified, cx.date_secs);
+    if !matches!(selection.verdict.outcome, Outcome::Proceed { .. }) {
+        return with_form(request, representation, &form, cx.date_secs);
+    }
+    match coders.admit(coding, cx.limits) {
+        Some(coder) => {
+            let mut response = whole(&form, &representation.content_type, Status::OK).as_it_is();
+            response.body = coder.coded(response.body);
+            response
+        }
+        None if AcceptEncoding::of(request.fields).weight(Coding::Identity) == 0 => pages::busy(request),
+        None => with_form(request, representation, identity, cx.date_secs),
+    }
 }
 
 /// What of a form is sent: its conditions decide, then its ranges.
@@ -105,6 +140,8 @@ pub enum Choice<'a> {
     Form(Coding, &'a Arc<Form>),
     /// One in this coding, which has to be made.
     Unmade(Coding),
+    /// One in this coding, which is made while it is sent.
+    AsSent(Coding),
     /// It accepts none that there is.
     None,
 }
@@ -119,19 +156,31 @@ pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
     }
     let mut available = [Coding::Identity; Coding::ALL.len()];
     let mut count = 0;
-    for coding in Coding::ALL.into_iter().filter(|coding| offer.has(*coding)) {
+    // Parts are of the file as it is, if it is coded only while it is sent: nobody knows where they are in that.
+    let whole = request.method != Method::Get || request.fields.first("range").is_none();
+    for coding in Coding::ALL.into_iter().filter(|coding| offer.has(*coding, whole)) {
         available[count] = coding;
         count += 1;
     }
     match AcceptEncoding::of(request.fields).choose(&available[..count]) {
-        Some(coding) => offer.form(coding).map_or(Choice::Unmade(coding), |form| Choice::Form(coding, form)),
+        Some(coding) => match (offer.form(coding), offer.representation.compressible) {
+            (Some(form), _) => Choice::Form(coding, form),
+            (None, Compressible::AsSent) => Choice::AsSent(coding),
+            (None, Compressible::Whole | Compressible::No) => Choice::Unmade(coding),
+        },
         None => Choice::None,
     }
 }
 
 impl<'a> Offer<'a> {
-    fn has(&self, coding: Coding) -> bool {
-        let makeable = self.can_compress && self.representation.compressible;
+    /// Whether there is a form in this coding, or can be one. `whole`: the client does not ask for a part.
+    fn has(&self, coding: Coding, whole: bool) -> bool {
+        let makeable = self.can_compress
+            && match self.representation.compressible {
+                Compressible::No => false,
+                Compressible::Whole => true,
+                Compressible::AsSent => whole && CODINGS.contains(&coding),
+            };
         match &self.compressed[coding as usize] {
             Compressed::Made(_) => true,
             Compressed::Unmade => self.representation.form(coding).is_some() || makeable,

@@ -166,7 +166,7 @@ impl Serving {
     }
 
     fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
-        match hit.respond(&self.request.as_head(), cx.date_secs) {
+        match hit.respond(&self.request.as_head(), &self.shared.coders, cx) {
             Action::Respond(response) => Next::Respond(response),
             Action::Compress(coding) => self.compress(hit, coding, cx),
         }
