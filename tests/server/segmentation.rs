@@ -24,7 +24,7 @@ struct Outcome {
     responses: Vec<(String, bool, String)>,
     /// The response that broke off, if one did: its status and as much of its content as came.
     broken: Option<(String, String)>,
-    /// Whether a response broke off, or the connection was reset.
+    /// Whether a response broke off, or the connection was reset before the last response was complete.
     cut: bool,
 }
 
@@ -175,6 +175,8 @@ fn responses(mut text: &str, reset: bool) -> Outcome {
         text = &rest[length..];
     }
     outcome.cut |= !text.is_empty();
+    // Whoever sends on behind a response that says it is the last may meet a closed socket. The response was there before.
+    outcome.cut &= !(text.is_empty() && outcome.responses.last().is_some_and(|(_, closes, _)| *closes));
     outcome
 }
 
