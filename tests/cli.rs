@@ -24,7 +24,8 @@ fn output(arguments: &[&str]) -> Output {
     tidemill(arguments).output().unwrap()
 }
 
-/// The one line that a failed start leaves on stderr, without the program's name. Nothing goes to stdout.
+/// The one line that a failed start leaves on stderr, without the program's name and, if the usage was wrong, without
+/// where to read on. Nothing goes to stdout.
 #[track_caller]
 fn failure(output: Output, code: i32) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -32,7 +33,11 @@ fn failure(output: Output, code: i32) -> String {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
     let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {stderr:?}"));
     assert!(!line.contains('\n'), "more than one line: {stderr}");
-    line.strip_prefix("tidemill: ").unwrap_or_else(|| panic!("nameless: {line}")).into()
+    let line = line.strip_prefix("tidemill: ").unwrap_or_else(|| panic!("nameless: {line}"));
+    match code {
+        2 => line.strip_suffix("; see --help").unwrap_or_else(|| panic!("without a way on: {line}")).into(),
+        _ => line.into(),
+    }
 }
 
 #[track_caller]
@@ -91,6 +96,106 @@ fn an_unknown_flag_is_named_and_the_right_one_suggested() {
 }
 
 #[test]
+fn what_other_servers_call_differently_is_translated() {
+    for words in [&["--port", "8080"][..], &["--port=8080"], &["-p", "8080"], &["-p8080"], &["--host", "0.0.0.0"]] {
+        let flag = words[0].split('=').next().unwrap().trim_end_matches("8080");
+        assert_eq!(
+            usage(words),
+            format!("unexpected argument '{flag}' found: where to listen is said like this: --listen 8080")
+        );
+    }
+    let line = usage(&["--root", "site"]);
+    assert_eq!(line, "unexpected argument '--root' found: the folder to serve is said like this: tidemill ./site");
+}
+
+#[test]
+fn a_value_that_needs_an_equals_sign_is_not_taken_for_the_root() {
+    let scratch = Scratch::new("equals");
+    std::fs::write(scratch.0.join("access.log"), "secret").unwrap();
+    let line = |words: &[&str]| failure(tidemill(words).current_dir(&scratch.0).output().unwrap(), 2);
+    let log = "(--access-log takes its value behind an equals sign: --access-log=access.log)";
+    let one = line(&["--access-log", "access.log"]);
+    assert!(one.starts_with("invalid value 'access.log' for '[ROOT]': ") && one.ends_with(log), "{one}");
+    let one = line(&["--access-log", "missing.log"]);
+    assert!(one.contains("that exists (--access-log takes its value") && one.ends_with("=missing.log)"), "{one}");
+    assert_eq!(
+        line(&["--spa", "x.html", "."]),
+        "unexpected argument '.' found (--spa takes its value behind an equals sign: --spa=x.html)"
+    );
+    assert_eq!(line(&["--lab", "true", "."]), "unexpected argument '.' found (--lab stands alone: it takes no value)");
+    assert_eq!(line(&[".", "access.log"]), "unexpected argument 'access.log' found");
+}
+
+#[test]
+fn settings_for_a_folder_need_one() {
+    for (words, flag) in [
+        (&["--browse"][..], "--browse"),
+        (&["-b"], "--browse"),
+        (&["--spa"], "--spa"),
+        (&["--index", "a.html"], "--index"),
+        (&["--hidden"], "--hidden"),
+        (&["--header", "A: b"], "--header"),
+        (&["--cache-control", "no-store", "--lab"], "--cache-control"),
+    ] {
+        assert_eq!(usage(words), format!("{flag} needs ROOT; the current directory is '.'"));
+    }
+    let line = failure(tidemill(&[]).env("TIDEMILL_BROWSE", "yes").output().unwrap(), 2);
+    assert_eq!(line, "--browse needs ROOT; the current directory is '.'");
+    let mut command = tidemill(&["-l", "127.0.0.1:0", "--io-threads", "2", "--file-cache", "1MiB"]);
+    let server = Server::start(command.env("TIDEMILL_BROWSE", "no").env("TIDEMILL_SPA", "false"));
+    assert!(server.line().starts_with("listening on "));
+}
+
+#[test]
+fn what_has_no_effect_is_said_at_the_start() {
+    let scratch = Scratch::new("effects");
+    let file = scratch.0.join("one.html");
+    std::fs::write(&file, "one").unwrap();
+    let (folder, file) = (scratch.0.to_str().unwrap(), file.to_str().unwrap());
+    let said = |words: &[&str], variables: &[(&str, &str)]| {
+        let mut command = tidemill(&["-l", "127.0.0.1:0"]);
+        command.args(words).envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let server = Server::watch(child);
+        server.line();
+        assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+        let lines = BufReader::new(stderr).lines().map(Result::unwrap).filter(|line| line.contains(" WARN ] "));
+        lines.map(|line| line.split_once(" WARN ] ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&[folder], &[("TIDEMILL_SPA", "no"), ("TIDEMILL_IO_THREADS", "1"), ("TIDE", "x")]), [""; 0]);
+    for (variable, nearest) in [
+        ("TIDEMILL_HEADR_TIMEOUT", "; TIDEMILL_HEADER_TIMEOUT is one"),
+        ("TIDEMILL_PORT", "; TIDEMILL_LISTEN is one"),
+        ("TIDEMILL_DIR", "; TIDEMILL_ROOT is one"),
+        ("TIDEMILL_ACESS_LOG", "; TIDEMILL_ACCESS_LOG is one"),
+        ("TIDEMILL_XYZZY", ""),
+        ("TIDEMILL_", ""),
+    ] {
+        let expected = format!("{variable} has no effect: there is no such setting{nearest}");
+        assert_eq!(said(&[], &[(variable, "1")]), [expected]);
+    }
+    assert_eq!(
+        said(&["--spa=nope.html", folder], &[]),
+        ["--spa: ROOT has no file nope.html: paths that do not exist get 404"]
+    );
+    assert_eq!(
+        said(&[folder], &[("TIDEMILL_SPA", "true")]),
+        ["--spa: ROOT has no file index.html: paths that do not exist get 404"]
+    );
+    assert_eq!(said(&["--index", "a,b", folder], &[]), ["--index: ROOT has no file a or b: its path / gets 404"]);
+    assert_eq!(said(&["--index", "a,one.html", folder], &[]), [""; 0]);
+    assert_eq!(
+        said(&["--log-format", "json"], &[]),
+        ["--log-format has no effect: there is no access log without --access-log"]
+    );
+    assert_eq!(
+        said(&["--browse", "--index", "x", file], &[]),
+        ["--browse has no effect: ROOT is a single file", "--index has no effect: ROOT is a single file"]
+    );
+}
+
+#[test]
 fn a_wrong_value_is_named_with_what_would_be_right() {
     for (flag, value, expected) in [
         ("--header-timeout", "10", "expected a duration such as 10s or 500ms"),
@@ -143,6 +248,44 @@ fn the_command_line_wins_over_the_environment() {
 }
 
 #[test]
+fn booleans_in_the_environment_mean_what_they_say() {
+    let scratch = Scratch::new("booleans");
+    std::fs::write(scratch.0.join("index.html"), "the page").unwrap();
+    for (word, is_on) in [
+        ("true", true),
+        ("1", true),
+        ("Yes", true),
+        ("on", true),
+        ("false", false),
+        ("0", false),
+        ("NO", false),
+        ("off", false),
+    ] {
+        let mut command = tidemill(&["-l", "127.0.0.1:0", "."]);
+        for switch in ["LAB", "ACCESS_LOG", "SPA", "HEALTH", "REPORT", "BROWSE", "HIDDEN"] {
+            command.env(format!("TIDEMILL_{switch}"), word);
+        }
+        let server = Server::start(command.current_dir(&scratch.0));
+        let address = server.address();
+        let lab = ask(&address, "/plaintext");
+        assert_eq!(lab.ends_with("Hello, World!"), is_on, "{word}: {lab}");
+        let spa = ask(&address, "/not/there");
+        assert_eq!((spa.starts_with("HTTP/1.1 200"), spa.ends_with("the page")), (is_on, is_on), "{word}: {spa}");
+        assert_eq!(ask(&address, "/healthz").starts_with("HTTP/1.1 200"), is_on, "{word}");
+        assert_eq!(server.stop_with_lines().iter().any(|line| line.contains("/healthz")), is_on, "{word}: logged");
+        let files: Vec<_> = std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files, ["index.html"], "{word}: no file of that name was made");
+    }
+    for switch in ["LAB", "HEALTH", "REPORT", "MARK_SYSCALLS", "BROWSE", "HIDDEN", "FOLLOW_SYMLINKS", "NO_SYMLINKS"] {
+        for word in ["2", "ja", "", "truee"] {
+            let variable = format!("TIDEMILL_{switch}");
+            let line = failure(tidemill(&["."]).env(&variable, word).output().unwrap(), 2);
+            assert!(line.contains(&format!("(set by {variable})")), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_target_larger_than_the_head_is_a_contradiction() {
     assert_eq!(
         usage(&["--max-header-size", "4k", "--max-target-size", "8k"]),
@@ -151,10 +294,18 @@ fn a_target_larger_than_the_head_is_a_contradiction() {
 }
 
 #[test]
-fn a_root_must_be_a_directory() {
-    let expected = "for '[ROOT]': expected a directory that exists";
-    assert_eq!(usage(&["/no/such/place"]), format!("invalid value '/no/such/place' {expected}"));
-    assert_eq!(usage(&["/dev/null"]), format!("invalid value '/dev/null' {expected}"));
+fn a_root_must_be_a_directory_or_a_file() {
+    let expected = "for '[ROOT]': expected a directory or a file";
+    for (word, why) in
+        [("/no/such/place", "that exists"), ("Cargo.toml/x", "that exists"), ("Cargo.toml/", "that exists")]
+    {
+        assert_eq!(usage(&[word]), format!("invalid value '{word}' {expected} {why}"));
+    }
+    assert_eq!(usage(&["/dev/null"]), format!("invalid value '/dev/null' {expected}: it is neither"));
+    let line = usage(&[&"x".repeat(300)]);
+    assert!(line.contains(&format!("{expected} that can be looked at: ")), "{line}");
+    let line = failure(tidemill(&[]).env("TIDEMILL_ROOT", "/nowhere").output().unwrap(), 2);
+    assert_eq!(line, format!("invalid value '/nowhere' {expected} that exists (set by TIDEMILL_ROOT)"));
 }
 
 #[test]
@@ -173,6 +324,8 @@ fn settings_for_files_are_checked_before_anything_is_served() {
             "'--header <[PATTERN ]NAME: VALUE>': expected a field such as 'X-Frame-Options: DENY'",
         ),
         (["--index", "../up"], "'--index <NAME>': expected a file beneath ROOT, such as index.html"),
+        (["--index", "a,"], "invalid value '' for '--index <NAME>': expected a file beneath ROOT, such as index.html"),
+        (["--spa=/etc/passwd", "."], "'--spa[=<FILE>]': expected a file beneath ROOT, such as index.html"),
         (["--mime-types", "/no/such/file"], "'--mime-types <FILE>': cannot read it"),
         (["--file-cache", "much"], "'--file-cache <SIZE>'"),
         (["--io-threads", "0"], "'--io-threads <N>'"),
@@ -304,6 +457,16 @@ fn exchange(mut client: impl Read + Write) -> String {
     answer
 }
 
+/// Asks for this path and reads the whole answer.
+fn ask(address: &str, path: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: mill\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// A running server. It is killed if the test leaves it behind.
 struct Server {
     pid: Pid,
@@ -313,8 +476,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command) -> Server {
-        Server::watch(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    fn start(mut command: impl std::borrow::BorrowMut<Command>) -> Server {
+        Server::watch(command.borrow_mut().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// Reads its lines and waits for its end on threads, so that neither can keep a test waiting for ever.
@@ -335,6 +498,21 @@ impl Server {
 
     fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line on stdout")
+    }
+
+    /// Where it listens, as it says next.
+    fn address(&self) -> String {
+        let url = self.line();
+        let address = url.strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix('/'));
+        address.unwrap_or_else(|| panic!("{url}")).to_owned()
+    }
+
+    /// Stops it, and returns what else it has said on stdout.
+    fn stop_with_lines(mut self) -> Vec<String> {
+        kill_process(self.pid, Signal::TERM).unwrap();
+        assert_eq!(self.exit.recv_timeout(PATIENCE).expect("the server stopped").code(), Some(0));
+        self.is_gone = true;
+        self.lines.iter().collect()
     }
 
     fn stop(mut self, signal: Signal) -> ExitStatus {

@@ -91,7 +91,8 @@ fn site(root: Root) -> Site {
     Site {
         root,
         media_types: MediaTypes::default(),
-        index: b"index.html".to_vec(),
+        only: None,
+        index: vec![b"index.html".to_vec()],
         spa: None,
         browse: false,
         show_hidden: false,

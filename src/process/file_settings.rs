@@ -1,17 +1,18 @@
 //! What can be set about serving a folder.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::choice::{ALONE, Choice, choice};
 use super::descriptors::Shares;
 use super::quantity::{number, size};
-use super::settings::switch;
-use super::usage::Refusal;
-use crate::base::disk::{Links, Root};
+use super::settings::{SERVING_ROOT, switch};
+use super::usage::{Given, Objection};
+use crate::base::disk::{Links, NotServed, Root};
 use crate::base::job_pool::JobPoolLimits;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::MediaTypes;
@@ -26,22 +27,29 @@ const SLOW_JOBS_MAX: usize = 256;
 
 /// How a folder is served.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Serving ROOT")]
+#[command(next_help_heading = SERVING_ROOT)]
 pub struct FileSettings {
     /// List directories that have no index file
     #[arg(short, long, env = "TIDEMILL_BROWSE", hide_env = true, value_parser = switch)]
     pub browse: bool,
 
-    /// File that is served for its directory
-    #[arg(long, value_name = "NAME", env = "TIDEMILL_INDEX", hide_env = true, default_value = "index.html")]
-    pub index: OsString,
+    /// Files that are served for their directory, the first that is there; repeatable, or separated by commas
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TIDEMILL_INDEX",
+        hide_env = true,
+        default_value = "index.html",
+        value_delimiter = ','
+    )]
+    pub index: Vec<OsString>,
 
     /// Serve this file for paths that do not exist, for single-page applications [default: index.html]
     #[arg(
-        long, value_name = "FILE", env = "TIDEMILL_SPA", hide_env = true,
-        num_args = 0..=1, require_equals = true, default_missing_value = "index.html"
+        long, value_name = "FILE", env = "TIDEMILL_SPA", hide_env = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = ALONE, value_parser = choice("index.html", page)
     )]
-    pub spa: Option<OsString>,
+    pub spa: Option<Choice<OsString>>,
 
     /// Serve and list names that begin with a dot
     #[arg(long, env = "TIDEMILL_HIDDEN", hide_env = true, value_parser = switch)]
@@ -91,6 +99,10 @@ fn rule(text: &str) -> Result<FieldRule, String> {
     FieldRule::new(text).map_err(|error| error.to_string())
 }
 
+fn page(name: OsString) -> Result<OsString, &'static str> {
+    if name.is_empty() { Err("expected a file beneath ROOT, such as index.html") } else { Ok(name) }
+}
+
 fn cache_control(text: &str) -> Result<FieldRules, String> {
     if text == "hashed" {
         return Ok(FieldRules::for_hashed_assets());
@@ -99,23 +111,53 @@ fn cache_control(text: &str) -> Result<FieldRules, String> {
     Ok(FieldRules::of_cache_control(value))
 }
 
+/// The directory of a file, and its name there.
+fn split(file: &Path) -> io::Result<(&Path, Option<&OsStr>)> {
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(io::Error::other("it has no name"));
+    };
+    let is_here = directory.as_os_str().is_empty();
+    Ok((if is_here { Path::new(".") } else { directory }, Some(name)))
+}
+
 impl FileSettings {
     /// What no single value shows.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
-        for (flag, name) in [("--index <NAME>", Some(&self.index)), ("--spa[=<FILE>]", self.spa.as_ref())] {
-            let Some(name) = name else { continue };
-            let parts = name.as_bytes().split(|byte| *byte == b'/');
-            if parts.into_iter().any(|part| matches!(part, b"" | b"." | b"..")) {
-                let name = name.to_string_lossy();
-                return Err(Refusal::usage(format!(
-                    "invalid value '{name}' for '{flag}': expected a file beneath ROOT, such as index.html"
-                )));
+    pub(super) fn check(&self) -> Result<(), Objection> {
+        let names = self.index.iter().map(|name| ("index", name)).chain(self.spa().map(|page| ("spa", page)));
+        for (id, name) in names {
+            let mut parts = name.as_bytes().split(|byte| *byte == b'/');
+            if parts.any(|part| matches!(part, b"" | b"." | b"..")) {
+                let problem = "expected a file beneath ROOT, such as index.html";
+                return Err(Objection::new(id, name.to_string_lossy(), problem));
             }
         }
         self.media_types().map(|_| ()).map_err(|problem| {
             let file = self.mime_types.as_deref().unwrap_or(Path::new("")).display();
-            Refusal::usage(format!("invalid value '{file}' for '--mime-types <FILE>': {problem}"))
+            Objection::new("mime_types", file, problem)
         })
+    }
+
+    /// Files that were named and are not there. They may come later: a site may be built while it is served.
+    pub(super) fn missing(&self, root: &Path, given: &Given<'_>) -> Vec<String> {
+        if !root.is_dir() {
+            return Vec::new();
+        }
+        let is_there = |name: &OsString| root.join(name).is_file();
+        let mut notices = Vec::new();
+        if let Some(page) = self.spa().filter(|page| !is_there(page)) {
+            notices.push(format!("--spa: ROOT has no file {}: paths that do not exist get 404", page.display()));
+        }
+        if given.has("index") && !self.index.iter().any(is_there) {
+            let names: Vec<_> = self.index.iter().map(|name| name.to_string_lossy()).collect();
+            let without = if self.browse { "a listing" } else { "404" };
+            notices.push(format!("--index: ROOT has no file {}: its path / gets {without}", names.join(" or ")));
+        }
+        notices
+    }
+
+    /// The page for paths that do not exist, if one is wanted.
+    pub(super) fn spa(&self) -> Option<&OsString> {
+        self.spa.as_ref().and_then(Choice::value)
     }
 
     fn media_types(&self) -> Result<MediaTypes, String> {
@@ -129,21 +171,39 @@ impl FileSettings {
         JobPoolLimits { threads: self.io_threads as usize, quick_max: QUICK_JOBS_MAX, slow_max: SLOW_JOBS_MAX }
     }
 
-    /// The site these settings make of `root`.
+    /// The site these settings make of `root`, a directory or a single file, with these shares of the descriptors.
     pub(super) fn site(&self, root: &Path, shares: &Shares) -> io::Result<Site> {
+        let (directory, file) = if root.is_file() { split(root)? } else { (root, None) };
         let mut field_rules = self.cache_control.clone().unwrap_or_default();
         field_rules.extend(self.headers.iter().cloned());
         Ok(Site {
-            root: Root::open(root, self.links())?.with_files_max(shares.files),
+            root: self.open(directory, file)?.with_files_max(shares.files),
+            only: file.map(|name| name.as_bytes().to_vec()),
             media_types: self.media_types().map_err(io::Error::other)?,
-            index: self.index.as_bytes().to_vec(),
-            spa: self.spa.as_ref().map(|file| file.as_bytes().to_vec()),
+            index: self.index.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            spa: self.spa().map(|file| file.as_bytes().to_vec()),
             browse: self.browse,
-            show_hidden: self.hidden,
+            // The name of a single file was chosen by whoever serves it.
+            show_hidden: self.hidden || file.is_some(),
             field_rules,
             cache_bytes_max: self.file_cache,
             cached_files_max: shares.cached_files,
         })
+    }
+
+    /// Opens what is served. A link on the way to ROOT is followed, so also one that is ROOT, unless none may be.
+    ///
+    /// # Errors
+    /// The system's; also if the single `file` cannot be read.
+    fn open(&self, directory: &Path, file: Option<&OsStr>) -> io::Result<Root> {
+        let Some(file) = file else { return Root::open(directory, self.links()) };
+        let links = if self.no_symlinks { Links::Refuse } else { Links::Follow };
+        let root = Root::open(directory, links)?;
+        match root.find(file.as_bytes()) {
+            Ok(_) => Ok(root),
+            Err(NotServed::NotFound) if self.no_symlinks => Err(io::Error::other("it is a symbolic link")),
+            Err(not_served) => Err(io::Error::other(not_served.to_string())),
+        }
     }
 
     fn links(&self) -> Links {

@@ -1,6 +1,7 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
 mod admin;
+mod choice;
 mod cpu;
 pub mod descriptors;
 mod explain;
@@ -59,6 +60,7 @@ pub fn run() -> ExitCode {
         Err(refusal) => return refusal.report(),
     };
     start_log(settings.log_level);
+    settings.notices.iter().for_each(|notice| log::warn!("{notice}"));
     match serve(&settings) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Cut(_)) => ExitCode::from(EXIT_CUT),

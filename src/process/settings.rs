@@ -1,17 +1,19 @@
 //! What can be set, by flag or environment variable. Help, defaults and checks come from this one table.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use log::LevelFilter;
 
 use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
-use super::usage::Refusal;
+use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::net::listener::{Address, ListenAddress};
 use crate::net::torture::Faults;
@@ -40,13 +42,13 @@ const INSPECTING: &str = "Inspecting";
     max_term_width = 100,
     after_help = "Durations: 10s, 500ms, 2m, 1.5h. Sizes: 4096, 64k, 1MiB (k, m, g and KiB, MiB, GiB count in 1024s; \
                   KB, MB, GB in 1000s).\n\
-                  Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT; the command line wins. \
-                  RUST_LOG, if set, wins over --log-level.\n\
+                  Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT, and ROOT has TIDEMILL_ROOT; \
+                  the command line wins. RUST_LOG, if set, wins over --log-level.\n\
                   tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why."
 )]
 pub struct Settings {
-    /// Directory to serve; without it: the built-in demo site and the lab endpoints
-    #[arg(value_name = "ROOT")]
+    /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints
+    #[arg(value_name = "ROOT", env = "TIDEMILL_ROOT", hide_env = true)]
     pub root: Option<PathBuf>,
 
     /// Where to listen
@@ -64,7 +66,7 @@ pub struct Settings {
     )]
     pub listen: Vec<ListenAddress>,
 
-    /// Mount the lab endpoints next to ROOT
+    /// Mount the lab endpoints next to ROOT; the demo page is not among them
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
     pub lab: bool,
 
@@ -229,6 +231,10 @@ pub struct Settings {
     /// Split and defer reads and writes at random, for tests: seed=7,short-read,short-write,would-block=0.1
     #[arg(long, help_heading = INSPECTING, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
     pub torture: Option<Faults>,
+
+    /// What the user should know about these settings although they are accepted, a line each.
+    #[arg(skip)]
+    pub notices: Vec<String>,
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {
@@ -243,39 +249,57 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".into())
 }
 
+/// The help's heading of the settings that shape how ROOT is served.
+pub(super) const SERVING_ROOT: &str = "Serving ROOT";
+/// Those of them that mean something without ROOT, too: how many threads there are, and what they may keep.
+const ALSO_WITHOUT_ROOT: [&str; 2] = ["io_threads", "file_cache"];
+/// Settings that mean nothing for a single file.
+const FOR_FOLDERS: [&str; 3] = ["browse", "index", "spa"];
+
 impl Settings {
     /// Reads the command line, its first word being the program, and the environment.
     ///
     /// # Errors
     /// What to tell the user instead of running: help, the version, or what is wrong.
     pub fn read(arguments: Vec<OsString>) -> Result<Settings, Refusal> {
-        let settings = Settings::try_parse_from(&arguments)
-            .map_err(|error| Refusal::from_clap(&error, Settings::command(), &arguments))?;
-        settings.check()?;
-        Ok(settings)
+        usage::read(&arguments, Settings::check)
     }
 
-    /// What no single value shows.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    /// What no single value shows. What has no effect, or none yet, is left in `notices`.
+    pub(super) fn check(&mut self, given: &Given<'_>) -> Result<(), Objection> {
         if let Some(admin) = self.admin.as_ref().filter(|admin| !admin.is_local()) {
-            return Err(Refusal::usage(format!(
-                "invalid value '{admin}' for '--admin <ADDR>': expected unix:PATH or a loopback address: what it tells \
-                 is not for everyone"
-            )));
+            let problem = "expected unix:PATH or a loopback address: what it tells is not for everyone";
+            return Err(Objection::new("admin", admin, problem));
         }
         if let Some(target) = self.max_target_size.filter(|target| *target > self.max_header_size) {
             let (target, head) = (format_size(target as u64), format_size(self.max_header_size as u64));
-            return Err(Refusal::usage(format!(
-                "invalid value '{target}' for '--max-target-size <SIZE>': expected at most {head}, the --max-header-size"
-            )));
+            let problem = format!("expected at most {head}, the --max-header-size");
+            return Err(Objection::new("max_target_size", target, problem));
         }
+        self.files.check()?;
         match &self.root {
-            Some(root) if !root.is_dir() => Err(Refusal::usage(format!(
-                "invalid value '{}' for '[ROOT]': expected a directory that exists",
-                root.display()
-            ))),
-            _ => self.files.check(),
+            Some(root) => check_root(root, given)?,
+            None => check_without_root(given)?,
         }
+        self.notices.extend(given.unknown_variables(std::env::vars_os().map(|(name, _)| name)));
+        self.notices.extend(self.without_effect(given));
+        self.notices.extend(self.root.iter().flat_map(|root| self.files.missing(root, given)));
+        Ok(())
+    }
+
+    fn without_effect(&self, given: &Given<'_>) -> Vec<String> {
+        let mut notices = Vec::new();
+        let mut note = |id: &str, why: &str| {
+            let flag = given.arguments().find(|argument| argument.get_id() == id).and_then(clap::Arg::get_long);
+            notices.extend(flag.map(|flag| format!("--{flag} has no effect: {why}")));
+        };
+        if self.log.place().is_none() {
+            note("log_format", "there is no access log without --access-log");
+        }
+        if self.root.as_ref().is_some_and(|root| root.is_file()) {
+            FOR_FOLDERS.iter().for_each(|id| note(id, "ROOT is a single file"));
+        }
+        notices
     }
 
     /// Who needs descriptors.
@@ -321,8 +345,38 @@ impl Settings {
     }
 }
 
+fn check_root(root: &Path, given: &Given<'_>) -> Result<(), Objection> {
+    let problem = match fs::metadata(root) {
+        // A log or a page that is meant for a flag must not be served by mistake.
+        Ok(found) if found.is_file() && given.may_be_value(root.as_os_str()) => {
+            "expected a directory, or a file that does not stand behind a flag".into()
+        }
+        Ok(found) if found.is_dir() || found.is_file() => return Ok(()),
+        Ok(_) => "expected a directory or a file: it is neither".into(),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            "expected a directory or a file that exists".into()
+        }
+        Err(error) => format!("expected a directory or a file that can be looked at: {}", super::cause(&error)),
+    };
+    Err(Objection::new("root", root.display(), problem))
+}
+
+/// Settings for a folder cannot work without one. Rather than guess that the current folder is meant for everyone to
+/// see, the server says how to ask for it.
+fn check_without_root(given: &Given<'_>) -> Result<(), Objection> {
+    let of_root = |argument: &&clap::Arg| argument.get_help_heading() == Some(SERVING_ROOT);
+    let mut without = given.arguments().filter(of_root);
+    let without = without.find(|argument| !ALSO_WITHOUT_ROOT.contains(&argument.get_id().as_str()));
+    match without.and_then(clap::Arg::get_long) {
+        Some(flag) => Err(Objection::missing("root", format!("--{flag} needs ROOT; the current directory is '.'"))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
     use crate::base::limits::ConnectionsBound;
 
@@ -421,7 +475,10 @@ mod tests {
             "invalid value '33k' for '--ws-max-message <SIZE>': expected 1 to 32KiB"
         );
         assert_eq!(line(&["--lab=x"]), "unexpected value 'x' for '--lab' found; no more were expected");
-        assert_eq!(line(&["/dev/null"]), "invalid value '/dev/null' for '[ROOT]': expected a directory that exists");
+        assert_eq!(
+            line(&["/dev/null"]),
+            "invalid value '/dev/null' for '[ROOT]': expected a directory or a file: it is neither"
+        );
         assert_eq!(line(&["--listen"]), "a value is required for '--listen <ADDR>' but none was supplied");
     }
 }

@@ -1,12 +1,24 @@
 //! What a user is told if the server does not start: help, the version, or in one line what is wrong.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+
+use super::settings::switch;
+
+/// With this the variables of all settings begin.
+const PREFIX: &str = "TIDEMILL_";
+
+/// What other servers call their flags, and what serves the purpose here: the argument's id, and an example.
+const NAMES_ELSEWHERE: [(&[&str], &str, &str); 2] = [
+    (&["--port", "-p", "--host", "--bind", "--address", "-a"], "listen", "--listen 8080"),
+    (&["--root", "--dir", "--directory", "-d"], "root", "tidemill ./site"),
+];
 
 /// A command line that does not lead to a running server.
 #[derive(Debug)]
@@ -17,24 +29,138 @@ pub enum Refusal {
     Usage(String),
 }
 
+/// Something wrong with a value that only shows when all settings are known.
+#[derive(Debug)]
+pub struct Objection {
+    id: &'static str,
+    /// `None` if what is wrong is that there is none.
+    value: Option<String>,
+    problem: String,
+}
+
+impl Objection {
+    /// About the `value` of the argument with this `id`.
+    pub fn new(id: &'static str, value: impl fmt::Display, problem: impl Into<String>) -> Objection {
+        Objection { id, value: Some(value.to_string()), problem: problem.into() }
+    }
+
+    /// About the argument with this `id`, which is not there.
+    pub fn missing(id: &'static str, problem: impl Into<String>) -> Objection {
+        Objection { id, value: None, problem: problem.into() }
+    }
+}
+
+/// Reads a command line, its first word being the program, and the environment. `check` says what no single value shows.
+///
+/// # Errors
+/// What to tell the user instead of going on: help, the version, or what is wrong.
+pub fn read<T: CommandFactory + FromArgMatches>(
+    arguments: &[OsString],
+    check: impl FnOnce(&mut T, &Given<'_>) -> Result<(), Objection>,
+) -> Result<T, Refusal> {
+    let mut command = T::command();
+    let refuse = |error: &clap::Error| Refusal::from_clap(error, T::command(), arguments);
+    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| refuse(&error))?;
+    let mut settings = T::from_arg_matches(&matches).map_err(|error| refuse(&error))?;
+    let given = Given { command: &command, matches: &matches, words: arguments };
+    check(&mut settings, &given).map_err(|objection| given.refusal(&objection))?;
+    Ok(settings)
+}
+
+/// Which settings were given, and where.
+pub struct Given<'a> {
+    command: &'a Command,
+    matches: &'a ArgMatches,
+    words: &'a [OsString],
+}
+
+impl Given<'_> {
+    /// The arguments that the user gave a value other than a word for false, in the order of the help.
+    pub fn arguments(&self) -> impl Iterator<Item = &Arg> {
+        self.command.get_arguments().filter(|argument| self.has(argument.get_id().as_str()))
+    }
+
+    /// Whether the user gave the argument with this id a value other than a word for false.
+    pub fn has(&self, id: &str) -> bool {
+        let is_off = |word: &OsStr| word.to_str().is_some_and(|word| switch(word) == Ok(false));
+        let is_given = !matches!(self.matches.value_source(id), None | Some(ValueSource::DefaultValue));
+        is_given && !self.matches.get_raw(id).is_some_and(|mut words| words.all(is_off))
+    }
+
+    /// Whether the `word`, which was taken for ROOT, stands where it may be meant for a flag's value.
+    pub fn may_be_value(&self, word: &OsStr) -> bool {
+        detached_value(self.command, self.words, |other| other == word).is_some()
+    }
+
+    /// A line for each of the `variables` whose names begin like ours and are unknown.
+    pub fn unknown_variables(&self, variables: impl Iterator<Item = OsString>) -> Vec<String> {
+        let is_known = |name: &OsStr| self.command.get_arguments().any(|argument| argument.get_env() == Some(name));
+        let ours = variables.filter(|name| name.to_string_lossy().starts_with(PREFIX));
+        let mut unknown: Vec<_> = ours.filter(|name| !is_known(name)).collect();
+        unknown.sort();
+        let line = |name: OsString| {
+            let name = legible(&name.to_string_lossy());
+            match nearest_variable(&name, self.command) {
+                Some(nearest) => format!("{name} has no effect: there is no such setting; {nearest} is one"),
+                None => format!("{name} has no effect: there is no such setting"),
+            }
+        };
+        unknown.into_iter().map(line).collect()
+    }
+
+    fn refusal(&self, objection: &Objection) -> Refusal {
+        let Objection { id, value, problem } = objection;
+        let Some(value) = value else { return Refusal::usage(problem.clone()) };
+        let argument = self.command.get_arguments().find(|argument| argument.get_id() == id);
+        let name = argument.map(Arg::to_string).unwrap_or_default();
+        let mut line = format!("invalid value '{value}' for '{name}': {problem}");
+        if self.matches.value_source(id) == Some(ValueSource::EnvVariable)
+            && let Some(variable) = argument.and_then(Arg::get_env)
+        {
+            line.push_str(&format!(" (set by {})", variable.display()));
+        }
+        if *id == "root"
+            && let Some(hint) = detached_value(self.command, self.words, |word| word.display().to_string() == *value)
+        {
+            line.push_str(&hint);
+        }
+        Refusal::usage(line)
+    }
+}
+
 impl Refusal {
     /// A usage error. Control characters, which a value may have brought, are made visible.
     pub fn usage(line: String) -> Refusal {
-        Refusal::Usage(line.chars().flat_map(visible).collect())
+        Refusal::Usage(legible(&line))
     }
 
-    /// Condenses clap's page about an error to one line, and names the environment variable that a wrong value came
-    /// from.
-    pub fn from_clap(error: &clap::Error, mut command: Command, arguments: &[OsString]) -> Refusal {
+    /// Condenses clap's page about an error to one line, and adds what it does not know: the environment variable that a
+    /// wrong value came from, what a flag is called here, and that a value is missing its `=`.
+    fn from_clap(error: &clap::Error, mut command: Command, arguments: &[OsString]) -> Refusal {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Refusal::Answer(error.render().to_string());
         }
         // An argument that has not been built cannot be printed.
         command.build();
-        let mut line = condense(&error.render().to_string());
-        if let Some(variable) = wrong_variable(error, &command, arguments) {
-            line.push_str(&format!(" (set by {variable})"));
-        }
+        let line = condense(&error.render().to_string());
+        let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+            (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => Some(unknown.as_str()),
+            _ => None,
+        };
+        let line = match (unknown, unknown.and_then(name_here)) {
+            (Some(unknown), Some((id, example))) => {
+                let what = if id == "root" { "the folder to serve" } else { "where to listen" };
+                format!("unexpected argument '{unknown}' found: {what} is said like this: {example}")
+            }
+            (Some(word), None) if !word.starts_with('-') => {
+                let hint = detached_value(&command, arguments, |_| true);
+                line + &hint.unwrap_or_default()
+            }
+            _ => match wrong_variable(error, &command, arguments) {
+                Some(variable) => format!("{line} (set by {variable})"),
+                None => line,
+            },
+        };
         Refusal::usage(line)
     }
 
@@ -48,7 +174,7 @@ impl Refusal {
                 }
             }
             Refusal::Usage(line) => {
-                super::complain(line);
+                super::complain(&format!("{line}; see --help"));
                 ExitCode::from(super::EXIT_USAGE)
             }
         }
@@ -60,6 +186,48 @@ impl fmt::Display for Refusal {
         let (Refusal::Answer(text) | Refusal::Usage(text)) = self;
         f.write_str(text)
     }
+}
+
+/// The argument that serves the purpose of another server's `flag`, and an example.
+fn name_here(flag: &str) -> Option<(&'static str, &'static str)> {
+    let known = NAMES_ELSEWHERE.iter().find(|(names, ..)| names.contains(&flag));
+    known.map(|(_, id, example)| (*id, *example))
+}
+
+/// The variable that is probably meant by one of ours that does not exist: the one of the flag that clap suggests for a
+/// flag of that name.
+fn nearest_variable(variable: &str, command: &Command) -> Option<String> {
+    let flag = format!("--{}", variable.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-"));
+    let of = |is_meant: &dyn Fn(&Arg) -> bool| {
+        let argument = command.get_arguments().find(|argument| is_meant(argument))?;
+        argument.get_env().map(|name| name.to_string_lossy().into_owned())
+    };
+    if let Some((id, _)) = name_here(&flag) {
+        return of(&|argument| argument.get_id() == id);
+    }
+    let error = command.clone().try_get_matches_from(["tidemill", &flag]).err()?;
+    let Some(ContextValue::String(similar)) = error.get(ContextKind::SuggestedArg) else { return None };
+    of(&|argument| argument.get_long() == similar.strip_prefix("--"))
+}
+
+/// A hint, if a word that is `meant` stands behind a flag that takes no word as its value: a switch, or a flag whose
+/// value must stand behind `=`.
+fn detached_value(command: &Command, arguments: &[OsString], meant: impl Fn(&OsStr) -> bool) -> Option<String> {
+    let words: Vec<&OsString> = arguments.iter().take_while(|word| *word != "--").collect();
+    words.windows(2).find_map(|pair| {
+        let (flag, word) = (pair[0].to_str()?, pair[1]);
+        let argument = command.get_arguments().find(|argument| argument.get_long() == flag.strip_prefix("--"))?;
+        let text = word.to_string_lossy();
+        if text.starts_with('-') || !meant(word) || argument.get_long().is_none() {
+            return None;
+        }
+        let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);
+        match (argument.is_require_equals_set(), is_switch && switch(&text).is_ok()) {
+            (true, _) => Some(format!(" ({flag} takes its value behind an equals sign: {flag}={text})")),
+            (_, true) => Some(format!(" ({flag} stands alone: it takes no value)")),
+            _ => None,
+        }
+    })
 }
 
 /// The first line is the error. Tips follow, of which a name that was nearly right is worth repeating, and then usage,
@@ -76,6 +244,11 @@ fn condense(page: &str) -> String {
         }
     }
     condensed
+}
+
+/// The text with its control characters made visible.
+fn legible(text: &str) -> String {
+    text.chars().flat_map(visible).collect()
 }
 
 fn visible(character: char) -> impl Iterator<Item = char> {

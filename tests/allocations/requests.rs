@@ -179,7 +179,8 @@ impl Folder {
         let site = Site {
             root: Root::open(&self.0, Links::Beneath).unwrap(),
             media_types: MediaTypes::default(),
-            index: b"index.html".to_vec(),
+            only: None,
+            index: vec![b"index.html".to_vec()],
             spa: None,
             browse: false,
             show_hidden: false,

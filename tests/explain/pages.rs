@@ -97,18 +97,18 @@ fn nothing_that_is_asked_reaches_the_terminal_as_it_is() {
 #[test]
 fn what_cannot_be_asked_is_a_line_and_exit_code_2() {
     for (arguments, expected) in [
-        (&["explain"][..], "tidemill: the following required arguments were not provided: <REQUEST>\n"),
+        (&["explain"][..], "tidemill: the following required arguments were not provided: <REQUEST>; see --help\n"),
         (
             &["explain", "nonsense"],
-            "tidemill: invalid value 'nonsense' for '<REQUEST>': expected a method and a target, such as 'GET /path'\n",
+            "tidemill: invalid value 'nonsense' for '<REQUEST>': expected a method and a target, such as 'GET /path'; see --help\n",
         ),
         (
             &["explain", "GET /", "/nowhere"],
-            "tidemill: invalid value '/nowhere' for '[ROOT]': expected a directory that exists\n",
+            "tidemill: invalid value '/nowhere' for '[ROOT]': expected a directory or a file that exists; see --help\n",
         ),
         (
             &["explain", "-H", "nonsense", "GET /"],
-            "tidemill: invalid value 'nonsense' for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'\n",
+            "tidemill: invalid value 'nonsense' for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'; see --help\n",
         ),
     ] {
         let output = tidemill(arguments);

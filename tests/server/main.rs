@@ -19,6 +19,7 @@ mod methods;
 mod report;
 mod segmentation;
 mod shutdown;
+mod single_file;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod syscalls;

@@ -28,6 +28,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         Ok(read) => read,
         Err(refusal) => return refusal.report(),
     };
+    order.settings.notices.iter().for_each(|notice| complain(notice));
     match explain(&order, &head) {
         Ok(text) => Refusal::Answer(text).report(),
         Err(failure) => {

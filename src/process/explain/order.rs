@@ -3,10 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use super::super::settings::Settings;
-use super::super::usage::Refusal;
+use super::super::usage::{self, Refusal};
 use crate::service::explanation::printable;
 
 /// Tells how the server would answer a request, and why, without opening a socket.
@@ -41,9 +41,7 @@ impl Order {
     pub fn read(arguments: &[OsString]) -> Result<(Order, Vec<u8>), Refusal> {
         let program = [OsString::from("tidemill explain")];
         let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
-        let order = Order::try_parse_from(&arguments)
-            .map_err(|error| Refusal::from_clap(&error, Order::command(), &arguments))?;
-        order.settings.check()?;
+        let order = usage::read(&arguments, |order: &mut Order, given| order.settings.check(given))?;
         let head = order.head()?;
         Ok((order, head))
     }
@@ -100,6 +98,8 @@ fn is_host(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn read(words: &[&str]) -> Result<String, String> {
@@ -131,7 +131,7 @@ mod tests {
         let field = "for '-H <NAME: VALUE>': expected a field such as 'Accept-Encoding: gzip'";
         assert_eq!(read(&["-H", "gzip", "GET /"]).unwrap_err(), format!("invalid value 'gzip' {field}"));
         assert_eq!(read(&["-H", "a: b\nc: d", "GET /"]).unwrap_err(), format!("invalid value 'a: b\\nc: d' {field}"));
-        let root = "for '[ROOT]': expected a directory that exists";
+        let root = "for '[ROOT]': expected a directory or a file: it is neither";
         assert_eq!(read(&["GET /", "/dev/null"]).unwrap_err(), format!("invalid value '/dev/null' {root}"));
     }
 }

@@ -72,6 +72,9 @@ pub fn look_up(site: &Site, wanted: &Wanted) -> Looked {
 
 fn found(site: &Site, wanted: &Wanted) -> Result<Looked, NotServed> {
     let path = wanted.path.as_deref().ok_or(NotServed::NotFound)?;
+    if let Some(name) = &site.only {
+        return only_file(site, name, wanted, path);
+    }
     match (site.root.find(path)?, wanted.names_directory) {
         (Found::File(file), false) => representation(site, path, file, wanted).map(Looked::File),
         (Found::File(_), true) => Err(NotServed::NotFound),
@@ -80,16 +83,25 @@ fn found(site: &Site, wanted: &Wanted) -> Result<Looked, NotServed> {
     }
 }
 
-fn index(site: &Site, directory: &[u8], wanted: &Wanted) -> Result<Looked, NotServed> {
-    let path = joined(directory, &site.index);
-    match site.root.find(&path) {
-        Ok(Found::File(file)) => representation(site, &path, file, wanted).map(Looked::File),
-        Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) if site.browse => {
-            Ok(Looked::Directory)
-        }
-        Ok(Found::Directory(_)) => Err(NotServed::NotFound),
-        Err(error) => Err(error),
+/// A site of one file has nothing else, whatever lies next to it.
+fn only_file(site: &Site, name: &[u8], wanted: &Wanted, path: &[u8]) -> Result<Looked, NotServed> {
+    let is_meant = path.is_empty() || (path == name && !wanted.names_directory);
+    match is_meant.then(|| site.root.find(name)).transpose()? {
+        Some(Found::File(file)) => representation(site, name, file, wanted).map(Looked::File),
+        _ => Err(NotServed::NotFound),
     }
+}
+
+fn index(site: &Site, directory: &[u8], wanted: &Wanted) -> Result<Looked, NotServed> {
+    for name in &site.index {
+        let path = joined(directory, name);
+        match site.root.find(&path) {
+            Ok(Found::File(file)) => return representation(site, &path, file, wanted).map(Looked::File),
+            Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if site.browse { Ok(Looked::Directory) } else { Err(NotServed::NotFound) }
 }
 
 fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
@@ -102,6 +114,9 @@ fn missing(site: &Site, wanted: &Wanted) -> Looked {
         Some(file) => representation(site, path, file, wanted).map(Some),
         None => Ok(None),
     };
+    if site.only.is_some() {
+        return Looked::Missing(None);
+    }
     let only_page = site.spa.as_deref().filter(|_| wanted.path.is_some()).map_or(Ok(None), page);
     match only_page {
         Ok(Some(only_page)) => return Looked::File(only_page),
@@ -176,7 +191,8 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
 
 fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
     let path = [b"/", path].concat();
-    let directory = path.strip_suffix(&*site.index).filter(|directory| directory.ends_with(b"/"));
+    let of_index = |name: &Vec<u8>| path.strip_suffix(&name[..]).filter(|directory| directory.ends_with(b"/"));
+    let directory = site.index.iter().chain(&site.only).find_map(of_index);
     site.field_rules.of_file(&path, directory)
 }
 

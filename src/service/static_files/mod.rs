@@ -44,10 +44,12 @@ use crate::service::coding::{CODED_BYTES_MIN, Coders};
 pub struct Site {
     /// Where the files are.
     pub root: Root,
+    /// The name of the one file beneath the root that is served, at `/` and under its name; `None`: all are.
+    pub only: Option<Vec<u8>>,
     /// What they are, by their names.
     pub media_types: MediaTypes,
-    /// Name of the file that is served for a directory.
-    pub index: Vec<u8>,
+    /// Names of files that are served for a directory: the first that is there.
+    pub index: Vec<Vec<u8>>,
     /// The file that is served for paths that do not exist, for single-page applications.
     pub spa: Option<Vec<u8>>,
     /// Whether directories without an index file are listed.
