@@ -20,7 +20,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only some layers may name.
-const FENCED_CRATES: [(&str, &[&str]); 4] = [
+const FENCED_CRATES: [(&str, &[&str]); 5] = [
+    ("listenfd", &["net"]),
     ("mio", &["net"]),
     ("socket2", &["net"]),
     ("signal_hook", &["net", "process"]),

@@ -212,6 +212,9 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("--listen", "https://127.0.0.1:80", "http:, tcp-echo: or line-echo: and an address"),
         ("--listen", "tcp-echo:example.org:80", "expected an address such as 8080"),
         ("--listen", "line-echo:99999", "expected a port from 0 to 65535"),
+        ("--listen", "localhost:x", "expected an address such as 8080"),
+        ("--unix-mode", "rw", "expected an octal mode from 0 to 0777, such as 0660"),
+        ("--unix-mode", "0o660", "expected an octal mode from 0 to 0777, such as 0660"),
         ("--listen", "99999", "expected a port from 0 to 65535"),
     ] {
         let line = usage(&[flag, value]);

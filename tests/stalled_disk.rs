@@ -19,7 +19,7 @@ use tidemill::base::slots::Token;
 use tidemill::base::wake::{Interrupt, WakeKey, Wakes};
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
-use tidemill::net::listener::Listener;
+use tidemill::net::listener::{ListenOptions, Listener};
 use tidemill::net::mio_reactor::MioReactor;
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
@@ -57,7 +57,8 @@ impl Stalled {
         }
         let (tell, told) = channel();
         thread::spawn(move || {
-            let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+            let listener =
+                Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::with_backlog(64)).unwrap().remove(0);
             tell.send(listener.local_address().to_string()).unwrap();
             let mut reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
             // As in the binary.

@@ -29,6 +29,11 @@ impl Shutdown {
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
     pub(super) fn on_signal(&mut self, signal: Signal) {
         self.interrupted |= signal == Signal::Interrupt;
         match (&self.shutdown, signal) {

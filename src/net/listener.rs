@@ -3,9 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -25,8 +25,26 @@ pub enum Address {
     /// A TCP port; 0 lets the kernel choose one. `[::]`, which is also what `:8080` means, stands for every address
     /// of both families.
     Tcp(SocketAddr),
-    /// A socket in the file system. Who may connect is decided by the umask and the directory.
+    /// A TCP port at every address of this machine alone that the name `localhost` has.
+    Localhost(u16),
+    /// A socket in the file system. Who may connect is decided by its mode and the directory.
     Unix(PathBuf),
+}
+
+/// How to listen, wherever that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Room for so many connections that nobody has accepted yet.
+    pub backlog: u32,
+    /// Permissions of the file of a Unix socket, up to 0o777; `None`: what the umask leaves.
+    pub unix_mode: Option<u32>,
+}
+
+impl ListenOptions {
+    /// With this backlog, and otherwise as the system has it.
+    pub fn with_backlog(backlog: u32) -> ListenOptions {
+        ListenOptions { backlog, unix_mode: None }
+    }
 }
 
 /// Where to listen, and for what: an address, perhaps with a scheme in front: `8080`, `http://127.0.0.1:8080`,
@@ -81,12 +99,22 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Address::Tcp(address) => address.ip().is_loopback(),
-            Address::Unix(_) => true,
+            Address::Localhost(_) | Address::Unix(_) => true,
+        }
+    }
+
+    /// Its TCP port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Address::Tcp(address) => Some(address.port()),
+            Address::Localhost(port) => Some(*port),
+            Address::Unix(_) => None,
         }
     }
 }
 
-const EXPECTED: &str = "expected an address such as 8080, :8080, 127.0.0.1:8080, [::1]:8080 or unix:/path";
+const EXPECTED: &str =
+    "expected an address such as 8080, :8080, 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:/path";
 
 impl FromStr for Address {
     type Err = String;
@@ -95,10 +123,12 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix_address(path);
         }
-        let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
+        let (host, port) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
+        if host == "localhost" {
+            return port_number(port).map(Address::Localhost);
+        }
         let ip = host_address(host).ok_or(EXPECTED)?;
-        let port = port_number(port)?;
-        Ok(Address::Tcp(SocketAddr::new(ip, port)))
+        Ok(Address::Tcp(SocketAddr::new(ip, port_number(port)?)))
     }
 }
 
@@ -110,11 +140,10 @@ fn unix_address(path: &str) -> Result<Address, String> {
     }
 }
 
-/// Names are not looked up: that could block, and would listen on one of several addresses by chance.
+/// Other names than `localhost` are not looked up: what they mean may change, and with it who can connect.
 fn host_address(host: &str) -> Option<IpAddr> {
     match host {
         "" => Some(Ipv6Addr::UNSPECIFIED.into()),
-        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
         _ => match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
             None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
@@ -133,6 +162,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => write!(f, "{address}"),
+            Address::Localhost(port) => write!(f, "localhost:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -148,27 +178,53 @@ pub struct Listener {
 #[derive(Debug)]
 enum Queue {
     Tcp(TcpListener),
-    /// The file goes when the listener does.
+    /// The file goes when the listener does, if it is ours.
     Unix {
         listener: UnixListener,
-        _file: SocketFile,
+        _file: Option<SocketFile>,
     },
 }
 
 impl Listener {
-    /// Listens on `address` with room for `backlog` connections that nobody has accepted yet.
+    /// Listens on `address`: once, or on every address that `localhost` has.
     ///
     /// A stale socket file, which nobody answers on, is replaced; any other file is left alone.
     ///
     /// # Errors
     /// The kernel's, and [`ErrorKind::AlreadyExists`] when the path of a Unix socket is taken by something else.
-    pub fn bind(address: &Address, backlog: u32) -> io::Result<Listener> {
-        let listener = match address {
-            Address::Tcp(address) => listen_tcp(*address, backlog),
-            Address::Unix(path) => listen_unix(path, backlog),
-        }?;
-        warn_if_clamped(&listener.local, backlog);
-        Ok(listener)
+    pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Vec<Listener>> {
+        let listeners = match address {
+            Address::Tcp(address) => vec![listen_tcp(*address, options.backlog)?],
+            Address::Localhost(port) => listen_at_all(&addresses_of_localhost(), *port, options.backlog)?,
+            Address::Unix(path) => vec![listen_unix(path, options)?],
+        };
+        listeners.iter().for_each(|listener| warn_if_clamped(&listener.local, options.backlog));
+        Ok(listeners)
+    }
+
+    /// Takes over a socket that another process has opened and bound, and that listens already.
+    ///
+    /// # Errors
+    /// The kernel's, and [`ErrorKind::InvalidInput`] if it is no stream socket that listens.
+    pub(super) fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
+        let socket = Socket::from(descriptor);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_cloexec(true)?;
+        let address = socket.local_addr()?;
+        if let Some(address) = address.as_socket() {
+            set_inherited(&socket)?;
+            let queue = Queue::Tcp(TcpListener::from(OwnedFd::from(socket)));
+            return Ok(Listener { queue, local: Address::Tcp(address) });
+        }
+        let path = address.as_pathname().map(PathBuf::from);
+        // An abstract name stands for no file; it is written with an @ in front (unix(7)).
+        let name = |bytes: &[u8]| PathBuf::from(format!("@{}", bytes.escape_ascii()));
+        let path = path.or_else(|| address.as_abstract_namespace().map(name)).unwrap_or_default();
+        let queue = Queue::Unix { listener: UnixListener::from(OwnedFd::from(socket)), _file: None };
+        Ok(Listener { queue, local: Address::Unix(path) })
     }
 
     /// Where it really listens: the port is never 0.
@@ -181,7 +237,9 @@ impl Listener {
         match (&self.local, role) {
             (Address::Tcp(address), ListenerRole::Http | ListenerRole::Admin) => format!("http://{address}/"),
             (Address::Tcp(address), _) => format!("{}://{address}", role.scheme()),
-            (Address::Unix(_), _) => ListenAddress { role, address: self.local.clone() }.to_string(),
+            (Address::Localhost(_) | Address::Unix(_), _) => {
+                ListenAddress { role, address: self.local.clone() }.to_string()
+            }
         }
     }
 
@@ -229,13 +287,68 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     }
     // A restart must not wait for connections of the last run that linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    // Inherited by accepted sockets, as is the option before it.
-    outgoing::hold_unsent(&socket, false)?;
+    set_inherited(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     listen(&socket, backlog)?;
     Ok(socket)
+}
+
+/// Sets what accepted sockets inherit from the one that listens.
+fn set_inherited(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    outgoing::hold_unsent(socket, false)?;
+    Ok(())
+}
+
+/// The addresses that the system has for the name, in its order: that of the hosts file and of RFC 6724. Only those of
+/// this machine alone count (RFC 6761 §6.3).
+fn addresses_of_localhost() -> Vec<IpAddr> {
+    let looked_up = ("localhost", 0).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect());
+    loopback_only(looked_up.unwrap_or_default())
+}
+
+fn loopback_only(looked_up: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for ip in looked_up.into_iter().filter(IpAddr::is_loopback) {
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
+    if addresses.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { addresses }
+}
+
+/// How often another port is tried if the one that the kernel chose for the first address is taken at another.
+const PORTS_TRIED_MAX: usize = 16;
+
+/// Listens on the same port of all addresses.
+fn listen_at_all(addresses: &[IpAddr], port: u16, backlog: u32) -> io::Result<Vec<Listener>> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match try_listen_at_all(addresses, port, backlog) {
+            Err(error) if port == 0 && error.kind() == ErrorKind::AddrInUse && tried < PORTS_TRIED_MAX => {}
+            result => return result,
+        }
+    }
+}
+
+fn try_listen_at_all(addresses: &[IpAddr], port: u16, backlog: u32) -> io::Result<Vec<Listener>> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut skipped = None;
+    for ip in addresses {
+        let chosen = listeners.first().and_then(|first| first.local.port());
+        match listen_tcp((*ip, chosen.unwrap_or(port)).into(), backlog) {
+            Ok(listener) => listeners.push(listener),
+            // The hosts file names an address that this machine does not have, which is usual in containers.
+            Err(error) if ip.is_ipv6() && is_without_ipv6(&error) => skipped = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match skipped.filter(|_| listeners.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(listeners),
+    }
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
@@ -247,7 +360,7 @@ fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
-fn listen_unix(path: &Path, backlog: u32) -> io::Result<Listener> {
+fn listen_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -259,9 +372,13 @@ fn listen_unix(path: &Path, backlog: u32) -> io::Result<Listener> {
         bound => bound?,
     }
     let file = SocketFile::at(path)?;
-    listen(&socket, backlog)?;
+    if let Some(mode) = options.unix_mode {
+        // Before it listens nobody can connect, so nobody comes in by the mode that the umask left.
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    listen(&socket, options.backlog)?;
     let listener = UnixListener::from(OwnedFd::from(socket));
-    Ok(Listener { queue: Queue::Unix { listener, _file: file }, local: Address::Unix(path.into()) })
+    Ok(Listener { queue: Queue::Unix { listener, _file: Some(file) }, local: Address::Unix(path.into()) })
 }
 
 /// Removes a socket file that a server left behind: its kind is certain and nobody answers on it.
@@ -345,7 +462,7 @@ mod tests {
             ("0", "127.0.0.1:0"),
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("0.0.0.0:80", "0.0.0.0:80"),
-            ("localhost:8080", "127.0.0.1:8080"),
+            ("localhost:8080", "localhost:8080"),
             ("[::1]:8080", "[::1]:8080"),
             ("[::]:65535", "[::]:65535"),
             ("unix:/run/mill", "unix:/run/mill"),
@@ -391,7 +508,8 @@ mod tests {
             ("8080", "127.0.0.1:8080"),
             ("unix:/run/mill", "unix:/run/mill"),
             ("unix://run/mill", "unix://run/mill"),
-            ("localhost:80", "127.0.0.1:80"),
+            ("localhost:80", "localhost:80"),
+            ("http://localhost:80/", "localhost:80"),
             ("http:8080", "127.0.0.1:8080"),
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
@@ -401,7 +519,7 @@ mod tests {
             ("tcp-echo:7007", "tcp-echo:127.0.0.1:7007"),
             ("tcp-echo::7007", "tcp-echo:[::]:7007"),
             ("line-echo:[::1]:7007", "line-echo:[::1]:7007"),
-            ("line-echo:localhost:7007", "line-echo:127.0.0.1:7007"),
+            ("line-echo:localhost:7007", "line-echo:localhost:7007"),
             ("line-echo:unix:/run/mill", "line-echo:unix:/run/mill"),
         ] {
             let listen: ListenAddress = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -426,18 +544,56 @@ mod tests {
 
     #[test]
     fn a_tcp_listener_knows_its_real_port_and_refuses_to_share_it() {
-        let listener = Listener::bind(&address("127.0.0.1:0"), 16).unwrap();
+        let listener = Listener::bind(&address("127.0.0.1:0"), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         let Address::Tcp(local) = *listener.local_address() else { panic!("not TCP") };
         assert_ne!(local.port(), 0);
         assert_eq!(listener.url(ListenerRole::Http), format!("http://127.0.0.1:{}/", local.port()));
         assert_eq!(listener.url(ListenerRole::LineEcho), format!("line-echo://127.0.0.1:{}", local.port()));
-        let error = Listener::bind(listener.local_address(), 16).unwrap_err();
+        let error = Listener::bind(listener.local_address(), &ListenOptions::with_backlog(16)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
     }
 
     #[test]
+    fn localhost_is_every_address_that_the_name_has_on_one_port() {
+        let both = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+        let listeners = listen_at_all(&both, 0, 16).unwrap();
+        let [Address::Tcp(first), Address::Tcp(second)] = [0, 1].map(|index| listeners[index].local.clone()) else {
+            panic!("not TCP")
+        };
+        assert_eq!([first.ip(), second.ip()], both, "in the order given");
+        assert_eq!(first.port(), second.port());
+        let error = listen_at_all(&both, second.port(), 16).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        drop(listeners);
+        // One that is taken is an error, and not a listener that only some clients reach.
+        let taken = listen_tcp(SocketAddr::new(both[1], 0), 16).unwrap();
+        let error = listen_at_all(&both, taken.local.port().unwrap(), 16).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_ipv6_address_that_the_machine_does_not_have_is_left_out() {
+        // A documentation prefix (RFC 3849) stands for ::1 on a machine without IPv6.
+        let absent: IpAddr = "2001:db8::1".parse().unwrap();
+        let listeners = listen_at_all(&[absent, Ipv4Addr::LOCALHOST.into()], 0, 16).unwrap();
+        assert_eq!(listeners.len(), 1);
+        let error = listen_at_all(&[absent], 0, 16).unwrap_err();
+        assert!(is_without_ipv6(&error), "{error}");
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_alone_count_once_each() {
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let looked_up = ips(&["::1", "192.0.2.1", "127.0.0.1", "::1", "127.0.1.1"]);
+        assert_eq!(loopback_only(looked_up), ips(&["::1", "127.0.0.1", "127.0.1.1"]));
+        assert_eq!(loopback_only(ips(&["192.0.2.1"])), ips(&["127.0.0.1"]));
+        assert_eq!(loopback_only(Vec::new()), ips(&["127.0.0.1"]));
+        assert!(addresses_of_localhost().iter().all(IpAddr::is_loopback));
+    }
+
+    #[test]
     fn all_interfaces_include_ipv4_and_peers_keep_their_ipv4_names() {
-        let listener = Listener::bind(&address(":0"), 16).unwrap();
+        let listener = Listener::bind(&address(":0"), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         let Address::Tcp(local) = *listener.local_address() else { panic!("not TCP") };
         let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, local.port())).unwrap();
         let (stream, peer) = listener.accept().unwrap();
@@ -473,7 +629,8 @@ mod tests {
     #[test]
     fn a_unix_socket_works_and_its_file_goes_with_it() {
         let scratch = Scratch::new("works");
-        let listener = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap();
+        let listener =
+            Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         assert_eq!(listener.url(ListenerRole::Http), format!("unix:{}", scratch.socket().display()));
         assert_eq!(listener.url(ListenerRole::TcpEcho), format!("tcp-echo:unix:{}", scratch.socket().display()));
         let mut client = UnixStream::connect(scratch.socket()).unwrap();
@@ -486,12 +643,50 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_has_the_mode_that_was_asked_for() {
+        let scratch = Scratch::new("mode");
+        for mode in [0o600, 0o660, 0o777, 0o000] {
+            let options = ListenOptions { backlog: 16, unix_mode: Some(mode) };
+            let listener = Listener::bind(&Address::Unix(scratch.socket()), &options).unwrap();
+            assert_eq!(fs::metadata(scratch.socket()).unwrap().mode() & 0o7777, mode);
+            drop(listener);
+        }
+    }
+
+    #[test]
+    fn what_another_has_opened_is_taken_over() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let listener = Listener::adopt(tcp.into()).unwrap();
+        assert_eq!(listener.local, Address::Tcp(address));
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it does not wait");
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        #[cfg(target_os = "linux")]
+        {
+            let Stream::Tcp(stream) = stream else { panic!("not TCP") };
+            assert!(stream.nodelay().unwrap(), "as for a listener of our own");
+        }
+        assert_eq!(Listener::adopt(client.into()).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(Listener::adopt(udp.into()).unwrap_err().kind(), ErrorKind::InvalidInput);
+
+        let scratch = Scratch::new("adopted");
+        let unix = std::os::unix::net::UnixListener::bind(scratch.socket()).unwrap();
+        let listener = Listener::adopt(unix.into()).unwrap();
+        assert_eq!(listener.url(ListenerRole::Http), format!("unix:{}", scratch.socket().display()));
+        drop(listener);
+        assert!(scratch.socket().exists(), "the file belongs to who has made it");
+    }
+
+    #[test]
     fn a_stale_socket_file_is_replaced() {
         let scratch = Scratch::new("stale");
         // The standard library's listener leaves its file behind, as a killed server does.
         drop(std::os::unix::net::UnixListener::bind(scratch.socket()).unwrap());
         assert!(scratch.socket().exists());
-        let listener = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap();
+        let listener =
+            Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         UnixStream::connect(scratch.socket()).unwrap();
         listener.accept().unwrap();
     }
@@ -499,10 +694,11 @@ mod tests {
     #[test]
     fn a_socket_that_answers_is_in_use() {
         let scratch = Scratch::new("answers");
-        let listener = Listener::bind(&Address::Unix(scratch.socket()), 1).unwrap();
+        let listener =
+            Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(1)).unwrap().remove(0);
         for _ in 0..4 {
             // Also when the queue of the first has filled up with these probes.
-            let error = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap_err();
+            let error = Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
         }
         drop(listener);
@@ -512,10 +708,11 @@ mod tests {
     fn a_file_that_is_no_socket_is_never_removed() {
         let scratch = Scratch::new("file");
         fs::write(scratch.socket(), "precious").unwrap();
-        let error = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap_err();
+        let error = Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         std::os::unix::fs::symlink(scratch.0.join("elsewhere"), scratch.0.join("link")).unwrap();
-        let error = Listener::bind(&Address::Unix(scratch.0.join("link")), 16).unwrap_err();
+        let error =
+            Listener::bind(&Address::Unix(scratch.0.join("link")), &ListenOptions::with_backlog(16)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(scratch.socket()).unwrap(), b"precious");
     }
@@ -523,9 +720,11 @@ mod tests {
     #[test]
     fn a_successors_socket_file_is_left_alone() {
         let scratch = Scratch::new("successor");
-        let first = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap();
+        let first =
+            Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         fs::rename(scratch.socket(), scratch.0.join("moved")).unwrap();
-        let second = Listener::bind(&Address::Unix(scratch.socket()), 16).unwrap();
+        let second =
+            Listener::bind(&Address::Unix(scratch.socket()), &ListenOptions::with_backlog(16)).unwrap().remove(0);
         drop(first);
         UnixStream::connect(scratch.socket()).unwrap();
         drop(second);

@@ -5,6 +5,7 @@ pub mod listener;
 pub mod marks;
 pub mod mio_reactor;
 mod outgoing;
+pub mod passed;
 pub mod sock_diag;
 pub mod stream;
 pub mod torture;

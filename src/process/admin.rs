@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::peer::canonical;
-use crate::net::listener::{Address, Listener};
+use crate::net::listener::Listener;
 use crate::net::sock_diag::{self, TcpInfo, TcpSocket};
 use crate::observe::report::{AcceptQueue, KernelReport, KernelSocket, KernelTopic};
 use crate::service::status::AskKernel;
@@ -17,15 +17,8 @@ const QUEUES_MAX: usize = 100;
 
 /// Asks about the sockets of `listeners` alone, whatever else this machine serves.
 pub fn ask_kernel<'l>(listeners: impl Iterator<Item = &'l Listener>) -> AskKernel {
-    let ports: Vec<u16> = listeners.filter_map(port).collect();
+    let ports: Vec<u16> = listeners.filter_map(|listener| listener.local_address().port()).collect();
     Arc::new(move |topic| report(&ports, topic).unwrap_or_else(|error| missing(&error)))
-}
-
-fn port(listener: &Listener) -> Option<u16> {
-    match listener.local_address() {
-        Address::Tcp(address) => Some(address.port()),
-        Address::Unix(_) => None,
-    }
 }
 
 fn missing(error: &io::Error) -> KernelReport {

@@ -9,6 +9,7 @@ mod file_settings;
 mod final_report;
 mod log_file;
 mod log_settings;
+mod notify;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
@@ -27,9 +28,10 @@ use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
-use crate::net::listener::{ListenAddress, Listener};
+use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
+use crate::net::passed::{self, Passed};
 use crate::service::front::{Front, Public};
 use crate::service::lab;
 use crate::service::router::Router;
@@ -38,6 +40,7 @@ use crate::service::status::{self, inspection_queue::InspectionQueue};
 use crate::service::websocket::Policy;
 use descriptors::Shares;
 use final_report::FinalReport;
+use notify::ServiceManager;
 use patient_stderr::PatientStderr;
 use settings::Settings;
 
@@ -82,23 +85,25 @@ fn start_log(level: LevelFilter) {
 
 /// Serves until a signal ends it. The error is one line for the user.
 fn serve(settings: &Settings) -> Result<Outcome, String> {
+    let passed = passed::take();
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
-    let listeners = listeners(settings)?;
+    let listeners = listeners(settings, passed)?;
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
     };
-    let (urls, admin_url) = (urls(of_everyone), urls(of_admin).pop());
+    let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
     let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener));
     let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
-    announce(&urls, admin_url.as_deref());
+    announce(&urls, &admin_urls);
     let wakes = Wakes::new(reactor.waker());
-    let jobs = jobs(settings)?;
+    let has_admin = !admin_urls.is_empty();
+    let jobs = jobs(settings, has_admin)?;
     let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings, &settings.shares(descriptors))?;
-    front.admin = settings.admin.as_ref().map(|_| status::service(&inspections, &ask_kernel));
+    front.admin = has_admin.then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
     if let Some(access_log) = access_log {
@@ -107,12 +112,25 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     if settings.mark_syscalls {
         event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
     }
+    let manager = ServiceManager::from_environment();
+    manager.tell(notify::READY);
+    let outcome = turn_to_the_end(&mut event_loop, &manager)?;
+    if settings.report || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
+        report(&event_loop.sum_up(), &urls);
+    }
+    Ok(outcome)
+}
+
+/// Turns the loop until it has ended, and tells the service manager when that begins.
+fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &ServiceManager) -> Result<Outcome, String> {
+    let mut is_told = false;
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
+        if event_loop.is_stopping() && !is_told {
+            manager.tell(notify::STOPPING);
+            is_told = true;
+        }
         if let Some(outcome) = event_loop.outcome() {
-            if settings.report || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
-                report(&event_loop.sum_up(), &urls);
-            }
             return Ok(outcome);
         }
     }
@@ -120,8 +138,8 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
 
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab needs neither, and is easier to
 /// watch with strace without them.
-fn jobs(settings: &Settings) -> Result<JobPool, String> {
-    match settings.root.is_some() || settings.admin.is_some() {
+fn jobs(settings: &Settings, has_admin: bool) -> Result<JobPool, String> {
+    match settings.root.is_some() || has_admin {
         true => JobPool::new(settings.files.job_limits(), Instant::now),
         false => Ok(JobPool::without_threads()),
     }
@@ -148,16 +166,23 @@ fn public(settings: &Settings, shares: &Shares) -> Result<Public, String> {
 /// A listening socket and what it is for.
 type Bound = (Listener, ListenerRole);
 
-/// All listeners, in the order given; the admin's comes last.
-fn listeners(settings: &Settings) -> Result<Vec<Bound>, String> {
+/// All listeners: those that were passed, then in the order given; the admin's come last. Passed ones take the place of
+/// the default, and stand beside those that are asked for.
+fn listeners(settings: &Settings, passed: Passed) -> Result<Vec<Bound>, String> {
+    passed.unused.iter().for_each(|line| log::warn!("{line}"));
+    let mut listeners = passed.listeners;
+    let is_enough = settings.listen.is_empty() && listeners.iter().any(|(_, role)| role.is_for_everyone());
+    let wanted = if is_enough { Vec::new() } else { settings.addresses() };
     let admin =
         settings.admin.iter().map(|address| ListenAddress { role: ListenerRole::Admin, address: address.clone() });
-    let bound = |listen: ListenAddress| {
-        let listener = Listener::bind(&listen.address, settings.backlog);
-        let listener = listener.map_err(|error| format!("cannot listen on {listen}: {}", cause(&error)))?;
-        Ok((listener, listen.role))
-    };
-    settings.listen.iter().cloned().chain(admin).map(bound).collect()
+    let options = ListenOptions { backlog: settings.backlog, unix_mode: settings.unix_mode };
+    for listen in wanted.into_iter().chain(admin) {
+        let bound = Listener::bind(&listen.address, &options);
+        let bound = bound.map_err(|error| format!("cannot listen on {listen}: {}", cause(&error)))?;
+        listeners.extend(bound.into_iter().map(|listener| (listener, listen.role)));
+    }
+    listeners.sort_by_key(|(_, role)| !role.is_for_everyone());
+    Ok(listeners)
 }
 
 /// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
@@ -184,11 +209,11 @@ fn cause(error: &io::Error) -> String {
 }
 
 /// One line on stdout for each listener. A reader that has gone must not take the server with it.
-fn announce(urls: &[String], admin: Option<&str>) {
+fn announce(urls: &[String], admin_urls: &[String]) {
     let mut stdout = io::stdout().lock();
     let listening = urls.iter().try_for_each(|url| writeln!(stdout, "listening on {url}"));
-    let watching = admin.map_or(Ok(()), |url| writeln!(stdout, "admin on {url}"));
-    if let Err(error) = listening.and(watching).and_then(|()| stdout.flush()) {
+    let watching = |()| admin_urls.iter().try_for_each(|url| writeln!(stdout, "admin on {url}"));
+    if let Err(error) = listening.and_then(watching).and_then(|()| stdout.flush()) {
         log::warn!("cannot write to stdout: {error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::log_settings::LogSettings;
 use super::quantity::{duration, format_size, number, size};
 use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
+use crate::base::listener_role::ListenerRole;
 use crate::net::listener::{Address, ListenAddress};
 use crate::net::torture::Faults;
 use crate::service::websocket::Origin;
@@ -22,6 +24,9 @@ use crate::service::websocket::Origin;
 /// The shortest and the longest of all timeouts.
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where to listen if nobody says anything.
+const DEFAULT_PORT: u16 = 8080;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -55,16 +60,20 @@ pub struct Settings {
     #[arg(
         short,
         long,
-        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | unix:/path; port 0 picks one. A scheme in \
-                front of the address says what is served there: http: (the default) | tcp-echo: (every byte comes back) | \
-                line-echo: (every line comes back). Repeatable, or separated by commas",
+        help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | localhost:8080 | unix:/path; port 0 picks \
+                one. A scheme in front of the address says what is served there: http: (the default) | tcp-echo: (every \
+                byte comes back) | line-echo: (every line comes back). Repeatable, or separated by commas [default: what \
+                systemd passes, or :PORT if the variable PORT is set, or 127.0.0.1:8080]",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
         hide_env = true,
-        default_value = "127.0.0.1:8080",
         value_delimiter = ','
     )]
     pub listen: Vec<ListenAddress>,
+
+    /// Permissions of the files of unix: sockets, such as 0660 [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", env = "TIDEMILL_UNIX_MODE", hide_env = true, value_parser = mode)]
+    pub unix_mode: Option<u32>,
 
     /// Mount the lab endpoints next to ROOT; the demo page is not among them
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
@@ -232,6 +241,10 @@ pub struct Settings {
     #[arg(long, help_heading = INSPECTING, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
     pub torture: Option<Faults>,
 
+    /// The variable PORT of a platform, if it is set and `listen` is empty.
+    #[arg(skip)]
+    pub port: Option<u16>,
+
     /// What the user should know about these settings although they are accepted, a line each.
     #[arg(skip)]
     pub notices: Vec<String>,
@@ -243,6 +256,12 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err("expected true or false".into()),
     }
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.ok_or_else(|| "expected an octal mode from 0 to 0777, such as 0660".into())
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -262,7 +281,24 @@ impl Settings {
     /// # Errors
     /// What to tell the user instead of running: help, the version, or what is wrong.
     pub fn read(arguments: Vec<OsString>) -> Result<Settings, Refusal> {
-        usage::read(&arguments, Settings::check)
+        let mut settings: Settings = usage::read(&arguments, Settings::check)?;
+        if settings.listen.is_empty() {
+            settings.port = platform_port(std::env::var_os("PORT"))?;
+        }
+        Ok(settings)
+    }
+
+    /// Where to listen, unless sockets were passed: as told, or at every address on the port that a platform has chosen.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        let alone = |ip: IpAddr, port| {
+            let address = Address::Tcp((ip, port).into());
+            vec![ListenAddress { role: ListenerRole::Http, address }]
+        };
+        match (&self.listen[..], self.port) {
+            ([], Some(port)) => alone(Ipv6Addr::UNSPECIFIED.into(), port),
+            ([], None) => alone(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT),
+            (listen, _) => listen.to_vec(),
+        }
     }
 
     /// What no single value shows. What has no effect, or none yet, is left in `notices`.
@@ -295,6 +331,10 @@ impl Settings {
         };
         if self.log.place().is_none() {
             note("log_format", "there is no access log without --access-log");
+        }
+        let addresses = self.listen.iter().map(|listen| &listen.address).chain(&self.admin);
+        if !addresses.into_iter().any(|address| matches!(address, Address::Unix(_))) {
+            note("unix_mode", "no listener is a unix: socket");
         }
         if self.root.as_ref().is_some_and(|root| root.is_file()) {
             FOR_FOLDERS.iter().for_each(|id| note(id, "ROOT is a single file"));
@@ -343,6 +383,16 @@ impl Settings {
             ..defaults
         }
     }
+}
+
+/// What a platform says in `PORT` (Cloud Run, Heroku and others).
+fn platform_port(variable: Option<OsString>) -> Result<Option<u16>, Refusal> {
+    let Some(text) = variable.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let port =
+        text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
+    let wrong =
+        || format!("invalid value '{}' for PORT: expected a port from 0 to 65535 (--listen wins)", text.display());
+    port.map(Some).ok_or_else(|| Refusal::usage(wrong()))
 }
 
 fn check_root(root: &Path, given: &Given<'_>) -> Result<(), Objection> {
@@ -397,7 +447,7 @@ mod tests {
     #[test]
     fn without_flags_the_limits_are_the_defaults() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(settings.addresses(), ["127.0.0.1:8080".parse().unwrap()]);
         let connections_bound = ConnectionsBound::Descriptors(10_064);
         assert_eq!(settings.limits(10_064), Limits { connections_bound, ..Limits::default() });
     }
@@ -440,6 +490,29 @@ mod tests {
         let settings = read(&["-l", "1,tcp-echo:[::1]:2", "--listen=unix:/run/mill"]).unwrap();
         let listen: Vec<String> = settings.listen.iter().map(ListenAddress::to_string).collect();
         assert_eq!(listen, ["127.0.0.1:1", "tcp-echo:[::1]:2", "unix:/run/mill"]);
+    }
+
+    #[test]
+    fn the_port_of_a_platform_is_one_at_every_address() {
+        let port = |text: &str| platform_port(Some(text.into())).map_err(|refusal| refusal.to_string());
+        assert_eq!((port(""), port("0"), port("65535")), (Ok(None), Ok(Some(0)), Ok(Some(65535))));
+        for text in ["65536", "+1", "x", "tcp://10.0.0.1:80", " 80"] {
+            let expected = "for PORT: expected a port from 0 to 65535 (--listen wins)";
+            assert_eq!(port(text), Err(format!("invalid value '{text}' {expected}")));
+        }
+        let mut settings = read(&[]).unwrap();
+        settings.port = Some(3000);
+        assert_eq!(settings.addresses(), [":3000".parse().unwrap()]);
+        settings.listen = vec!["localhost:1".parse().unwrap()];
+        assert_eq!(settings.addresses(), settings.listen);
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(["0660", "600", "0", "0777"].map(mode), [Ok(0o660), Ok(0o600), Ok(0), Ok(0o777)]);
+        for text in ["", "0o660", "888", "01777", "-1", "+7", "rw", "99999999999"] {
+            assert_eq!(mode(text).unwrap_err(), "expected an octal mode from 0 to 0777, such as 0660", "{text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::wake::{Interrupt, Wakes};
 use tidemill::event_loop::EventLoop;
 use tidemill::http::media_type::MediaTypes;
-use tidemill::net::listener::{Address, Listener};
+use tidemill::net::listener::{Address, ListenOptions, Listener};
 use tidemill::net::mio_reactor::{MioReactor, PollWaker};
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
@@ -105,7 +105,9 @@ struct Running {
 
 impl Running {
     fn new(public: Public) -> Running {
-        let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), 16).unwrap();
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), &ListenOptions::with_backlog(16))
+            .unwrap()
+            .remove(0);
         let Address::Tcp(address) = *listener.local_address() else { panic!("a TCP listener") };
         let reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
         let (waker, wakes) = (reactor.waker(), Wakes::new(reactor.waker()));

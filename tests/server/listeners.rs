@@ -40,3 +40,51 @@ fn all_listeners_serve_at_once() {
 
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn localhost_is_every_address_of_the_name_on_one_port() {
+    use std::net::{SocketAddr, ToSocketAddrs};
+
+    let mut of_name: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().map(|address| address.ip()).collect();
+    of_name.dedup();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--listen", "localhost:0", "--listen", "tcp-echo:localhost:0", "--admin", "localhost:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for what in ["listening on http://", "listening on tcp-echo://", "admin on http://"] {
+        let addresses: Vec<SocketAddr> = (0..of_name.len())
+            .map(|_| {
+                let line = lines.next().unwrap();
+                line.strip_prefix(what).unwrap_or_else(|| panic!("{line}")).trim_end_matches('/').parse().unwrap()
+            })
+            .collect();
+        assert_eq!(addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>(), of_name, "in the order of the system");
+        for address in &addresses {
+            assert_eq!(address.port(), addresses[0].port());
+            TcpStream::connect(address).unwrap();
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_file_of_a_socket_has_the_mode_that_was_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let socket = std::env::temp_dir().join(format!("tidemill-mode-{}.sock", std::process::id()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--listen", &format!("unix:{}", socket.display()), "--unix-mode", "0620"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o7777, 0o620);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(&socket).unwrap();
+}

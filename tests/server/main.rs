@@ -23,6 +23,8 @@ mod single_file;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod syscalls;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod timed;
 mod timeouts;
 mod times;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::listener::Address;
+use crate::net::listener::{Address, ListenOptions};
 use crate::net::{Io, Socket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,7 +16,11 @@ const TOKEN: Token = Token { index: 7, generation: u32::MAX };
 
 fn reactor() -> (MioReactor, u16) {
     let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
-    let reactor = MioReactor::new(vec![(Listener::bind(&address, 16).unwrap(), ListenerRole::Http)]).unwrap();
+    let reactor = MioReactor::new(vec![(
+        Listener::bind(&address, &ListenOptions::with_backlog(16)).unwrap().remove(0),
+        ListenerRole::Http,
+    )])
+    .unwrap();
     let Address::Tcp(local) = *reactor.bound().next().unwrap().local_address() else { panic!("not TCP") };
     (reactor, local.port())
 }
@@ -81,7 +85,8 @@ fn a_queue_is_emptied_and_then_says_so() {
 fn only_the_admins_listener_stays_open_and_keeps_its_number() {
     let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
     let roles = [ListenerRole::TcpEcho, ListenerRole::Admin, ListenerRole::Http];
-    let listeners = roles.map(|role| (Listener::bind(&address, 16).unwrap(), role));
+    let listeners =
+        roles.map(|role| (Listener::bind(&address, &ListenOptions::with_backlog(16)).unwrap().remove(0), role));
     let addresses = listeners.each_ref().map(|(listener, _)| listener.local_address().to_string());
     let mut reactor = MioReactor::new(listeners.into()).unwrap();
     reactor.stop_listening();
@@ -203,7 +208,7 @@ fn a_unix_connection_does_all_the_same() {
     let directory = std::env::temp_dir().join(format!("tidemill-{}-reactor", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     let path = directory.join("socket");
-    let listener = Listener::bind(&Address::Unix(path.clone()), 16).unwrap();
+    let listener = Listener::bind(&Address::Unix(path.clone()), &ListenOptions::with_backlog(16)).unwrap().remove(0);
     let mut reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
     let mut client = UnixStream::connect(&path).unwrap();
     let (mut server, peer) = accept(&mut reactor);
