@@ -77,7 +77,10 @@ fn help_and_version_are_answers_not_errors() {
         "-V, --version",
         "TIDEMILL_HEADER_TIMEOUT",
         "[default: 10s]",
-        "[default: 127.0.0.1:8080]",
+        "or 127.0.0.1:8080]",
+        "--unix-mode",
+        "--keep-alive-field",
+        "TIDEMILL_ROOT",
     ] {
         assert!(text.contains(flag), "{flag} is missing from:\n{text}");
     }
@@ -294,6 +297,16 @@ fn a_target_larger_than_the_head_is_a_contradiction() {
         usage(&["--max-header-size", "4k", "--max-target-size", "8k"]),
         "invalid value '8KiB' for '--max-target-size <SIZE>': expected at most 4KiB, the --max-header-size"
     );
+}
+
+#[test]
+fn clients_are_not_told_to_stay_longer_than_they_may() {
+    let line = usage(&["--keep-alive-timeout", "10s", "--keep-alive-field", "11s"]);
+    let expected = "expected at most 10s, the --keep-alive-timeout";
+    assert_eq!(line, format!("invalid value '11s' for '--keep-alive-field <DURATION>': {expected}"));
+    let line = failure(tidemill(&[]).env("TIDEMILL_KEEP_ALIVE_FIELD", "76s").output().unwrap(), 2);
+    assert!(line.ends_with("the --keep-alive-timeout (set by TIDEMILL_KEEP_ALIVE_FIELD)"), "{line}");
+    assert!(usage(&["--keep-alive-field", "500ms"]).ends_with("expected 1s to 24h"));
 }
 
 #[test]

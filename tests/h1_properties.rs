@@ -275,7 +275,7 @@ impl Exchange {
         let mut wire = Vec::new();
         let length = self.length_known.then_some(self.content.len() as u64);
         let date = DateCache::new(UNIX_EPOCH);
-        server.send_head(&Response::new(self.status), length, false, &date, &mut wire);
+        server.send_head(&Response::new(self.status), length, false, None, &date, &mut wire);
         let behind_head = wire.len();
         self.send_content(&mut server, &mut wire)?;
         self.compare(&wire[..behind_head], &wire[behind_head..], server.persists())

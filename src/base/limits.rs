@@ -15,6 +15,8 @@ pub struct Limits {
     pub send_timeout: Duration,
     /// Between two requests.
     pub keep_alive_timeout: Duration,
+    /// What clients are told of it, in seconds (`Keep-Alive: timeout=`); `None`: nothing.
+    pub idle_told_secs: Option<u32>,
     /// After our last byte: without input from a peer that has not ended its direction.
     pub linger_timeout: Duration,
     /// After our last byte: altogether.
@@ -98,6 +100,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(60),
             keep_alive_timeout: Duration::from_secs(75),
+            idle_told_secs: None,
             linger_timeout: Duration::from_secs(5),
             linger_total: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),

@@ -13,7 +13,7 @@ use log::LevelFilter;
 use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
-use super::quantity::{duration, format_size, number, size};
+use super::quantity::{duration, format_duration, format_size, number, size};
 use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::base::listener_role::ListenerRole;
@@ -23,6 +23,7 @@ use crate::service::websocket::Origin;
 
 /// The shortest and the longest of all timeouts.
 const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where to listen if nobody says anything.
@@ -135,6 +136,16 @@ pub struct Settings {
         default_value = "75s", value_parser = duration(MS..=DAY)
     )]
     pub keep_alive_timeout: Duration,
+
+    /// Tell clients of HTTP/1 in `Keep-Alive: timeout=` how long they may reuse an idle connection, 1s to 24h in whole
+    /// seconds
+    #[arg(
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_KEEP_ALIVE_FIELD", hide_env = true,
+        help = "Tell clients of HTTP/1 in Keep-Alive: timeout= how long they may reuse an idle connection, 1s to the \
+                --keep-alive-timeout, in whole seconds. A little less than that keeps them from using one that closes",
+        value_parser = duration(SECOND..=DAY)
+    )]
+    pub keep_alive_field: Option<Duration>,
 
     /// Size of a request head, 512 to 1MiB
     #[arg(
@@ -312,6 +323,11 @@ impl Settings {
             let problem = format!("expected at most {head}, the --max-header-size");
             return Err(Objection::new("max_target_size", target, problem));
         }
+        if let Some(told) = self.keep_alive_field.filter(|told| *told > self.keep_alive_timeout) {
+            let (told, timeout) = (format_duration(told), format_duration(self.keep_alive_timeout));
+            let problem = format!("expected at most {timeout}, the --keep-alive-timeout");
+            return Err(Objection::new("keep_alive_field", told, problem));
+        }
         self.files.check()?;
         match &self.root {
             Some(root) => check_root(root, given)?,
@@ -368,6 +384,7 @@ impl Settings {
             body_timeout: self.body_timeout,
             send_timeout: self.send_timeout,
             keep_alive_timeout: self.keep_alive_timeout,
+            idle_told_secs: self.keep_alive_field.and_then(|told| u32::try_from(told.as_secs()).ok()),
             drain_timeout: self.drain_timeout,
             ws_ping_interval: self.ws_ping_interval,
             ws_message_bytes_max: self.ws_max_message,
@@ -455,7 +472,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_limit() {
         let flags = "--header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
-                     --keep-alive-timeout 5s --drain-timeout 0s --max-header-size 32k --max-headers 7 \
+                     --keep-alive-timeout 5s --keep-alive-field 4900ms --drain-timeout 0s --max-header-size 32k --max-headers 7 \
                      --max-target-size 20k --max-body-size 9 --max-connections 11 --ws-ping-interval 6s --ws-max-message 13";
         let limits = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().limits(1024);
         let seconds = Duration::from_secs;
@@ -465,6 +482,7 @@ mod tests {
             body_timeout: seconds(3),
             send_timeout: seconds(4),
             keep_alive_timeout: seconds(5),
+            idle_told_secs: Some(4),
             drain_timeout: seconds(0),
             head_bytes_max: 32 * 1024,
             inbox_bytes: 32 * 1024,

@@ -59,6 +59,13 @@ fn pipelined_plaintext_allocates_nothing() {
     }
 }
 
+/// The number in it is written anew for each response.
+#[test]
+fn a_keep_alive_field_allocates_nothing() {
+    let mut lab = Running::with(lab(), Limits { idle_told_secs: Some(86_400), ..Limits::default() });
+    assert_allocate(0, &lab.allocations(&get("/plaintext", SMALL_FIELDS), b"Hello, World!", 1));
+}
+
 /// Its path without escapes and dots, and the key by which the cache knows it.
 #[test]
 fn a_file_from_memory_allocates_nothing() {
@@ -105,6 +112,10 @@ struct Running {
 
 impl Running {
     fn new(public: Public) -> Running {
+        Running::with(public, Limits::default())
+    }
+
+    fn with(public: Public, limits: Limits) -> Running {
         let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), &ListenOptions::with_backlog(16))
             .unwrap()
             .remove(0);
@@ -112,7 +123,7 @@ impl Running {
         let reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
         let (waker, wakes) = (reactor.waker(), Wakes::new(reactor.waker()));
         let jobs = JobPool::new(JobPoolLimits { threads: 1, ..JobPoolLimits::default() }, Instant::now).unwrap();
-        let event_loop = EventLoop::new(reactor, Front::new(public), Limits::default(), wakes, jobs);
+        let event_loop = EventLoop::new(reactor, Front::new(public), limits, wakes, jobs);
         let client = TcpStream::connect(address).unwrap();
         client.set_nonblocking(true).unwrap();
         client.set_nodelay(true).unwrap();

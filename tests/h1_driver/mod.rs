@@ -159,7 +159,7 @@ impl Driver {
     fn answer(&mut self) -> bool {
         assert_eq!(self.server.receiving(), Receiving::Done);
         let response = Response::new(Status::NO_CONTENT);
-        self.server.send_head(&response, Some(0), false, &self.date, &mut Vec::new());
+        self.server.send_head(&response, Some(0), false, None, &self.date, &mut Vec::new());
         assert_eq!(self.server.sending(), Sending::Done);
         self.server.cycle()
     }

@@ -141,3 +141,41 @@ fn a_whole_answer_arrives_although_its_request_never_becomes_whole() {
         assert_eq!(client.read_to_end(), "", "an end and not a reset, half-close: {half_close}");
     }
 }
+
+#[test]
+fn a_client_is_told_how_long_it_may_reuse_a_connection_that_persists() {
+    let server = Server::start(&["--keep-alive-timeout", "20s", "--keep-alive-field", "15s"]);
+    let mut client = server.connect();
+    for path in ["/plaintext", "/nowhere", "/bytes/100000"] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let (head, _) = client.read_response();
+        assert!(head.contains("\r\nConnection: keep-alive\r\nKeep-Alive: timeout=15\r\n"), "{head}");
+    }
+    let last = server.ask("GET /plaintext HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let refused = server.ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n");
+    let old = server.ask("GET /stream/10 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    for answer in [last, refused, old] {
+        assert!(answer.contains("\r\nConnection: close\r\n") && !answer.contains("Keep-Alive"), "{answer}");
+    }
+    let mut client = server.connect();
+    client.send(
+        "GET /ws/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 101 ") && !head.contains("Keep-Alive"), "{head}");
+    assert!(!Server::start(&[]).ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").contains("Keep-Alive"));
+}
+
+#[test]
+fn when_the_server_stops_no_client_is_told_to_reuse_its_connection() {
+    let server = Server::start(&["--keep-alive-field", "15s"]);
+    let mut client = server.connect();
+    client.send("GET /delay/600 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut other = server.connect();
+    other.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.read_response();
+    server.signal("TERM");
+    let (head, _) = client.read_response();
+    assert!(head.contains("\r\nConnection: close\r\n") && !head.contains("Keep-Alive"), "{head}");
+}

@@ -67,7 +67,8 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         self.marks.connection(id, |text| write!(text, "r={ordinal} respond {}", response.status));
         let asked_by_client = !self.codec.persists();
         self.head.clear();
-        self.codec.send_head(response, response.body.length(), last, &self.environment.date, self.head);
+        let Environment { limits, date, .. } = self.environment;
+        self.codec.send_head(response, response.body.length(), last, limits.idle_told_secs, date, self.head);
         if *self.stop == Stop::No && !self.codec.persists() {
             *self.stop = Stop::AfterResponse { asked_by_client };
         }

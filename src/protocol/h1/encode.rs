@@ -15,7 +15,13 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 pub const CRLF: &[u8] = b"\r\n";
 
 /// Adds a head to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
-pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connection: &[u8], date: &DateCache) {
+pub fn head(
+    out: &mut Vec<u8>,
+    response: &Response,
+    field: FramingField,
+    connection: ConnectionLines,
+    date: &DateCache,
+) {
     match response.status {
         // Nearly every response begins like this. It is one copy, and its length is known to the compiler.
         Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: tidemill\r\nDate: "),
@@ -37,12 +43,17 @@ pub fn head(out: &mut Vec<u8>, response: &Response, field: FramingField, connect
             decimal(out, length);
         }
     }
-    if connection.is_empty() && response.prepared.is_empty() && response.fields.is_empty() {
+    if connection.lines.is_empty() && response.prepared.is_empty() && response.fields.is_empty() {
         // The end of the last line and the empty line are one copy.
         return out.extend_from_slice(b"\r\n\r\n");
     }
     out.extend_from_slice(CRLF);
-    out.extend_from_slice(connection);
+    out.extend_from_slice(connection.lines);
+    if let Some(idle_secs) = connection.idle_secs {
+        out.extend_from_slice(b"Keep-Alive: timeout=");
+        decimal(out, idle_secs.into());
+        out.extend_from_slice(CRLF);
+    }
     out.extend_from_slice(response.prepared.as_lines());
     for (name, value) in &response.fields {
         field_line(out, name.as_str().as_bytes(), value.as_bytes());
@@ -76,16 +87,30 @@ fn put_all<'a>(outbox: &mut RingBuffer, parts: impl Iterator<Item = &'a [u8]> + 
     fits
 }
 
-/// The Connection field line that a response needs: none for the default of the version (RFC 9112 §9.3). A response
-/// with Upgrade also names that field here (RFC 9110 §7.8).
-pub fn connection_line(status: Status, persists: bool, version: Version) -> &'static [u8] {
-    match (status, persists, version) {
-        (Status::SWITCHING_PROTOCOLS, ..) => b"Connection: Upgrade\r\n",
-        (Status::UPGRADE_REQUIRED, false, _) => b"Connection: close, Upgrade\r\n",
-        (Status::UPGRADE_REQUIRED, true, _) => b"Connection: Upgrade\r\n",
-        (_, false, _) => b"Connection: close\r\n",
-        (_, true, Version::Http10) => b"Connection: keep-alive\r\n",
-        (_, true, Version::Http11) => b"",
+/// What a head says about its connection: whole lines, and then a Keep-Alive line if there is something to say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLines {
+    lines: &'static [u8],
+    idle_secs: Option<u32>,
+}
+
+impl ConnectionLines {
+    /// The lines that a response needs: none for the default of the version (RFC 9112 §9.3). A response with Upgrade also
+    /// names that field here (RFC 9110 §7.8).
+    ///
+    /// If the connection persists, `idle_secs` is how long the client may keep it idle, in seconds. That field belongs to
+    /// the connection, so Connection names it (RFC 9110 §7.6.1, RFC 9112 Appendix C.2.2).
+    pub fn new(status: Status, persists: bool, version: Version, idle_secs: Option<u32>) -> ConnectionLines {
+        let (lines, idle_secs): (&[u8], _) = match (status, persists, idle_secs) {
+            (Status::SWITCHING_PROTOCOLS, ..) => (b"Connection: Upgrade\r\n", None),
+            (Status::UPGRADE_REQUIRED, false, _) => (b"Connection: close, Upgrade\r\n", None),
+            (Status::UPGRADE_REQUIRED, true, None) => (b"Connection: Upgrade\r\n", None),
+            (Status::UPGRADE_REQUIRED, true, idle) => (b"Connection: keep-alive, Upgrade\r\n", idle),
+            (_, false, _) => (b"Connection: close\r\n", None),
+            (_, true, None) if version > Version::Http10 => (b"", None),
+            (_, true, idle) => (b"Connection: keep-alive\r\n", idle),
+        };
+        ConnectionLines { lines, idle_secs }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection's HTTP/1 as a value. Receiving and sending have a state each; `cycle` leads both to the next request.
 
 use super::decode::{Decoder, Found};
-use super::encode::{self, ChunkPrefix};
+use super::encode::{self, ChunkPrefix, ConnectionLines};
 use super::framing::{Wire, response_framing};
 use super::head::{self, Terms};
 use super::scan::{HeadScan, RequestLine};
@@ -241,12 +241,13 @@ impl Server {
 
     /// Encodes a final response's head to the end of `head` and decides the content's framing and whether the
     /// connection persists. `length` is that of the response's content, if known. `last` ends the connection after
-    /// this response.
+    /// this response. If it persists, `idle_secs` tells the client how long it may keep it idle, in seconds.
     pub fn send_head(
         &mut self,
         response: &Response,
         length: Option<u64>,
         last: bool,
+        idle_secs: Option<u32>,
         date: &DateCache,
         head: &mut Vec<u8>,
     ) {
@@ -257,7 +258,8 @@ impl Server {
         self.terms.persists &= !last && !framing.ends_with_connection;
         self.terms.expects_continue = false;
         self.output = if framing.wire == Wire::Nothing { Output::Done } else { Output::Content(framing.wire) };
-        let connection = encode::connection_line(response.status, self.terms.persists, self.terms.version);
+        let Terms { persists, version, .. } = self.terms;
+        let connection = ConnectionLines::new(response.status, persists, version, idle_secs);
         encode::head(head, response, framing.field, connection, date);
     }
 

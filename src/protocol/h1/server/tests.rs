@@ -46,9 +46,13 @@ impl Peer {
     }
 
     fn answer(&mut self, status: Status, length: Option<u64>, last: bool) -> String {
+        self.answer_telling(None, status, length, last)
+    }
+
+    fn answer_telling(&mut self, idle_secs: Option<u32>, status: Status, length: Option<u64>, last: bool) -> String {
         let mut head = Vec::new();
         let date = DateCache::new(UNIX_EPOCH);
-        self.server.send_head(&Response::new(status), length, last, &date, &mut head);
+        self.server.send_head(&Response::new(status), length, last, idle_secs, &date, &mut head);
         let date_line = "Server: tidemill\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
         let head = String::from_utf8(head).expect("text");
         assert!(head.contains(date_line) && head.ends_with("\r\n\r\n"), "{head}");
@@ -228,6 +232,33 @@ fn the_last_response_says_so() {
 }
 
 #[test]
+fn a_client_is_told_how_long_it_may_stay_idle_only_where_the_connection_persists() {
+    const NOTHING: Option<u64> = Some(0);
+    for (request, status, length, last, fields) in [
+        (GET, Status::OK, NOTHING, false, "Content-Length: 0|Connection: keep-alive|Keep-Alive: timeout=60|"),
+        (KEEP_1_0, Status::OK, NOTHING, false, "Content-Length: 0|Connection: keep-alive|Keep-Alive: timeout=60|"),
+        (HEAD, Status::NOT_MODIFIED, NOTHING, false, "Connection: keep-alive|Keep-Alive: timeout=60|"),
+        (
+            GET,
+            Status::UPGRADE_REQUIRED,
+            NOTHING,
+            false,
+            "Content-Length: 0|Connection: keep-alive, Upgrade|Keep-Alive: timeout=60|",
+        ),
+        (GET, Status::OK, NOTHING, true, "Content-Length: 0|Connection: close|"),
+        (GET_1_0, Status::OK, NOTHING, false, "Content-Length: 0|Connection: close|"),
+        // Its end is the connection's.
+        (KEEP_1_0, Status::OK, None, false, "Connection: close|"),
+    ] {
+        let mut peer = Peer::new(64);
+        peer.request(request);
+        let head = peer.answer_telling(Some(60), status, length, last);
+        assert_eq!(head, format!("HTTP/1.1 {status}|{fields}|"));
+        assert_eq!(peer.server.persists(), head.contains("Keep-Alive: "), "{head}");
+    }
+}
+
+#[test]
 fn chunks_have_minimal_sizes_and_a_last_one() {
     let mut peer = Peer::new(64);
     peer.request(GET);
@@ -303,7 +334,7 @@ fn the_response_has_its_own_fields_last() {
         .with_content(FieldValue::from_static("text/plain"), Body::Empty)
         .with_field(ALLOW, FieldValue::from_static("GET, HEAD"));
     let mut head = b"before".to_vec();
-    peer.server.send_head(&response, Some(u64::MAX), false, &DateCache::new(UNIX_EPOCH), &mut head);
+    peer.server.send_head(&response, Some(u64::MAX), false, None, &DateCache::new(UNIX_EPOCH), &mut head);
     let expected = "beforeHTTP/1.1 405 Method Not Allowed\r\nServer: tidemill\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
         Content-Type: text/plain\r\nContent-Length: 18446744073709551615\r\nAllow: GET, HEAD\r\n\r\n";
     assert_eq!(String::from_utf8(head).expect("text"), expected);
