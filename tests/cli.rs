@@ -134,16 +134,16 @@ fn settings_for_a_folder_need_one() {
     for (words, flag) in [
         (&["--browse"][..], "--browse"),
         (&["-b"], "--browse"),
-        (&["--spa"], "--spa"),
-        (&["--index", "a.html"], "--index"),
+        (&["--spa"], "--spa[=<FILE>]"),
+        (&["--index", "a.html"], "--index <NAME>"),
         (&["--hidden"], "--hidden"),
-        (&["--header", "A: b"], "--header"),
-        (&["--cache-control", "no-store", "--lab"], "--cache-control"),
+        (&["--header", "A: b"], "--header <[PATTERN ]NAME: VALUE>"),
+        (&["--cache-control", "no-store", "--lab"], "--cache-control <VALUE>"),
     ] {
-        assert_eq!(usage(words), format!("{flag} needs ROOT; the current directory is '.'"));
+        assert_eq!(usage(words), format!("'{flag}' needs ROOT, such as '.' for the current directory"));
     }
     let line = failure(tidemill(&[]).env("TIDEMILL_BROWSE", "yes").output().unwrap(), 2);
-    assert_eq!(line, "--browse needs ROOT; the current directory is '.'");
+    assert_eq!(line, "'--browse' needs ROOT, such as '.' for the current directory (set by TIDEMILL_BROWSE)");
     let mut command = tidemill(&["-l", "127.0.0.1:0", "--io-threads", "2", "--file-cache", "1MiB"]);
     let server = Server::start(command.env("TIDEMILL_BROWSE", "no").env("TIDEMILL_SPA", "false"));
     assert!(server.line().starts_with("listening on "));

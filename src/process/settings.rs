@@ -434,8 +434,11 @@ fn check_without_root(given: &Given<'_>) -> Result<(), Objection> {
     let of_root = |argument: &&clap::Arg| argument.get_help_heading() == Some(SERVING_ROOT);
     let mut without = given.arguments().filter(of_root);
     let without = without.find(|argument| !ALSO_WITHOUT_ROOT.contains(&argument.get_id().as_str()));
-    match without.and_then(clap::Arg::get_long) {
-        Some(flag) => Err(Objection::missing("root", format!("--{flag} needs ROOT; the current directory is '.'"))),
+    match without {
+        Some(setting) => {
+            let problem = "needs ROOT, such as '.' for the current directory";
+            Err(Objection::to_argument(setting.get_id().as_str(), problem))
+        }
         None => Ok(()),
     }
 }

@@ -32,21 +32,21 @@ pub enum Refusal {
 /// Something wrong with a value that only shows when all settings are known.
 #[derive(Debug)]
 pub struct Objection {
-    id: &'static str,
-    /// `None` if what is wrong is that there is none.
+    id: String,
+    /// `None` if it is not the value that is wrong.
     value: Option<String>,
     problem: String,
 }
 
 impl Objection {
     /// About the `value` of the argument with this `id`.
-    pub fn new(id: &'static str, value: impl fmt::Display, problem: impl Into<String>) -> Objection {
-        Objection { id, value: Some(value.to_string()), problem: problem.into() }
+    pub fn new(id: &str, value: impl fmt::Display, problem: impl Into<String>) -> Objection {
+        Objection { id: id.into(), value: Some(value.to_string()), problem: problem.into() }
     }
 
-    /// About the argument with this `id`, which is not there.
-    pub fn missing(id: &'static str, problem: impl Into<String>) -> Objection {
-        Objection { id, value: None, problem: problem.into() }
+    /// About the argument with this `id`, whatever its value.
+    pub fn to_argument(id: &str, problem: impl Into<String>) -> Objection {
+        Objection { id: id.into(), value: None, problem: problem.into() }
     }
 }
 
@@ -110,16 +110,18 @@ impl Given<'_> {
 
     fn refusal(&self, objection: &Objection) -> Refusal {
         let Objection { id, value, problem } = objection;
-        let Some(value) = value else { return Refusal::usage(problem.clone()) };
-        let argument = self.command.get_arguments().find(|argument| argument.get_id() == id);
+        let argument = self.command.get_arguments().find(|argument| argument.get_id() == id.as_str());
         let name = argument.map(Arg::to_string).unwrap_or_default();
-        let mut line = format!("invalid value '{value}' for '{name}': {problem}");
+        let mut line = match value {
+            Some(value) => format!("invalid value '{value}' for '{name}': {problem}"),
+            None => format!("'{name}' {problem}"),
+        };
         if self.matches.value_source(id) == Some(ValueSource::EnvVariable)
             && let Some(variable) = argument.and_then(Arg::get_env)
         {
             line.push_str(&format!(" (set by {})", variable.display()));
         }
-        if *id == "root"
+        if let (Some(value), "root") = (value, id.as_str())
             && let Some(hint) = detached_value(self.command, self.words, |word| word.display().to_string() == *value)
         {
             line.push_str(&hint);
