@@ -215,7 +215,7 @@ pub struct Settings {
         long,
         help_heading = INSPECTING,
         help = "Address of the admin listener, which tells what connections wait for, and has metrics and a live page: \
-                unix:/path | 127.0.0.1:PORT | [::1]:PORT",
+                unix:/path | 127.0.0.1:PORT | [::1]:PORT | localhost:PORT",
         value_name = "ADDR",
         env = "TIDEMILL_ADMIN",
         hide_env = true

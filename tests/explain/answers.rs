@@ -153,7 +153,7 @@ fn settings_mean_what_they_mean_to_the_server() {
     let site = Site::new();
     let all: [(&[&str], &str); 8] = [
         (&["--hidden"], "GET /.hidden"),
-        (&["--index", "entry"], "GET /folder/"),
+        (&["--index", "entry,small.txt"], "GET /folder/"),
         (&["--spa=both.html"], "GET /nothing"),
         (&["--header", "X-Powered-By: tides"], "GET /small.txt"),
         (&["--file-cache", "0"], "GET /lines.txt"),

@@ -95,6 +95,15 @@ fn nothing_that_is_asked_reaches_the_terminal_as_it_is() {
 }
 
 #[test]
+fn what_the_server_would_warn_about_is_said_on_stderr() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    let output = command.env_clear().env("TIDEMILL_HIDEN", "1").args(["explain", "GET /plaintext"]).output().unwrap();
+    let warning = "tidemill: TIDEMILL_HIDEN has no effect: there is no such setting; TIDEMILL_HIDDEN is one\n";
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), warning));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("200 OK"));
+}
+
+#[test]
 fn what_cannot_be_asked_is_a_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["explain"][..], "tidemill: the following required arguments were not provided: <REQUEST>; see --help\n"),
