@@ -58,13 +58,15 @@ pub fn run() -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == explain::NAME) {
         return explain::run(&arguments[1..]);
     }
-    let settings = match Settings::read(arguments) {
+    let mut settings = match Settings::read(arguments) {
         Ok(settings) => settings,
         Err(refusal) => return refusal.report(),
     };
+    let passed = passed::take();
+    settings.passed = passed.listeners.iter().map(|(_, role)| *role).collect();
     start_log(settings.log_level);
     settings.notices.iter().for_each(|notice| log::warn!("{notice}"));
-    match serve(&settings) {
+    match serve(&settings, passed) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Cut(_)) => ExitCode::from(EXIT_CUT),
         Err(failure) => {
@@ -84,8 +86,7 @@ fn start_log(level: LevelFilter) {
 }
 
 /// Serves until a signal ends it. The error is one line for the user.
-fn serve(settings: &Settings) -> Result<Outcome, String> {
-    let passed = passed::take();
+fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
@@ -99,11 +100,10 @@ fn serve(settings: &Settings) -> Result<Outcome, String> {
     let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, &admin_urls);
     let wakes = Wakes::new(reactor.waker());
-    let has_admin = !admin_urls.is_empty();
-    let jobs = jobs(settings, has_admin)?;
+    let jobs = jobs(settings)?;
     let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings, &settings.shares(descriptors))?;
-    front.admin = has_admin.then(|| status::service(&inspections, &ask_kernel));
+    front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
     if let Some(access_log) = access_log {
@@ -138,8 +138,8 @@ fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &Serv
 
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab needs neither, and is easier to
 /// watch with strace without them.
-fn jobs(settings: &Settings, has_admin: bool) -> Result<JobPool, String> {
-    match settings.root.is_some() || has_admin {
+fn jobs(settings: &Settings) -> Result<JobPool, String> {
+    match settings.root.is_some() || settings.has_admin() {
         true => JobPool::new(settings.files.job_limits(), Instant::now),
         false => Ok(JobPool::without_threads()),
     }
@@ -171,12 +171,10 @@ type Bound = (Listener, ListenerRole);
 fn listeners(settings: &Settings, passed: Passed) -> Result<Vec<Bound>, String> {
     passed.unused.iter().for_each(|line| log::warn!("{line}"));
     let mut listeners = passed.listeners;
-    let is_enough = settings.listen.is_empty() && listeners.iter().any(|(_, role)| role.is_for_everyone());
-    let wanted = if is_enough { Vec::new() } else { settings.addresses() };
     let admin =
         settings.admin.iter().map(|address| ListenAddress { role: ListenerRole::Admin, address: address.clone() });
     let options = ListenOptions { backlog: settings.backlog, unix_mode: settings.unix_mode };
-    for listen in wanted.into_iter().chain(admin) {
+    for listen in settings.addresses().into_iter().chain(admin) {
         let bound = Listener::bind(&listen.address, &options);
         let bound = bound.map_err(|error| format!("cannot listen on {listen}: {}", cause(&error)))?;
         listeners.extend(bound.into_iter().map(|listener| (listener, listen.role)));

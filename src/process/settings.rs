@@ -256,6 +256,10 @@ pub struct Settings {
     #[arg(skip)]
     pub port: Option<u16>,
 
+    /// What the sockets are for that another process has passed.
+    #[arg(skip)]
+    pub passed: Vec<ListenerRole>,
+
     /// What the user should know about these settings although they are accepted, a line each.
     #[arg(skip)]
     pub notices: Vec<String>,
@@ -299,13 +303,27 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Where to listen, unless sockets were passed: as told, or at every address on the port that a platform has chosen.
+    /// How many sockets are opened to listen, at most: `localhost` has two addresses, as a rule.
+    fn sockets_max(&self) -> usize {
+        let listen = self.addresses();
+        let addresses = listen.iter().map(|listen| &listen.address).chain(&self.admin);
+        addresses.map(|address| if matches!(address, Address::Localhost(_)) { 2 } else { 1 }).sum()
+    }
+
+    /// Whether there is a listener for the admin.
+    pub fn has_admin(&self) -> bool {
+        self.admin.is_some() || self.passed.contains(&ListenerRole::Admin)
+    }
+
+    /// Where to listen beside the sockets that were passed: as told, or, if none of them is for everyone, at every address
+    /// on the port that a platform has chosen, or at the default.
     pub fn addresses(&self) -> Vec<ListenAddress> {
         let alone = |ip: IpAddr, port| {
             let address = Address::Tcp((ip, port).into());
             vec![ListenAddress { role: ListenerRole::Http, address }]
         };
         match (&self.listen[..], self.port) {
+            ([], _) if self.passed.iter().any(|role| role.is_for_everyone()) => Vec::new(),
             ([], Some(port)) => alone(Ipv6Addr::UNSPECIFIED.into(), port),
             ([], None) => alone(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT),
             (listen, _) => listen.to_vec(),
@@ -362,8 +380,8 @@ impl Settings {
     fn needs(&self) -> Needs {
         Needs {
             asked: self.max_connections,
-            listeners: self.listen.len() + usize::from(self.admin.is_some()),
-            admin: self.admin.is_some(),
+            listeners: self.passed.len() + self.sockets_max(),
+            admin: self.has_admin(),
             file_threads: if self.root.is_some() { self.files.io_threads as usize } else { 0 },
         }
     }
@@ -526,6 +544,18 @@ mod tests {
         assert_eq!(settings.addresses(), [":3000".parse().unwrap()]);
         settings.listen = vec!["localhost:1".parse().unwrap()];
         assert_eq!(settings.addresses(), settings.listen);
+    }
+
+    #[test]
+    fn passed_sockets_stand_for_the_default_and_take_descriptors_like_all_others() {
+        let mut settings = read(&[]).unwrap();
+        assert_eq!((settings.needs().listeners, settings.has_admin()), (1, false));
+        settings.passed = vec![ListenerRole::Admin];
+        assert_eq!((settings.needs().listeners, settings.has_admin()), (2, true), "the default is still there");
+        settings.passed = vec![ListenerRole::Http; 3];
+        assert_eq!((settings.addresses(), settings.needs().listeners), (Vec::new(), 3));
+        settings.listen = vec!["localhost:1".parse().unwrap(), "2".parse().unwrap()];
+        assert_eq!((settings.addresses().len(), settings.needs().listeners), (2, 6));
     }
 
     #[test]

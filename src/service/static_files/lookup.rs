@@ -266,7 +266,8 @@ mod tests {
             Site {
                 root: Root::open(&self.0, Links::Beneath).unwrap().with_files_max(files_max),
                 media_types: MediaTypes::default(),
-                index: b"index.html".to_vec(),
+                only: None,
+                index: vec![b"index.html".to_vec()],
                 spa: spa.map(|name| name.into()),
                 browse: false,
                 show_hidden: false,
