@@ -343,6 +343,8 @@ fn settings_for_files_are_checked_before_anything_is_served() {
         (["--index", "a,"], "invalid value '' for '--index <NAME>': expected a file beneath ROOT, such as index.html"),
         (["--spa=/etc/passwd", "."], "'--spa[=<FILE>]': expected a file beneath ROOT, such as index.html"),
         (["--mime-types", "/no/such/file"], "'--mime-types <FILE>': cannot read it"),
+        (["--mime-types", "/etc/passwd"], "'--mime-types <FILE>': line 1: "),
+        (["--default-type", "plain"], "'--default-type <TYPE>': \"plain\" is not a media type; write type/subtype"),
         (["--file-cache", "much"], "'--file-cache <SIZE>'"),
         (["--io-threads", "0"], "'--io-threads <N>'"),
     ];

@@ -2,12 +2,15 @@
 
 mod compressible;
 mod mime_types;
+mod names;
+mod table;
 
 use std::cmp::Ordering;
 
 pub use self::compressible::is_compressible;
-pub use self::mime_types::MimeTypesError;
-use self::mime_types::add_line;
+use self::mime_types::Entry;
+pub use self::mime_types::{MimeTypesError, parse_media_type};
+use self::table::TABLE;
 use super::fields::{FieldValue, trim_ows};
 
 /// `text/html` in UTF-8
@@ -20,28 +23,6 @@ pub const TEXT_UTF8: FieldValue = FieldValue::from_static("text/plain; charset=u
 pub const JSON: FieldValue = FieldValue::from_static("application/json");
 /// `application/octet-stream`, for files of unknown type
 pub const OCTET_STREAM: FieldValue = FieldValue::from_static("application/octet-stream");
-
-/// Where our table differs from `mime_guess`: types that were registered since, and names that mean something else on
-/// the web. In the order of the extensions.
-static CORRECTIONS: [(&str, &str); 17] = [
-    ("br", "application/octet-stream"),
-    ("cjs", "text/javascript"),
-    ("ico", "image/vnd.microsoft.icon"),
-    ("jsonl", "application/jsonl"),
-    ("m3u8", "application/vnd.apple.mpegurl"),
-    ("map", "application/json"),
-    ("mjs", "text/javascript"),
-    ("mts", "video/mp2t"),
-    ("ndjson", "application/x-ndjson"),
-    ("otf", "font/otf"),
-    ("tgz", "application/gzip"),
-    ("toml", "application/toml"),
-    ("ts", "video/mp2t"),
-    ("woff", "font/woff"),
-    ("yaml", "application/yaml"),
-    ("yml", "application/yaml"),
-    ("zst", "application/zstd"),
-];
 
 /// Frequent text types with their charset. The values of others are made when they are needed.
 static COMMON_TEXT: [(&str, FieldValue); 6] = [
@@ -57,42 +38,65 @@ static COMMON_TEXT: [(&str, FieldValue); 6] = [
 #[derive(Debug, Clone, Default)]
 pub struct MediaTypes {
     /// The user's own, by lower-case extension, sorted.
-    overrides: Vec<(String, FieldValue)>,
+    extensions: Vec<(String, FieldValue)>,
+    /// The user's own, by whole name with a slash in front. The last one that fits counts.
+    names: Vec<(String, FieldValue)>,
+    /// For files of unknown type.
+    fallback: Option<FieldValue>,
 }
 
 impl MediaTypes {
-    /// The built-in table, and the types in the `text` of a `mime.types` file, which take precedence. Each line has a
-    /// type and its extensions without dots; `#` begins a comment. If several lines have an extension, the last one
-    /// counts.
-    pub fn with_overrides(text: &str) -> Result<MediaTypes, MimeTypesError> {
-        let mut overrides = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            add_line(&mut overrides, line).map_err(|problem| MimeTypesError { line: index + 1, problem })?;
+    /// The same with the types in the `text` of a `mime.types` file, which take precedence. Each line has a type and its
+    /// extensions without the dot in front; what begins with a slash is a whole name or the end of a path. `#` begins a
+    /// comment. If several lines have the same extension, or a name that fits, the last one counts.
+    ///
+    /// # Errors
+    /// The first line that is something else.
+    pub fn with_overrides(self, text: &str) -> Result<MediaTypes, MimeTypesError> {
+        let (mut extensions, mut names) = (Vec::new(), Vec::new());
+        for (entry, value) in mime_types::read(text)? {
+            match entry {
+                Entry::Extension(extension) => extensions.push((extension, value)),
+                Entry::Name(name) => names.push((name, value)),
+            }
         }
         // The sort is stable, so that the last line of each extension comes first now, and is the one that is kept.
-        overrides.reverse();
-        overrides.sort_by(|(one, _), (other, _)| one.cmp(other));
-        overrides.dedup_by(|(later, _), (kept, _)| later == kept);
-        Ok(MediaTypes { overrides })
+        extensions.reverse();
+        extensions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        extensions.dedup_by(|(later, _), (kept, _)| later == kept);
+        Ok(MediaTypes { extensions, names, ..self })
     }
 
-    /// The `Content-Type` for a file of this name, without its directories. The last extension decides, in any case.
-    /// Allocates only for overrides and rare text types.
-    pub fn for_file_name(&self, name: &[u8]) -> FieldValue {
-        let Some(extension) = extension(name) else { return OCTET_STREAM };
-        self.overridden(extension).or_else(|| built_in(extension)).unwrap_or(OCTET_STREAM)
+    /// The same with this type for files of unknown type, which is otherwise [`OCTET_STREAM`].
+    pub fn with_default(self, media_type: FieldValue) -> MediaTypes {
+        MediaTypes { fallback: Some(media_type), ..self }
     }
 
-    fn overridden(&self, extension: &[u8]) -> Option<FieldValue> {
-        let found = self.overrides.binary_search_by(|(known, _)| compare(known, extension)).ok()?;
-        Some(self.overrides[found].1.clone())
+    /// The `Content-Type` for the file at `path`, relative to the root. Its name decides, or the longest extension that
+    /// is known, in any case. Allocates only for overrides and rare text types.
+    pub fn for_path(&self, path: &[u8]) -> FieldValue {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        self.overridden(path, name)
+            .or_else(|| names::built_in(path).or_else(|| extensions(name).find_map(built_in)).map(with_charset))
+            .unwrap_or_else(|| self.fallback.clone().unwrap_or(OCTET_STREAM))
+    }
+
+    fn overridden(&self, path: &[u8], name: &[u8]) -> Option<FieldValue> {
+        let named = || self.names.iter().rev().find(|(known, _)| names::is_path_end(known, path));
+        let extended = |extension| {
+            let found = self.extensions.binary_search_by(|(known, _)| compare(known, extension)).ok()?;
+            Some(&self.extensions[found])
+        };
+        let (_, value) = named().or_else(|| extensions(name).find_map(extended))?;
+        Some(value.clone())
     }
 }
 
-/// What follows the last dot. A dot at the beginning of a name hides the file and does not begin an extension.
-fn extension(name: &[u8]) -> Option<&[u8]> {
-    let dot = memchr::memrchr(b'.', name).filter(|dot| *dot > 0)?;
-    Some(&name[dot + 1..])
+/// What follows each of the dots, from the first to the last: the extensions that a name may have. A dot at the beginning
+/// of a name hides the file and does not begin an extension.
+fn extensions(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let dots = memchr::memchr_iter(b'.', name).filter(|dot| *dot > 0);
+    dots.map(|dot| &name[dot + 1..])
 }
 
 /// Compares a lower-case extension with one in any case.
@@ -100,13 +104,9 @@ fn compare(known: &str, extension: &[u8]) -> Ordering {
     known.bytes().cmp(extension.iter().map(u8::to_ascii_lowercase))
 }
 
-fn built_in(extension: &[u8]) -> Option<FieldValue> {
-    let corrected = CORRECTIONS.binary_search_by(|(known, _)| compare(known, extension));
-    let media_type = match corrected {
-        Ok(at) => CORRECTIONS[at].1,
-        Err(_) => mime_guess::from_ext(std::str::from_utf8(extension).ok()?).first_raw()?,
-    };
-    Some(with_charset(media_type))
+fn built_in(extension: &[u8]) -> Option<&'static str> {
+    let found = TABLE.binary_search_by(|(known, _)| compare(known, extension)).ok()?;
+    Some(TABLE[found].1)
 }
 
 /// Text is UTF-8 unless it says so itself: XML declares its encoding, and a parameter would overrule it (RFC 7303 §3),
@@ -139,12 +139,16 @@ mod tests {
 
     use super::*;
 
-    fn type_of(name: &str) -> String {
-        of(&MediaTypes::default(), name)
+    fn type_of(path: &str) -> String {
+        of(&MediaTypes::default(), path)
     }
 
-    fn of(types: &MediaTypes, name: &str) -> String {
-        String::from_utf8(types.for_file_name(name.as_bytes()).as_bytes().to_vec()).unwrap()
+    fn of(types: &MediaTypes, path: &str) -> String {
+        String::from_utf8(types.for_path(path.as_bytes()).as_bytes().to_vec()).unwrap()
+    }
+
+    fn overridden(text: &str) -> MediaTypes {
+        MediaTypes::default().with_overrides(text).unwrap()
     }
 
     #[test]
@@ -185,6 +189,21 @@ mod tests {
             ("a.zip", "application/zip"),
             ("a.zst", "application/zstd"),
             ("a.yaml", "application/yaml"),
+            ("a.rpm", "application/x-redhat-package-manager"),
+            ("a.deb", "application/vnd.debian.binary-package"),
+            ("a.stl", "model/stl"),
+            ("a.obj", "model/obj"),
+            ("a.usdz", "model/vnd.usdz+zip"),
+            ("a.ktx2", "image/ktx2"),
+            ("a.m4s", "video/iso.segment"),
+            ("a.tsx", "text/tsx; charset=utf-8"),
+            ("a.diff", "text/plain; charset=utf-8"),
+            ("a.py", "text/plain; charset=utf-8"),
+            ("a.flac", "audio/flac"),
+            ("a.svgz", "image/svg+xml"),
+            ("a.vcf", "text/vcard; charset=utf-8"),
+            ("a.sarif.json", "application/sarif+json"),
+            ("a.b.json", "application/json"),
         ];
         for (name, expected) in types {
             assert_eq!(type_of(name), expected, "{name}");
@@ -195,37 +214,69 @@ mod tests {
     #[test]
     fn what_has_no_known_extension_is_bytes() {
         let names =
-            ["", ".", "..", "README", ".html", ".bashrc", "a.", "a.html.", "html", "a.nosuch", "a.html~", "a. html"];
+            ["", ".", "..", "NOTES", ".html", ".bashrc", "a.", "a.html.", "html", "a.nosuch", "a.html~", "a. html"];
         for name in names {
             assert_eq!(type_of(name), "application/octet-stream", "{name}");
         }
         assert_eq!(type_of(".hidden.html"), "text/html; charset=utf-8");
-        assert_eq!(MediaTypes::default().for_file_name(b"a.\xff\xfe"), OCTET_STREAM);
-        assert_eq!(MediaTypes::default().for_file_name(b"\xff.css").as_bytes(), b"text/css; charset=utf-8");
+        assert_eq!(MediaTypes::default().for_path(b"a.\xff\xfe"), OCTET_STREAM);
+        assert_eq!(MediaTypes::default().for_path(b"\xff.css").as_bytes(), b"text/css; charset=utf-8");
+        assert_eq!(type_of("a.css/b"), "application/octet-stream", "the extension of a folder");
+    }
+
+    #[test]
+    fn the_default_type_is_for_what_is_not_known() {
+        let types = overridden("application/x-own own").with_default(parse_media_type("text/plain").unwrap());
+        for name in ["", "a", "a.nosuch", ".html", "a.exe"] {
+            assert_eq!(of(&types, name), "text/plain; charset=utf-8", "{name}");
+        }
+        assert_eq!(of(&types, "a.own"), "application/x-own");
+        assert_eq!(of(&types, "a.png"), "image/png");
+        assert_eq!(of(&types, "apple-app-site-association"), "application/json");
+        let types = overridden("application/octet-stream html").with_default(TEXT);
+        assert_eq!(of(&types, "a.html"), "application/octet-stream", "what the user says is known");
+    }
+
+    #[test]
+    fn of_several_extensions_the_longest_known_one_counts() {
+        let types = overridden("a/one json\na/two tar.gz\na/three b.c.d");
+        for (name, expected) in [
+            ("x.json", "a/one"),
+            ("x.sarif.json", "a/one"),
+            ("x.tar.gz", "a/two"),
+            ("x.gz", "application/gzip"),
+            (".tar.gz", "application/gzip"),
+            ("x..tar.gz", "a/two"),
+            ("x.b.c.d", "a/three"),
+            ("x.c.d", "text/plain; charset=utf-8"),
+        ] {
+            assert_eq!(of(&types, name), expected, "{name}");
+        }
     }
 
     #[test]
     fn the_users_types_come_first() {
-        let text = "# comment\n\ntext/x-log LOG out # and more\r\napplication/x-own\tCSS\nvideo/mp4\nTEXT/HTML;charset=latin1 htm\n\
-                    application/x-a out\n";
-        let types = MediaTypes::with_overrides(text).unwrap();
+        let text = "# comment\n\ntext/x-log LOG out # and more\r\napplication/x-own\tCSS\nvideo/mp4\n\
+                    application/x-a out\napplication/x-name /apple-app-site-association\n";
+        let types = overridden(text);
         assert_eq!(of(&types, "a.log"), "text/x-log; charset=utf-8");
         assert_eq!(of(&types, "a.Out"), "application/x-a", "the later line");
         assert_eq!(of(&types, "a.css"), "application/x-own");
-        assert_eq!(of(&types, "a.htm"), "text/html;charset=latin1");
         assert_eq!(of(&types, "a.html"), "text/html; charset=utf-8");
-        assert_eq!(of(&MediaTypes::with_overrides("").unwrap(), "a.png"), "image/png");
+        assert_eq!(of(&types, "apple-app-site-association"), "application/x-name");
+        assert_eq!(of(&overridden(""), "a.png"), "image/png");
     }
 
     #[test]
     fn the_tables_are_in_order() {
-        assert!(CORRECTIONS.is_sorted_by(|(one, _), (other, _)| one < other));
+        assert!(TABLE.is_sorted_by(|(one, _), (other, _)| one < other));
+        for (extension, media_type) in TABLE {
+            assert_eq!(extension.to_ascii_lowercase(), extension);
+            let value = parse_media_type(media_type).unwrap();
+            assert_eq!(with_charset(media_type), value, "{extension}");
+        }
         for (media_type, value) in &COMMON_TEXT {
             assert_eq!(*value, utf8_text(media_type));
-        }
-        for (extension, corrected) in CORRECTIONS {
-            let table = mime_guess::from_ext(extension).first_raw();
-            assert_ne!(table, Some(corrected), "{extension} needs no correction");
         }
     }
 
@@ -233,11 +284,11 @@ mod tests {
         #[test]
         fn overrides_are_a_map(lines in prop::collection::vec(("[ab]/[cd]", prop::collection::vec("[xyXY]{1,2}", 0..4)), 0..8)) {
             let text: String = lines.iter().map(|(kind, extensions)| format!("{kind} {}\n", extensions.join("  "))).collect();
-            let types = MediaTypes::with_overrides(&text).unwrap();
+            let types = overridden(&text);
             for extension in ["x", "y", "xx", "xy", "yx", "yy", "Xy"] {
                 let names = |it: &&(String, Vec<String>)| it.1.iter().any(|other| other.eq_ignore_ascii_case(extension));
                 let last = lines.iter().rev().find(names).map(|(kind, _)| kind.as_bytes().to_vec());
-                let found = types.overridden(extension.as_bytes()).map(|value| value.as_bytes().to_vec());
+                let found = types.overridden(b"", format!("a.{extension}").as_bytes()).map(|value| value.as_bytes().to_vec());
                 prop_assert_eq!(found, last);
             }
         }
@@ -245,8 +296,8 @@ mod tests {
         #[test]
         fn every_name_has_a_type(name: Vec<u8>, extension in "\\.[a-z0-9]{1,4}") {
             let types = MediaTypes::default();
-            prop_assert!(types.for_file_name(&name).as_bytes().contains(&b'/'));
-            prop_assert!(types.for_file_name(extension.as_bytes()) == OCTET_STREAM, "a dot file");
+            prop_assert!(types.for_path(&name).as_bytes().contains(&b'/'));
+            prop_assert!(types.for_path(extension.as_bytes()) == OCTET_STREAM, "a dot file");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::usage::{Given, Objection};
 use crate::base::disk::{Links, NotServed, Root};
 use crate::base::job_pool::JobPoolLimits;
 use crate::http::fields::FieldValue;
-use crate::http::media_type::MediaTypes;
+use crate::http::media_type::{MediaTypes, parse_media_type};
 use crate::service::static_files::Site;
 use crate::service::static_files::field_rules::{FieldRule, FieldRules};
 
@@ -63,9 +63,15 @@ pub struct FileSettings {
     #[arg(long, env = "TIDEMILL_NO_SYMLINKS", hide_env = true, value_parser = switch)]
     pub no_symlinks: bool,
 
-    /// More media types: lines of a type and its extensions, as in /etc/mime.types
+    /// More media types: lines of a type and its extensions, as in /etc/mime.types, or of a type and /NAME
     #[arg(long, value_name = "FILE", env = "TIDEMILL_MIME_TYPES", hide_env = true)]
     pub mime_types: Option<PathBuf>,
+
+    /// Media type of files whose name says nothing, such as text/plain [default: application/octet-stream]
+    #[arg(
+        long, value_name = "TYPE", env = "TIDEMILL_DEFAULT_TYPE", hide_env = true, value_parser = parse_media_type
+    )]
+    pub default_type: Option<FieldValue>,
 
     /// Field to add to every answer, or to those that a pattern such as '*.css' or '/docs/**' before it names; repeatable
     #[arg(
@@ -161,9 +167,17 @@ impl FileSettings {
     }
 
     fn media_types(&self) -> Result<MediaTypes, String> {
-        let Some(file) = &self.mime_types else { return Ok(MediaTypes::default()) };
-        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read it: {error}"))?;
-        MediaTypes::with_overrides(&text).map_err(|error| error.to_string())
+        let mut media_types = MediaTypes::default();
+        if let Some(file) = &self.mime_types {
+            let text = std::fs::read(file).map_err(|error| format!("cannot read it: {error}"))?;
+            // What is not UTF-8 is in comments: a type and an extension that somebody asks for are ASCII.
+            let text = String::from_utf8_lossy(&text);
+            media_types = media_types.with_overrides(&text).map_err(|error| error.to_string())?;
+        }
+        Ok(match &self.default_type {
+            Some(media_type) => media_types.with_default(media_type.clone()),
+            None => media_types,
+        })
     }
 
     /// The threads these settings mean.

@@ -1,6 +1,7 @@
 //! A folder, served over HTTP.
 
 mod fields;
+mod media_types;
 
 use std::fs;
 use std::io::Read;

@@ -3,34 +3,88 @@
 use super::{compare, essence};
 use crate::http::fields::FieldValue;
 
-/// Types that are worth compressing, without those that begin with `text/` or have a suffix such as `+json`.
-static COMPRESSIBLE: [&str; 26] = [
+/// Suffixes of types that are text (RFC 6839, RFC 8091, RFC 9512 §2.2).
+const SUFFIXES: [&str; 5] = ["+json", "+json-seq", "+text", "+xml", "+yaml"];
+
+/// Types that are worth compressing, without those that begin with `text/` or `chemical/`, or have one of the suffixes.
+static COMPRESSIBLE: [&str; 77] = [
+    "application/dart",
     "application/ecmascript",
+    "application/fits",
     "application/font-sfnt",
+    "application/graphql",
     "application/javascript",
     "application/json",
+    "application/json-seq",
+    "application/json5",
     "application/jsonl",
+    "application/mathematica",
+    "application/mbox",
+    "application/n-quads",
+    "application/n-triples",
+    "application/node",
+    "application/postscript",
     "application/rtf",
+    "application/sparql-query",
+    "application/sparql-update",
     "application/sql",
     "application/toml",
+    "application/trig",
+    "application/vnd.dart",
     "application/vnd.ms-fontobject",
+    "application/vnd.sqlite3",
     "application/wasm",
+    "application/x-cpio",
+    "application/x-csh",
+    "application/x-font-pcf",
     "application/x-font-ttf",
+    "application/x-httpd-php",
     "application/x-javascript",
+    "application/x-latex",
     "application/x-ndjson",
+    "application/x-ns-proxy-autoconfig",
+    "application/x-perl",
+    "application/x-plist",
     "application/x-sh",
     "application/x-sql",
+    "application/x-subrip",
+    "application/x-tar",
+    "application/x-tcl",
+    "application/x-tex",
+    "application/x-texinfo",
+    "application/x-virtualbox-vbox",
     "application/x-yaml",
     "application/xml",
     "application/xml-dtd",
+    "application/xml-external-parsed-entity",
     "application/yaml",
     "font/collection",
     "font/otf",
     "font/sfnt",
     "font/ttf",
     "image/bmp",
+    "image/vnd.adobe.photoshop",
+    "image/vnd.dxf",
     "image/vnd.microsoft.icon",
+    "image/vnd.ms-dds",
     "image/x-icon",
+    "image/x-ms-bmp",
+    "image/x-portable-anymap",
+    "image/x-portable-bitmap",
+    "image/x-portable-graymap",
+    "image/x-portable-pixmap",
+    "image/x-xbitmap",
+    "image/x-xpixmap",
+    "message/rfc822",
+    "model/gltf-binary",
+    "model/iges",
+    "model/mtl",
+    "model/obj",
+    "model/step",
+    "model/stl",
+    "model/vnd.usda",
+    "model/vrml",
+    "model/x3d-vrml",
 ];
 
 /// Whether content of this type usually gets smaller when it is compressed: all text, and formats that are not
@@ -38,7 +92,8 @@ static COMPRESSIBLE: [&str; 26] = [
 pub fn is_compressible(content_type: &FieldValue) -> bool {
     let essence = essence(content_type.as_bytes());
     has_prefix(essence, "text/")
-        || ["+json", "+xml", "+text", "+yaml"].iter().any(|suffix| has_suffix(essence, suffix))
+        || has_prefix(essence, "chemical/")
+        || SUFFIXES.iter().any(|suffix| has_suffix(essence, suffix))
         || COMPRESSIBLE.binary_search_by(|known| compare(known, essence)).is_ok()
 }
 
@@ -77,6 +132,33 @@ mod tests {
             ("a.eot", true),
             ("a.map", true),
             ("a.bmp", true),
+            ("a.obj", true),
+            ("a.step", true),
+            ("a.ndjson", true),
+            ("a.tar", true),
+            ("a.srt", true),
+            ("a.nt", true),
+            ("a.pdb", false),
+            ("a.mol", true),
+            ("a.tgz", false),
+            ("a.tar.gz", false),
+            ("a.usdz", false),
+            ("a.xz", false),
+            ("a.7z", false),
+            ("a.docx", false),
+            ("a.epub", false),
+            ("a.jar", false),
+            ("a.apk", false),
+            ("a.deb", false),
+            ("a.rpm", false),
+            ("a.pkg", false),
+            ("a.avif", false),
+            ("a.heic", false),
+            ("a.jxl", false),
+            ("a.mp3", false),
+            ("a.webm", false),
+            ("a.m4s", false),
+            ("a.ts", false),
             ("a.png", false),
             ("a.jpg", false),
             ("a.mp4", false),
@@ -91,7 +173,7 @@ mod tests {
             ("a.webp", false),
         ];
         for (name, expected) in names {
-            assert_eq!(is_compressible(&MediaTypes::default().for_file_name(name.as_bytes())), expected, "{name}");
+            assert_eq!(is_compressible(&MediaTypes::default().for_path(name.as_bytes())), expected, "{name}");
         }
         for text in
             ["Text/HTML", "application/JSON ; x=y", "application/vnd.x+JSON", "text/event-stream", "image/SVG+xml"]

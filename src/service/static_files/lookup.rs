@@ -164,8 +164,7 @@ fn representation(site: &Site, path: &[u8], file: OpenFile, wanted: &Wanted) -> 
 }
 
 fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Result<Representation> {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let content_type = site.media_types.for_file_name(name);
+    let content_type = site.media_types.for_path(path);
     let identity_len = opened.files[0].as_ref().map_or(0, |file| file.meta.len);
     let site_fields = site_fields(site, path);
     let compressible = compressible(&content_type, identity_len, &site_fields);
