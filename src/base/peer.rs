@@ -12,6 +12,48 @@ pub enum Peer {
     Unix,
 }
 
+/// An address that a proxy names: that of who asked it. RFC 7239 §6 calls it a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// The address, that of IPv4 under its own name.
+    pub ip: IpAddr,
+    /// The port, if the proxy tells it.
+    pub port: Option<u16>,
+}
+
+/// Who has sent a request: the peer, or somebody for whom a trusted proxy asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
+    /// Whom a trusted proxy names, if one does.
+    pub named: Option<Node>,
+}
+
+impl From<Peer> for Client {
+    fn from(peer: Peer) -> Client {
+        Client { peer, named: None }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.named {
+            Some(node) => write!(f, "{node} through {}", self.peer),
+            None => self.peer.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

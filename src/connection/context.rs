@@ -8,10 +8,12 @@ use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
+use crate::base::peer::{Client, Node};
 use crate::base::throttle::Complaints;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
 use crate::http::exchange::Cx;
+use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::observe::counters::Counters;
 use crate::observe::delay::LongDrives;
@@ -59,6 +61,8 @@ pub struct Environment {
     pub now: Instant,
     /// When the server was told to stop, if it was.
     pub draining: Option<Moment>,
+    /// The proxies that may name the client of a request.
+    pub trusted_proxies: TrustedProxies,
     pub(super) wakes: Wakes,
     pub(super) jobs: JobPool,
     pub(super) date: DateCache,
@@ -66,8 +70,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What a service may know about the request it answers.
-    pub(super) fn cx(&self, who: &Identity, role: ListenerRole) -> Cx<'_> {
+    /// What a service may know about the request it answers, which comes from whom a trusted proxy has `named`, if one has.
+    pub(super) fn cx(&self, who: &Identity, role: ListenerRole, named: Option<Node>) -> Cx<'_> {
         Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -76,7 +80,7 @@ impl Environment {
             jobs: &self.jobs,
             complaints: &self.complaints,
             key: WakeKey { token: who.token, stream: 0 },
-            peer: who.peer,
+            client: Client { peer: who.peer, named },
             role,
             draining: self.draining.is_some(),
         }
@@ -116,6 +120,7 @@ impl LoopContext {
                 limits,
                 now,
                 draining: None,
+                trusted_proxies: TrustedProxies::default(),
                 wakes,
                 jobs,
                 date,

@@ -234,7 +234,8 @@ impl Http1 {
                 });
                 let record = self.stream.record.insert(cx.records.take(cx.moment));
                 record.note_head(request, cx.notes_fields);
-                let reply = service.call(request, &mut cx.environment.cx(who, *role));
+                record.client = cx.environment.trusted_proxies.client(who.peer, request.fields);
+                let reply = service.call(request, &mut cx.environment.cx(who, *role, record.client));
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;
@@ -245,8 +246,9 @@ impl Http1 {
             }
             Ok(Step::Content(n)) => self.take_content(n, channel, cx),
             Ok(Step::End(trailers)) => {
+                let client = self.stream.client();
                 let ended = match self.stream.taker() {
-                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role)),
+                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client)),
                     None => Ok(()),
                 };
                 self.codec.release(inbox);
@@ -315,6 +317,7 @@ impl Http1 {
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
         let Some(inbox) = &mut channel.inbox else { return Ok(false) };
+        let client = self.stream.client();
         let Some(taker) = self.stream.taker() else {
             self.codec.taken(inbox, n);
             self.discarded = self.discarded.saturating_add(n as u32);
@@ -324,7 +327,7 @@ impl Http1 {
             return Ok(true);
         };
         let front = inbox.readable()[0];
-        match taker.take(&front[..n.min(front.len())], &mut cx.environment.cx(&channel.who, channel.role)) {
+        match taker.take(&front[..n.min(front.len())], &mut cx.environment.cx(&channel.who, channel.role, client)) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
                 if taken > 0 {
@@ -356,7 +359,8 @@ impl Http1 {
         let request_complete = self.codec.receiving() == Receiving::Done;
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
-        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role)) {
+        let client = stream.client();
+        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client)) {
             Ok(moved) => Ok(moved),
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }

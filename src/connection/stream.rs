@@ -5,6 +5,7 @@ use std::mem;
 
 use super::parts::{Front, Parts};
 use super::sink::{Full, Sink};
+use crate::base::peer::Node;
 use crate::http::body::{Body, ContentPart, Failure, Pull, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange, Source, Taker};
 use crate::http::fields::FieldSet;
@@ -162,6 +163,11 @@ impl Stream {
             Answer::Informing(interim) => interim.exchange.taker().is_some(),
             Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
         }
+    }
+
+    /// The client of the request that a trusted proxy has named, if one has.
+    pub(super) fn client(&self) -> Option<Node> {
+        self.record.as_ref().and_then(|record| record.client)
     }
 
     /// Whether there is nothing to answer.

@@ -36,6 +36,7 @@ use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::connection::{Connection, Identity, LoopContext, Settled};
+use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::net::{Event, Interest, Reactor};
 use crate::observe::access_log::Line;
@@ -113,6 +114,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub fn keep_access_log(&mut self, access_log: AccessLog) {
         self.context.notes_fields = access_log.writes_fields();
         self.access_log = Some(access_log);
+    }
+
+    /// From now on these proxies may name the client of a request.
+    pub fn trust_proxies(&mut self, proxies: TrustedProxies) {
+        self.context.environment.trusted_proxies = proxies;
     }
 
     /// The access log, if one is kept.

@@ -14,7 +14,7 @@ use super::status::Status;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
-use crate::base::peer::Peer;
+use crate::base::peer::Client;
 use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
@@ -35,8 +35,8 @@ pub struct Cx<'a> {
     pub complaints: &'a Complaints,
     /// Names this request to whoever wakes it.
     pub key: WakeKey,
-    /// Who is at its other end.
-    pub peer: Peer,
+    /// Who has sent it.
+    pub client: Client,
     /// The role of the listener that accepted the connection.
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.
@@ -56,7 +56,7 @@ impl Cx<'_> {
 
     /// Logs something about the peer, but not more of it than a log can take.
     pub fn complain(&self, level: Level, what: fmt::Arguments<'_>) {
-        self.complaints.log(self.now, level, format_args!("{}: {what}", self.peer));
+        self.complaints.log(self.now, level, format_args!("{}: {what}", self.client));
     }
 }
 

@@ -7,6 +7,7 @@ pub mod date;
 pub mod etag;
 pub mod exchange;
 pub mod fields;
+pub mod forwarded;
 pub mod media_type;
 pub mod message;
 pub mod method;

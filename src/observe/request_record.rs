@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::close_reason::CloseReason;
 use super::delay::Delay;
 use crate::base::moment::Moment;
+use crate::base::peer::Node;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -25,6 +26,8 @@ const KEPT_MAX: usize = 64;
 pub struct RequestRecord {
     /// The request's number on its connection, from 1.
     pub ordinal: u64,
+    /// Who has sent it, if that is not the peer: whom a trusted proxy names.
+    pub client: Option<Node>,
     /// The request line; no method if it was not understood.
     pub method: Option<Method>,
     /// Its version.
@@ -94,6 +97,7 @@ impl RequestRecord {
     pub fn new(began: Moment) -> RequestRecord {
         RequestRecord {
             ordinal: 0,
+            client: None,
             method: None,
             version: Version::Http11,
             texts: Vec::new(),
@@ -213,6 +217,7 @@ impl RequestRecord {
     pub fn snapshot(&self, now: Moment) -> RequestRecord {
         let mut copy = RequestRecord {
             ordinal: self.ordinal,
+            client: self.client,
             method: self.method,
             version: self.version,
             texts: self.texts.clone(),

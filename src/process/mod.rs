@@ -106,6 +106,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
+    event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }

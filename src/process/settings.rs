@@ -17,6 +17,7 @@ use super::quantity::{duration, format_duration, format_size, number, size};
 use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::base::listener_role::ListenerRole;
+use crate::http::forwarded::TrustedProxy;
 use crate::net::listener::{Address, ListenAddress};
 use crate::net::torture::Faults;
 use crate::service::websocket::Origin;
@@ -75,6 +76,18 @@ pub struct Settings {
     /// Permissions of the files of unix: sockets, such as 0660 [default: what the umask leaves]
     #[arg(long, value_name = "MODE", env = "TIDEMILL_UNIX_MODE", hide_env = true, value_parser = mode)]
     pub unix_mode: Option<u32>,
+
+    /// Proxies that may name the client of a request
+    #[arg(
+        long,
+        help = "Proxies whose Forwarded or X-Forwarded-For names the client of a request: ADDRESS | 10.0.0.0/8 | unix \
+                (whoever connects to a Unix socket); repeatable, or separated by commas [default: none]",
+        value_name = "CIDR",
+        env = "TIDEMILL_TRUSTED_PROXY",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    pub trusted_proxy: Vec<TrustedProxy>,
 
     /// Mount the lab endpoints next to ROOT; the demo page is not among them
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
@@ -597,6 +610,10 @@ mod tests {
         assert_eq!(
             line(&["--ws-max-message", "33k"]),
             "invalid value '33k' for '--ws-max-message <SIZE>': expected 1 to 32KiB"
+        );
+        assert_eq!(
+            line(&["--trusted-proxy", "10.0.0.1,proxy"]),
+            "invalid value 'proxy' for '--trusted-proxy <CIDR>': expected an address, a range such as 10.0.0.0/8, or unix"
         );
         assert_eq!(line(&["--lab=x"]), "unexpected value 'x' for '--lab' found; no more were expected");
         assert_eq!(

@@ -16,6 +16,7 @@ mod listeners;
 mod logged;
 mod logging;
 mod methods;
+mod proxies;
 mod report;
 mod segmentation;
 mod shutdown;

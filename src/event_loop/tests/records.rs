@@ -159,6 +159,27 @@ fn who_has_been_driven_since_the_long_drive_is_not_behind_it() {
 }
 
 #[test]
+fn each_request_has_the_client_that_a_trusted_proxy_names() {
+    let ask = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let requests =
+        [ask("X-Forwarded-For: 192.0.2.1\r\n"), ask(""), ask("Forwarded: for=\"[2001:db8::1]:7\"\r\n")].concat();
+    for (trusts, clients) in [(true, ["192.0.2.1", "null", "[2001:db8::1]:7"]), (false, ["null"; 3])] {
+        let mut stage = Stage::new(Limits::default());
+        if trusts {
+            stage.event_loop.trust_proxies(["unix".parse().unwrap()].into_iter().collect());
+        }
+        let client = stage.client();
+        stage.send(&client, &requests);
+        stage.turn();
+        assert_eq!(stage.log("client"), clients);
+        // Of what was not understood nobody is named.
+        stage.send(&client, "\n");
+        stage.turn();
+        assert_eq!(stage.log("client"), ["null"]);
+    }
+}
+
+#[test]
 fn what_waits_to_be_sent_includes_the_file() {
     let mut stage = Stage::new(Limits::default());
     let client = stage.client();

@@ -8,7 +8,7 @@ use crate::base::peer::Peer;
 
 /// `%h - - %t "%r" %>s %b`: nobody is ever identified or logged in.
 pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
-    put(lines, format_args!("{} - - [{}] \"", host(line.peer), time.classic()));
+    put(lines, format_args!("{} - - [{}] \"", host(line), time.classic()));
     match line.record.method {
         Some(method) => {
             put(lines, format_args!("{method} "));
@@ -31,10 +31,13 @@ pub(super) fn combined(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     }
 }
 
-fn host(peer: Peer) -> impl fmt::Display {
-    fmt::from_fn(move |f| match peer {
-        Peer::Ip(address) => write!(f, "{}", address.ip()),
-        Peer::Unix => f.write_str("unix:"),
+/// Whom a trusted proxy names, or else the peer.
+fn host(line: &Line<'_>) -> impl fmt::Display {
+    let (client, peer) = (line.record.client, line.peer);
+    fmt::from_fn(move |f| match (client, peer) {
+        (Some(client), _) => write!(f, "{}", client.ip),
+        (None, Peer::Ip(address)) => write!(f, "{}", address.ip()),
+        (None, Peer::Unix) => f.write_str("unix:"),
     })
 }
 

@@ -15,6 +15,9 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!("{{\"time\":\"{}\"", time.rfc3339()));
     put(lines, format_args!(",\"connection\":{},\"request\":{}", line.connection, record.ordinal));
     put(lines, format_args!(",\"peer\":\"{}\"", line.peer));
+    if let Some(client) = record.client {
+        put(lines, format_args!(",\"client\":\"{client}\""));
+    }
     if line.role == ListenerRole::Admin {
         lines.extend_from_slice(b",\"listener\":\"admin\"");
     }

@@ -21,6 +21,9 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     let (bytes, took) = (Size(record.content_bytes()), Span(record.time_to_last_byte().unwrap_or_default()));
     put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={} r={}", paint.faint(), line.connection, record.ordinal));
     put(lines, format_args!(" rx={} tx={}{}", relative(&record.rx), relative(&record.tx), paint.end()));
+    if let Some(client) = record.client {
+        put(lines, format_args!("  for {client}"));
+    }
     backpressure(record, &paint, lines);
     if let Some(delay) = &record.behind {
         behind(delay, &paint, lines);

@@ -100,6 +100,20 @@ fn json_is_exact() {
 }
 
 #[test]
+fn whom_a_trusted_proxy_names_is_the_client() {
+    let mut record = answered();
+    let node = |port| Some(crate::base::peer::Node { ip: "2001:db8::9".parse().unwrap(), port });
+    record.client = node(Some(80));
+    assert!(plain(Format::Common, &record).starts_with("2001:db8::9 - - ["));
+    assert!(plain(Format::Combined, &record).starts_with("2001:db8::9 - - ["));
+    let json = plain(Format::Json, &record);
+    assert!(json.contains(r#","peer":"192.0.2.7:5678","client":"[2001:db8::9]:80","method""#), "{json}");
+    assert!(plain(Format::Pretty, &record).ends_with(" rx=1:413 tx=1:9315  for [2001:db8::9]:80\n"));
+    record.client = node(None);
+    assert!(plain(Format::Pretty, &record).ends_with("  for 2001:db8::9\n"));
+}
+
+#[test]
 fn pretty_keeps_its_columns() {
     assert_eq!(
         plain(Format::Pretty, &answered()),

@@ -168,7 +168,7 @@ impl World {
     pub fn cx(&self) -> Cx<'_> {
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
         let (limits, wakes, jobs, complaints) = (&self.limits, &self.wakes, &self.jobs, &self.complaints);
-        let (now, peer) = (self.now, Peer::Unix);
+        let (now, client) = (self.now, Peer::Unix.into());
         Cx {
             now,
             date_secs: 0,
@@ -177,7 +177,7 @@ impl World {
             jobs,
             complaints,
             key,
-            peer,
+            client,
             role: ListenerRole::Http,
             draining: self.draining,
         }

@@ -174,7 +174,7 @@ mod tests {
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
         let (wakes, start) = (Wakes::new(Nobody), Instant::now());
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, peer) = (Complaints::new(0), Peer::Unix);
+        let (complaints, client) = (Complaints::new(0), Peer::Unix.into());
         let at = |now| Cx {
             now,
             date_secs: 0,
@@ -183,7 +183,7 @@ mod tests {
             jobs: &jobs,
             complaints: &complaints,
             key,
-            peer,
+            client,
             role: crate::base::listener_role::ListenerRole::Http,
             draining: false,
         };

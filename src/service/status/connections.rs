@@ -76,6 +76,9 @@ fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
     let (ordinal, request) = (record.ordinal, record.request());
     let (paused, blocked) = (short(record.paused_time()), short(record.blocked_time()));
     writeln!(out, "  request  r={ordinal} {request}  reading paused {paused}, writing blocked {blocked}")?;
+    if let Some(client) = record.client {
+        writeln!(out, "  client   {client}, as a trusted proxy says")?;
+    }
     match &record.behind {
         Some(delay) => writeln!(out, "  behind   {} c={} {}", short(delay.took), delay.connection, delay.request),
         None => Ok(()),
@@ -122,9 +125,11 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
     let c = connection;
     let request = c.record.as_ref().map(RequestRecord::request).unwrap_or_default();
     let time = |time: fn(&RequestRecord) -> Duration| c.record.as_ref().map_or(0, |record| time(record).as_millis());
+    let client = c.record.as_ref().and_then(|record| record.client).map(|client| client.to_string());
     let object = Object::new()
         .number("connection", c.id)
         .text("peer", &c.peer.to_string())
+        .optional_text("client", client.as_deref())
         .text("protocol", c.protocol)
         .text("state", c.state)
         .text("wait", wait(c, kernel))
@@ -221,6 +226,20 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
   bytes    93 received, 3329041 sent; inbox 0 of 0, outbox 65536 of 65536; interest: read write
 ";
         assert_eq!(text(&listed(Some(delayed())), &KernelReport::default()), expected);
+    }
+
+    #[test]
+    fn whom_a_trusted_proxy_names_is_shown() {
+        let mut record = delayed();
+        record.client = Some(crate::base::peer::Node { ip: "192.0.2.1".parse().unwrap(), port: Some(7) });
+        let listed = listed(Some(record));
+        let text = text(&listed, &KernelReport::default());
+        assert!(
+            text.contains("writing blocked 2.0s\n  client   192.0.2.1:7, as a trusted proxy says\n  behind "),
+            "{text}"
+        );
+        let json = json(&listed, &KernelReport::default());
+        assert!(json.contains(r#""peer":"unix:","client":"192.0.2.1:7","protocol""#), "{json}");
     }
 
     #[test]

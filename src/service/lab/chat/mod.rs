@@ -68,13 +68,13 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (peer, waker, queue_bytes_max) = (cx.peer, cx.local_waker(), cx.limits.ws_queue_bytes_max);
+        let (client, waker, queue_bytes_max) = (cx.client, cx.local_waker(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());
             let room = room.unwrap_or_else(|| "lobby".into());
             let membership =
-                self.rooms.enter(&room, name, peer, waker, queue_bytes_max).ok_or_else(|| too_many_rooms(cx))?;
+                self.rooms.enter(&room, name, client, waker, queue_bytes_max).ok_or_else(|| too_many_rooms(cx))?;
             Ok(Member::new(membership, Rc::clone(&self.overflows)))
         })
     }
@@ -183,10 +183,10 @@ impl Application for Member {
 impl Member {
     /// Logs which members were closed because they are slow. It does so at once: such a member may not read for long.
     fn report_overflows(&self, cx: &Cx<'_>) {
-        for peer in self.membership.overflowed() {
+        for client in self.membership.overflowed() {
             let count = self.overflows.get() + 1;
             self.overflows.set(count);
-            let what = format_args!("{peer}: WebSocket closed: does not keep up with its chat room ({count} so far)");
+            let what = format_args!("{client}: WebSocket closed: does not keep up with its chat room ({count} so far)");
             cx.complaints.log(cx.now, Level::Info, what);
         }
     }

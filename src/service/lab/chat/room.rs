@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::base::peer::Peer;
+use crate::base::peer::Client;
 use crate::base::wake::LocalWaker;
 
 /// What a frame in a queue costs besides its bytes.
@@ -25,7 +25,7 @@ pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
     /// Whose mailbox has overflowed, in any room, since this was last asked.
-    overflowed: RefCell<Vec<Peer>>,
+    overflowed: RefCell<Vec<Client>>,
 }
 
 /// A room: what one member sends reaches all members.
@@ -59,7 +59,7 @@ pub struct Mailbox {
     bytes_max: usize,
     /// It is in no room any more, and does not know it yet.
     overflowed: Cell<bool>,
-    peer: Peer,
+    client: Client,
     waker: LocalWaker,
 }
 
@@ -80,18 +80,18 @@ impl Rooms {
         Rooms { rooms: RefCell::default(), rooms_max, overflowed: RefCell::default() }
     }
 
-    /// Lets `peer` enter the room of this name, which is made if need be, as `member`; `None` if there are too many
+    /// Lets `client` enter the room of this name, which is made if need be, as `member`; `None` if there are too many
     /// rooms. `waker` wakes the member when there is something for it; more than `bytes_max` bytes do not wait for it.
     pub fn enter(
         self: &Rc<Self>,
         name: &str,
         member: Box<str>,
-        peer: Peer,
+        client: Client,
         waker: LocalWaker,
         bytes_max: usize,
     ) -> Option<Membership> {
         let room = self.room(name)?;
-        let mailbox = Rc::new(Mailbox::new(member, peer, waker, bytes_max));
+        let mailbox = Rc::new(Mailbox::new(member, client, waker, bytes_max));
         mailbox.key.set(Some(room.members.borrow_mut().insert(Rc::clone(&mailbox))));
         Some(Membership { rooms: Rc::clone(self), room, mailbox })
     }
@@ -195,9 +195,9 @@ impl Mailbox {
         &self.name
     }
 
-    fn new(name: Box<str>, peer: Peer, waker: LocalWaker, bytes_max: usize) -> Mailbox {
+    fn new(name: Box<str>, client: Client, waker: LocalWaker, bytes_max: usize) -> Mailbox {
         let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
-        Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, peer, waker }
+        Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, client, waker }
     }
 
     /// Adds a frame, or overflows. A mailbox that is empty has room for any.
@@ -248,7 +248,7 @@ impl Membership {
             return Vec::new();
         }
         let lost = self.room.remove_overflowed();
-        self.rooms.overflowed.borrow_mut().extend(lost.iter().map(|mailbox| mailbox.peer));
+        self.rooms.overflowed.borrow_mut().extend(lost.iter().map(|mailbox| mailbox.client));
         self.rooms.close_if_empty(&self.room);
         lost
     }
@@ -259,7 +259,7 @@ impl Membership {
     }
 
     /// Whose mailbox has overflowed since this was last asked. Such a member may learn it late, because it does not read.
-    pub fn overflowed(&self) -> Vec<Peer> {
+    pub fn overflowed(&self) -> Vec<Client> {
         self.rooms.overflowed.take()
     }
 
@@ -288,6 +288,7 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::peer::Peer;
     use crate::base::slots::Token;
     use crate::base::wake::{Interrupt, WakeKey, Wakes};
 
@@ -299,7 +300,7 @@ mod tests {
 
     fn enter(rooms: &Rc<Rooms>, wakes: &Wakes, room: &str, bytes_max: usize) -> Option<Membership> {
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        rooms.enter(room, "x".into(), Peer::Unix, wakes.local_waker(key), bytes_max)
+        rooms.enter(room, "x".into(), Peer::Unix.into(), wakes.local_waker(key), bytes_max)
     }
 
     fn frame(len: usize) -> Arc<[u8]> {
@@ -367,7 +368,7 @@ mod tests {
         }
         assert_eq!(slow.take(), Err(Overflowed));
         assert_eq!(fast.take(), Ok(None));
-        assert_eq!(fast.overflowed(), [Peer::Unix], "once");
+        assert_eq!(fast.overflowed(), [Peer::Unix.into()], "once");
         assert_eq!(slow.overflowed(), []);
     }
 
