@@ -71,7 +71,8 @@ fn assert_admin_answers(server: &Server) {
         admin.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         let (head, content) = admin.read_response();
         assert_eq!(status(&head), "200", "{target}: {head}");
-        assert!(!content.contains("kernel's explanation is missing"), "{content}");
+        // On a slow machine the kernel's explanation may be late and missing, but not for want of a descriptor.
+        assert!(!content.contains("Too many open files"), "{content}");
     }
 }
 
