@@ -139,3 +139,41 @@ pub struct Tunnel {
     /// What is sent. Its taker gets everything behind the request's head, until the client ends its direction.
     pub content: Box<dyn Source>,
 }
+
+/// An exchange that decides as `exchange` does. What it decides is changed by `conclude` before it is sent.
+pub fn concluded(
+    exchange: Box<dyn Exchange>,
+    conclude: impl FnOnce(&mut Response, &mut Cx<'_>) + 'static,
+) -> Box<dyn Exchange> {
+    Box::new(Concluded { exchange: Some(exchange), conclude })
+}
+
+struct Concluded<F> {
+    /// `None` only while it is asked.
+    exchange: Option<Box<dyn Exchange>>,
+    conclude: F,
+}
+
+impl<F: FnOnce(&mut Response, &mut Cx<'_>) + 'static> Exchange for Concluded<F> {
+    fn taker(&mut self) -> Option<&mut dyn Taker> {
+        self.exchange.as_mut()?.taker()
+    }
+
+    fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
+        let exchange = self.exchange.take().ok_or_else(|| Failure::new("an exchange decides once"))?;
+        Ok(match exchange.respond(cx)? {
+            Decision::Respond(mut response) => {
+                (self.conclude)(&mut response, cx);
+                Decision::Respond(response)
+            }
+            Decision::Pending(exchange, wait) => {
+                self.exchange = Some(exchange);
+                Decision::Pending(self, wait)
+            }
+            Decision::Interim(exchange, status, fields) => {
+                self.exchange = Some(exchange);
+                Decision::Interim(self, status, fields)
+            }
+        })
+    }
+}

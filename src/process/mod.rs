@@ -38,6 +38,7 @@ use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
 use crate::service::websocket::Policy;
+use choice::Choice;
 use descriptors::Shares;
 use final_report::FinalReport;
 use notify::ServiceManager;
@@ -151,6 +152,7 @@ fn jobs(settings: &Settings) -> Result<JobPool, String> {
 fn front(settings: &Settings, shares: &Shares) -> Result<Front, String> {
     let mut front = Front::new(public(settings, shares)?);
     front.health = settings.health.then(|| status::health(Router::new()));
+    front.cors = settings.cors.as_ref().and_then(Choice::value).cloned();
     Ok(front)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use log::LevelFilter;
 
+use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
@@ -20,7 +21,8 @@ use crate::base::listener_role::ListenerRole;
 use crate::http::forwarded::TrustedProxy;
 use crate::net::listener::{Address, ListenAddress};
 use crate::net::torture::Faults;
-use crate::service::websocket::Origin;
+use crate::service::cors::Cors;
+use crate::service::websocket::{InvalidOrigin, Origin};
 
 /// The shortest and the longest of all timeouts.
 const MS: Duration = Duration::from_millis(1);
@@ -88,6 +90,21 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub trusted_proxy: Vec<TrustedProxy>,
+
+    /// Sites whose scripts may read what is served
+    #[arg(
+        long,
+        help = "Sites whose scripts may read what is served, such as https://example.org, separated by commas; without \
+                them, all may, but without credentials [default: none]",
+        value_name = "ORIGIN",
+        env = "TIDEMILL_CORS",
+        hide_env = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ALONE,
+        value_parser = choice("*", cors)
+    )]
+    pub cors: Option<Choice<Cors>>,
 
     /// Mount the lab endpoints next to ROOT; the demo page is not among them
     #[arg(long, env = "TIDEMILL_LAB", hide_env = true, value_parser = switch)]
@@ -302,6 +319,12 @@ pub(super) const SERVING_ROOT: &str = "Serving ROOT";
 const ALSO_WITHOUT_ROOT: [&str; 2] = ["io_threads", "file_cache"];
 /// Settings that mean nothing for a single file.
 const FOR_FOLDERS: [&str; 3] = ["browse", "index", "spa"];
+
+fn cors(origins: OsString) -> Result<Cors, String> {
+    let origins = origins.to_string_lossy();
+    let read = |origin: &str| origin.parse().map_err(|error: InvalidOrigin| error.to_string());
+    origins.split(',').map(read).collect::<Result<Vec<Origin>, String>>().map(Cors::new)
+}
 
 impl Settings {
     /// Reads the command line, its first word being the program, and the environment.

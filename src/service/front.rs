@@ -2,13 +2,14 @@
 
 use super::Service;
 use super::coding::Coders;
+use super::cors::Cors;
 use super::explanation::Explanation;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
-use crate::http::exchange::{Cx, Reply};
+use crate::http::exchange::{Cx, Reply, concluded};
 use crate::http::message::RequestHead;
 
 /// The service of the whole server.
@@ -20,6 +21,8 @@ pub struct Front {
     /// What the admin listener serves. It is never coded: it has paths that anybody may have asked for next to those of
     /// others, and its listener is not reached from afar.
     pub admin: Option<Admin>,
+    /// Which scripts of other sites may read what everyone gets; `None`: no other site's.
+    pub cors: Option<Cors>,
     coders: Coders,
 }
 
@@ -38,7 +41,7 @@ impl Front {
             Public::Lab(_) => Coders::default(),
             Public::Files(files, _) => files.coders().clone(),
         };
-        Front { public, health: None, admin: None, coders }
+        Front { public, health: None, admin: None, cors: None, coders }
     }
 }
 
@@ -81,6 +84,11 @@ impl Public {
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let cors = self.cors.as_ref().filter(|_| cx.role != ListenerRole::Admin);
+        if let Some(preflight) = cors.and_then(|cors| cors.preflight(request)) {
+            return Ok(Reply::Respond(preflight));
+        }
+        let grant = cors.map(|cors| cors.grant(request.fields));
         let mut reply = match self.destination(cx.role, request.target.path) {
             Destination::Admin(admin) => return admin.call(request, cx),
             Destination::Routes(_, router) => router.call(request, cx),
@@ -88,10 +96,19 @@ impl Service for Front {
         };
         if let Ok(Reply::Respond(response)) = &mut reply {
             self.coders.recode(request, response, cx.limits);
+            if let Some(grant) = grant {
+                grant.add_to(response);
+            }
             return reply;
         }
         match reply {
-            Ok(Reply::Decide(exchange)) => Ok(Reply::Decide(self.coders.recode_later(request, exchange))),
+            Ok(Reply::Decide(exchange)) => {
+                let recoded = self.coders.recode_later(request, exchange);
+                Ok(Reply::Decide(match grant {
+                    Some(grant) => concluded(recoded, move |response, _| grant.add_to(response)),
+                    None => recoded,
+                }))
+            }
             reply => reply,
         }
     }

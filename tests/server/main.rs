@@ -4,6 +4,7 @@
 
 mod backpressure;
 mod coding;
+mod cors;
 mod descriptors;
 mod echo;
 mod files;

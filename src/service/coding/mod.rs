@@ -18,8 +18,8 @@ use self::rules::{Wishes, is_worth_coding, may_be_worth_coding, varies_by_coding
 use self::source::CodedSource;
 use super::shares::{Share, Shares};
 use crate::base::limits::Limits;
-use crate::http::body::{Body, Failure};
-use crate::http::exchange::{Cx, Decision, Exchange, Taker};
+use crate::http::body::Body;
+use crate::http::exchange::{Exchange, concluded};
 use crate::http::fields::{CONTENT_ENCODING, FieldValue, VARY};
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::Coding;
@@ -42,7 +42,8 @@ impl Coders {
 
     /// The same for what `exchange` will decide.
     pub fn recode_later(&self, request: &RequestHead<'_>, exchange: Box<dyn Exchange>) -> Box<dyn Exchange> {
-        Box::new(Recoding { exchange: Some(exchange), wishes: Wishes::of(request), coders: self.clone() })
+        let (coders, wishes) = (self.clone(), Wishes::of(request));
+        concluded(exchange, move |response, cx| coders.code(wishes, response, cx.limits))
     }
 
     /// Who codes one more response like this; `None` if as many as may are coded already.
@@ -79,37 +80,5 @@ impl Coder {
     /// `body` in the coding. Its length is not known, and no memory is taken before it is pulled.
     pub fn coded(self, body: Body) -> Body {
         Body::Source(Box::new(CodedSource::new(self, pieces::source_of(body))))
-    }
-}
-
-/// An exchange whose response is coded.
-struct Recoding {
-    /// `None` once it has decided.
-    exchange: Option<Box<dyn Exchange>>,
-    wishes: Wishes,
-    coders: Coders,
-}
-
-impl Exchange for Recoding {
-    fn taker(&mut self) -> Option<&mut dyn Taker> {
-        self.exchange.as_mut()?.taker()
-    }
-
-    fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        let exchange = self.exchange.take().ok_or_else(|| Failure::new("an exchange decides once"))?;
-        Ok(match exchange.respond(cx)? {
-            Decision::Respond(mut response) => {
-                self.coders.code(self.wishes, &mut response, cx.limits);
-                Decision::Respond(response)
-            }
-            Decision::Pending(exchange, wait) => {
-                self.exchange = Some(exchange);
-                Decision::Pending(self, wait)
-            }
-            Decision::Interim(exchange, status, fields) => {
-                self.exchange = Some(exchange);
-                Decision::Interim(self, status, fields)
-            }
-        })
     }
 }
