@@ -271,7 +271,8 @@ impl Spec {
     }
 
     fn is_satisfiable(self, length: usize) -> bool {
-        self.marks(length).contains(&true) || matches!(self, Spec::Suffix(1..))
+        let is_all_of_nothing = length == 0 && matches!(self, Spec::Between(0, _) | Spec::From(0) | Spec::Suffix(_));
+        self.marks(length).contains(&true) || is_all_of_nothing
     }
 }
 

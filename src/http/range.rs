@@ -86,8 +86,8 @@ fn range_set(value: &[u8]) -> Option<&[u8]> {
 struct Mentioned {
     /// Those that have bytes within the representation, in the order of the set.
     ranges: Vec<ByteRange>,
-    /// Whether the last bytes of an empty representation are asked for. That is satisfiable, but a Content-Range cannot
-    /// name a part of zero bytes.
+    /// Whether an empty representation is asked for what begins at its beginning. A Content-Range cannot name a part of
+    /// zero bytes, so all of it is sent (RFC 9110 §14.2 allows that). Caches ask for `bytes=0-` to learn the length.
     nothing: bool,
 }
 
@@ -107,7 +107,7 @@ impl Mentioned {
     fn add(&mut self, spec: RangeSpec, length: u64) {
         match spec.within(length) {
             Some(range) => self.ranges.push(range),
-            None => self.nothing |= matches!(spec, RangeSpec::Suffix(1..)),
+            None => self.nothing |= length == 0 && spec.begins_at_the_beginning(),
         }
     }
 
@@ -186,6 +186,11 @@ impl RangeSpec {
     /// Invalid if it ends before it begins (RFC 9110 §14.1.1).
     fn between(first: u64, last: u64) -> Option<RangeSpec> {
         (first <= last).then_some(RangeSpec::Between(first, last))
+    }
+
+    /// Whether it begins with the first byte of what is empty.
+    fn begins_at_the_beginning(self) -> bool {
+        matches!(self, RangeSpec::Between(0, _) | RangeSpec::From(0) | RangeSpec::Suffix(_))
     }
 
     /// The part of it that is within `length` bytes, if there is one.
@@ -315,11 +320,13 @@ mod tests {
 
     #[test]
     fn nothing_has_an_end_but_no_part() {
-        for unsatisfiable in ["bytes=0-", "bytes=0-0", "bytes=-0", "bytes=0-,-0"] {
-            assert_eq!(of(unsatisfiable, 0), Ranges::Unsatisfiable, "{unsatisfiable}");
+        for whole in ["bytes=0-", "bytes=0-0", "bytes=0-99", "bytes=-0", "bytes=-1", "bytes=0-,-0", "bytes=7-,0-"] {
+            assert_eq!(of(whole, 0), Ranges::Ignore, "{whole}");
         }
-        assert_eq!(of("bytes=-1", 0), Ranges::Ignore);
-        assert_eq!(of("bytes=0-0,-1", 0), Ranges::Ignore);
+        for behind_the_end in ["bytes=1-", "bytes=5-9", "bytes=1-,2-"] {
+            assert_eq!(of(behind_the_end, 0), Ranges::Unsatisfiable, "{behind_the_end}");
+        }
+        assert_eq!(of("bytes=-0", 1), Ranges::Unsatisfiable, "of what is not empty it asks for nothing");
     }
 
     #[test]

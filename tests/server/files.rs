@@ -279,6 +279,20 @@ fn conditions_and_ranges_hold_for_small_and_large_files() {
 }
 
 #[test]
+fn the_whole_of_an_empty_file_is_no_error() {
+    let site = Site::new().with("empty.txt", "");
+    let server = site.serve(&[]);
+    for (range, expected) in [("0-", "200"), ("0-0", "200"), ("0-1048575", "200"), ("-1", "200"), ("5-", "416")] {
+        let (head, content) = ask(&server, "GET /empty.txt", &format!("Range: bytes={range}\r\n"));
+        assert_eq!(status(&head), expected, "{range}");
+        if expected == "200" {
+            assert_eq!((field(&head, "Content-Length"), content.len()), (Some("0"), 0), "{range}");
+            assert_eq!(field(&head, "Content-Range"), None, "{range}");
+        }
+    }
+}
+
+#[test]
 fn every_coding_has_its_own_validator_and_decodes_to_the_file() {
     let page = "<p>the same again and again</p>\n".repeat(4_000);
     let site =
