@@ -293,6 +293,31 @@ fn the_whole_of_an_empty_file_is_no_error() {
 }
 
 #[test]
+fn a_time_before_files_were_written_is_not_told() {
+    let site = Site::new().with("page.txt", "one");
+    let path = site.root.join("page.txt");
+    let set_time = |secs: i64| {
+        assert!(Command::new("touch").args(["-d", &format!("@{secs}")]).arg(&path).status().unwrap().success());
+    };
+    for secs in [-86_400, -1, 0, 1] {
+        fs::write(&path, "one").unwrap();
+        set_time(secs);
+        let server = site.serve(&[]);
+        let (head, _) = get(&server, "/page.txt");
+        assert_eq!(field(&head, "Last-Modified"), None, "{secs}: {head}");
+        let etag = field(&head, "ETag").unwrap().to_owned();
+        assert_eq!(status(&ask(&server, "GET /page.txt", &format!("If-None-Match: {etag}\r\n")).0), "304");
+        // A client may have a date from elsewhere.
+        for since in ["Thu, 01 Jan 1970 00:00:00 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(status(&ask(&server, "GET /page.txt", &format!("If-Modified-Since: {since}\r\n")).0), "200");
+        }
+    }
+    set_time(315_532_800);
+    let (head, _) = get(&site.serve(&[]), "/page.txt");
+    assert_eq!(field(&head, "Last-Modified"), Some("Tue, 01 Jan 1980 00:00:00 GMT"));
+}
+
+#[test]
 fn every_coding_has_its_own_validator_and_decodes_to_the_file() {
     let page = "<p>the same again and again</p>\n".repeat(4_000);
     let site =

@@ -72,7 +72,7 @@ impl StaticFiles {
         explanation.note("file", file_text(found));
         explanation.note("forms", forms_text(found, self.shared.hot.can_compress()));
         if let Some(form) = self.explain_coding(found, request, explanation) {
-            let selection = Selection::of(request, &form, found.last_modified, now_secs);
+            let selection = Selection::of(request, &form, found.common.last_modified, now_secs);
             explanation.note("conditional", verdict_text(selection.verdict, request.fields));
             if request.fields.first("range").is_some() {
                 explanation.note("range", range_text(request.method, &selection, form.length));

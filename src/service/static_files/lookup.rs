@@ -6,7 +6,6 @@ use super::Site;
 use super::representation::{Common, Compressible, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
 use crate::base::disk::{FileMeta, Found, NotServed, OpenFile};
-use crate::http::conditional::last_modified_value;
 use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
 use crate::http::media_type::is_compressible;
 use crate::http::negotiate::Coding;
@@ -168,9 +167,8 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
     let identity_len = opened.files[0].as_ref().map_or(0, |file| file.meta.len);
     let site_fields = site_fields(site, path);
     let compressible = compressible(&content_type, identity_len, &site_fields);
-    let modified = opened.files[0].as_ref().map_or(0, |file| u64::try_from(file.meta.modified.secs).unwrap_or(0));
     let common = Common {
-        last_modified: last_modified_value(modified, now_secs),
+        last_modified: opened.files[0].as_ref().and_then(|file| last_modified(file.meta, now_secs)),
         varies: compressible != Compressible::No || opened.files[1..].iter().any(Option::is_some),
         site_fields,
     };
@@ -178,14 +176,14 @@ fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Re
     for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
         forms[coding as usize] = file.map(|file| form(coding, file, &common)).transpose()?.map(Arc::new);
     }
-    Ok(Representation {
-        path: path.into(),
-        content_type,
-        last_modified: modified.min(now_secs),
-        forms,
-        common,
-        compressible,
-    })
+    Ok(Representation { path: path.into(), content_type, forms, common, compressible })
+}
+
+/// When the content was last modified, in seconds since 1970 and never later than now (RFC 9110 §8.8.2.1). `None` if the
+/// file system says 1970, or a time before that: that is no time at which a file was written. Builds that want to have the
+/// same result each time set 0 (OSTree, Guix: 1), and then a date would be the same for every version.
+fn last_modified(version: FileMeta, now_secs: u64) -> Option<u64> {
+    u64::try_from(version.modified.secs).ok().filter(|secs| *secs > 1).map(|secs| secs.min(now_secs))
 }
 
 fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
@@ -244,7 +242,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::base::disk::{Links, Root};
+    use crate::base::disk::{Links, Root, Timestamp};
     use crate::http::media_type::MediaTypes;
 
     /// A folder that goes when the test ends.
@@ -300,5 +298,16 @@ mod tests {
         assert!(matches!(looked(&folder.site(0, Some("index.html")), "nothing"), Looked::Busy(_)), "the only page");
         assert!(matches!(looked(&folder.site(0, None), "nothing"), Looked::Busy(_)), "the page for 404");
         assert!(matches!(looked(&folder.site(1, None), "nothing"), Looked::Missing(Some(_))));
+    }
+
+    #[test]
+    fn a_time_at_which_nobody_wrote_a_file_is_no_date() {
+        let of = |secs| {
+            let modified = Timestamp { secs, nanos: 999_999_999 };
+            last_modified(FileMeta { len: 1, modified, inode: 1, device: 1 }, 1_000)
+        };
+        assert_eq!([of(i64::MIN), of(-86_400), of(-1), of(0), of(1)], [None; 5]);
+        assert_eq!([of(2), of(999), of(1_000)], [Some(2), Some(999), Some(1_000)]);
+        assert_eq!([of(1_001), of(i64::MAX)], [Some(1_000); 2], "never later than Date");
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::base::disk::{FileMeta, OpenFile};
+use crate::http::conditional::last_modified_value;
 use crate::http::etag::EntityTag;
 use crate::http::fields::{self, FieldName, FieldSet, FieldValue};
 use crate::http::negotiate::Coding;
@@ -15,8 +16,6 @@ pub struct Representation {
     pub path: Box<[u8]>,
     /// What it is, whatever its coding.
     pub content_type: FieldValue,
-    /// Seconds since 1970, and never in the future.
-    pub last_modified: u64,
     /// Its forms, by [`Coding`]: identity always, others if a sibling file has them.
     pub forms: Forms,
     /// What is the same for all forms.
@@ -68,8 +67,8 @@ pub enum FormContent {
 /// What is the same for all forms of a representation.
 #[derive(Debug)]
 pub struct Common {
-    /// `Last-Modified`
-    pub last_modified: FieldValue,
+    /// `Last-Modified` in seconds since 1970, never in the future; `None` where no date is honest.
+    pub last_modified: Option<u64>,
     /// Whether another client could get another form.
     pub varies: bool,
     /// Fields that the site adds to it.
@@ -163,11 +162,9 @@ static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
 fn content_fields(coding: Coding, etag: &FieldValue, accept_ranges: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
-    let mut all = vec![
-        (fields::LAST_MODIFIED, &common.last_modified),
-        (fields::ETAG, etag),
-        (fields::ACCEPT_RANGES, accept_ranges),
-    ];
+    let last_modified = common.last_modified.map(last_modified_value);
+    let mut all: Vec<_> = last_modified.iter().map(|value| (fields::LAST_MODIFIED, value)).collect();
+    all.extend([(fields::ETAG, etag), (fields::ACCEPT_RANGES, accept_ranges)]);
     // Of what we say, this alone may be said otherwise.
     let site_says = |name: FieldName| common.site_fields.iter().any(|(other, _)| other.is(&name));
     all.extend((!site_says(fields::X_CONTENT_TYPE_OPTIONS)).then_some((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF)));

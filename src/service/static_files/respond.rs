@@ -64,7 +64,7 @@ pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, coders: &Coders, cx
 
 /// Answers with a form that is there.
 fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &Form, now_secs: u64) -> Response {
-    let selection = Selection::of(request, form, representation.last_modified, now_secs);
+    let selection = Selection::of(request, form, representation.common.last_modified, now_secs);
     let content_type = &representation.content_type;
     match (selection.verdict.outcome, selection.ranges) {
         (Outcome::NotModified, _) => {
@@ -90,7 +90,7 @@ fn coded_as_sent(
 ) -> Response {
     let identity = representation.identity();
     let form = Form::coded_as_sent(identity, coding, &representation.common);
-    let selection = Selection::of(request, &form, representation.last_modified, cx.date_secs);
+    let selection = Selection::of(request, &form, representation.common.last_modified, cx.date_secs);
     if !matches!(selection.verdict.outcome, Outcome::Proceed { .. }) {
         return with_form(request, representation, &form, cx.date_secs);
     }
@@ -115,9 +115,9 @@ pub struct Selection {
 
 impl Selection {
     /// What of `form`, last modified then, this request selects.
-    pub fn of(request: &RequestHead<'_>, form: &Form, last_modified: u64, now_secs: u64) -> Selection {
+    pub fn of(request: &RequestHead<'_>, form: &Form, last_modified: Option<u64>, now_secs: u64) -> Selection {
         let etag = EntityTag::of_checked(form.etag.as_bytes());
-        let validators = Validators { etag, last_modified: Some(last_modified) };
+        let validators = Validators { etag, last_modified };
         let verdict = conditional::evaluate(request.method, request.fields, validators, now_secs);
         let ranges = match verdict.outcome {
             Outcome::Proceed { range: true } => range::requested(request.fields, form.length),
