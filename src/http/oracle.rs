@@ -203,7 +203,6 @@ impl Asked {
         match self.if_range {
             None => true,
             Some(Validator::Tag(tag)) => current.tag.is_some_and(|it| same_strong(it, tag)),
-            Some(Validator::Date(Date::Valid(secs, _))) => current.modified == Some(secs) && current.now > secs,
             Some(Validator::Date(_)) => false,
         }
     }
