@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidemill::base::disk::{Links, Root};
+use tidemill::base::disk::{Links, RootPath};
 use tidemill::base::job_pool::{JobPool, JobPoolLimits, Lane, Ticket};
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
@@ -67,7 +67,7 @@ impl Stalled {
             }
             let wakes = Wakes::new(reactor.waker());
             let front = Front::new(Public::Files(
-                StaticFiles::new(site(Root::open(&root, Links::Beneath).unwrap())),
+                StaticFiles::new(site(RootPath::new(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints(Policy::default())),
             ));
             let mut event_loop = EventLoop::new(reactor, front, Limits::default(), wakes, jobs);
@@ -88,7 +88,7 @@ impl Stalled {
     }
 }
 
-fn site(root: Root) -> Site {
+fn site(root: RootPath) -> Site {
     Site {
         root,
         media_types: MediaTypes::default(),

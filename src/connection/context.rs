@@ -1,5 +1,6 @@
 //! What all connections of one event loop share.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
@@ -67,6 +68,8 @@ pub struct Environment {
     pub(super) jobs: JobPool,
     pub(super) date: DateCache,
     complaints: Complaints,
+    /// Those of the present turn, until they are counted.
+    file_looks: Cell<u64>,
 }
 
 impl Environment {
@@ -83,6 +86,7 @@ impl Environment {
             client: Client { peer: who.peer, named },
             role,
             draining: self.draining.is_some(),
+            file_looks: &self.file_looks,
         }
     }
 }
@@ -125,6 +129,7 @@ impl LoopContext {
                 jobs,
                 date,
                 complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
+                file_looks: Cell::default(),
             },
         }
     }
@@ -134,6 +139,7 @@ impl LoopContext {
         self.environment.now = self.instant_of(now);
         self.moment = now;
         self.drive_began = now;
+        self.counters.syscalls.look += self.environment.file_looks.take();
         if now >= self.date_good_until {
             self.date_good_until = now + self.environment.date.refresh(wall());
         }

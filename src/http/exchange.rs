@@ -2,6 +2,7 @@
 //! response ([`Exchange`]), and who produces the response's content ([`Source`]). The types carry the order: an exchange
 //! gives itself up when it decides, so that nothing can be asked of it after that.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Instant;
 
@@ -41,6 +42,9 @@ pub struct Cx<'a> {
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,
+    /// How often a service has asked the kernel, on the loop, whether an open file has changed: those system calls are
+    /// counted, too.
+    pub file_looks: &'a Cell<u64>,
 }
 
 impl Cx<'_> {

@@ -189,6 +189,8 @@ pub struct Syscalls {
     pub close: u64,
     /// `preadv2` with RWF_NOWAIT: whether a file is in memory
     pub residency: u64,
+    /// `statx`: whether an open file has changed, without asking a disk
+    pub look: u64,
     /// `setsockopt`, when much is to be sent
     pub option: u64,
     /// `clock_gettime` of the thread's CPU time, after long drives and ten times a second at most
@@ -201,7 +203,7 @@ pub struct Syscalls {
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 13] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 14] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -212,6 +214,7 @@ impl Syscalls {
             ("shutdown", self.shutdown),
             ("close", self.close),
             ("preadv2", self.residency),
+            ("statx", self.look),
             ("setsockopt", self.option),
             ("clock_gettime", self.cpu_time),
             ("netlink", self.netlink),

@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::limits::{ADMINS_MAX, ConnectionsBound};
 
-/// Descriptors of the process itself: standard streams, the selector, signals, the root, the access log. So many are kept
+/// Descriptors of the process itself: standard streams, the selector, signals, the access log. So many are kept
 /// back at least, and at most if there are few.
 const OWN_MIN: u64 = 16;
 const OWN_MAX: u64 = 64;
@@ -14,7 +14,8 @@ const ADMIN_MIN: u64 = 8;
 /// Questions to the kernel at a time.
 const QUESTIONS: u64 = 4;
 
-/// A job that looks something up holds so many at most: directories on the way, the file, and its compressed siblings.
+/// A job that looks something up holds so many at most: the root, the file, its compressed siblings, and one that it is
+/// about to look at.
 const LOOK_UP: u64 = 6;
 
 /// As many open files as the cache may hold, however many descriptors there are.

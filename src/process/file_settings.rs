@@ -12,7 +12,7 @@ use super::descriptors::Shares;
 use super::quantity::{number, size};
 use super::settings::{SERVING_ROOT, switch};
 use super::usage::{Given, Objection};
-use crate::base::disk::{Links, NotServed, Root};
+use crate::base::disk::{Links, NotServed, RootPath};
 use crate::base::job_pool::JobPoolLimits;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{MediaTypes, parse_media_type};
@@ -209,11 +209,11 @@ impl FileSettings {
     ///
     /// # Errors
     /// The system's; also if the single `file` cannot be read.
-    fn open(&self, directory: &Path, file: Option<&OsStr>) -> io::Result<Root> {
-        let Some(file) = file else { return Root::open(directory, self.links()) };
+    fn open(&self, directory: &Path, file: Option<&OsStr>) -> io::Result<RootPath> {
+        let Some(file) = file else { return RootPath::new(directory, self.links()) };
         let links = if self.no_symlinks { Links::Refuse } else { Links::Follow };
-        let root = Root::open(directory, links)?;
-        match root.find(file.as_bytes()) {
+        let root = RootPath::new(directory, links)?;
+        match root.open().and_then(|root| root.find(file.as_bytes())) {
             Ok(_) => Ok(root),
             Err(NotServed::NotFound) if self.no_symlinks => Err(io::Error::other("it is a symbolic link")),
             Err(not_served) => Err(io::Error::other(not_served.to_string())),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use tidemill::base::disk::{Links, Root};
+use tidemill::base::disk::{Links, RootPath};
 use tidemill::base::job_pool::{JobPool, JobPoolLimits};
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
@@ -190,7 +190,7 @@ impl Folder {
 
     fn public(&self) -> Public {
         let site = Site {
-            root: Root::open(&self.0, Links::Beneath).unwrap(),
+            root: RootPath::new(&self.0, Links::Beneath).unwrap(),
             media_types: MediaTypes::default(),
             only: None,
             index: vec![b"index.html".to_vec()],

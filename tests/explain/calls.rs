@@ -13,9 +13,9 @@ use crate::{Asked, Page};
 type Calls = BTreeMap<String, u64>;
 
 /// What is compared: neither how threads find each other, nor what the loop asks epoll, is explained.
-const COMPARED: [&str; 11] = [
-    "recvfrom", "readv", "sendto", "sendmsg", "writev", "sendfile", "preadv2", "openat2", "fstat", "pread64",
-    "shutdown",
+const COMPARED: [&str; 13] = [
+    "recvfrom", "readv", "sendto", "sendmsg", "writev", "sendfile", "preadv2", "statx", "openat", "openat2", "fstat",
+    "pread64", "shutdown",
 ];
 
 /// From this age on, what is hot is looked at again meanwhile.

@@ -369,6 +369,80 @@ fn a_file_that_changes_is_noticed() {
 }
 
 #[test]
+fn a_file_that_keeps_its_length_and_its_time_is_noticed() {
+    for length in [4, 3_000, 900_000] {
+        let site = Site::new().with("i.html", "A".repeat(length));
+        let (page, other) = (site.root.join("i.html"), site.base.join("other.html"));
+        let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+            assert!(Command::new(program).args(arguments).status().unwrap().success());
+        };
+        fs::write(&other, "B".repeat(length)).unwrap();
+        for file in [&page, &other] {
+            run("touch", &["-d".as_ref(), "@315532800".as_ref(), file.as_os_str()]);
+        }
+        let server = site.serve(&[]);
+        let (head, _) = get(&server, "/i.html");
+        let etag = field(&head, "ETag").unwrap().to_owned();
+        let coded = ask(&server, "GET /i.html", "Accept-Encoding: gzip\r\n").0;
+        let coded = field(&coded, "ETag").unwrap().to_owned();
+        run("cp", &["-p".as_ref(), other.as_os_str(), page.as_os_str()]);
+        let replaced = Instant::now();
+        wait_until("the new file is served", || get(&server, "/i.html").1[0] == b'B');
+        // The machine may be slow; that the second is kept is tested with a clock that stands still.
+        assert!(replaced.elapsed() < Duration::from_secs(5), "{:?}", replaced.elapsed());
+        for (lines, expected) in [
+            (format!("If-None-Match: {etag}\r\n"), b"B".as_slice()),
+            (format!("If-None-Match: {coded}\r\nAccept-Encoding: gzip\r\n"), b"\x1f\x8b"),
+            (format!("Range: bytes=2-\r\nIf-Range: {etag}\r\n"), b"B"),
+            ("Range: bytes=2-\r\nIf-Range: Tue, 01 Jan 1980 00:00:00 GMT\r\n".into(), b"B"),
+        ] {
+            let expected = if length == 4 { b"B" } else { expected };
+            let (head, content) = ask(&server, "GET /i.html", &lines);
+            assert_eq!(status(&head), "200", "{lines}");
+            assert!(content.starts_with(expected), "{lines}");
+        }
+        let replica = Site::new().with("i.html", "B".repeat(length));
+        run("touch", &["-d".as_ref(), "@315532800".as_ref(), replica.root.join("i.html").as_os_str()]);
+        let tag = |server: &Server| field(&get(server, "/i.html").0, "ETag").unwrap().to_owned();
+        assert_eq!(tag(&server), tag(&replica.serve(&[])));
+    }
+}
+
+#[test]
+fn a_root_that_is_replaced_is_served_anew() {
+    let site = Site::new();
+    for release in ["1", "2"] {
+        fs::create_dir_all(site.base.join("releases").join(release)).unwrap();
+        fs::write(site.base.join("releases").join(release).join("v.txt"), release).unwrap();
+        fs::write(site.base.join("releases").join(release).join("large.bin"), release.repeat(40_000_000)).unwrap();
+    }
+    let point = |release: &str| {
+        symlink(format!("releases/{release}"), site.base.join("new")).unwrap();
+        fs::rename(site.base.join("new"), site.base.join("current")).unwrap();
+    };
+    point("1");
+    let current = site.base.join("current");
+    let server = Server::start(&[current.to_str().unwrap()]);
+    assert_eq!(get(&server, "/v.txt").1, b"1");
+    let mut under_way = server.connect();
+    under_way.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    let length: usize = field(&under_way.read_head(), "Content-Length").unwrap().parse().unwrap();
+    point("2");
+    wait_until("the new release is served", || get(&server, "/v.txt").1 == b"2");
+    assert!(under_way.read_exactly(length).iter().all(|byte| *byte == b'1'), "what has begun stays with its release");
+
+    fs::remove_file(&current).unwrap();
+    wait_until("there is nothing", || status(&get(&server, "/v.txt").0) == "404");
+    get(&server, "/v.txt");
+    fs::create_dir(&current).unwrap();
+    fs::write(current.join("v.txt"), "3").unwrap();
+    wait_until("the new folder is served", || get(&server, "/v.txt").1 == b"3");
+    server.wait_for_log("is back");
+    let log = server.log();
+    assert_eq!((log.matches("cannot be served").count(), log.matches("is back").count()), (1, 1), "{log}");
+}
+
+#[test]
 fn while_a_file_is_replaced_every_answer_is_one_version() {
     let site = Site::new().with("file.txt", "a".repeat(1000));
     let server = site.serve(&[]);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 14] = [
     "epoll_wait",
     "epoll_ctl",
     "accept",
@@ -16,6 +16,7 @@ pub const KINDS: [&str; 13] = [
     "shutdown",
     "close",
     "preadv2",
+    "statx",
     "setsockopt",
     "clock_gettime",
     "netlink",
@@ -143,6 +144,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "shutdown" => "shutdown",
         "close" => "close",
         "preadv2" => "preadv2",
+        "statx" => "statx",
         "setsockopt" => "setsockopt",
         "clock_gettime" => "clock_gettime",
         NETLINK => "netlink",

@@ -1,5 +1,6 @@
 //! Regular files, and whether reading them would wait for a disk.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,13 +24,16 @@ pub struct OpenFile {
     _place: Place,
 }
 
-/// What tells one version of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells one version of a file from another: whoever changes the content or puts another file in this one's place
+/// changes one of these. All but `changed` can be set back to what it was; `changed` is the file system's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileMeta {
     /// Length in bytes.
     pub len: u64,
-    /// When the content was last changed.
+    /// When the content was last changed, or what somebody has set for that.
     pub modified: Timestamp,
+    /// When the content, a name, the time of modification or the permissions were last changed.
+    pub changed: Timestamp,
     /// The file's number in its file system.
     pub inode: u64,
     /// The file system's number.
@@ -37,7 +41,7 @@ pub struct FileMeta {
 }
 
 /// A point in time as file systems have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     /// Seconds since 1970, negative before.
     pub secs: i64,
@@ -62,7 +66,8 @@ impl FileMeta {
     #[allow(clippy::unnecessary_cast, reason = "the types of these numbers differ between systems")]
     pub(super) fn from_stat(stat: &Stat) -> FileMeta {
         let modified = Timestamp { secs: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 };
-        FileMeta { len: stat.st_size as u64, modified, inode: stat.st_ino as u64, device: stat.st_dev as u64 }
+        let changed = Timestamp { secs: stat.st_ctime as i64, nanos: stat.st_ctime_nsec as u32 };
+        FileMeta { len: stat.st_size as u64, modified, changed, inode: stat.st_ino as u64, device: stat.st_dev as u64 }
     }
 }
 
@@ -102,6 +107,8 @@ impl OpenFile {
                 Err(error) => return Err(error),
             }
         }
+        #[cfg(test)]
+        super::stage::after_read();
         Ok(len)
     }
 
@@ -110,6 +117,13 @@ impl OpenFile {
     pub fn meta_now(&self) -> io::Result<FileMeta> {
         tally::count(|calls| calls.stat += 1);
         Ok(FileMeta::from_stat(&rustix::fs::fstat(&self.file)?))
+    }
+
+    /// Whether the open file is still what it was when `meta` was noted, as far as the system knows without asking a disk
+    /// or another machine. Never waits, so the event loop may call it. Adds the number of its system calls to `calls`.
+    pub fn is_unchanged(&self, calls: &Cell<u64>) -> bool {
+        calls.set(calls.get() + 1);
+        kernel::is_unchanged(&self.file, &self.meta)
     }
 
     /// Brings `meta` up to date; says whether it changed.

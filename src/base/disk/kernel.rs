@@ -1,6 +1,6 @@
 //! What Linux has and others do not: everything that asks for the operating system is in this file.
 
-pub(super) use os::{ANCHOR, can_open_beneath, open_beneath, read_resident, stat_beneath};
+pub(super) use os::{ANCHOR, can_open_beneath, is_unchanged, open_beneath, read_resident, stat_beneath};
 
 #[cfg(target_os = "linux")]
 mod os {
@@ -8,10 +8,10 @@ mod os {
     use std::io::{self, IoSliceMut};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, openat2};
+    use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, StatxFlags, StatxTimestamp, openat2, statx};
     use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 
-    use super::super::{Links, Residency, or_dot, tally};
+    use super::super::{FileMeta, Links, Residency, Timestamp, or_dot, tally};
 
     /// How directories are held: good for opening what is in them, which needs the permission to search and not to
     /// read.
@@ -50,6 +50,17 @@ mod os {
         rustix::fs::fstat(opened)
     }
 
+    /// Compares what can change while a file is open. AT_STATX_DONT_SYNC: a network file system answers from what it
+    /// knows, too.
+    pub(in super::super) fn is_unchanged(file: &File, meta: &FileMeta) -> bool {
+        tally::count(|calls| calls.look += 1);
+        let wanted = StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
+        let time = |time: StatxTimestamp| Timestamp { secs: time.tv_sec, nanos: time.tv_nsec };
+        statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted).is_ok_and(|now| {
+            (now.stx_size, time(now.stx_mtime), time(now.stx_ctime)) == (meta.len, meta.modified, meta.changed)
+        })
+    }
+
     /// One read that does not wait for a disk.
     pub(in super::super) fn read_resident(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Residency> {
         tally::count(|calls| calls.read_resident += 1);
@@ -73,7 +84,7 @@ mod os {
     use rustix::fs::{OFlags, Stat};
     use rustix::io::Errno;
 
-    use super::super::{Links, Residency};
+    use super::super::{FileMeta, Links, Residency};
 
     /// How directories are held.
     pub(in super::super) const ANCHOR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -88,6 +99,10 @@ mod os {
 
     pub(in super::super) fn stat_beneath(_: BorrowedFd<'_>, _: &[u8], _: Links) -> Result<Stat, Errno> {
         Err(Errno::NOSYS)
+    }
+
+    pub(in super::super) fn is_unchanged(file: &File, meta: &FileMeta) -> bool {
+        rustix::fs::fstat(file).is_ok_and(|stat| FileMeta::from_stat(&stat) == *meta)
     }
 
     pub(in super::super) fn read_resident(_: &File, _: &mut [u8], _: u64) -> io::Result<Residency> {

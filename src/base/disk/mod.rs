@@ -8,6 +8,9 @@ mod directory;
 mod file;
 mod files;
 mod kernel;
+mod root_path;
+#[cfg(test)]
+pub mod stage;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use rustix::io::{Errno, retry_on_intr};
 pub use directory::{DirectoryEntry, Entries, EntryKind, OpenDirectory};
 pub use file::{FileMeta, OpenFile, Residency, Timestamp};
 use files::Files;
+pub use root_path::RootPath;
 pub use tally::{Calls, take_calls};
 
 /// A longer path is not looked for: no system opens one in one call (`PATH_MAX`).
@@ -51,7 +55,7 @@ pub enum Links {
 
 /// A directory that files are served from. A handle: clones share the descriptor.
 ///
-/// It is the directory that was found when it was opened; if another takes its place, this one goes on being served.
+/// It is the directory that was found when it was opened. If another takes its place, [`RootPath::open`] finds that one.
 #[derive(Debug, Clone)]
 pub struct Root {
     anchor: Arc<OwnedFd>,
@@ -136,8 +140,14 @@ impl From<Errno> for NotServed {
 impl Root {
     /// Opens the directory at `path`; links on the way to it are followed.
     pub fn open(path: &Path, links: Links) -> io::Result<Root> {
+        let root = Root::open_by(path, links, Way::Walk)?;
+        let way = if kernel::can_open_beneath(root.anchor.as_fd()) { Way::Kernel } else { Way::Walk };
+        Ok(Root { way, ..root })
+    }
+
+    fn open_by(path: &Path, links: Links, way: Way) -> Result<Root, Errno> {
+        tally::count(|calls| calls.root += 1);
         let anchor = retry_on_intr(|| rustix::fs::openat(CWD, path, kernel::ANCHOR, Mode::empty()))?;
-        let way = if kernel::can_open_beneath(anchor.as_fd()) { Way::Kernel } else { Way::Walk };
         Ok(Root { anchor: Arc::new(anchor), files: Files::new(usize::MAX), links, way })
     }
 

@@ -6,6 +6,8 @@ use std::cell::Cell;
 /// directory's entries, are not among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
+    /// `openat`: the root itself
+    pub root: u64,
     /// `openat2`, or `openat` where all links are followed
     pub open: u64,
     /// `fstat`, `newfstatat`
@@ -14,10 +16,12 @@ pub struct Calls {
     pub read: u64,
     /// `preadv2`: reads that do not wait
     pub read_resident: u64,
+    /// `statx`: whether an open file has changed, without waiting
+    pub look: u64,
 }
 
 thread_local! {
-    static CALLS: Cell<Calls> = const { Cell::new(Calls { open: 0, stat: 0, read: 0, read_resident: 0 }) };
+    static CALLS: Cell<Calls> = const { Cell::new(Calls { root: 0, open: 0, stat: 0, read: 0, read_resident: 0, look: 0 }) };
 }
 
 /// The calls of this thread since it was last asked.

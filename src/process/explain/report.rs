@@ -6,7 +6,7 @@ use super::rehearsal::{End, Rehearsal};
 use super::response::{self, FinalResponse};
 use super::witness::Watched;
 use super::words;
-use crate::base::disk;
+use crate::base::disk::Calls;
 use crate::http::message::{Announced, OwnedHead, RequestHead};
 use crate::http::method::Method;
 use crate::http::target::{Target, percent_decode};
@@ -152,23 +152,24 @@ fn end_text(end: End) -> String {
     }
 }
 
-/// Calls that the loop's thread makes: for the socket, and to see whether a file's bytes are in memory.
+/// Calls that the loop's thread makes: for the socket, and to see whether a file has changed and its bytes are in memory.
 struct LoopCalls<'a>(&'a Rehearsal);
 
 impl Display for LoopCalls<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let closes = u64::from(matches!(self.0.end, End::Closed(_)));
-        let others = [("preadv2", self.0.disk.read_resident), ("close", closes)];
+        let others = [("statx", self.0.disk.look), ("preadv2", self.0.disk.read_resident), ("close", closes)];
         list(f, self.0.paper.calls.iter().copied().chain(others))
     }
 }
 
 /// Calls that a job thread makes.
-struct JobCalls(disk::Calls);
+struct JobCalls(Calls);
 
 impl Display for JobCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, [("openat2", self.0.open), ("fstat", self.0.stat), ("pread64", self.0.read)])
+        let Calls { root, open, stat, read, .. } = self.0;
+        list(f, [("openat", root), ("openat2", open), ("fstat", stat), ("pread64", read)])
     }
 }
 

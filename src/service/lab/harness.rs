@@ -141,6 +141,7 @@ pub struct World {
     content_max: usize,
     start: Instant,
     pub draining: bool,
+    pub file_looks: std::cell::Cell<u64>,
     wakes: Wakes,
     jobs: JobPool,
     complaints: Complaints,
@@ -157,7 +158,17 @@ impl World {
         let now = Instant::now();
         let (wakes, jobs) = (Wakes::new(Asleep), JobPool::without_threads());
         let (limits, complaints) = (Limits::default(), Complaints::new(0));
-        World { now, limits, content_max: 1 << 20, start: now, draining: false, wakes, jobs, complaints }
+        World {
+            now,
+            limits,
+            content_max: 1 << 20,
+            start: now,
+            draining: false,
+            file_looks: Default::default(),
+            wakes,
+            jobs,
+            complaints,
+        }
     }
 
     /// A world whose client gives up a response after `content_max` bytes or a few more.
@@ -180,6 +191,7 @@ impl World {
             client,
             role: ListenerRole::Http,
             draining: self.draining,
+            file_looks: &self.file_looks,
         }
     }
 

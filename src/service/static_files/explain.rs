@@ -8,8 +8,8 @@ use super::lookup::{Looked, Wanted, look_up};
 use super::pages;
 use super::representation::{Compressible, Form, Representation};
 use super::resolve::{Resolved, Unresolved, resolve};
-use super::respond::{Choice, Compressed, CompressedForms, Offer, Selection, choose};
-use super::serving::compressed;
+use super::respond::{Choice, MadeForm, MadeForms, Making, Offer, Selection, choose};
+use super::serving::made;
 use crate::http::conditional::{Condition, Outcome, Verdict};
 use crate::http::fields::Fields;
 use crate::http::message::RequestHead;
@@ -30,13 +30,15 @@ impl StaticFiles {
         if pages::for_method(request).is_some() {
             return explanation.note("method", "files have GET, HEAD and OPTIONS, and no other (RFC 9110 §9.1)");
         }
-        let resolved = match resolve(request.target.path, self.shared.site.show_hidden) {
+        let resolved = match resolve(request.target.path, self.shared.store.site.show_hidden) {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
             Err(Unresolved::Malformed(why)) => return explanation.note("path", format_args!("none: {why}")),
         };
         explanation.note("path", path_text(resolved.as_ref()));
         self.explain_lookup(resolved.as_ref(), request, now_secs, explanation);
+        // Whoever makes the request now has the same work to do.
+        self.shared.store.digests.clear();
     }
 
     fn explain_lookup(
@@ -48,7 +50,7 @@ impl StaticFiles {
     ) {
         explanation.note_job("look it up");
         let wanted = resolved.map_or(Wanted::nothing(now_secs), |resolved| Wanted::new(resolved, now_secs, None));
-        match look_up(&self.shared.site, &wanted) {
+        match look_up(&self.shared.store, &wanted) {
             Looked::File(found) => self.explain_file(&found, request, now_secs, explanation),
             Looked::Directory => explain_listing(request, explanation),
             Looked::Missing(Some(page)) => {
@@ -70,8 +72,8 @@ impl StaticFiles {
         explanation: &mut Explanation,
     ) {
         explanation.note("file", file_text(found));
-        explanation.note("forms", forms_text(found, self.shared.hot.can_compress()));
-        if let Some(form) = self.explain_coding(found, request, explanation) {
+        explanation.note("forms", forms_text(found, self.shared.hot.making() == Making::All));
+        if let Some(form) = self.explain_coding(found, request, now_secs, explanation) {
             let selection = Selection::of(request, &form, found.common.last_modified, now_secs);
             explanation.note("conditional", verdict_text(selection.verdict, request.fields));
             if request.fields.first("range").is_some() {
@@ -85,13 +87,14 @@ impl StaticFiles {
         &self,
         found: &Arc<Representation>,
         request: &RequestHead<'_>,
+        now_secs: u64,
         explanation: &mut Explanation,
     ) -> Option<Arc<Form>> {
         const RULE: &str = "(RFC 9110 §12.5.3)";
-        let mut forms = CompressedForms::default();
+        let mut forms = MadeForms::default();
         loop {
-            let can_compress = self.shared.hot.can_compress();
-            match choose(request, &Offer { representation: found, compressed: &forms, can_compress }) {
+            let making = self.shared.hot.making();
+            match choose(request, &Offer { representation: found, made: &forms, making }) {
                 Choice::Form(coding, form) => {
                     let (name, length) = (coding.name(), form.length);
                     explanation.note(
@@ -100,14 +103,18 @@ impl StaticFiles {
                     );
                     return Some(Arc::clone(form));
                 }
-                Choice::AsSent(coding) => {
+                Choice::AsSent(coding, identity) => {
                     let accepted = accepted_text(request.fields);
                     explanation.note("coding", format_args!("{}, while it is sent: {accepted} {RULE}", coding.name()));
-                    return Some(Arc::new(Form::coded_as_sent(found.identity(), coding, &found.common)));
+                    return Some(Arc::new(Form::coded_as_sent(identity, coding, &found.common)));
                 }
                 Choice::Unmade(coding) => {
-                    explanation.note_job(format_args!("compress it to {}", coding.name()));
-                    forms[coding as usize] = made(found, coding);
+                    match found.form(coding) {
+                        Some(_) => explanation.note_job("hash it"),
+                        None => explanation.note_job(format_args!("compress it to {}", coding.name())),
+                    }
+                    let form = made(&self.shared.store, found, coding, now_secs).map(Arc::new);
+                    forms[coding as usize] = form.map_or(MadeForm::Useless, MadeForm::Made);
                 }
                 Choice::None => {
                     let accepted = accepted_text(request.fields);
@@ -117,10 +124,6 @@ impl StaticFiles {
             }
         }
     }
-}
-
-fn made(found: &Arc<Representation>, coding: Coding) -> Compressed {
-    compressed(found, coding).map_or(Compressed::Useless, |form| Compressed::Made(Arc::new(form)))
 }
 
 fn path_text(resolved: Option<&Resolved<'_>>) -> String {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
 use crate::base::wake::Waker;
@@ -62,8 +62,21 @@ impl<T: Clone + Send + 'static> Flights<T> {
         cx: &Cx<'_>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Joined<T>, QueueFull> {
+        self.join_within(Duration::MAX, key, lane, cx, job)
+    }
+
+    /// The same, but a job that was started `age` ago or earlier is not joined: what it finds may be that old.
+    pub fn join_within(
+        &self,
+        age: Duration,
+        key: &[u8],
+        lane: Lane,
+        cx: &Cx<'_>,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Joined<T>, QueueFull> {
+        let is_young = |flight: &Arc<Flight<T>>| cx.now.saturating_duration_since(flight.started) < age;
         let under_way = self.0.borrow().get(key).and_then(Weak::upgrade);
-        let flight = match under_way.filter(|flight| flight.board(cx.waker())) {
+        let flight = match under_way.filter(|flight| is_young(flight) && flight.board(cx.waker())) {
             Some(flight) => flight,
             None => self.start(key, lane, cx, job)?,
         };
@@ -149,8 +162,6 @@ impl<T> Drop for Joined<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::base::job_pool::{JobPool, JobPoolLimits};
     use crate::base::limits::Limits;
@@ -174,7 +185,7 @@ mod tests {
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
         let (wakes, start) = (Wakes::new(Nobody), Instant::now());
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, client) = (Complaints::new(0), Peer::Unix.into());
+        let (complaints, client, looks) = (Complaints::new(0), Peer::Unix.into(), std::cell::Cell::new(0));
         let at = |now| Cx {
             now,
             date_secs: 0,
@@ -186,12 +197,25 @@ mod tests {
             client,
             role: crate::base::listener_role::ListenerRole::Http,
             draining: false,
+            file_looks: &looks,
         };
         let flights = Flights::new();
         let first = flights.join(b"path", Lane::Quick, &at(start), move || gate.recv().is_err()).unwrap();
         let later = at(start + Duration::from_secs(5));
         let late = flights.join(b"path", Lane::Quick, &later, || panic!("joined, not started anew")).unwrap();
         assert_eq!((first.started(), late.started()), (start, start));
+        let just_young = at(start + Duration::from_millis(999));
+        let second = Duration::from_secs(1);
+        let joined = flights.join_within(second, b"path", Lane::Quick, &just_young, || panic!("it is young enough"));
+        assert_eq!(joined.unwrap().started(), start);
+        let too_late = at(start + second);
+        let anew = flights.join_within(second, b"path", Lane::Quick, &too_late, || true).unwrap();
+        assert_eq!(anew.started(), start + second);
+        let joined = flights.join(b"path", Lane::Quick, &too_late, || panic!("there is a younger one")).unwrap();
+        assert_eq!(joined.started(), start + second);
+        drop(late);
+        let joined = flights.join(b"path", Lane::Quick, &too_late, || panic!("the older one leaves it alone")).unwrap();
+        assert_eq!(joined.started(), start + second);
         drop(open);
     }
 }

@@ -60,7 +60,7 @@ impl Drop for Counted {
 /// Reads a directory. What cannot be served is not listed. May block, for long.
 pub fn read(site: &Site, path: &[u8], order: Order) -> Result<Listing, NotServed> {
     // A file may have taken its place since it was looked up.
-    let Found::Directory(directory) = site.root.find(path)? else { return Err(NotServed::NotFound) };
+    let Found::Directory(directory) = site.root.open()?.find(path)? else { return Err(NotServed::NotFound) };
     let entries = directory.entries()?;
     let shown = entries.filter_map(|entry| {
         let entry = match entry {

@@ -1,11 +1,13 @@
 //! From a path to what is there, on a job thread: this is where the file system is asked.
 
+use std::io;
 use std::sync::Arc;
 
-use super::Site;
 use super::representation::{Common, Compressible, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
-use crate::base::disk::{FileMeta, Found, NotServed, OpenFile};
+use super::tag::{self, Digest, Digests, HASHED_BYTES_MAX, is_settled};
+use super::{Site, Store};
+use crate::base::disk::{FileMeta, Found, NotServed, OpenFile, Root};
 use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
 use crate::http::media_type::is_compressible;
 use crate::http::negotiate::Coding;
@@ -60,123 +62,142 @@ pub enum Looked {
 }
 
 /// Looks for what is wanted. May block for as long as a disk takes.
-pub fn look_up(site: &Site, wanted: &Wanted) -> Looked {
-    found(site, wanted).unwrap_or_else(|not_served| match not_served {
-        NotServed::NotFound | NotServed::NotAFile => missing(site, wanted),
+pub fn look_up(store: &Store, wanted: &Wanted) -> Looked {
+    let looked = store.site.root.open().and_then(|root| {
+        let look = Look { store, root, wanted };
+        look.found().or_else(|not_served| match not_served {
+            NotServed::NotFound | NotServed::NotAFile => Ok(look.missing()),
+            other => Err(other),
+        })
+    });
+    looked.unwrap_or_else(|not_served| match not_served {
+        NotServed::NotFound | NotServed::NotAFile => Looked::Missing(None),
         NotServed::Forbidden => Looked::Forbidden,
         NotServed::Exhausted(what) => Looked::Busy(what),
         NotServed::Failed(error) => Looked::Failed(error.to_string().into()),
     })
 }
 
-fn found(site: &Site, wanted: &Wanted) -> Result<Looked, NotServed> {
-    let path = wanted.path.as_deref().ok_or(NotServed::NotFound)?;
-    if let Some(name) = &site.only {
-        return only_file(site, name, wanted, path);
-    }
-    match (site.root.find(path)?, wanted.names_directory) {
-        (Found::File(file), false) => representation(site, path, file, wanted).map(Looked::File),
-        (Found::File(_), true) => Err(NotServed::NotFound),
-        (Found::Directory(_), false) => Ok(Looked::Redirect),
-        (Found::Directory(_), true) => index(site, path, wanted),
-    }
+/// One look, from its beginning to its end at what the root was when it began.
+struct Look<'a> {
+    store: &'a Store,
+    root: Root,
+    wanted: &'a Wanted,
 }
 
-/// A site of one file has nothing else, whatever lies next to it.
-fn only_file(site: &Site, name: &[u8], wanted: &Wanted, path: &[u8]) -> Result<Looked, NotServed> {
-    let is_meant = path.is_empty() || (path == name && !wanted.names_directory);
-    match is_meant.then(|| site.root.find(name)).transpose()? {
-        Some(Found::File(file)) => representation(site, name, file, wanted).map(Looked::File),
-        _ => Err(NotServed::NotFound),
-    }
-}
-
-fn index(site: &Site, directory: &[u8], wanted: &Wanted) -> Result<Looked, NotServed> {
-    for name in &site.index {
-        let path = joined(directory, name);
-        match site.root.find(&path) {
-            Ok(Found::File(file)) => return representation(site, &path, file, wanted).map(Looked::File),
-            Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) => {}
-            Err(error) => return Err(error),
+impl Look<'_> {
+    fn found(&self) -> Result<Looked, NotServed> {
+        let path = self.wanted.path.as_deref().ok_or(NotServed::NotFound)?;
+        if let Some(name) = &self.store.site.only {
+            return self.only_file(name, path);
+        }
+        match (self.root.find(path)?, self.wanted.names_directory) {
+            (Found::File(file), false) => self.representation(path, file).map(Looked::File),
+            (Found::File(_), true) => Err(NotServed::NotFound),
+            (Found::Directory(_), false) => Ok(Looked::Redirect),
+            (Found::Directory(_), true) => self.index(path),
         }
     }
-    if site.browse { Ok(Looked::Directory) } else { Err(NotServed::NotFound) }
+
+    /// A site of one file has nothing else, whatever lies next to it.
+    fn only_file(&self, name: &[u8], path: &[u8]) -> Result<Looked, NotServed> {
+        let is_meant = path.is_empty() || (path == name && !self.wanted.names_directory);
+        match is_meant.then(|| self.root.find(name)).transpose()? {
+            Some(Found::File(file)) => self.representation(name, file).map(Looked::File),
+            _ => Err(NotServed::NotFound),
+        }
+    }
+
+    fn index(&self, directory: &[u8]) -> Result<Looked, NotServed> {
+        for name in &self.store.site.index {
+            let path = joined(directory, name);
+            match self.root.find(&path) {
+                Ok(Found::File(file)) => return self.representation(&path, file).map(Looked::File),
+                Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.store.site.browse { Ok(Looked::Directory) } else { Err(NotServed::NotFound) }
+    }
+
+    /// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
+    fn missing(&self) -> Looked {
+        let page = |path: &[u8]| match self.file_at(path)? {
+            Some(file) => self.representation(path, file).map(Some),
+            None => Ok(None),
+        };
+        if self.store.site.only.is_some() {
+            return Looked::Missing(None);
+        }
+        let only_page = self.store.site.spa.as_deref().filter(|_| self.wanted.path.is_some()).map_or(Ok(None), page);
+        match only_page {
+            Ok(Some(only_page)) => return Looked::File(only_page),
+            Err(NotServed::Exhausted(what)) => return Looked::Busy(what),
+            Ok(None) | Err(_) => {}
+        }
+        match page(b"404.html") {
+            Err(NotServed::Exhausted(what)) => Looked::Busy(what),
+            page => Looked::Missing(page.ok().flatten()),
+        }
+    }
+
+    /// The file at `path`, if there is one that can be served. What it is cannot be said without a descriptor: that is an
+    /// error, so that no file is taken for missing, and none is found without its siblings.
+    fn file_at(&self, path: &[u8]) -> Result<Option<OpenFile>, NotServed> {
+        match self.root.find(path) {
+            Ok(Found::File(file)) => Ok(Some(file)),
+            Err(NotServed::Exhausted(what)) => Err(NotServed::Exhausted(what)),
+            Ok(Found::Directory(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The file with its precompressed siblings; what is known already, if it is still that.
+    fn representation(&self, path: &[u8], file: OpenFile) -> Result<Arc<Representation>, NotServed> {
+        let sibling = |extension: &[u8]| self.file_at(&[path, extension].concat());
+        let files = [Some(file), sibling(b".gz")?, sibling(b".zst")?, sibling(b".br")?];
+        let known = self.wanted.known.as_ref().filter(|known| *known.path == *path);
+        let is_same = |known: &&Arc<Representation>| {
+            known.versions().eq(files.iter().map(|file| file.as_ref().map(|file| file.meta)))
+        };
+        if let Some(known) = known.filter(is_same)
+            && known.is_settled()
+        {
+            return Ok(Arc::clone(known));
+        }
+        let read = self.read(path, files, known.map(|known| &**known)).map_err(NotServed::Failed)?;
+        match known.filter(|known| known.is_confirmed_by(&read)) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::new(read)),
+        }
+    }
+
+    fn read(&self, path: &[u8], files: Files, known: Option<&Representation>) -> io::Result<Representation> {
+        let Store { site, digests } = self.store;
+        let now_secs = self.wanted.now_secs;
+        let content_type = site.media_types.for_path(path);
+        let identity_len = files[0].as_ref().map_or(0, |file| file.meta.len);
+        let site_fields = site_fields(site, path);
+        let compressible = compressible(&content_type, identity_len, &site_fields);
+        let varies = compressible != Compressible::No || files[1..].iter().any(Option::is_some);
+        let mut parts: [Option<Part>; Coding::ALL.len()] = Default::default();
+        for (coding, file) in Coding::ALL.into_iter().zip(files) {
+            parts[coding as usize] = file.map(|file| Part::read(file, coding, digests, now_secs)).transpose()?;
+        }
+        let is_settled = parts.iter().flatten().all(|part| is_settled(&part.version, now_secs));
+        let is_date_shared = known.zip(parts[0].as_ref()).is_some_and(|(known, part)| part.shares_date_with(known));
+        let modified = parts[0].as_ref().and_then(|part| last_modified(part.version, now_secs));
+        let common =
+            Common { is_date_shared, last_modified: modified.filter(|_| !is_date_shared), varies, site_fields };
+        let mut forms: Forms = Default::default();
+        for (coding, part) in Coding::ALL.into_iter().zip(parts) {
+            forms[coding as usize] = part.map(|part| Arc::new(part.into_form(coding, &common)));
+        }
+        Ok(Representation::new(path, content_type, forms, common, compressible, is_settled))
+    }
 }
 
 fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
-}
-
-/// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
-fn missing(site: &Site, wanted: &Wanted) -> Looked {
-    let page = |path: &[u8]| match file_at(site, path)? {
-        Some(file) => representation(site, path, file, wanted).map(Some),
-        None => Ok(None),
-    };
-    if site.only.is_some() {
-        return Looked::Missing(None);
-    }
-    let only_page = site.spa.as_deref().filter(|_| wanted.path.is_some()).map_or(Ok(None), page);
-    match only_page {
-        Ok(Some(only_page)) => return Looked::File(only_page),
-        Err(NotServed::Exhausted(what)) => return Looked::Busy(what),
-        Ok(None) | Err(_) => {}
-    }
-    match page(b"404.html") {
-        Err(NotServed::Exhausted(what)) => Looked::Busy(what),
-        page => Looked::Missing(page.ok().flatten()),
-    }
-}
-
-/// The file at `path`, if there is one that can be served. What it is cannot be said without a descriptor: that is an error,
-/// so that no file is taken for missing, and none is found without its siblings.
-fn file_at(site: &Site, path: &[u8]) -> Result<Option<OpenFile>, NotServed> {
-    match site.root.find(path) {
-        Ok(Found::File(file)) => Ok(Some(file)),
-        Err(NotServed::Exhausted(what)) => Err(NotServed::Exhausted(what)),
-        Ok(Found::Directory(_)) | Err(_) => Ok(None),
-    }
-}
-
-/// The file, open, with its precompressed siblings.
-struct Opened {
-    files: [Option<OpenFile>; Coding::ALL.len()],
-}
-
-impl Opened {
-    fn with_siblings(site: &Site, path: &[u8], file: OpenFile) -> Result<Opened, NotServed> {
-        let sibling = |extension: &[u8]| file_at(site, &[path, extension].concat());
-        Ok(Opened { files: [Some(file), sibling(b".gz")?, sibling(b".zst")?, sibling(b".br")?] })
-    }
-
-    fn versions(&self) -> impl Iterator<Item = Option<FileMeta>> {
-        self.files.iter().map(|file| file.as_ref().map(|file| file.meta))
-    }
-}
-
-fn representation(site: &Site, path: &[u8], file: OpenFile, wanted: &Wanted) -> Result<Arc<Representation>, NotServed> {
-    let opened = Opened::with_siblings(site, path, file)?;
-    match &wanted.known {
-        Some(known) if *known.path == *path && known.versions().eq(opened.versions()) => Ok(Arc::clone(known)),
-        _ => built(site, path, opened, wanted.now_secs).map(Arc::new).map_err(NotServed::Failed),
-    }
-}
-
-fn built(site: &Site, path: &[u8], opened: Opened, now_secs: u64) -> std::io::Result<Representation> {
-    let content_type = site.media_types.for_path(path);
-    let identity_len = opened.files[0].as_ref().map_or(0, |file| file.meta.len);
-    let site_fields = site_fields(site, path);
-    let compressible = compressible(&content_type, identity_len, &site_fields);
-    let common = Common {
-        last_modified: opened.files[0].as_ref().and_then(|file| last_modified(file.meta, now_secs)),
-        varies: compressible != Compressible::No || opened.files[1..].iter().any(Option::is_some),
-        site_fields,
-    };
-    let mut forms: Forms = Default::default();
-    for (coding, file) in Coding::ALL.into_iter().zip(opened.files) {
-        forms[coding as usize] = file.map(|file| form(coding, file, &common)).transpose()?.map(Arc::new);
-    }
-    Ok(Representation { path: path.into(), content_type, forms, common, compressible })
 }
 
 /// When the content was last modified, in seconds since 1970 and never later than now (RFC 9110 §8.8.2.1). `None` if the
@@ -205,35 +226,60 @@ fn compressible(content_type: &FieldValue, length: u64, site_fields: &[(FieldNam
     }
 }
 
-fn form(coding: Coding, file: OpenFile, common: &Common) -> std::io::Result<Form> {
-    let (version, content) = read_if_small(file)?;
-    let length = match &content {
-        FormContent::Memory(bytes) => bytes.len() as u64,
-        FormContent::File(_) => version.len,
-    };
-    Ok(Form::new(coding, length, content, version, common))
+/// A file and, by coding, its precompressed siblings.
+type Files = [Option<OpenFile>; Coding::ALL.len()];
+
+/// What was read of a file.
+struct Part {
+    version: FileMeta,
+    content: FormContent,
+    etag: Option<FieldValue>,
 }
 
 /// How often a file that changes while it is read is read again.
 const READS_MAX: usize = 3;
 
-/// Reads a small file whole. A file that is being written to is read again, so that what is kept under one validator is
-/// one version; if it never rests, it is sent from the file like a large one.
-fn read_if_small(mut file: OpenFile) -> std::io::Result<(FileMeta, FormContent)> {
-    for _ in 0..READS_MAX {
-        if file.meta.len > IN_MEMORY_BYTES_MAX {
-            break;
-        }
-        let content = file.read_all(IN_MEMORY_BYTES_MAX as usize)?;
-        let changed = file.refresh_meta()?;
-        match content {
-            Some(bytes) if !changed && bytes.len() as u64 == file.meta.len => {
-                return Ok((file.meta, FormContent::Memory(bytes.into())));
+impl Part {
+    /// Reads a small file whole. A file that is being written to is read again, so that what is kept under one validator
+    /// is one version; if it never rests, it is sent from the file like a large one.
+    fn read(mut file: OpenFile, coding: Coding, digests: &Digests, now_secs: u64) -> io::Result<Part> {
+        for _ in 0..READS_MAX {
+            if file.meta.len > IN_MEMORY_BYTES_MAX {
+                break;
             }
-            _ => {}
+            let content = file.read_all(IN_MEMORY_BYTES_MAX as usize)?;
+            let changed = file.refresh_meta()?;
+            match content {
+                Some(bytes) if !changed && bytes.len() as u64 == file.meta.len => {
+                    let etag = Some(Digest::of_bytes(&bytes).tag(coding));
+                    return Ok(Part { version: file.meta, content: FormContent::Memory(bytes.into()), etag });
+                }
+                _ => {}
+            }
         }
+        let version = file.meta;
+        let etag = match version.len > HASHED_BYTES_MAX {
+            true => tag::of_version(&version, coding, now_secs),
+            false => digests.of(&version).map(|digest| digest.tag(coding)),
+        };
+        Ok(Part { version, content: FormContent::File(Arc::new(file)), etag })
     }
-    Ok((file.meta, FormContent::File(Arc::new(file))))
+
+    /// Whether another content had the same time of modification, as far as is known.
+    fn shares_date_with(&self, known: &Representation) -> bool {
+        let before = known.identity();
+        let is_other = self.etag.is_none() || self.etag != before.etag;
+        self.version.modified.secs == before.version.modified.secs
+            && (known.common.is_date_shared || is_other && self.version != before.version)
+    }
+
+    fn into_form(self, coding: Coding, common: &Common) -> Form {
+        let length = match &self.content {
+            FormContent::Memory(bytes) => bytes.len() as u64,
+            FormContent::File(_) => self.version.len,
+        };
+        Form::new(coding, length, self.content, self.version, self.etag, common)
+    }
 }
 
 #[cfg(test)]
@@ -242,7 +288,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::base::disk::{Links, Root, Timestamp};
+    use crate::base::disk::{Links, RootPath, Timestamp};
     use crate::http::media_type::MediaTypes;
 
     /// A folder that goes when the test ends.
@@ -261,7 +307,7 @@ mod tests {
         /// A site of it that may have so many files open.
         fn site(&self, files_max: usize, spa: Option<&str>) -> Site {
             Site {
-                root: Root::open(&self.0, Links::Beneath).unwrap().with_files_max(files_max),
+                root: RootPath::new(&self.0, Links::Beneath).unwrap().with_files_max(files_max),
                 media_types: MediaTypes::default(),
                 only: None,
                 index: vec![b"index.html".to_vec()],
@@ -281,30 +327,30 @@ mod tests {
         }
     }
 
-    fn looked(site: &Site, path: &str) -> Looked {
-        look_up(site, &Wanted { path: Some(path.into()), names_directory: false, now_secs: 0, known: None })
+    fn looked(site: Site, path: &str) -> Looked {
+        let store = Store { site, digests: Digests::default() };
+        look_up(&store, &Wanted { path: Some(path.into()), names_directory: false, now_secs: 0, known: None })
     }
 
     #[test]
     fn what_cannot_be_opened_for_want_of_descriptors_is_not_taken_for_missing() {
         let folder = Folder::with(&["page.txt", "page.txt.br", "index.html", "404.html"]);
         for files_max in [0, 1] {
-            let found = looked(&folder.site(files_max, None), "page.txt");
+            let found = looked(folder.site(files_max, None), "page.txt");
             assert!(matches!(found, Looked::Busy(_)), "without its sibling: {found:?}");
         }
-        let site = folder.site(2, None);
-        let Looked::File(page) = looked(&site, "page.txt") else { panic!("there are enough") };
+        let Looked::File(page) = looked(folder.site(2, None), "page.txt") else { panic!("there are enough") };
         assert!(page.form(Coding::Brotli).is_some());
-        assert!(matches!(looked(&folder.site(0, Some("index.html")), "nothing"), Looked::Busy(_)), "the only page");
-        assert!(matches!(looked(&folder.site(0, None), "nothing"), Looked::Busy(_)), "the page for 404");
-        assert!(matches!(looked(&folder.site(1, None), "nothing"), Looked::Missing(Some(_))));
+        assert!(matches!(looked(folder.site(0, Some("index.html")), "nothing"), Looked::Busy(_)), "the only page");
+        assert!(matches!(looked(folder.site(0, None), "nothing"), Looked::Busy(_)), "the page for 404");
+        assert!(matches!(looked(folder.site(1, None), "nothing"), Looked::Missing(Some(_))));
     }
 
     #[test]
     fn a_time_at_which_nobody_wrote_a_file_is_no_date() {
         let of = |secs| {
             let modified = Timestamp { secs, nanos: 999_999_999 };
-            last_modified(FileMeta { len: 1, modified, inode: 1, device: 1 }, 1_000)
+            last_modified(FileMeta { len: 1, modified, changed: modified, inode: 1, device: 1 }, 1_000)
         };
         assert_eq!([of(i64::MIN), of(-86_400), of(-1), of(0), of(1)], [None; 5]);
         assert_eq!([of(2), of(999), of(1_000)], [Some(2), Some(999), Some(1_000)]);

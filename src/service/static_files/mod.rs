@@ -18,6 +18,9 @@ mod representation;
 mod resolve;
 mod respond;
 mod serving;
+mod tag;
+#[cfg(test)]
+mod tests;
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -29,8 +32,9 @@ use listings::Listings;
 use resolve::{Resolved, Unresolved, resolve};
 use respond::Action;
 use serving::{Jobs, Serving};
+use tag::Digests;
 
-use crate::base::disk::Root;
+use crate::base::disk::RootPath;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Reply};
 use crate::http::media_type::MediaTypes;
@@ -43,7 +47,7 @@ use crate::service::coding::{CODED_BYTES_MIN, Coders};
 #[derive(Debug)]
 pub struct Site {
     /// Where the files are.
-    pub root: Root,
+    pub root: RootPath,
     /// The name of the one file beneath the root that is served, at `/` and under its name; `None`: all are.
     pub only: Option<Vec<u8>>,
     /// What they are, by their names.
@@ -75,9 +79,16 @@ pub struct StaticFiles {
     shared: Rc<Shared>,
 }
 
+/// The site, and what was learnt about its files. Shared with the job threads.
+#[derive(Debug)]
+struct Store {
+    site: Site,
+    digests: Digests,
+}
+
 /// What a request and those that wait for jobs have in common.
 struct Shared {
-    site: Arc<Site>,
+    store: Arc<Store>,
     hot: Hot,
     listings: Listings,
     jobs: Jobs,
@@ -88,13 +99,9 @@ impl StaticFiles {
     /// Serves this site.
     pub fn new(site: Site) -> StaticFiles {
         let hot = Hot::new(site.cache_bytes_max, site.cached_files_max);
-        let shared = Shared {
-            site: Arc::new(site),
-            hot,
-            listings: Listings::default(),
-            jobs: Jobs::new(),
-            coders: Coders::default(),
-        };
+        let store = Arc::new(Store { site, digests: Digests::default() });
+        let (listings, jobs, coders) = (Listings::default(), Jobs::new(), Coders::default());
+        let shared = Shared { store, hot, listings, jobs, coders };
         StaticFiles { shared: Rc::new(shared) }
     }
 
@@ -107,7 +114,7 @@ impl StaticFiles {
 impl Shared {
     /// What is no file gets the site's fields here.
     fn finish(&self, mut response: Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) -> Response {
-        let rules = &self.site.field_rules;
+        let rules = &self.store.site.field_rules;
         if response.prepared.is_empty() && !rules.is_empty() {
             let path = resolved.map(|resolved| [b"/", resolved.key()].concat());
             rules.add_to(&mut response, path.as_deref().unwrap_or(request.target.path));
@@ -118,7 +125,7 @@ impl Shared {
 
 impl Service for StaticFiles {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        let resolved = resolve(request.target.path, self.shared.site.show_hidden);
+        let resolved = resolve(request.target.path, self.shared.store.site.show_hidden);
         if let Some(response) = pages::for_method(request) {
             return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref().ok())));
         }
@@ -131,7 +138,7 @@ impl Service for StaticFiles {
             }
         };
         let known = match &resolved {
-            Some(resolved) => self.shared.hot.known(&self.shared.site, resolved, cx),
+            Some(resolved) => self.shared.hot.known(&self.shared.store, resolved, cx),
             None => Known::Nothing,
         };
         if let Known::Fresh(hit) = &known

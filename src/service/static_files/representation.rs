@@ -1,8 +1,10 @@
 //! One version of a file in all the forms it can be sent in. Everything a response says about it derives from here.
 
-use std::fmt::Write;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::tag::HASHED_BYTES_MAX;
 use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::conditional::last_modified_value;
 use crate::http::etag::EntityTag;
@@ -22,6 +24,8 @@ pub struct Representation {
     pub common: Common,
     /// Whether, and how, it is compressed when somebody asks for that.
     pub compressible: Compressible,
+    /// Whether the same versions of the files mean the same content.
+    is_settled: AtomicBool,
 }
 
 /// What is done with a file that has no compressed sibling.
@@ -43,8 +47,9 @@ pub type Forms = [Option<Arc<Form>>; Coding::ALL.len()];
 pub struct Form {
     /// Length in bytes.
     pub length: u64,
-    /// A strong validator: other bytes have another one, and so has every other coding of the same file.
-    pub etag: FieldValue,
+    /// A strong validator: other bytes have another one, and so has every other coding of the same file. `None` while it
+    /// is not known.
+    pub etag: Option<FieldValue>,
     /// Where the bytes are.
     pub content: FormContent,
     /// The version of the file that the bytes are from.
@@ -56,7 +61,7 @@ pub struct Form {
 }
 
 /// Where the bytes of a form are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum FormContent {
     /// In memory.
     Memory(Arc<[u8]>),
@@ -65,8 +70,11 @@ pub enum FormContent {
 }
 
 /// What is the same for all forms of a representation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Common {
+    /// Whether another content had the same time of modification, to the second. Then that is no `Last-Modified`: whoever
+    /// asked with it would be told that nothing has changed.
+    pub is_date_shared: bool,
     /// `Last-Modified` in seconds since 1970, never in the future; `None` where no date is honest.
     pub last_modified: Option<u64>,
     /// Whether another client could get another form.
@@ -84,6 +92,54 @@ impl Representation {
     /// The file as it is.
     pub fn identity(&self) -> &Arc<Form> {
         self.form(Coding::Identity).expect("a representation is made from its identity form")
+    }
+
+    /// Made of these parts. `is_settled`: whether the same versions of the files will mean the same content.
+    pub fn new(
+        path: &[u8],
+        content_type: FieldValue,
+        forms: Forms,
+        common: Common,
+        compressible: Compressible,
+        is_settled: bool,
+    ) -> Representation {
+        let is_settled = AtomicBool::new(is_settled);
+        Representation { path: path.into(), content_type, forms, common, compressible, is_settled }
+    }
+
+    /// Whether the same versions of the files mean the same content. If not, they have to be read again: the file system
+    /// may have given two changes the same time.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the files were read again as in `read`, which has the same versions. False if their content was another
+    /// one, or is not in memory.
+    pub fn is_confirmed_by(&self, read: &Representation) -> bool {
+        let same = self.versions().eq(read.versions())
+            && self.forms.iter().zip(&read.forms).all(|(one, other)| match (one, other) {
+                (None, None) => true,
+                (Some(one), Some(other)) => one.has_bytes_of(other),
+                _ => false,
+            });
+        if same && read.is_settled() {
+            self.is_settled.store(true, Ordering::Relaxed);
+        }
+        same
+    }
+
+    /// The same, to be sent without promises about which version it is: for a file that changes whenever it is looked at.
+    pub fn without_tags(&self) -> Representation {
+        let untagged = |(coding, form): (Coding, &Option<Arc<Form>>)| {
+            let form = form.as_ref()?;
+            Some(Arc::new(Form::new(coding, form.length, form.content.clone(), form.version, None, &self.common)))
+        };
+        let mut forms: Forms = Default::default();
+        for (slot, form) in forms.iter_mut().zip(Coding::ALL.into_iter().zip(&self.forms).map(untagged)) {
+            *slot = form;
+        }
+        let (content_type, common) = (self.content_type.clone(), self.common.clone());
+        Representation::new(&self.path, content_type, forms, common, Compressible::No, false)
     }
 
     /// The versions of the files it is made from.
@@ -105,10 +161,16 @@ impl Representation {
 
 impl Form {
     /// A form of the file in `version`.
-    pub fn new(coding: Coding, length: u64, content: FormContent, version: FileMeta, common: &Common) -> Form {
-        let etag = etag(&version, coding);
-        let fields = content_fields(coding, &etag, &BYTES, common);
-        let not_modified_fields = validating_fields(&etag, common);
+    pub fn new(
+        coding: Coding,
+        length: u64,
+        content: FormContent,
+        version: FileMeta,
+        etag: Option<FieldValue>,
+        common: &Common,
+    ) -> Form {
+        let fields = content_fields(coding, etag.as_ref(), &BYTES, common);
+        let not_modified_fields = validating_fields(etag.as_ref(), common);
         Form { length, etag, content, version, fields, not_modified_fields }
     }
 
@@ -116,14 +178,33 @@ impl Form {
     /// because the bytes may differ the next time, and is no tag of another coding (RFC 9110 §8.8.1, §8.8.3.3). Ranges
     /// of it do not exist.
     pub fn coded_as_sent(identity: &Form, coding: Coding, common: &Common) -> Form {
-        let content = match &identity.content {
-            FormContent::Memory(bytes) => FormContent::Memory(Arc::clone(bytes)),
-            FormContent::File(file) => FormContent::File(Arc::clone(file)),
-        };
-        let etag = weak_etag(&identity.etag, coding);
-        let fields = content_fields(coding, &etag, &NONE, common);
-        let not_modified_fields = validating_fields(&etag, common);
-        Form { length: identity.length, etag, content, version: identity.version, fields, not_modified_fields }
+        let etag = identity.etag.as_ref().map(|etag| weak_etag(etag, coding));
+        let fields = content_fields(coding, etag.as_ref(), &NONE, common);
+        let not_modified_fields = validating_fields(etag.as_ref(), common);
+        let (length, content, version) = (identity.length, identity.content.clone(), identity.version);
+        Form { length, etag, content, version, fields, not_modified_fields }
+    }
+
+    /// Whether its tag is to be made by reading the file.
+    pub fn can_be_hashed(&self) -> bool {
+        self.etag.is_none() && self.length <= HASHED_BYTES_MAX
+    }
+
+    /// Whether its bytes are still those that it was made for. Never waits. Adds the number of its system calls to
+    /// `calls`.
+    pub fn is_unchanged(&self, calls: &Cell<u64>) -> bool {
+        match &self.content {
+            FormContent::Memory(_) => true,
+            FormContent::File(file) => file.is_unchanged(calls),
+        }
+    }
+
+    /// Whether both are in memory and have the same bytes.
+    fn has_bytes_of(&self, other: &Form) -> bool {
+        match (&self.content, &other.content) {
+            (FormContent::Memory(one), FormContent::Memory(other)) => one == other,
+            _ => false,
+        }
     }
 
     /// What keeping it costs, in bytes.
@@ -133,20 +214,8 @@ impl Form {
             FormContent::File(_) => 0,
         };
         let fields = self.fields.memory_bytes() + self.not_modified_fields.memory_bytes();
-        size_of::<Form>() + self.etag.as_bytes().len() + fields + content
+        size_of::<Form>() + self.etag.as_ref().map_or(0, |etag| etag.as_bytes().len()) + fields + content
     }
-}
-
-/// Made from what changes when a file does: time of modification to the nanosecond, length, and the file's own number,
-/// which a replacement by renaming changes (RFC 9110 §8.8.3). Strong, and different for every coding.
-fn etag(version: &FileMeta, coding: Coding) -> FieldValue {
-    let modified = version.modified;
-    let mut text = format!("\"{:x}.{:x}-{:x}-{:x}", modified.secs, modified.nanos, version.len, version.inode);
-    if coding != Coding::Identity {
-        write!(text, "-{}", coding.name()).expect("a String takes everything");
-    }
-    text.push('"');
-    FieldValue::new(text).expect("hexadecimal digits and the names of codings")
 }
 
 /// `"tag"` as `W/"tag-gzip"`.
@@ -160,11 +229,12 @@ static NONE: FieldValue = FieldValue::from_static("none");
 static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 
-fn content_fields(coding: Coding, etag: &FieldValue, accept_ranges: &FieldValue, common: &Common) -> FieldSet {
+fn content_fields(coding: Coding, etag: Option<&FieldValue>, accept_ranges: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
     let last_modified = common.last_modified.map(last_modified_value);
     let mut all: Vec<_> = last_modified.iter().map(|value| (fields::LAST_MODIFIED, value)).collect();
-    all.extend([(fields::ETAG, etag), (fields::ACCEPT_RANGES, accept_ranges)]);
+    all.extend(etag.map(|etag| (fields::ETAG, etag)));
+    all.push((fields::ACCEPT_RANGES, accept_ranges));
     // Of what we say, this alone may be said otherwise.
     let site_says = |name: FieldName| common.site_fields.iter().any(|(other, _)| other.is(&name));
     all.extend((!site_says(fields::X_CONTENT_TYPE_OPTIONS)).then_some((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF)));
@@ -175,8 +245,8 @@ fn content_fields(coding: Coding, etag: &FieldValue, accept_ranges: &FieldValue,
 }
 
 /// A 304 repeats what guides a cache and leaves out what it knows already.
-fn validating_fields(etag: &FieldValue, common: &Common) -> FieldSet {
-    let mut all = vec![(fields::ETAG, etag)];
+fn validating_fields(etag: Option<&FieldValue>, common: &Common) -> FieldSet {
+    let mut all: Vec<_> = etag.map(|etag| (fields::ETAG, etag)).into_iter().collect();
     all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
     all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));
     FieldSet::new(all)

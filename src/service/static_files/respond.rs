@@ -23,22 +23,33 @@ use crate::service::coding::{CODINGS, Coders};
 pub struct Offer<'a> {
     /// What was found.
     pub representation: &'a Representation,
-    /// Its compressed forms, by coding.
-    pub compressed: &'a CompressedForms,
-    /// Whether a form that is not there yet can be made.
-    pub can_compress: bool,
+    /// The forms that were made of it, by coding.
+    pub made: &'a MadeForms,
+    /// What can still be made.
+    pub making: Making,
+}
+
+/// What can be made of a representation when somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    /// Compressed forms, and tags of large files.
+    All,
+    /// Tags: compressed forms could not be kept.
+    Tags,
+    /// Nothing now.
+    Nothing,
 }
 
 /// Forms that we made, by coding.
-pub type CompressedForms = [Compressed; Coding::ALL.len()];
+pub type MadeForms = [MadeForm; Coding::ALL.len()];
 
-/// A form that no file has, made by us.
+/// A form that was made here: compressed, or the file's own form with its tag.
 #[derive(Debug, Clone, Default)]
-pub enum Compressed {
+pub enum MadeForm {
     /// Nobody has asked for it.
     #[default]
     Unmade,
-    /// It would not be smaller.
+    /// It would not be smaller, or the file has changed meanwhile.
     Useless,
     /// Here it is.
     Made(Arc<Form>),
@@ -49,17 +60,32 @@ pub enum Action {
     /// Send this.
     Respond(Response),
     /// Make this form, then ask again.
-    Compress(Coding),
+    Make(Coding),
+    /// The file has changed since it was found.
+    LookAgain,
 }
 
 /// Answers a GET or HEAD with what is offered.
 pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, coders: &Coders, cx: &Cx<'_>) -> Action {
     Action::Respond(match choose(request, offer) {
+        Choice::Form(_, form) | Choice::AsSent(_, form) if !form.is_unchanged(cx.file_looks) => {
+            return Action::LookAgain;
+        }
         Choice::Form(_, form) => with_form(request, offer.representation, form, cx.date_secs),
-        Choice::AsSent(coding) => coded_as_sent(request, offer.representation, coding, coders, cx),
-        Choice::Unmade(coding) => return Action::Compress(coding),
+        Choice::AsSent(coding, identity) => coded_as_sent(request, offer.representation, identity, coding, coders, cx),
+        Choice::Unmade(coding) => return Action::Make(coding),
         Choice::None => not_acceptable(request),
     })
+}
+
+/// Answers with what the file happens to be now: nothing is promised about which version that is.
+pub fn respond_as_it_is(request: &RequestHead<'_>, representation: &Representation, now_secs: u64) -> Response {
+    let representation = &representation.without_tags();
+    let offer = Offer { representation, made: &MadeForms::default(), making: Making::Nothing };
+    match choose(request, &offer) {
+        Choice::Form(_, form) => with_form(request, representation, form, now_secs),
+        Choice::Unmade(_) | Choice::AsSent(..) | Choice::None => not_acceptable(request),
+    }
 }
 
 /// Answers with a form that is there.
@@ -84,11 +110,11 @@ fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &
 fn coded_as_sent(
     request: &RequestHead<'_>,
     representation: &Representation,
+    identity: &Form,
     coding: Coding,
     coders: &Coders,
     cx: &Cx<'_>,
 ) -> Response {
-    let identity = representation.identity();
     let form = Form::coded_as_sent(identity, coding, &representation.common);
     let selection = Selection::of(request, &form, representation.common.last_modified, cx.date_secs);
     if !matches!(selection.verdict.outcome, Outcome::Proceed { .. }) {
@@ -116,7 +142,7 @@ pub struct Selection {
 impl Selection {
     /// What of `form`, last modified then, this request selects.
     pub fn of(request: &RequestHead<'_>, form: &Form, last_modified: Option<u64>, now_secs: u64) -> Selection {
-        let etag = EntityTag::of_checked(form.etag.as_bytes());
+        let etag = form.etag.as_ref().and_then(|etag| EntityTag::of_checked(etag.as_bytes()));
         let validators = Validators { etag, last_modified };
         let verdict = conditional::evaluate(request.method, request.fields, validators, now_secs);
         let ranges = match verdict.outcome {
@@ -140,8 +166,8 @@ pub enum Choice<'a> {
     Form(Coding, &'a Arc<Form>),
     /// One in this coding, which has to be made.
     Unmade(Coding),
-    /// One in this coding, which is made while it is sent.
-    AsSent(Coding),
+    /// One in this coding, which is made of this form while it is sent.
+    AsSent(Coding, &'a Arc<Form>),
     /// It accepts none that there is.
     None,
 }
@@ -150,9 +176,8 @@ pub enum Choice<'a> {
 pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
     if !offer.representation.common.varies {
         // The usual case has nothing to choose from, but may still be refused.
-        let identity = offer.representation.identity();
         let accepted = AcceptEncoding::of(request.fields).weight(Coding::Identity) > 0;
-        return if accepted { Choice::Form(Coding::Identity, identity) } else { Choice::None };
+        return if accepted { offer.choice(Coding::Identity) } else { Choice::None };
     }
     let mut available = [Coding::Identity; Coding::ALL.len()];
     let mut count = 0;
@@ -163,11 +188,7 @@ pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
         count += 1;
     }
     match AcceptEncoding::of(request.fields).choose(&available[..count]) {
-        Some(coding) => match (offer.form(coding), offer.representation.compressible) {
-            (Some(form), _) => Choice::Form(coding, form),
-            (None, Compressible::AsSent) => Choice::AsSent(coding),
-            (None, Compressible::Whole | Compressible::No) => Choice::Unmade(coding),
-        },
+        Some(coding) => offer.choice(coding),
         None => Choice::None,
     }
 }
@@ -175,25 +196,37 @@ pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
 impl<'a> Offer<'a> {
     /// Whether there is a form in this coding, or can be one. `whole`: the client does not ask for a part.
     fn has(&self, coding: Coding, whole: bool) -> bool {
-        let makeable = self.can_compress
+        let makeable = self.making == Making::All
             && match self.representation.compressible {
                 Compressible::No => false,
                 Compressible::Whole => true,
                 Compressible::AsSent => whole && CODINGS.contains(&coding),
             };
-        match &self.compressed[coding as usize] {
-            Compressed::Made(_) => true,
-            Compressed::Unmade => self.representation.form(coding).is_some() || makeable,
-            Compressed::Useless => self.representation.form(coding).is_some(),
+        match &self.made[coding as usize] {
+            MadeForm::Made(_) => true,
+            MadeForm::Unmade => self.representation.form(coding).is_some() || makeable,
+            MadeForm::Useless => self.representation.form(coding).is_some(),
         }
     }
 
-    /// A file's own form comes before one that we made.
-    fn form(&self, coding: Coding) -> Option<&'a Arc<Form>> {
-        self.representation.form(coding).or(match &self.compressed[coding as usize] {
-            Compressed::Made(form) => Some(form),
-            Compressed::Unmade | Compressed::Useless => None,
-        })
+    /// The form in a coding that the offer has. What was made comes first: a file's own form is then the same, with a tag.
+    fn choice(&self, coding: Coding) -> Choice<'a> {
+        let makeable = |form: &Form| form.can_be_hashed() && self.making != Making::Nothing;
+        match (&self.made[coding as usize], self.representation.form(coding)) {
+            (MadeForm::Made(form), _) => Choice::Form(coding, form),
+            (MadeForm::Unmade, Some(form)) if makeable(form) => Choice::Unmade(coding),
+            (_, Some(form)) => Choice::Form(coding, form),
+            (_, None) if self.representation.compressible == Compressible::AsSent => self.as_sent(coding),
+            (_, None) => Choice::Unmade(coding),
+        }
+    }
+
+    /// What is coded while it is sent has a tag that is made from that of the file.
+    fn as_sent(&self, coding: Coding) -> Choice<'a> {
+        match self.choice(Coding::Identity) {
+            Choice::Form(_, identity) => Choice::AsSent(coding, identity),
+            unmade => unmade,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A request for a file that has to wait for a job: to look it up, to compress it, or to list a directory.
+//! A request for a file that has to wait for a job: to look it up, to compress or hash it, or to list a directory.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use log::Level;
 
 use super::compress::compress;
 use super::flights::{Flights, Joined};
-use super::hot::{Hit, Known};
+use super::hot::{FRESH_FOR, Hit, Known};
 use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Order};
 use super::lookup::{Looked, Wanted, look_up};
-use super::representation::{Form, FormContent, Representation};
+use super::representation::{Common, Form, FormContent, Representation};
 use super::resolve::Resolved;
-use super::respond::{Action, error_content};
-use super::{Shared, listings, pages};
+use super::respond::{Action, error_content, respond_as_it_is};
+use super::tag::Digest;
+use super::{Shared, Store, listings, pages};
 use crate::base::disk::NotServed;
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
@@ -30,16 +31,20 @@ const LOGGED_TARGET_BYTES: usize = 200;
 /// When a job that has not answered is looked at again. Its wake comes earlier, unless the disk stalls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a file that has changed since it was found is looked up again for one request. One that changes all the time,
+/// such as a log, is then sent as it is, without a tag.
+const LOOKS_MAX: u32 = 3;
+
 /// Jobs that requests wait for.
 pub struct Jobs {
     lookups: Flights<Looked>,
-    compressions: Flights<Option<Arc<Form>>>,
+    forms: Flights<Option<Arc<Form>>>,
 }
 
 impl Jobs {
     /// None yet.
     pub fn new() -> Jobs {
-        Jobs { lookups: Flights::new(), compressions: Flights::new() }
+        Jobs { lookups: Flights::new(), forms: Flights::new() }
     }
 }
 
@@ -50,6 +55,8 @@ pub struct Serving {
     /// `None` for a path that is not shown.
     resolved: Option<Resolved<'static>>,
     progress: Progress,
+    /// How often the file had changed since it was found.
+    changes: u32,
 }
 
 enum Progress {
@@ -58,7 +65,7 @@ enum Progress {
     /// Known, to be answered.
     Found(Hit),
     LookingUp(Joined<Looked>),
-    Compressing(Hit, Coding, Joined<Option<Arc<Form>>>),
+    Making(Hit, Coding, Joined<Option<Arc<Form>>>),
     Listing(Ticket<Result<Listing, NotServed>>),
 }
 
@@ -82,7 +89,7 @@ impl Serving {
             Known::Stale(hit) => Progress::Start(Some(hit.representation)),
             Known::Nothing => Progress::Start(None),
         };
-        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, progress }
+        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, progress, changes: 0 }
     }
 
     fn step(&mut self, cx: &mut Cx<'_>) -> Result<Next, Failure> {
@@ -103,10 +110,10 @@ impl Serving {
                 let hit = hit.clone();
                 Ok(self.answer(hit, cx))
             }
-            Progress::Compressing(hit, coding, joined) => match joined.result() {
+            Progress::Making(hit, coding, joined) => match joined.result() {
                 Some(form) => {
                     let (hit, coding) = (hit.clone(), *coding);
-                    self.on_compressed(&hit, coding, form.map_err(Failure::new)?);
+                    self.on_made(&hit, coding, form.map_err(Failure::new)?);
                     Ok(Next::Progress(Progress::Found(hit)))
                 }
                 None => Ok(Next::Wait),
@@ -127,9 +134,9 @@ impl Serving {
             None => Wanted::nothing(cx.date_secs),
         };
         let key = self.resolved.as_ref().map(Resolved::key).unwrap_or_default();
-        let site = Arc::clone(&self.shared.site);
-        let joined = self.shared.jobs.lookups.join(key, Lane::Quick, cx, move || look_up(&site, &wanted));
-        match joined {
+        let store = Arc::clone(&self.shared.store);
+        let lookups = &self.shared.jobs.lookups;
+        match lookups.join_within(FRESH_FOR, key, Lane::Quick, cx, move || look_up(&store, &wanted)) {
             Ok(joined) => Next::Progress(Progress::LookingUp(joined)),
             Err(QueueFull) => self.busy("too many look-ups wait for the disk already (--io-threads)", cx),
         }
@@ -168,26 +175,32 @@ impl Serving {
     fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
         match hit.respond(&self.request.as_head(), &self.shared.coders, cx) {
             Action::Respond(response) => Next::Respond(response),
-            Action::Compress(coding) => self.compress(hit, coding, cx),
+            Action::Make(coding) => self.make(hit, coding, cx),
+            Action::LookAgain if self.changes == LOOKS_MAX => {
+                Next::Respond(respond_as_it_is(&self.request.as_head(), &hit.representation, cx.date_secs))
+            }
+            Action::LookAgain => {
+                self.changes += 1;
+                Next::Progress(Progress::Start(Some(hit.representation)))
+            }
         }
     }
 
-    fn compress(&mut self, hit: Hit, coding: Coding, cx: &Cx<'_>) -> Next {
+    fn make(&mut self, hit: Hit, coding: Coding, cx: &Cx<'_>) -> Next {
         let representation = Arc::clone(&hit.representation);
-        let key = [representation.identity().etag.as_bytes(), b" ", coding.name().as_bytes()].concat();
-        let joined = self
-            .shared
-            .jobs
-            .compressions
-            .join(&key, Lane::Slow, cx, move || compressed(&representation, coding).map(Arc::new));
-        match joined {
-            Ok(joined) => Next::Progress(Progress::Compressing(hit, coding, joined)),
+        // Its address tells it from all others: whoever can join the job holds this representation, too.
+        let address = Arc::as_ptr(&representation).addr().to_ne_bytes();
+        let key = [&address[..], coding.name().as_bytes()].concat();
+        let (store, now_secs) = (Arc::clone(&self.shared.store), cx.date_secs);
+        let job = move || made(&store, &representation, coding, now_secs).map(Arc::new);
+        match self.shared.jobs.forms.join(&key, Lane::Slow, cx, job) {
+            Ok(joined) => Next::Progress(Progress::Making(hit, coding, joined)),
             // Sending more bytes now is better than asking the client to come again.
-            Err(QueueFull) => Next::Progress(Progress::Found(hit.without_compression())),
+            Err(QueueFull) => Next::Progress(Progress::Found(hit.without_making())),
         }
     }
 
-    fn on_compressed(&self, hit: &Hit, coding: Coding, form: Option<Arc<Form>>) {
+    fn on_made(&self, hit: &Hit, coding: Coding, form: Option<Arc<Form>>) {
         if let Some(resolved) = &self.resolved {
             self.shared.hot.keep_form(resolved, hit, coding, form);
         }
@@ -198,9 +211,9 @@ impl Serving {
             return self
                 .busy("the listings on their way out hold all the memory for them: their clients read slowly", cx);
         }
-        let (site, path) = (Arc::clone(&self.shared.site), path.to_vec());
+        let (store, path) = (Arc::clone(&self.shared.store), path.to_vec());
         let order = Order::asked(&self.request.as_head().target);
-        let job = move || listings::read(&site, &path, order);
+        let job = move || listings::read(&store.site, &path, order);
         match cx.jobs.submit(Lane::Slow, cx.waker(), job) {
             Ok(ticket) => Next::Progress(Progress::Listing(ticket)),
             Err(QueueFull) => self.busy("too many folders wait to be listed already (--io-threads)", cx),
@@ -232,8 +245,23 @@ impl Serving {
     }
 }
 
-/// The form in this coding; `None` if it would not be smaller, or if the file is no longer what it was.
-pub fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
+/// The form in this coding: the file's own with its tag, or a compressed one. `None` if that would not be smaller, or if
+/// the file is no longer what it was.
+pub fn made(store: &Store, representation: &Representation, coding: Coding, now_secs: u64) -> Option<Form> {
+    match representation.form(coding) {
+        Some(form) => hashed(store, form, coding, &representation.common, now_secs),
+        None => compressed(representation, coding),
+    }
+}
+
+fn hashed(store: &Store, form: &Form, coding: Coding, common: &Common, now_secs: u64) -> Option<Form> {
+    let FormContent::File(file) = &form.content else { return None };
+    let digest = Digest::of_file(file).inspect_err(|error| log::warn!("cannot read a file: {error}")).ok()??;
+    store.digests.remember(form.version, digest, now_secs);
+    Some(Form::new(coding, form.length, form.content.clone(), form.version, Some(digest.tag(coding)), common))
+}
+
+fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
     let identity = representation.identity();
     let content = match &identity.content {
         FormContent::Memory(bytes) => compress(coding, bytes),
@@ -244,8 +272,8 @@ pub fn compressed(representation: &Representation, coding: Coding) -> Option<For
         }
     };
     let content: Arc<[u8]> = content.inspect_err(|error| log::warn!("cannot compress: {error}")).ok()??.into();
-    let length = content.len() as u64;
-    Some(Form::new(coding, length, FormContent::Memory(content), identity.version, &representation.common))
+    let (length, etag) = (content.len() as u64, Some(Digest::of_bytes(&content).tag(coding)));
+    Some(Form::new(coding, length, FormContent::Memory(content), identity.version, etag, &representation.common))
 }
 
 impl Exchange for Serving {
