@@ -2,6 +2,7 @@
 
 mod clock;
 mod forms;
+mod model;
 mod races;
 mod replacing;
 mod root;
