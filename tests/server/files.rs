@@ -431,6 +431,16 @@ fn a_root_that_is_replaced_is_served_anew() {
     wait_until("the new release is served", || get(&server, "/v.txt").1 == b"2");
     assert!(under_way.read_exactly(length).iter().all(|byte| *byte == b'1'), "what has begun stays with its release");
 
+    // The path of the working directory is kept, too, and not what is there.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.args(["--listen", "127.0.0.1:0", "."]).current_dir(site.base.join("releases/1"));
+    let relative = Server::spawn(command);
+    assert_eq!(get(&relative, "/v.txt").1, b"1");
+    fs::rename(site.base.join("releases/1"), site.base.join("releases/old")).unwrap();
+    fs::create_dir(site.base.join("releases/1")).unwrap();
+    fs::write(site.base.join("releases/1/v.txt"), "1 again").unwrap();
+    wait_until("what is there now is served", || get(&relative, "/v.txt").1 == b"1 again");
+
     fs::remove_file(&current).unwrap();
     wait_until("there is nothing", || status(&get(&server, "/v.txt").0) == "404");
     get(&server, "/v.txt");

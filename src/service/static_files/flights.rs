@@ -218,4 +218,29 @@ mod tests {
         assert_eq!(joined.started(), start + second);
         drop(open);
     }
+
+    #[test]
+    fn a_job_that_is_done_says_nothing_about_now() {
+        let (limits, jobs) = (Limits::default(), JobPool::without_threads());
+        let (wakes, now) = (Wakes::new(Nobody), Instant::now());
+        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
+        let (complaints, client, looks) = (Complaints::new(0), Peer::Unix.into(), std::cell::Cell::new(0));
+        let cx = Cx {
+            now,
+            date_secs: 0,
+            limits: &limits,
+            wakes: &wakes,
+            jobs: &jobs,
+            complaints: &complaints,
+            key,
+            client,
+            role: crate::base::listener_role::ListenerRole::Http,
+            draining: false,
+            file_looks: &looks,
+        };
+        let flights = Flights::new();
+        let first = flights.join(b"path", Lane::Quick, &cx, || 1).unwrap();
+        let second = flights.join(b"path", Lane::Quick, &cx, || 2).unwrap();
+        assert_eq!((first.result().unwrap().unwrap(), second.result().unwrap().unwrap()), (1, 2));
+    }
 }

@@ -124,6 +124,12 @@ impl Hot {
         what
     }
 
+    /// How many bytes are kept.
+    #[cfg(test)]
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.borrow().bytes()
+    }
+
     /// Forgets a path at which there is nothing any more.
     pub fn forget(&self, resolved: &Resolved<'_>) {
         self.kept.borrow_mut().remove(resolved.key());

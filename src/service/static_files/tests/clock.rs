@@ -162,6 +162,67 @@ fn who_joins_a_look_gets_nothing_older_than_a_second() {
 }
 
 #[test]
+fn what_a_look_finds_is_as_old_as_its_beginning_whenever_it_arrives() {
+    let (scene, mut world) = changed();
+    world.files.shared.hot.forget(&resolve(b"/page.txt", false).expect("a path"));
+    let gate = hold(&mut world);
+    let exchange = world.begin("/page.txt", &[]).expect_err("nothing is known");
+    let exchange = world.finish(exchange).expect_err("the disk has not answered");
+    drop(gate);
+    wait_until_idle(&world);
+    world.pass(999);
+    assert_eq!(wait_for(&world, exchange).content, b"new");
+    scene.replace("page.txt", "newer");
+    world.pass(1);
+    assert!(world.begin("/page.txt", &[]).is_err(), "it was looked at a second ago");
+}
+
+fn wait_until_idle(world: &World) {
+    let started = Instant::now();
+    let is_busy = || world.jobs.numbers().running + world.jobs.numbers().quick_queued > 0;
+    while is_busy() {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is busy for ever");
+        std::thread::yield_now();
+    }
+}
+
+/// What is being made of one file is not taken for what is made of another, nor one coding for another.
+#[test]
+fn forms_that_are_made_at_the_same_time_are_kept_apart() {
+    let scene = Scene::new();
+    for (name, letter) in [("a.txt", b'a'), ("b.txt", b'b')] {
+        scene.write(name, letters(letter, LARGE));
+    }
+    let mut world = World::new(&scene);
+    world.settle();
+    // Where nothing slow may wait, both are found and kept without anything being made of them.
+    let limits = JobPoolLimits { threads: 1, quick_max: 10, slow_max: 0 };
+    world.jobs = JobPool::new(limits, Instant::now).expect("there is a thread");
+    for path in ["/a.txt", "/b.txt"] {
+        let exchange = world.begin(path, &[]).expect_err("nothing is known");
+        assert_eq!(wait_for(&world, exchange).field("ETag"), None);
+    }
+    let gate = hold(&mut world);
+    let asked =
+        [("/a.txt", "identity"), ("/a.txt", "gzip"), ("/a.txt", "zstd"), ("/b.txt", "identity"), ("/b.txt", "gzip")];
+    let waiting: Vec<_> = asked
+        .iter()
+        .map(|(path, coding)| {
+            let exchange = world.begin(path, &[("Accept-Encoding", coding)]).expect_err("it is to be made");
+            world.finish(exchange).expect_err("nothing can be made now")
+        })
+        .collect();
+    assert_eq!(world.jobs.numbers().slow_queued, asked.len());
+    drop(gate);
+    for ((path, coding), exchange) in asked.iter().zip(waiting) {
+        let answer = wait_for(&world, exchange);
+        assert!(decoded(&answer) == letters(path.as_bytes()[1], LARGE), "{path} {coding}");
+        assert_eq!(answer.field("Content-Encoding").unwrap_or("identity"), *coding);
+        assert_eq!(answer, world.ask(path, &[("Accept-Encoding", coding)]));
+    }
+}
+
+#[test]
 fn what_an_old_look_finds_does_not_replace_what_a_later_one_found() {
     let scene = Scene::new();
     scene.write("page.txt", "old");

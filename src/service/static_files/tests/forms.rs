@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::field_rules::FieldRule;
 use super::*;
+use crate::http::negotiate::Coding;
 
 const PAGE: &str = "<p>the same again and again</p>\n";
 
@@ -97,6 +98,39 @@ fn pages_for_what_is_missing_are_fresh_too() {
 }
 
 #[test]
+fn another_name_for_the_page_of_a_site_has_its_own_type() {
+    let scene = Scene::new();
+    scene.write("app.html", "app");
+    let mut world = World::with(&scene, |site| site.spa = Some(b"app.html".to_vec()));
+    world.settle();
+    assert!(world.get("/new.css").field("Content-Type").is_some_and(|value| value.starts_with("text/html")));
+    symlink("app.html", scene.path("new.css")).expect("there is room");
+    world.pass(1_000);
+    assert!(world.get("/new.css").field("Content-Type").is_some_and(|value| value.starts_with("text/css")));
+}
+
+#[test]
+fn every_byte_of_a_large_file_counts() {
+    let scene = Scene::new();
+    let mut world = World::new(&scene);
+    let mut tags = Vec::new();
+    let len = 600_000;
+    for (name, at) in
+        [("none.bin", None), ("first.bin", Some(0)), ("middle.bin", Some(300_000)), ("last.bin", Some(len - 1))]
+    {
+        let mut content = letters(b'a', len);
+        at.into_iter().for_each(|at: usize| content[at] = b'b');
+        scene.write(name, content);
+        tags.push(world.get(&format!("/{name}")).etag().to_owned());
+    }
+    scene.write("longer.bin", letters(b'a', len + 1));
+    tags.push(world.get("/longer.bin").etag().to_owned());
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 5);
+}
+
+#[test]
 fn an_index_that_comes_and_goes_is_noticed() {
     let scene = Scene::new();
     scene.write("d/x", "x");
@@ -138,6 +172,33 @@ fn a_large_file_is_hashed_once_for_each_version() {
         assert!(reads(&mut world) > 0, "{cache_bytes_max}");
         assert_eq!(reads(&mut world), 0);
     }
+}
+
+#[test]
+fn what_is_kept_takes_no_more_memory_than_it_may() {
+    let scene = Scene::new();
+    let paths: Vec<String> = (0..10).map(|number| format!("/{number}.bin")).collect();
+    paths.iter().for_each(|path| drop(scene.write(&path[1..], letters(b'a', 30_000))));
+    let mut world = World::with(&scene, |site| site.cache_bytes_max = 100_000);
+    let fetch_all = |world: &mut World| paths.iter().for_each(|path| drop(world.get(path)));
+    fetch_all(&mut world);
+    assert!(world.look_ups(fetch_all) >= 7, "no more than three fit");
+    // What is made of a version that was replaced meanwhile takes no room of the new one.
+    let world = World::new(&scene);
+    let (hot, store) = (&world.files.shared.hot, &world.files.shared.store);
+    let resolved = resolve(b"/0.bin", false).expect("a path").into_owned();
+    let keep = |ms| {
+        let wanted = lookup::Wanted::new(&resolved, world.date_secs, None);
+        let lookup::Looked::File(found) = lookup::look_up(store, &wanted) else { panic!("a file") };
+        hot.keep(&resolved, found, world.now + Duration::from_millis(ms))
+    };
+    let (old, new) = (keep(0), keep(1));
+    let kept = hot.kept_bytes();
+    let form = Arc::clone(old.representation.identity());
+    hot.keep_form(&resolved, &old, Coding::Gzip, Some(Arc::clone(&form)));
+    assert_eq!(hot.kept_bytes(), kept);
+    hot.keep_form(&resolved, &new, Coding::Gzip, Some(form));
+    assert!(hot.kept_bytes() > kept + 30_000);
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn play(is_settled: bool, steps: &[Step]) {
 
 /// `TIDEMILL_SEQUENCES=10000 cargo test --release model` plays more of them.
 fn sequences() -> u32 {
-    std::env::var("TIDEMILL_SEQUENCES").map_or(300, |number| number.parse().expect("a number"))
+    std::env::var("TIDEMILL_SEQUENCES").map_or(100, |number| number.parse().expect("a number"))
 }
 
 proptest! {

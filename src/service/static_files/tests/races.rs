@@ -156,10 +156,26 @@ fn a_log_that_grows_with_each_look_is_sent_as_it_is() {
         let mut log = fs::OpenOptions::new().append(true).open(&path).expect("it is there");
         std::io::Write::write_all(&mut log, b"a").expect("there is room");
     });
-    let answer = world.get("/access.log");
+    let mut answer = None;
+    let looks = world.look_ups(|world| answer = Some(world.get("/access.log")));
     drop(acting);
-    assert_eq!((answer.status, answer.field("ETag")), (200, None));
+    let answer = answer.expect("it was asked for");
+    assert_eq!((answer.status, answer.field("ETag"), looks), (200, None, 4));
     assert!(answer.content.len() >= LARGE);
+}
+
+#[test]
+fn what_is_sent_as_it_is_promises_nothing() {
+    let scene = Scene::new();
+    scene.write("page.txt", "small");
+    scene.write("page.txt.gz", "smaller");
+    let world = World::new(&scene);
+    let untagged = found(&world, "/page.txt", None).without_tags();
+    for form in untagged.forms.iter().flatten() {
+        let names = |fields: &crate::http::fields::FieldSet| fields.iter().any(|(name, _)| name == b"ETag");
+        assert!(form.etag.is_none() && !names(&form.fields) && !names(&form.not_modified_fields));
+    }
+    assert!(untagged.form(Coding::Gzip).is_some());
 }
 
 #[test]

@@ -163,6 +163,10 @@ fn a_date_that_two_versions_have_is_not_told_any_more() {
             let answer = world.ask("/page.txt", &since);
             assert_eq!((answer.status, answer.field("Last-Modified")), (200, None), "{len}");
         }
+        // What leaves the content alone does not bring it back.
+        fs::hard_link(scene.path("page.txt"), scene.beside("other-name")).expect("it is the same file system");
+        world.pass(1_000);
+        assert_eq!(world.ask("/page.txt", &since).status, 200, "{len}");
         // A third one with a date of its own has it.
         scene.replace("page.txt", letters(b'c', len));
         touch(&scene.path("page.txt"), BUILD_SECS + 1);
