@@ -378,6 +378,29 @@ fn endless_content_that_becomes_nothing_leaves_the_others_their_turn() {
     assert!(server.memory_kib("VmHWM") < 32 * 1024, "{} KiB", server.memory_kib("VmHWM"));
 }
 
+#[test]
+fn a_long_file_goes_out_as_it_is_when_enough_is_coded() {
+    raise_limit();
+    let site = Site::new().with("long.txt", "");
+    let length = WHOLE_BYTES_MAX as u64 + 1;
+    fs::File::options().write(true).open(site.root.join("long.txt")).unwrap().set_len(length).unwrap();
+    let server = site.serve(&["--lab"]);
+    let answer = |lines: &str| head_of(&server, "HEAD /long.txt", &format!("Accept-Encoding: {lines}\r\n"));
+    let coded = answer("gzip");
+    assert_eq!(field(&coded, "Content-Encoding"), Some("gzip"));
+    let stream = || begin(&server, "GET /sse?every=60m", "Accept-Encoding: gzip\r\n");
+    let _streams: Vec<_> = (0..STREAMS_MAX).map(|_| stream()).collect();
+    let plain = answer("gzip");
+    assert_eq!((status(&plain), field(&plain, "Content-Encoding")), ("200", None));
+    assert_eq!(field(&plain, "Content-Length"), Some(length.to_string().as_str()));
+    assert_eq!((field(&plain, "Accept-Ranges"), field(&plain, "Vary")), (Some("bytes"), Some("Accept-Encoding")));
+    let refused = answer("gzip, *;q=0");
+    assert_eq!((status(&refused), field(&refused, "Retry-After")), ("503", Some("1")));
+    let tag = field(&coded, "ETag").unwrap();
+    let not_modified = answer(&format!("gzip\r\nIf-None-Match: {tag}"));
+    assert_eq!((status(&not_modified), field(&not_modified, "ETag")), ("304", Some(tag)), "this needs no coder");
+}
+
 /// As many open files as the system grants us.
 fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -88,7 +88,9 @@ pub fn respond_as_it_is(request: &RequestHead<'_>, representation: &Representati
     }
 }
 
-/// Answers with a form that is there.
+/// Answers with a form that is there. Nearly every answer comes by here, so it is made in place: otherwise the compiler
+/// would copy the response, which is large.
+#[inline(always)]
 fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &Form, now_secs: u64) -> Response {
     let selection = Selection::of(request, form, representation.common.last_modified, now_secs);
     let content_type = &representation.content_type;
@@ -102,11 +104,11 @@ fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &
         (Outcome::Proceed { .. }, Ranges::One(range)) => part(form, content_type, range),
         (Outcome::Proceed { .. }, Ranges::Several(ranges)) => parts(form, content_type, &ranges),
     }
-    .as_it_is()
 }
 
 /// Answers with a form that is coded while it is sent. If as many responses as may are coded already, the file is sent as
 /// it is.
+#[inline(never)]
 fn coded_as_sent(
     request: &RequestHead<'_>,
     representation: &Representation,
@@ -117,18 +119,17 @@ fn coded_as_sent(
 ) -> Response {
     let form = Form::coded_as_sent(identity, coding, &representation.common);
     let selection = Selection::of(request, &form, representation.common.last_modified, cx.date_secs);
-    if !matches!(selection.verdict.outcome, Outcome::Proceed { .. }) {
-        return with_form(request, representation, &form, cx.date_secs);
+    let is_sent = matches!(selection.verdict.outcome, Outcome::Proceed { .. });
+    let coder = if is_sent { coders.admit(coding, cx.limits) } else { None };
+    if is_sent && coder.is_none() && AcceptEncoding::of(request.fields).weight(Coding::Identity) == 0 {
+        return pages::busy(request);
     }
-    match coders.admit(coding, cx.limits) {
-        Some(coder) => {
-            let mut response = whole(&form, &representation.content_type, Status::OK).as_it_is();
-            response.body = coder.coded(response.body);
-            response
-        }
-        None if AcceptEncoding::of(request.fields).weight(Coding::Identity) == 0 => pages::busy(request),
-        None => with_form(request, representation, identity, cx.date_secs),
+    let form = if is_sent && coder.is_none() { identity } else { &form };
+    let mut response = with_form(request, representation, form, cx.date_secs);
+    if let Some(coder) = coder {
+        response.body = coder.coded(response.body);
     }
+    response
 }
 
 /// What of a form is sent: its conditions decide, then its ranges.
@@ -230,16 +231,19 @@ impl<'a> Offer<'a> {
     }
 }
 
+#[inline(always)]
 fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
     Response::new(status)
         .with_content(content_type.clone(), body(form, 0, form.length))
         .with_prepared(form.fields.clone())
+        .as_it_is()
 }
 
 fn part(form: &Form, content_type: &FieldValue, range: ByteRange) -> Response {
     Response::new(Status::PARTIAL_CONTENT)
         .with_content(content_type.clone(), body(form, range.first, range.len()))
         .with_prepared(form.fields.clone())
+        .as_it_is()
         .with_field(CONTENT_RANGE, range::content_range(range, form.length))
 }
 
@@ -254,6 +258,7 @@ fn parts(form: &Form, content_type: &FieldValue, ranges: &[ByteRange]) -> Respon
     Response::new(Status::PARTIAL_CONTENT)
         .with_content(multipart.content_type(), Body::Parts(parts))
         .with_prepared(form.fields.clone())
+        .as_it_is()
 }
 
 /// Random, so that nobody can put it into a file beforehand. The standard library seeds its hash tables from the
