@@ -105,9 +105,10 @@ impl Method {
 
     /// Whether this is a method by IANA's HTTP Method Registry. Where a resource does not have it, a registered method is
     /// answered with 405, and any other with 501: the server does not recognise it (RFC 9110 §9.1, §15.6.2).
+    #[inline]
     pub fn is_registered(&self) -> bool {
         match self {
-            Method::Extension(token) => REGISTERED.binary_search(&token.as_str()).is_ok(),
+            Method::Extension(token) => token.is_registered(),
             _ => true,
         }
     }
@@ -122,6 +123,11 @@ impl MethodToken {
         let mut bytes = [0; METHOD_BYTES_MAX];
         bytes.get_mut(..token.len())?.copy_from_slice(token);
         Some(MethodToken { len: token.len() as u8, bytes })
+    }
+
+    #[cold]
+    fn is_registered(&self) -> bool {
+        REGISTERED.binary_search(&self.as_str()).is_ok()
     }
 
     /// The token.

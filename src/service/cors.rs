@@ -16,9 +16,9 @@ const MAX_AGE: FieldName = FieldName::from_static("Access-Control-Max-Age");
 const ANY: FieldValue = FieldValue::from_static("*");
 const TRUE: FieldValue = FieldValue::from_static("true");
 const ORIGIN: FieldValue = FieldValue::from_static("Origin");
-/// What a preflight is answered by depends on these.
+/// The answer to a preflight depends on these, too.
 const PREFLIGHT_FIELDS: FieldValue =
-    FieldValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+    FieldValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers");
 /// What is served has handlers for these.
 const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// What scripts need to read ranges and to ask again, beside the few that they may always see. A star would not do: with
@@ -67,20 +67,19 @@ impl Cors {
     }
 
     /// The answer to a preflight, in which a browser asks whether it may send a request (Fetch §3.2.2); `None` for any
-    /// other request. If its origin may not, the answer does not say anything, and the browser does not send the request.
+    /// other request. If its origin may not send the request, nothing is said, and the browser does not send it.
     pub fn preflight(&self, request: &RequestHead<'_>) -> Option<Response> {
         let asks = |name| request.fields.first(name);
         if request.method != Method::Options || asks("origin").is_none() {
             return None;
         }
         asks("access-control-request-method")?;
-        let grant = self.grant(request.fields);
-        let mut response = Response::new(Status::NO_CONTENT);
+        let (grant, mut response) = (self.grant(request.fields), Response::new(Status::NO_CONTENT));
         if grant.origin.is_some() {
             response = response.with_field(ALLOW_METHODS, METHODS).with_field(MAX_AGE, ONE_DAY);
             response.fields.extend(asked_headers(request.fields).map(|headers| (ALLOW_HEADERS, headers)));
         }
-        grant.say_origin(&mut response);
+        grant.add_to(&mut response);
         Some(response.with_field(VARY, PREFLIGHT_FIELDS))
     }
 }
@@ -88,21 +87,13 @@ impl Cors {
 impl Grant {
     /// Adds what a response says about it, whatever its status.
     pub fn add_to(&self, response: &mut Response) {
-        self.say_origin(response);
-        if self.origin.is_some() {
+        if let Some(origin) = &self.origin {
+            response.fields.push((ALLOW_ORIGIN, origin.clone()));
             response.fields.push((EXPOSE_HEADERS, EXPOSED));
+            // Never for all: whoever sends credentials has to be named.
+            response.fields.extend(self.varies.then_some((ALLOW_CREDENTIALS, TRUE)));
         }
-        if self.varies {
-            response.fields.push((VARY, ORIGIN));
-        }
-    }
-
-    fn say_origin(&self, response: &mut Response) {
-        let Some(origin) = &self.origin else { return };
-        response.fields.push((ALLOW_ORIGIN, origin.clone()));
-        if self.varies {
-            response.fields.push((ALLOW_CREDENTIALS, TRUE));
-        }
+        response.fields.extend(self.varies.then_some((VARY, ORIGIN)));
     }
 }
 
@@ -124,7 +115,8 @@ mod tests {
 
     fn lines(response: &Response) -> Vec<String> {
         let line = |(name, value): &(FieldName, FieldValue)| {
-            format!("{}: {}", name.as_str(), String::from_utf8_lossy(value.as_bytes()))
+            let value = if *value == EXPOSED { "EXPOSED".into() } else { String::from_utf8_lossy(value.as_bytes()) };
+            format!("{}: {value}", name.as_str())
         };
         response.fields.iter().map(line).collect()
     }
@@ -190,12 +182,17 @@ mod tests {
                 "Access-Control-Max-Age: 86400",
                 "Access-Control-Allow-Headers: content-type, x-own, x-more",
                 "Access-Control-Allow-Origin: https://a.example",
+                "Access-Control-Expose-Headers: EXPOSED",
                 "Access-Control-Allow-Credentials: true",
-                "Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+                "Vary: Origin",
+                "Vary: Access-Control-Request-Method, Access-Control-Request-Headers",
             ]
         );
         let refused = cors(&["https://b.example"]).preflight(&request.head()).unwrap();
-        assert_eq!(lines(&refused), ["Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers"]);
+        assert_eq!(
+            lines(&refused),
+            ["Vary: Origin", "Vary: Access-Control-Request-Method, Access-Control-Request-Headers"]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The service of the whole server: decides which of the services answers a request.
 
+use std::mem;
+
 use super::Service;
 use super::coding::Coders;
 use super::cors::Cors;
@@ -9,7 +11,7 @@ use super::static_files::StaticFiles;
 use super::status::Admin;
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
-use crate::http::exchange::{Cx, Reply, concluded};
+use crate::http::exchange::{Cx, Decision, Exchange, Reply, concluded};
 use crate::http::message::RequestHead;
 
 /// The service of the whole server.
@@ -84,32 +86,55 @@ impl Public {
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        let cors = self.cors.as_ref().filter(|_| cx.role != ListenerRole::Admin);
-        if let Some(preflight) = cors.and_then(|cors| cors.preflight(request)) {
+        let is_public = cx.role != ListenerRole::Admin;
+        if is_public && let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(request)) {
             return Ok(Reply::Respond(preflight));
         }
-        let grant = cors.map(|cors| cors.grant(request.fields));
+        // A reply is large. It is changed where it lies and never moved.
         let mut reply = match self.destination(cx.role, request.target.path) {
-            Destination::Admin(admin) => return admin.call(request, cx),
+            Destination::Admin(admin) => admin.call(request, cx),
             Destination::Routes(_, router) => router.call(request, cx),
             Destination::Files(files) => files.call(request, cx),
         };
-        if let Ok(Reply::Respond(response)) = &mut reply {
-            self.coders.recode(request, response, cx.limits);
-            if let Some(grant) = grant {
-                grant.add_to(response);
-            }
-            return reply;
+        if is_public && let Ok(reply) = &mut reply {
+            self.conclude(request, reply, cx);
         }
+        reply
+    }
+}
+
+impl Front {
+    /// Does what is done with every public response: codes its content, and says which scripts may read it.
+    #[inline]
+    fn conclude(&self, request: &RequestHead<'_>, reply: &mut Reply, cx: &mut Cx<'_>) {
         match reply {
-            Ok(Reply::Decide(exchange)) => {
-                let recoded = self.coders.recode_later(request, exchange);
-                Ok(Reply::Decide(match grant {
-                    Some(grant) => concluded(recoded, move |response, _| grant.add_to(response)),
-                    None => recoded,
-                }))
+            Reply::Respond(response) => {
+                self.coders.recode(request, response, cx.limits);
+                if let Some(cors) = &self.cors {
+                    cors.grant(request.fields).add_to(response);
+                }
             }
-            reply => reply,
+            Reply::Decide(exchange) => self.conclude_later(request, exchange),
+            Reply::Upgrade(_) => {}
         }
+    }
+
+    #[cold]
+    fn conclude_later(&self, request: &RequestHead<'_>, exchange: &mut Box<dyn Exchange>) {
+        let mut decided = self.coders.recode_later(request, mem::replace(exchange, Box::new(Taken)));
+        if let Some(cors) = &self.cors {
+            let grant = cors.grant(request.fields);
+            decided = concluded(decided, move |response, _| grant.add_to(response));
+        }
+        *exchange = decided;
+    }
+}
+
+/// Stands where an exchange was, while that is taken.
+struct Taken;
+
+impl Exchange for Taken {
+    fn respond(self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        Err(Failure::new("an exchange that was taken is asked"))
     }
 }

@@ -177,7 +177,7 @@ impl Router {
 
 impl Service for Router {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        match (request.method, request.target.form) {
+        match (&request.method, request.target.form) {
             // RFC 9110 §9.1: a method that is not recognised at all, whatever the target.
             (method, _) if !method.is_registered() => respond(errors::not_implemented()),
             // RFC 9110 §9.3.7: `OPTIONS *` asks about the server and not about a resource.
