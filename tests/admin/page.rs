@@ -1,5 +1,7 @@
 //! The live page in a browser.
 
+use serde_json::json;
+
 use crate::browser_driver::Browser;
 use crate::support::field;
 use crate::{ask, server};
@@ -27,6 +29,29 @@ fn it_names_whoever_reads_slowly_and_says_what_happens_to_the_server() {
     drop(slow);
     assert!(server.wait().code().is_some());
     browser.wait(&page, "document.getElementById('state').textContent.toLowerCase().includes('lost')");
+}
+
+/// Phones, small and large, a tablet, and a window on a desk.
+const WIDTHS: [u32; 7] = [320, 360, 390, 414, 768, 1060, 1280];
+
+#[test]
+fn no_figure_is_cut_however_long_it_is_and_however_narrow_the_window() {
+    let Some(mut browser) = Browser::start("narrow") else { return };
+    let server = server(&[]);
+    let page = browser.open(&format!("http://{}/", server.admin()));
+    let long_figures = json!({"source": include_str!("long_figures.js")});
+    browser.command(Some(&page), "Page.addScriptToEvaluateOnNewDocument", long_figures);
+    for width in WIDTHS {
+        let window = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        browser.command(Some(&page), "Emulation.setDeviceMetricsOverride", window);
+        browser.command(Some(&page), "Page.reload", json!({}));
+        let figures = "innerWidth === WIDTH && ['requests', 'sent', 'latency', 'lag'].map(id => \
+                       document.getElementById(id)?.textContent).join() \
+                       === '888,888/s,1,023 GiB/s,7 min 39 s mean,7 min 39 s mean'";
+        browser.wait(&page, &figures.replace("WIDTH", &width.to_string()));
+        assert_eq!(browser.evaluate(&page, include_str!("cut_texts.js")), "", "cut at {width} pixels");
+    }
+    browser.expect_no_complaints();
 }
 
 #[test]
