@@ -2,6 +2,7 @@
 
 mod fields;
 mod media_types;
+mod pages;
 
 use std::fs;
 use std::io::Read;

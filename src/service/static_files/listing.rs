@@ -11,7 +11,9 @@ mod utc;
 use std::cmp::Ordering;
 use std::io;
 
+pub(super) use self::escape::{append, append_shortened, append_text};
 pub use self::html::CONTENT_SECURITY_POLICY;
+pub(super) use self::html::{Above, append_crumb, append_opening};
 pub use self::source::{Form, ListingSource};
 use crate::http::target::Target;
 

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod compress;
+mod error_page;
 mod explain;
 pub mod field_rules;
 mod flights;

@@ -1,7 +1,11 @@
-//! What people see when a file cannot be served: a small page where HTML is preferred, else a line of text.
+//! What people see when a file cannot be served: a page where HTML is preferred, else a line of text.
 
+use super::error_page::error_page;
+use super::listing::CONTENT_SECURITY_POLICY;
 use crate::http::body::Body;
-use crate::http::fields::{ALLOW, FieldValue, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use crate::http::fields::{
+    ALLOW, CONTENT_SECURITY_POLICY as POLICY, FieldValue, LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use crate::http::media_type::{HTML, TEXT_UTF8};
 use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
@@ -9,27 +13,26 @@ use crate::http::negotiate::Accept;
 use crate::http::status::Status;
 use crate::http::target::{percent_decode, percent_encode};
 
+const ACCEPT: FieldValue = FieldValue::from_static("Accept");
 const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, OPTIONS");
 const ONE_SECOND: FieldValue = FieldValue::from_static("1");
 
 /// An error, in the form that the client prefers.
 pub fn error(request: &RequestHead<'_>, status: Status) -> Response {
-    let html = Accept::of(request.fields).prefers_html();
-    let (media_type, text) = if html { (HTML, html_page(status)) } else { (TEXT_UTF8, format!("{status}\n")) };
-    Response::new(status).with_content(media_type, Body::from(text)).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
+    in_preferred_form(request, status, None)
 }
 
-fn html_page(status: Status) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{status}</title>\n<style>\n:root {{ color-scheme: light dark }}\n\
-         body {{ display: grid; place-content: center; min-height: 90vh; margin: 0; font: 1.1rem system-ui, sans-serif; \
-         text-align: center }}\nb {{ display: block; font: 600 4rem Georgia, serif; opacity: .35 }}\n</style>\n\
-         <p><b>{}</b> {}\n</html>\n",
-        status.code(),
-        status.reason()
-    )
+/// The form depends on Accept, also for caches (RFC 9110 §12.5.5). A page repeats the path, and so is never compressed.
+fn in_preferred_form(request: &RequestHead<'_>, status: Status, location: Option<&[u8]>) -> Response {
+    let response = Response::new(status).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF).with_field(VARY, ACCEPT);
+    match Accept::of(request.fields).prefers_html() {
+        true => response
+            .with_content(HTML, Body::from(error_page(request, status, location)))
+            .with_field(POLICY, CONTENT_SECURITY_POLICY)
+            .as_it_is(),
+        false => response.with_content(TEXT_UTF8, Body::from(format!("{status}\n"))),
+    }
 }
 
 /// 503: too much is waiting for the disk already (RFC 9110 §15.6.4).
@@ -67,7 +70,8 @@ pub fn to_directory(request: &RequestHead<'_>) -> Response {
         location.extend_from_slice(query);
     }
     match FieldValue::new(location) {
-        Ok(location) => error(request, Status::MOVED_PERMANENTLY).with_field(LOCATION, location),
+        Ok(location) => in_preferred_form(request, Status::MOVED_PERMANENTLY, Some(location.as_bytes()))
+            .with_field(LOCATION, location),
         Err(_) => error(request, Status::NOT_FOUND),
     }
 }

@@ -4,17 +4,27 @@ use std::fmt;
 use std::io::Write;
 
 /// Appends formatted text.
-pub(super) fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+pub(in super::super) fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("writing to a Vec cannot fail");
 }
 
 /// Appends `bytes` as HTML text. What is not UTF-8 is shown as U+FFFD, and what could not be seen, or would make the
 /// rest look like something else, as a mark: a name with a line end must not pass for two names.
-pub(super) fn append_text(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in super::super) fn append_text(out: &mut Vec<u8>, bytes: &[u8]) {
+    append_shortened(out, bytes, usize::MAX);
+}
+
+/// The same with an ellipsis in place of what does not fit into `html_bytes_max` bytes of HTML; the last character may
+/// reach a few bytes beyond them.
+pub(in super::super) fn append_shortened(out: &mut Vec<u8>, bytes: &[u8], html_bytes_max: usize) {
+    let end = out.len().saturating_add(html_bytes_max);
     for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|character| append_character(out, character));
-        if !chunk.invalid().is_empty() {
-            append_raw(out, char::REPLACEMENT_CHARACTER);
+        let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        for character in chunk.valid().chars().chain(invalid) {
+            if out.len() >= end {
+                return append_raw(out, '…');
+            }
+            append_character(out, character);
         }
     }
 }
@@ -101,6 +111,20 @@ mod tests {
         assert_eq!(text(b"a\nb\tc\x7f\0"), "a␊b␉c␡␀");
         assert_eq!(text(b"a\xff\xfeb\xc3"), "a\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(text("a\u{85}\u{202e}gpj.exe\u{2028}".as_bytes()), "a[U+0085][U+202E]gpj.exe[U+2028]");
+    }
+
+    #[test]
+    fn what_is_too_long_ends_in_an_ellipsis() {
+        let shortened = |bytes: &[u8], html_bytes_max| {
+            let mut out = b"before ".to_vec();
+            append_shortened(&mut out, bytes, html_bytes_max);
+            String::from_utf8(out).expect("pages are UTF-8")
+        };
+        assert_eq!(shortened(b"abc", 3), "before abc");
+        assert_eq!(shortened(b"abcd", 3), "before abc…");
+        assert_eq!(shortened("äöü".as_bytes(), 3), "before äö…");
+        assert_eq!(shortened(b"\"\"\"", 7), "before &quot;&quot;…");
+        assert_eq!(shortened(b"\xff\xff\xff", 4), "before \u{fffd}\u{fffd}…");
     }
 
     #[test]

@@ -13,17 +13,52 @@ pub const CONTENT_SECURITY_POLICY: FieldValue = FieldValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
 );
 
-const STYLE: &str = include_str!("page.css");
+/// What only listings have, besides the style that all pages share.
+const TABLE_STYLE: &str = include_str!("table.css");
 
 const BEFORE_TITLE: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
     <meta name=\"color-scheme\" content=\"light dark\">\n<title>";
 
-const ICON: &str = concat!(
-    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E",
+const AFTER_TITLE: &str = concat!(
+    "</title>\n<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E",
     "%3Cg fill='none' stroke='%23117a80' stroke-width='3'%3E%3Ccircle cx='16' cy='16' r='9'/%3E",
-    "%3Cpath d='M16 1v30M3 8.5l26 15M29 8.5l-26 15'/%3E%3C/g%3E%3C/svg%3E\">\n",
+    "%3Cpath d='M16 1v30M3 8.5l26 15M29 8.5l-26 15'/%3E%3C/g%3E%3C/svg%3E\">\n<style>\n",
+    include_str!("page.css"),
 );
+
+/// Appends the opening of a page, up to the parts of its path: with this title, and with what it has of a style besides the
+/// one that all pages share.
+pub(in super::super) fn append_opening(out: &mut Vec<u8>, append_title: impl FnOnce(&mut Vec<u8>), style: &str) {
+    out.extend_from_slice(BEFORE_TITLE.as_bytes());
+    append_title(out);
+    out.extend_from_slice(AFTER_TITLE.as_bytes());
+    out.extend_from_slice(style.as_bytes());
+    out.extend_from_slice(b"</style>\n</head>\n<body>\n<header>\n<nav aria-label=\"Path\"><ol>\n");
+}
+
+/// A relative reference from a folder, or from a file in it, to the folder so many levels above.
+pub(in super::super) struct Above(pub(in super::super) usize);
+
+impl fmt::Display for Above {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("./")?;
+        (0..self.0).try_for_each(|_| f.write_str("../"))
+    }
+}
+
+/// Appends a folder as a part of a path.
+pub(in super::super) fn append_crumb(
+    out: &mut Vec<u8>,
+    reference: impl fmt::Display,
+    is_current: bool,
+    append_name: impl FnOnce(&mut Vec<u8>),
+) {
+    let current = if is_current { " aria-current=\"page\"" } else { "" };
+    append(out, format_args!("<li><a href=\"{reference}\"{current}><bdi>"));
+    append_name(out);
+    out.extend_from_slice(b"</bdi>/</a></li>\n");
+}
 
 /// The page in parts. References are relative, so the page stays right behind a prefix that a proxy has taken off.
 pub(super) struct Page<'a> {
@@ -47,7 +82,7 @@ impl<'a> Page<'a> {
                 append_text(out, name);
                 out.push(b'/');
             }
-            None => out.extend_from_slice(b"Files"),
+            None => out.extend_from_slice(b"Index of /"),
         }
     }
 
@@ -85,20 +120,13 @@ impl<'a> Page<'a> {
 
 impl ListingParts for Page<'_> {
     fn opening(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(BEFORE_TITLE.as_bytes());
-        self.append_title(out);
-        append(out, format_args!("</title>\n{ICON}<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"));
-        out.extend_from_slice(b"<nav aria-label=\"Path\"><ol>\n");
+        append_opening(out, |out| self.append_title(out), TABLE_STYLE);
     }
 
     fn crumb(&self, index: usize, out: &mut Vec<u8>) {
         let name = index.checked_sub(1).and_then(|before| segments(self.path).nth(before)).unwrap_or_default();
         let above = segments(self.path).count() - index;
-        out.extend_from_slice(b"<li><a href=\"./");
-        (0..above).for_each(|_| out.extend_from_slice(b"../"));
-        out.extend_from_slice(if above == 0 { b"\" aria-current=\"page\"><bdi>" } else { b"\"><bdi>" });
-        append_text(out, name);
-        out.extend_from_slice(b"</bdi>/</a></li>\n");
+        append_crumb(out, Above(above), above == 0, |out| append_text(out, name));
     }
 
     fn heading(&self, out: &mut Vec<u8>) {

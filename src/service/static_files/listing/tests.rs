@@ -298,7 +298,7 @@ fn the_path_leads_back_up() {
 fn the_root_has_no_parent_and_an_empty_folder_says_so() {
     let page = page(&listing([], BY_NAME), "/");
     assert_eq!(links(&page), []);
-    assert!(page.contains("<title>Files</title>") && page.contains("This folder is empty."));
+    assert!(page.contains("<title>Index of /</title>") && page.contains("This folder is empty."));
     let full = self::page(&listing([folder(b"a")], BY_NAME), "/");
     assert!(!full.contains("This folder is empty."));
     let none_fits = Arc::new(Listing::build([Ok(folder(b"a"))], BY_NAME, 0).expect("no entry failed"));
