@@ -1,5 +1,6 @@
 //! A request for a file that has to wait for a job: to look it up, to compress or hash it, or to list a directory.
 
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,10 +145,21 @@ impl Serving {
 
     /// 503, and why in the log: the client cannot tell what the server is short of.
     fn busy(&self, why: &str, cx: &Cx<'_>) -> Next {
+        self.complain(Level::Warn, Status::SERVICE_UNAVAILABLE, &why, cx);
+        Next::Respond(pages::busy(&self.request.as_head()))
+    }
+
+    /// 500. What went wrong is for the log, and never part of the answer.
+    fn failed(&self, failure: &Failure, cx: &Cx<'_>) -> Next {
+        self.complain(Level::Error, Status::INTERNAL_SERVER_ERROR, failure, cx);
+        Next::Respond(pages::error(&self.request.as_head(), Status::INTERNAL_SERVER_ERROR))
+    }
+
+    fn complain(&self, level: Level, status: Status, why: &dyn fmt::Display, cx: &Cx<'_>) {
         let request = self.request.as_head();
         let target = &request.target.raw[..request.target.raw.len().min(LOGGED_TARGET_BYTES)];
-        cx.complain(Level::Warn, format_args!("503 for {} {}: {why}", request.method, target.escape_ascii()));
-        Next::Respond(pages::busy(&request))
+        let (code, method) = (status.code(), request.method);
+        cx.complain(level, format_args!("{code} for {method} {}: {why}", target.escape_ascii()));
     }
 
     fn on_looked(&mut self, looked: Looked, started: Instant, cx: &Cx<'_>) -> Result<Next, Failure> {
@@ -279,7 +291,7 @@ fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
 impl Exchange for Serving {
     fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         loop {
-            match self.step(cx)? {
+            match self.step(cx).unwrap_or_else(|failure| self.failed(&failure, cx)) {
                 Next::Progress(progress) => self.progress = progress,
                 Next::Respond(response) => {
                     let (request, resolved) = (self.request.as_head(), self.resolved.as_ref());

@@ -75,6 +75,24 @@ fn what_may_not_be_read_is_said_to_be_there() {
     assert!(page.contains("it may not be shown") && page.contains("<a href=\"./\">the start page</a>"), "{page}");
 }
 
+/// A file that the kernel lets nobody read: `lo` has no speed.
+const UNREADABLE: [&str; 2] = ["/sys/devices/virtual/net/lo", "speed"];
+
+#[test]
+fn what_cannot_be_read_is_a_page_too_and_its_reason_is_for_the_log_alone() {
+    let [folder, name] = UNREADABLE;
+    if !fs::exists(format!("{folder}/{name}")).unwrap() {
+        return eprintln!("notice: there is no {folder}/{name}, hence no 500 is tested");
+    }
+    let server = Server::start(&["--header", "X-Frame-Options: DENY", folder]);
+    let (head, page) = visit(&server, &format!("GET /{name}"), "");
+    assert_eq!((status(&head), field(&head, "X-Frame-Options")), ("500", Some("DENY")));
+    assert!(page.contains("<a href=\"\">Try again</a>") && !page.contains("Invalid argument"), "{page}");
+    server.wait_for_log("500 for GET /speed: Invalid argument");
+    let (_, content) = ask(&server, &format!("GET /{name}"), "");
+    assert_eq!(text(content), "500 Internal Server Error\n");
+}
+
 #[test]
 fn the_way_back_leads_to_what_is_there() {
     let site = site();
