@@ -146,3 +146,24 @@ fn the_root_is_listed_as_what_it_is() {
     let page = site.serve(&["--browse"]).ask(&format!("GET / HTTP/1.0\r\n{BROWSER}\r\n"));
     assert!(page.contains("<title>Index of /</title>") && page.contains("<h1><bdi>Index of /</bdi></h1>"), "{page}");
 }
+
+#[test]
+fn the_demo_page_tells_how_to_serve_a_folder_and_what_it_tells_is_so() {
+    let site = Site::new().with("folder/docs/x.txt", "x").with("folder/index.html", "your own page");
+    let page = Server::start(&[]).ask("GET / HTTP/1.0\r\n\r\n");
+    let commands: Vec<_> = page.split("<code>tidemill").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(commands, [" ./folder", " --browse .", " --browse --listen :8080 ./folder", " --help"]);
+    for (command, target, expected) in [
+        (commands[0], "/", "your own page"),
+        (commands[0], "/docs/", "404 Not Found"),
+        (commands[1], "/folder/", "your own page"),
+        (commands[1], "/folder/docs/", "x.txt"),
+        (commands[2], "/docs/", "x.txt"),
+    ] {
+        let mut tidemill = std::process::Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        tidemill.current_dir(&site.root).env("TIDEMILL_LISTEN", "127.0.0.1:0");
+        tidemill.args(command.replace(":8080", "127.0.0.1:0").split_whitespace());
+        let answer = Server::spawn(tidemill).ask(&format!("GET {target} HTTP/1.0\r\n{BROWSER}\r\n"));
+        assert!(answer.contains(expected), "{command}: {answer}");
+    }
+}
