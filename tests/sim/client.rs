@@ -128,10 +128,11 @@ impl Window {
     }
 
     /// When a client has not read for `timeout`. How far it has got is looked at a moment after the last write, and then
-    /// eight times in the timeout. What a look finds counts as read just then.
+    /// eight times in the timeout. What a look finds counts as read just then. If a wire took so long that its kernel had
+    /// room late, the client has up to two timeouts more.
     pub fn of_slow_read(timeout: Duration) -> Window {
         const FIRST_LOOK: Duration = Duration::from_millis(500);
-        Window { since: Since::SendBlocked, earliest: timeout, latest: timeout + timeout / 8 + FIRST_LOOK }
+        Window { since: Since::SendBlocked, earliest: timeout, latest: 2 * timeout + timeout / 8 + FIRST_LOOK }
     }
 
     /// As soon as everything is said.

@@ -323,7 +323,9 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
     }
     // Connections that were cut at last end anyhow; whoever does not read may not even hear of it.
     let was_cut = matches!(outcome, Some(Outcome::Cut(_)));
-    if let Some(client) = world.clients.iter().flatten().find(|client| !client.is_done() && !was_cut) {
+    let ends = |link: usize| was_cut || world.is_left_to_the_kernel(link);
+    let mut clients = world.clients.iter().enumerate().filter_map(|(link, client)| Some((link, client.as_ref()?)));
+    if let Some((_, client)) = clients.find(|(link, client)| !client.is_done() && !ends(*link)) {
         let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
         return Err(format!("{lost}{}", client.complaint()));
     }
