@@ -133,6 +133,7 @@ impl Reactor for MioReactor {
         SystemTime::now()
     }
 
+    #[inline]
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.report_pending(timeout, events));
         // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
