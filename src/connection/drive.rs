@@ -27,11 +27,8 @@ impl<S: Socket> Connection<S> {
             match self.life {
                 Life::Serving => match self.driver.advance(&mut self.channel, service, cx) {
                     Ok(advanced) => moved.anything |= advanced,
-                    Err(cut) => {
-                        // What was answered before leaves first, as it does if the drives are shorter.
-                        moved.add(self.flush(cx));
-                        self.cut_short(cut);
-                    }
+                    // What was answered before leaves first, however much of the request came at once.
+                    Err(Cut) => self.life = Life::Flushing(Ending::Reset),
                 },
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
                 // If the read has failed, there is nobody left to write to.
@@ -71,7 +68,8 @@ impl<S: Socket> Connection<S> {
             Ok(Flushed::FileEnded) => {
                 let peer = self.channel.who.peer;
                 cx.complain(log::Level::Error, format_args!("{peer}: cut: a file became shorter while it was sent"));
-                self.cut_short(Cut);
+                self.channel.abort_on_close();
+                self.close(CloseReason::CutShort);
                 Moved::NOTHING
             }
             Err(error) => self.break_off(&error),
@@ -99,6 +97,10 @@ impl<S: Socket> Connection<S> {
     /// If the client is not known to have more to say, one last read tells whether it has: it may have ended its direction,
     /// and then it was the first to do so, or it has sent what nobody expected.
     fn life_after_flush(&mut self, ending: Ending, cx: &mut LoopContext) -> Life {
+        if ending == Ending::Reset {
+            self.channel.abort_on_close();
+            return Life::Closed(CloseReason::CutShort);
+        }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {
                 Ok(true) => {}

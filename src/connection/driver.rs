@@ -34,6 +34,8 @@ pub(super) enum Ending {
     AtOnce,
     /// Our direction ends, and what the client still sends is thrown away.
     InOrder,
+    /// The response is incomplete and must not look complete: the connection is reset.
+    Reset,
 }
 
 /// What a protocol waits for, as far as the channel is not what holds it up.

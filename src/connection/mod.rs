@@ -27,7 +27,7 @@ use log::Level;
 
 use channel::Channel;
 use deadlines::Waiting;
-use driver::{Cut, Driver, Ending, Protocol};
+use driver::{Driver, Ending, Protocol};
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
@@ -183,12 +183,6 @@ impl<S: Socket> Connection<S> {
 
     fn close_timed_out(&mut self) {
         self.close(CloseReason::Timeout(self.waiting.reason()));
-    }
-
-    /// An incomplete response must not look complete: the connection is reset, and the stream gets no end.
-    fn cut_short(&mut self, _: Cut) {
-        self.channel.abort_on_close();
-        self.close(CloseReason::CutShort);
     }
 
     /// Whether a request is being received or answered.
