@@ -138,8 +138,8 @@ impl LineEcho {
         let found = memchr::memchr(b'\n', &bytes[searched..]).map(|at| searched + at);
         let line = match found {
             Some(lf) => bytes[..lf].strip_suffix(b"\r").unwrap_or(&bytes[..lf]),
-            // One byte more may be the CR of a line that is not too long.
-            None if arrived <= line_bytes_max + 1 => {
+            // One byte more is the CR of a line that is not too long, or it is too long whatever follows.
+            None if arrived <= line_bytes_max || (arrived == line_bytes_max + 1 && bytes.ends_with(b"\r")) => {
                 self.part = Part::Line { searched: arrived };
                 return false;
             }
@@ -187,6 +187,9 @@ mod tests {
             (&format!("{longest}\r\n{longest}\nx\n"), format!("Echo: {longest}\nEcho: {longest}\nEcho: x\n")),
             (&format!("a\n{longest}x\nb\n"), format!("Echo: a\nLine too long (more than {} bytes).\n", SMALL - 2)),
             (&format!("{longest}{longest}{longest}"), format!("Line too long (more than {} bytes).\n", SMALL - 2)),
+            (&format!("{longest}x"), format!("Line too long (more than {} bytes).\n", SMALL - 2)),
+            (&format!("{longest}\r"), String::new()),
+            (&format!("{longest}\rx"), format!("Line too long (more than {} bytes).\n", SMALL - 2)),
         ] {
             for piece in 1..=text.len() {
                 assert_eq!(answers(text, piece), expected, "{text:?} in pieces of {piece}");

@@ -42,7 +42,7 @@ fn line_answers(sent: &[u8], longest: usize) -> Vec<u8> {
         let ended = line.strip_suffix(b"\n");
         let content = ended.map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
         // The last byte of a line without an end may be the CR of that end.
-        let most = if ended.is_some() { longest } else { longest + 1 };
+        let most = if ended.is_none() && content.ends_with(b"\r") { longest + 1 } else { longest };
         if content.len() > most {
             answers.extend(format!("Line too long (more than {longest} bytes).\n").into_bytes());
             break;
@@ -214,6 +214,6 @@ mod tests {
         assert_eq!(text(b"a\nb\r\n\nhalf"), "Echo: a\nEcho: b\nEcho: \n");
         assert_eq!(text(b"12345\r\nquit\r\nno\n"), "Echo: 12345\nBye.\n");
         assert_eq!(text(b"123456\nno\n"), "Line too long (more than 5 bytes).\n");
-        assert_eq!((text(b"123456"), &*text(b"1234567")), (String::new(), "Line too long (more than 5 bytes).\n"));
+        assert_eq!((text(b"12345\r"), &*text(b"123456")), (String::new(), "Line too long (more than 5 bytes).\n"));
     }
 }
