@@ -225,6 +225,17 @@ impl<S: Socket> Channel<S> {
         self.sent
     }
 
+    /// Bytes that have arrived from the peer so far, those that the kernel still holds included. If the kernel does not
+    /// tell: those that were read.
+    pub(super) fn arrived(&self, counters: &mut Counters) -> u64 {
+        counters.syscalls.unread += 1;
+        let unread = self.socket.unread().unwrap_or_else(|error| {
+            log::debug!("{}: the kernel does not tell what is unread: {error}", self.who.peer);
+            0
+        });
+        self.received + unread
+    }
+
     /// Where the next byte that is added to the outbox stands in the stream to the peer.
     pub(super) fn position(&self) -> u64 {
         self.sent + self.outbox.len()

@@ -49,7 +49,8 @@ impl Protocol for LineEcho {
         _service: &mut impl Service,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
-        self.stopping.update(channel.received(), cx);
+        self.stopping.update(channel, cx);
+        let everything_is_read = self.stopping.is_all(channel.received());
         let Channel { inbox, outbox, .. } = channel;
         let Some(inbox) = inbox else { return Ok(false) };
         let mut moved = false;
@@ -58,7 +59,7 @@ impl Protocol for LineEcho {
         }
         if let Part::Line { searched } = self.part
             && searched == inbox.len()
-            && self.stopping.grace_is_over()
+            && everything_is_read
         {
             // All lines that have come are answered, and the rest of this one does not count any more.
             inbox.clear();
@@ -72,7 +73,7 @@ impl Protocol for LineEcho {
         let is_over = match self.part {
             Part::Line { searched } => {
                 let answered = channel.received() - channel.inbox_len() as u64;
-                channel.input_ended() && searched == channel.inbox_len() || self.stopping.is_over(answered)
+                channel.input_ended() && searched == channel.inbox_len() || self.stopping.is_all(answered)
             }
             Part::Answer { .. } => false,
             Part::Over => true,

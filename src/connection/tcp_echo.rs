@@ -25,7 +25,7 @@ impl Protocol for TcpEcho {
         _service: &mut impl Service,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
-        self.stopping.update(channel.received(), cx);
+        self.stopping.update(channel, cx);
         let before = self.echoed;
         while let Some(inbox) = channel.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
             let moved = channel.outbox.ring(&mut cx.outboxes).put(inbox.readable()[0]);
@@ -41,7 +41,7 @@ impl Protocol for TcpEcho {
     /// When the client has ended its direction, or the server stops, and everything that counts is in the outbox.
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
         let client_has_ended = channel.input_ended() && channel.inbox_is_empty();
-        (client_has_ended || self.stopping.is_over(self.echoed)).then(|| self.stopping.ending())
+        (client_has_ended || self.stopping.is_all(self.echoed)).then(|| self.stopping.ending())
     }
 
     fn is_idle(&self) -> bool {

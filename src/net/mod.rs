@@ -74,6 +74,11 @@ pub trait Socket {
         None
     }
 
+    /// How many bytes have arrived and were not read yet; 0 if the kernel cannot be asked. This is a system call.
+    fn unread(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
     /// Our end's address, if it has one and the kernel tells.
     fn local_address(&self) -> Option<SocketAddr> {
         None

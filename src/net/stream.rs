@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
+use rustix::io::ioctl_fionread;
 use socket2::SockRef;
 
 use super::torture::TorturedSocket;
@@ -93,6 +94,14 @@ impl Socket for Stream {
             Stream::Tcp(socket) => Some(acknowledged(socket)),
             Stream::Unix(_) => None,
             Stream::Tortured(socket) => socket.acknowledged(),
+        }
+    }
+
+    fn unread(&self) -> io::Result<u64> {
+        match self {
+            Stream::Tcp(socket) => Ok(ioctl_fionread(socket)?),
+            Stream::Unix(socket) => Ok(ioctl_fionread(socket)?),
+            Stream::Tortured(socket) => socket.unread(),
         }
     }
 

@@ -178,6 +178,10 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.acknowledged()
     }
 
+    fn unread(&self) -> io::Result<u64> {
+        self.socket.unread()
+    }
+
     fn abort_on_close(&mut self) -> io::Result<()> {
         self.broken = true;
         self.socket.abort_on_close()

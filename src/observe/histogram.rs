@@ -193,6 +193,8 @@ pub struct Syscalls {
     pub look: u64,
     /// `setsockopt`, when much is to be sent
     pub option: u64,
+    /// `ioctl` with FIONREAD: how much has arrived on an echo connection that is about to end
+    pub unread: u64,
     /// `clock_gettime` of the thread's CPU time, after long drives and ten times a second at most
     pub cpu_time: u64,
     /// Looks how much a slow reader has read: the calls that it takes to ask the kernel over netlink count as one
@@ -203,7 +205,7 @@ pub struct Syscalls {
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 14] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 15] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
@@ -216,6 +218,7 @@ impl Syscalls {
             ("preadv2", self.residency),
             ("statx", self.look),
             ("setsockopt", self.option),
+            ("ioctl", self.unread),
             ("clock_gettime", self.cpu_time),
             ("netlink", self.netlink),
             ("wake", self.wake),

@@ -26,7 +26,7 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
 /// All that a client of `role` gets that sends `sent`.
 fn answers(role: ListenerRole, sent: &[u8], limits: &Limits) -> Vec<u8> {
     match role {
-        ListenerRole::LineEcho => line_answers(sent, line_bytes_max(limits)),
+        ListenerRole::LineEcho => line_answers(sent, line_bytes_max(limits)).0,
         _ => sent.to_vec(),
     }
 }
@@ -36,7 +36,8 @@ fn line_bytes_max(limits: &Limits) -> usize {
     LINE_BYTES_MAX.min(limits.inbox_bytes.max(limits.head_bytes_max) - 2)
 }
 
-fn line_answers(sent: &[u8], longest: usize) -> Vec<u8> {
+/// All that comes back, and whether the server ends the connection after it.
+fn line_answers(sent: &[u8], longest: usize) -> (Vec<u8>, bool) {
     let mut answers = Vec::new();
     for line in sent.split_inclusive(|byte| *byte == b'\n') {
         let ended = line.strip_suffix(b"\n");
@@ -45,18 +46,18 @@ fn line_answers(sent: &[u8], longest: usize) -> Vec<u8> {
         let most = if ended.is_none() && content.ends_with(b"\r") { longest + 1 } else { longest };
         if content.len() > most {
             answers.extend(format!("Line too long (more than {longest} bytes).\n").into_bytes());
-            break;
+            return (answers, true);
         }
         if ended.is_none() {
             break;
         }
         if content == b"quit" {
             answers.extend(b"Bye.\n");
-            break;
+            return (answers, true);
         }
         answers.extend([b"Echo: ", content, b"\n"].concat());
     }
-    answers
+    (answers, false)
 }
 
 /// Bytes for tcp-echo.
@@ -146,8 +147,7 @@ fn in_pieces(role: ListenerRole, bytes: &[u8], draw: &mut Draw<'_>) -> Vec<Step>
 
 /// Whether the server ends the connection by itself when it has answered all of this.
 fn is_ended_by_server(role: ListenerRole, bytes: &[u8], limits: &Limits) -> bool {
-    let more = [bytes, b"\nx\n"].concat();
-    role == ListenerRole::LineEcho && !answers(role, &more, limits).ends_with(b"Echo: x\n")
+    role == ListenerRole::LineEcho && line_answers(bytes, line_bytes_max(limits)).1
 }
 
 /// Sends, gets everything back, and closes, unless the server ends it before.
@@ -210,10 +210,18 @@ mod tests {
 
     #[test]
     fn the_model_knows_lines() {
-        let text = |sent: &[u8]| String::from_utf8(line_answers(sent, 5)).expect("it is text");
-        assert_eq!(text(b"a\nb\r\n\nhalf"), "Echo: a\nEcho: b\nEcho: \n");
-        assert_eq!(text(b"12345\r\nquit\r\nno\n"), "Echo: 12345\nBye.\n");
-        assert_eq!(text(b"123456\nno\n"), "Line too long (more than 5 bytes).\n");
-        assert_eq!((text(b"12345\r"), &*text(b"123456")), (String::new(), "Line too long (more than 5 bytes).\n"));
+        const TOO_LONG: &str = "Line too long (more than 5 bytes).\n";
+        for (sent, answers, is_ended) in [
+            ("a\nb\r\n\nhalf", "Echo: a\nEcho: b\nEcho: \n", false),
+            ("12345\r\nquit\r\nno\n", "Echo: 12345\nBye.\n", true),
+            ("quit", "", false),
+            ("123456\nno\n", TOO_LONG, true),
+            // The sixth byte may be the CR of a line that is not too long.
+            ("12345\r", "", false),
+            ("123456", TOO_LONG, true),
+            ("12345\rx", TOO_LONG, true),
+        ] {
+            assert_eq!(line_answers(sent.as_bytes(), 5), (answers.as_bytes().to_vec(), is_ended), "{sent:?}");
+        }
     }
 }

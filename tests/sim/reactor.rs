@@ -167,6 +167,10 @@ impl Socket for SimSocket {
         if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
+    fn unread(&self) -> io::Result<u64> {
+        Ok(self.world.borrow().links[self.link].up.received.len() as u64)
+    }
+
     fn acknowledged(&self) -> Option<io::Result<u64>> {
         Some(Ok(self.world.borrow().links[self.link].down.arrived))
     }

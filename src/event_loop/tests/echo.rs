@@ -104,6 +104,34 @@ fn a_client_that_does_not_read_gets_back_what_was_read_when_it_reads_again() {
     }
 }
 
+/// The rings are full, so the kernel holds the rest. Nothing of it may be lost, whether or not the client reads on within
+/// the grace.
+#[test]
+fn what_had_arrived_comes_back_although_the_rings_had_no_room_for_it() {
+    const LINES: usize = 1000;
+    for role in ECHOES {
+        for pause in [0, GRACE_MS - 1, GRACE_MS, 10 * GRACE_MS] {
+            let (inbox, outbox) = (64, 1024);
+            let limits = Limits { inbox_bytes: inbox, head_bytes_max: inbox, outbox_bytes: outbox, ..limits() };
+            let mut stage = Stage::with_roles(&[role], limits);
+            let client = stage.client();
+            client.limit_room(0);
+            stage.send(&client, &LINE.repeat(LINES));
+            order_to_stop(&mut stage);
+            stage.pass(pause);
+            let mut turns = 0;
+            while !has_ended(&client) && !client.is_closed() {
+                stage.reactor().make_room(&client, 100);
+                stage.turn_after(1);
+                turns += 1;
+                assert!(turns < 1000, "{role:?} {pause}: it goes on");
+            }
+            let asked = stage.counters().syscalls.unread;
+            assert_eq!((client.received(), asked), (echoed(role, LINES), 1), "{role:?} {pause}");
+        }
+    }
+}
+
 /// A client that reads and sends without a pause is ahead of the server, whose rings are always full. It must end all the
 /// same.
 #[test]
@@ -119,14 +147,16 @@ fn a_client_that_keeps_both_rings_full_is_not_echoed_for_ever() {
         stage.pass(GRACE_MS);
         let mut turns = 0;
         while !has_ended(&client) {
-            stage.send(&client, &LINE.repeat(100));
-            stage.reactor().make_room(&client, 100);
+            stage.send(&client, &LINE.repeat(1000));
+            stage.reactor().make_room(&client, 1000);
             stage.turn();
             turns += 1;
             assert!(turns < 100, "{role:?}: it goes on");
         }
-        let received = client.received();
-        assert!(received == echoed(role, 2000)[..received.len()], "{role:?}: {received}");
+        // What was still unread when the server saw that the grace was over had arrived as well.
+        let (received, arrived) = (client.received(), echoed(role, 2000));
+        assert!(received.starts_with(&arrived), "{role:?}: {} of {} bytes", received.len(), arrived.len());
+        assert!(received == echoed(role, 3000)[..received.len()], "{role:?}: {received}");
     }
 }
 

@@ -308,6 +308,10 @@ impl Socket for ScriptedSocket {
         Ok(true)
     }
 
+    fn unread(&self) -> io::Result<u64> {
+        Ok(self.wire.borrow().to_server.len() as u64)
+    }
+
     fn acknowledged(&self) -> Option<io::Result<u64>> {
         self.wire.borrow().acknowledged.map(Ok)
     }
