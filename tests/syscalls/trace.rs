@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "epoll_wait",
     "epoll_ctl",
     "accept",
@@ -18,6 +18,7 @@ pub const KINDS: [&str; 14] = [
     "preadv2",
     "statx",
     "setsockopt",
+    "ioctl",
     "clock_gettime",
     "netlink",
     "wake",
@@ -146,6 +147,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "preadv2" => "preadv2",
         "statx" => "statx",
         "setsockopt" => "setsockopt",
+        "ioctl" => "ioctl",
         "clock_gettime" => "clock_gettime",
         NETLINK => "netlink",
         other => return Err(other),
