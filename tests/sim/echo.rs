@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use tidemill::base::listener_role::ListenerRole;
+
 use crate::client::{Ending, PATIENCE, Step, TOLERANCE};
+use crate::echo_kinds::answers;
 use crate::link::LinkId;
 use crate::world::{Actor, World};
 
@@ -16,8 +19,9 @@ pub struct EchoClient {
     /// All that must come back.
     expected: Vec<u8>,
     ending: Ending,
-    /// Whether every byte that the server has read comes back, whatever follows.
-    echoes_bytes: bool,
+    /// The protocol, and all that the script sends.
+    role: ListenerRole,
+    sent: Vec<u8>,
     /// How many bytes have come back.
     had: usize,
     reading: bool,
@@ -29,14 +33,21 @@ pub struct EchoClient {
 }
 
 impl EchoClient {
-    /// A client that follows `script` and must get exactly `expected`.
-    pub fn new(kind: &'static str, script: Vec<Step>, expected: Vec<u8>, ending: Ending, echoes_bytes: bool) -> Self {
+    /// A client that follows `script`, which sends `sent` (at most), and must get exactly `expected`.
+    pub fn new(
+        kind: &'static str,
+        script: Vec<Step>,
+        (role, sent): (ListenerRole, Vec<u8>),
+        expected: Vec<u8>,
+        ending: Ending,
+    ) -> Self {
         EchoClient {
             kind,
             script: script.into(),
             expected,
             ending,
-            echoes_bytes,
+            role,
+            sent,
             had: 0,
             reading: true,
             paused_until: None,
@@ -141,8 +152,9 @@ impl EchoClient {
         else {
             return Ok(());
         };
-        let arrived = world.arrived_when_told[self.link];
-        if how == "a FIN" && self.echoes_bytes && (self.had as u64) < arrived {
+        let arrived = world.arrived_when_told[self.link] as usize;
+        let due = answers(self.role, &self.sent[..arrived], &world.limits).len();
+        if how == "a FIN" && self.had < due {
             return Err(format!("{arrived} bytes had arrived when it was told to stop"));
         }
         let idle = world.links[self.link].marks.idle_at_end().min(ended.saturating_sub(told));

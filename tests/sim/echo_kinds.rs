@@ -24,7 +24,7 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
 }
 
 /// All that a client of `role` gets that sends `sent`.
-fn answers(role: ListenerRole, sent: &[u8], limits: &Limits) -> Vec<u8> {
+pub fn answers(role: ListenerRole, sent: &[u8], limits: &Limits) -> Vec<u8> {
     match role {
         ListenerRole::LineEcho => line_answers(sent, line_bytes_max(limits)).0,
         _ => sent.to_vec(),
@@ -125,7 +125,7 @@ fn client(
     draw: &mut Draw<'_>,
 ) -> Drawn {
     let expected = answers(role, sent, draw.limits);
-    let client = EchoClient::new(kind, script, expected, ending, role == ListenerRole::TcpEcho);
+    let client = EchoClient::new(kind, script, (role, sent.to_vec()), expected, ending);
     (role, client, Nature::draw(draw.dice))
 }
 

@@ -132,6 +132,27 @@ fn what_had_arrived_comes_back_although_the_rings_had_no_room_for_it() {
     }
 }
 
+/// A read stops short at urgent data and at passed descriptors, and no event tells of what is behind them.
+#[test]
+fn what_is_behind_a_read_that_stopped_short_comes_back_too() {
+    for role in ECHOES {
+        let mut stage = stage(role);
+        let client = stage.client();
+        stage.send(&client, LINE);
+        order_to_stop(&mut stage);
+        client.stop_reads_after(LINE.len() + 1);
+        client.send_silently(&LINE.repeat(10));
+        stage.turn_after(GRACE_MS);
+        let mut turns = 0;
+        while !has_ended(&client) {
+            stage.turn();
+            turns += 1;
+            assert!(turns < 20, "{role:?}: it spins");
+        }
+        assert_eq!(client.received(), echoed(role, 11), "{role:?}");
+    }
+}
+
 /// A client that reads and sends without a pause is ahead of the server, whose rings are always full. It must end all the
 /// same.
 #[test]

@@ -140,6 +140,8 @@ struct Wire {
     acknowledged: Option<u64>,
     /// How long each read takes.
     read_takes: Duration,
+    /// The most bytes that a read gives, if there is such a limit.
+    read_bytes_max: Option<usize>,
     calls: Calls,
     /// What was said of unsent bytes: whether the kernel may hold as many as it likes.
     holds: Vec<bool>,
@@ -207,6 +209,11 @@ impl Client {
         self.0.borrow_mut().read_takes = Duration::from_millis(ms);
     }
 
+    /// From now on each read stops short after so many bytes.
+    pub fn stop_reads_after(&self, bytes: usize) {
+        self.0.borrow_mut().read_bytes_max = Some(bytes);
+    }
+
     /// The kernel tells that the client's kernel has so many bytes.
     pub fn acknowledge(&self, bytes: u64) {
         self.0.borrow_mut().acknowledged = Some(bytes);
@@ -253,7 +260,7 @@ impl Socket for ScriptedSocket {
         wire.calls.reads += 1;
         self.clock.pass(wire.read_takes);
         let asked = front.len() + back.len();
-        let n = asked.min(wire.to_server.len());
+        let n = asked.min(wire.to_server.len()).min(wire.read_bytes_max.unwrap_or(asked));
         for (byte, place) in wire.to_server.drain(..n).zip(front.iter_mut().chain(back)) {
             *place = byte;
         }
