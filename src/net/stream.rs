@@ -189,6 +189,8 @@ fn would_block_is_no_error(error: io::Error) -> io::Result<Io> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+
     use super::*;
 
     /// Answers each call with the next result.
@@ -245,5 +247,33 @@ mod tests {
         assert_eq!(write(vec![Err(ErrorKind::WouldBlock.into())]).unwrap(), Io::WouldBlock);
         assert_eq!(write(vec![Err(ErrorKind::Interrupted.into()), Ok(2)]).unwrap(), Io::Moved(2));
         assert_eq!(write(vec![Ok(0)]).unwrap_err().kind(), ErrorKind::WriteZero);
+    }
+
+    /// Waits until there is something to read, and says how much.
+    fn unread(stream: &Stream) -> u64 {
+        let fd = match stream {
+            Stream::Tcp(socket) => socket.as_fd(),
+            Stream::Unix(socket) => socket.as_fd(),
+            Stream::Tortured(_) => unreachable!("it is not tortured"),
+        };
+        poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None).unwrap();
+        stream.unread().unwrap()
+    }
+
+    #[test]
+    fn the_kernel_tells_how_much_is_unread() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut tcp_client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let tcp = TcpStream::from_std(listener.accept().unwrap().0);
+        let (unix, mut unix_client) = UnixStream::pair().unwrap();
+        let clients: [(Stream, &mut dyn Write); 2] =
+            [(Stream::Tcp(tcp), &mut tcp_client), (Stream::Unix(unix), &mut unix_client)];
+        for (mut stream, client) in clients {
+            assert_eq!(stream.unread().unwrap(), 0);
+            client.write_all(b"12345").unwrap();
+            assert_eq!(unread(&stream), 5, "{stream:?}");
+            assert!(matches!(stream.read([&mut [0; 2], &mut []]), Ok(Io::Moved(2))));
+            assert_eq!(unread(&stream), 3, "{stream:?}");
+        }
     }
 }
