@@ -95,6 +95,7 @@ fn site(root: RootPath) -> Site {
         only: None,
         index: vec![b"index.html".to_vec()],
         spa: None,
+        try_html: false,
         browse: false,
         show_hidden: false,
         field_rules: FieldRules::default(),

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 pub use self::compressible::is_compressible;
 use self::mime_types::Entry;
 pub use self::mime_types::{MimeTypesError, parse_media_type};
+pub use self::names::coding_of_name;
 use self::table::TABLE;
 use super::fields::{FieldValue, trim_ows};
 
@@ -75,7 +76,7 @@ impl MediaTypes {
     /// The `Content-Type` for the file at `path`, relative to the root. Its name decides, or the longest extension that
     /// is known, in any case. Allocates only for overrides and rare text types.
     pub fn for_path(&self, path: &[u8]) -> FieldValue {
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let name = last_segment(path);
         self.overridden(path, name)
             .or_else(|| names::built_in(path).or_else(|| extensions(name).find_map(built_in)).map(with_charset))
             .unwrap_or_else(|| self.fallback.clone().unwrap_or(OCTET_STREAM))
@@ -90,6 +91,10 @@ impl MediaTypes {
         let (_, value) = named().or_else(|| extensions(name).find_map(extended))?;
         Some(value.clone())
     }
+}
+
+fn last_segment(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// What follows each of the dots, from the first to the last: the extensions that a name may have. A dot at the beginning

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -16,8 +16,9 @@ use crate::base::disk::{Links, NotServed, RootPath};
 use crate::base::job_pool::JobPoolLimits;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{MediaTypes, parse_media_type};
-use crate::service::static_files::Site;
+use crate::http::negotiate::Coding;
 use crate::service::static_files::field_rules::{FieldRule, FieldRules};
+use crate::service::static_files::{Site, sibling_extension};
 
 const GIB: u64 = 1 << 30;
 
@@ -50,6 +51,10 @@ pub struct FileSettings {
         require_equals = true, default_missing_value = ALONE, value_parser = choice("index.html", page)
     )]
     pub spa: Option<Choice<OsString>>,
+
+    /// Serve /about from about.html, and redirect /about.html and /index.html to the addresses without
+    #[arg(long, env = "TIDEMILL_TRY_HTML", hide_env = true, value_parser = switch)]
+    pub try_html: bool,
 
     /// Serve and list names that begin with a dot
     #[arg(long, env = "TIDEMILL_HIDDEN", hide_env = true, value_parser = switch)]
@@ -148,7 +153,11 @@ impl FileSettings {
         if !root.is_dir() {
             return Vec::new();
         }
-        let is_there = |name: &OsString| root.join(name).is_file();
+        // A coded form of it will do.
+        let is_there = |name: &OsString| {
+            let coded = |coding| OsString::from_vec([name.as_bytes(), sibling_extension(coding)].concat());
+            Coding::ALL.into_iter().any(|coding| root.join(coded(coding)).is_file())
+        };
         let mut notices = Vec::new();
         if let Some(page) = self.spa().filter(|page| !is_there(page)) {
             notices.push(format!("--spa: ROOT has no file {}: paths that do not exist get 404", page.display()));
@@ -196,6 +205,7 @@ impl FileSettings {
             media_types: self.media_types().map_err(io::Error::other)?,
             index: self.index.iter().map(|name| name.as_bytes().to_vec()).collect(),
             spa: self.spa().map(|file| file.as_bytes().to_vec()),
+            try_html: self.try_html,
             browse: self.browse,
             // The name of a single file was chosen by whoever serves it.
             show_hidden: self.hidden || file.is_some(),

@@ -195,6 +195,7 @@ impl Folder {
             only: None,
             index: vec![b"index.html".to_vec()],
             spa: None,
+            try_html: false,
             browse: false,
             show_hidden: false,
             field_rules: FieldRules::default(),

@@ -127,6 +127,10 @@ fn files_answer_as_explained() {
         asked("GET /lines.txt", &["Accept-Encoding: gzip", "Range: bytes=0-9"]),
         asked("GET /both.html", &["Accept-Encoding: br;q=0.1"]),
         asked("GET /both.html", &["Accept-Encoding: gzip"]),
+        asked("GET /picture.svgz", &["Accept-Encoding: gzip"]),
+        asked("GET /picture.svgz", &["Accept-Encoding: br"]),
+        asked("GET /alone.html", &[]),
+        asked("GET /long.html", &["Accept-Encoding: identity"]),
         asked("GET /a%20b", &[]),
         asked("GET //x/.././small.txt", &[]),
         asked("GET /folder?q=1", &[]),
@@ -151,9 +155,12 @@ fn files_answer_as_explained() {
 #[test]
 fn settings_mean_what_they_mean_to_the_server() {
     let site = Site::new();
-    let all: [(&[&str], &str); 8] = [
+    let all: [(&[&str], &str); 11] = [
         (&["--hidden"], "GET /.hidden"),
         (&["--index", "entry,small.txt"], "GET /folder/"),
+        (&["--try-html"], "GET /both"),
+        (&["--try-html"], "GET /indexed/index.html?q"),
+        (&["--default-type", "text/plain"], "GET /a%20b"),
         (&["--spa=both.html"], "GET /nothing"),
         (&["--header", "X-Powered-By: tides"], "GET /small.txt"),
         (&["--file-cache", "0"], "GET /lines.txt"),

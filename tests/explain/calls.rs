@@ -148,6 +148,8 @@ fn strace_sees_the_calls_that_are_explained() {
         asked("GET /large.bin", &["Range: bytes=0-99, 200-299"]),
         asked("GET /small.txt", &["If-None-Match: *"]),
         asked("GET /lines.txt", &["Accept-Encoding: gzip"]),
+        asked("GET /alone.html", &["Accept-Encoding: gzip"]),
+        asked("GET /alone.html", &[]),
         asked("GET /nothing", &[]),
         asked("GET /folder", &[]),
         asked("HEAD /large.bin", &[]),

@@ -41,6 +41,26 @@ fn every_step_of_a_file_names_its_rule() {
 }
 
 #[test]
+fn a_coded_form_alone_says_what_is_made_of_it() {
+    let site = Site::new();
+    let decoded = page(&site, "GET /alone.html", &["Accept-Encoding: br"]);
+    decoded.assert_line("forms", "gzip; it is decoded when that is asked for");
+    decoded.assert_line("coding", "identity, 600 bytes");
+    decoded.assert_line("on a thread", "look it up, decode it");
+    let coded = page(&site, "GET /picture.svgz", &["Accept-Encoding: gzip"]);
+    coded.assert_line("coding", "gzip, ");
+    coded.assert_line("on a thread", "look it up");
+    let long = page(&site, "GET /long.html", &["Accept-Encoding: br"]);
+    assert_eq!(long.line("forms"), Some("gzip"), "too long to be decoded");
+    let page_of = |request| Page::of(Asked { request, fields: &[] }, &["--try-html", site.path()]);
+    page_of("GET /both.html").assert_line("file", "a page, asked for with its extension");
+    page_of("GET /both/").assert_line("file", "a page, asked for with a slash at its end");
+    page_of("GET /indexed/index").assert_line("file", "the index file of a folder, asked for by its name");
+    page_of("GET /both").assert_line("file", "both.html, 7 bytes");
+    page(&site, "GET /folder", &[]).assert_line("file", "a folder, asked for without a slash at its end");
+}
+
+#[test]
 fn a_condition_that_decides_is_named() {
     let site = Site::new();
     let because = |fields: &[&str], part: &str| page(&site, "GET /small.txt", fields).assert_line("conditional", part);

@@ -1,6 +1,7 @@
 //! A folder to be served.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,12 @@ pub const LARGE: usize = 600_000;
 
 /// Longer than what is compressed as a whole.
 pub const LONG: u64 = 8 * 1024 * 1024 + 1;
+
+fn compressed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
 
 /// A folder of a test's own; removed when the test ends.
 pub struct Site(PathBuf);
@@ -38,6 +45,10 @@ impl Site {
         }
         fs::File::create(site.0.join("long.txt")).unwrap().set_len(LONG).unwrap();
         fs::write(site.0.join("a b"), b"space").unwrap();
+        let picture = compressed(&"<svg/>".repeat(100));
+        fs::write(site.0.join("picture.svgz"), &picture).unwrap();
+        fs::write(site.0.join("alone.html.gz"), &picture).unwrap();
+        fs::File::create(site.0.join("long.html.gz")).unwrap().set_len((8 << 20) + 1).unwrap();
         fs::write(site.0.join("secret"), b"x").unwrap();
         fs::set_permissions(site.0.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         site

@@ -1,8 +1,10 @@
 //! A folder, served over HTTP.
 
+mod coded_alone;
 mod fields;
 mod media_types;
 mod pages;
+mod try_html;
 
 use std::fs;
 use std::io::Read;

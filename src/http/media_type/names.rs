@@ -1,5 +1,8 @@
 //! Files whose whole name tells their type: what stands under `/.well-known/` without an extension, and what is read.
 
+use super::{extensions, last_segment};
+use crate::http::negotiate::Coding;
+
 /// Ends of paths, with a slash in front, and their types.
 static NAMES: [(&str, &str); 36] = [
     // Under /.well-known/ (RFC 8615), by what defines them.
@@ -49,6 +52,19 @@ pub(super) fn built_in(path: &[u8]) -> Option<&'static str> {
     Some(found.1)
 }
 
+/// Extensions that stand for another one in gzip: `.svgz` is `.svg` (SVG 2, appendix on its media type), and the
+/// formats of X3D and VRML have a `z` at their end. A name with `.gz` behind it is that of a gzip file.
+static GZIPPED: [&str; 5] = ["svgz", "wrz", "x3dbz", "x3dvz", "x3dz"];
+
+/// The coding that the name of a file says its content has. Its media type is that of the content without it.
+pub fn coding_of_name(path: &[u8]) -> Coding {
+    let extension = extensions(last_segment(path)).last().unwrap_or_default();
+    match GZIPPED.iter().any(|known| extension.eq_ignore_ascii_case(known.as_bytes())) {
+        true => Coding::Gzip,
+        false => Coding::Identity,
+    }
+}
+
 /// Whether `path`, which has no slash in front, ends in `end`, which has one.
 pub(super) fn is_path_end(end: &str, path: &[u8]) -> bool {
     path == &end.as_bytes()[1..] || path.ends_with(end.as_bytes())
@@ -73,6 +89,29 @@ mod tests {
             ("README/x", None),
         ] {
             assert_eq!(built_in(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn some_extensions_stand_for_another_one_in_gzip() {
+        for path in ["a.svgz", "b/a.SVGZ", "a.x3dz", "a.b.wrz"] {
+            assert_eq!(coding_of_name(path.as_bytes()), Coding::Gzip, "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "svgz",
+            "a.svg",
+            "a.svg.gz",
+            "a.json.gz",
+            "a.tgz",
+            "a.emz",
+            "a.kmz",
+            "a.svgz.txt",
+            "a.svgz/b",
+            ".svgz",
+        ] {
+            assert_eq!(coding_of_name(path.as_bytes()), Coding::Identity, "{path}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Compression of whole files: done once for each version of a file, on a job thread, and kept.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use brotli::enc::BrotliEncoderParams;
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::http::negotiate::Coding;
@@ -14,6 +15,8 @@ const ZSTD_LEVEL: i32 = 10;
 
 /// The base-2 logarithm of brotli's window: 4 MiB, which is also what a decoder needs.
 const BROTLI_WINDOW_LOG: i32 = 22;
+
+const DECODING_BUFFER_BYTES: usize = 16 * 1024;
 
 /// `content` in another coding, or `None` if that would not be smaller. The same content always gives the same bytes,
 /// so that they can share a strong validator. Takes time: about 40 ms for 1 MiB, so never call it on the loop.
@@ -57,6 +60,24 @@ fn brotli(mut content: &[u8]) -> io::Result<Vec<u8>> {
     Ok(encoded)
 }
 
+/// `content`, which is in this coding, decoded; `None` if that is more than `bytes_max` bytes. Stops there, so that what
+/// becomes endless costs no more. Takes time, so never call it on the loop.
+///
+/// # Errors
+/// When `content` is not in this coding, or ends too early.
+pub fn decompress(coding: Coding, content: &[u8], bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut decoded = Vec::new();
+    let reader: &mut dyn Read = match coding {
+        Coding::Identity => &mut &content[..],
+        // A gzip file may have several members (RFC 1952 §2.2).
+        Coding::Gzip => &mut MultiGzDecoder::new(content),
+        Coding::Brotli => &mut brotli::Decompressor::new(content, DECODING_BUFFER_BYTES),
+        Coding::Zstd => &mut zstd::Decoder::with_buffer(content)?,
+    };
+    reader.take(bytes_max + 1).read_to_end(&mut decoded)?;
+    Ok((decoded.len() as u64 <= bytes_max).then(|| into_exact(decoded)))
+}
+
 /// Without spare capacity: what is kept in a cache should cost what it says.
 fn into_exact(mut encoded: Vec<u8>) -> Vec<u8> {
     encoded.shrink_to_fit();
@@ -65,7 +86,6 @@ fn into_exact(mut encoded: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::process::{Command, Stdio};
     use std::thread;
 
@@ -76,15 +96,38 @@ mod tests {
     const ALL: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
     fn decoded(coding: Coding, encoded: &[u8]) -> Vec<u8> {
-        let mut content = Vec::new();
-        match coding {
-            Coding::Identity => panic!("nothing is encoded like this"),
-            Coding::Gzip => flate2::read::GzDecoder::new(encoded).read_to_end(&mut content),
-            Coding::Brotli => brotli::Decompressor::new(encoded, 4096).read_to_end(&mut content),
-            Coding::Zstd => zstd::Decoder::new(encoded).and_then(|mut decoder| decoder.read_to_end(&mut content)),
+        decompress(coding, encoded, 1 << 30).expect("what we encoded can be decoded").expect("it is not that large")
+    }
+
+    #[test]
+    fn what_is_decoded_is_bounded_and_whole() {
+        let content = page(100_000);
+        for coding in ALL {
+            let encoded = compress(coding, &content).expect("there is memory").expect("it is smaller");
+            let up_to = |bytes_max| decompress(coding, &encoded, bytes_max).expect("it is in this coding");
+            assert!(up_to(100_000) == Some(content.clone()), "{coding:?}");
+            assert_eq!(up_to(99_999), None, "{coding:?}");
+            assert_eq!(up_to(0), None, "{coding:?}");
+            for cut in [0, 1, 10, encoded.len() / 2, encoded.len() - 1] {
+                let cut = decompress(coding, &encoded[..cut], 1 << 20);
+                // Nothing at all is a content of no zstd frames.
+                assert!(cut.is_err() || cut.is_ok_and(|decoded| decoded.is_some_and(|it| it.is_empty())), "{coding:?}");
+            }
+            assert!(decompress(coding, b"this is in no coding at all", 1 << 20).is_err(), "{coding:?}");
         }
-        .expect("what we encoded can be decoded");
-        content
+    }
+
+    #[test]
+    fn all_members_of_a_gzip_file_are_decoded() {
+        let member = |content: &[u8]| gzip(content).expect("there is memory");
+        let encoded = [member(b"one, "), member(b""), member(b"two")].concat();
+        assert_eq!(decoded(Coding::Gzip, &encoded), b"one, two");
+    }
+
+    #[test]
+    fn what_grows_without_end_costs_no_more_than_allowed() {
+        let bomb = gzip(&vec![0; 8 << 20]).expect("there is memory");
+        assert_eq!(decompress(Coding::Gzip, &bomb, 1 << 20).expect("it is gzip"), None);
     }
 
     /// Text that compresses about as well as a page does.

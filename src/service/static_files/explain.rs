@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::StaticFiles;
 use super::listing::Order;
+use super::locate::Address;
 use super::lookup::{Looked, Wanted, look_up};
 use super::pages;
 use super::representation::{Compressible, Form, Representation};
@@ -57,7 +58,7 @@ impl StaticFiles {
                 explanation.note("file", format_args!("nothing; {} is the content of the 404", printable(&page.path)));
             }
             Looked::Missing(None) => explanation.note("file", "nothing has this name"),
-            Looked::Redirect => explanation.note("file", "a folder, asked for without a slash at its end"),
+            Looked::Redirect(address) => explanation.note("file", address_text(address)),
             Looked::Forbidden => explanation.note("file", "the server may not read it"),
             Looked::Busy(what) => explanation.note("file", format_args!("it cannot be opened now: {what}")),
             Looked::Failed(cause) => explanation.note("file", format_args!("the file system failed: {cause}")),
@@ -109,9 +110,10 @@ impl StaticFiles {
                     return Some(Arc::new(Form::coded_as_sent(identity, coding, &found.common)));
                 }
                 Choice::Unmade(coding) => {
-                    match found.form(coding) {
-                        Some(_) => explanation.note_job("hash it"),
-                        None => explanation.note_job(format_args!("compress it to {}", coding.name())),
+                    match (found.form(coding), coding) {
+                        (Some(_), _) => explanation.note_job("hash it"),
+                        (None, Coding::Identity) => explanation.note_job("decode it"),
+                        (None, coding) => explanation.note_job(format_args!("compress it to {}", coding.name())),
                     }
                     let form = made(&self.shared.store, found, coding, now_secs).map(Arc::new);
                     forms[coding as usize] = form.map_or(MadeForm::Useless, MadeForm::Made);
@@ -135,19 +137,30 @@ fn path_text(resolved: Option<&Resolved<'_>>) -> String {
     }
 }
 
+fn address_text(address: Address) -> &'static str {
+    match address {
+        Address::WithSlash => "a folder, asked for without a slash at its end",
+        Address::WithoutSlash => "a page, asked for with a slash at its end",
+        Address::WithoutExtension => "a page, asked for with its extension",
+        Address::OfDirectory => "the index file of a folder, asked for by its name",
+    }
+}
+
 fn file_text(found: &Representation) -> String {
-    let (path, length) = (printable(&found.path), found.identity().length);
+    let (path, length) = (printable(&found.path), found.original().1.length);
     format!("{path}, {length} bytes, {}", printable(found.content_type.as_bytes()))
 }
 
 fn forms_text(found: &Representation, can_compress: bool) -> String {
     let there = Coding::ALL.into_iter().filter(|coding| found.form(*coding).is_some());
     let names: Vec<&str> = there.map(Coding::name).collect();
+    let is_decoded = found.form(Coding::Identity).is_none() && found.can_make(Coding::Identity);
     let others = match found.compressible {
         Compressible::Whole if can_compress => "; the others are made when they are asked for",
         Compressible::AsSent if can_compress => {
             "; too long to be compressed as a whole: gzip and zstd are made while it is sent"
         }
+        Compressible::No if can_compress && is_decoded => "; it is decoded when that is asked for",
         Compressible::Whole | Compressible::AsSent | Compressible::No => "",
     };
     format!("{}{others}", names.join(", "))

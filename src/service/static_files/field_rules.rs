@@ -150,12 +150,11 @@ impl FieldRules {
         self.0.extend(rules);
     }
 
-    /// The fields of the file at `path`, which begins with `/`. `directory` is the path of its directory, with a slash at
-    /// its end, if it is served for that.
-    pub fn of_file(&self, path: &[u8], directory: Option<&[u8]>) -> Vec<(FieldName, FieldValue)> {
-        let applies = |rule: &FieldRule| {
-            rule.scope.contains(path) || directory.is_some_and(|directory| rule.scope.contains(directory))
-        };
+    /// The fields of the file at `path`, which begins with `/`. `address` is the path for which it is served, if that is
+    /// another one: that of its directory, with a slash at its end, or of a page without its extension.
+    pub fn of_file(&self, path: &[u8], address: Option<&[u8]>) -> Vec<(FieldName, FieldValue)> {
+        let applies =
+            |rule: &FieldRule| rule.scope.contains(path) || address.is_some_and(|address| rule.scope.contains(address));
         self.select(applies)
     }
 

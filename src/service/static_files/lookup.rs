@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use super::locate::{Address, PAGE_EXTENSION, Place, locate, locate_file, sibling_extension, unless_exhausted};
 use super::representation::{Common, Compressible, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
 use super::tag::{self, Digest, Digests, HASHED_BYTES_MAX, is_settled};
 use super::{Site, Store};
 use crate::base::disk::{FileMeta, Found, NotServed, OpenFile, Root};
 use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
-use crate::http::media_type::is_compressible;
+use crate::http::media_type::{coding_of_name, is_compressible};
 use crate::http::negotiate::Coding;
 use crate::service::coding::forbids_transforms;
 
@@ -47,8 +48,8 @@ impl Wanted {
 pub enum Looked {
     /// A file, or a directory's index file.
     File(Arc<Representation>),
-    /// A directory, asked for without a slash at its end.
-    Redirect,
+    /// It has another address.
+    Redirect(Address),
     /// A directory without an index file, whose entries may be listed.
     Directory,
     /// Nothing; with the page that the site has for this.
@@ -88,43 +89,28 @@ struct Look<'a> {
 impl Look<'_> {
     fn found(&self) -> Result<Looked, NotServed> {
         let path = self.wanted.path.as_deref().ok_or(NotServed::NotFound)?;
-        if let Some(name) = &self.store.site.only {
-            return self.only_file(name, path);
-        }
-        match (self.root.find(path)?, self.wanted.names_directory) {
-            (Found::File(file), false) => self.representation(path, file).map(Looked::File),
-            (Found::File(_), true) => Err(NotServed::NotFound),
-            (Found::Directory(_), false) => Ok(Looked::Redirect),
-            (Found::Directory(_), true) => self.index(path),
+        let place = match &self.store.site.only {
+            Some(name) => self.only_file(name, path)?,
+            None => locate(&self.store.site, &self.root, path, self.wanted.names_directory)?,
+        };
+        match place {
+            Place::File(path, file) => self.representation(&path, file).map(Looked::File),
+            Place::Directory => Ok(Looked::Directory),
+            Place::Elsewhere(address) => Ok(Looked::Redirect(address)),
         }
     }
 
-    /// A site of one file has nothing else, whatever lies next to it.
-    fn only_file(&self, name: &[u8], path: &[u8]) -> Result<Looked, NotServed> {
+    /// A site of one file has nothing else, whatever lies next to it, and no further address for it.
+    fn only_file(&self, name: &[u8], path: &[u8]) -> Result<Place, NotServed> {
         let is_meant = path.is_empty() || (path == name && !self.wanted.names_directory);
-        match is_meant.then(|| self.root.find(name)).transpose()? {
-            Some(Found::File(file)) => self.representation(name, file).map(Looked::File),
-            _ => Err(NotServed::NotFound),
-        }
-    }
-
-    fn index(&self, directory: &[u8]) -> Result<Looked, NotServed> {
-        for name in &self.store.site.index {
-            let path = joined(directory, name);
-            match self.root.find(&path) {
-                Ok(Found::File(file)) => return self.representation(&path, file).map(Looked::File),
-                Ok(Found::Directory(_)) | Err(NotServed::NotFound | NotServed::NotAFile) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if self.store.site.browse { Ok(Looked::Directory) } else { Err(NotServed::NotFound) }
+        if is_meant { locate_file(&self.store.site, &self.root, name) } else { Err(NotServed::NotFound) }
     }
 
     /// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
     fn missing(&self) -> Looked {
-        let page = |path: &[u8]| match self.file_at(path)? {
-            Some(file) => self.representation(path, file).map(Some),
-            None => Ok(None),
+        let page = |path: &[u8]| match unless_exhausted(locate_file(&self.store.site, &self.root, path))? {
+            Some(Place::File(path, file)) => self.representation(&path, file).map(Some),
+            _ => Ok(None),
         };
         if self.store.site.only.is_some() {
             return Looked::Missing(None);
@@ -137,24 +123,17 @@ impl Look<'_> {
         }
         match page(b"404.html") {
             Err(NotServed::Exhausted(what)) => Looked::Busy(what),
-            page => Looked::Missing(page.ok().flatten()),
+            // The page of an error is not negotiated, so a coded form of it does not do.
+            page => Looked::Missing(page.ok().flatten().filter(|page| page.form(Coding::Identity).is_some())),
         }
     }
 
-    /// The file at `path`, if there is one that can be served. What it is cannot be said without a descriptor: that is an
-    /// error, so that no file is taken for missing, and none is found without its siblings.
-    fn file_at(&self, path: &[u8]) -> Result<Option<OpenFile>, NotServed> {
-        match self.root.find(path) {
-            Ok(Found::File(file)) => Ok(Some(file)),
-            Err(NotServed::Exhausted(what)) => Err(NotServed::Exhausted(what)),
-            Ok(Found::Directory(_)) | Err(_) => Ok(None),
+    /// The file, if it is there itself, with its precompressed siblings; what is known already, if it is still that.
+    fn representation(&self, path: &[u8], file: Option<OpenFile>) -> Result<Arc<Representation>, NotServed> {
+        let files = self.with_siblings(path, file)?;
+        if files.iter().all(Option::is_none) {
+            return Err(NotServed::NotFound);
         }
-    }
-
-    /// The file with its precompressed siblings; what is known already, if it is still that.
-    fn representation(&self, path: &[u8], file: OpenFile) -> Result<Arc<Representation>, NotServed> {
-        let sibling = |extension: &[u8]| self.file_at(&[path, extension].concat());
-        let files = [Some(file), sibling(b".gz")?, sibling(b".zst")?, sibling(b".br")?];
         let known = self.wanted.known.as_ref().filter(|known| *known.path == *path);
         let is_same = |known: &&Arc<Representation>| {
             known.versions().eq(files.iter().map(|file| file.as_ref().map(|file| file.meta)))
@@ -171,21 +150,42 @@ impl Look<'_> {
         }
     }
 
+    /// The files that hold a content in its codings. A file whose name says that it is coded is a coded form already, and
+    /// has no siblings.
+    fn with_siblings(&self, path: &[u8], file: Option<OpenFile>) -> Result<Files, NotServed> {
+        let mut files = Files::default();
+        let named = coding_of_name(path);
+        files[named as usize] = file;
+        if named == Coding::Identity {
+            for coding in &Coding::ALL[1..] {
+                let sibling = self.root.find(&[path, sibling_extension(*coding)].concat());
+                files[*coding as usize] = match unless_exhausted(sibling)? {
+                    Some(Found::File(file)) => Some(file),
+                    Some(Found::Directory(_)) | None => None,
+                };
+            }
+        }
+        Ok(files)
+    }
+
     fn read(&self, path: &[u8], files: Files, known: Option<&Representation>) -> io::Result<Representation> {
         let Store { site, digests } = self.store;
         let now_secs = self.wanted.now_secs;
         let content_type = site.media_types.for_path(path);
-        let identity_len = files[0].as_ref().map_or(0, |file| file.meta.len);
         let site_fields = site_fields(site, path);
-        let compressible = compressible(&content_type, identity_len, &site_fields);
+        let compressible = files[Coding::Identity as usize]
+            .as_ref()
+            .map_or(Compressible::No, |file| compressible(&content_type, file.meta.len, &site_fields));
         let varies = compressible != Compressible::No || files[1..].iter().any(Option::is_some);
         let mut parts: [Option<Part>; Coding::ALL.len()] = Default::default();
         for (coding, file) in Coding::ALL.into_iter().zip(files) {
             parts[coding as usize] = file.map(|file| Part::read(file, coding, digests, now_secs)).transpose()?;
         }
         let is_settled = parts.iter().flatten().all(|part| is_settled(&part.version, now_secs));
-        let is_date_shared = known.zip(parts[0].as_ref()).is_some_and(|(known, part)| part.shares_date_with(known));
-        let modified = parts[0].as_ref().and_then(|part| last_modified(part.version, now_secs));
+        // The part that the others are forms of.
+        let original = parts.iter().flatten().next();
+        let is_date_shared = known.zip(original).is_some_and(|(known, part)| part.shares_date_with(known));
+        let modified = original.and_then(|part| last_modified(part.version, now_secs));
         let common =
             Common { is_date_shared, last_modified: modified.filter(|_| !is_date_shared), varies, site_fields };
         let mut forms: Forms = Default::default();
@@ -194,10 +194,6 @@ impl Look<'_> {
         }
         Ok(Representation::new(path, content_type, forms, common, compressible, is_settled))
     }
-}
-
-fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// When the content was last modified, in seconds since 1970 and never later than now (RFC 9110 §8.8.2.1). `None` if the
@@ -211,7 +207,8 @@ fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
     let path = [b"/", path].concat();
     let of_index = |name: &Vec<u8>| path.strip_suffix(&name[..]).filter(|directory| directory.ends_with(b"/"));
     let directory = site.index.iter().chain(&site.only).find_map(of_index);
-    site.field_rules.of_file(&path, directory)
+    let page = || path.strip_suffix(PAGE_EXTENSION).filter(|_| site.try_html);
+    site.field_rules.of_file(&path, directory.or_else(page))
 }
 
 /// How a file is compressed that has these fields from the site.
@@ -267,7 +264,7 @@ impl Part {
 
     /// Whether another content had the same time of modification, as far as is known.
     fn shares_date_with(&self, known: &Representation) -> bool {
-        let before = known.identity();
+        let (_, before) = known.original();
         let is_other = self.etag.is_none() || self.etag != before.etag;
         self.version.modified.secs == before.version.modified.secs
             && (known.common.is_date_shared || is_other && self.version != before.version)
@@ -312,6 +309,7 @@ mod tests {
                 only: None,
                 index: vec![b"index.html".to_vec()],
                 spa: spa.map(|name| name.into()),
+                try_html: false,
                 browse: false,
                 show_hidden: false,
                 field_rules: Default::default(),

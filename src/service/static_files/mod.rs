@@ -13,6 +13,7 @@ mod flights;
 mod hot;
 pub mod listing;
 mod listings;
+mod locate;
 mod lookup;
 mod pages;
 mod representation;
@@ -34,6 +35,8 @@ use resolve::{Resolved, Unresolved, resolve};
 use respond::Action;
 use serving::{Jobs, Serving};
 use tag::Digests;
+
+pub use locate::sibling_extension;
 
 use crate::base::disk::RootPath;
 use crate::http::body::Failure;
@@ -57,6 +60,8 @@ pub struct Site {
     pub index: Vec<Vec<u8>>,
     /// The file that is served for paths that do not exist, for single-page applications.
     pub spa: Option<Vec<u8>>,
+    /// Whether pages have addresses without `.html`, and index files those of their directories.
+    pub try_html: bool,
     /// Whether directories without an index file are listed.
     pub browse: bool,
     /// Whether names that begin with a dot are served and listed.
@@ -74,6 +79,9 @@ pub struct Site {
 fn compress_lengths() -> RangeInclusive<u64> {
     CODED_BYTES_MIN..=8 * 1024 * 1024
 }
+
+/// Files that are there in a coded form alone are decoded for those who want that, up to this many bytes.
+const DECODED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// The service.
 pub struct StaticFiles {

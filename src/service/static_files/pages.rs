@@ -2,6 +2,7 @@
 
 use super::error_page::error_page;
 use super::listing::CONTENT_SECURITY_POLICY;
+use super::locate::{Address, PAGE_EXTENSION};
 use crate::http::body::Body;
 use crate::http::fields::{
     ALLOW, CONTENT_SECURITY_POLICY as POLICY, FieldValue, LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -51,20 +52,16 @@ pub fn for_method(request: &RequestHead<'_>) -> Option<Response> {
     }
 }
 
-/// 301 to the same with a slash behind it, for a directory, so that relative links in it work; the query is kept.
+/// 301 to `address`, so that a page has one, and relative links in a directory work; the query is kept. `path` is what the
+/// request was resolved to.
 ///
-/// The reference is relative (RFC 9110 §10.2.2): the last segment and a slash. So it holds as well behind a proxy that
-/// takes a prefix off the path. Everything that is not unreserved is escaped in it, also `:`, `\` and an escaped slash:
-/// nobody can take the segment for a scheme, or for the name of another host.
-pub fn to_directory(request: &RequestHead<'_>) -> Response {
-    let path = request.target.path;
-    let segment = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let mut location = Vec::with_capacity(segment.len() + 1);
-    for (number, piece) in percent_decode(segment).unwrap_or_default().split(|byte| *byte == b'/').enumerate() {
-        location.extend_from_slice(if number > 0 { b"%2F" } else { b"" });
-        percent_encode(piece, &mut location);
-    }
-    location.push(b'/');
+/// The reference is relative (RFC 9110 §10.2.2), so that it holds as well behind a proxy that takes a prefix off the path.
+pub fn redirect(request: &RequestHead<'_>, address: Address, path: &[u8]) -> Response {
+    let mut location = relative(request.target.path, address).unwrap_or_else(|| {
+        let mut absolute = vec![b'/'];
+        percent_encode(path, &mut absolute);
+        absolute
+    });
     if let Some(query) = request.target.query {
         location.push(b'?');
         location.extend_from_slice(query);
@@ -74,4 +71,40 @@ pub fn to_directory(request: &RequestHead<'_>) -> Response {
             .with_field(LOCATION, location),
         Err(_) => error(request, Status::NOT_FOUND),
     }
+}
+
+/// A reference from the path of a request to another address of the same. `None` for a page if the path ends in more than a
+/// name and a slash.
+fn relative(path: &[u8], address: Address) -> Option<Vec<u8>> {
+    if address == Address::WithoutSlash {
+        let name = last_segment(path.strip_suffix(b"/")?);
+        let is_name = !matches!(name.rsplit(|byte| *byte == b'/').next(), None | Some(b"" | b"." | b".."));
+        return is_name.then(|| [b"../", &escaped(&name)[..]].concat());
+    }
+    let segment = last_segment(path);
+    Some(match address {
+        Address::WithoutExtension => escaped(segment.strip_suffix(PAGE_EXTENSION).unwrap_or(&segment)),
+        Address::OfDirectory => match segment.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => escaped(&segment[..=slash]),
+            None => b"./".to_vec(),
+        },
+        Address::WithSlash | Address::WithoutSlash => [&escaped(&segment)[..], b"/"].concat(),
+    })
+}
+
+/// The last segment of a path, decoded. There may be slashes in it, which were escaped.
+fn last_segment(path: &[u8]) -> Vec<u8> {
+    let segment = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    percent_decode(segment).unwrap_or_default().into_owned()
+}
+
+/// A segment of a reference: everything that is not unreserved is escaped in it, also `:`, `\` and a slash. So nobody can
+/// take it for a scheme, or for the name of another host.
+fn escaped(segment: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(segment.len());
+    for (number, piece) in segment.split(|byte| *byte == b'/').enumerate() {
+        escaped.extend_from_slice(if number > 0 { b"%2F" } else { b"" });
+        percent_encode(piece, &mut escaped);
+    }
+    escaped
 }

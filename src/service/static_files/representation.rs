@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::DECODED_BYTES_MAX;
 use super::tag::HASHED_BYTES_MAX;
 use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::conditional::last_modified_value;
 use crate::http::etag::EntityTag;
 use crate::http::fields::{self, FieldName, FieldSet, FieldValue};
 use crate::http::negotiate::Coding;
+use crate::service::coding::CODINGS;
 
 /// One version of a file, and its precompressed siblings.
 #[derive(Debug)]
@@ -18,11 +20,11 @@ pub struct Representation {
     pub path: Box<[u8]>,
     /// What it is, whatever its coding.
     pub content_type: FieldValue,
-    /// Its forms, by [`Coding`]: identity always, others if a sibling file has them.
+    /// Its forms, by [`Coding`], of which there are files: at least one.
     pub forms: Forms,
     /// What is the same for all forms.
     pub common: Common,
-    /// Whether, and how, it is compressed when somebody asks for that.
+    /// Whether, and how, the original is compressed when somebody asks for that.
     pub compressible: Compressible,
     /// Whether the same versions of the files mean the same content.
     is_settled: AtomicBool,
@@ -89,9 +91,22 @@ impl Representation {
         self.forms[coding as usize].as_ref()
     }
 
-    /// The file as it is.
-    pub fn identity(&self) -> &Arc<Form> {
-        self.form(Coding::Identity).expect("a representation is made from its identity form")
+    /// The form that others are made of, and its coding: the one that is not coded, if there is a file of it.
+    pub fn original(&self) -> (Coding, &Arc<Form>) {
+        let forms = Coding::ALL.into_iter().filter_map(|coding| Some((coding, self.form(coding)?)));
+        forms.into_iter().next().expect("a representation is made from a file")
+    }
+
+    /// Whether the form in this coding can be made of the original.
+    pub fn can_make(&self, coding: Coding) -> bool {
+        match self.original() {
+            (Coding::Identity, _) => match self.compressible {
+                Compressible::No => false,
+                Compressible::Whole => true,
+                Compressible::AsSent => CODINGS.contains(&coding),
+            },
+            (_, coded) => coding == Coding::Identity && coded.length <= DECODED_BYTES_MAX,
+        }
     }
 
     /// Made of these parts. `is_settled`: whether the same versions of the files will mean the same content.

@@ -16,7 +16,7 @@ use crate::http::method::Method;
 use crate::http::negotiate::{AcceptEncoding, Coding};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
 use crate::http::status::Status;
-use crate::service::coding::{CODINGS, Coders};
+use crate::service::coding::Coders;
 
 /// A representation, with what has been made of it since it was found.
 #[derive(Clone, Copy)]
@@ -74,6 +74,8 @@ pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, coders: &Coders, cx
         Choice::Form(_, form) => with_form(request, offer.representation, form, cx.date_secs),
         Choice::AsSent(coding, identity) => coded_as_sent(request, offer.representation, identity, coding, coders, cx),
         Choice::Unmade(coding) => return Action::Make(coding),
+        // It could not be decoded, because it is another one by now.
+        Choice::None if !offer.representation.original().1.is_unchanged(cx.file_looks) => return Action::LookAgain,
         Choice::None => not_acceptable(request),
     })
 }
@@ -156,7 +158,7 @@ impl Selection {
 
 /// The whole of a representation as the content of an error, such as the site's own page for 404.
 pub fn error_content(representation: &Representation, status: Status) -> Response {
-    let form = representation.identity();
+    let (_, form) = representation.original();
     let body = body(form, 0, form.length);
     Response::new(status).with_content(representation.content_type.clone(), body)
 }
@@ -197,15 +199,11 @@ pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
 impl<'a> Offer<'a> {
     /// Whether there is a form in this coding, or can be one. `whole`: the client does not ask for a part.
     fn has(&self, coding: Coding, whole: bool) -> bool {
-        let makeable = self.making == Making::All
-            && match self.representation.compressible {
-                Compressible::No => false,
-                Compressible::Whole => true,
-                Compressible::AsSent => whole && CODINGS.contains(&coding),
-            };
+        let as_sent = || self.representation.compressible == Compressible::AsSent;
+        let makeable = || self.making == Making::All && self.representation.can_make(coding) && (whole || !as_sent());
         match &self.made[coding as usize] {
             MadeForm::Made(_) => true,
-            MadeForm::Unmade => self.representation.form(coding).is_some() || makeable,
+            MadeForm::Unmade => self.representation.form(coding).is_some() || makeable(),
             MadeForm::Useless => self.representation.form(coding).is_some(),
         }
     }

@@ -1,13 +1,15 @@
-//! A request for a file that has to wait for a job: to look it up, to compress or hash it, or to list a directory.
+//! A request for a file that has to wait for a job: to look it up, to compress, decode or hash it, or to list a
+//! directory.
 
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::compress::compress;
+use super::compress::{compress, decompress};
 use super::flights::{Flights, Joined};
 use super::hot::{FRESH_FOR, Hit, Known};
 use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Order};
@@ -16,7 +18,7 @@ use super::representation::{Common, Form, FormContent, Representation};
 use super::resolve::Resolved;
 use super::respond::{Action, error_content, respond_as_it_is};
 use super::tag::Digest;
-use super::{Shared, Store, listings, pages};
+use super::{DECODED_BYTES_MAX, Shared, Store, listings, pages};
 use crate::base::disk::NotServed;
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
@@ -169,12 +171,12 @@ impl Serving {
                 return Ok(Next::Progress(Progress::Found(self.shared.hot.keep(resolved, found, started))));
             }
             (Looked::Directory, Some(resolved)) => return Ok(self.start_listing(resolved.path(), cx)),
-            (Looked::Redirect, Some(_)) => pages::to_directory(&request),
+            (Looked::Redirect(address), Some(resolved)) => pages::redirect(&request, address, resolved.path()),
             (Looked::Missing(Some(page)), _) => error_content(&page, Status::NOT_FOUND),
             (Looked::Forbidden, _) => pages::error(&request, Status::FORBIDDEN),
             (Looked::Busy(what), _) => return Ok(self.busy(what, cx)),
             (Looked::Failed(cause), _) => return Err(Failure::new(cause)),
-            (Looked::Missing(None) | Looked::File(_) | Looked::Directory | Looked::Redirect, _) => {
+            (Looked::Missing(None) | Looked::File(_) | Looked::Directory | Looked::Redirect(_), _) => {
                 pages::error(&request, Status::NOT_FOUND)
             }
         };
@@ -203,10 +205,13 @@ impl Serving {
         // Its address tells it from all others: whoever can join the job holds this representation, too.
         let address = Arc::as_ptr(&representation).addr().to_ne_bytes();
         let key = [&address[..], coding.name().as_bytes()].concat();
+        let is_decoded = coding == Coding::Identity && representation.form(coding).is_none();
         let (store, now_secs) = (Arc::clone(&self.shared.store), cx.date_secs);
         let job = move || made(&store, &representation, coding, now_secs).map(Arc::new);
         match self.shared.jobs.forms.join(&key, Lane::Slow, cx, job) {
             Ok(joined) => Next::Progress(Progress::Making(hit, coding, joined)),
+            // A client that does not take the coded form gets nothing else.
+            Err(QueueFull) if is_decoded => self.busy("too many files wait to be decoded already (--io-threads)", cx),
             // Sending more bytes now is better than asking the client to come again.
             Err(QueueFull) => Next::Progress(Progress::Found(hit.without_making())),
         }
@@ -257,12 +262,12 @@ impl Serving {
     }
 }
 
-/// The form in this coding: the file's own with its tag, or a compressed one. `None` if that would not be smaller, or if
-/// the file is no longer what it was.
+/// The form in this coding: the file's own with its tag, or one that is made of the original. `None` if that would not be
+/// smaller, or is too large to be decoded, or if the file is no longer what it was.
 pub fn made(store: &Store, representation: &Representation, coding: Coding, now_secs: u64) -> Option<Form> {
     match representation.form(coding) {
         Some(form) => hashed(store, form, coding, &representation.common, now_secs),
-        None => compressed(representation, coding),
+        None => recoded(representation, coding),
     }
 }
 
@@ -273,19 +278,25 @@ fn hashed(store: &Store, form: &Form, coding: Coding, common: &Common, now_secs:
     Some(Form::new(coding, form.length, form.content.clone(), form.version, Some(digest.tag(coding)), common))
 }
 
-fn compressed(representation: &Representation, coding: Coding) -> Option<Form> {
-    let identity = representation.identity();
-    let content = match &identity.content {
-        FormContent::Memory(bytes) => compress(coding, bytes),
+fn recoded(representation: &Representation, coding: Coding) -> Option<Form> {
+    let (original_coding, original) = representation.original();
+    let recode = |bytes: &[u8]| match coding {
+        Coding::Identity => decompress(original_coding, bytes, DECODED_BYTES_MAX),
+        coding => compress(coding, bytes),
+    };
+    let content = match &original.content {
+        FormContent::Memory(bytes) => recode(bytes),
         FormContent::File(file) => {
-            let bytes = file.read_all(usize::try_from(identity.length).ok()?).ok()??;
-            let unchanged = file.meta_now().is_ok_and(|meta| meta == identity.version);
-            if unchanged { compress(coding, &bytes) } else { Ok(None) }
+            let bytes = file.read_all(usize::try_from(original.length).ok()?).ok()??;
+            let unchanged = file.meta_now().is_ok_and(|meta| meta == original.version);
+            if unchanged { recode(&bytes) } else { Ok(None) }
         }
     };
-    let content: Arc<[u8]> = content.inspect_err(|error| log::warn!("cannot compress: {error}")).ok()??.into();
+    let warn = |error: &io::Error| log::warn!("{}: cannot recode it: {error}", representation.path.escape_ascii());
+    let content: Arc<[u8]> = content.inspect_err(warn).ok()??.into();
+    // Of its own bytes: what was decoded has the tag that the file itself would have.
     let (length, etag) = (content.len() as u64, Some(Digest::of_bytes(&content).tag(coding)));
-    Some(Form::new(coding, length, FormContent::Memory(content), identity.version, etag, &representation.common))
+    Some(Form::new(coding, length, FormContent::Memory(content), original.version, etag, &representation.common))
 }
 
 impl Exchange for Serving {

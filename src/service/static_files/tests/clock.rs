@@ -236,7 +236,7 @@ fn what_an_old_look_finds_does_not_replace_what_a_later_one_found() {
     world.pass(100);
     assert_eq!(world.get("/page.txt").content, b"new");
     let hit = world.files.shared.hot.keep(&resolved, old, early);
-    assert_eq!(hit.representation.identity().length, 3);
+    assert_eq!(hit.representation.original().1.length, 3);
     assert_eq!(world.get("/page.txt").content, b"new");
 }
 

@@ -194,7 +194,7 @@ fn what_is_kept_takes_no_more_memory_than_it_may() {
     };
     let (old, new) = (keep(0), keep(1));
     let kept = hot.kept_bytes();
-    let form = Arc::clone(old.representation.identity());
+    let form = Arc::clone(old.representation.original().1);
     hot.keep_form(&resolved, &old, Coding::Gzip, Some(Arc::clone(&form)));
     assert_eq!(hot.kept_bytes(), kept);
     hot.keep_form(&resolved, &new, Coding::Gzip, Some(form));

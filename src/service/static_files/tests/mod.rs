@@ -91,6 +91,12 @@ fn letters(letter: u8, len: usize) -> Vec<u8> {
     vec![letter; len]
 }
 
+/// What does not become smaller; another number gives other bytes.
+fn noise(number: u64, len: usize) -> Vec<u8> {
+    let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    std::iter::successors(Some(number), next).map(|state| (state >> 56) as u8).take(len).collect()
+}
+
 struct Asleep;
 
 impl Interrupt for Asleep {
@@ -139,6 +145,7 @@ impl World {
             only: None,
             index: vec![b"index.html".to_vec()],
             spa: None,
+            try_html: false,
             browse: false,
             show_hidden: false,
             field_rules: FieldRules::default(),

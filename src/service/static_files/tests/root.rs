@@ -62,7 +62,9 @@ fn an_answer_that_has_begun_is_of_the_release_it_began_with() {
     let Known::Fresh(hit) = hit else { panic!("it was just served") };
     point(&scene, "2");
     fs::remove_dir_all(scene.beside("releases/1")).expect("it is there");
-    let representation::FormContent::File(file) = &hit.representation.identity().content else { panic!("it is large") };
+    let representation::FormContent::File(file) = &hit.representation.original().1.content else {
+        panic!("it is large")
+    };
     let content = file.read_all(LARGE).expect("it can be read").expect("it has not grown");
     assert!(content == before.content);
 }
