@@ -76,10 +76,14 @@ impl MediaTypes {
     /// The `Content-Type` for the file at `path`, relative to the root. Its name decides, or the longest extension that
     /// is known, in any case. Allocates only for overrides and rare text types.
     pub fn for_path(&self, path: &[u8]) -> FieldValue {
+        self.known_for_path(path).unwrap_or_else(|| self.fallback.clone().unwrap_or(OCTET_STREAM))
+    }
+
+    /// The same, but `None` if the name says nothing.
+    pub fn known_for_path(&self, path: &[u8]) -> Option<FieldValue> {
         let name = last_segment(path);
         self.overridden(path, name)
             .or_else(|| names::built_in(path).or_else(|| extensions(name).find_map(built_in)).map(with_charset))
-            .unwrap_or_else(|| self.fallback.clone().unwrap_or(OCTET_STREAM))
     }
 
     fn overridden(&self, path: &[u8], name: &[u8]) -> Option<FieldValue> {

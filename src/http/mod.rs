@@ -19,4 +19,4 @@ pub mod target;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod sections;
+pub mod sections;

@@ -179,6 +179,16 @@ impl Accept {
         self.html.rank() > self.text.rank()
     }
 
+    /// Whether it names HTML itself, and not only a range that HTML is in.
+    pub fn names_html(self) -> bool {
+        self.html.precedence == 3 && self.admits_html()
+    }
+
+    /// Whether HTML is acceptable at all.
+    pub fn admits_html(self) -> bool {
+        self.html.weight > 0
+    }
+
     /// Whether it wants JSON more than HTML.
     pub fn prefers_json(self) -> bool {
         self.json.rank() > self.html.rank()

@@ -4,14 +4,14 @@ use super::fields::{FieldSpan, Fields};
 
 /// The bytes of a section and where its lines lie, as a received head would have them.
 #[derive(Debug, Default)]
-pub(super) struct Section {
+pub struct Section {
     bytes: Vec<u8>,
     spans: Vec<FieldSpan>,
 }
 
 impl Section {
     /// A section of these lines.
-    pub(super) fn of<V: AsRef<[u8]>>(lines: &[(&str, V)]) -> Section {
+    pub fn of<V: AsRef<[u8]>>(lines: &[(&str, V)]) -> Section {
         let mut section = Section::default();
         for (name, value) in lines {
             section.push(name, value.as_ref());
@@ -19,11 +19,13 @@ impl Section {
         section
     }
 
-    pub(super) fn fields(&self) -> Fields<'_> {
+    /// Its lines, as a head would have them.
+    pub fn fields(&self) -> Fields<'_> {
         Fields::new(&self.bytes, &self.spans)
     }
 
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+    /// Adds a line.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
         let name_start = self.append(name.as_bytes());
         self.append(b": ");
         let value_start = self.append(value);

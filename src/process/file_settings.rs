@@ -45,7 +45,8 @@ pub struct FileSettings {
     )]
     pub index: Vec<OsString>,
 
-    /// Serve this file for paths that do not exist, for single-page applications [default: index.html]
+    /// Serve this file for paths that do not exist, unless they are loaded as assets, for single-page applications
+    /// [default: index.html]
     #[arg(
         long, value_name = "FILE", env = "TIDEMILL_SPA", hide_env = true, num_args = 0..=1,
         require_equals = true, default_missing_value = ALONE, value_parser = choice("index.html", page)

@@ -172,4 +172,11 @@ fn settings_mean_what_they_mean_to_the_server() {
         let others = [flags, &[site.path()]].concat();
         assert_explained(&Server::start(&others), asked(request, &["Accept-Encoding: gzip"]), &others);
     }
+    let spa = ["--spa=both.html", site.path()];
+    let server = Server::start(&spa);
+    for fields in [&[][..], &["Sec-Fetch-Dest: document"], &["Sec-Fetch-Dest: image", "Accept: text/html"]] {
+        for request in ["GET /nothing", "GET /nothing.js", "HEAD /nothing.js"] {
+            assert_explained(&server, asked(request, fields), &spa);
+        }
+    }
 }

@@ -61,6 +61,29 @@ fn a_coded_form_alone_says_what_is_made_of_it() {
 }
 
 #[test]
+fn whether_a_path_that_does_not_exist_gets_the_page_has_a_reason() {
+    let site = Site::new();
+    let spa = |request, fields: &[&str]| Page::of(Asked { request, fields }, &["--spa=both.html", site.path()]);
+    let route = spa("GET /nothing", &[]);
+    route
+        .assert_line("spa", "nothing has this name: the page of --spa, since neither Sec-Fetch-Dest nor its extension");
+    route.assert_line("file", "both.html, 7 bytes");
+    let named = spa("GET /nothing.js", &["Accept: text/html"]);
+    named.assert_line("spa", "the page of --spa, since Accept names text/html");
+    let asset = spa("GET /nothing.js", &[]);
+    asset.assert_line(
+        "spa",
+        "nothing has this name: not the page of --spa, since it has the extension of something else",
+    );
+    asset.assert_line("answer", "404");
+    asset.assert_line("on a thread", "look it up");
+    let loaded = spa("GET /nothing", &["Sec-Fetch-Dest: script"]);
+    loaded.assert_line("spa", "not the page of --spa, since Sec-Fetch-Dest says that it is loaded by a page");
+    assert_eq!(spa("GET /both.html", &["Sec-Fetch-Dest: script"]).line("spa"), None, "it is there");
+    assert_eq!(page(&site, "GET /nothing.js", &[]).line("spa"), None, "there is no such page");
+}
+
+#[test]
 fn a_condition_that_decides_is_named() {
     let site = Site::new();
     let because = |fields: &[&str], part: &str| page(&site, "GET /small.txt", fields).assert_line("conditional", part);

@@ -4,6 +4,7 @@ mod coded_alone;
 mod fields;
 mod media_types;
 mod pages;
+mod spa;
 mod try_html;
 
 use std::fs;

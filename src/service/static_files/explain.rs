@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::StaticFiles;
+use super::fallback::Reason;
 use super::listing::Order;
 use super::locate::Address;
 use super::lookup::{Looked, Wanted, look_up};
@@ -52,6 +53,9 @@ impl StaticFiles {
         explanation.note_job("look it up");
         let wanted = resolved.map_or(Wanted::nothing(now_secs), |resolved| Wanted::new(resolved, now_secs, None));
         match look_up(&self.shared.store, &wanted) {
+            Looked::File(page) if page.common.is_fallback && !self.explain_fallback(resolved, request, explanation) => {
+                self.explain_lookup(None, request, now_secs, explanation);
+            }
             Looked::File(found) => self.explain_file(&found, request, now_secs, explanation),
             Looked::Directory => explain_listing(request, explanation),
             Looked::Missing(Some(page)) => {
@@ -63,6 +67,20 @@ impl StaticFiles {
             Looked::Busy(what) => explanation.note("file", format_args!("it cannot be opened now: {what}")),
             Looked::Failed(cause) => explanation.note("file", format_args!("the file system failed: {cause}")),
         }
+    }
+
+    /// Whether the request gets the page for paths that do not exist.
+    fn explain_fallback(
+        &self,
+        resolved: Option<&Resolved<'_>>,
+        request: &RequestHead<'_>,
+        explanation: &mut Explanation,
+    ) -> bool {
+        let path = resolved.map_or(&b""[..], Resolved::key);
+        let reason = Reason::of(request.fields, path, &self.shared.store.site.media_types);
+        let follows = if reason.is_for_page() { "the page of --spa" } else { "not the page of --spa" };
+        explanation.note("spa", format_args!("nothing has this name: {follows}, since {}", reason.text()));
+        reason.is_for_page()
     }
 
     fn explain_file(

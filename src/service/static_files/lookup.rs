@@ -94,7 +94,7 @@ impl Look<'_> {
             None => locate(&self.store.site, &self.root, path, self.wanted.names_directory)?,
         };
         match place {
-            Place::File(path, file) => self.representation(&path, file).map(Looked::File),
+            Place::File(path, file) => self.representation(&path, file, false).map(Looked::File),
             Place::Directory => Ok(Looked::Directory),
             Place::Elsewhere(address) => Ok(Looked::Redirect(address)),
         }
@@ -108,20 +108,20 @@ impl Look<'_> {
 
     /// Nothing has this name: a single-page site answers with its one page, any other with its page for this case.
     fn missing(&self) -> Looked {
-        let page = |path: &[u8]| match unless_exhausted(locate_file(&self.store.site, &self.root, path))? {
-            Some(Place::File(path, file)) => self.representation(&path, file).map(Some),
+        let page = |path: &[u8], is_fallback| match unless_exhausted(locate_file(&self.store.site, &self.root, path))? {
+            Some(Place::File(path, file)) => self.representation(&path, file, is_fallback).map(Some),
             _ => Ok(None),
         };
         if self.store.site.only.is_some() {
             return Looked::Missing(None);
         }
-        let only_page = self.store.site.spa.as_deref().filter(|_| self.wanted.path.is_some()).map_or(Ok(None), page);
-        match only_page {
-            Ok(Some(only_page)) => return Looked::File(only_page),
+        let spa = self.store.site.spa.as_deref().filter(|_| self.wanted.path.is_some());
+        match spa.map_or(Ok(None), |path| page(path, true)) {
+            Ok(Some(fallback)) => return Looked::File(fallback),
             Err(NotServed::Exhausted(what)) => return Looked::Busy(what),
             Ok(None) | Err(_) => {}
         }
-        match page(b"404.html") {
+        match page(b"404.html", false) {
             Err(NotServed::Exhausted(what)) => Looked::Busy(what),
             // The page of an error is not negotiated, so a coded form of it does not do.
             page => Looked::Missing(page.ok().flatten().filter(|page| page.form(Coding::Identity).is_some())),
@@ -129,12 +129,19 @@ impl Look<'_> {
     }
 
     /// The file, if it is there itself, with its precompressed siblings; what is known already, if it is still that.
-    fn representation(&self, path: &[u8], file: Option<OpenFile>) -> Result<Arc<Representation>, NotServed> {
+    /// `is_fallback`: it is the page for paths that do not exist.
+    fn representation(
+        &self,
+        path: &[u8],
+        file: Option<OpenFile>,
+        is_fallback: bool,
+    ) -> Result<Arc<Representation>, NotServed> {
         let files = self.with_siblings(path, file)?;
         if files.iter().all(Option::is_none) {
             return Err(NotServed::NotFound);
         }
-        let known = self.wanted.known.as_ref().filter(|known| *known.path == *path);
+        let known = self.wanted.known.as_ref();
+        let known = known.filter(|known| *known.path == *path && known.common.is_fallback == is_fallback);
         let is_same = |known: &&Arc<Representation>| {
             known.versions().eq(files.iter().map(|file| file.as_ref().map(|file| file.meta)))
         };
@@ -143,7 +150,7 @@ impl Look<'_> {
         {
             return Ok(Arc::clone(known));
         }
-        let read = self.read(path, files, known.map(|known| &**known)).map_err(NotServed::Failed)?;
+        let read = self.read(path, files, is_fallback, known.map(|known| &**known)).map_err(NotServed::Failed)?;
         match known.filter(|known| known.is_confirmed_by(&read)) {
             Some(known) => Ok(Arc::clone(known)),
             None => Ok(Arc::new(read)),
@@ -168,7 +175,13 @@ impl Look<'_> {
         Ok(files)
     }
 
-    fn read(&self, path: &[u8], files: Files, known: Option<&Representation>) -> io::Result<Representation> {
+    fn read(
+        &self,
+        path: &[u8],
+        files: Files,
+        is_fallback: bool,
+        known: Option<&Representation>,
+    ) -> io::Result<Representation> {
         let Store { site, digests } = self.store;
         let now_secs = self.wanted.now_secs;
         let content_type = site.media_types.for_path(path);
@@ -186,8 +199,8 @@ impl Look<'_> {
         let original = parts.iter().flatten().next();
         let is_date_shared = known.zip(original).is_some_and(|(known, part)| part.shares_date_with(known));
         let modified = original.and_then(|part| last_modified(part.version, now_secs));
-        let common =
-            Common { is_date_shared, last_modified: modified.filter(|_| !is_date_shared), varies, site_fields };
+        let last_modified = modified.filter(|_| !is_date_shared);
+        let common = Common { is_date_shared, last_modified, varies, is_fallback, site_fields };
         let mut forms: Forms = Default::default();
         for (coding, part) in Coding::ALL.into_iter().zip(parts) {
             forms[coding as usize] = part.map(|part| Arc::new(part.into_form(coding, &common)));

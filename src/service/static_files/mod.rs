@@ -8,6 +8,7 @@ pub mod cache;
 pub mod compress;
 mod error_page;
 mod explain;
+mod fallback;
 pub mod field_rules;
 mod flights;
 mod hot;
@@ -28,8 +29,9 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fallback::Reason;
 use field_rules::FieldRules;
-use hot::{Hot, Known};
+use hot::{Hit, Hot, Known};
 use listings::Listings;
 use resolve::{Resolved, Unresolved, resolve};
 use respond::Action;
@@ -58,7 +60,7 @@ pub struct Site {
     pub media_types: MediaTypes,
     /// Names of files that are served for a directory: the first that is there.
     pub index: Vec<Vec<u8>>,
-    /// The file that is served for paths that do not exist, for single-page applications.
+    /// The page that is served for paths that do not exist, for single-page applications; not to those who load an asset.
     pub spa: Option<Vec<u8>>,
     /// Whether pages have addresses without `.html`, and index files those of their directories.
     pub try_html: bool,
@@ -121,6 +123,15 @@ impl StaticFiles {
 }
 
 impl Shared {
+    /// Whether this is the page for paths that do not exist, and not for this request. Of a file that is there, the request
+    /// is not even looked at.
+    fn refuses(&self, hit: &Hit, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) -> bool {
+        hit.representation.common.is_fallback
+            && resolved.is_some_and(|resolved| {
+                !Reason::of(request.fields, resolved.key(), &self.store.site.media_types).is_for_page()
+            })
+    }
+
     /// What is no file gets the site's fields here.
     fn finish(&self, mut response: Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) -> Response {
         let rules = &self.store.site.field_rules;
@@ -151,6 +162,7 @@ impl Service for StaticFiles {
             None => Known::Nothing,
         };
         if let Known::Fresh(hit) = &known
+            && !self.shared.refuses(hit, request, resolved.as_ref())
             && let Action::Respond(response) = hit.respond(request, &self.shared.coders, cx)
         {
             return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref())));

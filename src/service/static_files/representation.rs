@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DECODED_BYTES_MAX;
+use super::fallback::DECIDING_FIELDS;
 use super::tag::HASHED_BYTES_MAX;
 use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::conditional::last_modified_value;
@@ -81,6 +82,8 @@ pub struct Common {
     pub last_modified: Option<u64>,
     /// Whether another client could get another form.
     pub varies: bool,
+    /// Whether it is the page for paths that do not exist: another client could get none.
+    pub is_fallback: bool,
     /// Fields that the site adds to it.
     pub site_fields: Vec<(FieldName, FieldValue)>,
 }
@@ -243,6 +246,19 @@ static BYTES: FieldValue = FieldValue::from_static("bytes");
 static NONE: FieldValue = FieldValue::from_static("none");
 static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
+static ALL_DECIDING_FIELDS: FieldValue = FieldValue::from_static("Accept, Sec-Fetch-Dest, Accept-Encoding");
+
+impl Common {
+    /// On what of a request it depends which response it gets (RFC 9110 §12.5.5).
+    pub fn vary(&self) -> Option<&'static FieldValue> {
+        match (self.varies, self.is_fallback) {
+            (false, false) => None,
+            (true, false) => Some(&ACCEPT_ENCODING),
+            (false, true) => Some(&DECIDING_FIELDS),
+            (true, true) => Some(&ALL_DECIDING_FIELDS),
+        }
+    }
+}
 
 fn content_fields(coding: Coding, etag: Option<&FieldValue>, accept_ranges: &FieldValue, common: &Common) -> FieldSet {
     let coding = coding.field_value();
@@ -254,7 +270,7 @@ fn content_fields(coding: Coding, etag: Option<&FieldValue>, accept_ranges: &Fie
     let site_says = |name: FieldName| common.site_fields.iter().any(|(other, _)| other.is(&name));
     all.extend((!site_says(fields::X_CONTENT_TYPE_OPTIONS)).then_some((fields::X_CONTENT_TYPE_OPTIONS, &NOSNIFF)));
     all.extend(coding.as_ref().map(|coding| (fields::CONTENT_ENCODING, coding)));
-    all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
+    all.extend(common.vary().map(|vary| (fields::VARY, vary)));
     all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));
     FieldSet::new(all)
 }
@@ -262,7 +278,7 @@ fn content_fields(coding: Coding, etag: Option<&FieldValue>, accept_ranges: &Fie
 /// A 304 repeats what guides a cache and leaves out what it knows already.
 fn validating_fields(etag: Option<&FieldValue>, common: &Common) -> FieldSet {
     let mut all: Vec<_> = etag.map(|etag| (fields::ETAG, etag)).into_iter().collect();
-    all.extend(common.varies.then_some((fields::VARY, &ACCEPT_ENCODING)));
+    all.extend(common.vary().map(|vary| (fields::VARY, vary)));
     all.extend(common.site_fields.iter().map(|(name, value)| (name.clone(), value)));
     FieldSet::new(all)
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::pages;
 use super::representation::{Compressible, Form, FormContent, Representation};
+use super::{fallback, pages};
 use crate::http::body::{Body, Bytes, ContentPart, FilePart};
 use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
@@ -76,7 +76,7 @@ pub fn respond(request: &RequestHead<'_>, offer: &Offer<'_>, coders: &Coders, cx
         Choice::Unmade(coding) => return Action::Make(coding),
         // It could not be decoded, because it is another one by now.
         Choice::None if !offer.representation.original().1.is_unchanged(cx.file_looks) => return Action::LookAgain,
-        Choice::None => not_acceptable(request),
+        Choice::None => not_acceptable(request, offer.representation),
     })
 }
 
@@ -86,7 +86,7 @@ pub fn respond_as_it_is(request: &RequestHead<'_>, representation: &Representati
     let offer = Offer { representation, made: &MadeForms::default(), making: Making::Nothing };
     match choose(request, &offer) {
         Choice::Form(_, form) => with_form(request, representation, form, now_secs),
-        Choice::Unmade(_) | Choice::AsSent(..) | Choice::None => not_acceptable(request),
+        Choice::Unmade(_) | Choice::AsSent(..) | Choice::None => not_acceptable(request, representation),
     }
 }
 
@@ -288,7 +288,9 @@ fn unsatisfiable(request: &RequestHead<'_>, form: &Form) -> Response {
 }
 
 /// RFC 9110 §15.5.7. It varies too: another client would have been served.
-fn not_acceptable(request: &RequestHead<'_>) -> Response {
+fn not_acceptable(request: &RequestHead<'_>, representation: &Representation) -> Response {
     const ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
-    pages::error(request, Status::NOT_ACCEPTABLE).with_field(VARY, ACCEPT_ENCODING)
+    let response = pages::error(request, Status::NOT_ACCEPTABLE);
+    let response = if representation.common.is_fallback { fallback::varying(response) } else { response };
+    response.with_field(VARY, ACCEPT_ENCODING)
 }

@@ -18,7 +18,7 @@ use super::representation::{Common, Form, FormContent, Representation};
 use super::resolve::Resolved;
 use super::respond::{Action, error_content, respond_as_it_is};
 use super::tag::Digest;
-use super::{DECODED_BYTES_MAX, Shared, Store, listings, pages};
+use super::{DECODED_BYTES_MAX, Shared, Store, fallback, listings, pages};
 use crate::base::disk::NotServed;
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
@@ -57,6 +57,8 @@ pub struct Serving {
     request: OwnedHead,
     /// `None` for a path that is not shown.
     resolved: Option<Resolved<'static>>,
+    /// The path does not exist, and the page for such paths is not for this request.
+    is_refused: bool,
     progress: Progress,
     /// How often the file had changed since it was found.
     changes: u32,
@@ -92,7 +94,8 @@ impl Serving {
             Known::Stale(hit) => Progress::Start(Some(hit.representation)),
             Known::Nothing => Progress::Start(None),
         };
-        Serving { shared: Rc::clone(shared), request: request.to_owned(), resolved, progress, changes: 0 }
+        let (shared, request) = (Rc::clone(shared), request.to_owned());
+        Serving { shared, request, resolved, is_refused: false, progress, changes: 0 }
     }
 
     fn step(&mut self, cx: &mut Cx<'_>) -> Result<Next, Failure> {
@@ -131,12 +134,18 @@ impl Serving {
         }
     }
 
+    /// What may be there for this request; `None` if nothing may.
+    fn sought(&self) -> Option<&Resolved<'static>> {
+        self.resolved.as_ref().filter(|_| !self.is_refused)
+    }
+
     fn look_up(&mut self, known: Option<Arc<Representation>>, cx: &Cx<'_>) -> Next {
-        let wanted = match &self.resolved {
+        let sought = self.sought();
+        let wanted = match sought {
             Some(resolved) => Wanted::new(resolved, cx.date_secs, known),
             None => Wanted::nothing(cx.date_secs),
         };
-        let key = self.resolved.as_ref().map(Resolved::key).unwrap_or_default();
+        let key = sought.map(Resolved::key).unwrap_or_default();
         let store = Arc::clone(&self.shared.store);
         let lookups = &self.shared.jobs.lookups;
         match lookups.join_within(FRESH_FOR, key, Lane::Quick, cx, move || look_up(&store, &wanted)) {
@@ -166,7 +175,8 @@ impl Serving {
 
     fn on_looked(&mut self, looked: Looked, started: Instant, cx: &Cx<'_>) -> Result<Next, Failure> {
         let request = self.request.as_head();
-        let response = match (looked, &self.resolved) {
+        let sought = self.sought();
+        let response = match (looked, sought) {
             (Looked::File(found), Some(resolved)) => {
                 return Ok(Next::Progress(Progress::Found(self.shared.hot.keep(resolved, found, started))));
             }
@@ -180,13 +190,17 @@ impl Serving {
                 pages::error(&request, Status::NOT_FOUND)
             }
         };
-        if let Some(resolved) = &self.resolved {
+        if let Some(resolved) = sought {
             self.shared.hot.forget(resolved);
         }
-        Ok(Next::Respond(response))
+        Ok(Next::Respond(if self.is_refused { fallback::varying(response) } else { response }))
     }
 
     fn answer(&mut self, hit: Hit, cx: &Cx<'_>) -> Next {
+        if self.shared.refuses(&hit, &self.request.as_head(), self.resolved.as_ref()) {
+            self.is_refused = true;
+            return Next::Progress(Progress::Start(None));
+        }
         match hit.respond(&self.request.as_head(), &self.shared.coders, cx) {
             Action::Respond(response) => Next::Respond(response),
             Action::Make(coding) => self.make(hit, coding, cx),

@@ -1,6 +1,7 @@
 //! Files that are changed while they are served, with a clock that stands still until a test moves it.
 
 mod clock;
+mod fallback;
 mod forms;
 mod model;
 mod races;
@@ -26,9 +27,9 @@ use crate::base::throttle::Complaints;
 use crate::base::wake::{Interrupt, WakeKey, Wakes};
 use crate::http::body::{Body, ContentPart, FilePart};
 use crate::http::exchange::{Decision, Exchange};
-use crate::http::fields::{FieldSpan, Fields};
 use crate::http::message::{Announced, Response, Version};
 use crate::http::method::Method;
+use crate::http::sections::Section;
 use crate::http::target::{Target, TargetForm};
 
 /// Long enough for a file to be sent from the page cache and not from memory.
@@ -205,23 +206,11 @@ impl World {
 
     /// The answer, if it is known at once.
     fn begin(&mut self, path: &str, lines: &[(&str, &str)]) -> Result<Answer, Box<dyn Exchange>> {
-        let mut section = Vec::new();
-        let mut spans = Vec::new();
-        for (name, value) in lines {
-            let name_start = section.len() as u32;
-            section.extend_from_slice(name.as_bytes());
-            section.extend_from_slice(b": ");
-            let value_start = section.len() as u32;
-            section.extend_from_slice(value.as_bytes());
-            section.extend_from_slice(b"\r\n");
-            let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-            spans.push(FieldSpan { name_start, name_len, value_start, value_len });
-        }
+        let section = Section::of(lines);
         let path = path.as_bytes();
         let target = Target { form: TargetForm::Origin, raw: path, authority: None, path, query: None };
-        let fields = Fields::new(&section, &spans);
         let (version, announced) = (Version::Http11, Announced::Nothing);
-        let request = RequestHead { method: Method::Get, target, version, fields, announced };
+        let request = RequestHead { method: Method::Get, target, version, fields: section.fields(), announced };
         let mut files = StaticFiles { shared: Rc::clone(&self.files.shared) };
         match files.call(&request, &mut self.cx()).expect("files do not fail") {
             Reply::Respond(response) => Ok(read(response)),
