@@ -532,6 +532,7 @@ fn a_site_has_its_own_pages_and_fields() {
     let server = site.serve(&flags);
     let (head, content) = get(&server, "/nothing");
     assert_eq!((status(&head), &content[..]), ("404", &b"own page"[..]));
+    assert_eq!(field(&head, "X-Content-Type-Options"), Some("nosniff"));
     let (head, _) = get(&server, "/x.odd");
     assert_eq!(field(&head, "X-Frame-Options"), Some("DENY"));
     assert_eq!(field(&head, "Cache-Control"), Some("no-cache"));

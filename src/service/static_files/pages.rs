@@ -15,7 +15,7 @@ use crate::http::status::Status;
 use crate::http::target::{percent_decode, percent_encode};
 
 const ACCEPT: FieldValue = FieldValue::from_static("Accept");
-const NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
+pub static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 const METHODS: FieldValue = FieldValue::from_static("GET, HEAD, OPTIONS");
 const ONE_SECOND: FieldValue = FieldValue::from_static("1");
 
@@ -26,7 +26,7 @@ pub fn error(request: &RequestHead<'_>, status: Status) -> Response {
 
 /// The form depends on Accept, also for caches (RFC 9110 §12.5.5). A page repeats the path, and so is never compressed.
 fn in_preferred_form(request: &RequestHead<'_>, status: Status, location: Option<&[u8]>) -> Response {
-    let response = Response::new(status).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF).with_field(VARY, ACCEPT);
+    let response = Response::new(status).with_field(X_CONTENT_TYPE_OPTIONS, NOSNIFF.clone()).with_field(VARY, ACCEPT);
     match Accept::of(request.fields).prefers_html() {
         true => response
             .with_content(HTML, Body::from(error_page(request, status, location)))

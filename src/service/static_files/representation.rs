@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DECODED_BYTES_MAX;
 use super::fallback::DECIDING_FIELDS;
+use super::pages::NOSNIFF;
 use super::tag::HASHED_BYTES_MAX;
 use crate::base::disk::{FileMeta, OpenFile};
 use crate::http::conditional::last_modified_value;
@@ -244,7 +245,6 @@ fn weak_etag(etag: &FieldValue, coding: Coding) -> FieldValue {
 
 static BYTES: FieldValue = FieldValue::from_static("bytes");
 static NONE: FieldValue = FieldValue::from_static("none");
-static NOSNIFF: FieldValue = FieldValue::from_static("nosniff");
 static ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
 static ALL_DECIDING_FIELDS: FieldValue = FieldValue::from_static("Accept, Sec-Fetch-Dest, Accept-Encoding");
 

@@ -10,7 +10,7 @@ use crate::http::body::{Body, Bytes, ContentPart, FilePart};
 use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
 use crate::http::exchange::Cx;
-use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY};
+use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::negotiate::{AcceptEncoding, Coding};
@@ -160,7 +160,8 @@ impl Selection {
 pub fn error_content(representation: &Representation, status: Status) -> Response {
     let (_, form) = representation.original();
     let body = body(form, 0, form.length);
-    Response::new(status).with_content(representation.content_type.clone(), body)
+    let response = Response::new(status).with_content(representation.content_type.clone(), body);
+    response.with_field(X_CONTENT_TYPE_OPTIONS, pages::NOSNIFF.clone())
 }
 
 /// Which form a client gets.
