@@ -144,6 +144,11 @@ pub fn is_token(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().copied().all(is_tchar)
 }
 
+/// Whether a value of Cache-Control has the directive with this `name` and without an argument (RFC 9111 §5.2).
+pub fn has_directive(cache_control: &[u8], name: &str) -> bool {
+    quoted_list_members(cache_control).any(|directive| directive.eq_ignore_ascii_case(name.as_bytes()))
+}
+
 /// `value` without leading and trailing optional whitespace (OWS, RFC 9110 §5.6.3).
 pub fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {

@@ -335,6 +335,18 @@ fn what_must_not_be_transformed_is_not() {
         let head = head_of(&server, "HEAD /page.css", "Accept-Encoding: gzip\r\n");
         assert_eq!(field(&head, "Content-Encoding"), Some("gzip"));
     }
+    // The client may ask for that, too.
+    let server = site.serve(&[]);
+    for target in ["/page.html", "/long.txt", "/page.css"] {
+        for (lines, transformed) in [("", true), ("Cache-Control: max-age=0, No-Transform\r\n", false), ("", true)] {
+            let head = head_of(&server, &format!("HEAD {target}"), &format!("Accept-Encoding: gzip\r\n{lines}"));
+            let expected = Some("gzip").filter(|_| transformed || target == "/page.css");
+            assert_eq!((field(&head, "Content-Encoding"), field(&head, "Vary")), (expected, Some("Accept-Encoding")));
+        }
+        let refused = "Accept-Encoding: gzip, identity;q=0\r\nCache-Control: no-transform\r\n";
+        let head = head_of(&server, &format!("HEAD {target}"), refused);
+        assert_eq!(status(&head), if target == "/page.css" { "200" } else { "406" }, "{target}");
+    }
     let server = site.serve(&["--header", "*.html Cache-Control: no-transform"]);
     let coding = |target: &str| {
         let head = head_of(&server, &format!("HEAD {target}"), "Accept-Encoding: gzip\r\n");

@@ -13,7 +13,7 @@ mod tests;
 
 use std::mem;
 
-pub use self::rules::{CODED_BYTES_MIN, CODINGS, forbids_transforms};
+pub use self::rules::{CODED_BYTES_MIN, CODINGS, forbids_transforms, refuses_transforms};
 use self::rules::{Wishes, is_worth_coding, may_be_worth_coding, varies_by_coding};
 use self::source::CodedSource;
 use super::shares::{Share, Shares};

@@ -1,7 +1,7 @@
 //! What is coded, and how.
 
 use crate::http::body::Body;
-use crate::http::fields::{Fields, list_members, quoted_list_members};
+use crate::http::fields::{Fields, has_directive, list_members};
 use crate::http::media_type::is_compressible;
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::{AcceptEncoding, Coding};
@@ -22,7 +22,7 @@ pub(super) struct Wishes {
 
 impl Wishes {
     pub(super) fn of(request: &RequestHead<'_>) -> Wishes {
-        Wishes { encodings: AcceptEncoding::of(request.fields), no_transform: has_no_transform(request.fields) }
+        Wishes { encodings: AcceptEncoding::of(request.fields), no_transform: refuses_transforms(request.fields) }
     }
 
     /// What the client likes best. Content that cannot be coded is sent to a client that refuses identity, too: it is
@@ -30,7 +30,7 @@ impl Wishes {
     pub(super) fn coding(self) -> Coding {
         match self.no_transform {
             true => Coding::Identity,
-            false => self.encodings.choose(&CODINGS).unwrap_or(Coding::Identity),
+            false => self.encodings.choose(CODINGS).unwrap_or(Coding::Identity),
         }
     }
 }
@@ -38,10 +38,11 @@ impl Wishes {
 /// Whether a value of Cache-Control has `no-transform`: the content must stay as it is (RFC 9110 §7.7, RFC 9111
 /// §5.2.2.6).
 pub fn forbids_transforms(cache_control: &[u8]) -> bool {
-    quoted_list_members(cache_control).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    has_directive(cache_control, "no-transform")
 }
 
-fn has_no_transform(fields: Fields<'_>) -> bool {
+/// Whether a request with these fields asks for the content as it is (RFC 9111 §5.2.1.6).
+pub fn refuses_transforms(fields: Fields<'_>) -> bool {
     fields.all("cache-control").any(forbids_transforms)
 }
 

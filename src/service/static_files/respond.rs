@@ -16,7 +16,7 @@ use crate::http::method::Method;
 use crate::http::negotiate::{AcceptEncoding, Coding};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
 use crate::http::status::Status;
-use crate::service::coding::Coders;
+use crate::service::coding::{Coders, refuses_transforms};
 
 /// A representation, with what has been made of it since it was found.
 #[derive(Clone, Copy)]
@@ -183,18 +183,15 @@ pub fn choose<'a>(request: &RequestHead<'_>, offer: &Offer<'a>) -> Choice<'a> {
         let accepted = AcceptEncoding::of(request.fields).weight(Coding::Identity) > 0;
         return if accepted { offer.choice(Coding::Identity) } else { Choice::None };
     }
-    let mut available = [Coding::Identity; Coding::ALL.len()];
-    let mut count = 0;
     // Parts are of the file as it is, if it is coded only while it is sent: nobody knows where they are in that.
     let whole = request.method != Method::Get || request.fields.first("range").is_none();
-    for coding in Coding::ALL.into_iter().filter(|coding| offer.has(*coding, whole)) {
-        available[count] = coding;
-        count += 1;
+    let (accepted, available) = (AcceptEncoding::of(request.fields), |coding: &Coding| offer.has(*coding, whole));
+    let mut best = accepted.choose(Coding::ALL.into_iter().filter(available));
+    if best.is_some_and(|coding| offer.compresses(coding)) && refuses_transforms(request.fields) {
+        let others = Coding::ALL.into_iter().filter(|coding| available(coding) && !offer.compresses(*coding));
+        best = accepted.choose(others);
     }
-    match AcceptEncoding::of(request.fields).choose(&available[..count]) {
-        Some(coding) => offer.choice(coding),
-        None => Choice::None,
-    }
+    best.map_or(Choice::None, |coding| offer.choice(coding))
 }
 
 impl<'a> Offer<'a> {
@@ -207,6 +204,11 @@ impl<'a> Offer<'a> {
             MadeForm::Unmade => self.representation.form(coding).is_some() || makeable(),
             MadeForm::Useless => self.representation.form(coding).is_some(),
         }
+    }
+
+    /// Whether a form in this coding would be compressed here. A coded file is a form of the site's own.
+    fn compresses(&self, coding: Coding) -> bool {
+        coding != Coding::Identity && self.representation.form(coding).is_none()
     }
 
     /// The form in a coding that the offer has. What was made comes first: a file's own form is then the same, with a tag.
