@@ -9,7 +9,7 @@ use super::resolve::Resolved;
 use super::tag::{self, Digest, Digests, HASHED_BYTES_MAX, is_settled};
 use super::{Site, Store};
 use crate::base::disk::{FileMeta, Found, NotServed, OpenFile, Root};
-use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue};
+use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue, has_directive};
 use crate::http::media_type::{coding_of_name, is_compressible};
 use crate::http::negotiate::Coding;
 use crate::service::coding::forbids_transforms;
@@ -185,7 +185,7 @@ impl Look<'_> {
         let Store { site, digests } = self.store;
         let now_secs = self.wanted.now_secs;
         let content_type = site.media_types.for_path(path);
-        let site_fields = site_fields(site, path);
+        let site_fields = site_fields(site, path, is_fallback);
         let compressible = files[Coding::Identity as usize]
             .as_ref()
             .map_or(Compressible::No, |file| compressible(&content_type, file.meta.len, &site_fields));
@@ -209,6 +209,8 @@ impl Look<'_> {
     }
 }
 
+const NO_CACHE: FieldValue = FieldValue::from_static("no-cache");
+
 /// When the content was last modified, in seconds since 1970 and never later than now (RFC 9110 §8.8.2.1). `None` if the
 /// file system says 1970, or a time before that: that is no time at which a file was written. Builds that want to have the
 /// same result each time set 0 (OSTree, Guix: 1), and then a date would be the same for every version.
@@ -216,12 +218,19 @@ fn last_modified(version: FileMeta, now_secs: u64) -> Option<u64> {
     u64::try_from(version.modified.secs).ok().filter(|secs| *secs > 1).map(|secs| secs.min(now_secs))
 }
 
-fn site_fields(site: &Site, path: &[u8]) -> Vec<(FieldName, FieldValue)> {
+fn site_fields(site: &Site, path: &[u8], is_fallback: bool) -> Vec<(FieldName, FieldValue)> {
     let path = [b"/", path].concat();
     let of_index = |name: &Vec<u8>| path.strip_suffix(&name[..]).filter(|directory| directory.ends_with(b"/"));
     let directory = site.index.iter().chain(&site.only).find_map(of_index);
     let page = || path.strip_suffix(PAGE_EXTENSION).filter(|_| site.try_html);
-    site.field_rules.of_file(&path, directory.or_else(page))
+    let mut fields = site.field_rules.of_file(&path, directory.or_else(page));
+    if is_fallback {
+        // What stands where something else may come is not immutable, whatever is said of all files.
+        let is_immutable = |value: &FieldValue| has_directive(value.as_bytes(), "immutable");
+        let caching = fields.iter_mut().filter(|(name, value)| name.is(&CACHE_CONTROL) && is_immutable(value));
+        caching.for_each(|(_, value)| *value = NO_CACHE);
+    }
+    fields
 }
 
 /// How a file is compressed that has these fields from the site.

@@ -111,4 +111,12 @@ fn hashed_assets_are_kept_and_nothing_else() {
     assert_eq!(value(&server, "/assets/index-CtZHvUq2.js", "Cache-Control", "404"), None, "a page loads it");
     let server = site.serve(&["--cache-control", "hashed"]);
     assert_eq!(value(&server, "/assets/index-CtZHvUq2.js", "Cache-Control", "404"), None);
+    for all in [IMMUTABLE, "max-age=60"] {
+        let server = site.serve(&["--spa=app.html", "--cache-control", all]);
+        let fallback = if all == IMMUTABLE { "no-cache" } else { all };
+        // Both orders: what is kept of the one must not answer for the other.
+        for (target, expected) in [("/a/route", fallback), ("/app.html", all), ("/a/route", fallback)] {
+            assert_eq!(value(&server, target, "Cache-Control", "200").as_deref(), Some(expected), "{target} {all}");
+        }
+    }
 }
