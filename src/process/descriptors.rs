@@ -98,7 +98,7 @@ pub fn share(descriptors: u64, needs: &Needs) -> Shares {
     }
 }
 
-/// Says that fewer connections are allowed than were asked for, if that is so.
+/// Says that fewer connections are allowed than were asked for, or that files may find no descriptor, if that is so.
 pub fn warn_if_too_few(shares: &Shares, needs: &Needs, descriptors: u64) {
     if let Some(asked) = needs.asked.filter(|asked| *asked as usize > shares.connections) {
         log::warn!(
@@ -106,6 +106,10 @@ pub fn warn_if_too_few(shares: &Shares, needs: &Needs, descriptors: u64) {
              more, raise the hard limit (ulimit -Hn)",
             shares.connections
         );
+    }
+    let enough = OWN_MIN + needs.listeners as u64 + LOOK_UP;
+    if needs.file_threads > 0 && descriptors < enough {
+        log::warn!("{descriptors} open files are allowed (ulimit -n): files may get 503; allow at least {enough}");
     }
 }
 

@@ -40,8 +40,8 @@ fn descriptors_that_ran_out_are_waited_for_without_spinning() {
     assert_eq!(logged, 1, "one episode, one line:\n{}", server.log());
 }
 
-/// A folder with so many files that the kernel's buffers do not hold, and a server for it with 64 descriptors.
-fn with_64_descriptors(files: usize, arguments: &[&str]) -> (Site, Server) {
+/// A folder with so many files that the kernel's buffers do not hold, and a server for it with so many descriptors.
+fn with_descriptors(descriptors: u32, files: usize, arguments: &[&str]) -> (Site, Server) {
     let site = Site::new();
     for number in 0..files {
         // Larger than all buffers, and without blocks on the disk.
@@ -49,7 +49,7 @@ fn with_64_descriptors(files: usize, arguments: &[&str]) -> (Site, Server) {
     }
     let mut command = Command::new("prlimit");
     command.args([
-        "--nofile=64:64",
+        &format!("--nofile={descriptors}:{descriptors}"),
         env!("CARGO_BIN_EXE_tidemill"),
         "--listen",
         "127.0.0.1:0",
@@ -79,7 +79,7 @@ fn assert_admin_answers(server: &Server) {
 #[test]
 fn with_few_descriptors_slow_clients_wait_for_a_place_and_all_get_their_files() {
     const CLIENTS: usize = 40;
-    let (_site, server) = with_64_descriptors(CLIENTS, &[]);
+    let (_site, server) = with_descriptors(64, CLIENTS, &[]);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         ask_for_file(client, number);
@@ -94,16 +94,18 @@ fn with_few_descriptors_slow_clients_wait_for_a_place_and_all_get_their_files() 
 
 #[test]
 fn more_slow_clients_than_files_can_be_open_get_503_and_the_log_says_why() {
-    let (_site, server) = with_64_descriptors(20, &["--max-connections", "60"]);
+    let (_site, server) = with_descriptors(64, 20, &["--max-connections", "60"]);
     server.wait_for_log("--max-connections 60: 64 open files are allowed, which is enough for 20 connections");
-    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
-    let mut statuses = Vec::new();
-    for (number, client) in clients.iter_mut().enumerate() {
-        ask_for_file(client, number);
+    let (mut clients, mut statuses) = (Vec::new(), Vec::new());
+    for number in 0..20 {
+        // Whoever is connected and silent meanwhile would be closed for that.
+        let mut client = server.connect();
+        ask_for_file(&mut client, number);
         let head = client.read_head();
         statuses.push(status(&head).to_owned());
         let retry = field(&head, "Retry-After");
         assert!(if statuses[number] == "200" { retry.is_none() } else { retry == Some("1") }, "{head}");
+        clients.push(client);
         assert_admin_answers(&server);
     }
     let (served, refused): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| *status == "200");
@@ -121,7 +123,7 @@ fn more_slow_clients_than_files_can_be_open_get_503_and_the_log_says_why() {
 
 #[test]
 fn large_files_that_were_served_do_not_take_the_descriptors_of_others() {
-    let (_site, server) = with_64_descriptors(100, &[]);
+    let (_site, server) = with_descriptors(64, 100, &[]);
     for number in 0..100 {
         let mut client = server.connect();
         ask_for_file(&mut client, number);
@@ -222,4 +224,15 @@ fn clients_that_reset_while_a_handler_waits_leave_at_once() {
         socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
     wait_until("all of them have left", || open() == before);
+}
+
+#[test]
+fn so_few_descriptors_that_files_may_not_be_served_are_said_at_the_start() {
+    let (_site, server) = with_descriptors(23, 1, &[]);
+    server.wait_for_log("23 open files are allowed (ulimit -n): files may get 503; allow at least 24");
+    let (_site, server) = with_descriptors(24, 1, &[]);
+    let mut client = server.connect();
+    ask_for_file(&mut client, 0);
+    assert_eq!(status(&client.read_head()), "200");
+    assert!(!server.log().contains("open files are allowed"), "{}", server.log());
 }
