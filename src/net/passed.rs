@@ -40,7 +40,7 @@ pub fn take() -> Passed {
     let mut descriptors = ListenFd::from_env();
     if descriptors.len() < expected {
         taken.unused.push(format!(
-            "{expected} descriptors were passed to process {} and not to this one, {}: nothing may stand between systemd \
+            "LISTEN_FDS={expected} is for process {} and not for this one, {}: nothing may stand between systemd \
              and the server, unless it ends in exec",
             for_whom.escape_debug(),
             std::process::id()

@@ -141,7 +141,7 @@ fn what_is_passed_and_not_used_is_said() {
 
     let mut server = Activated::start("LISTEN_PID=1 LISTEN_FDS=2", [tcp().0, useless()], &listen);
     let line = server.line();
-    assert!(line.starts_with("2 descriptors were passed to process 1 and not to this one, "), "{line}");
+    assert!(line.starts_with("LISTEN_FDS=2 is for process 1 and not for this one, "), "{line}");
     assert!(server.line().starts_with("listening on "));
 
     for count in ["-1", "many", "257", "2147483647"] {
