@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::logged::Logged;
-use crate::support::{DEADLINE, field};
+use crate::support::{DEADLINE, field, wait_until};
 
 /// When a request was sent and its response arrived, on the client's monotonic clock.
 #[derive(Debug, Clone)]
@@ -71,15 +71,10 @@ impl TimedClient {
 
     /// Waits, without reading, until the server resets the connection.
     pub fn wait_for_reset(&self) {
-        let began = Instant::now();
-        loop {
-            if let Some(error) = self.stream.take_error().unwrap() {
-                return assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-            }
-            assert!(began.elapsed() < DEADLINE, "the server does not cut a client that reads nothing");
-            // Between two looks only: the kernel tells nobody what happens to a connection that is not read.
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until("the connection is reset", || match self.stream.take_error().unwrap() {
+            Some(error) => error.kind() == ErrorKind::ConnectionReset,
+            None => false,
+        });
     }
 }
 
