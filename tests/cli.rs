@@ -173,6 +173,9 @@ fn what_has_no_effect_is_said_at_the_start() {
         ("TIDEMILL_DIR", "; TIDEMILL_ROOT is one"),
         ("TIDEMILL_ACESS_LOG", "; TIDEMILL_ACCESS_LOG is one"),
         ("TIDEMILL_XYZZY", ""),
+        // Many letters in common with TIDEMILL_REPORT and TIDEMILL_HEADER, and nothing else.
+        ("TIDEMILL_PROT", ""),
+        ("TIDEMILL_ADDR", ""),
         ("TIDEMILL_", ""),
     ] {
         let expected = format!("{variable} has no effect: there is no such setting{nearest}");
@@ -266,6 +269,7 @@ fn booleans_in_the_environment_mean_what_they_say() {
         ("0", false),
         ("NO", false),
         ("off", false),
+        ("", false),
     ] {
         let mut command = tidemill(&["-l", "127.0.0.1:0", "."]);
         for switch in ["LAB", "ACCESS_LOG", "SPA", "HEALTH", "REPORT", "BROWSE", "HIDDEN"] {
@@ -283,7 +287,7 @@ fn booleans_in_the_environment_mean_what_they_say() {
         assert_eq!(files, ["index.html"], "{word}: no file of that name was made");
     }
     for switch in ["LAB", "HEALTH", "REPORT", "MARK_SYSCALLS", "BROWSE", "HIDDEN", "FOLLOW_SYMLINKS", "NO_SYMLINKS"] {
-        for word in ["2", "ja", "", "truee"] {
+        for word in ["2", "ja", " ", "truee"] {
             let variable = format!("TIDEMILL_{switch}");
             let line = failure(tidemill(&["."]).env(&variable, word).output().unwrap(), 2);
             assert!(line.contains(&format!("(set by {variable})")), "{line}");
@@ -318,6 +322,10 @@ fn a_root_must_be_a_directory_or_a_file() {
         assert_eq!(usage(&[word]), format!("invalid value '{word}' {expected} {why}"));
     }
     assert_eq!(usage(&["/dev/null"]), format!("invalid value '/dev/null' {expected}: it is neither"));
+    for address in ["8080", ":8080", "127.0.0.1:8080"] {
+        let hint = format!("(to listen there: --listen {address})");
+        assert_eq!(usage(&[address]), format!("invalid value '{address}' {expected} that exists {hint}"));
+    }
     let line = usage(&[&"x".repeat(300)]);
     assert!(line.contains(&format!("{expected} that can be looked at: ")), "{line}");
     let line = failure(tidemill(&[]).env("TIDEMILL_ROOT", "/nowhere").output().unwrap(), 2);
@@ -327,6 +335,7 @@ fn a_root_must_be_a_directory_or_a_file() {
 #[test]
 fn settings_for_files_are_checked_before_anything_is_served() {
     let cases = [
+        (["--cache-control", "hased"], "'--cache-control <VALUE>': expected a value such as 'max-age=3600', or hashed"),
         (
             ["--header", "Content-Length: 1"],
             "'--header <[PATTERN ]NAME: VALUE>': expected another field: Content-Length is set by",

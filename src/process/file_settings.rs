@@ -1,5 +1,6 @@
 //! What can be set about serving a folder.
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -49,7 +50,7 @@ pub struct FileSettings {
     /// [default: index.html]
     #[arg(
         long, value_name = "FILE", env = "TIDEMILL_SPA", hide_env = true, num_args = 0..=1,
-        require_equals = true, default_missing_value = ALONE, value_parser = choice("index.html", page)
+        require_equals = true, default_missing_value = ALONE, value_parser = choice("index.html", Ok::<_, Infallible>)
     )]
     pub spa: Option<Choice<OsString>>,
 
@@ -111,16 +112,35 @@ fn rule(text: &str) -> Result<FieldRule, String> {
     FieldRule::new(text).map_err(|error| error.to_string())
 }
 
-fn page(name: OsString) -> Result<OsString, &'static str> {
-    if name.is_empty() { Err("expected a file beneath ROOT, such as index.html") } else { Ok(name) }
-}
+/// Directives of responses (RFC 9111 §5.2.2, 5861, 8246).
+const KNOWN_DIRECTIVES: [&str; 13] = [
+    "immutable",
+    "max-age",
+    "must-revalidate",
+    "must-understand",
+    "no-cache",
+    "no-store",
+    "no-transform",
+    "private",
+    "proxy-revalidate",
+    "public",
+    "s-maxage",
+    "stale-if-error",
+    "stale-while-revalidate",
+];
 
 fn cache_control(text: &str) -> Result<FieldRules, String> {
     if text == "hashed" {
         return Ok(FieldRules::for_hashed_assets());
     }
-    let value = FieldValue::new(text).map_err(|_| "expected a value such as 'max-age=3600'")?;
-    Ok(FieldRules::of_cache_control(value))
+    const EXPECTED: &str = "expected a value such as 'max-age=3600', or hashed";
+    let value = FieldValue::new(text).map_err(|_| EXPECTED)?;
+    // Directives of others are allowed beside a known one (RFC 9111 §5.2.3). Alone they are likely to be a slip.
+    let name = |directive: &str| directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match text.split(',').any(|directive| KNOWN_DIRECTIVES.contains(&&*name(directive))) {
+        true => Ok(FieldRules::of_cache_control(value)),
+        false => Err(EXPECTED.into()),
+    }
 }
 
 /// The directory of a file, and its name there.

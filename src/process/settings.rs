@@ -298,7 +298,8 @@ pub struct Settings {
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
+        // An empty variable is one that is not set, as from `${NAME:-}`.
+        "false" | "no" | "off" | "0" | "" => Ok(false),
         _ => Err("expected true or false".into()),
     }
 }

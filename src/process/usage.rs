@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::settings::switch;
+use crate::net::listener::Address;
 
 /// With this the variables of all settings begin.
 const PREFIX: &str = "TIDEMILL_";
@@ -126,6 +127,11 @@ impl Given<'_> {
         {
             line.push_str(&hint);
         }
+        if let (Some(value), "root") = (value, id.as_str())
+            && value.parse::<Address>().is_ok()
+        {
+            line.push_str(&format!(" (to listen there: --listen {value})"));
+        }
         Refusal::usage(line)
     }
 }
@@ -144,7 +150,11 @@ impl Refusal {
         }
         // An argument that has not been built cannot be printed.
         command.build();
-        let line = condense(&error.render().to_string());
+        let is_misleading = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::SuggestedArg)) {
+            (Some(ContextValue::String(flag)), Some(ContextValue::String(similar))) => !is_near(flag, similar),
+            _ => false,
+        };
+        let line = condense(&error.render().to_string(), is_misleading);
         let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
             (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => Some(unknown.as_str()),
             _ => None,
@@ -209,7 +219,34 @@ fn nearest_variable(variable: &str, command: &Command) -> Option<String> {
     }
     let error = command.clone().try_get_matches_from(["tidemill", &flag]).err()?;
     let Some(ContextValue::String(similar)) = error.get(ContextKind::SuggestedArg) else { return None };
-    of(&|argument| argument.get_long() == similar.strip_prefix("--"))
+    of(&|argument| argument.get_long() == similar.strip_prefix("--") && is_near(&flag, similar))
+}
+
+/// Whether one flag may be a misspelling of the other: at most two letters are wrong, and a third of them. clap takes for
+/// similar what has many letters in common, such as `--prot` and `--report`.
+fn is_near(flag: &str, other: &str) -> bool {
+    let (flag, other) = (flag.trim_start_matches('-'), other.trim_start_matches('-'));
+    let wrong = edits(flag.as_bytes(), other.as_bytes());
+    wrong <= 2 && 3 * wrong <= flag.len()
+}
+
+/// How many bytes must be inserted, left out, replaced, or exchanged with their neighbours to make one word the other
+/// (optimal string alignment).
+fn edits(word: &[u8], other: &[u8]) -> usize {
+    let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];
+    for (i, byte) in word.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, wanted) in other.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(byte != wanted);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *byte == other[j - 1] && word[i - 1] == *wanted {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[word.len()][other.len()]
 }
 
 /// A hint, if a word that is `meant` stands behind a flag that takes no word as its value: a switch, or a flag whose
@@ -234,13 +271,14 @@ fn detached_value(command: &Command, arguments: &[OsString], meant: impl Fn(&OsS
 
 /// The first line is the error. Tips follow, of which a name that was nearly right is worth repeating, and then usage,
 /// which `--help` is for.
-fn condense(page: &str) -> String {
+/// `is_misleading`: the name is left out.
+fn condense(page: &str, is_misleading: bool) -> String {
     let lines = page.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let mut condensed = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
     for line in lines {
         match line.strip_prefix("tip: ") {
-            Some(tip) if tip.contains("similar") => condensed.push_str(&format!(" ({tip})")),
+            Some(tip) if tip.contains("similar") && !is_misleading => condensed.push_str(&format!(" ({tip})")),
             Some(_) => (),
             None => condensed.push_str(&format!(" {line}")),
         }
@@ -286,8 +324,26 @@ mod tests {
     fn a_page_becomes_a_line() {
         let page = "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--xy'\n\n\
                     Usage: tidemill [OPTIONS]\n\nFor more information, try '--help'.\n";
-        assert_eq!(condense(page), "unexpected argument '--x' found (a similar argument exists: '--xy')");
-        assert_eq!(condense(""), "");
+        assert_eq!(condense(page, false), "unexpected argument '--x' found (a similar argument exists: '--xy')");
+        assert_eq!(condense(page, true), "unexpected argument '--x' found");
+        assert_eq!(condense("", false), "");
+    }
+
+    #[test]
+    fn a_name_is_near_if_few_letters_are_wrong() {
+        for (flag, other) in
+            [("--header-timeouts", "--header-timeout"), ("--lsiten", "--listen"), ("--browze", "--browse")]
+        {
+            assert!(is_near(flag, other), "{flag} {other}");
+        }
+        for (flag, other) in
+            [("--prot", "--report"), ("--verbose", "--browse"), ("--daemon", "--admin"), ("--x", "--lab")]
+        {
+            assert!(!is_near(flag, other), "{flag} {other}");
+        }
+        for (word, other, n) in [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3)] {
+            assert_eq!((edits(word.as_bytes(), other.as_bytes()), edits(other.as_bytes(), word.as_bytes())), (n, n));
+        }
     }
 
     #[test]
