@@ -224,12 +224,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if asked || ready || self.acceptor.has_work(now, full) {
             return Some(self.context.moment);
         }
-        let wakes = [
-            self.timers.next_wake(),
-            self.acceptor.rests_until(full).map(|at| self.context.moment_of(at)),
-            self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline())),
-        ];
-        wakes.into_iter().flatten().min()
+        let rested = self.acceptor.rests_until(full).map(|at| self.context.moment_of(at));
+        let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
+        earliest(earliest(self.timers.next_wake(), rested), drained)
     }
 
     /// Notes events and wakes on their connections, and queues these. Returns how many events there were.
@@ -534,6 +531,14 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
                 }
             });
         }
+    }
+}
+
+/// The earlier of two moments, if there are any.
+fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
