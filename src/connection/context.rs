@@ -9,7 +9,7 @@ use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::base::peer::{Client, Node};
+use crate::base::peer::Node;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
@@ -74,7 +74,7 @@ pub struct Environment {
 
 impl Environment {
     /// What a service may know about the request it answers, which comes from whom a trusted proxy has `named`, if one has.
-    pub(super) fn cx(&self, who: &Identity, role: ListenerRole, named: Option<Node>) -> Cx<'_> {
+    pub(super) fn cx<'a>(&'a self, who: &Identity, role: ListenerRole, named: Option<&'a Node>) -> Cx<'a> {
         Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -83,7 +83,8 @@ impl Environment {
             jobs: &self.jobs,
             complaints: &self.complaints,
             key: WakeKey { token: who.token, stream: 0 },
-            client: Client { peer: who.peer, named },
+            peer: who.peer,
+            named,
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,

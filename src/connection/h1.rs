@@ -234,8 +234,12 @@ impl Http1 {
                 });
                 let record = self.stream.record.insert(cx.records.take(cx.moment));
                 record.note_head(request, cx.notes_fields);
-                record.client = cx.environment.trusted_proxies.client(who.peer, request.fields);
-                let reply = service.call(request, &mut cx.environment.cx(who, *role, record.client));
+                let named = cx.environment.trusted_proxies.client(who.peer, request.fields);
+                if named.is_some() {
+                    // Most requests come from the peer, and a record begins so.
+                    record.client = named;
+                }
+                let reply = service.call(request, &mut cx.environment.cx(who, *role, record.client.as_ref()));
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;
@@ -248,7 +252,7 @@ impl Http1 {
             Ok(Step::End(trailers)) => {
                 let client = self.stream.client();
                 let ended = match self.stream.taker() {
-                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client)),
+                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client.as_ref())),
                     None => Ok(()),
                 };
                 self.codec.release(inbox);
@@ -327,7 +331,8 @@ impl Http1 {
             return Ok(true);
         };
         let front = inbox.readable()[0];
-        match taker.take(&front[..n.min(front.len())], &mut cx.environment.cx(&channel.who, channel.role, client)) {
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, client.as_ref());
+        match taker.take(&front[..n.min(front.len())], &mut request_cx) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
                 if taken > 0 {
@@ -360,7 +365,7 @@ impl Http1 {
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
-        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client)) {
+        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client.as_ref())) {
             Ok(moved) => Ok(moved),
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }

@@ -15,7 +15,7 @@ use super::status::Status;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
-use crate::base::peer::Client;
+use crate::base::peer::{Client, Node, Peer};
 use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
@@ -36,8 +36,10 @@ pub struct Cx<'a> {
     pub complaints: &'a Complaints,
     /// Names this request to whoever wakes it.
     pub key: WakeKey,
-    /// Who has sent it.
-    pub client: Client,
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
+    /// Whom a trusted proxy names as its sender, if one does.
+    pub named: Option<&'a Node>,
     /// The role of the listener that accepted the connection.
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.
@@ -58,9 +60,14 @@ impl Cx<'_> {
         self.wakes.local_waker(self.key)
     }
 
-    /// Logs something about the peer, but not more of it than a log can take.
+    /// Who has sent the request.
+    pub fn client(&self) -> Client {
+        Client { peer: self.peer, named: self.named.copied() }
+    }
+
+    /// Logs something about the client, but not more of it than a log can take.
     pub fn complain(&self, level: Level, what: fmt::Arguments<'_>) {
-        self.complaints.log(self.now, level, format_args!("{}: {what}", self.client));
+        self.complaints.log(self.now, level, format_args!("{}: {what}", self.client()));
     }
 }
 

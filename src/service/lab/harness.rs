@@ -179,16 +179,16 @@ impl World {
     pub fn cx(&self) -> Cx<'_> {
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
         let (limits, wakes, jobs, complaints) = (&self.limits, &self.wakes, &self.jobs, &self.complaints);
-        let (now, client) = (self.now, Peer::Unix.into());
         Cx {
-            now,
+            now: self.now,
             date_secs: 0,
             limits,
             wakes,
             jobs,
             complaints,
             key,
-            client,
+            peer: Peer::Unix,
+            named: None,
             role: ListenerRole::Http,
             draining: self.draining,
             file_looks: &self.file_looks,

@@ -185,7 +185,7 @@ mod tests {
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
         let (wakes, start) = (Wakes::new(Nobody), Instant::now());
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, client, looks) = (Complaints::new(0), Peer::Unix.into(), std::cell::Cell::new(0));
+        let (complaints, looks) = (Complaints::new(0), std::cell::Cell::new(0));
         let at = |now| Cx {
             now,
             date_secs: 0,
@@ -194,7 +194,8 @@ mod tests {
             jobs: &jobs,
             complaints: &complaints,
             key,
-            client,
+            peer: Peer::Unix,
+            named: None,
             role: crate::base::listener_role::ListenerRole::Http,
             draining: false,
             file_looks: &looks,
@@ -224,7 +225,7 @@ mod tests {
         let (limits, jobs) = (Limits::default(), JobPool::without_threads());
         let (wakes, now) = (Wakes::new(Nobody), Instant::now());
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, client, looks) = (Complaints::new(0), Peer::Unix.into(), std::cell::Cell::new(0));
+        let (complaints, looks) = (Complaints::new(0), std::cell::Cell::new(0));
         let cx = Cx {
             now,
             date_secs: 0,
@@ -233,7 +234,8 @@ mod tests {
             jobs: &jobs,
             complaints: &complaints,
             key,
-            client,
+            peer: Peer::Unix,
+            named: None,
             role: crate::base::listener_role::ListenerRole::Http,
             draining: false,
             file_looks: &looks,

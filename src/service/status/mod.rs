@@ -47,7 +47,7 @@ pub struct Admin(Router);
 impl Service for Admin {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         // The peer and not whom it names: the names of this machine protect its browsers.
-        match cx.client.peer {
+        match cx.peer {
             Peer::Ip(_) if !local_name::is_asked_for(request) => Ok(Reply::Respond(local_name::refusal())),
             _ => self.0.call(request, cx),
         }
