@@ -67,19 +67,19 @@ impl Cors {
     }
 
     /// The answer to a preflight, in which a browser asks whether it may send a request (Fetch §3.2.2); `None` for any
-    /// other request. If its origin may not send the request, nothing is said, and the browser does not send it.
+    /// other request. If its origin may not send the request, nothing is said, and the browser does not send it. The grant
+    /// is added to this as to every response.
     pub fn preflight(&self, request: &RequestHead<'_>) -> Option<Response> {
         let asks = |name| request.fields.first(name);
         if request.method != Method::Options || asks("origin").is_none() {
             return None;
         }
         asks("access-control-request-method")?;
-        let (grant, mut response) = (self.grant(request.fields), Response::new(Status::NO_CONTENT));
-        if grant.origin.is_some() {
+        let mut response = Response::new(Status::NO_CONTENT);
+        if self.grant(request.fields).origin.is_some() {
             response = response.with_field(ALLOW_METHODS, METHODS).with_field(MAX_AGE, ONE_DAY);
             response.fields.extend(asked_headers(request.fields).map(|headers| (ALLOW_HEADERS, headers)));
         }
-        grant.add_to(&mut response);
         Some(response.with_field(VARY, PREFLIGHT_FIELDS))
     }
 }
@@ -173,7 +173,12 @@ mod tests {
             .field("Access-Control-Request-Method", b"PUT")
             .field("Access-Control-Request-Headers", b"content-type,, x-own ,b\xffd,a b")
             .field("Access-Control-Request-Headers", b"x-more");
-        let allowed = cors(&["https://a.example"]).preflight(&request.head()).unwrap();
+        let answer = |cors: Cors| {
+            let mut response = cors.preflight(&request.head()).unwrap();
+            cors.grant(request.head().fields).add_to(&mut response);
+            response
+        };
+        let allowed = answer(cors(&["https://a.example"]));
         assert_eq!(allowed.status, Status::NO_CONTENT);
         assert_eq!(
             lines(&allowed),
@@ -181,17 +186,17 @@ mod tests {
                 "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
                 "Access-Control-Max-Age: 86400",
                 "Access-Control-Allow-Headers: content-type, x-own, x-more",
+                "Vary: Access-Control-Request-Method, Access-Control-Request-Headers",
                 "Access-Control-Allow-Origin: https://a.example",
                 "Access-Control-Expose-Headers: EXPOSED",
                 "Access-Control-Allow-Credentials: true",
                 "Vary: Origin",
-                "Vary: Access-Control-Request-Method, Access-Control-Request-Headers",
             ]
         );
-        let refused = cors(&["https://b.example"]).preflight(&request.head()).unwrap();
+        let refused = answer(cors(&["https://b.example"]));
         assert_eq!(
             lines(&refused),
-            ["Vary: Origin", "Vary: Access-Control-Request-Method, Access-Control-Request-Headers"]
+            ["Vary: Access-Control-Request-Method, Access-Control-Request-Headers", "Vary: Origin"]
         );
     }
 

@@ -12,7 +12,7 @@ use super::status::Admin;
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, concluded};
-use crate::http::message::RequestHead;
+use crate::http::message::{RequestHead, Response};
 
 /// The service of the whole server.
 pub struct Front {
@@ -47,27 +47,24 @@ impl Front {
     }
 }
 
-/// The service that answers a request.
+/// The service that answers a request through a public listener.
 enum Destination<'a> {
-    Admin(&'a mut Admin),
     /// Routes, and the name of the group they belong to.
     Routes(&'static str, &'a mut Router),
     Files(&'a mut StaticFiles),
 }
 
 impl Front {
-    fn destination(&mut self, role: ListenerRole, path: &[u8]) -> Destination<'_> {
-        match (role, &mut self.admin, &mut self.health) {
-            (ListenerRole::Admin, Some(admin), _) => Destination::Admin(admin),
-            (_, _, Some(health)) if health.knows(path) => Destination::Routes("health", health),
+    fn destination(&mut self, path: &[u8]) -> Destination<'_> {
+        match &mut self.health {
+            Some(health) if health.knows(path) => Destination::Routes("health", health),
             _ => self.public.destination(path),
         }
     }
 
     /// Tells how a request that comes through a public listener is decided. May block.
     pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
-        match self.destination(ListenerRole::Http, request.target.path) {
-            Destination::Admin(_) => {}
+        match self.destination(request.target.path) {
             Destination::Routes(whose, router) => router.explain(whose, request, explanation),
             Destination::Files(files) => files.explain(request, now_secs, explanation),
         }
@@ -86,36 +83,38 @@ impl Public {
 
 impl Service for Front {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
-        let is_public = cx.role != ListenerRole::Admin;
-        if is_public && let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(request)) {
-            return Ok(Reply::Respond(preflight));
+        if cx.role == ListenerRole::Admin
+            && let Some(admin) = &mut self.admin
+        {
+            return admin.call(request, cx);
         }
-        // A reply is large. It is changed where it lies and never moved.
-        let mut reply = match self.destination(cx.role, request.target.path) {
-            Destination::Admin(admin) => admin.call(request, cx),
-            Destination::Routes(_, router) => router.call(request, cx),
-            Destination::Files(files) => files.call(request, cx),
-        };
-        if is_public && let Ok(reply) = &mut reply {
-            self.conclude(request, reply, cx);
+        let mut reply = self.answer(request, cx);
+        match &mut reply {
+            Ok(Reply::Respond(response)) => self.conclude(request, response, cx),
+            Ok(Reply::Decide(exchange)) => self.conclude_later(request, exchange),
+            Ok(Reply::Upgrade(_)) | Err(_) => {}
         }
         reply
     }
 }
 
 impl Front {
+    fn answer(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(request)) {
+            return Ok(Reply::Respond(preflight));
+        }
+        match self.destination(request.target.path) {
+            Destination::Routes(_, router) => router.call(request, cx),
+            Destination::Files(files) => files.call(request, cx),
+        }
+    }
+
     /// Does what is done with every public response: codes its content, and says which scripts may read it.
     #[inline]
-    fn conclude(&self, request: &RequestHead<'_>, reply: &mut Reply, cx: &mut Cx<'_>) {
-        match reply {
-            Reply::Respond(response) => {
-                self.coders.recode(request, response, cx.limits);
-                if let Some(cors) = &self.cors {
-                    cors.grant(request.fields).add_to(response);
-                }
-            }
-            Reply::Decide(exchange) => self.conclude_later(request, exchange),
-            Reply::Upgrade(_) => {}
+    fn conclude(&self, request: &RequestHead<'_>, response: &mut Response, cx: &mut Cx<'_>) {
+        self.coders.recode(request, response, cx.limits);
+        if let Some(cors) = &self.cors {
+            cors.grant(request.fields).add_to(response);
         }
     }
 
