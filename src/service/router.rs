@@ -132,10 +132,10 @@ impl Router {
                 return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
             }
         };
-        let Some(handler) = route.handler(request.method) else {
+        let Some(handler) = route.handler(&request.method) else {
             return respond(route.without_handler(request.method));
         };
-        handler.call(request, &Params { path, names: &route.names, spans }, cx)
+        handler.call(request, &Params { path, names: &route.names, spans: &spans }, cx)
     }
 
     /// Whether there is a route for this path, whatever the method.
@@ -152,7 +152,7 @@ impl Router {
             TargetForm::Asterisk => "the server as a whole, no resource (RFC 9110 §9.3.7)",
             TargetForm::Authority => "a way to another host, no resource (RFC 9110 §9.3.6)",
             _ => match self.find(path, &mut spans) {
-                Ok(Some(route)) => return route.explain(whose, request, spans, explanation),
+                Ok(Some(route)) => return route.explain(whose, request, &spans, explanation),
                 Ok(None) => "no pattern fits this path",
                 Err(InvalidEscape) => INVALID_ESCAPE,
             },
@@ -223,7 +223,7 @@ impl<'a> Path<'a> {
 pub struct Params<'a> {
     path: &'a [u8],
     names: &'a [Box<str>],
-    spans: Spans,
+    spans: &'a Spans,
 }
 
 impl<'a> Params<'a> {
@@ -297,8 +297,15 @@ impl Node {
 
     /// The route for what is left of `path` from `start`; `None` there when no segment is left. A node is reached by
     /// one way only, so backtracking visits each node at most once, whatever the path.
+    #[inline]
     fn find(&self, path: Path<'_>, start: Option<usize>, spans: &mut Spans) -> Option<&Route> {
-        let Some(start) = start else { return self.route.as_ref() };
+        match start {
+            None => self.route.as_ref(),
+            Some(start) => self.find_segment(path, start, spans),
+        }
+    }
+
+    fn find_segment(&self, path: Path<'_>, start: usize, spans: &mut Spans) -> Option<&Route> {
         let slash = path.bytes[start..].iter().position(|byte| *byte == b'/');
         let end = slash.map_or(path.bytes.len(), |length| start + length);
         let next = (end < path.bytes.len()).then_some(end + 1);
@@ -308,8 +315,10 @@ impl Node {
     }
 
     fn find_literal(&self, path: Path<'_>, segment: Range, next: Option<usize>, spans: &mut Spans) -> Option<&Route> {
-        let segment = path.segment(segment);
-        let (_, node) = self.literals.iter().find(|(literal, _)| **literal == *segment)?;
+        let (_, node) = {
+            let segment = path.segment(segment);
+            self.literals.iter().find(|(literal, _)| **literal == *segment)?
+        };
         node.find(path, next, spans)
     }
 
@@ -366,7 +375,7 @@ impl Default for Route {
 
 impl Route {
     fn add(&mut self, method: Method, names: &[&str], handler: Box<dyn Handler>) -> Result<(), PatternError> {
-        if self.own_handler(method).is_some() {
+        if self.own_handler(&method).is_some() {
             return Err(PatternError::Duplicate);
         }
         self.names = names.iter().map(|name| (*name).into()).collect();
@@ -375,23 +384,23 @@ impl Route {
         Ok(())
     }
 
-    fn handler(&self, method: Method) -> Option<&dyn Handler> {
+    fn handler(&self, method: &Method) -> Option<&dyn Handler> {
         let get_for_head =
-            || (method == Method::Head && self.head == HeadIs::Get).then(|| self.own_handler(Method::Get))?;
+            || (*method == Method::Head && self.head == HeadIs::Get).then(|| self.own_handler(&Method::Get))?;
         self.own_handler(method).or_else(get_for_head)
     }
 
-    fn own_handler(&self, method: Method) -> Option<&dyn Handler> {
-        self.handlers.iter().find(|(known, _)| *known == method).map(|(_, handler)| &**handler)
+    fn own_handler(&self, method: &Method) -> Option<&dyn Handler> {
+        self.handlers.iter().find(|(known, _)| known == method).map(|(_, handler)| &**handler)
     }
 
-    fn explain(&self, whose: &str, request: &RequestHead<'_>, spans: Spans, explanation: &mut Explanation) {
+    fn explain(&self, whose: &str, request: &RequestHead<'_>, spans: &Spans, explanation: &mut Explanation) {
         explanation.note("route", format_args!("{whose}: {}", self.pattern));
         let params = Params { path: request.target.path, names: &self.names, spans };
         for name in &self.names {
             explanation.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
         }
-        if self.handler(request.method).is_none() {
+        if self.handler(&request.method).is_none() {
             let allow = printable(self.allow.as_bytes());
             explanation
                 .note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
@@ -406,7 +415,7 @@ impl Route {
     }
 
     fn allowed(&self) -> FieldValue {
-        let answered = |method: &&Method| **method == Method::Options || self.handler(**method).is_some();
+        let answered = |method: &&Method| **method == Method::Options || self.handler(method).is_some();
         let methods: Vec<&str> = METHODS.iter().filter(answered).map(Method::as_str).collect();
         FieldValue::new(methods.join(", ")).expect("method names are tokens")
     }
