@@ -133,28 +133,34 @@ impl Shared {
     }
 
     /// What is no file gets the site's fields here.
-    fn finish(&self, mut response: Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) -> Response {
-        let rules = &self.store.site.field_rules;
-        if response.prepared.is_empty() && !rules.is_empty() {
-            let path = resolved.map(|resolved| [b"/", resolved.key()].concat());
-            rules.add_to(&mut response, path.as_deref().unwrap_or(request.target.path));
+    #[inline]
+    fn finish(&self, response: &mut Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) {
+        if response.prepared.is_empty() && !self.store.site.field_rules.is_empty() {
+            self.add_site_fields(response, request, resolved);
         }
-        response
+    }
+
+    #[cold]
+    fn add_site_fields(&self, response: &mut Response, request: &RequestHead<'_>, resolved: Option<&Resolved<'_>>) {
+        let path = resolved.map(|resolved| [b"/", resolved.key()].concat());
+        self.store.site.field_rules.add_to(response, path.as_deref().unwrap_or(request.target.path));
     }
 }
 
 impl Service for StaticFiles {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let resolved = resolve(request.target.path, self.shared.store.site.show_hidden);
-        if let Some(response) = pages::for_method(request) {
-            return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref().ok())));
+        if let Some(mut response) = pages::for_method(request) {
+            self.shared.finish(&mut response, request, resolved.as_ref().ok());
+            return Ok(Reply::Respond(response));
         }
         let resolved = match resolved {
             Ok(resolved) => Some(resolved),
             Err(Unresolved::Hidden) => None,
             Err(Unresolved::Malformed(_)) => {
-                let response = pages::error(request, Status::BAD_REQUEST);
-                return Ok(Reply::Respond(self.shared.finish(response, request, None)));
+                let mut response = pages::error(request, Status::BAD_REQUEST);
+                self.shared.finish(&mut response, request, None);
+                return Ok(Reply::Respond(response));
             }
         };
         let known = match &resolved {
@@ -163,9 +169,14 @@ impl Service for StaticFiles {
         };
         if let Known::Fresh(hit) = &known
             && !self.shared.refuses(hit, request, resolved.as_ref())
-            && let Action::Respond(response) = hit.respond(request, &self.shared.coders, cx)
         {
-            return Ok(Reply::Respond(self.shared.finish(response, request, resolved.as_ref())));
+            let mut action = hit.respond(request, &self.shared.coders, cx);
+            if let Action::Respond(response) = &mut action {
+                self.shared.finish(response, request, resolved.as_ref());
+            }
+            if let Action::Respond(response) = action {
+                return Ok(Reply::Respond(response));
+            }
         }
         Ok(Reply::Decide(Box::new(Serving::new(&self.shared, request, resolved.map(Resolved::into_owned), known))))
     }

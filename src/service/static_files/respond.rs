@@ -96,15 +96,15 @@ pub fn respond_as_it_is(request: &RequestHead<'_>, representation: &Representati
 fn with_form(request: &RequestHead<'_>, representation: &Representation, form: &Form, now_secs: u64) -> Response {
     let selection = Selection::of(request, form, representation.common.last_modified, now_secs);
     let content_type = &representation.content_type;
-    match (selection.verdict.outcome, selection.ranges) {
+    match (selection.verdict.outcome, &selection.ranges) {
         (Outcome::NotModified, _) => {
             Response::new(Status::NOT_MODIFIED).with_prepared(form.not_modified_fields.clone())
         }
         (Outcome::PreconditionFailed, _) => pages::error(request, Status::PRECONDITION_FAILED),
         (Outcome::Proceed { .. }, Ranges::Ignore) => whole(form, content_type, Status::OK),
         (Outcome::Proceed { .. }, Ranges::Unsatisfiable) => unsatisfiable(request, form),
-        (Outcome::Proceed { .. }, Ranges::One(range)) => part(form, content_type, range),
-        (Outcome::Proceed { .. }, Ranges::Several(ranges)) => parts(form, content_type, &ranges),
+        (Outcome::Proceed { .. }, Ranges::One(range)) => part(form, content_type, *range),
+        (Outcome::Proceed { .. }, Ranges::Several(ranges)) => parts(form, content_type, ranges),
     }
 }
 
@@ -211,8 +211,18 @@ impl<'a> Offer<'a> {
         coding != Coding::Identity && self.representation.form(coding).is_none()
     }
 
-    /// The form in a coding that the offer has. What was made comes first: a file's own form is then the same, with a tag.
+    /// The form in a coding that the offer has.
+    #[inline]
     fn choice(&self, coding: Coding) -> Choice<'a> {
+        match self.representation.form(coding) {
+            // The usual case: what has its tag is not made again.
+            Some(form) if form.etag.is_some() => Choice::Form(coding, form),
+            _ => self.made_choice(coding),
+        }
+    }
+
+    /// What was made comes first: a file's own form is then the same, with a tag.
+    fn made_choice(&self, coding: Coding) -> Choice<'a> {
         let makeable = |form: &Form| form.can_be_hashed() && self.making != Making::Nothing;
         match (&self.made[coding as usize], self.representation.form(coding)) {
             (MadeForm::Made(form), _) => Choice::Form(coding, form),
@@ -234,10 +244,14 @@ impl<'a> Offer<'a> {
 
 #[inline(always)]
 fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
-    Response::new(status)
-        .with_content(content_type.clone(), body(form, 0, form.length))
-        .with_prepared(form.fields.clone())
-        .as_it_is()
+    Response {
+        status,
+        content_type: Some(content_type.clone()),
+        prepared: form.fields.clone(),
+        fields: Vec::new(),
+        body: body(form, 0, form.length),
+        may_be_coded: false,
+    }
 }
 
 fn part(form: &Form, content_type: &FieldValue, range: ByteRange) -> Response {

@@ -318,9 +318,9 @@ impl Exchange for Serving {
         loop {
             match self.step(cx).unwrap_or_else(|failure| self.failed(&failure, cx)) {
                 Next::Progress(progress) => self.progress = progress,
-                Next::Respond(response) => {
-                    let (request, resolved) = (self.request.as_head(), self.resolved.as_ref());
-                    return Ok(Decision::Respond(self.shared.finish(response, &request, resolved)));
+                Next::Respond(mut response) => {
+                    self.shared.finish(&mut response, &self.request.as_head(), self.resolved.as_ref());
+                    return Ok(Decision::Respond(response));
                 }
                 Next::Wait => return Ok(Decision::Pending(self, Wait::Job(cx.now + PATIENCE))),
             }
