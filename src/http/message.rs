@@ -121,6 +121,12 @@ impl Response {
         Response { status, content_type: None, prepared, fields, body, may_be_coded: true }
     }
 
+    /// A response with this content of this media type, and no other fields.
+    pub fn of_content(status: Status, content_type: FieldValue, body: Body) -> Response {
+        let (prepared, fields) = (FieldSet::EMPTY, Vec::new());
+        Response { status, content_type: Some(content_type), prepared, fields, body, may_be_coded: true }
+    }
+
     /// An upper bound for the bytes its head takes on the wire.
     pub fn head_bytes_max(&self) -> usize {
         // Status line with the longest reason, Server, Date, framing and connection fields, and the blank line.

@@ -35,5 +35,5 @@ pub fn error(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Repl
 }
 
 fn ok(content_type: FieldValue, body: Body) -> Result<Reply, Failure> {
-    Ok(Reply::Respond(Response::new(Status::OK).with_content(content_type, body)))
+    Ok(Reply::Respond(Response::of_content(Status::OK, content_type, body)))
 }
