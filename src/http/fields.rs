@@ -238,8 +238,20 @@ pub const X_CONTENT_TYPE_OPTIONS: FieldName = FieldName::from_static("X-Content-
 
 /// The value of a field to be sent. Its bytes were checked when it was made: it has no CR, LF, NUL or other control
 /// byte (RFC 9110 §5.5). A client can therefore not inject field lines through a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct FieldValue(Cow<'static, [u8]>);
+
+impl Clone for FieldValue {
+    /// Each response copies its media type. Most values are literals, and a copy of one is two words: that is not worth the
+    /// call of a function, which the derived code makes.
+    #[inline]
+    fn clone(&self) -> FieldValue {
+        FieldValue(match &self.0 {
+            Cow::Borrowed(value) => Cow::Borrowed(value),
+            Cow::Owned(value) => Cow::Owned(value.clone()),
+        })
+    }
+}
 
 impl FieldValue {
     /// A value from a literal; a control character does not compile in a `const`.
