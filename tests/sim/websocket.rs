@@ -245,13 +245,8 @@ impl Actor for WebSocket {
     }
 
     fn readable(&mut self, world: &mut World) {
-        let nature = &world.links[self.link].nature;
-        let (stalls, (low, high)) = (nature.stalls, nature.stall);
-        if !self.done && self.stalled_until <= world.now && world.dice.chance(stalls) {
-            let wait = world.dice.millis(low, high);
-            self.stalled_until = world.now + wait;
-            world.note(self.link, || format!("client reads nothing for {wait:?}"));
-            world.wake_after(self.link, wait);
+        if !self.done {
+            world.may_stall(self.link, &mut self.stalled_until);
         }
         if !self.done && !self.reading && world.links[self.link].down.fin_received {
             self.ended(world, "a FIN");

@@ -222,6 +222,18 @@ impl World {
         }
     }
 
+    /// A client that something has arrived for may read nothing for a while, by its nature. `until` remembers the end of
+    /// that; until then it does not stall again.
+    pub fn may_stall(&mut self, link: LinkId, until: &mut Duration) {
+        let Nature { stalls, stall: (low, high), .. } = self.links[link].nature;
+        if *until <= self.now && self.dice.chance(stalls) {
+            let wait = self.dice.millis(low, high);
+            *until = self.now + wait;
+            self.note(link, || format!("client reads nothing for {wait:?}"));
+            self.wake_after(link, wait);
+        }
+    }
+
     /// The first thing that goes wrong ends the world.
     pub fn fail(&mut self, who: Option<LinkId>, what: String) {
         self.timeline.note(self.now, who, || format!("FAILS: {what}"));
