@@ -162,9 +162,12 @@ impl<T> Drop for Joined<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::base::job_pool::{JobPool, JobPoolLimits};
     use crate::base::limits::Limits;
+    use crate::base::listener_role::ListenerRole;
     use crate::base::peer::Peer;
     use crate::base::slots::Token;
     use crate::base::throttle::Complaints;
@@ -176,30 +179,47 @@ mod tests {
         fn wake(&self) {}
     }
 
+    /// What a request finds.
+    struct Scene {
+        limits: Limits,
+        wakes: Wakes,
+        jobs: JobPool,
+        complaints: Complaints,
+        file_looks: Cell<u64>,
+    }
+
+    impl Scene {
+        fn new(jobs: JobPool) -> Scene {
+            let (limits, wakes, complaints) = (Limits::default(), Wakes::new(Nobody), Complaints::new(0));
+            Scene { limits, wakes, jobs, complaints, file_looks: Cell::new(0) }
+        }
+
+        fn at(&self, now: Instant) -> Cx<'_> {
+            Cx {
+                now,
+                date_secs: 0,
+                limits: &self.limits,
+                wakes: &self.wakes,
+                jobs: &self.jobs,
+                complaints: &self.complaints,
+                key: WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 },
+                peer: Peer::Unix,
+                named: None,
+                role: ListenerRole::Http,
+                draining: false,
+                file_looks: &self.file_looks,
+            }
+        }
+    }
+
     #[test]
     fn whoever_joins_late_does_not_make_the_result_younger() {
         // A result was dated by when a request joined, so one that joined a stalled look-up passed off what had been
         // seen before the stall as fresh for another second.
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let limits = Limits::default();
         let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
-        let (wakes, start) = (Wakes::new(Nobody), Instant::now());
-        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, looks) = (Complaints::new(0), std::cell::Cell::new(0));
-        let at = |now| Cx {
-            now,
-            date_secs: 0,
-            limits: &limits,
-            wakes: &wakes,
-            jobs: &jobs,
-            complaints: &complaints,
-            key,
-            peer: Peer::Unix,
-            named: None,
-            role: crate::base::listener_role::ListenerRole::Http,
-            draining: false,
-            file_looks: &looks,
-        };
+        let (scene, start) = (Scene::new(jobs), Instant::now());
+        let at = |now| scene.at(now);
         let flights = Flights::new();
         let first = flights.join(b"path", Lane::Quick, &at(start), move || gate.recv().is_err()).unwrap();
         let later = at(start + Duration::from_secs(5));
@@ -222,24 +242,8 @@ mod tests {
 
     #[test]
     fn a_job_that_is_done_says_nothing_about_now() {
-        let (limits, jobs) = (Limits::default(), JobPool::without_threads());
-        let (wakes, now) = (Wakes::new(Nobody), Instant::now());
-        let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        let (complaints, looks) = (Complaints::new(0), std::cell::Cell::new(0));
-        let cx = Cx {
-            now,
-            date_secs: 0,
-            limits: &limits,
-            wakes: &wakes,
-            jobs: &jobs,
-            complaints: &complaints,
-            key,
-            peer: Peer::Unix,
-            named: None,
-            role: crate::base::listener_role::ListenerRole::Http,
-            draining: false,
-            file_looks: &looks,
-        };
+        let scene = Scene::new(JobPool::without_threads());
+        let cx = scene.at(Instant::now());
         let flights = Flights::new();
         let first = flights.join(b"path", Lane::Quick, &cx, || 1).unwrap();
         let second = flights.join(b"path", Lane::Quick, &cx, || 2).unwrap();
