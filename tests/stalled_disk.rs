@@ -18,12 +18,10 @@ use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::slots::Token;
 use tidemill::base::wake::{Interrupt, WakeKey, Wakes};
 use tidemill::event_loop::EventLoop;
-use tidemill::http::media_type::MediaTypes;
 use tidemill::net::listener::{ListenOptions, Listener};
 use tidemill::net::mio_reactor::MioReactor;
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
-use tidemill::service::static_files::field_rules::FieldRules;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
@@ -67,7 +65,7 @@ impl Stalled {
             }
             let wakes = Wakes::new(reactor.waker());
             let front = Front::new(Public::Files(
-                StaticFiles::new(site(RootPath::new(&root, Links::Beneath).unwrap())),
+                StaticFiles::new(Site::new(RootPath::new(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints(Policy::default())),
             ));
             let mut event_loop = EventLoop::new(reactor, front, Limits::default(), wakes, jobs);
@@ -85,22 +83,6 @@ impl Stalled {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         BufReader::new(stream)
-    }
-}
-
-fn site(root: RootPath) -> Site {
-    Site {
-        root,
-        media_types: MediaTypes::default(),
-        only: None,
-        index: vec![b"index.html".to_vec()],
-        spa: None,
-        try_html: false,
-        browse: false,
-        show_hidden: false,
-        field_rules: FieldRules::default(),
-        cache_bytes_max: 1 << 20,
-        cached_files_max: 100,
     }
 }
 

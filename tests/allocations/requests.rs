@@ -17,12 +17,10 @@ use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::wake::{Interrupt, Wakes};
 use tidemill::event_loop::EventLoop;
-use tidemill::http::media_type::MediaTypes;
 use tidemill::net::listener::{Address, ListenOptions, Listener};
 use tidemill::net::mio_reactor::{MioReactor, PollWaker};
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
-use tidemill::service::static_files::field_rules::FieldRules;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
@@ -189,19 +187,7 @@ impl Folder {
     }
 
     fn public(&self) -> Public {
-        let site = Site {
-            root: RootPath::new(&self.0, Links::Beneath).unwrap(),
-            media_types: MediaTypes::default(),
-            only: None,
-            index: vec![b"index.html".to_vec()],
-            spa: None,
-            try_html: false,
-            browse: false,
-            show_hidden: false,
-            field_rules: FieldRules::default(),
-            cache_bytes_max: 32 * 1024 * 1024,
-            cached_files_max: 100,
-        };
+        let site = Site::new(RootPath::new(&self.0, Links::Beneath).unwrap());
         Public::Files(StaticFiles::new(site), None)
     }
 }

@@ -308,7 +308,6 @@ mod tests {
 
     use super::*;
     use crate::base::disk::{Links, RootPath, Timestamp};
-    use crate::http::media_type::MediaTypes;
 
     /// A folder that goes when the test ends.
     struct Folder(PathBuf);
@@ -325,19 +324,8 @@ mod tests {
 
         /// A site of it that may have so many files open.
         fn site(&self, files_max: usize, spa: Option<&str>) -> Site {
-            Site {
-                root: RootPath::new(&self.0, Links::Beneath).unwrap().with_files_max(files_max),
-                media_types: MediaTypes::default(),
-                only: None,
-                index: vec![b"index.html".to_vec()],
-                spa: spa.map(|name| name.into()),
-                try_html: false,
-                browse: false,
-                show_hidden: false,
-                field_rules: Default::default(),
-                cache_bytes_max: 0,
-                cached_files_max: 0,
-            }
+            let root = RootPath::new(&self.0, Links::Beneath).unwrap().with_files_max(files_max);
+            Site { spa: spa.map(|name| name.into()), ..Site::new(root) }
         }
     }
 

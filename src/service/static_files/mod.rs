@@ -76,6 +76,26 @@ pub struct Site {
     pub cached_files_max: usize,
 }
 
+impl Site {
+    /// A site of everything beneath `root` that asks for nothing else: `index.html` is the page of its directory, and up to
+    /// 32 MiB and 100 open files are kept of what was served.
+    pub fn new(root: RootPath) -> Site {
+        Site {
+            root,
+            only: None,
+            media_types: MediaTypes::default(),
+            index: vec![b"index.html".to_vec()],
+            spa: None,
+            try_html: false,
+            browse: false,
+            show_hidden: false,
+            field_rules: FieldRules::default(),
+            cache_bytes_max: 32 << 20,
+            cached_files_max: 100,
+        }
+    }
+}
+
 /// Lengths of files that are compressed as a whole when they are asked for, in bytes: shorter ones gain nothing, and longer
 /// ones would keep a thread busy for too long. Those are coded while they are sent.
 fn compress_lengths() -> RangeInclusive<u64> {

@@ -140,19 +140,7 @@ impl World {
     }
 
     fn with(scene: &Scene, change: impl FnOnce(&mut Site)) -> World {
-        let mut site = Site {
-            root: RootPath::new(&scene.0.join("root"), Links::Beneath).expect("the root is there"),
-            media_types: MediaTypes::default(),
-            only: None,
-            index: vec![b"index.html".to_vec()],
-            spa: None,
-            try_html: false,
-            browse: false,
-            show_hidden: false,
-            field_rules: FieldRules::default(),
-            cache_bytes_max: 32 << 20,
-            cached_files_max: 100,
-        };
+        let mut site = Site::new(RootPath::new(&scene.0.join("root"), Links::Beneath).expect("the root is there"));
         change(&mut site);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
         World {
