@@ -19,13 +19,16 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("process", &["base", "http", "protocol", "observe", "net", "service", "connection", "event_loop"]),
 ];
 
-/// Crates that only some layers may name.
-const FENCED_CRATES: [(&str, &[&str]); 5] = [
+/// Crates that only some layers, or some modules of them, may name.
+const FENCED_CRATES: [(&str, &[&str]); 8] = [
     ("listenfd", &["net"]),
     ("mio", &["net"]),
+    ("rcgen", &["net::tls"]),
+    ("rustls", &["net::tls"]),
     ("socket2", &["net"]),
     ("signal_hook", &["net", "process"]),
     ("signal_hook_mio", &["net", "process"]),
+    ("x509_cert", &["net::tls"]),
 ];
 
 /// Who may read the clock.
@@ -94,7 +97,7 @@ fn check(name: &str, source: &str, test_modules: &[Vec<String>]) -> Vec<Violatio
         broken.extend(layer_violations(layer, modules.len(), &tokens));
     }
     for (index, is_test) in in_test.into_iter().enumerate() {
-        broken.extend(fenced_crate(layer, &tokens, index));
+        broken.extend(fenced_crate(&modules, &tokens, index));
         if !is_test {
             broken.extend(clock_read(layer, &tokens, index));
             broken.extend(discarded_result(&tokens, index));
@@ -220,11 +223,14 @@ impl InlineModules {
 
 // Other rules: each looks at the tokens from `index` on.
 
-fn fenced_crate(layer: Option<&str>, tokens: &[Token<'_>], index: usize) -> Option<Broken> {
+fn fenced_crate(modules: &[String], tokens: &[Token<'_>], index: usize) -> Option<Broken> {
     let Token { text, line } = tokens[index];
     let (_, owners) = FENCED_CRATES.iter().find(|(name, _)| *name == text)?;
-    let is_owner = layer.is_some_and(|layer| owners.contains(&layer));
-    (!is_owner).then(|| (line, format!("only {owners:?} may name `{text}`")))
+    let is_beneath = |owner: &&str| {
+        let mut owner = owner.split("::").enumerate();
+        owner.all(|(depth, name)| modules.get(depth).is_some_and(|module| module == name))
+    };
+    (!owners.iter().any(is_beneath)).then(|| (line, format!("only {owners:?} may name `{text}`")))
 }
 
 fn clock_read(layer: Option<&str>, tokens: &[Token<'_>], index: usize) -> Option<Broken> {
@@ -471,6 +477,13 @@ fn naming_the_kernels_crates_in_the_wrong_place_is_noticed() {
     assert_broken("src/process/mod.rs", "\n\nsocket2::Socket::new();", 3, "may name `socket2`");
     assert_broken("src/connection/mod.rs", "use signal_hook::consts;", 1, "may name `signal_hook`");
     assert_kept("src/process/signals.rs", "use signal_hook::consts;");
+    for name in ["src/net/stream.rs", "src/net/mod.rs", "src/tls/mod.rs", "src/net/tls_settings.rs", "src/main.rs"] {
+        let found = broken_by(name, "\nfn f(config: rustls::ServerConfig) {}");
+        assert!(found.iter().any(|line| line.starts_with(name) && line.contains(":2: ")), "{name}: {found:?}");
+    }
+    for name in ["src/net/tls/mod.rs", "src/net/tls.rs", "src/net/tls/session/tests.rs"] {
+        assert_kept(name, "use rustls::ServerConfig; use x509_cert::der;");
+    }
     assert_kept("src/process/mod.rs", "use crate::net::mio_reactor::MioReactor;");
 }
 

@@ -195,6 +195,13 @@ fn what_has_no_effect_is_said_at_the_start() {
         said(&["--log-format", "json"], &[]),
         ["--log-format has no effect: there is no access log without --access-log"]
     );
+    if cfg!(feature = "_tls") {
+        let (certificate, key) = (pem("ec.pem"), pem("ec-sec1-key.pem"));
+        assert_eq!(
+            said(&["--tls-cert", &certificate, "--tls-key", &key, "--tls-strict-sni"], &[]),
+            ["tls-cert", "tls-strict-sni"].map(|flag| format!("--{flag} has no effect: there is no https: listener"))
+        );
+    }
     assert_eq!(
         said(&["--browse", "--index", "x", file], &[]),
         ["--browse has no effect: ROOT is a single file", "--index has no effect: ROOT is a single file"]
@@ -213,9 +220,9 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("--torture", "would-block=1", "expected would-block=0 to would-block=0.9"),
         ("--log-level", "loud", "expected off, error, warn, info, debug or trace"),
         ("--listen", "example.org:80", "expected an address such as 8080"),
-        ("--listen", "ftp:127.0.0.1:21", "http:, tcp-echo: or line-echo: and an address"),
-        ("--listen", "tcp-ech:7007", "http:, tcp-echo: or line-echo: and an address"),
-        ("--listen", "https://127.0.0.1:80", "http:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "ftp:127.0.0.1:21", "http:, https:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "tcp-ech:7007", "http:, https:, tcp-echo: or line-echo: and an address"),
+        ("--listen", "https://example.org:443", "expected an address such as 8080"),
         ("--listen", "tcp-echo:example.org:80", "expected an address such as 8080"),
         ("--listen", "line-echo:99999", "expected a port from 0 to 65535"),
         ("--listen", "localhost:x", "expected an address such as 8080"),
@@ -227,6 +234,59 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         assert!(line.starts_with(&format!("invalid value '{value}' for '{flag} <")), "{line}");
         assert!(line.contains(expected), "{line}");
     }
+}
+
+/// A file in tests/corpus/tls.
+fn pem(name: &str) -> String {
+    format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+#[cfg(not(feature = "_tls"))]
+fn a_build_without_tls_says_so() {
+    let words = ["-l", "https:0", "--tls-cert", &pem("ec.pem"), "--tls-key", &pem("ec-sec1-key.pem")];
+    let expected = "invalid value 'https:127.0.0.1:0' for '--listen <ADDR>': cannot be served: this build has no TLS";
+    assert_eq!(usage(&words), expected);
+    assert_eq!(usage(&words[..2]), expected);
+}
+
+#[test]
+#[cfg(feature = "_tls")]
+fn https_needs_a_certificate_that_can_be_used() {
+    let (certificate, key) = (pem("ec.pem"), pem("ec-sec1-key.pem"));
+    let line = |words: &[&str]| usage(&[&["-l", "https:0"], words].concat());
+    let needs = "needs a certificate: --tls-cert FILE --tls-key FILE";
+    assert!(line(&[]).starts_with(&format!("invalid value 'https:127.0.0.1:0' for '--listen <ADDR>': {needs}")));
+    assert_eq!(
+        line(&["--tls-cert", &certificate]),
+        "'--tls-cert <FILE>' needs its pair: there are 1 of --tls-cert and 0 of --tls-key"
+    );
+    assert_eq!(
+        line(&["--tls-cert", &certificate, "--tls-key", &format!("{key},{key}")]),
+        "'--tls-key <FILE>' needs its pair: there are 1 of --tls-cert and 2 of --tls-key"
+    );
+    let encrypted = pem("ec-encrypted-key.pem");
+    let wrong = line(&["--tls-cert", &certificate, "--tls-key", &encrypted]);
+    assert!(
+        wrong.starts_with(&format!("invalid value '{encrypted}' for '--tls-key <FILE>': the key is encrypted")),
+        "{wrong}"
+    );
+    let wrong = line(&["--tls-cert", &key, "--tls-key", &certificate]);
+    assert!(wrong.starts_with(&format!("invalid value '{key}' for '--tls-cert <FILE>': it has a key")), "{wrong}");
+    let mut command = tidemill(&["-l", "https:0", "--tls-cert", &certificate]);
+    let wrong = failure(command.env("TIDEMILL_TLS_KEY", pem("rsa-pkcs1-key.pem")).output().unwrap(), 2);
+    assert!(wrong.contains("the key does not fit") && wrong.ends_with(" (set by TIDEMILL_TLS_KEY)"), "{wrong}");
+}
+
+#[test]
+#[cfg(feature = "_tls")]
+fn it_says_that_it_listens_for_https() {
+    let words = ["-l", "https://127.0.0.1:0,http://127.0.0.1:0", "--tls-cert", &pem("ec.pem"), "--tls-key"];
+    let server = Server::start(tidemill(&words).arg(pem("ec-sec1-key.pem")));
+    let urls = [server.line(), server.line()];
+    assert!(urls[0].starts_with("listening on https://127.0.0.1:") && urls[0].ends_with('/'), "{urls:?}");
+    assert!(urls[1].starts_with("listening on http://127.0.0.1:"), "{urls:?}");
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
 }
 
 #[test]

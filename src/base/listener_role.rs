@@ -5,6 +5,8 @@
 pub enum ListenerRole {
     /// HTTP, counted against `--max-connections`.
     Http,
+    /// HTTP over TLS, counted against `--max-connections`.
+    Https,
     /// TCP: every byte comes back. Counted against `--max-connections`.
     TcpEcho,
     /// TCP: every line comes back once it is complete. Counted against `--max-connections`.
@@ -16,12 +18,14 @@ pub enum ListenerRole {
 
 impl ListenerRole {
     /// What `--listen` can ask for. The admin's listener has an option of its own.
-    pub const OF_LISTEN: [ListenerRole; 3] = [ListenerRole::Http, ListenerRole::TcpEcho, ListenerRole::LineEcho];
+    pub const OF_LISTEN: [ListenerRole; 4] =
+        [ListenerRole::Http, ListenerRole::Https, ListenerRole::TcpEcho, ListenerRole::LineEcho];
 
     /// What stands before the address: the scheme that asks for it, and that its clients use.
     pub fn scheme(self) -> &'static str {
         match self {
             ListenerRole::Http | ListenerRole::Admin => "http",
+            ListenerRole::Https => "https",
             ListenerRole::TcpEcho => "tcp-echo",
             ListenerRole::LineEcho => "line-echo",
         }
@@ -30,7 +34,7 @@ impl ListenerRole {
     /// Whether it is for everyone. Such listeners share `--max-connections`, and close when the server is told to stop.
     pub fn is_for_everyone(self) -> bool {
         match self {
-            ListenerRole::Http | ListenerRole::TcpEcho | ListenerRole::LineEcho => true,
+            ListenerRole::Http | ListenerRole::Https | ListenerRole::TcpEcho | ListenerRole::LineEcho => true,
             ListenerRole::Admin => false,
         }
     }

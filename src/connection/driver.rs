@@ -117,7 +117,7 @@ impl Driver {
     /// What the connections of a listener with this role speak.
     pub(super) fn of(role: ListenerRole) -> Driver {
         match role {
-            ListenerRole::Http | ListenerRole::Admin => Driver::Http1(Http1::new()),
+            ListenerRole::Http | ListenerRole::Https | ListenerRole::Admin => Driver::Http1(Http1::new()),
             ListenerRole::TcpEcho => Driver::TcpEcho(TcpEcho::default()),
             ListenerRole::LineEcho => Driver::LineEcho(LineEcho::default()),
         }

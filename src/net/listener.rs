@@ -47,7 +47,7 @@ impl ListenOptions {
     }
 }
 
-/// Where to listen, and for what: an address, perhaps with a scheme in front: `8080`, `http://127.0.0.1:8080`,
+/// Where to listen, and for what: an address, perhaps with a scheme in front: `8080`, `https://127.0.0.1:8443`,
 /// `tcp-echo:127.0.0.1:7007`, `line-echo:unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
@@ -57,8 +57,8 @@ pub struct ListenAddress {
     pub address: Address,
 }
 
-const EXPECTED_SCHEME: &str = "expected an address alone, or http:, tcp-echo: or line-echo: and an address, such as \
-                               tcp-echo:127.0.0.1:7007";
+const EXPECTED_SCHEME: &str = "expected an address alone, or http:, https:, tcp-echo: or line-echo: and an address, \
+                               such as https://127.0.0.1:8443";
 
 impl FromStr for ListenAddress {
     type Err = String;
@@ -232,10 +232,12 @@ impl Listener {
         &self.local
     }
 
-    /// What a person would give a client: `http://127.0.0.1:8080/`, `tcp-echo://127.0.0.1:7007`, `unix:/path`.
+    /// What a person would give a client: `https://127.0.0.1:8443/`, `tcp-echo://127.0.0.1:7007`, `unix:/path`.
     pub fn url(&self, role: ListenerRole) -> String {
         match (&self.local, role) {
-            (Address::Tcp(address), ListenerRole::Http | ListenerRole::Admin) => format!("http://{address}/"),
+            (Address::Tcp(address), ListenerRole::Http | ListenerRole::Https | ListenerRole::Admin) => {
+                format!("{}://{address}/", role.scheme())
+            }
             (Address::Tcp(address), _) => format!("{}://{address}", role.scheme()),
             (Address::Localhost(_) | Address::Unix(_), _) => {
                 ListenAddress { role, address: self.local.clone() }.to_string()

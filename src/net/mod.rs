@@ -8,6 +8,7 @@ mod outgoing;
 pub mod passed;
 pub mod sock_diag;
 pub mod stream;
+pub mod tls;
 pub mod torture;
 
 use std::fs::File;

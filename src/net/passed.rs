@@ -95,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_name_may_say_what_a_socket_is_for() {
-        let roles = ["admin", "http", "tcp-echo", "line-echo", "tidemill.socket", "unknown", ""].map(role);
+        let roles = ["admin", "http", "https", "tcp-echo", "line-echo", "tidemill.socket", "unknown", ""].map(role);
         let http = ListenerRole::Http;
-        let others = [ListenerRole::Admin, http, ListenerRole::TcpEcho, ListenerRole::LineEcho];
-        assert_eq!(roles[..4], others);
-        assert_eq!(roles[4..], [http; 3]);
+        let others = [ListenerRole::Admin, http, ListenerRole::Https, ListenerRole::TcpEcho, ListenerRole::LineEcho];
+        assert_eq!(roles[..5], others);
+        assert_eq!(roles[5..], [http; 3]);
     }
 }

@@ -13,12 +13,14 @@ mod notify;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
+pub mod tls_settings;
 pub mod usage;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use env_logger::{Env, Target, WriteStyle};
@@ -32,6 +34,7 @@ use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
+use crate::net::tls::LiveConfig;
 use crate::service::front::{Front, Public};
 use crate::service::lab;
 use crate::service::router::Router;
@@ -64,7 +67,9 @@ pub fn run() -> ExitCode {
         Err(refusal) => return refusal.report(),
     };
     let passed = passed::take();
-    settings.passed = passed.listeners.iter().map(|(_, role)| *role).collect();
+    if let Err(refusal) = settings.take_passed(passed.listeners.iter().map(|(_, role)| *role).collect()) {
+        return refusal.report();
+    }
     start_log(settings.log_level);
     settings.notices.iter().for_each(|notice| log::warn!("{notice}"));
     match serve(&settings, passed) {
@@ -91,6 +96,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
+    let _tls = tls(settings)?;
     let listeners = listeners(settings, passed)?;
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
@@ -136,6 +142,15 @@ fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &Serv
             return Ok(outcome);
         }
     }
+}
+
+/// The configuration for TLS, if anybody speaks it. The log has what the user should know about the certificates.
+fn tls(settings: &Settings) -> Result<Option<Arc<LiveConfig>>, String> {
+    if !settings.has_https() {
+        return Ok(None);
+    }
+    let config = LiveConfig::load(settings.tls.options(), &mut |line| log::warn!("{line}"));
+    config.map(|config| Some(Arc::new(config))).map_err(|mistake| mistake.to_string())
 }
 
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab needs neither, and is easier to

@@ -15,6 +15,7 @@ use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_duration, format_size, number, size};
+use super::tls_settings::TlsSettings;
 use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::base::listener_role::ListenerRole;
@@ -65,8 +66,8 @@ pub struct Settings {
         short,
         long,
         help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | localhost:8080 | unix:/path; port 0 picks \
-                one. A scheme in front of the address says what is served there: http: (the default) | tcp-echo: (every \
-                byte comes back) | line-echo: (every line comes back). Repeatable, or separated by commas [default: what \
+                one. A scheme in front of the address says what is served there: http: (the default) | https: (needs \
+                --tls-cert) | tcp-echo: (every byte comes back) | line-echo: (every line comes back). Repeatable, or separated by commas [default: what \
                 systemd passes, or :PORT if the variable PORT is set, or 127.0.0.1:8080]",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
@@ -113,6 +114,10 @@ pub struct Settings {
     /// How ROOT is served.
     #[command(flatten)]
     pub files: FileSettings,
+
+    /// HTTPS.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// The access log.
     #[command(flatten)]
@@ -352,6 +357,27 @@ impl Settings {
         self.admin.is_some() || self.passed.contains(&ListenerRole::Admin)
     }
 
+    /// Whether there is a listener for HTTPS.
+    pub fn has_https(&self) -> bool {
+        self.listen.iter().map(|listen| &listen.role).chain(&self.passed).any(|role| *role == ListenerRole::Https)
+    }
+
+    /// Notes what is passed, which only the process that runs knows, and what follows from it.
+    ///
+    /// # Errors
+    /// A socket that was passed needs settings that are not there.
+    pub fn take_passed(&mut self, roles: Vec<ListenerRole>) -> Result<(), Refusal> {
+        self.passed = roles;
+        if self.passed.contains(&ListenerRole::Https) {
+            self.tls.check_is_there().map_err(|problem| Refusal::usage(format!("a socket named https {problem}")))?;
+        }
+        if !self.has_https() {
+            let line = |flag| format!("--{flag} has no effect: there is no https: listener");
+            self.notices.extend(self.tls.flags_given().into_iter().map(line));
+        }
+        Ok(())
+    }
+
     /// Where to listen beside the sockets that were passed: as told, or, if none of them is for everyone, at every address
     /// on the port that a platform has chosen, or at the default.
     pub fn addresses(&self) -> Vec<ListenAddress> {
@@ -384,6 +410,7 @@ impl Settings {
             return Err(Objection::new("keep_alive_field", told, problem));
         }
         self.files.check()?;
+        self.tls.check(self.listen.iter().find(|listen| listen.role == ListenerRole::Https))?;
         match &self.root {
             Some(root) => check_root(root, given)?,
             None => check_without_root(given)?,

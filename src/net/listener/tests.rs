@@ -66,6 +66,11 @@ fn a_scheme_says_what_is_served() {
         ("http://127.0.0.1:8080", "127.0.0.1:8080"),
         ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
         ("HTTP://[::1]:80/", "[::1]:80"),
+        ("https://127.0.0.1:8443", "https:127.0.0.1:8443"),
+        ("HTTPS://[::1]:443/", "https:[::1]:443"),
+        ("https:8443", "https:127.0.0.1:8443"),
+        ("https::8443", "https:[::]:8443"),
+        ("https:unix:/run/mill", "https:unix:/run/mill"),
         ("tcp-echo:127.0.0.1:7007", "tcp-echo:127.0.0.1:7007"),
         ("tcp-echo://127.0.0.1:7007", "tcp-echo:127.0.0.1:7007"),
         ("tcp-echo:7007", "tcp-echo:127.0.0.1:7007"),
@@ -82,7 +87,7 @@ fn a_scheme_says_what_is_served() {
 
 #[test]
 fn other_schemes_are_refused_with_those_there_are() {
-    for text in ["ftp:21", "ftp://127.0.0.1:21", "tcp-ech:127.0.0.1:7", "https://127.0.0.1", "example:80", "a.b://c"] {
+    for text in ["ftp:21", "ftp://127.0.0.1:21", "tcp-ech:127.0.0.1:7", "httpss://127.0.0.1", "example:80", "a.b://c"] {
         assert_eq!(text.parse::<ListenAddress>(), Err(EXPECTED_SCHEME.to_owned()), "{text}");
     }
     for text in

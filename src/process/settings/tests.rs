@@ -94,6 +94,23 @@ fn passed_sockets_stand_for_the_default_and_take_descriptors_like_all_others() {
 }
 
 #[test]
+fn a_passed_socket_for_https_needs_a_certificate_like_any_other() {
+    let refused = read(&[]).unwrap().take_passed(vec![ListenerRole::Https]).unwrap_err().to_string();
+    let missing = if cfg!(feature = "_tls") { "needs a certificate: --tls-cert" } else { "cannot be served" };
+    assert!(refused.starts_with(&format!("a socket named https {missing}")), "{refused}");
+    let mut settings = read(&[]).unwrap();
+    settings.take_passed(vec![ListenerRole::Http, ListenerRole::Admin]).unwrap();
+    assert_eq!((settings.has_https(), settings.passed.len()), (false, 2));
+    if cfg!(feature = "_tls") {
+        let file = |name| format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+        let (certificate, key) = (file("ec.pem"), file("ec-sec1-key.pem"));
+        let mut settings = read(&["--tls-cert", &certificate, "--tls-key", &key]).unwrap();
+        settings.take_passed(vec![ListenerRole::Https]).unwrap();
+        assert_eq!((settings.has_https(), &settings.notices[..]), (true, &[][..]));
+    }
+}
+
+#[test]
 fn modes_are_octal() {
     assert_eq!(["0660", "600", "0", "0777"].map(mode), [Ok(0o660), Ok(0o600), Ok(0), Ok(0o777)]);
     for text in ["", "0o660", "888", "01777", "-1", "+7", "rw", "99999999999"] {

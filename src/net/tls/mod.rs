@@ -1,0 +1,94 @@
+//! TLS: certificates, and with what new handshakes are made. This is the only place that names rustls, rcgen and x509-cert.
+//!
+//! [`LiveConfig`] is the entry: it reads the files that [`TlsOptions`] name, and has the configuration for the next
+//! handshake. A build without TLS has the same names, and says so when it is asked for TLS.
+
+#[cfg(feature = "_tls")]
+mod certificate;
+#[cfg(feature = "_tls")]
+mod live_config;
+#[cfg(feature = "_tls")]
+mod pair;
+#[cfg(feature = "_tls")]
+mod pem;
+#[cfg(feature = "_tls")]
+mod provider;
+#[cfg(feature = "_tls")]
+mod selection;
+#[cfg(all(test, feature = "_tls"))]
+mod test_pki;
+#[cfg(not(feature = "_tls"))]
+mod without;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+#[cfg(feature = "_tls")]
+pub use live_config::LiveConfig;
+#[cfg(feature = "_tls")]
+pub use selection::refusal_alert;
+#[cfg(not(feature = "_tls"))]
+pub use without::LiveConfig;
+
+/// Whether this build has TLS.
+pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");
+
+/// What TLS is made of, as the user says it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsOptions {
+    /// Certificates with their keys. The first is for clients that name no server, or one that no certificate has.
+    pub pairs: Vec<PairFiles>,
+    /// Refuse such clients instead.
+    pub strict_sni: bool,
+}
+
+/// Where a certificate and its key are, both in PEM (RFC 7468).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The certificate of the server, then that of its issuer, and so on.
+    pub certificate: PathBuf,
+    /// Its key: PKCS#8, PKCS#1 or SEC1, not encrypted.
+    pub key: PathBuf,
+}
+
+/// Which file is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// One with certificates of the server.
+    Certificate,
+    /// One with a key of the server.
+    Key,
+}
+
+/// A file that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// What the file is for.
+    pub kind: FileKind,
+    /// Its name, as the user gave it.
+    pub file: PathBuf,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.problem)
+    }
+}
+
+/// What can be told about a certificate that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// Its subject (RFC 4514), such as `CN=example.org`.
+    pub subject: String,
+    /// The DNS names that it is for, in lower case; the leftmost label may be `*`.
+    pub names: Vec<String>,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub fingerprint: String,
+    /// The last second in which it is valid.
+    pub not_after: SystemTime,
+}

@@ -1,0 +1,87 @@
+//! Reading certificates and keys from PEM files (RFC 7468).
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A larger file is none of ours. The longest chains have some 20 kB.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a PEM file holds that is of use.
+#[derive(Default)]
+pub(super) struct PemFile {
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(super) keys: Vec<PrivateKeyDer<'static>>,
+    /// It also has a key that cannot be read without a password.
+    pub(super) has_encrypted_key: bool,
+}
+
+impl PemFile {
+    /// # Errors
+    /// What is wrong, in a few words.
+    pub(super) fn parse(text: &[u8]) -> Result<PemFile, String> {
+        let has_encrypted_key = ENCRYPTED.iter().any(|marker| memchr::memmem::find(text, marker).is_some());
+        let mut file = PemFile { has_encrypted_key, ..PemFile::default() };
+        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
+            let (kind, der) = match section {
+                Ok(section) => section,
+                // The fields before an encrypted key are no base64: what follows is not read.
+                Err(_) if has_encrypted_key => break,
+                Err(error) => return Err(in_words(&error)),
+            };
+            match kind {
+                SectionKind::Certificate => file.certificates.push(der.into()),
+                _ => file.keys.extend(PrivateKeyDer::from_pem(kind, der)),
+            }
+        }
+        if file.certificates.is_empty() && file.keys.is_empty() && text.first() == Some(&DER_SEQUENCE) {
+            return Err("it is DER, and PEM is expected: openssl can convert it (-inform DER)".into());
+        }
+        Ok(file)
+    }
+}
+
+/// What an encrypted key says of itself: PKCS#8 (RFC 5958 §3), and the older form of OpenSSL (RFC 1421 §4.6.1.1).
+const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+
+/// With this every certificate and key in DER begins (ITU-T X.690 §8.9).
+const DER_SEQUENCE: u8 = 0x30;
+
+fn in_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it ends in the middle of a PEM section".into(),
+        pem::Error::IllegalSectionStart { .. } => "a line that begins a PEM section is malformed".into(),
+        pem::Error::Base64Decode(_) => "it is malformed PEM: a section is no base64".into(),
+        error => error.to_string(),
+    }
+}
+
+/// The content of a small regular file.
+///
+/// # Errors
+/// The system's, in words.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
+    // A pipe would keep the server from starting, and could not be read again.
+    let metadata = fs::metadata(file).map_err(|error| cause(&error))?;
+    if !metadata.is_file() {
+        return Err("it is no regular file".into());
+    }
+    let mut content = Vec::new();
+    let mut rest = File::open(file).map_err(|error| cause(&error))?.take(FILE_BYTES_MAX + 1);
+    rest.read_to_end(&mut content).map_err(|error| cause(&error))?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err("it is larger than 1MiB, which no such file is".into());
+    }
+    Ok(content)
+}
+
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}

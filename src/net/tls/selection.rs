@@ -1,0 +1,88 @@
+//! Which certificate a client gets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, SignatureScheme};
+
+use super::pair::Pair;
+
+/// The pairs by the names that they are for. Exact names come before wildcards. If several pairs have a name, the first
+/// whose key can sign as the client wants it is chosen, so that an ECDSA and an RSA certificate can stand side by side.
+#[derive(Debug)]
+pub(super) struct Selection {
+    exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// `example.org` for `*.example.org`.
+    wildcards: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// The first pair, and those that share a name with it.
+    defaults: Vec<Arc<CertifiedKey>>,
+    strict: bool,
+}
+
+impl Selection {
+    /// With `strict`, a client that names no server, or one that no certificate has, is refused. Otherwise it gets the first
+    /// pair.
+    pub(super) fn new(pairs: &[Pair], strict: bool) -> Selection {
+        let mut selection =
+            Selection { exact: HashMap::new(), wildcards: HashMap::new(), defaults: Vec::new(), strict };
+        for (index, pair) in pairs.iter().enumerate() {
+            for name in &pair.facts.names {
+                let (names, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut selection.wildcards, parent),
+                    None => (&mut selection.exact, name.as_str()),
+                };
+                names.entry(name.to_string()).or_default().push(Arc::clone(&pair.certified));
+            }
+            let is_shared = |name: &String| pairs[0].facts.names.contains(name);
+            if index == 0 || pair.facts.names.iter().any(is_shared) {
+                selection.defaults.push(Arc::clone(&pair.certified));
+            }
+        }
+        selection
+    }
+
+    /// The pair for a client that sends this `name` (RFC 6066 §3) and accepts signatures of these `schemes`. `None` refuses
+    /// the client.
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let of_name = name.iter().flat_map(|name| self.having(name));
+        let known: Vec<&Arc<CertifiedKey>> = of_name.collect();
+        let candidates = match (known.is_empty(), self.strict) {
+            (false, _) => known,
+            (true, false) => self.defaults.iter().collect(),
+            (true, true) => return None,
+        };
+        let fitting = candidates.iter().find(|pair| pair.key.choose_scheme(schemes).is_some());
+        // If none fits, rustls finds that out with the first, and says so in the alert.
+        fitting.or(candidates.first()).map(|pair| Arc::clone(pair))
+    }
+
+    /// All pairs that have a `name` in lower case. A wildcard stands for exactly one label, the leftmost (RFC 9525 §6.3).
+    fn having(&self, name: &str) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+        let parent = name.split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, parent)| parent);
+        let by_wildcard = parent.and_then(|parent| self.wildcards.get(parent));
+        self.exact.get(name).into_iter().chain(by_wildcard).flatten()
+    }
+}
+
+impl ResolvesServerCert for Selection {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+/// The record of the alert that goes to a client in the place of the one that rustls has queued, if the handshake ended with
+/// this `error`.
+///
+/// rustls answers a client that [`Selection`] refuses with `access_denied`. The alert for a name that is not known is
+/// `unrecognized_name` (RFC 6066 §3). Nothing is encrypted at that point, so the record (RFC 8446 §5.1, §6) is a constant.
+pub fn refusal_alert(error: &Error) -> Option<[u8; 7]> {
+    const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+    let is_refused = matches!(error, Error::General(text) if text == "no server certificate chain resolved");
+    is_refused.then_some(UNRECOGNIZED_NAME)
+}
+
+#[cfg(test)]
+mod tests;
