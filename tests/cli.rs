@@ -290,6 +290,35 @@ fn it_says_that_it_listens_for_https() {
 }
 
 #[test]
+#[cfg(feature = "_tls")]
+fn hup_reads_certificates_again() {
+    let scratch = Scratch::new("hup");
+    let (certificate, key) = (scratch.0.join("cert.pem"), scratch.0.join("key.pem"));
+    let put = |name: &str, to: &PathBuf| std::fs::copy(pem(name), to).unwrap();
+    put("ec.pem", &certificate);
+    put("ec-sec1-key.pem", &key);
+    let mut command = tidemill(&["-l", "https:127.0.0.1:0", "--tls-cert", certificate.to_str().unwrap(), "--tls-key"]);
+    let mut child = command.arg(&key).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let server = Server::watch(child);
+    assert!(server.line().starts_with("listening on https://"));
+    let mut after_hup = || {
+        kill_process(server.pid, Signal::HUP).unwrap();
+        said.find(|line| line.contains("TLS: ")).unwrap()
+    };
+    let line = after_hup();
+    assert!(line.ends_with("INFO ] TLS: the files were read again and are those in use"), "{line}");
+    put("rsa.pem", &certificate);
+    let line = after_hup();
+    let problem = "the key does not fit the certificate";
+    assert!(line.contains("ERROR] TLS: the files in use stay in use: ") && line.contains(problem), "{line}");
+    put("rsa-pkcs1-key.pem", &key);
+    let line = after_hup();
+    assert!(line.ends_with("INFO ] TLS: new handshakes get what was read again: CN=rsa.example"), "{line}");
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
 fn a_value_cannot_break_the_line() {
     let line = usage(&["--backlog", "1\n2\u{1b}[31m"]);
     assert!(line.starts_with("invalid value '1 2") && !line.contains('\u{1b}'), "{line}");

@@ -65,7 +65,8 @@ pub struct Environment {
     /// The proxies that may name the client of a request.
     pub trusted_proxies: TrustedProxies,
     pub(super) wakes: Wakes,
-    pub(super) jobs: JobPool,
+    /// Threads for what may block.
+    pub jobs: JobPool,
     pub(super) date: DateCache,
     complaints: Complaints,
     /// Those of the present turn, until they are counted.

@@ -10,6 +10,7 @@ mod metrics;
 mod phases;
 mod run_queue;
 mod shutdown;
+mod tls_upkeep;
 mod totals;
 
 pub use access_log::{AccessLog, Lines};
@@ -18,6 +19,7 @@ pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
@@ -27,6 +29,7 @@ use cpu_clock::CpuClock;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
+use tls_upkeep::TlsUpkeep;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::{ConnectionsBound, Limits};
@@ -38,6 +41,7 @@ use crate::base::wake::{WakeKey, Wakes};
 use crate::connection::{Connection, Identity, LoopContext, Settled};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
+use crate::net::tls::LiveConfig;
 use crate::net::{Event, Interest, Reactor};
 use crate::observe::access_log::Line;
 use crate::observe::close_reason::CloseReason;
@@ -67,6 +71,8 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// How many of the connections came through the admin's listener.
     admins: usize,
     access_log: Option<AccessLog>,
+    /// The configuration for TLS, if a listener has it.
+    tls: Option<TlsUpkeep>,
     /// The most connections at a time.
     connections_max: usize,
     /// Whether an interrupt has ordered it to stop, or to hurry.
@@ -100,6 +106,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             inspections: None,
             admins: 0,
             access_log: None,
+            tls: None,
             connections_max: 0,
             interrupted: false,
             accepted: 0,
@@ -119,6 +126,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on these proxies may name the client of a request.
     pub fn trust_proxies(&mut self, proxies: TrustedProxies) {
         self.context.environment.trusted_proxies = proxies;
+    }
+
+    /// From now on the files that `config` is made of are looked at again and again.
+    pub fn keep_tls(&mut self, config: Arc<LiveConfig>) {
+        self.tls = Some(TlsUpkeep::new(config, self.reactor.moment()));
     }
 
     /// The access log, if one is kept.
@@ -226,7 +238,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         let rested = self.acceptor.rests_until(full).map(|at| self.context.moment_of(at));
         let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
-        earliest(earliest(self.timers.next_wake(), rested), drained)
+        let looked = self.tls.as_ref().map(TlsUpkeep::due);
+        earliest(earliest(self.timers.next_wake(), rested), earliest(drained, looked))
     }
 
     /// Notes events and wakes on their connections, and queues these. Returns how many events there were.
@@ -323,6 +336,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.expire_slot(index);
         }
         self.due = due;
+        if let Some(tls) = &mut self.tls {
+            tls.look(self.context.moment, &self.context.environment.jobs, &self.wakes);
+        }
         self.expire_shutdown();
         any
     }

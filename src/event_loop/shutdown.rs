@@ -38,6 +38,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.interrupted |= signal == Signal::Interrupt;
         match (&self.shutdown, signal) {
             (_, Signal::Reopen) => self.reopen_access_log(),
+            (_, Signal::Reload) => self.reload_tls(),
             (None, _) => self.start_draining(),
             (Some(_), Signal::Interrupt) => self.cut("interrupted while stopping"),
             (Some(_), Signal::Terminate) => {}
@@ -48,6 +49,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         match &mut self.access_log {
             Some(log) => log.reopen(),
             None => log::info!("there is no access log to reopen"),
+        }
+    }
+
+    fn reload_tls(&mut self) {
+        match &mut self.tls {
+            Some(tls) => tls.order(self.context.moment),
+            None => log::info!("there are no files to read again: no listener has TLS"),
         }
     }
 

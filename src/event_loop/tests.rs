@@ -10,6 +10,8 @@ mod menu;
 mod records;
 mod script;
 mod stage;
+#[cfg(feature = "_tls")]
+mod tls;
 mod told;
 
 use std::cell::{Cell, RefCell};

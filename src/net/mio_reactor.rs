@@ -238,6 +238,7 @@ fn meaning(signal: i32) -> Option<Event> {
     match signal {
         SIGTERM | SIGQUIT => Some(Event::Signal(Signal::Terminate)),
         SIGINT => Some(Event::Signal(Signal::Interrupt)),
+        SIGHUP => Some(Event::Signal(Signal::Reload)),
         SIGUSR1 => Some(Event::Signal(Signal::Reopen)),
         _ => {
             log::info!("ignoring {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));

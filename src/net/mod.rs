@@ -127,6 +127,8 @@ pub enum Signal {
     Interrupt,
     /// USR1: begin the access log anew, where it is now to be found.
     Reopen,
+    /// HUP: read the files of TLS anew.
+    Reload,
 }
 
 /// One thing that happened while the loop slept.

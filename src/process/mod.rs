@@ -96,7 +96,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
-    let _tls = tls(settings)?;
+    let tls = tls(settings)?;
     let listeners = listeners(settings, passed)?;
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
@@ -113,6 +113,9 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
+    if let Some(tls) = tls {
+        event_loop.keep_tls(tls);
+    }
     event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
@@ -153,10 +156,10 @@ fn tls(settings: &Settings) -> Result<Option<Arc<LiveConfig>>, String> {
     config.map(|config| Some(Arc::new(config))).map_err(|mistake| mistake.to_string())
 }
 
-/// Threads for what may block: the disk, and questions to the kernel about sockets. The lab needs neither, and is easier to
+/// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
 /// watch with strace without them.
 fn jobs(settings: &Settings) -> Result<JobPool, String> {
-    match settings.root.is_some() || settings.has_admin() {
+    match settings.root.is_some() || settings.has_admin() || settings.has_https() {
         true => JobPool::new(settings.files.job_limits(), Instant::now),
         false => Ok(JobPool::without_threads()),
     }

@@ -278,9 +278,9 @@ fn signals_become_events_and_those_without_a_purpose_do_not_kill() {
     let mut seen = Vec::new();
     until(&mut reactor, |event| {
         seen.push(*event);
-        (seen.len() == 3).then_some(())
+        (seen.len() == 4).then_some(())
     });
-    for signal in [Signal::Terminate, Signal::Interrupt, Signal::Reopen] {
+    for signal in [Signal::Terminate, Signal::Interrupt, Signal::Reopen, Signal::Reload] {
         assert!(seen.contains(&Event::Signal(signal)), "{signal:?}");
     }
     assert_eq!(happens_at_once(&mut reactor), []);

@@ -1,31 +1,74 @@
 //! With what the next handshake is made.
 
+use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use rustls::ServerConfig;
+use log::Level;
 use rustls::crypto::CryptoProvider;
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::version::{TLS12, TLS13};
+use rustls::{Error, ServerConfig};
 
+use super::files::{Files, Stamp, stamps};
 use super::pair::{Pair, PairReader, mistake};
-use super::provider::provider;
+use super::provider::{provider, ticketer};
 use super::selection::Selection;
-use super::{CertificateFacts, FileKind, Mistake, TlsOptions};
+use super::{CertificateFacts, FileKind, Mistake, Occasion, TlsOptions};
 
 /// The protocols that are offered by ALPN (RFC 7301), the preferred first.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// Sessions of TLS 1.2 that are kept for clients that resume them by their id (RFC 5246 §7.4.1.2), and not with a ticket.
+const SESSIONS_MAX: usize = 1024;
+/// Tickets that a client gets after each handshake, so that it can resume on two connections at a time (RFC 8446 §C.4).
+const TICKETS: usize = 2;
 
 /// The configuration for new handshakes, made of files. All listeners share it. Sessions keep the configuration that they
 /// began with.
-#[derive(Debug)]
 pub struct LiveConfig {
+    options: TlsOptions,
+    provider: Arc<CryptoProvider>,
+    resumption: Resumption,
     current: Mutex<Current>,
+    /// Locked while the files are looked at.
+    watch: Mutex<Watch>,
 }
 
-#[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
     certificates: Vec<CertificateFacts>,
+}
+
+/// What lets clients resume sessions. It is the same before and after a change of certificates.
+struct Resumption {
+    ticketer: Arc<dyn ProducesTickets>,
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+impl Resumption {
+    fn new() -> Result<Resumption, Error> {
+        Ok(Resumption { ticketer: ticketer()?, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
+    }
+}
+
+/// What is known of the files.
+struct Watch {
+    /// As they were when they were last read.
+    stamps: Vec<Stamp>,
+    /// The contents in use.
+    hash: [u8; 32],
+    /// They are read at the next look, whatever their stamps say.
+    again: bool,
+    /// What was last said about files that could not be used.
+    complaint: Option<String>,
+}
+
+impl fmt::Debug for LiveConfig {
+    /// The rest has keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveConfig").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl LiveConfig {
@@ -34,40 +77,113 @@ impl LiveConfig {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(options: TlsOptions, warn: &mut dyn FnMut(String)) -> Result<LiveConfig, Mistake> {
-        let provider = provider();
-        let mut reader = PairReader { provider: &provider, now: SystemTime::now(), warn };
-        let pairs: Vec<Pair> = options.pairs.iter().map(|files| reader.read(files)).collect::<Result<_, _>>()?;
-        let config = config(&options, &provider, &pairs)?;
-        let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
-        Ok(LiveConfig { current: Mutex::new(Current { config: Arc::new(config), certificates }) })
+        let (provider, now) = (provider(), SystemTime::now());
+        let resumption = Resumption::new().map_err(|error| unusable(&options, &error))?;
+        let (files, stood_still) = Files::read(&options.paths());
+        let current = current(&options, &provider, &resumption, &files, warn)?;
+        let again = !stood_still || files.are_fresh(now);
+        let watch = Watch { stamps: files.stamps(), hash: files.hash(), again, complaint: None };
+        Ok(LiveConfig { options, provider, resumption, current: Mutex::new(current), watch: Mutex::new(watch) })
     }
 
     /// The configuration for a handshake that begins now.
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.lock().config)
+        Arc::clone(&lock(&self.current).config)
     }
 
     /// The certificates in use, in the order of the options.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
-        self.lock().certificates.clone()
+        lock(&self.current).certificates.clone()
     }
 
-    /// Nobody panics while holding the lock; if somebody did, what it guards would still be whole.
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at the files, and reads them if they have changed or the `occasion` asks for it. What cannot be used, such as a
+    /// certificate whose new key is not there yet, changes nothing and is tried again at the next look. This waits for the
+    /// disk. Returns what is to be logged.
+    pub fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)> {
+        let (mut watch, paths) = (lock(&self.watch), self.options.paths());
+        if occasion == Occasion::Check && !watch.again && watch.stamps == stamps(&paths) {
+            return Vec::new();
+        }
+        let (files, stood_still) = Files::read(&paths);
+        watch.again = !stood_still || files.are_fresh(SystemTime::now());
+        watch.stamps = files.stamps();
+        let mut news = Vec::new();
+        if files.hash() == watch.hash {
+            let had_complaint = watch.complaint.take().is_some();
+            if occasion == Occasion::Order || had_complaint {
+                news.push((Level::Info, "TLS: the files were read again and are those in use".into()));
+            }
+            return news;
+        }
+        let mut warn = |line| news.push((Level::Warn, line));
+        match current(&self.options, &self.provider, &self.resumption, &files, &mut warn) {
+            Ok(current) => {
+                news.push((Level::Info, format!("TLS: new handshakes get what was read again: {}", told(&current))));
+                *lock(&self.current) = current;
+                (watch.hash, watch.complaint) = (files.hash(), None);
+            }
+            Err(mistake) => {
+                watch.again = true;
+                let complaint = format!("TLS: the files in use stay in use: {mistake}");
+                // What was found on the way to a mistake will be said when that is mended.
+                news.clear();
+                if occasion == Occasion::Order || watch.complaint.as_ref() != Some(&complaint) {
+                    news.push((Level::Error, complaint.clone()));
+                }
+                watch.complaint = Some(complaint);
+            }
+        }
+        news
     }
 }
 
-fn config(options: &TlsOptions, provider: &Arc<CryptoProvider>, pairs: &[Pair]) -> Result<ServerConfig, Mistake> {
+/// Nobody panics while holding one of the locks; if somebody did, what it guards would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn told(current: &Current) -> String {
+    let subjects: Vec<&str> = current.certificates.iter().map(|facts| facts.subject.as_str()).collect();
+    subjects.join("; ")
+}
+
+impl TlsOptions {
+    /// All files, each once.
+    fn paths(&self) -> Vec<&Path> {
+        let mut paths: Vec<&Path> = Vec::new();
+        for path in self.pairs.iter().flat_map(|pair| [pair.certificate.as_path(), pair.key.as_path()]) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+}
+
+fn current(
+    options: &TlsOptions,
+    provider: &Arc<CryptoProvider>,
+    resumption: &Resumption,
+    files: &Files,
+    warn: &mut dyn FnMut(String),
+) -> Result<Current, Mistake> {
+    let mut reader = PairReader { provider, files, now: SystemTime::now(), warn };
+    let pairs: Vec<Pair> = options.pairs.iter().map(|files| reader.read(files)).collect::<Result<_, _>>()?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
-    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| {
-        let file = options.pairs.first().map(|pair| pair.certificate.clone()).unwrap_or_default();
-        mistake(FileKind::Certificate, &file, error.to_string())
-    })?;
-    let selection = Selection::new(pairs, options.strict_sni);
+    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| unusable(options, &error))?;
+    let selection = Selection::new(&pairs, options.strict_sni);
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(selection));
     config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
+    config.send_tls13_tickets = TICKETS;
+    config.ticketer = Arc::clone(&resumption.ticketer);
+    config.session_storage = Arc::clone(&resumption.sessions);
+    Ok(Current { config: Arc::new(config), certificates: pairs.into_iter().map(|pair| pair.facts).collect() })
+}
+
+/// What is no file's fault is told with the first of them.
+fn unusable(options: &TlsOptions, error: &Error) -> Mistake {
+    let file = options.pairs.first().map(|pair| pair.certificate.clone()).unwrap_or_default();
+    mistake(FileKind::Certificate, &file, error.to_string())
 }
 
 #[cfg(test)]

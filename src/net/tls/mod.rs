@@ -6,6 +6,8 @@
 #[cfg(feature = "_tls")]
 mod certificate;
 #[cfg(feature = "_tls")]
+mod files;
+#[cfg(feature = "_tls")]
 mod live_config;
 #[cfg(feature = "_tls")]
 mod pair;
@@ -41,6 +43,15 @@ pub struct TlsOptions {
     pub pairs: Vec<PairFiles>,
     /// Refuse such clients instead.
     pub strict_sni: bool,
+}
+
+/// Why the files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// It is time: they are read if they seem to have changed.
+    Check,
+    /// The user asks for it: they are read, and the log says so in any case.
+    Order,
 }
 
 /// Where a certificate and its key are, both in PEM (RFC 7468).

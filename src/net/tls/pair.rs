@@ -1,6 +1,5 @@
 //! A certificate with its chain and its key: reading them from files, and saying what is wrong with them.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,7 +10,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
 use super::certificate::Certificate;
-use super::pem::{self, PemFile};
+use super::files::Files;
+use super::pem::PemFile;
 use super::provider::fingerprint;
 use super::{CertificateFacts, FileKind, Mistake, PairFiles};
 
@@ -24,6 +24,8 @@ pub(super) struct Pair {
 /// What of a pair's files is worth a warning or makes it unusable is found here, in the words of the user's files.
 pub(super) struct PairReader<'a> {
     pub(super) provider: &'a CryptoProvider,
+    /// Where the files of all pairs are.
+    pub(super) files: &'a Files,
     pub(super) now: SystemTime,
     /// Takes what the user should know although the pair is used, a line each.
     pub(super) warn: &'a mut dyn FnMut(String),
@@ -37,8 +39,8 @@ impl PairReader<'_> {
     pub(super) fn read(&mut self, files: &PairFiles) -> Result<Pair, Mistake> {
         let in_certificate = |problem| mistake(FileKind::Certificate, &files.certificate, problem);
         let in_key = |problem| mistake(FileKind::Key, &files.key, problem);
-        let chain = certificates(&files.certificate).map_err(in_certificate)?;
-        let key = private_key(&files.key).map_err(in_key)?;
+        let chain = self.certificates(&files.certificate).map_err(in_certificate)?;
+        let key = self.private_key(&files.key).map_err(in_key)?;
         let key = self.provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| in_key(format!("the key cannot be used: {error}")))?;
         let parsed = parse(&chain).map_err(in_certificate)?;
@@ -59,6 +61,30 @@ impl PairReader<'_> {
             not_after: parsed[0].not_after(),
         };
         Ok(Pair { certified: Arc::new(certified), facts })
+    }
+
+    fn certificates(&self, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+        let PemFile { certificates, keys, has_encrypted_key } = PemFile::parse(self.files.content(file)?)?;
+        match (certificates.is_empty(), has_encrypted_key || !keys.is_empty()) {
+            (false, _) => Ok(certificates),
+            (true, true) => Err("it has a key and no certificate: are certificate and key swapped?".into()),
+            (true, false) => Err("there is no certificate in it (-----BEGIN CERTIFICATE-----)".into()),
+        }
+    }
+
+    fn private_key(&self, file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+        let PemFile { certificates, keys, has_encrypted_key } = PemFile::parse(self.files.content(file)?)?;
+        match keys.into_iter().next() {
+            Some(key) => Ok(key),
+            None if has_encrypted_key => Err(format!(
+                "the key is encrypted, and there is nobody to ask for the password: openssl pkey -in {} -out NEW-FILE decrypts it",
+                file.display()
+            )),
+            None if !certificates.is_empty() => {
+                Err("it has a certificate and no key: are certificate and key swapped?".into())
+            }
+            None => Err("there is no key in it (-----BEGIN PRIVATE KEY-----)".into()),
+        }
     }
 
     /// The key is not that of the first certificate: perhaps it is that of another one in the file.
@@ -133,8 +159,7 @@ impl PairReader<'_> {
     }
 
     fn warn_of_mode(&mut self, key: &Path) {
-        let mode = std::fs::metadata(key).map(|metadata| metadata.permissions().mode());
-        if mode.is_ok_and(|mode| mode & 0o004 != 0) {
+        if self.files.is_open_to_all(key) {
             self.say(key, "every user of this machine may read the key (chmod 600 forbids it)".into());
         }
     }
@@ -155,30 +180,6 @@ fn days(end: SystemTime, start: SystemTime) -> String {
         0 => format!("{seconds} seconds"),
         1 => "1 day".into(),
         days => format!("{days} days"),
-    }
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let PemFile { certificates, keys, has_encrypted_key } = PemFile::parse(&pem::read(file)?)?;
-    match (certificates.is_empty(), has_encrypted_key || !keys.is_empty()) {
-        (false, _) => Ok(certificates),
-        (true, true) => Err("it has a key and no certificate: are certificate and key swapped?".into()),
-        (true, false) => Err("there is no certificate in it (-----BEGIN CERTIFICATE-----)".into()),
-    }
-}
-
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let PemFile { certificates, keys, has_encrypted_key } = PemFile::parse(&pem::read(file)?)?;
-    match keys.into_iter().next() {
-        Some(key) => Ok(key),
-        None if has_encrypted_key => Err(format!(
-            "the key is encrypted, and there is nobody to ask for the password: openssl pkey -in {} -out NEW-FILE decrypts it",
-            file.display()
-        )),
-        None if !certificates.is_empty() => {
-            Err("it has a certificate and no key: are certificate and key swapped?".into())
-        }
-        None => Err("there is no key in it (-----BEGIN PRIVATE KEY-----)".into()),
     }
 }
 

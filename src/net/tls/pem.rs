@@ -1,14 +1,7 @@
-//! Reading certificates and keys from PEM files (RFC 7468).
-
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+//! What is in a PEM file (RFC 7468).
 
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-/// A larger file is none of ours. The longest chains have some 20 kB.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a PEM file holds that is of use.
 #[derive(Default)]
@@ -56,32 +49,5 @@ fn in_words(error: &pem::Error) -> String {
         pem::Error::IllegalSectionStart { .. } => "a line that begins a PEM section is malformed".into(),
         pem::Error::Base64Decode(_) => "it is malformed PEM: a section is no base64".into(),
         error => error.to_string(),
-    }
-}
-
-/// The content of a small regular file.
-///
-/// # Errors
-/// The system's, in words.
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
-    // A pipe would keep the server from starting, and could not be read again.
-    let metadata = fs::metadata(file).map_err(|error| cause(&error))?;
-    if !metadata.is_file() {
-        return Err("it is no regular file".into());
-    }
-    let mut content = Vec::new();
-    let mut rest = File::open(file).map_err(|error| cause(&error))?.take(FILE_BYTES_MAX + 1);
-    rest.read_to_end(&mut content).map_err(|error| cause(&error))?;
-    if content.len() as u64 > FILE_BYTES_MAX {
-        return Err("it is larger than 1MiB, which no such file is".into());
-    }
-    Ok(content)
-}
-
-fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".into(),
-        ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
     }
 }

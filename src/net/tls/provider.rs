@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use rustls::Error;
 #[cfg(feature = "tls")]
 use rustls::crypto::aws_lc_rs as backend;
 #[cfg(not(feature = "tls"))]
 use rustls::crypto::ring as backend;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::ProducesTickets;
 
 /// The groups of the key exchange, the preferred first. X25519MLKEM768 withstands quantum computers: what is
 /// recorded today could be decrypted by them later.
@@ -24,13 +26,18 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups: GROUPS.to_vec(), ..backend::default_provider() })
 }
 
+/// What makes the tickets with which clients resume sessions: one key for some hours, and the one before it.
+pub(super) fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
+    backend::Ticketer::new()
+}
+
 /// SHA-256 of `bytes`, in hexadecimal digits.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
     sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256 of `bytes`.
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let suite = backend::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
     let hash = suite.map(|suite| suite.common.hash_provider.hash(bytes));
     hash.and_then(|hash| hash.as_ref().try_into().ok()).expect("the suite hashes with SHA-256")

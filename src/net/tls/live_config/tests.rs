@@ -1,6 +1,18 @@
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls12Resumption, Tls13ClientSessionValue,
+};
+use rustls::pki_types::ServerName;
 use rustls::{CipherSuite, Error, HandshakeKind, NamedGroup, ProtocolVersion};
 
-use super::super::test_pki::{Folder, client_config_of, handshake, options};
+use super::super::PairFiles;
+use super::super::test_pki::{
+    Folder, chain, client_config, client_config_of, handshake, options, presented, self_signed,
+};
 use super::*;
 
 fn live(folder: &Folder) -> LiveConfig {
@@ -50,4 +62,210 @@ fn certificates_can_be_told() {
     assert_eq!((certificates.len(), &certificates[0].names[..]), (1, &["a.example".to_string()][..]));
     let fingerprint = &certificates[0].fingerprint;
     assert!(fingerprint.len() == 64 && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit()), "{fingerprint}");
+}
+
+/// What is in a pair's files, by another name, or newly made.
+fn copy(from: &PairFiles, to: &PairFiles) {
+    replace(&from.certificate, &to.certificate);
+    replace(&from.key, &to.key);
+}
+
+/// As who renews a certificate does it: the new file takes the place of the old one at once.
+fn replace(from: &Path, to: &Path) {
+    let new = to.with_extension("new");
+    fs::copy(from, &new).unwrap();
+    fs::rename(new, to).unwrap();
+}
+
+fn levels(news: &[(Level, String)]) -> Vec<Level> {
+    news.iter().map(|(level, _)| *level).collect()
+}
+
+#[test]
+fn new_handshakes_get_the_new_certificate_and_old_sessions_live_on() {
+    let folder = Folder::new();
+    let (used, next) = (folder.self_signed("used", &["a.example"]), folder.self_signed("next", &["b.example"]));
+    let live = LiveConfig::load(options([used.clone()]), &mut |_| {}).unwrap();
+    let (before, old) = (live.current(), chain(&used));
+    let session = handshake(Arc::clone(&before), &Arc::new(client_config()), "a.example");
+    assert_eq!(live.refresh(Occasion::Check), []);
+    copy(&next, &used);
+    let news = live.refresh(Occasion::Check);
+    assert_eq!((levels(&news), news[0].1.ends_with(": CN=b.example")), (vec![Level::Info], true), "{news:?}");
+    assert_eq!(presented(live.current(), "a.example").unwrap(), chain(&next)[0]);
+    assert_eq!(presented(before, "a.example").unwrap(), old[0]);
+    assert_eq!(live.certificates()[0].names, ["b.example"]);
+    session.unwrap_or_else(|(error, _)| panic!("{error}")).client.process_new_packets().unwrap();
+    assert_eq!(live.refresh(Occasion::Check), []);
+    assert_eq!(levels(&live.refresh(Occasion::Order)), [Level::Info], "an order is answered");
+}
+
+#[test]
+fn half_a_pair_changes_nothing_and_is_complained_of_once() {
+    let folder = Folder::new();
+    let next = folder.self_signed("next", &["b.example"]);
+    for certificate_first in [true, false] {
+        let used = folder.self_signed("used", &["a.example"]);
+        let old = chain(&used);
+        let live = LiveConfig::load(options([used.clone()]), &mut |_| {}).unwrap();
+        let steps = [(&next.certificate, &used.certificate), (&next.key, &used.key)];
+        let (first, second) = if certificate_first { (steps[0], steps[1]) } else { (steps[1], steps[0]) };
+        replace(first.0, first.1);
+        let news = live.refresh(Occasion::Check);
+        assert_eq!(levels(&news), [Level::Error]);
+        assert!(news[0].1.contains("the files in use stay in use") && news[0].1.contains("does not fit"), "{news:?}");
+        assert_eq!(live.refresh(Occasion::Check), []);
+        assert_eq!(live.refresh(Occasion::Check), []);
+        assert_eq!(levels(&live.refresh(Occasion::Order)), [Level::Error], "who asks is told again");
+        assert_eq!(presented(live.current(), "a.example").unwrap(), old[0]);
+        replace(second.0, second.1);
+        assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info]);
+        assert_eq!(presented(live.current(), "a.example").unwrap(), chain(&next)[0]);
+    }
+}
+
+#[test]
+fn a_broken_file_changes_nothing_until_it_is_mended() {
+    let folder = Folder::new();
+    let used = folder.self_signed("used", &["a.example"]);
+    let good = fs::read_to_string(&used.certificate).unwrap();
+    let live = LiveConfig::load(options([used.clone()]), &mut |_| {}).unwrap();
+    let breaks: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(&used.certificate).unwrap(),
+        &|| fs::write(&used.certificate, "").unwrap(),
+        &|| fs::write(&used.certificate, &good[..good.len() / 2]).unwrap(),
+        &|| fs::write(&used.certificate, self_signed(&["other.example"]).0).unwrap(),
+    ];
+    for (number, break_it) in breaks.into_iter().enumerate() {
+        break_it();
+        assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Error], "{number}");
+        assert_eq!(live.refresh(Occasion::Check), [], "{number}");
+        assert_eq!(live.certificates()[0].names, ["a.example"]);
+    }
+    fs::write(&used.certificate, good).unwrap();
+    assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info], "what was complained of is over");
+    assert_eq!(live.refresh(Occasion::Check), []);
+}
+
+#[test]
+fn a_change_is_noticed_by_the_file_behind_a_link_and_without_another_time_of_modification() {
+    let folder = Folder::new();
+    let (one, two) = (folder.self_signed("one", &["a.example"]), folder.self_signed("two", &["b.example"]));
+    // As Kubernetes mounts secrets: the link to the folder changes, and with it all files at once.
+    for (name, files) in [("1", &one), ("2", &two)] {
+        fs::create_dir(folder.0.join(name)).unwrap();
+        fs::copy(&files.certificate, folder.0.join(name).join("tls.crt")).unwrap();
+        fs::copy(&files.key, folder.0.join(name).join("tls.key")).unwrap();
+    }
+    let link = folder.0.join("data");
+    symlink(folder.0.join("1"), &link).unwrap();
+    let files = PairFiles { certificate: link.join("tls.crt"), key: link.join("tls.key") };
+    let live = LiveConfig::load(options([files]), &mut |_| {}).unwrap();
+    symlink(folder.0.join("2"), folder.0.join("new")).unwrap();
+    fs::rename(folder.0.join("new"), &link).unwrap();
+    assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info]);
+    assert_eq!(live.certificates()[0].names, ["b.example"]);
+
+    // Both certificates are as long as each other, and a copy may keep the time.
+    let live = LiveConfig::load(options([one.clone()]), &mut |_| {}).unwrap();
+    let modified = fs::metadata(&one.certificate).unwrap().modified().unwrap();
+    copy(&two, &one);
+    for file in [&one.certificate, &one.key] {
+        File::options().write(true).open(file).unwrap().set_modified(modified).unwrap();
+    }
+    assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info]);
+}
+
+#[test]
+fn sessions_are_resumed_after_a_change() {
+    let folder = Folder::new();
+    let schemes = provider().signature_verification_algorithms.supported_schemes();
+    for (version, tickets) in [
+        (&TLS13, Tls12Resumption::SessionIdOrTickets),
+        (&TLS12, Tls12Resumption::SessionIdOrTickets),
+        (&TLS12, Tls12Resumption::SessionIdOnly),
+    ] {
+        let (used, next) = (folder.self_signed("used", &["a.example"]), folder.self_signed("next", &["b.example"]));
+        let live = LiveConfig::load(options([used.clone()]), &mut |_| {}).unwrap();
+        let mut client = client_config_of(schemes.clone(), &[version]);
+        client.resumption = Resumption::in_memory_sessions(8).tls12_resumption(tickets);
+        let client = Arc::new(client);
+        let kind = || {
+            let ends = handshake(live.current(), &client, "a.example").unwrap_or_else(|(error, _)| panic!("{error}"));
+            ends.server.handshake_kind()
+        };
+        assert_eq!([kind(), kind()], [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
+        copy(&next, &used);
+        assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info]);
+        assert_eq!(kind(), Some(HandshakeKind::Resumed), "{version:?}");
+    }
+}
+
+#[test]
+fn tickets_are_two_a_handshake() {
+    #[derive(Debug, Default)]
+    struct Tickets(AtomicUsize);
+    impl ClientSessionStore for Tickets {
+        fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+        fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+            None
+        }
+        fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+        fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+            None
+        }
+        fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+        fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+            None
+        }
+    }
+    let (folder, tickets, mut client) = (Folder::new(), Arc::new(Tickets::default()), client_config());
+    client.resumption = Resumption::store(Arc::clone(&tickets) as Arc<dyn ClientSessionStore>);
+    assert!(handshake(live(&folder).current(), &Arc::new(client), "a.example").is_ok());
+    assert_eq!(tickets.0.load(Ordering::Relaxed), 2);
+}
+
+/// Somebody replaces both files again and again, in both orders and in place, while they are looked at. A handshake with half
+/// a pair would fail: the client verifies the signature with the certificate's key.
+#[test]
+fn nobody_ever_gets_half_a_pair() {
+    let folder = Folder::new();
+    let (used, others) = (
+        folder.self_signed("used", &["a.example"]),
+        ["b", "c"].map(|name| folder.self_signed(name, &[&format!("{name}.example")])),
+    );
+    let live = LiveConfig::load(options([used.clone()]), &mut |_| {}).unwrap();
+    let (done, client) = (AtomicBool::new(false), Arc::new(client_config()));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..100 {
+                let other = &others[round % 2];
+                match round / 2 % 3 {
+                    0 => copy(other, &used),
+                    1 => {
+                        replace(&other.key, &used.key);
+                        replace(&other.certificate, &used.certificate);
+                    }
+                    _ => {
+                        fs::copy(&other.certificate, &used.certificate).unwrap();
+                        fs::copy(&other.key, &used.key).unwrap();
+                    }
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                live.refresh(Occasion::Order);
+            }
+        });
+        while !done.load(Ordering::Acquire) {
+            handshake(live.current(), &client, "a.example").unwrap_or_else(|(error, _)| panic!("{error}"));
+        }
+    });
+    live.refresh(Occasion::Check);
+    assert_eq!(presented(live.current(), "a.example").unwrap(), chain(&used)[0]);
 }

@@ -12,7 +12,8 @@ use super::*;
 fn read(files: &PairFiles) -> (Result<Pair, Mistake>, Vec<String>) {
     let mut warnings = Vec::new();
     let mut warn = |line: String| warnings.push(line);
-    let pair = PairReader { provider: &provider(), now: SystemTime::now(), warn: &mut warn }.read(files);
+    let (read, _) = Files::read(&[&files.certificate, &files.key]);
+    let pair = PairReader { provider: &provider(), files: &read, now: SystemTime::now(), warn: &mut warn }.read(files);
     (pair, warnings)
 }
 

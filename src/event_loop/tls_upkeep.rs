@@ -1,0 +1,61 @@
+//! The files of TLS are looked at again and again, by jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::job_pool::{JobPool, Lane, Ticket};
+use crate::base::moment::Moment;
+use crate::base::slots::Token;
+use crate::base::wake::{WakeKey, Wakes};
+use crate::net::tls::{LiveConfig, Occasion};
+
+/// The time from one look to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The time to the next attempt if no job could be started.
+const PAUSE: Duration = Duration::from_secs(1);
+/// No connection is woken when a job is done: nobody waits for it.
+const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
+
+/// When the files are looked at next, and whether a job is doing it.
+pub(super) struct TlsUpkeep {
+    config: Arc<LiveConfig>,
+    due: Moment,
+    occasion: Occasion,
+    job: Option<Ticket<()>>,
+}
+
+impl TlsUpkeep {
+    pub(super) fn new(config: Arc<LiveConfig>, now: Moment) -> TlsUpkeep {
+        TlsUpkeep { config, due: now + INTERVAL, occasion: Occasion::Check, job: None }
+    }
+
+    /// Looks at the files as soon as possible, and reads them in any case.
+    pub(super) fn order(&mut self, now: Moment) {
+        (self.due, self.occasion) = (now, Occasion::Order);
+    }
+
+    pub(super) fn due(&self) -> Moment {
+        self.due
+    }
+
+    /// Starts a job if it is time, and if the last one is done: a disk that is stalled must not have more of them.
+    pub(super) fn look(&mut self, now: Moment, jobs: &JobPool, wakes: &Wakes) {
+        if now < self.due {
+            return;
+        }
+        self.due = now + PAUSE;
+        if self.job.as_mut().is_some_and(|job| job.take().is_none()) {
+            return;
+        }
+        let (config, occasion) = (Arc::clone(&self.config), self.occasion);
+        let job = move || {
+            for (level, line) in config.refresh(occasion) {
+                log::log!(level, "{line}");
+            }
+        };
+        self.job = jobs.submit(Lane::Quick, wakes.waker(NOBODY), job).ok();
+        if self.job.is_some() {
+            (self.due, self.occasion) = (now + INTERVAL, Occasion::Check);
+        }
+    }
+}
