@@ -198,8 +198,12 @@ fn what_has_no_effect_is_said_at_the_start() {
     if cfg!(feature = "_tls") {
         let (certificate, key) = (pem("ec.pem"), pem("ec-sec1-key.pem"));
         assert_eq!(
-            said(&["--tls-cert", &certificate, "--tls-key", &key, "--tls-strict-sni"], &[]),
-            ["tls-cert", "tls-strict-sni"].map(|flag| format!("--{flag} has no effect: there is no https: listener"))
+            said(
+                &["--tls-cert", &certificate, "--tls-key", &key, "--tls-strict-sni", "--hsts", "--https-redirect"],
+                &[]
+            ),
+            ["tls-cert", "tls-strict-sni", "hsts", "https-redirect"]
+                .map(|flag| format!("--{flag} has no effect: there is no https: listener"))
         );
     }
     assert_eq!(
@@ -273,6 +277,20 @@ fn https_needs_a_certificate_that_can_be_used() {
     );
     let wrong = line(&["--tls-cert", &key, "--tls-key", &certificate]);
     assert!(wrong.starts_with(&format!("invalid value '{key}' for '--tls-cert <FILE>': it has a key")), "{wrong}");
+    let words = ["--tls-cert", &certificate, "--tls-key", &key];
+    let wrong = line(&[&words[..], &["--tls-client-ca", "/no/such/file"]].concat());
+    assert_eq!(wrong, "invalid value '/no/such/file' for '--tls-client-ca <FILE>': there is no such file");
+    let wrong = line(&[&words[..], &["--tls-client", "optional"]].concat());
+    assert_eq!(wrong, "'--tls-client <HOW>' needs --tls-client-ca, which says whose certificates count");
+    let wrong = line(&[&words[..], &["--tls-client", "perhaps"]].concat());
+    assert_eq!(wrong, "invalid value 'perhaps' for '--tls-client <HOW>': expected optional or required");
+    let wrong = line(&[&words[..], &["--hsts=soon"]].concat());
+    assert!(
+        wrong.starts_with("invalid value 'soon' for '--hsts[=<MAX-AGE>]': expected a duration such as 24h"),
+        "{wrong}"
+    );
+    let key_log = [&["-l", "https:0"], &words[..], &["--tls-key-log", "/dev/null"]].concat();
+    assert_eq!(failure(output(&key_log), 1), "/dev/null: it is no regular file");
     let mut command = tidemill(&["-l", "https:0", "--tls-cert", &certificate]);
     let wrong = failure(command.env("TIDEMILL_TLS_KEY", pem("rsa-pkcs1-key.pem")).output().unwrap(), 2);
     assert!(wrong.contains("the key does not fit") && wrong.ends_with(" (set by TIDEMILL_TLS_KEY)"), "{wrong}");

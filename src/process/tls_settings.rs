@@ -1,13 +1,18 @@
 //! What can be set about HTTPS.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::choice::{ALONE, Choice, choice};
+use super::quantity::parse_duration;
 use super::settings::switch;
 use super::usage::Objection;
 use crate::net::listener::ListenAddress;
-use crate::net::tls::{self, FileKind, LiveConfig, Mistake, PairFiles, TlsOptions};
+use crate::net::tls::{
+    self, ClientAuthentication, ClientOptions, FileKind, LiveConfig, Mistake, PairFiles, TlsOptions,
+};
 
 /// The server's certificates, and what is asked of clients.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +30,41 @@ pub struct TlsSettings {
     /// Refuse clients that ask for no name, or for one that no certificate has
     #[arg(long, env = "TIDEMILL_TLS_STRICT_SNI", hide_env = true, value_parser = switch)]
     tls_strict_sni: bool,
+
+    /// Certificates of those who issue certificates of clients, in PEM: clients are asked for theirs
+    #[arg(long, value_name = "FILE", env = "TIDEMILL_TLS_CLIENT_CA", hide_env = true)]
+    tls_client_ca: Option<PathBuf>,
+
+    /// Whether clients may come without a certificate: optional or required [default: required]
+    #[arg(long, value_name = "HOW", env = "TIDEMILL_TLS_CLIENT", hide_env = true)]
+    tls_client: Option<ClientAuthentication>,
+
+    /// Append the keys of all sessions to FILE, for Wireshark; whoever reads it can decrypt them
+    #[arg(long, value_name = "FILE", env = "TIDEMILL_TLS_KEY_LOG", hide_env = true)]
+    tls_key_log: Option<PathBuf>,
+
+    /// Tell browsers to use HTTPS only, for MAX-AGE: a duration, or a number of seconds [default: 31536000, a year]
+    #[arg(
+        long, value_name = "MAX-AGE", env = "TIDEMILL_HSTS", hide_env = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = ALONE, value_parser = choice(YEAR, max_age)
+    )]
+    hsts: Option<Choice<u32>>,
+
+    /// Redirect requests on http: listeners to https:
+    #[arg(long, env = "TIDEMILL_HTTPS_REDIRECT", hide_env = true, value_parser = switch)]
+    pub https_redirect: bool,
+}
+
+/// What browsers keep in mind without a value, in seconds.
+const YEAR: &str = "31536000";
+
+/// A time in whole seconds (RFC 6797 §6.1.1). A number without a unit is one, as in the field.
+fn max_age(text: OsString) -> Result<u32, &'static str> {
+    let text = text.to_string_lossy();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = if is_number { text.parse().ok() } else { parse_duration(&text).map(|time| time.as_secs()) };
+    let seconds = seconds.and_then(|seconds: u64| u32::try_from(seconds).ok());
+    seconds.ok_or("expected a duration such as 24h, or a number of seconds such as 31536000")
 }
 
 impl TlsSettings {
@@ -39,8 +79,16 @@ impl TlsSettings {
             let problem = format!("needs its pair: there are {certificates} of --tls-cert and {keys} of --tls-key");
             return Err(Objection::to_argument(id, problem));
         }
+        if self.tls_client.is_some() && self.tls_client_ca.is_none() {
+            return Err(Objection::to_argument(
+                "tls_client",
+                "needs --tls-client-ca, which says whose certificates count",
+            ));
+        }
         if tls::IS_BUILT_IN && !self.tls_cert.is_empty() {
-            LiveConfig::load(self.options(), &mut |_| {}).map_err(|mistake| objection(&mistake))?;
+            // The key log is opened by the server that runs.
+            let options = TlsOptions { key_log: None, ..self.options() };
+            LiveConfig::load(options, &mut |_| {}).map_err(|mistake| objection(&mistake))?;
         }
         Ok(())
     }
@@ -56,8 +104,20 @@ impl TlsSettings {
 
     /// The flags that say something, without their dashes.
     pub(super) fn flags_given(&self) -> Vec<&'static str> {
-        let given = [("tls-cert", !self.tls_cert.is_empty()), ("tls-strict-sni", self.tls_strict_sni)];
+        let given = [
+            ("tls-cert", !self.tls_cert.is_empty()),
+            ("tls-strict-sni", self.tls_strict_sni),
+            ("tls-client-ca", self.tls_client_ca.is_some()),
+            ("tls-key-log", self.tls_key_log.is_some()),
+            ("hsts", self.hsts().is_some()),
+            ("https-redirect", self.https_redirect),
+        ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+
+    /// How long browsers are to use HTTPS only, in seconds, if they are told so.
+    pub fn hsts(&self) -> Option<u32> {
+        self.hsts.as_ref().and_then(Choice::value).copied()
     }
 
     /// What TLS is made of.
@@ -65,7 +125,10 @@ impl TlsSettings {
         let pairs = self.tls_cert.iter().zip(&self.tls_key);
         let pair =
             |(certificate, key): (&PathBuf, &PathBuf)| PairFiles { certificate: certificate.clone(), key: key.clone() };
-        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni: self.tls_strict_sni }
+        let authentication = self.tls_client.unwrap_or(ClientAuthentication::Required);
+        let clients = self.tls_client_ca.clone().map(|authorities| ClientOptions { authorities, authentication });
+        let (strict_sni, key_log) = (self.tls_strict_sni, self.tls_key_log.clone());
+        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, key_log }
     }
 }
 
@@ -73,6 +136,67 @@ fn objection(mistake: &Mistake) -> Objection {
     let id = match mistake.kind {
         FileKind::Certificate => "tls_cert",
         FileKind::Key => "tls_key",
+        FileKind::ClientAuthorities => "tls_client_ca",
+        FileKind::KeyLog => "tls_key_log",
     };
     Objection::new(id, mistake.file.display(), mistake.problem.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        tls: TlsSettings,
+    }
+
+    fn read(flags: &[&str]) -> Result<TlsSettings, clap::Error> {
+        Flags::try_parse_from([&["tidemill"], flags].concat()).map(|flags| flags.tls)
+    }
+
+    #[test]
+    fn the_time_for_browsers_is_in_seconds() {
+        let hsts = |flag: &str| read(&[flag]).map(|tls| tls.hsts()).map_err(|_| ());
+        assert_eq!(read(&[]).unwrap().hsts(), None);
+        for (flag, seconds) in [
+            ("--hsts", Some(31_536_000)),
+            ("--hsts=true", Some(31_536_000)),
+            ("--hsts=off", None),
+            ("--hsts=", None),
+            ("--hsts=300", Some(300)),
+            ("--hsts=0s", Some(0)),
+            ("--hsts=24h", Some(86_400)),
+            ("--hsts=1500ms", Some(1)),
+            ("--hsts=4294967295", Some(u32::MAX)),
+        ] {
+            assert_eq!(hsts(flag), Ok(seconds), "{flag}");
+        }
+        for flag in ["--hsts=-1", "--hsts=1d", "--hsts=4294967296", "--hsts=+5", "--hsts=1; preload"] {
+            assert_eq!(hsts(flag), Err(()), "{flag}");
+        }
+    }
+
+    #[test]
+    fn clients_need_a_certificate_unless_it_is_optional() {
+        let authentication =
+            |flags: &[&str]| read(flags).unwrap().options().clients.map(|clients| clients.authentication);
+        let (optional, required) = (ClientAuthentication::Optional, ClientAuthentication::Required);
+        assert_eq!(authentication(&[]), None);
+        assert_eq!(authentication(&["--tls-client-ca", "x"]), Some(required));
+        assert_eq!(authentication(&["--tls-client-ca", "x", "--tls-client", "required"]), Some(required));
+        assert_eq!(authentication(&["--tls-client-ca", "x", "--tls-client", "optional"]), Some(optional));
+        assert!(read(&["--tls-client", "perhaps"]).is_err());
+        assert!(read(&["--tls-client", "optional"]).unwrap().check(None).is_err());
+    }
+
+    #[test]
+    fn pairs_keep_their_order() {
+        let tls = read(&["--tls-key", "1k,2k", "--tls-cert", "1c", "--tls-cert=2c"]).unwrap();
+        let pair = |number| PairFiles { certificate: format!("{number}c").into(), key: format!("{number}k").into() };
+        assert_eq!(tls.options().pairs, [pair(1), pair(2)]);
+    }
 }

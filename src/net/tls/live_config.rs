@@ -9,11 +9,13 @@ use log::Level;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::version::{TLS12, TLS13};
-use rustls::{Error, ServerConfig};
+use rustls::{Error, KeyLog, NoKeyLog, ServerConfig};
 
+use super::clients;
 use super::files::{Files, Stamp, stamps};
+use super::key_log::KeyLogFile;
 use super::pair::{Pair, PairReader, mistake};
-use super::provider::{provider, ticketer};
+use super::provider::{provider, sha256, ticketer};
 use super::selection::Selection;
 use super::{CertificateFacts, FileKind, Mistake, Occasion, TlsOptions};
 
@@ -29,7 +31,7 @@ const TICKETS: usize = 2;
 pub struct LiveConfig {
     options: TlsOptions,
     provider: Arc<CryptoProvider>,
-    resumption: Resumption,
+    key_log: Arc<dyn KeyLog>,
     current: Mutex<Current>,
     /// Locked while the files are looked at.
     watch: Mutex<Watch>,
@@ -38,9 +40,14 @@ pub struct LiveConfig {
 struct Current {
     config: Arc<ServerConfig>,
     certificates: Vec<CertificateFacts>,
+    /// A hash of those who issue the certificates of clients.
+    authorities: Option<[u8; 32]>,
+    resumption: Resumption,
 }
 
-/// What lets clients resume sessions. It is the same before and after a change of certificates.
+/// What lets clients resume sessions. It is the same before and after a change of the server's certificates. It is new if
+/// those who may issue certificates of clients: who resumes a session is not verified again.
+#[derive(Clone)]
 struct Resumption {
     ticketer: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
@@ -78,12 +85,13 @@ impl LiveConfig {
     /// The first file that cannot be used.
     pub fn load(options: TlsOptions, warn: &mut dyn FnMut(String)) -> Result<LiveConfig, Mistake> {
         let (provider, now) = (provider(), SystemTime::now());
-        let resumption = Resumption::new().map_err(|error| unusable(&options, &error))?;
         let (files, stood_still) = Files::read(&options.paths());
-        let current = current(&options, &provider, &resumption, &files, warn)?;
+        let key_log = key_log(&options, warn)?;
+        let making = Making { options: &options, provider: &provider, key_log: &key_log, files: &files };
+        let current = making.make(None, warn)?;
         let again = !stood_still || files.are_fresh(now);
         let watch = Watch { stamps: files.stamps(), hash: files.hash(), again, complaint: None };
-        Ok(LiveConfig { options, provider, resumption, current: Mutex::new(current), watch: Mutex::new(watch) })
+        Ok(LiveConfig { options, provider, key_log, current: Mutex::new(current), watch: Mutex::new(watch) })
     }
 
     /// The configuration for a handshake that begins now.
@@ -115,8 +123,10 @@ impl LiveConfig {
             }
             return news;
         }
-        let mut warn = |line| news.push((Level::Warn, line));
-        match current(&self.options, &self.provider, &self.resumption, &files, &mut warn) {
+        let (options, provider, key_log) = (&self.options, &self.provider, &self.key_log);
+        let making = Making { options, provider, key_log, files: &files };
+        let made = making.make(Some(&lock(&self.current)), &mut |line| news.push((Level::Warn, line)));
+        match made {
             Ok(current) => {
                 news.push((Level::Info, format!("TLS: new handshakes get what was read again: {}", told(&current))));
                 *lock(&self.current) = current;
@@ -151,7 +161,8 @@ impl TlsOptions {
     /// All files, each once.
     fn paths(&self) -> Vec<&Path> {
         let mut paths: Vec<&Path> = Vec::new();
-        for path in self.pairs.iter().flat_map(|pair| [pair.certificate.as_path(), pair.key.as_path()]) {
+        let of_pairs = self.pairs.iter().flat_map(|pair| [pair.certificate.as_path(), pair.key.as_path()]);
+        for path in of_pairs.chain(self.clients.iter().map(|clients| clients.authorities.as_path())) {
             if !paths.contains(&path) {
                 paths.push(path);
             }
@@ -160,30 +171,55 @@ impl TlsOptions {
     }
 }
 
-fn current(
-    options: &TlsOptions,
-    provider: &Arc<CryptoProvider>,
-    resumption: &Resumption,
-    files: &Files,
-    warn: &mut dyn FnMut(String),
-) -> Result<Current, Mistake> {
-    let mut reader = PairReader { provider, files, now: SystemTime::now(), warn };
-    let pairs: Vec<Pair> = options.pairs.iter().map(|files| reader.read(files)).collect::<Result<_, _>>()?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
-    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| unusable(options, &error))?;
-    let selection = Selection::new(&pairs, options.strict_sni);
-    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(selection));
-    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
-    config.send_tls13_tickets = TICKETS;
-    config.ticketer = Arc::clone(&resumption.ticketer);
-    config.session_storage = Arc::clone(&resumption.sessions);
-    Ok(Current { config: Arc::new(config), certificates: pairs.into_iter().map(|pair| pair.facts).collect() })
+/// Opens the key log, if one is wanted.
+fn key_log(options: &TlsOptions, warn: &mut dyn FnMut(String)) -> Result<Arc<dyn KeyLog>, Mistake> {
+    let Some(path) = &options.key_log else { return Ok(Arc::new(NoKeyLog {})) };
+    let file = KeyLogFile::open(path).map_err(|problem| mistake(FileKind::KeyLog, path, problem))?;
+    warn(format!("{}: it gets the keys of all TLS sessions: whoever reads it can decrypt them", path.display()));
+    Ok(Arc::new(file))
 }
 
-/// What is no file's fault is told with the first of them.
-fn unusable(options: &TlsOptions, error: &Error) -> Mistake {
-    let file = options.pairs.first().map(|pair| pair.certificate.clone()).unwrap_or_default();
-    mistake(FileKind::Certificate, &file, error.to_string())
+/// Of what a configuration is made.
+struct Making<'a> {
+    options: &'a TlsOptions,
+    provider: &'a Arc<CryptoProvider>,
+    key_log: &'a Arc<dyn KeyLog>,
+    files: &'a Files,
+}
+
+impl Making<'_> {
+    /// Makes what comes after the `last` one.
+    fn make(&self, last: Option<&Current>, warn: &mut dyn FnMut(String)) -> Result<Current, Mistake> {
+        let mut reader = PairReader { provider: self.provider, files: self.files, now: SystemTime::now(), warn };
+        let pairs: Vec<Pair> = self.options.pairs.iter().map(|files| reader.read(files)).collect::<Result<_, _>>()?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(self.provider));
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| self.unusable(&error))?;
+        let clients = self.options.clients.as_ref();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, self.provider, self.files)?),
+            None => builder.with_no_client_auth(),
+        };
+        let selection = Selection::new(&pairs, self.options.strict_sni);
+        let mut config = builder.with_cert_resolver(Arc::new(selection));
+        let authorities = clients.and_then(|clients| self.files.content(&clients.authorities).ok()).map(sha256);
+        let resumption = match last.filter(|last| last.authorities == authorities) {
+            Some(last) => last.resumption.clone(),
+            None => Resumption::new().map_err(|error| self.unusable(&error))?,
+        };
+        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+        config.send_tls13_tickets = TICKETS;
+        config.ticketer = Arc::clone(&resumption.ticketer);
+        config.session_storage = Arc::clone(&resumption.sessions);
+        config.key_log = Arc::clone(self.key_log);
+        let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
+        Ok(Current { config: Arc::new(config), certificates, authorities, resumption })
+    }
+
+    /// What is no file's fault is told with the first of them.
+    fn unusable(&self, error: &Error) -> Mistake {
+        let file = self.options.pairs.first().map(|pair| pair.certificate.clone()).unwrap_or_default();
+        mistake(FileKind::Certificate, &file, error.to_string())
+    }
 }
 
 #[cfg(test)]

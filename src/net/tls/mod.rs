@@ -6,7 +6,11 @@
 #[cfg(feature = "_tls")]
 mod certificate;
 #[cfg(feature = "_tls")]
+mod clients;
+#[cfg(feature = "_tls")]
 mod files;
+#[cfg(feature = "_tls")]
+mod key_log;
 #[cfg(feature = "_tls")]
 mod live_config;
 #[cfg(feature = "_tls")]
@@ -24,6 +28,7 @@ mod without;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 #[cfg(feature = "_tls")]
@@ -43,6 +48,49 @@ pub struct TlsOptions {
     pub pairs: Vec<PairFiles>,
     /// Refuse such clients instead.
     pub strict_sni: bool,
+    /// What is asked of clients, if anything is.
+    pub clients: Option<ClientOptions>,
+    /// A file that gets the keys of all sessions.
+    pub key_log: Option<PathBuf>,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Certificates of those who may have issued the certificate of a client, in PEM.
+    pub authorities: PathBuf,
+    /// Whether a client may come without one.
+    pub authentication: ClientAuthentication,
+}
+
+/// Whether a client needs a certificate. One that cannot be verified is refused in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// It may come without.
+    Optional,
+    /// It is refused without.
+    Required,
+}
+
+impl FromStr for ClientAuthentication {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ClientAuthentication, &'static str> {
+        match text {
+            "optional" => Ok(ClientAuthentication::Optional),
+            "required" => Ok(ClientAuthentication::Required),
+            _ => Err("expected optional or required"),
+        }
+    }
+}
+
+/// Who a client is, by a certificate that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its subject (RFC 4514), such as `CN=anna,O=Mill`. It is whatever the authority has signed, control characters included.
+    pub subject: String,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub fingerprint: String,
 }
 
 /// Why the files are looked at.
@@ -70,6 +118,10 @@ pub enum FileKind {
     Certificate,
     /// One with a key of the server.
     Key,
+    /// One with certificates of those who issue the certificates of clients.
+    ClientAuthorities,
+    /// One that gets the keys of sessions.
+    KeyLog,
 }
 
 /// A file that cannot be used, and why.

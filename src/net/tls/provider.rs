@@ -11,6 +11,8 @@ use rustls::crypto::ring as backend;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::ProducesTickets;
 
+use super::key_log::Hex;
+
 /// The groups of the key exchange, the preferred first. X25519MLKEM768 withstands quantum computers: what is
 /// recorded today could be decrypted by them later.
 const GROUPS: &[&dyn SupportedKxGroup] = &[
@@ -33,7 +35,7 @@ pub(super) fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
 
 /// SHA-256 of `bytes`, in hexadecimal digits.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
-    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Hex(&sha256(bytes)).to_string()
 }
 
 /// SHA-256 of `bytes`.

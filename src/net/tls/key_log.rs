@@ -1,0 +1,161 @@
+//! The keys of sessions, for Wireshark and tshark, in the format of NSS (draft-ietf-tls-keylogfile).
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustls::KeyLog;
+
+/// Lines that wait for the disk. A handshake makes five.
+const LINES_WAITING_MAX: usize = 4096;
+/// How long the end of the server waits for lines that are not written yet.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A file that gets a line for each secret. A thread writes it: handshakes never wait for the disk.
+pub(super) struct KeyLogFile {
+    /// `None` at the end.
+    lines: Option<SyncSender<String>>,
+    /// Hangs up when all is written.
+    written: Mutex<Receiver<()>>,
+    /// Whether lines were dropped because the disk does not take them fast enough.
+    has_dropped: Mutex<bool>,
+}
+
+impl KeyLogFile {
+    /// Opens `path` to append to it. If it is not there, it is made, for this user alone.
+    ///
+    /// # Errors
+    /// Why it cannot be written, in a few words.
+    pub(super) fn open(path: &Path) -> Result<KeyLogFile, String> {
+        // Opening a pipe that nobody reads would wait for a reader.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err("it is no regular file".into());
+        }
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let start = |file| KeyLogFile::write_to(file, path.display().to_string());
+        file.and_then(start).map_err(|error| format!("it cannot be written: {error}"))
+    }
+
+    fn write_to(file: File, name: String) -> io::Result<KeyLogFile> {
+        let ((lines, waiting), (end, written)) = (sync_channel(LINES_WAITING_MAX), channel());
+        let run = move || {
+            // The other end sees that this one is dropped.
+            let _end = end;
+            write_all(file, &name, &waiting);
+        };
+        thread::Builder::new().name("tls-key-log".into()).spawn(run)?;
+        Ok(KeyLogFile { lines: Some(lines), written: Mutex::new(written), has_dropped: Mutex::new(false) })
+    }
+}
+
+/// Writes lines until there will be none. What is wrong is said once.
+fn write_all(mut file: File, name: &str, lines: &Receiver<String>) {
+    let mut has_complained = false;
+    for line in lines {
+        if let Err(error) = file.write_all(line.as_bytes())
+            && !has_complained
+        {
+            has_complained = true;
+            log::error!("{name}: keys are missing in it: {error}");
+        }
+    }
+}
+
+impl KeyLog for KeyLogFile {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let Some(lines) = &self.lines else { return };
+        let line = format!("{label} {} {}\n", Hex(client_random), Hex(secret));
+        if lines.try_send(line).is_err() {
+            let mut has_dropped = self.has_dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*has_dropped {
+                log::error!("keys are missing in the key log: the disk does not take them fast enough");
+            }
+            *has_dropped = true;
+        }
+    }
+}
+
+impl Drop for KeyLogFile {
+    fn drop(&mut self) {
+        self.lines = None;
+        let written = self.written.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if written.recv_timeout(END_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the last keys may be missing in the key log");
+        }
+    }
+}
+
+impl fmt::Debug for KeyLogFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyLogFile").finish_non_exhaustive()
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) struct Hex<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use super::super::test_pki::{Folder, client_config, client_config_of, handshake, options};
+    use super::super::{LiveConfig, TlsOptions, provider::provider};
+    use super::*;
+
+    fn is_hex(text: &str, digits: usize) -> bool {
+        text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
+    #[test]
+    fn the_keys_of_each_session_are_appended() {
+        let folder = Folder::new();
+        let file = folder.0.join("keys");
+        let schemes = provider().signature_verification_algorithms.supported_schemes();
+        let pair = folder.self_signed("a", &["a.example"]);
+        for client in [client_config(), client_config_of(schemes, &[&rustls::version::TLS12])] {
+            let options = TlsOptions { key_log: Some(file.clone()), ..options([pair.clone()]) };
+            let mut warnings = Vec::new();
+            let live = LiveConfig::load(options, &mut |line| warnings.push(line)).unwrap();
+            assert!(warnings.len() == 1 && warnings[0].contains("can decrypt"), "{warnings:?}");
+            assert!(handshake(live.current(), &Arc::new(client), "a.example").is_ok());
+        }
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+        let labels: Vec<&str> = lines.iter().map(|line| line[0]).collect();
+        for label in ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0", "CLIENT_RANDOM"] {
+            assert_eq!(labels.iter().filter(|other| **other == label).count(), 1, "{labels:?}");
+        }
+        for line in lines {
+            let digits = if line[0] == "CLIENT_RANDOM" { 96 } else { line[2].len() };
+            assert!(line.len() == 3 && is_hex(line[1], 64) && is_hex(line[2], digits) && digits >= 64, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_refused() {
+        let folder = Folder::new();
+        let refused = |path: &Path| KeyLogFile::open(path).err().unwrap();
+        assert_eq!(refused(&folder.0), "it is no regular file");
+        assert!(refused(&folder.0.join("missing/keys")).starts_with("it cannot be written: "));
+    }
+
+    #[test]
+    fn a_full_disk_does_not_end_anything() {
+        let log = KeyLogFile::write_to(File::options().write(true).open("/dev/full").unwrap(), "full".into()).unwrap();
+        (0..3).for_each(|_| log.log("LABEL", &[1], &[2]));
+    }
+}
