@@ -259,8 +259,12 @@ fn a_build_without_tls_says_so() {
 fn https_needs_a_certificate_that_can_be_used() {
     let (certificate, key) = (pem("ec.pem"), pem("ec-sec1-key.pem"));
     let line = |words: &[&str]| usage(&[&["-l", "https:0"], words].concat());
-    let needs = "needs a certificate: --tls-cert FILE --tls-key FILE";
-    assert!(line(&[]).starts_with(&format!("invalid value 'https:127.0.0.1:0' for '--listen <ADDR>': {needs}")));
+    let needs = "needs a certificate: --tls-cert FILE --tls-key FILE, or --tls-self-signed for development";
+    assert_eq!(line(&[]), format!("invalid value 'https:127.0.0.1:0' for '--listen <ADDR>': {needs}"));
+    assert_eq!(
+        line(&["--tls-self-signed"]),
+        "'--tls-self-signed[=<DIR>]' needs a directory, as in --tls-self-signed=DIR: neither XDG_STATE_HOME nor HOME is set"
+    );
     assert_eq!(
         line(&["--tls-cert", &certificate]),
         "'--tls-cert <FILE>' needs its pair: there are 1 of --tls-cert and 0 of --tls-key"
@@ -305,6 +309,34 @@ fn it_says_that_it_listens_for_https() {
     assert!(urls[0].starts_with("listening on https://127.0.0.1:") && urls[0].ends_with('/'), "{urls:?}");
     assert!(urls[1].starts_with("listening on http://127.0.0.1:"), "{urls:?}");
     assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+#[cfg(feature = "_tls")]
+fn a_certificate_for_development_is_made_once_and_told_how_to_trust() {
+    let scratch = Scratch::new("self-signed");
+    let mut command = tidemill(&["-l", "https:127.0.0.1:0", "--tls-self-signed"]);
+    let started = |command: &mut Command| {
+        let server = Server::start(command);
+        let lines = [server.line(), server.line(), server.line()];
+        assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+        lines
+    };
+    let [url, certificate, curl] = started(command.env("HOME", &scratch.0));
+    let file = scratch.0.join(".local/state/tidemill/cert.pem");
+    let url = url.strip_prefix("listening on ").unwrap().replace("127.0.0.1", "localhost");
+    assert_eq!(curl, format!("curl --cacert {} {url}", file.display()));
+    let expected = format!("self-signed certificate {}, SHA-256 ", file.display());
+    let fingerprint = certificate.strip_prefix("new ").and_then(|line| line.strip_prefix(&expected)).unwrap();
+    assert_eq!((fingerprint.len(), fingerprint.split(':').count()), (32 * 3 - 1, 32));
+    assert_eq!(started(&mut command)[1], format!("{expected}{fingerprint}"), "it is kept");
+    let [_, elsewhere, _] = started(command.env("TIDEMILL_TLS_SELF_SIGNED", scratch.0.join("here")));
+    assert!(elsewhere.starts_with(&expected), "the command line wins: {elsewhere}");
+    // A file of the user's is left alone.
+    std::fs::copy(pem("ec.pem"), &file).unwrap();
+    let line = failure(command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap(), 1);
+    let way_on = "was not made by --tls-self-signed: name another directory, or remove it";
+    assert_eq!(line, format!("{} {way_on}", file.display()));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod notify;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
+mod tls;
 pub mod tls_settings;
 pub mod usage;
 
@@ -20,7 +21,6 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use env_logger::{Env, Target, WriteStyle};
@@ -34,7 +34,6 @@ use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
-use crate::net::tls::LiveConfig;
 use crate::service::front::{Front, Public};
 use crate::service::lab;
 use crate::service::router::Router;
@@ -96,8 +95,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
-    let tls = tls(settings)?;
     let listeners = listeners(settings, passed)?;
+    let tls = tls::start(settings, &listeners)?;
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
@@ -105,7 +104,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
     let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener));
     let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
-    announce(&urls, &admin_urls);
+    announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
     let jobs = jobs(settings)?;
     let inspections = Rc::new(InspectionQueue::default());
@@ -114,7 +113,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
     if let Some(tls) = tls {
-        event_loop.keep_tls(tls);
+        event_loop.keep_tls(tls.config);
     }
     event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
     if let Some(access_log) = access_log {
@@ -145,15 +144,6 @@ fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &Serv
             return Ok(outcome);
         }
     }
-}
-
-/// The configuration for TLS, if anybody speaks it. The log has what the user should know about the certificates.
-fn tls(settings: &Settings) -> Result<Option<Arc<LiveConfig>>, String> {
-    if !settings.has_https() {
-        return Ok(None);
-    }
-    let config = LiveConfig::load(settings.tls.options(), &mut |line| log::warn!("{line}"));
-    config.map(|config| Some(Arc::new(config))).map_err(|mistake| mistake.to_string())
 }
 
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
@@ -227,12 +217,14 @@ fn cause(error: &io::Error) -> String {
     }
 }
 
-/// One line on stdout for each listener. A reader that has gone must not take the server with it.
-fn announce(urls: &[String], admin_urls: &[String]) {
+/// One line on stdout for each listener, and then those that tell how to trust the certificate. A reader that has gone must not take the server with it.
+fn announce(urls: &[String], admin_urls: &[String], trust: &[String]) {
+    let listening = urls.iter().map(|url| format!("listening on {url}\n"));
+    let watching = admin_urls.iter().map(|url| format!("admin on {url}\n"));
+    let trusting = trust.iter().map(|line| format!("{line}\n"));
+    let text: String = listening.chain(watching).chain(trusting).collect();
     let mut stdout = io::stdout().lock();
-    let listening = urls.iter().try_for_each(|url| writeln!(stdout, "listening on {url}"));
-    let watching = |()| admin_urls.iter().try_for_each(|url| writeln!(stdout, "admin on {url}"));
-    if let Err(error) = listening.and_then(watching).and_then(|()| stdout.flush()) {
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         log::warn!("cannot write to stdout: {error}");
     }
 }

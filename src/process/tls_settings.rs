@@ -1,5 +1,6 @@
 //! What can be set about HTTPS.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -31,6 +32,16 @@ pub struct TlsSettings {
     #[arg(long, env = "TIDEMILL_TLS_STRICT_SNI", hide_env = true, value_parser = switch)]
     tls_strict_sni: bool,
 
+    /// Serve with a certificate for development, which is made and kept in DIR
+    #[arg(
+        long,
+        help = "Serve with a certificate for development, which is made and kept in DIR [default: \
+                $XDG_STATE_HOME/tidemill, or ~/.local/state/tidemill]",
+        value_name = "DIR", env = "TIDEMILL_TLS_SELF_SIGNED", hide_env = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = ALONE, value_parser = choice("", directory)
+    )]
+    tls_self_signed: Option<Choice<Option<PathBuf>>>,
+
     /// Certificates of those who issue certificates of clients, in PEM: clients are asked for theirs
     #[arg(long, value_name = "FILE", env = "TIDEMILL_TLS_CLIENT_CA", hide_env = true)]
     tls_client_ca: Option<PathBuf>,
@@ -53,6 +64,19 @@ pub struct TlsSettings {
     /// Redirect requests on http: listeners to https:
     #[arg(long, env = "TIDEMILL_HTTPS_REDIRECT", hide_env = true, value_parser = switch)]
     pub https_redirect: bool,
+}
+
+/// `None` is the default one.
+fn directory(name: OsString) -> Result<Option<PathBuf>, &'static str> {
+    Ok(Some(PathBuf::from(name)).filter(|name| !name.as_os_str().is_empty()))
+}
+
+/// Where a user's programs keep what should survive a restart (XDG Base Directory Specification). A relative path there is
+/// to be ignored.
+fn state_directory(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    let state = xdg.and_then(absolute).or_else(|| Some(home.and_then(absolute)?.join(".local/state")));
+    Some(state?.join("tidemill"))
 }
 
 /// What browsers keep in mind without a value, in seconds.
@@ -79,6 +103,9 @@ impl TlsSettings {
             let problem = format!("needs its pair: there are {certificates} of --tls-cert and {keys} of --tls-key");
             return Err(Objection::to_argument(id, problem));
         }
+        if let Some(Err(problem)) = self.self_signed_directory() {
+            return Err(Objection::to_argument("tls_self_signed", problem));
+        }
         if self.tls_client.is_some() && self.tls_client_ca.is_none() {
             return Err(Objection::to_argument(
                 "tls_client",
@@ -95,10 +122,13 @@ impl TlsSettings {
 
     /// Whether TLS can be spoken; otherwise what is missing.
     pub(super) fn check_is_there(&self) -> Result<(), &'static str> {
-        match (tls::IS_BUILT_IN, self.tls_cert.is_empty()) {
+        let has_certificate = !self.tls_cert.is_empty() || self.self_signed_directory().is_some();
+        match (tls::IS_BUILT_IN, has_certificate) {
             (false, _) => Err("cannot be served: this build has no TLS"),
-            (true, true) => Err("needs a certificate: --tls-cert FILE --tls-key FILE"),
-            (true, false) => Ok(()),
+            (true, false) => {
+                Err("needs a certificate: --tls-cert FILE --tls-key FILE, or --tls-self-signed for development")
+            }
+            (true, true) => Ok(()),
         }
     }
 
@@ -106,6 +136,7 @@ impl TlsSettings {
     pub(super) fn flags_given(&self) -> Vec<&'static str> {
         let given = [
             ("tls-cert", !self.tls_cert.is_empty()),
+            ("tls-self-signed", self.self_signed_directory().is_some()),
             ("tls-strict-sni", self.tls_strict_sni),
             ("tls-client-ca", self.tls_client_ca.is_some()),
             ("tls-key-log", self.tls_key_log.is_some()),
@@ -113,6 +144,14 @@ impl TlsSettings {
             ("https-redirect", self.https_redirect),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+
+    /// Where a certificate for development is kept, if there is to be one.
+    pub(super) fn self_signed_directory(&self) -> Option<Result<PathBuf, &'static str>> {
+        let named = self.tls_self_signed.as_ref().and_then(Choice::value)?;
+        let default = || state_directory(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+        let needs = "needs a directory, as in --tls-self-signed=DIR: neither XDG_STATE_HOME nor HOME is set";
+        Some(named.clone().or_else(default).ok_or(needs))
     }
 
     /// How long browsers are to use HTTPS only, in seconds, if they are told so.
@@ -191,6 +230,26 @@ mod tests {
         assert_eq!(authentication(&["--tls-client-ca", "x", "--tls-client", "optional"]), Some(optional));
         assert!(read(&["--tls-client", "perhaps"]).is_err());
         assert!(read(&["--tls-client", "optional"]).unwrap().check(None).is_err());
+    }
+
+    #[test]
+    fn the_default_directory_is_the_users() {
+        let directory =
+            |xdg: Option<&str>, home: Option<&str>| state_directory(xdg.map(OsString::from), home.map(OsString::from));
+        for (xdg, home, expected) in [
+            (Some("/state"), Some("/home/a"), Some("/state/tidemill")),
+            (None, Some("/home/a"), Some("/home/a/.local/state/tidemill")),
+            (Some(""), Some("/home/a"), Some("/home/a/.local/state/tidemill")),
+            (Some("relative"), Some("/home/a"), Some("/home/a/.local/state/tidemill")),
+            (None, Some(""), None),
+            (None, None, None),
+        ] {
+            assert_eq!(directory(xdg, home), expected.map(PathBuf::from), "{xdg:?} {home:?}");
+        }
+        let named = |flags: &[&str]| read(flags).unwrap().self_signed_directory();
+        assert_eq!(named(&["--tls-self-signed=x"]), Some(Ok("x".into())));
+        assert_eq!(named(&["--tls-self-signed=off"]), None);
+        assert_eq!(named(&[]), None);
     }
 
     #[test]

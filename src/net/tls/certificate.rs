@@ -1,6 +1,7 @@
 //! What stands in a certificate (RFC 5280).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
@@ -27,6 +28,19 @@ impl Certificate {
             _ => None,
         });
         dns.collect()
+    }
+
+    /// Whether `name`, a DNS name or an IP address, is among its names. A wildcard is not asked.
+    pub(super) fn is_for(&self, name: &str) -> bool {
+        let address = name.parse::<IpAddr>().map(|address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        });
+        self.alternative_names().iter().any(|other| match (&address, other) {
+            (Ok(address), GeneralName::IpAddress(other)) => address == other.as_bytes(),
+            (Err(_), GeneralName::DnsName(other)) => other.as_str().eq_ignore_ascii_case(name),
+            _ => false,
+        })
     }
 
     fn alternative_names(&self) -> Vec<GeneralName> {

@@ -21,6 +21,8 @@ mod pem;
 mod provider;
 #[cfg(feature = "_tls")]
 mod selection;
+#[cfg(feature = "_tls")]
+mod self_signed;
 #[cfg(all(test, feature = "_tls"))]
 mod test_pki;
 #[cfg(not(feature = "_tls"))]
@@ -109,6 +111,17 @@ pub struct PairFiles {
     pub certificate: PathBuf,
     /// Its key: PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: PathBuf,
+}
+
+/// A certificate for development, which is its own issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfSigned {
+    /// Where it is.
+    pub files: PairFiles,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub fingerprint: String,
+    /// Whether it has just been made: nobody can trust it yet.
+    pub is_new: bool,
 }
 
 /// Which file is wrong.

@@ -1,6 +1,9 @@
 //! What a build without TLS has in the place of it.
 
-use super::{CertificateFacts, FileKind, Mistake, Occasion, TlsOptions};
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::{CertificateFacts, FileKind, Mistake, Occasion, SelfSigned, TlsOptions};
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -22,5 +25,13 @@ impl LiveConfig {
     /// The certificates in use.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         match *self {}
+    }
+}
+
+impl SelfSigned {
+    /// # Errors
+    /// Always: this build has no TLS.
+    pub fn ensure(_directory: &Path, _names: &[String], _now: SystemTime) -> Result<SelfSigned, String> {
+        Err("this build has no TLS".into())
     }
 }
