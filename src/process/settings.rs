@@ -67,8 +67,9 @@ pub struct Settings {
         long,
         help = "Where to listen: 8080 | :8080 | 127.0.0.1:8080 | [::1]:8080 | localhost:8080 | unix:/path; port 0 picks \
                 one. A scheme in front of the address says what is served there: http: (the default) | https: (needs \
-                --tls-cert) | tcp-echo: (every byte comes back) | line-echo: (every line comes back). Repeatable, or separated by commas [default: what \
-                systemd passes, or :PORT if the variable PORT is set, or 127.0.0.1:8080]",
+                a certificate) | tcp-echo: (every byte comes back) | line-echo: (every line comes back). Repeatable, \
+                or separated by commas [default: what systemd passes, or :PORT if the variable PORT is set, or \
+                127.0.0.1:8080]",
         value_name = "ADDR",
         env = "TIDEMILL_LISTEN",
         hide_env = true,
@@ -362,6 +363,11 @@ impl Settings {
         self.listen.iter().map(|listen| &listen.role).chain(&self.passed).any(|role| *role == ListenerRole::Https)
     }
 
+    fn has_http(&self) -> bool {
+        let listen = self.addresses().into_iter().map(|listen| listen.role);
+        listen.chain(self.passed.iter().copied()).any(|role| role == ListenerRole::Http)
+    }
+
     /// Notes what is passed, which only the process that runs knows, and what follows from it.
     ///
     /// # Errors
@@ -374,6 +380,8 @@ impl Settings {
         if !self.has_https() {
             let line = |flag| format!("--{flag} has no effect: there is no https: listener");
             self.notices.extend(self.tls.flags_given().into_iter().map(line));
+        } else if self.tls.https_redirect && !self.has_http() {
+            self.notices.push("--https-redirect has no effect: there is no http: listener".into());
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::net::tls::{
 #[command(next_help_heading = "HTTPS")]
 pub struct TlsSettings {
     /// Certificate of an https: listener, with its chain, in PEM; repeatable: clients get the one with the name that they
-    /// ask for, or the first
+    /// ask for, or the first. It is read again when it changes, and on HUP
     #[arg(long, value_name = "FILE", env = "TIDEMILL_TLS_CERT", hide_env = true, value_delimiter = ',')]
     tls_cert: Vec<PathBuf>,
 

@@ -30,6 +30,11 @@ impl Certificate {
         dns.collect()
     }
 
+    /// Whether it is for nobody: it has no name that a client could look for.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.alternative_names().is_empty()
+    }
+
     /// Whether `name`, a DNS name or an IP address, is among its names. A wildcard is not asked.
     pub(super) fn is_for(&self, name: &str) -> bool {
         let address = name.parse::<IpAddr>().map(|address| match address {

@@ -148,6 +148,10 @@ impl PairReader<'_> {
     }
 
     fn warn_of_certificate(&mut self, file: &Path, certificate: &Certificate) {
+        if certificate.is_nameless() {
+            // RFC 9525 §2: the common name is none.
+            self.say(file, format!("{certificate} has no names (subjectAltName): clients will refuse it"));
+        }
         if certificate.not_after() < self.now {
             let days = days(self.now, certificate.not_after());
             self.say(file, format!("{certificate} has expired {days} ago: clients will refuse it"));

@@ -107,6 +107,12 @@ fn a_passed_socket_for_https_needs_a_certificate_like_any_other() {
         let mut settings = read(&["--tls-cert", &certificate, "--tls-key", &key]).unwrap();
         settings.take_passed(vec![ListenerRole::Https]).unwrap();
         assert_eq!((settings.has_https(), &settings.notices[..]), (true, &[][..]));
+        let mut settings = read(&["--tls-cert", &certificate, "--tls-key", &key, "--https-redirect"]).unwrap();
+        settings.take_passed(vec![ListenerRole::Https]).unwrap();
+        assert_eq!(settings.notices, ["--https-redirect has no effect: there is no http: listener"]);
+        settings.notices.clear();
+        settings.take_passed(vec![ListenerRole::Https, ListenerRole::Http]).unwrap();
+        assert_eq!(settings.notices, [""; 0]);
     }
 }
 

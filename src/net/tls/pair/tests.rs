@@ -147,6 +147,14 @@ fn a_chain_out_of_order_is_refused() {
 }
 
 #[test]
+fn a_certificate_without_names_is_a_warning() {
+    let folder = Folder::new();
+    let nameless = folder.self_signed("nameless", &[]);
+    assert_warned(&nameless, &nameless.certificate, "CN=nameless has no names (subjectAltName)");
+    assert_eq!(assert_used(&folder.self_signed("ip", &["127.0.0.1"])).names, [""; 0]);
+}
+
+#[test]
 fn times_and_modes_are_warnings() {
     let (folder, now) = (Folder::new(), SystemTime::now());
     let day = Duration::from_secs(86_400);
