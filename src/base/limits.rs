@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// From accept to the first byte of the first request.
     pub first_byte_timeout: Duration,
+    /// From accept to the end of the TLS handshake, however it trickles in.
+    pub handshake_timeout: Duration,
     /// From the first to the last byte of a head, however it trickles in.
     pub header_timeout: Duration,
     /// Request content: without any progress; after that long a floor rate holds as well (`rate_floor`).
@@ -71,6 +73,8 @@ pub struct Limits {
     pub admins_max: usize,
     /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
+    /// Full TLS handshakes that are begun in one turn. Each costs a signature, 0.1 to 0.4 ms.
+    pub handshakes_per_turn: usize,
     /// How long the listeners rest when descriptors have run out.
     pub accept_backoff: Duration,
 }
@@ -96,6 +100,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             first_byte_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(60),
@@ -128,6 +133,7 @@ impl Default for Limits {
             connections_bound: ConnectionsBound::Setting,
             admins_max: ADMINS_MAX,
             accepts_per_turn: 64,
+            handshakes_per_turn: 8,
             accept_backoff: Duration::from_millis(100),
         }
     }

@@ -86,6 +86,24 @@ impl RingBuffer {
         &self.bytes[self.head as usize..][..n]
     }
 
+    /// All that the ring holds in one piece, to be changed in place. It is moved within the ring if it wraps.
+    pub fn contiguous_mut(&mut self) -> &mut [u8] {
+        self.contiguous(self.len());
+        let (head, len) = (self.head as usize, self.len());
+        &mut self.bytes[head..head + len]
+    }
+
+    /// All free space in one piece. What the ring holds is moved to its beginning.
+    pub fn contiguous_space(&mut self) -> &mut [u8] {
+        let (head, len) = (self.head as usize, self.len());
+        match head + len <= self.capacity() {
+            true => self.bytes.copy_within(head..head + len, 0),
+            false => self.bytes.rotate_left(head),
+        }
+        self.head = 0;
+        &mut self.bytes[len..]
+    }
+
     /// Room for up to `limit` bytes, `gap` bytes after the end of what the ring holds. Nothing in it counts until
     /// [`seal`](RingBuffer::seal). The room is empty if the ring is too full.
     pub fn room(&mut self, gap: usize, limit: usize) -> Room<'_> {

@@ -1,11 +1,11 @@
-//! The byte stream to the peer: a socket, what is known of its readiness, and the two rings.
+//! The byte stream to the peer: a socket, what is known of its readiness, the two rings, and TLS between them, if any.
 
 use std::io;
 
-use super::Identity;
 use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
-use crate::base::buffer_pool::BufferPool;
+use super::secured::{Refusal, Secured};
+use super::{Identity, LoopContext};
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::net::{Io, Readiness, Socket};
@@ -24,6 +24,8 @@ pub(super) struct Channel<S> {
     /// Owned only while it holds something.
     pub(super) inbox: Option<RingBuffer>,
     pub(super) outbox: Outbox,
+    /// In a box, because it is large and many connections have none.
+    secured: Option<Box<Secured>>,
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
@@ -40,16 +42,21 @@ pub(super) enum Filled {
     Bytes(usize),
     /// The peer has ended its direction.
     End,
+    /// Others have begun as many TLS handshakes in this turn as there may be: this one has to wait.
+    Deferred,
+    /// The peer is refused. What it is to be told is on its way; nothing else is sent or received.
+    Refused(Refusal),
 }
 
 impl<S: Socket> Channel<S> {
-    pub(super) fn new(socket: S, who: Identity, role: ListenerRole) -> Channel<S> {
+    pub(super) fn new(socket: S, who: Identity, role: ListenerRole, secured: Option<Secured>) -> Channel<S> {
         Channel {
             socket,
             who,
             role,
             inbox: None,
             outbox: Outbox::default(),
+            secured: secured.map(Box::new),
             // A new socket has room to write. An event will tell whether there is something to read.
             readiness: Readiness { writable: true, ..Readiness::default() },
             input_ended: false,
@@ -67,14 +74,18 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One read, if it can move something: socket → inbox.
-    pub(super) fn fill(&mut self, pool: &mut BufferPool, counters: &mut Counters) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
         if self.input_ended || self.inbox_is_full() {
             return self.check_unread().map(|()| Filled::Bytes(0));
+        }
+        if self.secured.is_some() {
+            return self.fill_decrypted(cx);
         }
         if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
-        let inbox = self.inbox.get_or_insert_with(|| pool.take());
+        let LoopContext { inboxes, counters, .. } = cx;
+        let inbox = self.inbox.get_or_insert_with(|| inboxes.take());
         counters.syscalls.read += 1;
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
             Io::Moved(n) => (n, true),
@@ -91,6 +102,72 @@ impl<S: Socket> Channel<S> {
         self.received += n as u64;
         counters.read_bytes += n as u64;
         Ok(Filled::Bytes(n))
+    }
+
+    /// Decrypts what is there, and if that is nothing, one read of ciphertext: no event will tell of what is there already.
+    fn fill_decrypted(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
+        let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
+        if !self.readiness.readable && !secured.has_incoming() {
+            return Ok(Filled::Bytes(0));
+        }
+        let awaits_hello = secured.awaits_hello();
+        if awaits_hello && cx.handshakes_left == 0 {
+            return Ok(Filled::Deferred);
+        }
+        if secured.has_incoming() {
+            match self.decrypt(cx) {
+                Filled::Bytes(0) => {}
+                filled => return Ok(filled),
+            }
+        }
+        let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
+        if !self.readiness.readable {
+            return Ok(Filled::Bytes(0));
+        }
+        cx.counters.syscalls.read += 1;
+        let (n, still_readable) = match secured.read(&mut self.socket, &mut cx.ciphertexts)? {
+            Io::Moved(n) => (n, true),
+            Io::Drained(n) => (n, self.readiness.hung_up),
+            Io::WouldBlock => (0, false),
+            Io::Eof => {
+                self.input_ended = true;
+                return Ok(Filled::End);
+            }
+        };
+        self.readiness.readable = still_readable;
+        cx.counters.read_bytes += n as u64;
+        Ok(match self.decrypt(cx) {
+            // The handshake goes on.
+            Filled::Bytes(0) => Filled::Bytes(n),
+            filled => filled,
+        })
+    }
+
+    fn decrypt(&mut self, cx: &mut LoopContext) -> Filled {
+        let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
+        let awaited_hello = secured.awaits_hello();
+        let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
+        let opened = secured.open(inbox, &mut cx.ciphertexts);
+        if awaited_hello && !secured.awaits_hello() && !secured.facts().is_resumed {
+            cx.handshakes_left = cx.handshakes_left.saturating_sub(1);
+        }
+        match opened {
+            Ok(opened) => {
+                self.received += opened.bytes as u64;
+                // What comes before the end is taken first.
+                match opened.is_over && opened.bytes == 0 {
+                    true => {
+                        self.input_ended = true;
+                        Filled::End
+                    }
+                    false => Filled::Bytes(opened.bytes),
+                }
+            }
+            Err(refusal) => {
+                self.outbox.give_back_all(&mut cx.outboxes);
+                Filled::Refused(refusal)
+            }
+        }
     }
 
     /// One read more, of what is thrown away. Says whether there was anything: more bytes, or the end.
@@ -115,7 +192,11 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One write, if it can move something: outbox → socket.
-    pub(super) fn flush(&mut self, counters: &mut Counters) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
+        if self.secured.is_some() {
+            return self.flush_encrypted(cx);
+        }
+        let counters = &mut cx.counters;
         if !self.readiness.writable || self.outbox.is_empty() {
             return Ok(Flushed::Bytes(0));
         }
@@ -129,6 +210,49 @@ impl<S: Socket> Channel<S> {
             Flushed::FileEnded => {}
         }
         Ok(flushed)
+    }
+
+    /// Encrypts what the outbox holds, and one write of ciphertext. Content leaves the outbox when its record has left.
+    fn flush_encrypted(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
+        let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
+            return Ok(Flushed::Bytes(0));
+        };
+        secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment).map_err(io::Error::other)?;
+        if !secured.has_outgoing() {
+            return Ok(Flushed::Bytes(0));
+        }
+        cx.counters.syscalls.write += 1;
+        match secured.write(&mut self.socket, cx.moment)? {
+            (Io::Moved(n), content) => {
+                self.outbox.consume(content);
+                self.sent += content as u64;
+                cx.counters.written_bytes += n as u64;
+                Ok(Flushed::Bytes(n))
+            }
+            _ => {
+                self.readiness.writable = false;
+                Ok(Flushed::Blocked)
+            }
+        }
+    }
+
+    /// Tells a peer that speaks TLS that nothing more comes, if it has not been told. Says whether something is to leave.
+    pub(super) fn announce_end(&mut self, cx: &mut LoopContext) -> bool {
+        let Some(secured) = &mut self.secured else { return false };
+        if let Err(fault) = secured.close(&mut cx.ciphertexts) {
+            log::debug!("{}: cannot say the end: {fault}", self.who.peer);
+        }
+        secured.has_outgoing()
+    }
+
+    /// Whether a part of a file can be sent from the page cache, past the outbox.
+    pub(super) fn can_send_file(&self) -> bool {
+        self.secured.is_none()
+    }
+
+    /// Whether content cannot flow because the TLS handshake is not over.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.is_handshaking())
     }
 
     /// Throws away what was received; says how many bytes that was.
@@ -159,19 +283,25 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Returns the rings that hold nothing: idle connections own none.
-    pub(super) fn give_back_empty(&mut self, inboxes: &mut BufferPool, outboxes: &mut BufferPool) {
+    pub(super) fn give_back_empty(&mut self, cx: &mut LoopContext) {
         if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {
-            inboxes.give_back(ring);
+            cx.inboxes.give_back(ring);
         }
-        self.outbox.give_back_empty(outboxes);
+        self.outbox.give_back_empty(&mut cx.outboxes);
+        if let Some(secured) = &mut self.secured {
+            secured.give_back_empty(&mut cx.ciphertexts);
+        }
     }
 
-    /// Returns both rings, whatever they hold.
-    pub(super) fn give_back_all(&mut self, inboxes: &mut BufferPool, outboxes: &mut BufferPool) {
+    /// Returns all rings, whatever they hold.
+    pub(super) fn give_back_all(&mut self, cx: &mut LoopContext) {
         if let Some(ring) = self.inbox.take() {
-            inboxes.give_back(ring);
+            cx.inboxes.give_back(ring);
         }
-        self.outbox.give_back_all(outboxes);
+        self.outbox.give_back_all(&mut cx.outboxes);
+        if let Some(secured) = &mut self.secured {
+            secured.give_back_all(&mut cx.ciphertexts);
+        }
     }
 
     /// All that the interest depends on.
@@ -202,17 +332,27 @@ impl<S: Socket> Channel<S> {
 
     /// Whether the kernel may hold input that has not been read.
     pub(super) fn may_be_readable(&self) -> bool {
-        self.readiness.readable && !self.input_ended
+        (self.readiness.readable || self.has_ciphertext()) && !self.input_ended
+    }
+
+    /// Whether something has arrived that was not added to the inbox.
+    fn has_ciphertext(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.has_incoming())
+    }
+
+    /// Whether all that was to be sent has left.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outbox.is_empty() && !self.secured.as_ref().is_some_and(|secured| secured.has_outgoing())
     }
 
     /// Whether nothing can be read or written until the kernel says something new.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.readiness.readable && !self.input_ended && self.outbox.is_empty()
+        !self.readiness.readable && !self.input_ended && self.is_flushed() && !self.has_ciphertext()
     }
 
     /// Whether there is something to send that the kernel has no room for.
     pub(super) fn is_write_blocked(&self) -> bool {
-        !self.readiness.writable && !self.outbox.is_empty()
+        !self.readiness.writable && !self.is_flushed()
     }
 
     /// Bytes read from the peer so far.
@@ -220,7 +360,12 @@ impl<S: Socket> Channel<S> {
         self.received
     }
 
-    /// Bytes handed to the kernel so far.
+    /// Bytes that were read from the socket so far, which show that the peer is at work before a record is complete.
+    pub(super) fn read_from_socket(&self) -> u64 {
+        self.secured.as_ref().map_or(self.received, |secured| secured.read)
+    }
+
+    /// Bytes of content handed to the kernel so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }

@@ -23,6 +23,7 @@ use crate::observe::times::Times;
 use crate::protocol::h1::server::Scratch;
 
 use super::Identity;
+use super::secured::RECORDS_BYTES;
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
 pub struct LoopContext {
@@ -39,6 +40,10 @@ pub struct LoopContext {
     pub marks: Marks,
     pub(super) inboxes: BufferPool,
     pub(super) outboxes: BufferPool,
+    /// Rings for what TLS has encrypted or is to decrypt.
+    pub(super) ciphertexts: BufferPool,
+    /// So many full TLS handshakes may still be begun in this turn.
+    pub(super) handshakes_left: usize,
     pub(super) scratch: Scratch,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
@@ -109,6 +114,8 @@ impl LoopContext {
         LoopContext {
             inboxes: BufferPool::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
+            ciphertexts: BufferPool::new(RECORDS_BYTES, Self::RINGS_KEPT),
+            handshakes_left: limits.handshakes_per_turn,
             scratch: Scratch::default(),
             head: Vec::new(),
             counters: Counters::default(),
@@ -141,6 +148,7 @@ impl LoopContext {
         self.environment.now = self.instant_of(now);
         self.moment = now;
         self.drive_began = now;
+        self.handshakes_left = self.environment.limits.handshakes_per_turn;
         self.counters.syscalls.look += self.environment.file_looks.take();
         if now >= self.date_good_until {
             self.date_good_until = now + self.environment.date.refresh(wall());

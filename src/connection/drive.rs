@@ -23,7 +23,7 @@ impl<S: Socket> Connection<S> {
         cx.marks.connection(self.channel.who.id, |text| write!(text, "r={} drive", self.requests() + 1));
         let mut budget = Budget::new(&cx.environment.limits);
         while !self.is_closed() && !budget.is_spent() {
-            let mut moved = self.fill(cx);
+            let Some(mut moved) = self.fill(cx) else { return self.settle(cx, true) };
             match self.life {
                 Life::Serving => match self.driver.advance(&mut self.channel, service, cx) {
                     Ok(advanced) => moved.anything |= advanced,
@@ -53,16 +53,23 @@ impl<S: Socket> Connection<S> {
         more_is_there && self.life == Life::Serving && self.channel.inbox_is_empty() && self.channel.outbox.may_grow()
     }
 
-    fn fill(&mut self, cx: &mut LoopContext) -> Moved {
-        match self.channel.fill(&mut cx.inboxes, &mut cx.counters) {
+    /// `None`: the connection has to wait for its turn.
+    fn fill(&mut self, cx: &mut LoopContext) -> Option<Moved> {
+        Some(match self.channel.fill(cx) {
             Ok(Filled::Bytes(n)) => Moved::bytes(n),
             Ok(Filled::End) => Moved { anything: true, bytes: 0 },
+            Ok(Filled::Deferred) => return None,
+            Ok(Filled::Refused(refusal)) => {
+                cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.channel.who.peer));
+                self.life = Life::Flushing(Ending::InOrder);
+                Moved { anything: true, bytes: 0 }
+            }
             Err(error) => self.break_off(&error),
-        }
+        })
     }
 
     pub(super) fn flush(&mut self, cx: &mut LoopContext) -> Moved {
-        match self.channel.flush(&mut cx.counters) {
+        match self.channel.flush(cx) {
             Ok(Flushed::Bytes(n)) => Moved::bytes(n),
             Ok(Flushed::Blocked) => Moved::NOTHING,
             Ok(Flushed::FileEnded) => {
@@ -86,7 +93,7 @@ impl<S: Socket> Connection<S> {
     fn step_life(&mut self, cx: &mut LoopContext) -> bool {
         let next = match self.life {
             Life::Serving => self.driver.finish(&self.channel).map(Life::Flushing),
-            Life::Flushing(ending) if self.channel.outbox.is_empty() => Some(self.life_after_flush(ending, cx)),
+            Life::Flushing(ending) if self.channel.is_flushed() => Some(self.life_after_flush(ending, cx)),
             Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer)),
             _ => None,
         };
@@ -100,6 +107,9 @@ impl<S: Socket> Connection<S> {
         if ending == Ending::Reset {
             self.channel.abort_on_close();
             return Life::Closed(CloseReason::CutShort);
+        }
+        if self.channel.announce_end(cx) {
+            return Life::Flushing(ending);
         }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {

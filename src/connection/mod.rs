@@ -13,6 +13,7 @@ mod interest;
 mod line_echo;
 mod outbox;
 mod parts;
+mod secured;
 mod settle;
 mod sink;
 mod status;
@@ -28,11 +29,13 @@ use log::Level;
 use channel::Channel;
 use deadlines::Waiting;
 use driver::{Driver, Ending, Protocol};
+use secured::Secured;
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
+use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::request_record::RequestRecord;
@@ -77,9 +80,11 @@ enum Life {
 
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted by a listener with this role, which decides what its bytes mean.
-    pub fn new(who: Identity, role: ListenerRole, socket: S, now: Moment) -> Connection<S> {
+    /// With a TLS session, they are encrypted.
+    pub fn new(who: Identity, role: ListenerRole, socket: S, session: Option<Session>, now: Moment) -> Connection<S> {
+        let secured = session.map(|session| Secured::new(session, now));
         Connection {
-            channel: Channel::new(socket, who, role),
+            channel: Channel::new(socket, who, role, secured),
             driver: Driver::of(role),
             life: Life::Serving,
             waiting: Waiting::new(now),
@@ -132,6 +137,7 @@ impl<S: Socket> Connection<S> {
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::SlowLine | WaitReason::Lingering => {
                 self.close_timed_out()
             }
+            WaitReason::TlsHandshake => self.cut_as_late(cx, "the TLS handshake took too long"),
             reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
                 if self.driver.on_late(reason, &mut self.channel, cx).is_err() {
                     self.cut_as_late(cx, "the request content came too slowly");
@@ -219,7 +225,7 @@ impl<S: Socket> Connection<S> {
             // From now on, who asks is told the reason that was counted.
             self.life = Life::Closed(counted);
         }
-        self.channel.give_back_all(&mut cx.inboxes, &mut cx.outboxes);
+        self.channel.give_back_all(cx);
     }
 
     /// Whether the connection is over.

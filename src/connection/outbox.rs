@@ -69,6 +69,18 @@ impl Outbox {
         self.flush_file(socket, syscalls)
     }
 
+    /// The bytes, in order.
+    pub(super) fn readable(&self) -> [&[u8]; 2] {
+        self.ring.as_ref().map_or([&[], &[]], RingBuffer::readable)
+    }
+
+    /// Takes off so many bytes that have been sent.
+    pub(super) fn consume(&mut self, n: usize) {
+        if let Some(ring) = &mut self.ring {
+            ring.consume(n);
+        }
+    }
+
     fn flush_file(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let Some(part) = &mut self.file else { return Ok(Flushed::Bytes(0)) };
         let count = usize::try_from(part.length).unwrap_or(usize::MAX);

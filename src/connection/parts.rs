@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::base::disk::Residency;
 use crate::base::job_pool::{Lane, QueueFull, Ticket};
 use crate::base::ring::Room;
 use crate::http::body::{ContentPart, Failure, FilePart};
@@ -80,10 +81,8 @@ impl Parts {
 
     /// How many bytes from the front on can be sent without waiting for a disk.
     fn warm_bytes(&mut self, calls: &mut u64) -> Result<u64, Failure> {
-        if let Some(ticket) = &mut self.warming {
-            let Some(warmed) = ticket.take() else { return Ok(0) };
-            self.warming = None;
-            warmed.map_err(Failure::new)?.map_err(Failure::new)?;
+        if !self.has_warmed()? {
+            return Ok(0);
         }
         let Some(ContentPart::File(part)) = self.parts.front() else { return Ok(0) };
         let end = part.offset + part.length.min(SEND_BYTES_MAX);
@@ -99,6 +98,54 @@ impl Parts {
             warm += step;
         }
         Ok(warm - part.offset)
+    }
+
+    /// Whether a file is at the front.
+    pub(super) fn begin_with_file(&self) -> bool {
+        matches!(self.parts.iter().find(|part| part.length() > 0), Some(ContentPart::File(_)))
+    }
+
+    /// Puts what is in memory of the file at the front. If that is nothing, a job brings it into memory: the result is when
+    /// to look again, unless the job wakes us before.
+    pub(super) fn copy_file(&mut self, room: &mut Room<'_>, cx: &Cx<'_>) -> Result<Option<Instant>, Failure> {
+        if !self.has_warmed()? {
+            return self.warm(cx).map(Some);
+        }
+        while self.parts.front().is_some_and(|part| part.length() == 0) {
+            self.next();
+        }
+        while let (Some(ContentPart::File(part)), false) = (self.parts.front_mut(), room.is_full()) {
+            let space = room.space();
+            let count = usize::try_from(part.length).unwrap_or(usize::MAX).min(space.len());
+            let copied = match part.file.read_resident(&mut space[..count], part.offset).map_err(Failure::new)? {
+                Residency::Read(n) => n,
+                // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
+                Residency::Unknown if part.offset < self.warm_until => {
+                    part.file.read_at(&mut space[..count], part.offset).map_err(Failure::new)?
+                }
+                Residency::Cold | Residency::Unknown if room.written() > 0 => return Ok(None),
+                Residency::Cold | Residency::Unknown => return self.warm(cx).map(Some),
+            };
+            if copied == 0 {
+                return Err(Failure::new("a file became shorter while it was sent"));
+            }
+            room.advance(copied);
+            part.offset += copied as u64;
+            part.length -= copied as u64;
+            if part.length == 0 {
+                self.next();
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether no job is reading the file at the front.
+    fn has_warmed(&mut self) -> Result<bool, Failure> {
+        let Some(ticket) = &mut self.warming else { return Ok(true) };
+        let Some(warmed) = ticket.take() else { return Ok(false) };
+        self.warming = None;
+        warmed.map_err(Failure::new)?.map_err(Failure::new)?;
+        Ok(true)
     }
 
     /// Whether the part of a file that was last returned is one of many.

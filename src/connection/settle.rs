@@ -31,14 +31,14 @@ impl<S: Socket> Connection<S> {
     /// Decides what happens next. `budget_spent`: the drive ended although something may still move.
     pub fn settle(&mut self, cx: &mut LoopContext, budget_spent: bool) -> Settled {
         // Return empty buffers first. Otherwise 1,000 connections that close in one turn hold 1,000 buffers.
-        self.channel.give_back_empty(&mut cx.inboxes, &mut cx.outboxes);
+        self.channel.give_back_empty(cx);
         if let Some(reason) = self.close_reason() {
             return Settled::Closed(reason);
         }
         let wait = self.wait();
         let count = match wait.reason {
             WaitReason::SlowRead => self.channel.sent(),
-            _ => self.channel.received(),
+            _ => self.channel.read_from_socket(),
         };
         self.waiting.update(wait.reason, wait.ordinal, count, cx.moment);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
@@ -65,6 +65,10 @@ impl<S: Socket> Connection<S> {
         let only_reading_is_left = matches!(self.life, Life::Flushing(_)) || wait.ignores_input;
         match self.life {
             Life::Lingering => DriverWait { reason: WaitReason::Lingering, ..wait },
+            // Whatever the client does or does not, there is one deadline for all of it.
+            Life::Serving if self.channel.is_handshaking() => {
+                DriverWait { reason: WaitReason::TlsHandshake, ordinal: 0, ..wait }
+            }
             _ if self.channel.is_write_blocked() || only_reading_is_left => {
                 // Whatever the client goes on sending, and however far the driver gets with it: as long as it does not
                 // read, this is one wait.

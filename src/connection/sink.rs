@@ -36,6 +36,8 @@ pub(super) trait Sink {
     /// Frames and adds the first `written` bytes that were put into the room.
     fn seal(&mut self, written: usize);
 
+    /// Whether parts of files can be added. Otherwise they go through the room.
+    fn takes_files(&self) -> bool;
     /// Adds part of a file. `is_bulk`: it is one of many.
     fn file(&mut self, part: FilePart, is_bulk: bool);
 

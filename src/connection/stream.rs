@@ -224,10 +224,18 @@ impl Stream {
         self.respond(&mut response, out)
     }
 
-    /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it.
+    /// Sends the next part of content that is there: bytes go through the outbox, a file goes past it where that is possible.
     fn send_part(&mut self, out: &mut impl Sink, cx: &mut Cx<'_>) -> Result<bool, Failure> {
         let Answer::Sending(Content::Parts(parts), wait) = &mut self.answer else { return Ok(false) };
         *wait = None;
+        if !out.takes_files() && parts.begin_with_file() {
+            let Some(mut room) = out.room() else { return Ok(false) };
+            let cold = parts.copy_file(&mut room, cx)?;
+            *wait = cold.map(Wait::Job);
+            let written = room.written();
+            out.seal(written);
+            return Ok(written > 0);
+        }
         match parts.front(cx, &mut out.syscalls().residency)? {
             Front::File(part) => out.file(part, parts.is_bulk()),
             Front::Cold(until) => {

@@ -92,7 +92,7 @@ const WHO: Identity = Identity { id: 1, token: Token { index: 0, generation: 0 }
 /// The connection of `client`, which has something to say, and the loop that serves it.
 fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Loop<V>) {
     let server = Loop::new(service, limits);
-    let mut connection = Connection::new(WHO, ListenerRole::Http, Direct(client), server.cx.moment);
+    let mut connection = Connection::new(WHO, ListenerRole::Http, Direct(client), None, server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     (connection, server)
 }
@@ -147,7 +147,7 @@ pub(super) fn play(role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec
 fn play_with(service: impl Service, role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec<u8> {
     let mut server = Loop::new(service, limits);
     let talker = Talker { pieces: pieces.iter().map(|piece| piece.to_vec()).collect(), heard: Vec::new() };
-    let mut connection = Connection::new(WHO, role, talker, server.cx.moment);
+    let mut connection = Connection::new(WHO, role, talker, None, server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while let Settled::Open { again, .. } = server.drive(&mut connection) {
         assert!(again, "it waits, although the client has more to say or to hear");

@@ -122,7 +122,11 @@ pub(super) struct Tally {
 /// want nothing just now.
 fn rank(reason: WaitReason) -> u8 {
     match reason {
-        WaitReason::SlowHead | WaitReason::SlowLine | WaitReason::SlowBody | WaitReason::SlowRead => 0,
+        WaitReason::TlsHandshake
+        | WaitReason::SlowHead
+        | WaitReason::SlowLine
+        | WaitReason::SlowBody
+        | WaitReason::SlowRead => 0,
         WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Lingering => 1,
         WaitReason::FirstByte | WaitReason::Idle => 2,
     }

@@ -41,7 +41,7 @@ use crate::base::wake::{WakeKey, Wakes};
 use crate::connection::{Connection, Identity, LoopContext, Settled};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
-use crate::net::tls::LiveConfig;
+use crate::net::tls::{Fault, LiveConfig, Session};
 use crate::net::{Event, Interest, Reactor};
 use crate::observe::access_log::Line;
 use crate::observe::close_reason::CloseReason;
@@ -404,12 +404,18 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.counters.syscalls.accept = self.acceptor.attempts();
         let Some((socket, peer, role)) = accepted else { return false };
         self.admins += usize::from(role == ListenerRole::Admin);
+        let Ok(session) = self.session(role) else { return true };
         let token = self.connections.next_token();
         self.accepted += 1;
         let id = self.accepted;
         self.context.marks.connection(id, |text| write!(text, "accepted {peer}"));
-        let connection =
-            self.connections.insert(Connection::new(Identity { id, token, peer }, role, socket, self.context.moment));
+        let connection = self.connections.insert(Connection::new(
+            Identity { id, token, peer },
+            role,
+            socket,
+            session,
+            self.context.moment,
+        ));
         debug_assert_eq!(token, connection);
         self.connections_max = self.connections_max.max(self.connections.len());
         let (connections, mut parts) = self.split();
@@ -418,6 +424,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             parts.apply(token, connection, settled);
         }
         true
+    }
+
+    /// The TLS session of a connection that was accepted by a listener with this role, if there is to be one.
+    fn session(&self, role: ListenerRole) -> Result<Option<Session>, Fault> {
+        let Some(tls) = self.tls.as_ref().filter(|_| role == ListenerRole::Https) else { return Ok(None) };
+        let session = tls.session();
+        session.map(Some).inspect_err(|fault| log::error!("cannot begin a TLS session: {fault}"))
     }
 
     /// Frees what closed; only here does a token stop being valid.

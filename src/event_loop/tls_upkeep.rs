@@ -7,7 +7,7 @@ use crate::base::job_pool::{JobPool, Lane, Ticket};
 use crate::base::moment::Moment;
 use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
-use crate::net::tls::{LiveConfig, Occasion};
+use crate::net::tls::{Fault, LiveConfig, Occasion, Session};
 
 /// The time from one look to the next.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -27,6 +27,11 @@ pub(super) struct TlsUpkeep {
 impl TlsUpkeep {
     pub(super) fn new(config: Arc<LiveConfig>, now: Moment) -> TlsUpkeep {
         TlsUpkeep { config, due: now + INTERVAL, occasion: Occasion::Check, job: None }
+    }
+
+    /// A session for a connection that begins now.
+    pub(super) fn session(&self) -> Result<Session, Fault> {
+        self.config.session()
     }
 
     /// Looks at the files as soon as possible, and reads them in any case.

@@ -28,6 +28,8 @@ macro_rules! wait_reasons {
 wait_reasons! {
     /// Nothing has arrived since the connection was accepted.
     FirstByte "client-silent";
+    /// The TLS handshake is not over.
+    TlsHandshake "tls-handshake";
     /// Between two requests.
     Idle "client-idle";
     /// A request head has begun and not ended.

@@ -48,7 +48,7 @@ fn fill(slots: &mut Slots<Connection<NoSocket>>) {
     for id in 0..CONNECTIONS {
         let token = slots.next_token();
         let who = Identity { id, token, peer: Peer::Unix };
-        slots.insert(Connection::new(who, ListenerRole::Http, NoSocket::default(), Moment::default()));
+        slots.insert(Connection::new(who, ListenerRole::Http, NoSocket::default(), None, Moment::default()));
     }
 }
 

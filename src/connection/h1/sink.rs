@@ -103,6 +103,10 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         self.codec.seal(self.channel.outbox.ring(self.outboxes), written);
     }
 
+    fn takes_files(&self) -> bool {
+        self.channel.can_send_file()
+    }
+
     fn file(&mut self, part: FilePart, is_bulk: bool) {
         self.channel.hold_unsent(is_bulk, self.counters);
         self.codec.pass_by(part.length);

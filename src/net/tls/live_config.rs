@@ -17,7 +17,7 @@ use super::key_log::KeyLogFile;
 use super::pair::{Pair, PairReader, mistake};
 use super::provider::{provider, sha256, ticketer};
 use super::selection::Selection;
-use super::{CertificateFacts, FileKind, Mistake, Occasion, TlsOptions};
+use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Session, TlsOptions};
 
 /// The protocols that are offered by ALPN (RFC 7301), the preferred first.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -94,8 +94,16 @@ impl LiveConfig {
         Ok(LiveConfig { options, provider, key_log, current: Mutex::new(current), watch: Mutex::new(watch) })
     }
 
+    /// A session for a connection that begins now.
+    ///
+    /// # Errors
+    /// Never, with a configuration that could be loaded.
+    pub fn session(&self) -> Result<Session, Fault> {
+        Session::new(self.current())
+    }
+
     /// The configuration for a handshake that begins now.
-    pub fn current(&self) -> Arc<ServerConfig> {
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&lock(&self.current).config)
     }
 

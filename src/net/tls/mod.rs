@@ -8,6 +8,8 @@ mod certificate;
 #[cfg(feature = "_tls")]
 mod clients;
 #[cfg(feature = "_tls")]
+mod fault;
+#[cfg(feature = "_tls")]
 mod files;
 #[cfg(feature = "_tls")]
 mod key_log;
@@ -23,6 +25,8 @@ mod provider;
 mod selection;
 #[cfg(feature = "_tls")]
 mod self_signed;
+#[cfg(feature = "_tls")]
+mod session;
 #[cfg(all(test, feature = "_tls"))]
 mod test_pki;
 #[cfg(not(feature = "_tls"))]
@@ -31,17 +35,66 @@ mod without;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "_tls")]
+pub use fault::Fault;
 #[cfg(feature = "_tls")]
 pub use live_config::LiveConfig;
 #[cfg(feature = "_tls")]
-pub use selection::refusal_alert;
+pub use session::Session;
 #[cfg(not(feature = "_tls"))]
-pub use without::LiveConfig;
+pub use without::{Fault, LiveConfig, Session};
 
 /// Whether this build has TLS.
 pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");
+
+/// The most content that a record may have, in bytes (RFC 8446 §5.1).
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// The longest record, in bytes: what is encrypted may be longer than its content (RFC 5246 §6.2.3), and has a header.
+pub const RECORD_WIRE_MAX: usize = RECORD_BYTES_MAX + 2048 + 5;
+
+/// What decrypting led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// So much content was added to the inbox, in bytes.
+    pub bytes: usize,
+    /// The peer has said that no more comes.
+    pub is_over: bool,
+}
+
+impl Opened {
+    /// Nothing was there.
+    pub const NOTHING: Opened = Opened { bytes: 0, is_over: false };
+}
+
+/// A record that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// How much content it has, in bytes.
+    pub content: usize,
+    /// How long it is, in bytes.
+    pub wire: usize,
+}
+
+/// What was agreed on; `None` before it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionFacts<'a> {
+    /// The protocol version, such as `TLSv1_3`.
+    pub version: Option<&'static str>,
+    /// The cipher suite, such as `TLS13_AES_128_GCM_SHA256`.
+    pub suite: Option<&'static str>,
+    /// The group of the key exchange, such as `X25519`.
+    pub group: Option<&'static str>,
+    /// The server name that the client has sent (RFC 6066 §3).
+    pub name: Option<&'a str>,
+    /// The protocol that was agreed on (RFC 7301).
+    pub protocol: Option<&'a str>,
+    /// An earlier session was resumed.
+    pub is_resumed: bool,
+    /// How long the handshake has kept this thread busy.
+    pub worked: Duration,
+}
 
 /// What TLS is made of, as the user says it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,5 +1,6 @@
 //! Which certificate a client gets.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -67,8 +68,20 @@ impl Selection {
     }
 }
 
+thread_local! {
+    /// The server name of the last ClientHello on this thread.
+    static NAME: Cell<Option<Box<str>>> = const { Cell::new(None) };
+}
+
+/// The server name of the ClientHello that this thread has just answered, if it has one. The unbuffered interface of rustls
+/// does not tell it.
+pub(super) fn take_name() -> Option<Box<str>> {
+    NAME.take()
+}
+
 impl ResolvesServerCert for Selection {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        NAME.set(hello.server_name().map(Box::from));
         self.choose(hello.server_name(), hello.signature_schemes())
     }
 }
@@ -78,7 +91,7 @@ impl ResolvesServerCert for Selection {
 ///
 /// rustls answers a client that [`Selection`] refuses with `access_denied`. The alert for a name that is not known is
 /// `unrecognized_name` (RFC 6066 §3). Nothing is encrypted at that point, so the record (RFC 8446 §5.1, §6) is a constant.
-pub fn refusal_alert(error: &Error) -> Option<[u8; 7]> {
+pub(super) fn refusal_alert(error: &Error) -> Option<[u8; 7]> {
     const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
     let is_refused = matches!(error, Error::General(text) if text == "no server certificate chain resolved");
     is_refused.then_some(UNRECOGNIZED_NAME)

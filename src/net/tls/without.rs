@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{CertificateFacts, FileKind, Mistake, Occasion, SelfSigned, TlsOptions};
+use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, SessionFacts, TlsOptions};
+use crate::base::ring::RingBuffer;
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -25,6 +26,100 @@ impl LiveConfig {
     /// The certificates in use.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         match *self {}
+    }
+
+    /// A session for a connection that begins now.
+    ///
+    /// # Errors
+    /// There is no configuration to begin with.
+    pub fn session(&self) -> Result<Session, Fault> {
+        match *self {}
+    }
+}
+
+/// There is none in this build.
+#[derive(Debug)]
+pub enum Session {}
+
+impl Session {
+    /// Decrypts.
+    ///
+    /// # Errors
+    /// There is no session.
+    pub fn open(
+        &mut self,
+        _incoming: &mut RingBuffer,
+        _inbox: &mut RingBuffer,
+        _outgoing: &mut RingBuffer,
+    ) -> Result<Opened, Fault> {
+        match *self {}
+    }
+
+    /// Encrypts.
+    ///
+    /// # Errors
+    /// There is no session.
+    pub fn seal(
+        &mut self,
+        _content: [&[u8]; 2],
+        _record_bytes: usize,
+        _incoming: Option<&mut RingBuffer>,
+        _outgoing: &mut RingBuffer,
+        _on_record: impl FnMut(Sealed),
+    ) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    /// Ends.
+    ///
+    /// # Errors
+    /// There is no session.
+    pub fn close(&mut self, _incoming: Option<&mut RingBuffer>, _outgoing: &mut RingBuffer) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    /// Whether the next ciphertext may begin a handshake.
+    pub fn awaits_hello(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether content cannot flow yet.
+    pub fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether the peer has said that no more comes.
+    pub fn has_ended(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether there is content that is decrypted and was not taken.
+    pub fn holds_content(&self) -> bool {
+        match *self {}
+    }
+
+    /// What was agreed on.
+    pub fn facts(&self) -> SessionFacts<'_> {
+        match *self {}
+    }
+}
+
+/// Why a connection ends early: there is no TLS.
+#[derive(Debug)]
+pub struct Fault;
+
+impl Fault {
+    /// A message is larger than any that there is room for.
+    pub fn too_large() -> Fault {
+        Fault
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("this build has no TLS")
     }
 }
 

@@ -105,7 +105,7 @@ impl Rehearsals {
         let token = Token { index: 0, generation: 0 };
         let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let who = Identity { id: 1, token, peer };
-        let mut connection = Connection::new(who, ListenerRole::Http, socket, self.cx.moment);
+        let mut connection = Connection::new(who, ListenerRole::Http, socket, None, self.cx.moment);
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || paper.borrow().sent_bytes);

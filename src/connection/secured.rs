@@ -1,0 +1,258 @@
+//! TLS between the socket and the rings of a channel.
+//!
+//! Content that has been encrypted stays in the outbox until the kernel has taken its record. So what the outbox holds is
+//! what has not been sent, with TLS and without.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use crate::base::buffer_pool::BufferPool;
+use crate::base::moment::Moment;
+use crate::base::ring::RingBuffer;
+use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, Session, SessionFacts};
+use crate::net::{Io, Socket};
+
+/// Rings for ciphertext hold so many bytes: any message of a handshake (64 KiB), or four full records.
+pub(super) const RECORDS_BYTES: usize = 68 * 1024;
+
+/// The content of a record that fits into one TCP segment, in bytes: 1,500 bytes of Ethernet, less 40 for IPv6, 32 for TCP
+/// with timestamps, and 28 for the record. The client can use what has arrived without waiting for another segment.
+const SEGMENT_BYTES: usize = 1400;
+/// So much content goes out in records of one segment, in bytes. By then the congestion window has many segments.
+const SMALL_RECORDS_BYTES: u64 = 64 * 1024;
+/// After a silence of this length, records are small again: the congestion window may have shrunk (RFC 5681 §4.1).
+const SILENCE: Duration = Duration::from_secs(1);
+/// Records are noted in a list that keeps room for so many.
+const NOTES_KEPT: usize = 4;
+
+/// What is said to a client that speaks HTTP without TLS.
+const PLAIN_HTTP: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 58\r\n\
+                            Connection: close\r\n\r\nThis port speaks HTTPS: the address begins with https://.\n";
+
+/// TLS on one connection.
+#[derive(Debug)]
+pub(super) struct Secured {
+    session: Session,
+    /// What has arrived and is not decrypted. Owned only while it holds something.
+    incoming: Option<RingBuffer>,
+    /// What is encrypted and not sent. Owned only while it holds something.
+    outgoing: Option<RingBuffer>,
+    /// What `outgoing` consists of: records with content, and between them what has none.
+    records: VecDeque<Sealed>,
+    /// How many bytes of the first of them have been sent.
+    partial: usize,
+    /// Content sent since the last silence, in bytes, and when some was last sent.
+    burst: u64,
+    sent_at: Moment,
+    /// Nothing is to be encrypted any more: the peer has been told the end, or that it was refused.
+    is_over: bool,
+    /// Ciphertext read and written, in bytes.
+    pub(super) read: u64,
+    pub(super) written: u64,
+}
+
+/// Why a client is refused, for the log.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It speaks HTTP without TLS.
+    PlainHttp,
+    /// TLS has failed.
+    Fault(Fault),
+}
+
+impl Secured {
+    pub(super) fn new(session: Session, now: Moment) -> Secured {
+        Secured {
+            session,
+            incoming: None,
+            outgoing: None,
+            records: VecDeque::new(),
+            partial: 0,
+            burst: 0,
+            sent_at: now,
+            is_over: false,
+            read: 0,
+            written: 0,
+        }
+    }
+
+    /// Decrypts what is there and adds it to the inbox.
+    pub(super) fn open(&mut self, inbox: &mut RingBuffer, pool: &mut BufferPool) -> Result<Opened, Refusal> {
+        let incoming = self.incoming.get_or_insert_with(|| pool.take());
+        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let before = outgoing.len();
+        // No record begins with a letter (RFC 8446 §5.1), and every request does.
+        if self.session.awaits_hello() && incoming.get(0).is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            outgoing.put(PLAIN_HTTP);
+            self.is_over = true;
+            return Err(Refusal::PlainHttp);
+        }
+        let opened = match self.session.open(incoming, inbox, outgoing) {
+            // A message of the handshake that is larger than the ring.
+            Ok(opened) if incoming.is_full() && opened == Opened::NOTHING => Err(Fault::too_large()),
+            opened => opened,
+        };
+        if opened.as_ref().is_ok_and(|opened| opened.is_over) {
+            // What follows the end means nothing (RFC 8446 §6.1).
+            incoming.clear();
+        }
+        self.note_others(before);
+        opened.map_err(|fault| {
+            self.is_over = true;
+            Refusal::Fault(fault)
+        })
+    }
+
+    /// Notes what was added to `outgoing` since it had `before` bytes, as something without content.
+    fn note_others(&mut self, before: usize) {
+        let added = self.outgoing.as_ref().map_or(0, RingBuffer::len) - before;
+        if added > 0 {
+            self.records.push_back(Sealed { content: 0, wire: added });
+        }
+    }
+
+    /// One read of ciphertext, if there is room for more of it.
+    pub(super) fn read(&mut self, socket: &mut impl Socket, pool: &mut BufferPool) -> io::Result<Io> {
+        let incoming = self.incoming.get_or_insert_with(|| pool.take());
+        if self.is_over {
+            // Nobody is to see what still comes.
+            incoming.clear();
+        }
+        // More than a record is needed only for messages of the handshake.
+        let room = if self.session.is_handshaking() {
+            incoming.free()
+        } else {
+            RECORD_WIRE_MAX.saturating_sub(incoming.len())
+        };
+        if room == 0 {
+            return Ok(Io::WouldBlock);
+        }
+        let space = incoming.contiguous_space();
+        let room = room.min(space.len());
+        let result = socket.read([&mut space[..room], &mut []])?;
+        if let Io::Moved(n) | Io::Drained(n) = result {
+            incoming.commit(n);
+            self.read += n as u64;
+        }
+        Ok(result)
+    }
+
+    /// Encrypts what the outbox holds, unless some of it is encrypted already.
+    pub(super) fn seal(&mut self, outbox: &Outbox, pool: &mut BufferPool, now: Moment) -> Result<(), Fault> {
+        let is_sealed = self.records.iter().any(|record| record.content > 0);
+        let content = outbox.readable();
+        if is_sealed || self.is_over || content[0].is_empty() {
+            return Ok(());
+        }
+        if now.since(self.sent_at) >= SILENCE {
+            self.burst = 0;
+        }
+        let record_bytes = if self.burst < SMALL_RECORDS_BYTES { SEGMENT_BYTES } else { RECORD_BYTES_MAX };
+        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let (before, first) = (outgoing.len(), self.records.len());
+        let (mut wire, records) = (0, &mut self.records);
+        let sealed = self.session.seal(content, record_bytes, self.incoming.as_mut(), outgoing, |record| {
+            wire += record.wire;
+            records.push_back(record);
+        });
+        let others = outgoing.len() - before - wire;
+        if others > 0 {
+            // The library says first what it has to say.
+            records.insert(first, Sealed { content: 0, wire: others });
+        }
+        sealed
+    }
+
+    /// One write of ciphertext, if there is any. Says how many bytes of content have left with their records, too.
+    pub(super) fn write(&mut self, socket: &mut impl Socket, now: Moment) -> io::Result<(Io, usize)> {
+        let Some(outgoing) = self.outgoing.as_mut() else { return Ok((Io::WouldBlock, 0)) };
+        let result = socket.write(outgoing.readable(), false)?;
+        let Io::Moved(n) = result else { return Ok((result, 0)) };
+        outgoing.consume(n);
+        self.written += n as u64;
+        self.partial += n;
+        let mut content = 0;
+        while let Some(first) = self.records.pop_front_if(|first| first.wire <= self.partial) {
+            self.partial -= first.wire;
+            content += first.content;
+        }
+        if content > 0 {
+            self.burst += content as u64;
+            self.sent_at = now;
+        }
+        Ok((result, content))
+    }
+
+    /// Tells the peer that nothing more comes, if it has not been told. All content must have left.
+    pub(super) fn close(&mut self, pool: &mut BufferPool) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let before = outgoing.len();
+        let closed = self.session.close(self.incoming.as_mut(), outgoing);
+        self.note_others(before);
+        closed
+    }
+
+    /// Whether something is encrypted and not sent.
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty())
+    }
+
+    /// Whether something has arrived that was not added to the inbox. The end counts as well.
+    pub(super) fn has_incoming(&self) -> bool {
+        self.session.holds_content()
+            || self.session.has_ended()
+            || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_empty())
+    }
+
+    /// Whether nothing that arrives is decrypted any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking() && !self.is_over
+    }
+
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.session.awaits_hello() && !self.is_over
+    }
+
+    pub(super) fn facts(&self) -> SessionFacts<'_> {
+        self.session.facts()
+    }
+
+    /// Returns the rings that hold nothing.
+    pub(super) fn give_back_empty(&mut self, pool: &mut BufferPool) {
+        for ring in [&mut self.incoming, &mut self.outgoing] {
+            if let Some(ring) = ring.take_if(|ring| ring.is_empty()) {
+                pool.give_back(ring);
+            }
+        }
+        if self.records.is_empty() {
+            self.records.shrink_to(NOTES_KEPT);
+        }
+    }
+
+    /// Returns both rings, whatever they hold.
+    pub(super) fn give_back_all(&mut self, pool: &mut BufferPool) {
+        for ring in [self.incoming.take(), self.outgoing.take()].into_iter().flatten() {
+            pool.give_back(ring);
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::PlainHttp => f.write_str("the client speaks HTTP without TLS, to a port for HTTPS"),
+            Refusal::Fault(fault) => write!(f, "TLS: {fault}"),
+        }
+    }
+}

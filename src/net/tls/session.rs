@@ -1,0 +1,319 @@
+//! One connection's TLS: ciphertext to content and back, in buffers of the caller.
+//!
+//! This is the unbuffered interface of rustls: the buffers are ours, so an idle connection owns none (docs/decisions/017).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{HandshakeKind, ServerConfig};
+
+use super::fault::Fault;
+use super::selection;
+use super::{Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, SessionFacts};
+use crate::base::ring::RingBuffer;
+
+/// A server's side of a TLS connection.
+pub struct Session {
+    /// In a box, because it is large and few connections have one.
+    connection: Box<UnbufferedServerConnection>,
+    /// Content that was decrypted and that the inbox had no room for, and how much of it has been taken since.
+    held: Vec<u8>,
+    taken: usize,
+    phase: Phase,
+    /// The server name that the client has sent.
+    name: Option<Box<str>>,
+    /// How long the handshake has kept this thread busy.
+    worked: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No ClientHello has been answered.
+    Hello,
+    /// It has been, and the client's Finished is missing.
+    Handshake,
+    /// Content flows.
+    Open,
+    /// The peer has ended its direction with close_notify.
+    Ended,
+    /// Nothing more is received or sent.
+    Failed,
+}
+
+/// What is to be sent, once that is possible.
+enum Wish<'a, 'b> {
+    Nothing,
+    Content { content: [&'a [u8]; 2], record_bytes: usize, on_record: &'a mut (dyn FnMut(Sealed) + 'b) },
+    CloseNotify,
+}
+
+/// What one call of the library led to.
+#[derive(PartialEq, Eq)]
+enum Step {
+    /// Something was dealt with: go on.
+    Done,
+    /// More ciphertext is needed. What was to be sent has been.
+    Starved,
+    /// As `Starved`, but no more will come.
+    Ended,
+}
+
+impl Session {
+    /// A session that waits for a ClientHello.
+    ///
+    /// # Errors
+    /// If the configuration is of no use. What [`LiveConfig`](super::LiveConfig) has loaded is of use.
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Session, Fault> {
+        let connection = UnbufferedServerConnection::new(config).map_err(Fault::of)?;
+        Ok(Session {
+            connection: Box::new(connection),
+            held: Vec::new(),
+            taken: 0,
+            phase: Phase::Hello,
+            name: None,
+            worked: Duration::ZERO,
+        })
+    }
+
+    /// Decrypts what is in `incoming` until the `inbox` is full or more ciphertext is needed. What has to be answered is
+    /// added to `outgoing`; without room for that, nothing is decrypted.
+    ///
+    /// # Errors
+    /// The peer has broken the protocol, or is refused. The alert that tells it so has been added to `outgoing`. From then
+    /// on nothing is decrypted or encrypted.
+    pub fn open(
+        &mut self,
+        incoming: &mut RingBuffer,
+        inbox: &mut RingBuffer,
+        outgoing: &mut RingBuffer,
+    ) -> Result<Opened, Fault> {
+        let began = self.is_handshaking().then(Instant::now);
+        let before = inbox.len();
+        self.take_held(inbox);
+        let mut result = Ok(Step::Done);
+        while matches!(result, Ok(Step::Done)) && !inbox.is_full() && has_room(outgoing) && self.phase != Phase::Failed
+        {
+            result = self.step(Some(incoming), Some(inbox), outgoing, &mut Wish::Nothing);
+        }
+        if let Some(began) = began {
+            self.worked += began.elapsed();
+        }
+        let step = result.inspect_err(|fault| self.add_alert(fault, incoming, outgoing))?;
+        Ok(Opened { bytes: inbox.len() - before, is_over: step == Step::Ended })
+    }
+
+    /// Encrypts content into records of up to `record_bytes` (1 to [`RECORD_BYTES_MAX`]) each, as long as they fit in
+    /// `outgoing`. `on_record` is told of each. Before the handshake is over, nothing is encrypted. `incoming` is what has
+    /// arrived and was not decrypted, if there is any.
+    ///
+    /// # Errors
+    /// The keys are worn out, or the peer has broken the protocol.
+    pub fn seal(
+        &mut self,
+        content: [&[u8]; 2],
+        record_bytes: usize,
+        incoming: Option<&mut RingBuffer>,
+        outgoing: &mut RingBuffer,
+        mut on_record: impl FnMut(Sealed),
+    ) -> Result<(), Fault> {
+        let record_bytes = record_bytes.clamp(1, RECORD_BYTES_MAX);
+        self.send(Wish::Content { content, record_bytes, on_record: &mut on_record }, incoming, outgoing)
+    }
+
+    /// Tells the peer that nothing more comes (RFC 8446 §6.1), unless the handshake is not over.
+    ///
+    /// # Errors
+    /// As those of `seal`.
+    pub fn close(&mut self, incoming: Option<&mut RingBuffer>, outgoing: &mut RingBuffer) -> Result<(), Fault> {
+        self.send(Wish::CloseNotify, incoming, outgoing)
+    }
+
+    fn send(
+        &mut self,
+        mut wish: Wish<'_, '_>,
+        mut incoming: Option<&mut RingBuffer>,
+        outgoing: &mut RingBuffer,
+    ) -> Result<(), Fault> {
+        while self.phase != Phase::Failed && has_room(outgoing) {
+            // Messages that have arrived in part are where the library has seen them, so it must get them again.
+            if self.step(incoming.as_deref_mut(), None, outgoing, &mut wish)? != Step::Done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One call of the library, and what follows from it. Content that finds no room in the inbox is held.
+    fn step(
+        &mut self,
+        mut incoming: Option<&mut RingBuffer>,
+        mut inbox: Option<&mut RingBuffer>,
+        outgoing: &mut RingBuffer,
+        wish: &mut Wish<'_, '_>,
+    ) -> Result<Step, Fault> {
+        let bytes: &mut [u8] = incoming.as_mut().map_or(&mut [], |incoming| incoming.contiguous_mut());
+        let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(bytes);
+        let mut has_ended = self.phase == Phase::Ended;
+        let step = match state {
+            Err(error) => Err(Fault::of(error)),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(Ok(record)) = traffic.next_record() {
+                    discard += record.discard;
+                    let inbox = inbox.as_mut().filter(|_| self.held.is_empty());
+                    let put = inbox.map_or(0, |inbox| inbox.put(record.payload));
+                    self.held.extend_from_slice(&record.payload[put..]);
+                }
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing).map(|()| Step::Done),
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                has_ended = true;
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::WriteTraffic(mut traffic)) if discard > 0 && self.phase == Phase::Open => {
+                queue_key_update(&mut traffic).map(|()| Step::Done)
+            }
+            Ok(ConnectionState::WriteTraffic(traffic)) => {
+                wish.fulfil(traffic, outgoing).map(|()| if has_ended { Step::Ended } else { Step::Starved })
+            }
+            Ok(ConnectionState::Closed) => Ok(Step::Ended),
+            // More of the handshake is needed. Early data is not offered, and nothing else is known.
+            Ok(_) => Ok(Step::Starved),
+        };
+        if let Some(incoming) = incoming {
+            incoming.consume(discard);
+        }
+        self.phase = match self.phase {
+            _ if step.is_err() => Phase::Failed,
+            _ if has_ended => Phase::Ended,
+            Phase::Hello if self.connection.protocol_version().is_some() => {
+                self.name = selection::take_name();
+                Phase::Handshake
+            }
+            Phase::Handshake if !self.connection.is_handshaking() => Phase::Open,
+            phase => phase,
+        };
+        step
+    }
+
+    fn take_held(&mut self, inbox: &mut RingBuffer) {
+        if self.holds_content() {
+            self.taken += inbox.put(&self.held[self.taken..]);
+            if !self.holds_content() {
+                (self.held, self.taken) = (Vec::new(), 0);
+            }
+        }
+    }
+
+    /// Adds the alert that the library has queued for this fault.
+    fn add_alert(&mut self, fault: &Fault, incoming: &mut RingBuffer, outgoing: &mut RingBuffer) {
+        while let Ok(ConnectionState::EncodeTlsData(data)) =
+            self.connection.process_tls_records(incoming.contiguous_mut()).state
+            && has_room(outgoing)
+        {
+            match fault.own_alert() {
+                Some(alert) if outgoing.put_whole(&alert) => return,
+                _ => {
+                    if encode(data, outgoing).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the next ciphertext may begin a handshake, which costs a signature.
+    pub fn awaits_hello(&self) -> bool {
+        self.phase == Phase::Hello
+    }
+
+    /// Whether content cannot flow yet.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Hello | Phase::Handshake)
+    }
+
+    /// Whether the peer has said that no more comes.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Whether there is content that is decrypted and was not taken.
+    pub fn holds_content(&self) -> bool {
+        self.taken < self.held.len()
+    }
+
+    /// What was agreed on.
+    pub fn facts(&self) -> SessionFacts<'_> {
+        let connection = &self.connection;
+        let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+        SessionFacts {
+            version: connection.protocol_version().and_then(|version| version.as_str()),
+            suite,
+            group,
+            name: self.name.as_deref(),
+            protocol: connection.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok()),
+            is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            worked: self.worked,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl Wish<'_, '_> {
+    fn fulfil<D>(&mut self, mut traffic: WriteTraffic<'_, D>, outgoing: &mut RingBuffer) -> Result<(), Fault> {
+        match self {
+            Wish::Nothing => {}
+            Wish::CloseNotify => match traffic.queue_close_notify(outgoing.contiguous_space()) {
+                Ok(n) => outgoing.commit(n),
+                Err(_) => return Err(Fault::worn_out()),
+            },
+            Wish::Content { content, record_bytes, on_record } => {
+                for piece in content.iter().flat_map(|part| part.chunks(*record_bytes)) {
+                    match traffic.encrypt(piece, outgoing.contiguous_space()) {
+                        Ok(n) => {
+                            outgoing.commit(n);
+                            on_record(Sealed { content: piece.len(), wire: n });
+                        }
+                        Err(EncryptError::InsufficientSize(_)) => break,
+                        Err(EncryptError::EncryptExhausted) => return Err(Fault::worn_out()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `outgoing` has room for whatever the library may have to say: it cannot take a record back.
+fn has_room(outgoing: &RingBuffer) -> bool {
+    outgoing.free() >= RECORD_WIRE_MAX
+}
+
+fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut RingBuffer) -> Result<(), Fault> {
+    let n = data.encode(outgoing.contiguous_space()).map_err(|_| Fault::too_large())?;
+    outgoing.commit(n);
+    Ok(())
+}
+
+/// What was consumed without any content may be a KeyUpdate. The library answers it in front of the next content, which
+/// RFC 8446 §4.6.3 allows, but an idle peer would wait for that. An attempt to send content that finds no room queues the
+/// answer, and encrypts nothing.
+fn queue_key_update<D>(traffic: &mut WriteTraffic<'_, D>) -> Result<(), Fault> {
+    match traffic.encrypt(&[0], &mut []) {
+        Ok(_) | Err(EncryptError::InsufficientSize(_)) => Ok(()),
+        Err(EncryptError::EncryptExhausted) => Err(Fault::worn_out()),
+    }
+}
