@@ -92,8 +92,12 @@ impl Secured {
             return Err(Refusal::PlainHttp);
         }
         let opened = match self.session.open(incoming, inbox, outgoing) {
-            // A message of the handshake that is larger than the ring.
-            Ok(opened) if incoming.is_full() && opened == Opened::NOTHING => Err(Fault::too_large()),
+            // If there is neither room for more nor anything that can be done with what is there, a message is too large.
+            Ok(Opened::NOTHING)
+                if room_for_more(incoming, &self.session) == 0 && !inbox.is_full() && outgoing.is_empty() =>
+            {
+                Err(Fault::too_large())
+            }
             opened => opened,
         };
         if opened.as_ref().is_ok_and(|opened| opened.is_over) {
@@ -122,12 +126,7 @@ impl Secured {
             // Nobody is to see what still comes.
             incoming.clear();
         }
-        // More than a record is needed only for messages of the handshake.
-        let room = if self.session.is_handshaking() {
-            incoming.free()
-        } else {
-            RECORD_WIRE_MAX.saturating_sub(incoming.len())
-        };
+        let room = room_for_more(incoming, &self.session);
         if room == 0 {
             return Ok(Io::WouldBlock);
         }
@@ -245,6 +244,14 @@ impl Secured {
         for ring in [self.incoming.take(), self.outgoing.take()].into_iter().flatten() {
             pool.give_back(ring);
         }
+    }
+}
+
+/// How much more ciphertext may be read, in bytes. More than a record is needed only for messages of the handshake.
+fn room_for_more(incoming: &RingBuffer, session: &Session) -> usize {
+    match session.is_handshaking() {
+        true => incoming.free(),
+        false => RECORD_WIRE_MAX.saturating_sub(incoming.len()),
     }
 }
 

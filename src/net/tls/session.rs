@@ -212,11 +212,13 @@ impl Session {
         }
     }
 
-    /// Adds the alert that the library has queued for this fault.
+    /// Adds the alert that the library has queued for this fault. Once that is done, the library must not be called again: it
+    /// would look at the same record once more.
     fn add_alert(&mut self, fault: &Fault, incoming: &mut RingBuffer, outgoing: &mut RingBuffer) {
-        while let Ok(ConnectionState::EncodeTlsData(data)) =
-            self.connection.process_tls_records(incoming.contiguous_mut()).state
+        while self.connection.wants_write()
             && has_room(outgoing)
+            && let Ok(ConnectionState::EncodeTlsData(data)) =
+                self.connection.process_tls_records(incoming.contiguous_mut()).state
         {
             match fault.own_alert() {
                 Some(alert) if outgoing.put_whole(&alert) => return,
