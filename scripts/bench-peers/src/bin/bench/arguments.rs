@@ -37,6 +37,20 @@ impl Workload {
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
+
+    /// The servers that can do it.
+    fn able(self) -> &'static [Server] {
+        use Server::{Floor, H2o, Hyper, Lighttpd, Nginx, Node, Tidemill};
+        match self {
+            // may_minihttp does not look at Connection, and never closes.
+            Self::Connection => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, Node],
+            Self::Files => &[Floor, Tidemill, Nginx, Lighttpd, H2o],
+            Self::Latency | Self::Crowd => &[Floor, Tidemill, Nginx],
+            // Its peers are no HTTP servers.
+            Self::Ws => &[Tidemill],
+            _ => &Server::ALL,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,9 +80,15 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Those of these servers that are asked for.
-    pub fn chosen(&self, able: &[Server]) -> Vec<Server> {
-        self.servers.iter().copied().filter(|server| able.contains(server)).collect()
+    /// Those of the servers asked for that can do the workload.
+    pub fn chosen(&self, workload: Workload) -> Vec<Server> {
+        self.servers.iter().copied().filter(|server| workload.able().contains(server)).collect()
+    }
+
+    /// Those of the servers asked for that can do one of the workloads asked for.
+    pub fn needed(&self) -> Vec<Server> {
+        let is_needed = |server: &Server| self.workloads.iter().any(|workload| workload.able().contains(server));
+        self.servers.iter().copied().filter(is_needed).collect()
     }
 }
 
@@ -111,6 +131,14 @@ mod tests {
     fn without_a_workload_all_but_ws_are_measured() {
         let workloads = parse("").map(|arguments| arguments.workloads);
         assert_eq!(workloads.as_deref(), Ok(&Workload::ALL[..9]));
+    }
+
+    #[test]
+    fn only_servers_that_do_a_workload_are_needed() {
+        let needed = |line| parse(line).map(|arguments| arguments.needed());
+        assert_eq!(needed("latency ws"), Ok(vec![Server::Floor, Server::Tidemill, Server::Nginx]));
+        assert_eq!(needed("files --servers node,nginx"), Ok(vec![Server::Nginx]));
+        assert_eq!(needed("").map(|servers| servers.len()), Ok(Server::ALL.len()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! 64 connections among thousands of idle ones, next to 64 alone.
 
+use crate::arguments::Workload;
 use crate::rates::{PLAINTEXT, Side, measure_in_turns};
 use crate::server::Server;
 use crate::table::{self, Spread};
@@ -11,7 +12,7 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     println!("### crowd: 64 connections alone, and among {} idle ones\n", crowd - 64);
     table::head(&["server", "alone, requests/s", "in the crowd", "crowd / alone", "CPU crowd / alone"], 1);
     let mut notes = Vec::new();
-    for server in bench.arguments.chosen(&[Server::Floor, Server::Tidemill, Server::Nginx]) {
+    for server in bench.arguments.chosen(Workload::Crowd) {
         if let Err(error) = measure_server(bench, server, crowd - 64) {
             notes.push(format!("{}: {error}", server.name()));
         }

@@ -1,5 +1,6 @@
 //! The memory of keep-alive connections that made one request and are idle since.
 
+use crate::arguments::Workload;
 use crate::client::{self, BROWSER_FIELDS};
 use crate::process::{open_files, resident_bytes};
 use crate::server::{Purpose, Running, Server};
@@ -46,9 +47,9 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let most = connections_max(bench);
     let counts = if most > 10_000 { vec![10_000, most] } else { vec![most] };
     let mut notes = Vec::new();
-    for server in bench.arguments.servers.iter().filter(|server| server.program(bench).is_some()) {
-        for count in counts.iter().filter(|count| **count <= allowed(*server, bench)) {
-            let running = Running::start(bench, *server, Purpose::Plaintext);
+    for server in bench.arguments.chosen(Workload::Idle).into_iter().filter(|server| server.program(bench).is_some()) {
+        for count in counts.iter().filter(|count| **count <= allowed(server, bench)) {
+            let running = Running::start(bench, server, Purpose::Plaintext);
             match running.and_then(|running| memory(&running, *count)) {
                 Ok(memory) => print_row(&server.name(), *count, &memory),
                 Err(error) => notes.push(format!("{count} connections to {}: {error}", server.name())),

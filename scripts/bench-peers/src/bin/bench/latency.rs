@@ -1,5 +1,6 @@
 //! Latency at a rate that every server can do.
 
+use crate::arguments::Workload;
 use crate::open_loop::Load;
 use crate::rates::{self, PLAINTEXT, Side};
 use crate::server::Server;
@@ -16,7 +17,7 @@ type Quantiles = [f64; 4];
 /// Whether every server could be measured.
 pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let mut notes = Vec::new();
-    let servers = bench.arguments.chosen(&[Server::Floor, Server::Tidemill, Server::Nginx]);
+    let servers = bench.arguments.chosen(Workload::Latency);
     let mut sides = Side::start_all(bench, &servers, &PLAINTEXT, &mut notes);
     rates::measure_in_turns(bench, &mut sides, &PLAINTEXT);
     notes.extend(sides.iter().filter_map(|side| side.failure.clone()));

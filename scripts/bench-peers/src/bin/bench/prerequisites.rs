@@ -15,7 +15,7 @@ pub fn install(arguments: &Arguments) -> Result<(), Failure> {
     if find_program("wrk").is_none() {
         return Err("wrk makes the load, and is missing (apt install wrk)".into());
     }
-    for server in &arguments.servers {
+    for server in arguments.needed() {
         if let Some(package) = server.package() {
             ensure(&server.name(), package);
         }
@@ -45,7 +45,7 @@ fn apt_install(package: &str) -> bool {
 
 /// Prints the machine, the versions, and how it is measured.
 pub fn describe(bench: &Bench, network: &str) -> Result<(), Failure> {
-    let Arguments { rounds, seconds, servers, .. } = &bench.arguments;
+    let (Arguments { rounds, seconds, .. }, servers) = (&bench.arguments, bench.arguments.needed());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     println!("{}, Linux {}; servers on core 0, load on core 1; {network}.", processor()?, kernel.trim());
     println!("{rounds} rounds of {seconds} s in turns, medians (least–greatest), ratios round by round.");

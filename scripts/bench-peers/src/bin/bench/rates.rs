@@ -67,17 +67,6 @@ fn variants(workload: Workload) -> Vec<Variant> {
     }
 }
 
-/// The servers that can do the workload.
-fn able(workload: Workload) -> &'static [Server] {
-    use Server::{Floor, H2o, Hyper, Lighttpd, Nginx, Node, Tidemill};
-    match workload {
-        // may_minihttp does not look at Connection, and never closes.
-        Workload::Connection => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, Node],
-        Workload::Files => &[Floor, Tidemill, Nginx, Lighttpd, H2o],
-        _ => &Server::ALL,
-    }
-}
-
 /// Whether every server could be measured.
 pub fn measure(bench: &Bench, workload: Workload) -> Result<bool, Failure> {
     println!("### {}: wrk\n", workload.name());
@@ -86,7 +75,7 @@ pub fn measure(bench: &Bench, workload: Workload) -> Result<bool, Failure> {
     table::head(&columns, 2);
     let (mut notes, mut answers) = (Vec::new(), String::new());
     for variant in variants(workload) {
-        let mut sides = Side::start_all(bench, &bench.arguments.chosen(able(workload)), &variant, &mut notes);
+        let mut sides = Side::start_all(bench, &bench.arguments.chosen(workload), &variant, &mut notes);
         measure_in_turns(bench, &mut sides, &variant);
         print_rows(&sides, variant.label);
         if answers.is_empty() {

@@ -1,5 +1,6 @@
 //! From exec to the first response, and the size of what is started.
 
+use crate::arguments::Workload;
 use crate::process::Process;
 use crate::server::{Launch, Purpose, Server};
 use crate::table::{self, Spread};
@@ -15,7 +16,8 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let starts = STARTS_PER_ROUND * bench.arguments.rounds;
     println!("### start: {starts} of each, in turns\n");
     table::head(&["server", "ms to the first response", "program, KiB"], 1);
-    let able = bench.arguments.servers.iter().filter_map(|server| Some((*server, server.program(bench)?)));
+    let able =
+        bench.arguments.chosen(Workload::Start).into_iter().filter_map(|server| Some((server, server.program(bench)?)));
     let mut able: Vec<_> = able.map(|(server, program)| (server, program, Vec::new())).collect();
     let mut notes = Vec::new();
     // The first of each warms the machine up.
