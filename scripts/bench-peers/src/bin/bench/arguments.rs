@@ -16,12 +16,13 @@ pub enum Workload {
     Idle,
     Crowd,
     Start,
+    Tls,
     Ws,
 }
 
 impl Workload {
-    /// In the order in which they are measured. The last is measured only if it is named.
-    const ALL: [Self; 10] = [
+    /// In the order in which they are measured. The last two are measured only if they are named.
+    const ALL: [Self; 11] = [
         Self::Plaintext,
         Self::Browser,
         Self::Pipelined,
@@ -31,6 +32,7 @@ impl Workload {
         Self::Idle,
         Self::Crowd,
         Self::Start,
+        Self::Tls,
         Self::Ws,
     ];
 
@@ -40,15 +42,16 @@ impl Workload {
 
     /// The servers that can do it.
     fn able(self) -> &'static [Server] {
-        use Server::{Floor, H2o, Hyper, Lighttpd, Nginx, Node, Tidemill};
+        use Server::{Floor, H2o, Haproxy, Hyper, Lighttpd, May, Nginx, Node, Tidemill};
         match self {
             // may_minihttp does not look at Connection, and never closes.
             Self::Connection => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, Node],
             Self::Files => &[Floor, Tidemill, Nginx, Lighttpd, H2o],
             Self::Latency | Self::Crowd => &[Floor, Tidemill, Nginx],
+            Self::Tls => &[Tidemill, Nginx, H2o, Haproxy],
             // Its peers are no HTTP servers.
             Self::Ws => &[Tidemill],
-            _ => &Server::ALL,
+            _ => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, May, Node],
         }
     }
 }
@@ -75,7 +78,7 @@ impl Arguments {
             }
         }
         if arguments.workloads.is_empty() {
-            arguments.workloads = Workload::ALL.into_iter().filter(|workload| *workload != Workload::Ws).collect();
+            arguments.workloads = Workload::ALL[..Workload::ALL.len() - 2].to_vec();
         }
         Ok(arguments)
     }
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_workload_all_but_ws_are_measured() {
+    fn without_a_workload_all_but_tls_and_ws_are_measured() {
         let workloads = parse("").map(|arguments| arguments.workloads);
         assert_eq!(workloads.as_deref(), Ok(&Workload::ALL[..9]));
     }
@@ -138,7 +141,8 @@ mod tests {
         let needed = |line| parse(line).map(|arguments| arguments.needed());
         assert_eq!(needed("latency ws"), Ok(vec![Server::Floor, Server::Tidemill, Server::Nginx]));
         assert_eq!(needed("files --servers node,nginx"), Ok(vec![Server::Nginx]));
-        assert_eq!(needed("").map(|servers| servers.len()), Ok(Server::ALL.len()));
+        assert_eq!(needed("tls --servers floor,haproxy"), Ok(vec![Server::Haproxy]));
+        assert_eq!(needed("").map(|servers| servers.len()), Ok(Server::ALL.len() - 1));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Requests, and a client that waits for their answers.
 
 use crate::Failure;
+use rustls::{ClientConfig, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+use tidemill_bench::tls;
 
 /// What a browser sends besides Host: with it twelve fields and, in all, about 700 bytes.
 pub const BROWSER_FIELDS: [(&str, &str); 11] = [
@@ -59,8 +62,24 @@ pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A connection, over TLS or not.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// Speaks TLS on it from now on, where there is a configuration for that; this includes the handshake.
+pub fn secure(mut stream: TcpStream, config: Option<&Arc<ClientConfig>>) -> Result<Box<dyn Stream>, Failure> {
+    let Some(config) = config else { return Ok(Box::new(stream)) };
+    let mut client = tls::client(config)?;
+    while client.is_handshaking() {
+        client.complete_io(&mut stream)?;
+    }
+    tls::require_full_handshake(&client)?;
+    Ok(Box::new(StreamOwned::new(client, stream)))
+}
+
 /// Sends the request and reads what answers it.
-pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer, Failure> {
+pub fn exchange(stream: &mut dyn Stream, request: &[u8]) -> Result<Answer, Failure> {
     stream.write_all(request)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     let end = loop {

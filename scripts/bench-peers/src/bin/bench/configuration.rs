@@ -2,6 +2,7 @@
 //! files what their manuals advise.
 
 use std::path::Path;
+use tidemill_bench::tls::Identity;
 
 /// What a configuration is about.
 pub struct Settings<'a> {
@@ -12,7 +13,12 @@ pub struct Settings<'a> {
     pub scratch: &'a Path,
     /// How many files it may have open.
     pub descriptors: u64,
+    /// Of a server that speaks TLS, and nothing else.
+    pub identity: Option<&'a Identity>,
 }
+
+/// TLS 1.3, in this order. Sessions are resumed as each server does by default.
+const CIPHERS: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 /// nginx has no better way to a constant than `return`; that adds Connection to TechEmpower's fields. It closes idle
 /// connections once fewer than a sixteenth of those it may have are left, so it may have more than there can be.
@@ -21,6 +27,17 @@ pub fn nginx(settings: &Settings) -> String {
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
     let connections = descriptors.saturating_mul(9) / 8;
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let (ssl, tls) = settings.identity.map_or_else(Default::default, |Identity { certificate, key }| {
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = format!(
+            "ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
+        ssl_prefer_server_ciphers on;
+        ssl_conf_command Ciphersuites {CIPHERS};"
+        );
+        (" ssl", tls)
+    });
     format!(
         "{user}
 worker_processes 1;
@@ -44,7 +61,8 @@ http {{
     uwsgi_temp_path {scratch}/uwsgi;
     scgi_temp_path {scratch}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port}{ssl} backlog=4096;
+        {tls}
         root {site};
         location = /plaintext {{ default_type text/plain; return 200 'Hello, World!'; }}
     }}
@@ -77,14 +95,22 @@ mimetype.assign = ( \".bin\" => \"application/octet-stream\", \"plaintext\" => \
     )
 }
 
-/// h2o takes the constant from a file.
+/// h2o takes the constant from a file. The order of TLS 1.3's ciphers cannot be told to it. Unless neverbleed is off,
+/// another process signs for it, whose CPU time would not count.
 pub fn h2o(settings: &Settings) -> String {
     let Settings { port, descriptors, .. } = settings;
     let site = settings.site.display();
     let user = if rustix::process::geteuid().is_root() { "user: root" } else { "" };
+    let ssl = settings.identity.map_or_else(String::new, |Identity { certificate, key }| {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!(
+            ", ssl: {{ certificate-file: {certificate}, key-file: {key}, minimum-version: TLSv1.3, \
+             neverbleed: OFF, ocsp-update-interval: 0 }}"
+        )
+    });
     format!(
         "{user}
-listen: {{ host: 127.0.0.1, port: {port} }}
+listen: {{ host: 127.0.0.1, port: {port}{ssl} }}
 num-threads: 1
 num-name-resolution-threads: 1
 max-connections: {descriptors}
@@ -99,6 +125,31 @@ hosts:
     paths:
       /:
         file.dir: {site}
+"
+    )
+}
+
+/// HAProxy serves no files: it answers everything with the content of this one, which it reads at the start. It finds the
+/// key beside the certificate, in a file named after it.
+pub fn haproxy(settings: &Settings, path: &str) -> String {
+    let Settings { port, descriptors, .. } = settings;
+    let site = settings.site.display();
+    let tls =
+        settings.identity.map_or_else(String::new, |identity| format!("ssl crt {}", identity.certificate.display()));
+    format!(
+        "global
+    nbthread 1
+    fd-hard-limit {descriptors}
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+    ssl-default-bind-ciphersuites {CIPHERS}
+defaults
+    mode http
+    timeout client 1h
+    timeout http-request 1h
+    timeout http-keep-alive 1h
+frontend bench
+    bind 127.0.0.1:{port} backlog 4096 {tls}
+    http-request return status 200 content-type application/octet-stream file {site}/{path}
 "
     )
 }

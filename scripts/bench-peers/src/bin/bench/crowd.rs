@@ -28,7 +28,7 @@ fn measure_server(bench: &Bench, server: Server, crowd: usize) -> Result<(), Fai
     let mut notes = Vec::new();
     let mut sides = Side::start_all(bench, &[server, server], &PLAINTEXT, &mut notes);
     let [_, crowded] = sides.as_slice() else { return Err(notes.join(", ").into()) };
-    let connections = idle::open(&crowded.running, crowd)?;
+    let connections = idle::open(&crowded.running, PLAINTEXT.purpose, crowd)?;
     measure_in_turns(bench, &mut sides, &PLAINTEXT);
     drop(connections);
     if let Some(failure) = sides.iter().find_map(|side| side.failure.clone()) {

@@ -1,11 +1,10 @@
 //! The memory of keep-alive connections that made one request and are idle since.
 
 use crate::arguments::Workload;
-use crate::client::{self, BROWSER_FIELDS};
-use crate::process::{open_files, resident_bytes};
-use crate::server::{Purpose, Running, Server};
+use crate::client::{self, BROWSER_FIELDS, Stream};
+use crate::process::{Memory, memory, open_files};
+use crate::server::{Purpose, Running, Scheme, Server};
 use crate::{Bench, Failure, table};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Files that a server, or this program, needs besides connections.
@@ -20,10 +19,10 @@ pub fn connections_max(bench: &Bench) -> usize {
 }
 
 /// Opens so many connections, each of which makes one request with a browser's fields.
-pub fn open(running: &Running, count: usize) -> Result<Vec<TcpStream>, Failure> {
-    let request = client::request(running.address, Purpose::Plaintext.path(), &BROWSER_FIELDS);
+pub fn open(running: &Running, purpose: Purpose, count: usize) -> Result<Vec<Box<dyn Stream>>, Failure> {
+    let request = client::request(running.address, purpose.path(), &BROWSER_FIELDS);
     let open_one = |_| {
-        let mut stream = client::connect(running.address)?;
+        let mut stream = running.connect()?;
         match client::exchange(&mut stream, request.as_bytes())? {
             answer if answer.is_ok() => Ok(stream),
             answer => Err(answer.head.into()),
@@ -32,11 +31,23 @@ pub fn open(running: &Running, count: usize) -> Result<Vec<TcpStream>, Failure> 
     (0..count).map(open_one).collect()
 }
 
-/// Resident bytes of a server.
-struct Memory {
-    before: u64,
-    idle: u64,
-    after: u64,
+/// What a server had.
+pub struct Course {
+    pub before: Memory,
+    pub idle: Memory,
+    pub after: Memory,
+}
+
+impl Course {
+    /// How many of these bytes came with each connection.
+    pub fn growth(&self, bytes: impl Fn(&Memory) -> u64, count: usize) -> f64 {
+        bytes(&self.idle).saturating_sub(bytes(&self.before)) as f64 / count as f64
+    }
+
+    /// Resident KiB before, idle, after.
+    pub fn resident_kib(&self) -> [String; 3] {
+        [self.before, self.idle, self.after].map(|memory| (memory.resident / 1024).to_string())
+    }
 }
 
 /// Whether every server could be measured.
@@ -49,9 +60,9 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let mut notes = Vec::new();
     for server in bench.arguments.chosen(Workload::Idle).into_iter().filter(|server| server.program(bench).is_some()) {
         for count in counts.iter().filter(|count| **count <= allowed(server, bench)) {
-            let running = Running::start(bench, server, Purpose::Plaintext);
-            match running.and_then(|running| memory(&running, *count)) {
-                Ok(memory) => print_row(&server.name(), *count, &memory),
+            let running = Running::start(bench, server, Purpose::Plaintext, Scheme::Http);
+            match running.and_then(|running| course(&running, Purpose::Plaintext, *count)) {
+                Ok(course) => print_row(&server.name(), *count, &course),
                 Err(error) => notes.push(format!("{count} connections to {}: {error}", server.name())),
             }
         }
@@ -70,22 +81,23 @@ fn allowed(server: Server, bench: &Bench) -> usize {
     usize::try_from(bench.descriptors / share).unwrap_or(usize::MAX)
 }
 
-fn memory(running: &Running, count: usize) -> Result<Memory, Failure> {
+/// Opens so many connections, and closes them again.
+pub fn course(running: &Running, purpose: Purpose, count: usize) -> Result<Course, Failure> {
     let files = open_files(running.pid)?;
-    drop(open(running, 1)?);
+    drop(open(running, purpose, 1)?);
     wait_until_closed(running.pid, files)?;
-    let before = resident_bytes(running.pid)?;
-    let connections = open(running, count)?;
+    let before = memory(running.pid)?;
+    let connections = open(running, purpose, count)?;
     let held = open_files(running.pid)?;
     if held < count {
         return Err(format!("only {held} are open").into());
     }
-    let idle = resident_bytes(running.pid)?;
+    let idle = memory(running.pid)?;
     drop(connections);
     wait_until_closed(running.pid, files)?;
     // Servers may clean up behind it: this is a figure of a second later, not a wait for something to happen.
     std::thread::sleep(Duration::from_secs(1));
-    Ok(Memory { before, idle, after: resident_bytes(running.pid)? })
+    Ok(Course { before, idle, after: memory(running.pid)? })
 }
 
 /// Waits until it has no more than so many files open. One that answered another connection first may keep one more.
@@ -100,10 +112,8 @@ fn wait_until_closed(pid: u32, files: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_row(server: &str, count: usize, memory: &Memory) {
-    let Memory { before, idle, after } = *memory;
-    let each = idle.saturating_sub(before) as f64 / count as f64;
-    let kibibytes = |bytes: u64| (bytes / 1024).to_string();
-    let figures = [count.to_string(), format!("{each:.0}"), kibibytes(before), kibibytes(idle), kibibytes(after)];
-    table::row([server.to_string()].into_iter().chain(figures));
+fn print_row(server: &str, count: usize, course: &Course) {
+    let each = course.growth(|memory| memory.resident, count);
+    let first = [server.to_string(), count.to_string(), format!("{each:.0}")];
+    table::row(first.into_iter().chain(course.resident_kib()));
 }

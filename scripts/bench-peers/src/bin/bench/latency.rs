@@ -12,7 +12,7 @@ const CONNECTIONS: usize = 64;
 const SHARE_OF_MAXIMUM: f64 = 0.7;
 
 /// p50, p99, p99.9 and the maximum, in microseconds.
-type Quantiles = [f64; 4];
+pub type Quantiles = [f64; 4];
 
 /// Whether every server could be measured.
 pub fn measure(bench: &Bench) -> Result<bool, Failure> {
@@ -57,8 +57,12 @@ fn measure_round(side: &Side, rate: f64, duration: Duration) -> Result<Quantiles
     let answer_bytes = side.running.answer_bytes;
     let load = Load { address, request: request.as_bytes(), answer_bytes, connections: CONNECTIONS, rate, duration };
     let mut latencies_us = load.run()?;
+    Ok(quantiles(&mut latencies_us))
+}
+
+pub fn quantiles(latencies_us: &mut [f64]) -> Quantiles {
     latencies_us.sort_by(f64::total_cmp);
-    Ok([0.5, 0.99, 0.999, 1.0].map(|share| quantile(&latencies_us, share)))
+    [0.5, 0.99, 0.999, 1.0].map(|share| quantile(latencies_us, share))
 }
 
 /// The least of these, in order, that so large a share of them does not exceed.

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod configuration;
 mod crowd;
+mod fairness;
 mod idle;
 mod latency;
 mod network;
@@ -17,6 +18,7 @@ mod rates;
 mod server;
 mod start;
 mod table;
+mod tls;
 mod ws;
 
 use arguments::{Arguments, Workload};
@@ -84,6 +86,7 @@ impl Bench {
             Workload::Idle => idle::measure(self),
             Workload::Crowd => crowd::measure(self),
             Workload::Start => start::measure(self),
+            Workload::Tls => tls::measure(self),
             Workload::Ws => ws::measure(self),
             _ => rates::measure(self, workload),
         }

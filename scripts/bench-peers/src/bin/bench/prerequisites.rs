@@ -20,6 +20,9 @@ pub fn install(arguments: &Arguments) -> Result<(), Failure> {
             ensure(&server.name(), package);
         }
     }
+    if arguments.workloads.contains(&Workload::Tls) {
+        ensure("openssl", "openssl");
+    }
     if arguments.workloads.contains(&Workload::Ws) {
         ws::install();
     }
@@ -74,6 +77,7 @@ fn version(server: Server) -> String {
         Server::Nginx | Server::Lighttpd => said(&server.name(), "-v", '/'),
         Server::H2o => said("h2o", "--version", ' '),
         Server::Node => said("node", "--version", 'v'),
+        Server::Haproxy => said("haproxy", "-v", ' '),
     }
 }
 

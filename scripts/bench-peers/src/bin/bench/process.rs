@@ -139,11 +139,22 @@ fn ticks_us(pid: u32) -> Result<f64, Failure> {
     Ok((user + system) * 1e6 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Resident memory in bytes, exactly as the page tables have it.
-pub fn resident_bytes(pid: u32) -> Result<u64, Failure> {
+/// In bytes, exactly as the page tables have it.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// RSS.
+    pub resident: u64,
+    /// PSS: a page that several processes share counts for each in part.
+    pub proportional: u64,
+}
+
+pub fn memory(pid: u32) -> Result<Memory, Failure> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("no Rss")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    let bytes = |name: &str| -> Result<u64, Failure> {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| format!("no {name}"))?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    };
+    Ok(Memory { resident: bytes("Rss:")?, proportional: bytes("Pss:")? })
 }
 
 /// How many files it has open.
@@ -172,7 +183,8 @@ mod tests {
     #[test]
     fn this_process_uses_memory_and_files() {
         let pid = std::process::id();
-        assert!(resident_bytes(pid).expect("rollup") > 100_000);
+        let memory = memory(pid).expect("rollup");
+        assert!(memory.proportional > 100_000 && memory.resident >= memory.proportional, "{memory:?}");
         let before = open_files(pid).expect("fd");
         let _held = [(); 100].map(|()| fs::File::open("/proc/self/stat"));
         assert!(open_files(pid).expect("fd") >= before + 90, "other tests close some");

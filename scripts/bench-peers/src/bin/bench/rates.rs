@@ -3,7 +3,7 @@
 use crate::arguments::Workload;
 use crate::client::BROWSER_FIELDS;
 use crate::process::cpu_us;
-use crate::server::{Purpose, Running, Server};
+use crate::server::{Purpose, Running, Scheme, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure, network};
 use std::fs;
@@ -19,9 +19,24 @@ end
 request = function() return batch end
 ";
 
+/// What wrk's OpenSSL is to offer, and nothing else, as the other clients do (`tls.rs`). OpenSSL says nothing of a
+/// configuration that it does not understand.
+const OPENSSL: &str = "
+openssl_conf = library
+[library]
+ssl_conf = ssl
+[ssl]
+system_default = offer
+[offer]
+MinProtocol = TLSv1.3
+Ciphersuites = TLS_AES_128_GCM_SHA256
+Groups = X25519
+";
+
 /// A line of the workload's table for each server.
 pub struct Variant {
     pub label: &'static str,
+    pub scheme: Scheme,
     pub purpose: Purpose,
     pub connections: u32,
     /// What wrk is told besides.
@@ -38,7 +53,7 @@ pub enum Options {
 
 impl Variant {
     const fn new(label: &'static str, purpose: Purpose, connections: u32, options: Options) -> Self {
-        Self { label, purpose, connections, options }
+        Self { label, scheme: Scheme::Http, purpose, connections, options }
     }
 }
 
@@ -109,7 +124,7 @@ impl Side {
     pub fn start_all(bench: &Bench, servers: &[Server], variant: &Variant, notes: &mut Vec<String>) -> Vec<Self> {
         let mut sides = Vec::new();
         for server in servers.iter().filter(|server| server.program(bench).is_some()) {
-            match Running::start(bench, *server, variant.purpose) {
+            match Running::start(bench, *server, variant.purpose, variant.scheme) {
                 Ok(running) => sides.push(Self { running, rounds: Vec::new(), failure: None }),
                 Err(error) => notes.push(format!("{}: {error}", variant.label)),
             }
@@ -132,7 +147,7 @@ impl Side {
     }
 
     /// Of the servers' core.
-    fn busy_percent(&self) -> impl Iterator<Item = f64> {
+    pub fn busy_percent(&self) -> impl Iterator<Item = f64> {
         self.rounds.iter().map(|round| round.requests_per_second * round.cpu_us_per_request / 1e4)
     }
 
@@ -141,18 +156,32 @@ impl Side {
     }
 }
 
-/// A warm-up of a second each, then round after round: A B C A B C.
+/// The rounds of each side, with wrk.
 pub fn measure_in_turns(bench: &Bench, sides: &mut [Side], variant: &Variant) {
+    let rounds =
+        in_turns(bench, sides, variant.label, |running, seconds| measure_round(bench, running, variant, seconds));
+    sides.iter_mut().zip(rounds).for_each(|(side, rounds)| side.rounds = rounds);
+}
+
+/// A warm-up of a second each, then round after round: A B C A B C. What was measured of each side.
+pub fn in_turns<R>(
+    bench: &Bench,
+    sides: &mut [Side],
+    label: &str,
+    measure: impl Fn(&Running, u64) -> Result<R, Failure>,
+) -> Vec<Vec<R>> {
+    let mut rounds: Vec<Vec<R>> = sides.iter().map(|_| Vec::new()).collect();
     for round in 0..=bench.arguments.rounds {
         let seconds = if round == 0 { 1 } else { bench.arguments.seconds };
-        for side in sides.iter_mut().filter(|side| side.failure.is_none()) {
-            match measure_round(bench, &side.running, variant, seconds) {
+        for (side, rounds) in sides.iter_mut().zip(&mut rounds).filter(|(side, _)| side.failure.is_none()) {
+            match measure(&side.running, seconds) {
                 Ok(_) if round == 0 => {}
-                Ok(measured) => side.rounds.push(measured),
-                Err(error) => side.failure = Some(format!("{}: {}: {error}", variant.label, side.name())),
+                Ok(measured) => rounds.push(measured),
+                Err(error) => side.failure = Some(format!("{label}: {}: {error}", side.name())),
             }
         }
     }
+    rounds
 }
 
 /// One round of wrk.
@@ -173,6 +202,9 @@ pub fn measure_round(bench: &Bench, running: &Running, variant: &Variant, second
 fn wrk(bench: &Bench, running: &Running, variant: &Variant, seconds: u64) -> Result<Command, Failure> {
     let mut command = Command::new("wrk");
     command.args(["-t", "1", "-c", &variant.connections.to_string(), "-d", &format!("{seconds}s")]);
+    if variant.scheme == Scheme::Https {
+        configure_tls(bench, &mut command)?;
+    }
     match variant.options {
         Options::None => {}
         Options::BrowserFields => {
@@ -189,6 +221,14 @@ fn wrk(bench: &Bench, running: &Running, variant: &Variant, seconds: u64) -> Res
     }
     command.arg(running.url(variant.purpose.path()));
     Ok(command)
+}
+
+/// For a command of wrk.
+pub fn configure_tls(bench: &Bench, wrk: &mut Command) -> Result<(), Failure> {
+    let configuration = bench.scratch.join("openssl.conf");
+    fs::write(&configuration, OPENSSL)?;
+    wrk.env("OPENSSL_CONF", configuration);
+    Ok(())
 }
 
 /// Requests, and requests per second; an error if one failed.

@@ -1,14 +1,17 @@
 //! The servers: where they are, how they are started, and that they answer what is asked of them.
 
-use crate::client::{self, Answer};
+use crate::client::{self, Answer, Stream};
 use crate::configuration::{self, Settings};
 use crate::process::Process;
 use crate::{Bench, Failure};
+use rustls::ClientConfig;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidemill_bench::tls::{self, Identity, Signature};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
@@ -20,11 +23,21 @@ pub enum Server {
     Hyper,
     May,
     Node,
+    Haproxy,
 }
 
 impl Server {
-    pub const ALL: [Self; 8] =
-        [Self::Floor, Self::Tidemill, Self::Nginx, Self::Lighttpd, Self::H2o, Self::Hyper, Self::May, Self::Node];
+    pub const ALL: [Self; 9] = [
+        Self::Floor,
+        Self::Tidemill,
+        Self::Nginx,
+        Self::Lighttpd,
+        Self::H2o,
+        Self::Hyper,
+        Self::May,
+        Self::Node,
+        Self::Haproxy,
+    ];
 
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()
@@ -50,6 +63,7 @@ impl Server {
             Self::Lighttpd => Some("lighttpd"),
             Self::H2o => Some("h2o"),
             Self::Node => Some("nodejs"),
+            Self::Haproxy => Some("haproxy"),
             Self::Floor | Self::Tidemill | Self::Hyper | Self::May => None,
         }
     }
@@ -67,6 +81,13 @@ impl Server {
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(["/usr/sbin"]).map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    /// With the identity in the bench's folder.
+    Https,
 }
 
 /// What servers have to answer.
@@ -104,18 +125,20 @@ pub struct Running {
     pub pid: u32,
     /// The size of an answer in bytes, head and content.
     pub answer_bytes: usize,
+    /// For its clients, if it speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
     process: Process,
 }
 
 impl Running {
     /// Starts it and waits for its first answer, which has to be the right one.
-    pub fn start(bench: &Bench, server: Server, purpose: Purpose) -> Result<Self, Failure> {
-        Self::start_anew(bench, server, purpose).map_err(|error| format!("{}: {error}", server.name()).into())
+    pub fn start(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
+        Self::start_anew(bench, server, purpose, scheme).map_err(|error| format!("{}: {error}", server.name()).into())
     }
 
-    fn start_anew(bench: &Bench, server: Server, purpose: Purpose) -> Result<Self, Failure> {
+    fn start_anew(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
         let program = server.program(bench).ok_or("not there")?;
-        let launch = Launch::prepare(bench, server, purpose)?;
+        let launch = Launch::prepare(bench, server, purpose, scheme)?;
         let mut process = Process::start(&mut launch.command(&program)?)?;
         let answer = launch.first_answer(&mut process)?;
         let expected = purpose.content();
@@ -126,11 +149,18 @@ impl Running {
             Server::Nginx => *process.children().first().ok_or("no worker")?,
             _ => process.id(),
         };
-        Ok(Self { server, address: launch.address(), pid, answer_bytes: answer.size(), process })
+        let (address, answer_bytes) = (launch.address(), answer.size());
+        Ok(Self { server, address, pid, answer_bytes, tls: launch.tls, process })
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/{path}", self.address)
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
+        client::secure(client::connect(self.address)?, self.tls.as_ref())
     }
 
     /// The process that was started; the server lives as long as it.
@@ -147,11 +177,14 @@ pub struct Launch {
     site: PathBuf,
     scratch: PathBuf,
     descriptors: u64,
+    identity: Identity,
+    /// For its clients, if it is to speak TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Launch {
     /// Chooses a port, and writes the content and the configuration.
-    pub fn prepare(bench: &Bench, server: Server, purpose: Purpose) -> Result<Self, Failure> {
+    pub fn prepare(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
         let port = free_port()?;
         let scratch = bench.scratch.join(format!("{}-{port}", server.name()));
         fs::create_dir_all(&scratch)?;
@@ -161,7 +194,12 @@ impl Launch {
         if !file.exists() {
             fs::write(file, purpose.content())?;
         }
-        let launch = Self { server, purpose, port, site, scratch, descriptors: bench.descriptors };
+        let identity = Identity::in_folder(&bench.scratch);
+        let tls = match scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(tls::client_config(&identity.certificate, Signature::Checked)?),
+        };
+        let launch = Self { server, purpose, port, site, scratch, descriptors: bench.descriptors, identity, tls };
         if let Some(text) = launch.configuration() {
             fs::write(launch.configuration_file(), text)?;
         }
@@ -178,11 +216,13 @@ impl Launch {
 
     fn configuration(&self) -> Option<String> {
         let Self { port, descriptors, .. } = *self;
-        let settings = Settings { port, site: &self.site, scratch: &self.scratch, descriptors };
+        let identity = self.tls.is_some().then_some(&self.identity);
+        let settings = Settings { port, site: &self.site, scratch: &self.scratch, descriptors, identity };
         match self.server {
             Server::Nginx => Some(configuration::nginx(&settings)),
             Server::Lighttpd => Some(configuration::lighttpd(&settings)),
             Server::H2o => Some(configuration::h2o(&settings)),
+            Server::Haproxy => Some(configuration::haproxy(&settings, self.purpose.path())),
             _ => None,
         }
     }
@@ -200,7 +240,8 @@ impl Launch {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let listen = || ["--listen".into(), self.address().to_string()];
+        let scheme = if self.tls.is_some() { "https://" } else { "" };
+        let listen = || ["--listen".into(), format!("{scheme}{}", self.address())];
         let configuration = self.configuration_file().display().to_string();
         match self.server {
             Server::Floor => self.floor_mode().into_iter().chain(listen()).collect(),
@@ -214,6 +255,7 @@ impl Launch {
             }
             Server::Lighttpd => ["-D", "-f", &configuration].map(String::from).into(),
             Server::H2o => ["-m", "worker", "-c", &configuration].map(String::from).into(),
+            Server::Haproxy => ["-db", "-q", "-f", &configuration].map(String::from).into(),
             Server::Node => {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/http-node.js");
                 vec![script.into(), self.port.to_string()]
@@ -234,6 +276,10 @@ impl Launch {
 
     fn tidemill_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--keep-alive-timeout".into(), "1h".into()];
+        if self.tls.is_some() {
+            let [certificate, key] = [&self.identity.certificate, &self.identity.key].map(|file| file.display());
+            arguments.extend(["--tls-cert".into(), certificate.to_string(), "--tls-key".into(), key.to_string()]);
+        }
         if matches!(self.purpose, Purpose::File { .. }) {
             arguments.push(self.site.display().to_string());
         }
@@ -247,7 +293,10 @@ impl Launch {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match client::connect(self.address()) {
-                Ok(mut stream) => return client::exchange(&mut stream, request.as_bytes()),
+                Ok(stream) => {
+                    let mut stream = client::secure(stream, self.tls.as_ref())?;
+                    return client::exchange(&mut stream, request.as_bytes());
+                }
                 Err(error) if process.has_ended() || Instant::now() > deadline => {
                     let log = fs::read_to_string(self.log())?;
                     return Err(format!("it did not start: {error}\n{log}").into());

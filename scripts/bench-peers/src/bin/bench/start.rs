@@ -2,7 +2,7 @@
 
 use crate::arguments::Workload;
 use crate::process::Process;
-use crate::server::{Launch, Purpose, Server};
+use crate::server::{Launch, Purpose, Scheme, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure};
 use std::path::Path;
@@ -45,7 +45,7 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
 }
 
 fn first_response_ms(bench: &Bench, server: Server, program: &Path) -> Result<f64, Failure> {
-    let launch = Launch::prepare(bench, server, Purpose::Plaintext)?;
+    let launch = Launch::prepare(bench, server, Purpose::Plaintext, Scheme::Http)?;
     let mut command = launch.command(program)?;
     let start = Instant::now();
     let mut process = Process::start(&mut command)?;

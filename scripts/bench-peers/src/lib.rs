@@ -1,0 +1,3 @@
+//! What several programs of this crate need.
+
+pub mod tls;
