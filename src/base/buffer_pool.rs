@@ -2,12 +2,13 @@
 
 use super::ring::RingBuffer;
 
-/// A pool of empty rings of one capacity. The last one returned is taken first: it is still in the cache.
+/// A pool of empty rings of one capacity. They are in boxes, because most connections have room for a ring and none in it. The last one returned is taken first: it is still in the cache.
 #[derive(Debug)]
+#[allow(clippy::vec_box, reason = "the boxes are lent")]
 pub struct BufferPool {
     capacity: usize,
     kept_max: usize,
-    rings: Vec<RingBuffer>,
+    rings: Vec<Box<RingBuffer>>,
     /// Rings in use now, and the most there ever were.
     lent: usize,
     lent_max: usize,
@@ -20,14 +21,14 @@ impl BufferPool {
     }
 
     /// An empty ring.
-    pub fn take(&mut self) -> RingBuffer {
+    pub fn take(&mut self) -> Box<RingBuffer> {
         self.lent += 1;
         self.lent_max = self.lent_max.max(self.lent);
-        self.rings.pop().unwrap_or_else(|| RingBuffer::new(self.capacity))
+        self.rings.pop().unwrap_or_else(|| Box::new(RingBuffer::new(self.capacity)))
     }
 
     /// Takes a ring back; beyond `kept_max` its memory is freed.
-    pub fn give_back(&mut self, mut ring: RingBuffer) {
+    pub fn give_back(&mut self, mut ring: Box<RingBuffer>) {
         self.lent = self.lent.saturating_sub(1);
         if self.rings.len() < self.kept_max {
             ring.clear();

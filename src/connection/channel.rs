@@ -22,7 +22,7 @@ pub(super) struct Channel<S> {
     /// The role of the listener that accepted the connection.
     pub(super) role: ListenerRole,
     /// Owned only while it holds something.
-    pub(super) inbox: Option<RingBuffer>,
+    pub(super) inbox: Option<Box<RingBuffer>>,
     pub(super) outbox: Outbox,
     /// In a box, because it is large and many connections have none.
     secured: Option<Box<Secured>>,
@@ -314,15 +314,15 @@ impl<S: Socket> Channel<S> {
     }
 
     pub(super) fn inbox_is_full(&self) -> bool {
-        self.inbox.as_ref().is_some_and(RingBuffer::is_full)
+        self.inbox.as_deref().is_some_and(RingBuffer::is_full)
     }
 
     pub(super) fn inbox_len(&self) -> usize {
-        self.inbox.as_ref().map_or(0, RingBuffer::len)
+        self.inbox.as_deref().map_or(0, RingBuffer::len)
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {
-        self.inbox.as_ref().is_none_or(RingBuffer::is_empty)
+        self.inbox.as_deref().is_none_or(RingBuffer::is_empty)
     }
 
     /// Whether the peer has ended its direction and everything it sent has been read.

@@ -13,7 +13,7 @@ use crate::observe::histogram::Syscalls;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Owned only while it holds something.
-    ring: Option<RingBuffer>,
+    ring: Option<Box<RingBuffer>>,
     /// In a box, because few connections send a file and each has room for one.
     file: Option<Box<FilePart>>,
 }
@@ -71,7 +71,7 @@ impl Outbox {
 
     /// The bytes, in order.
     pub(super) fn readable(&self) -> [&[u8]; 2] {
-        self.ring.as_ref().map_or([&[], &[]], RingBuffer::readable)
+        self.ring.as_deref().map_or([&[], &[]], RingBuffer::readable)
     }
 
     /// Takes off so many bytes that have been sent.
@@ -99,18 +99,18 @@ impl Outbox {
 
     /// How many bytes fit; 0 while it has no ring.
     pub(super) fn capacity(&self) -> usize {
-        self.ring.as_ref().map_or(0, RingBuffer::capacity)
+        self.ring.as_deref().map_or(0, RingBuffer::capacity)
     }
 
     /// Bytes that wait to be sent.
     pub(super) fn len(&self) -> u64 {
-        let bytes = self.ring.as_ref().map_or(0, RingBuffer::len) as u64;
+        let bytes = self.ring.as_deref().map_or(0, RingBuffer::len) as u64;
         bytes + self.file.as_ref().map_or(0, |part| part.length)
     }
 
     /// Whether nothing waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.file.is_none() && self.ring.as_ref().is_none_or(RingBuffer::is_empty)
+        self.file.is_none() && self.ring.as_deref().is_none_or(RingBuffer::is_empty)
     }
 
     /// Returns the ring if it holds nothing.

@@ -38,9 +38,9 @@ const PLAIN_HTTP: &[u8] =
 pub(super) struct Secured {
     session: Session,
     /// What has arrived and is not decrypted. Owned only while it holds something.
-    incoming: Option<RingBuffer>,
+    incoming: Option<Box<RingBuffer>>,
     /// What is encrypted and not sent. Owned only while it holds something.
-    outgoing: Option<RingBuffer>,
+    outgoing: Option<Box<RingBuffer>>,
     /// What `outgoing` consists of: records with content, and between them what has none.
     records: VecDeque<Sealed>,
     /// How many bytes of the first of them have been sent.
@@ -113,7 +113,7 @@ impl Secured {
 
     /// Notes what was added to `outgoing` since it had `before` bytes, as something without content.
     fn note_others(&mut self, before: usize) {
-        let added = self.outgoing.as_ref().map_or(0, RingBuffer::len) - before;
+        let added = self.outgoing.as_deref().map_or(0, RingBuffer::len) - before;
         if added > 0 {
             self.records.push_back(Sealed { content: 0, wire: added });
         }
@@ -154,7 +154,7 @@ impl Secured {
         let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
         let (before, first) = (outgoing.len(), self.records.len());
         let (mut wire, records) = (0, &mut self.records);
-        let sealed = self.session.seal(content, record_bytes, self.incoming.as_mut(), outgoing, |record| {
+        let sealed = self.session.seal(content, record_bytes, self.incoming.as_deref_mut(), outgoing, |record| {
             wire += record.wire;
             records.push_back(record);
         });
@@ -193,7 +193,7 @@ impl Secured {
         }
         let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
         let before = outgoing.len();
-        let closed = self.session.close(self.incoming.as_mut(), outgoing);
+        let closed = self.session.close(self.incoming.as_deref_mut(), outgoing);
         self.note_others(before);
         closed
     }
