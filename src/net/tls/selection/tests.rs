@@ -48,7 +48,8 @@ fn naive(names: &[Vec<String>], asked: Option<&str>, strict: bool) -> Option<usi
 }
 
 fn name() -> impl Strategy<Value = String> {
-    let label = prop_oneof![Just("a"), Just("b"), Just("ab"), Just("xn--a")];
+    // So few that names meet often.
+    let label = prop_oneof![Just("a"), Just("b")];
     prop::collection::vec(label, 1..4).prop_map(|labels| labels.join("."))
 }
 
