@@ -284,6 +284,7 @@ fn https_needs_a_certificate_that_can_be_used() {
     let words = ["--tls-cert", &certificate, "--tls-key", &key];
     let wrong = line(&[&words[..], &["--tls-client-ca", "/no/such/file"]].concat());
     assert_eq!(wrong, "invalid value '/no/such/file' for '--tls-client-ca <FILE>': there is no such file");
+    assert_eq!(line(&["--tls-self-signed=/no/such", "--tls-client-ca", "/no/such/file"]), wrong);
     let wrong = line(&[&words[..], &["--tls-client", "optional"]].concat());
     assert_eq!(wrong, "'--tls-client <HOW>' needs --tls-client-ca, which says whose certificates count");
     let wrong = line(&[&words[..], &["--tls-client", "perhaps"]].concat());

@@ -112,7 +112,8 @@ impl TlsSettings {
                 "needs --tls-client-ca, which says whose certificates count",
             ));
         }
-        if tls::IS_BUILT_IN && !self.tls_cert.is_empty() {
+        let names_files = !self.tls_cert.is_empty() || self.tls_client_ca.is_some();
+        if tls::IS_BUILT_IN && names_files {
             // The key log is opened by the server that runs.
             let options = TlsOptions { key_log: None, ..self.options() };
             LiveConfig::load(options, &mut |_| {}).map_err(|mistake| objection(&mistake))?;
