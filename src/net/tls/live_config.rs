@@ -215,6 +215,8 @@ impl Making<'_> {
             None => Resumption::new().map_err(|error| self.unusable(&error))?,
         };
         config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+        // The client's wishes count only where we have none.
+        config.ignore_client_order = true;
         config.send_tls13_tickets = TICKETS;
         config.ticketer = Arc::clone(&resumption.ticketer);
         config.session_storage = Arc::clone(&resumption.sessions);

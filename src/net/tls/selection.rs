@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, SignatureScheme};
+use rustls::{Error, PeerIncompatible, SignatureScheme};
 
 use super::pair::Pair;
 
@@ -90,11 +90,18 @@ impl ResolvesServerCert for Selection {
 /// this `error`.
 ///
 /// rustls answers a client that [`Selection`] refuses with `access_denied`. The alert for a name that is not known is
-/// `unrecognized_name` (RFC 6066 §3). Nothing is encrypted at that point, so the record (RFC 8446 §5.1, §6) is a constant.
+/// `unrecognized_name` (RFC 6066 §3). A client of TLS 1.1 or older is refused because it names no signature algorithms,
+/// which came with TLS 1.2, and gets `handshake_failure`. The alert for it is `protocol_version` (RFC 8446 §4.2.1). Nothing is
+/// encrypted at that point, so the records (RFC 8446 §5.1, §6) are constants.
 pub(super) fn refusal_alert(error: &Error) -> Option<[u8; 7]> {
-    const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-    let is_refused = matches!(error, Error::General(text) if text == "no server certificate chain resolved");
-    is_refused.then_some(UNRECOGNIZED_NAME)
+    const PROTOCOL_VERSION: u8 = 70;
+    const UNRECOGNIZED_NAME: u8 = 112;
+    let alert = match error {
+        Error::General(text) if text == "no server certificate chain resolved" => UNRECOGNIZED_NAME,
+        Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => PROTOCOL_VERSION,
+        _ => return None,
+    };
+    Some([21, 3, 3, 0, 2, 2, alert])
 }
 
 #[cfg(test)]
