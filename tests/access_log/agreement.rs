@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::logged::{Logged, range};
+use crate::logged::{Logged, Scratch, range};
 use crate::support::{Server, has_tool, wait_until};
 
 /// A tool that watches the server and says so on its output, until the test ends.
@@ -189,4 +189,69 @@ fn calls(said: &str) -> Seen {
         pieces.push(start..start + moved);
     }
     seen
+}
+
+/// The decrypted streams of a capture in which each connection is in the clear for whoever has its keys.
+#[cfg(feature = "_tls")]
+#[test]
+fn tshark_decrypts_what_the_log_tells_of() {
+    if !["tcpdump", "tshark", "curl"].into_iter().all(has_tool) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let [keys, capture] = ["keys.log", "capture.pcap"].map(|name| scratch.path(name).display().to_string());
+    let pair =
+        ["ec.pem", "ec-sec1-key.pem"].map(|name| format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR")));
+    let tls =
+        ["--listen", "https://127.0.0.1:0", "--tls-cert", &pair[0], "--tls-key", &pair[1], "--tls-key-log", &keys];
+    let logged = Logged::start("json", &tls);
+    let url = logged.server.listener(1).to_owned();
+    let port = url.rsplit(':').next().unwrap();
+    let mut command = Command::new("tcpdump");
+    // It is not to become another user, who may not write here.
+    command.args(["-i", "lo", "-n", "-U", "--immediate-mode", "-Z", "root", "-w", &capture, "tcp", "port", port]);
+    let Some(_tcpdump) = Watcher::start(&mut command, "listening on lo") else { return };
+
+    let urls = ["/plaintext", "/bytes/300000"].map(|path| format!("{url}{path}"));
+    let mut curl = Command::new("curl");
+    curl.args(["-sk", "--http1.1", "-o", "/dev/null", &urls[0], "-o", "/dev/null", &urls[1]]);
+    assert!(curl.status().unwrap().success());
+    let ranges: Vec<_> = logged.objects(2).iter().map(|object| (range(object, "rx"), range(object, "tx"))).collect();
+    let (rx_end, tx_end) = (ranges[1].0.end, ranges[1].1.end);
+
+    let mut streams = (Vec::new(), Vec::new());
+    wait_until("tshark has decrypted the last byte", || {
+        streams = decrypted(&capture, &keys, port);
+        streams.1.len() as u64 >= tx_end
+    });
+    let (to_server, to_client) = streams;
+    assert_eq!((to_server.len() as u64, to_client.len() as u64), (rx_end, tx_end), "offsets are those of the content");
+    for ((rx, tx), target) in ranges.into_iter().zip(["/plaintext", "/bytes/300000"]) {
+        let (request, response) = (&to_server[rx.start as usize..], &to_client[tx.start as usize..]);
+        assert!(request.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()), "{target} at {rx:?}");
+        assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"), "{target} at {tx:?}");
+    }
+}
+
+/// What the client and the server sent on the first connection, as tshark prints it: a line of hexadecimal digits for each
+/// piece, with a tab in front of those that "Node 1" has sent.
+#[cfg(feature = "_tls")]
+fn decrypted(capture: &str, keys: &str, port: &str) -> (Vec<u8>, Vec<u8>) {
+    let options = [format!("tls.keylog_file:{keys}"), format!("tcp.port=={port},tls")];
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-r", capture, "-o", &options[0], "-d", &options[1], "-q", "-z", "follow,tls,raw,0"]);
+    let printed = String::from_utf8(tshark.output().unwrap().stdout).unwrap();
+    let server_is_first =
+        printed.lines().any(|line| line.starts_with("Node 0:") && line.ends_with(&format!(":{port}")));
+    let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+    for line in printed.lines() {
+        let digits = line.trim_start_matches('\t').as_bytes();
+        let is_of_server = server_is_first != line.starts_with('\t');
+        if digits.iter().all(u8::is_ascii_hexdigit) {
+            let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            let bytes = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap());
+            if is_of_server { &mut to_client } else { &mut to_server }.extend(bytes);
+        }
+    }
+    (to_server, to_client)
 }
