@@ -124,8 +124,10 @@ impl<S: Socket> Channel<S> {
         if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
+        // The kernel may hold more, and will not say so again: the socket stays readable.
+        let Some(read) = secured.read(&mut self.socket, &mut cx.ciphertexts)? else { return Ok(Filled::Bytes(0)) };
         cx.counters.syscalls.read += 1;
-        let (n, still_readable) = match secured.read(&mut self.socket, &mut cx.ciphertexts)? {
+        let (n, still_readable) = match read {
             Io::Moved(n) => (n, true),
             Io::Drained(n) => (n, self.readiness.hung_up),
             Io::WouldBlock => (0, false),

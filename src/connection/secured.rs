@@ -119,8 +119,8 @@ impl Secured {
         }
     }
 
-    /// One read of ciphertext, if there is room for more of it.
-    pub(super) fn read(&mut self, socket: &mut impl Socket, pool: &mut BufferPool) -> io::Result<Io> {
+    /// One read of ciphertext. `None`: there is no room for more of it, whatever the kernel holds.
+    pub(super) fn read(&mut self, socket: &mut impl Socket, pool: &mut BufferPool) -> io::Result<Option<Io>> {
         let incoming = self.incoming.get_or_insert_with(|| pool.take());
         if self.is_over {
             // Nobody is to see what still comes.
@@ -128,7 +128,7 @@ impl Secured {
         }
         let room = room_for_more(incoming, &self.session);
         if room == 0 {
-            return Ok(Io::WouldBlock);
+            return Ok(None);
         }
         let space = incoming.contiguous_space();
         let room = room.min(space.len());
@@ -137,7 +137,7 @@ impl Secured {
             incoming.commit(n);
             self.read += n as u64;
         }
-        Ok(result)
+        Ok(Some(result))
     }
 
     /// Encrypts what the outbox holds, unless some of it is encrypted already.
