@@ -178,7 +178,9 @@ impl<S: Socket> Channel<S> {
         counters.syscalls.read += 1;
         match self.socket.read([&mut bytes, &mut []])? {
             Io::Moved(n) | Io::Drained(n) => {
-                self.received += n as u64;
+                if self.secured.is_none() {
+                    self.received += n as u64;
+                }
                 counters.read_bytes += n as u64;
             }
             Io::WouldBlock => return Ok(false),
