@@ -132,9 +132,11 @@ impl<S: Socket> Connection<S> {
         match self.waiting.reason() {
             // The server, which stops, closes early: that is not the client's doing.
             WaitReason::FirstByte | WaitReason::Idle if cx.environment.draining.is_some() => {
+                self.say_end(cx);
                 self.close(CloseReason::ByServer)
             }
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::SlowLine | WaitReason::Lingering => {
+                self.say_end(cx);
                 self.close_timed_out()
             }
             WaitReason::TlsHandshake => self.cut_as_late(cx, "the TLS handshake took too long"),
@@ -185,6 +187,13 @@ impl<S: Socket> Connection<S> {
         );
         self.channel.abort_on_close();
         self.close_timed_out();
+    }
+
+    /// Tells a peer that speaks TLS that nothing more comes. One write has to do: nobody waits for who is not there.
+    fn say_end(&mut self, cx: &mut LoopContext) {
+        if self.channel.announce_end(cx) {
+            self.flush(cx);
+        }
     }
 
     fn close_timed_out(&mut self) {
