@@ -211,7 +211,7 @@ impl<S: Socket> Channel<S> {
                 counters.written_bytes += n as u64;
             }
             Flushed::Blocked => self.readiness.writable = false,
-            Flushed::FileEnded => {}
+            Flushed::FileEnded | Flushed::Refused(_) => {}
         }
         Ok(flushed)
     }
@@ -221,7 +221,10 @@ impl<S: Socket> Channel<S> {
         let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
             return Ok(Flushed::Bytes(0));
         };
-        secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment).map_err(io::Error::other)?;
+        if let Err(refusal) = secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment) {
+            self.outbox.give_back_all(&mut cx.outboxes);
+            return Ok(Flushed::Refused(refusal));
+        }
         if !secured.has_outgoing() {
             return Ok(Flushed::Bytes(0));
         }

@@ -5,6 +5,7 @@ use std::io;
 use super::channel::Filled;
 use super::driver::{Cut, Ending, Protocol};
 use super::outbox::Flushed;
+use super::secured::Refusal;
 use super::{Connection, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
 use crate::net::Socket;
@@ -59,11 +60,7 @@ impl<S: Socket> Connection<S> {
             Ok(Filled::Bytes(n)) => Moved::bytes(n),
             Ok(Filled::End) => Moved { anything: true, bytes: 0 },
             Ok(Filled::Deferred) => return None,
-            Ok(Filled::Refused(refusal)) => {
-                cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.channel.who.peer));
-                self.life = Life::Flushing(Ending::InOrder);
-                Moved { anything: true, bytes: 0 }
-            }
+            Ok(Filled::Refused(refusal)) => self.refuse(&refusal, cx),
             Err(error) => self.break_off(&error),
         })
     }
@@ -79,8 +76,18 @@ impl<S: Socket> Connection<S> {
                 self.close(CloseReason::CutShort);
                 Moved::NOTHING
             }
+            Ok(Flushed::Refused(refusal)) => self.refuse(&refusal, cx),
             Err(error) => self.break_off(&error),
         }
+    }
+
+    /// Nothing more is received or produced. A connection that was ending already ends as it was to.
+    fn refuse(&mut self, refusal: &Refusal, cx: &LoopContext) -> Moved {
+        cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.channel.who.peer));
+        if self.life == Life::Serving {
+            self.life = Life::Flushing(Ending::InOrder);
+        }
+        Moved { anything: true, bytes: 0 }
     }
 
     fn break_off(&mut self, error: &io::Error) -> Moved {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::secured::Refusal;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::ring::RingBuffer;
 use crate::http::body::FilePart;
@@ -19,7 +20,7 @@ pub(super) struct Outbox {
 }
 
 /// What a flush did.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use]
 pub(super) enum Flushed {
     /// So many bytes left; 0: there were none.
@@ -28,6 +29,8 @@ pub(super) enum Flushed {
     Blocked,
     /// The file has become shorter than what was announced of it.
     FileEnded,
+    /// The peer is refused, as by a fill.
+    Refused(Refusal),
 }
 
 impl Outbox {

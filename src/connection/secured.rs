@@ -96,7 +96,7 @@ impl Secured {
             Ok(Opened::NOTHING)
                 if room_for_more(incoming, &self.session) == 0 && !inbox.is_full() && outgoing.is_empty() =>
             {
-                Err(Fault::too_large())
+                Err(self.session.fail(Fault::too_large(), outgoing))
             }
             opened => opened,
         };
@@ -141,7 +141,7 @@ impl Secured {
     }
 
     /// Encrypts what the outbox holds, unless some of it is encrypted already.
-    pub(super) fn seal(&mut self, outbox: &Outbox, pool: &mut BufferPool, now: Moment) -> Result<(), Fault> {
+    pub(super) fn seal(&mut self, outbox: &Outbox, pool: &mut BufferPool, now: Moment) -> Result<(), Refusal> {
         let is_sealed = self.records.iter().any(|record| record.content > 0);
         let content = outbox.readable();
         if is_sealed || self.is_over || content[0].is_empty() {
@@ -163,7 +163,8 @@ impl Secured {
             // The library says first what it has to say.
             records.insert(first, Sealed { content: 0, wire: others });
         }
-        sealed
+        self.is_over |= sealed.is_err();
+        sealed.map_err(Refusal::Fault)
     }
 
     /// One write of ciphertext, if there is any. Says how many bytes of content have left with their records, too.

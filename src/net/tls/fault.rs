@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, Error, InvalidMessage};
 
 use super::selection::refusal_alert;
 
@@ -34,11 +34,17 @@ impl Fault {
         Fault { reason: Reason::TooLarge }
     }
 
-    /// The record of the alert that goes out in place of the one that the library has queued, if there is one.
+    /// The record of the alert that goes out in place of the one that the library has queued, if there is one. It is not
+    /// encrypted (RFC 8446 §5.1, §6).
     pub(super) fn own_alert(&self) -> Option<[u8; 7]> {
+        const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
         match &self.reason {
+            // The library says nothing about a message that is too large.
+            Reason::Library(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)) | Reason::TooLarge => {
+                Some(ILLEGAL_PARAMETER)
+            }
             Reason::Library(error) => refusal_alert(error),
-            Reason::WornOut | Reason::TooLarge => None,
+            Reason::WornOut => None,
         }
     }
 

@@ -101,7 +101,7 @@ impl Session {
         if let Some(began) = began {
             self.worked += began.elapsed();
         }
-        let step = result.inspect_err(|fault| self.add_alert(fault, incoming, outgoing))?;
+        let step = result?;
         Ok(Opened { bytes: inbox.len() - before, is_over: step == Step::Ended })
     }
 
@@ -110,7 +110,7 @@ impl Session {
     /// arrived and was not decrypted, if there is any.
     ///
     /// # Errors
-    /// The keys are worn out, or the peer has broken the protocol.
+    /// The keys are worn out, or the peer has broken the protocol in what has arrived: as those of `open`.
     pub fn seal(
         &mut self,
         content: [&[u8]; 2],
@@ -121,6 +121,17 @@ impl Session {
     ) -> Result<(), Fault> {
         let record_bytes = record_bytes.clamp(1, RECORD_BYTES_MAX);
         self.send(Wish::Content { content, record_bytes, on_record: &mut on_record }, incoming, outgoing)
+    }
+
+    /// Ends the session because of this fault, which the caller has found. The alert is added to `outgoing` if the client can
+    /// read one that is not encrypted.
+    pub fn fail(&mut self, fault: Fault, outgoing: &mut RingBuffer) -> Fault {
+        if let Some(alert) = fault.own_alert().filter(|_| self.phase == Phase::Hello) {
+            // Without room for it, the client is told by the end of the connection.
+            outgoing.put_whole(&alert);
+        }
+        self.phase = Phase::Failed;
+        fault
     }
 
     /// Tells the peer that nothing more comes (RFC 8446 §6.1), unless the handshake is not over.
@@ -187,11 +198,14 @@ impl Session {
             // More of the handshake is needed. Early data is not offered, and nothing else is known.
             Ok(_) => Ok(Step::Starved),
         };
-        if let Some(incoming) = incoming {
+        if let Some(incoming) = &mut incoming {
             incoming.consume(discard);
         }
+        let step = step.map_err(|fault| {
+            self.add_alert(&fault, incoming, outgoing);
+            self.fail(fault, outgoing)
+        })?;
         self.phase = match self.phase {
-            _ if step.is_err() => Phase::Failed,
             _ if has_ended => Phase::Ended,
             Phase::Hello if self.connection.protocol_version().is_some() => {
                 self.name = selection::take_name();
@@ -200,7 +214,7 @@ impl Session {
             Phase::Handshake if !self.connection.is_handshaking() => Phase::Open,
             phase => phase,
         };
-        step
+        Ok(step)
     }
 
     fn take_held(&mut self, inbox: &mut RingBuffer) {
@@ -212,23 +226,18 @@ impl Session {
         }
     }
 
-    /// Adds the alert that the library has queued for this fault. Once that is done, the library must not be called again: it
-    /// would look at the same record once more.
-    fn add_alert(&mut self, fault: &Fault, incoming: &mut RingBuffer, outgoing: &mut RingBuffer) {
+    /// Adds the alert that the library has queued for this fault, unless it has one of its own. Once that is done, the library
+    /// must not be called again: it would look at the same record once more.
+    fn add_alert(&mut self, fault: &Fault, incoming: Option<&mut RingBuffer>, outgoing: &mut RingBuffer) {
+        if self.phase == Phase::Hello && fault.own_alert().is_some() {
+            return;
+        }
+        let bytes: &mut [u8] = incoming.map_or(&mut [], RingBuffer::contiguous_mut);
         while self.connection.wants_write()
             && has_room(outgoing)
-            && let Ok(ConnectionState::EncodeTlsData(data)) =
-                self.connection.process_tls_records(incoming.contiguous_mut()).state
-        {
-            match fault.own_alert() {
-                Some(alert) if outgoing.put_whole(&alert) => return,
-                _ => {
-                    if encode(data, outgoing).is_err() {
-                        return;
-                    }
-                }
-            }
-        }
+            && let Ok(ConnectionState::EncodeTlsData(data)) = self.connection.process_tls_records(bytes).state
+            && encode(data, outgoing).is_ok()
+        {}
     }
 
     /// Whether the next ciphertext may begin a handshake, which costs a signature.

@@ -70,6 +70,11 @@ impl Session {
         match *self {}
     }
 
+    /// Ends it.
+    pub fn fail(&mut self, _fault: Fault, _outgoing: &mut RingBuffer) -> Fault {
+        match *self {}
+    }
+
     /// Ends.
     ///
     /// # Errors
