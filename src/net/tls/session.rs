@@ -207,7 +207,7 @@ impl Session {
         })?;
         self.phase = match self.phase {
             _ if has_ended => Phase::Ended,
-            Phase::Hello if self.connection.protocol_version().is_some() => {
+            Phase::Hello if self.has_answered_hello() => {
                 self.name = selection::take_name();
                 Phase::Handshake
             }
@@ -215,6 +215,13 @@ impl Session {
             phase => phase,
         };
         Ok(step)
+    }
+
+    /// Whether the client's hello has been answered with one, and not only with the wish for another (RFC 8446 §4.1.4).
+    fn has_answered_hello(&self) -> bool {
+        let is_retried = self.connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        let has_group = self.connection.negotiated_key_exchange_group().is_some();
+        self.connection.protocol_version().is_some() && (has_group || !is_retried)
     }
 
     fn take_held(&mut self, inbox: &mut RingBuffer) {
