@@ -12,6 +12,8 @@ mod script;
 mod stage;
 #[cfg(feature = "_tls")]
 mod tls;
+#[cfg(feature = "_tls")]
+mod tls_clients;
 mod told;
 
 use std::cell::{Cell, RefCell};

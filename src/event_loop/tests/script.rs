@@ -93,8 +93,8 @@ impl ScriptedReactor {
     }
 
     /// The client sends bytes: the next poll says so.
-    pub fn send(&mut self, client: &Client, bytes: &str) {
-        client.0.borrow_mut().to_server.extend(bytes.as_bytes());
+    pub fn send(&mut self, client: &Client, bytes: impl AsRef<[u8]>) {
+        client.0.borrow_mut().to_server.extend(bytes.as_ref());
         self.report(client, Readiness { readable: true, ..Readiness::default() });
     }
 
@@ -165,7 +165,12 @@ pub struct Calls {
 impl Client {
     /// What has arrived since the last call.
     pub fn received(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.0.borrow_mut().to_client)).unwrap()
+        String::from_utf8(self.received_bytes()).unwrap()
+    }
+
+    /// What has arrived since the last call, which may be no text.
+    pub fn received_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().to_client)
     }
 
     /// The status codes that have arrived since the last call.

@@ -8,10 +8,10 @@ use crate::net::Signal;
 use crate::net::tls::{LiveConfig, PairFiles, TlsOptions};
 
 /// A pair in a folder of its own, which goes with it.
-struct Pair(PathBuf);
+pub(super) struct Pair(PathBuf);
 
 impl Pair {
-    fn new(name: &str) -> Pair {
+    pub(super) fn new(name: &str) -> Pair {
         let folder = std::env::temp_dir().join(format!("tidemill-{}-loop-{name}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let pair = Pair(folder);
@@ -19,7 +19,7 @@ impl Pair {
         pair
     }
 
-    fn files(&self) -> PairFiles {
+    pub(super) fn files(&self) -> PairFiles {
         PairFiles { certificate: self.0.join("cert.pem"), key: self.0.join("key.pem") }
     }
 

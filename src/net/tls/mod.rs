@@ -28,6 +28,8 @@ mod self_signed;
 #[cfg(feature = "_tls")]
 mod session;
 #[cfg(all(test, feature = "_tls"))]
+pub(crate) mod test_client;
+#[cfg(all(test, feature = "_tls"))]
 mod test_pki;
 #[cfg(not(feature = "_tls"))]
 mod without;

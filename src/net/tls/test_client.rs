@@ -1,0 +1,100 @@
+//! A TLS client whose bytes a test carries to the server and back.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind};
+
+use super::provider::provider;
+use super::test_pki::{client_config_of, verifier};
+
+/// A client that trusts every server.
+pub(crate) struct TestClient {
+    connection: ClientConnection,
+    /// The server has sent close_notify.
+    pub(crate) has_end: bool,
+}
+
+impl TestClient {
+    pub(crate) fn new() -> TestClient {
+        TestClient::of(client_config_of(schemes(), rustls::DEFAULT_VERSIONS))
+    }
+
+    pub(crate) fn of_tls12() -> TestClient {
+        TestClient::of(client_config_of(schemes(), &[&rustls::version::TLS12]))
+    }
+
+    /// A client that the server asks for another hello, because its first one is for a group that the server does not have.
+    #[cfg(feature = "tls")]
+    pub(crate) fn to_be_retried() -> TestClient {
+        use rustls::crypto::aws_lc_rs::kx_group;
+        let provider =
+            CryptoProvider { kx_groups: vec![kx_group::MLKEM768, kx_group::X25519], ..(*provider()).clone() };
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let builder = builder.unwrap().dangerous().with_custom_certificate_verifier(verifier(schemes()));
+        TestClient::of(builder.with_no_client_auth())
+    }
+
+    fn of(config: ClientConfig) -> TestClient {
+        let name = "ec.example".try_into().unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        TestClient { connection, has_end: false }
+    }
+
+    /// What it sends next.
+    pub(crate) fn flight(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    /// The records that this content goes out in.
+    pub(crate) fn seal(&mut self, content: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in content.as_ref().chunks(16 * 1024) {
+            self.connection.writer().write_all(piece).unwrap();
+            bytes.append(&mut self.flight());
+        }
+        bytes
+    }
+
+    /// The records that say that no more comes.
+    pub(crate) fn seal_end(&mut self) -> Vec<u8> {
+        self.connection.send_close_notify();
+        self.flight()
+    }
+
+    /// The content of what has arrived.
+    pub(crate) fn open(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        while !bytes.is_empty() {
+            if self.connection.read_tls(&mut bytes).unwrap() == 0 {
+                break;
+            }
+            let state = self.connection.process_new_packets()?;
+            self.has_end |= state.peer_has_closed();
+            let start = content.len();
+            content.resize(start + state.plaintext_bytes_to_read(), 0);
+            self.connection.reader().read_exact(&mut content[start..]).unwrap();
+        }
+        Ok(content)
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Whether the server has asked for another hello.
+    pub(crate) fn was_retried(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+    }
+}
+
+fn schemes() -> Vec<rustls::SignatureScheme> {
+    provider().signature_verification_algorithms.supported_schemes()
+}
