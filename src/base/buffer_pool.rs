@@ -21,10 +21,17 @@ impl BufferPool {
     }
 
     /// An empty ring.
+    #[inline]
     pub fn take(&mut self) -> Box<RingBuffer> {
         self.lent += 1;
         self.lent_max = self.lent_max.max(self.lent);
-        self.rings.pop().unwrap_or_else(|| Box::new(RingBuffer::new(self.capacity)))
+        self.rings.pop().unwrap_or_else(|| self.new_ring())
+    }
+
+    /// Few are made: this does not belong into the way of each request.
+    #[cold]
+    fn new_ring(&self) -> Box<RingBuffer> {
+        Box::new(RingBuffer::new(self.capacity))
     }
 
     /// Takes a ring back; beyond `kept_max` its memory is freed.

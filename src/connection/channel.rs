@@ -45,7 +45,7 @@ pub(super) enum Filled {
     /// Others have begun as many TLS handshakes in this turn as there may be: this one has to wait.
     Deferred,
     /// The peer is refused. What it is to be told is on its way; nothing else is sent or received.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 impl<S: Socket> Channel<S> {
@@ -105,6 +105,7 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Decrypts what is there, and if that is nothing, one read of ciphertext: no event will tell of what is there already.
+    #[inline(never)]
     fn fill_decrypted(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
         let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
         if !self.readiness.readable && !secured.has_incoming() {
@@ -167,7 +168,7 @@ impl<S: Socket> Channel<S> {
             }
             Err(refusal) => {
                 self.outbox.give_back_all(&mut cx.outboxes);
-                Filled::Refused(refusal)
+                Filled::Refused(Box::new(refusal))
             }
         }
     }
@@ -217,13 +218,14 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Encrypts what the outbox holds, and one write of ciphertext. Content leaves the outbox when its record has left.
+    #[inline(never)]
     fn flush_encrypted(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
         let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
             return Ok(Flushed::Bytes(0));
         };
         if let Err(refusal) = secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment) {
             self.outbox.give_back_all(&mut cx.outboxes);
-            return Ok(Flushed::Refused(refusal));
+            return Ok(Flushed::Refused(Box::new(refusal)));
         }
         if !secured.has_outgoing() {
             return Ok(Flushed::Bytes(0));
@@ -354,7 +356,10 @@ impl<S: Socket> Channel<S> {
 
     /// Whether nothing can be read or written until the kernel says something new.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.readiness.readable && !self.input_ended && self.is_flushed() && !self.has_ciphertext()
+        !self.readiness.readable
+            && !self.input_ended
+            && self.outbox.is_empty()
+            && self.secured.as_ref().is_none_or(|secured| secured.is_quiet())
     }
 
     /// Whether there is something to send that the kernel has no room for.

@@ -30,7 +30,7 @@ pub(super) enum Flushed {
     /// The file has become shorter than what was announced of it.
     FileEnded,
     /// The peer is refused, as by a fill.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 impl Outbox {

@@ -211,6 +211,11 @@ impl Secured {
             || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_empty())
     }
 
+    /// Whether there is nothing to encrypt, to decrypt or to send.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.has_outgoing() && !self.has_incoming()
+    }
+
     /// Whether nothing that arrives is decrypted any more.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
