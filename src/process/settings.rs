@@ -145,6 +145,20 @@ pub struct Settings {
     )]
     pub header_timeout: Duration,
 
+    /// Time from connecting to the end of the TLS handshake, 1ms to 24h
+    #[arg(
+        long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_TLS_HANDSHAKE_TIMEOUT", hide_env = true,
+        default_value = "10s", value_parser = duration(MS..=DAY)
+    )]
+    pub tls_handshake_timeout: Duration,
+
+    /// Full TLS handshakes begun in one turn of the loop, 1 to 64: each keeps the others waiting for 0.1 to 0.4 ms
+    #[arg(
+        long, help_heading = LIMITS, value_name = "N", env = "TIDEMILL_TLS_HANDSHAKES_PER_TURN", hide_env = true,
+        default_value = "8", value_parser = number(1..=64)
+    )]
+    pub tls_handshakes_per_turn: u32,
+
     /// Time from connecting to the first byte of a request, 1ms to 24h
     #[arg(
         long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_FIRST_BYTE_TIMEOUT", hide_env = true,
@@ -470,6 +484,8 @@ impl Settings {
         descriptors::warn_if_too_few(&shares, &self.needs(), descriptors);
         Limits {
             first_byte_timeout: self.first_byte_timeout,
+            handshake_timeout: self.tls_handshake_timeout,
+            handshakes_per_turn: self.tls_handshakes_per_turn as usize,
             header_timeout: self.header_timeout,
             body_timeout: self.body_timeout,
             send_timeout: self.send_timeout,

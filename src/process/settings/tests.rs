@@ -27,12 +27,14 @@ fn without_flags_the_limits_are_the_defaults() {
 
 #[test]
 fn every_flag_reaches_its_limit() {
-    let flags = "--header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
+    let flags = "--tls-handshake-timeout 7s --tls-handshakes-per-turn 3 --header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
                  --keep-alive-timeout 5s --keep-alive-field 4900ms --drain-timeout 0s --max-header-size 32k --max-headers 7 \
                  --max-target-size 20k --max-body-size 9 --max-connections 11 --ws-ping-interval 6s --ws-max-message 13";
     let limits = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().limits(1024);
     let seconds = Duration::from_secs;
     let expected = Limits {
+        handshake_timeout: seconds(7),
+        handshakes_per_turn: 3,
         header_timeout: seconds(1),
         first_byte_timeout: seconds(2),
         body_timeout: seconds(3),
