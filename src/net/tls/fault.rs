@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, Error, InvalidMessage};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
 
 use super::selection::refusal_alert;
 
@@ -38,11 +38,17 @@ impl Fault {
     /// encrypted (RFC 8446 §5.1, §6).
     pub(super) fn own_alert(&self) -> Option<[u8; 7]> {
         const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
+        const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
         match &self.reason {
-            // The library says nothing about a message that is too large.
+            // The library has no alert for the first two.
             Reason::Library(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)) | Reason::TooLarge => {
                 Some(ILLEGAL_PARAMETER)
             }
+            Reason::Library(Error::PeerMisbehaved(
+                PeerMisbehaved::MessageInterleavedWithHandshakeMessage
+                | PeerMisbehaved::TooManyEmptyFragments
+                | PeerMisbehaved::TooManyWarningAlertsReceived,
+            )) => Some(UNEXPECTED_MESSAGE),
             Reason::Library(error) => refusal_alert(error),
             Reason::WornOut => None,
         }
@@ -60,14 +66,15 @@ impl Fault {
 /// The name of an alert as RFC 8446 §6 has it, such as `bad_certificate`.
 fn alert_name(alert: AlertDescription) -> String {
     let Some(name) = alert.as_str() else { return format!("alert_{}", u8::from(alert)) };
-    let mut text = String::new();
+    let (mut text, mut last) = (String::new(), ' ');
     for letter in name.chars() {
-        if letter.is_ascii_uppercase() && text.ends_with(|last: char| last.is_ascii_lowercase()) {
+        if letter.is_ascii_uppercase() && last.is_ascii_lowercase() {
             text.push('_');
         }
-        text.push(if text.ends_with('_') || text.is_empty() { letter.to_ascii_lowercase() } else { letter });
+        text.push(letter.to_ascii_lowercase());
+        last = letter;
     }
-    text.to_ascii_lowercase().replace("unrecognised", "unrecognized").replace("pskidentity", "psk_identity")
+    text.replace("unrecognised", "unrecognized").replace("pskidentity", "psk_identity")
 }
 
 impl std::error::Error for Fault {}
@@ -82,5 +89,26 @@ impl fmt::Display for Fault {
             Reason::WornOut => f.write_str("the keys have been used as often as they may be"),
             Reason::TooLarge => f.write_str("a message is too large"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_names_of_the_standard() {
+        let names = [10, 48, 80, 112, 115, 116, 120].map(|code| alert_name(AlertDescription::from(code)));
+        let expected = [
+            "unexpected_message",
+            "unknown_ca",
+            "internal_error",
+            "unrecognized_name",
+            "unknown_psk_identity",
+            "certificate_required",
+            "no_application_protocol",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(alert_name(AlertDescription::from(200)), "alert_200");
     }
 }
