@@ -278,3 +278,26 @@ fn a_client_that_has_said_its_end_gets_the_whole_response_and_ours() {
     let response = tls.open(&client.received_bytes()).unwrap();
     assert!(response.len() > 200_000 && tls.has_end && client.is_closed());
 }
+
+#[test]
+fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
+    let mut stage = stage("update", Limits::default());
+    let client = stage.client();
+    let mut tls = TestClient::new();
+    while tls.is_handshaking() {
+        stage.send(&client, tls.flight());
+        settle(&mut stage);
+        tls.open(&client.received_bytes()).unwrap();
+    }
+    // Behind Finished, alone, and in front of half a request.
+    for begins_request in [false, false, true] {
+        let mut bytes = [tls.flight(), tls.seal_key_update()].concat();
+        if begins_request {
+            bytes.extend(tls.seal("GET / HTT"));
+        }
+        stage.send(&client, bytes);
+        settle(&mut stage);
+        let answer = records(&client.received_bytes());
+        assert_eq!(answer.last(), Some(&27), "{answer:?}");
+    }
+}

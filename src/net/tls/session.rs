@@ -15,6 +15,9 @@ use super::selection;
 use super::{Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, SessionFacts};
 use crate::base::ring::RingBuffer;
 
+/// A record is at most so much longer than its content if it is not padded, in bytes. A KeyUpdate is a record of 27 bytes.
+const RECORD_ADDS_MAX: usize = 29;
+
 /// A server's side of a TLS connection.
 pub struct Session {
     /// In a box, because it is large and few connections have one.
@@ -22,6 +25,8 @@ pub struct Session {
     /// Content that was decrypted and that the inbox had no room for, and how much of it has been taken since.
     held: Vec<u8>,
     taken: usize,
+    /// A KeyUpdate may have been consumed whose answer has not been asked for.
+    may_owe_update: bool,
     phase: Phase,
     /// The server name that the client has sent.
     name: Option<Box<str>>,
@@ -72,6 +77,7 @@ impl Session {
             connection: Box::new(connection),
             held: Vec::new(),
             taken: 0,
+            may_owe_update: false,
             phase: Phase::Hello,
             name: None,
             worked: Duration::ZERO,
@@ -168,11 +174,14 @@ impl Session {
         let bytes: &mut [u8] = incoming.as_mut().map_or(&mut [], |incoming| incoming.contiguous_mut());
         let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(bytes);
         let mut has_ended = self.phase == Phase::Ended;
+        // What is consumed and is no content may be a KeyUpdate, whatever the library says next.
+        let mut other_bytes = discard;
         let step = match state {
             Err(error) => Err(Fault::of(error)),
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(Ok(record)) = traffic.next_record() {
                     discard += record.discard;
+                    other_bytes = other_bytes.saturating_sub(record.payload.len() + RECORD_ADDS_MAX);
                     let inbox = inbox.as_mut().filter(|_| self.held.is_empty());
                     let put = inbox.map_or(0, |inbox| inbox.put(record.payload));
                     self.held.extend_from_slice(&record.payload[put..]);
@@ -188,7 +197,10 @@ impl Session {
                 has_ended = true;
                 Ok(Step::Done)
             }
-            Ok(ConnectionState::WriteTraffic(mut traffic)) if discard > 0 && self.phase == Phase::Open => {
+            Ok(ConnectionState::WriteTraffic(mut traffic))
+                if self.phase == Phase::Open && (self.may_owe_update || other_bytes > 0) =>
+            {
+                (self.may_owe_update, other_bytes) = (false, 0);
                 queue_key_update(&mut traffic).map(|()| Step::Done)
             }
             Ok(ConnectionState::WriteTraffic(traffic)) => {
@@ -198,6 +210,7 @@ impl Session {
             // More of the handshake is needed. Early data is not offered, and nothing else is known.
             Ok(_) => Ok(Step::Starved),
         };
+        self.may_owe_update |= other_bytes > 0;
         if let Some(incoming) = &mut incoming {
             incoming.consume(discard);
         }
@@ -326,9 +339,8 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut RingBuffer) -> Resul
     Ok(())
 }
 
-/// What was consumed without any content may be a KeyUpdate. The library answers it in front of the next content, which
-/// RFC 8446 §4.6.3 allows, but an idle peer would wait for that. An attempt to send content that finds no room queues the
-/// answer, and encrypts nothing.
+/// The library answers a KeyUpdate in front of the next content, which RFC 8446 §4.6.3 allows, but an idle peer would wait
+/// for that. An attempt to send content that finds no room queues the answer, and encrypts nothing.
 fn queue_key_update<D>(traffic: &mut WriteTraffic<'_, D>) -> Result<(), Fault> {
     match traffic.encrypt(&[0], &mut []) {
         Ok(_) | Err(EncryptError::InsufficientSize(_)) => Ok(()),

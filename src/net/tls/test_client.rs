@@ -63,6 +63,12 @@ impl TestClient {
         bytes
     }
 
+    /// A KeyUpdate that asks for another.
+    pub(crate) fn seal_key_update(&mut self) -> Vec<u8> {
+        self.connection.refresh_traffic_keys().unwrap();
+        self.flight()
+    }
+
     /// The records that say that no more comes.
     pub(crate) fn seal_end(&mut self) -> Vec<u8> {
         self.connection.send_close_notify();
