@@ -30,4 +30,9 @@ mod systemd;
 mod timed;
 mod timeouts;
 mod times;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+#[path = "../tls_client/mod.rs"]
+mod tls_client;
 mod torture;

@@ -62,7 +62,7 @@ impl Server {
             stdout.read_line(&mut line).unwrap();
             let url = line.trim_end().strip_prefix(how);
             let url = url.unwrap_or_else(|| panic!("not {how:?}: {line:?}; stderr: {}", log.lock().unwrap()));
-            url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+            url.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/').to_owned()
         };
         let listening = command.get_args().filter(|argument| ["--listen", "-l"].iter().any(|flag| argument == flag));
         let addresses: Vec<String> = (0..listening.count().max(1)).map(|_| announced("listening on ")).collect();

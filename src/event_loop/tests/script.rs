@@ -93,7 +93,12 @@ impl ScriptedReactor {
     }
 
     /// The client sends bytes: the next poll says so.
-    pub fn send(&mut self, client: &Client, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, client: &Client, text: &str) {
+        self.send_bytes(client, text);
+    }
+
+    /// The same with what may be no text.
+    pub fn send_bytes(&mut self, client: &Client, bytes: impl AsRef<[u8]>) {
         client.0.borrow_mut().to_server.extend(bytes.as_ref());
         self.report(client, Readiness { readable: true, ..Readiness::default() });
     }

@@ -120,8 +120,8 @@ impl Stage {
     }
 
     /// The client sends this, which the next turn finds.
-    pub fn send(&mut self, client: &Client, bytes: impl AsRef<[u8]>) {
-        self.reactor().send(client, bytes);
+    pub fn send(&mut self, client: &Client, text: &str) {
+        self.reactor().send(client, text);
     }
 
     /// The client asks for `path`, which the next turn finds.

@@ -35,11 +35,11 @@ fn settle(stage: &mut Stage) {
 fn established(stage: &mut Stage, mut tls: TestClient) -> (Client, TestClient) {
     let client = stage.client();
     while tls.is_handshaking() {
-        stage.send(&client, tls.flight());
+        stage.reactor().send_bytes(&client, tls.flight());
         settle(stage);
         tls.open(&client.received_bytes()).unwrap();
     }
-    stage.send(&client, tls.flight());
+    stage.reactor().send_bytes(&client, tls.flight());
     settle(stage);
     assert_eq!(tls.open(&client.received_bytes()).unwrap(), b"", "tickets");
     (client, tls)
@@ -61,7 +61,7 @@ fn records_are_small_at_first_and_after_a_second_of_silence() {
     let mut stage = stage("records", Limits::default());
     let (client, mut tls) = established(&mut stage, TestClient::new());
     let mut ask = |stage: &mut Stage, n: usize| {
-        stage.send(&client, tls.seal(get(&format!("/bytes/{n}"))));
+        stage.reactor().send_bytes(&client, tls.seal(get(&format!("/bytes/{n}"))));
         settle(stage);
         let wire = client.received_bytes();
         let response = tls.open(&wire).unwrap();
@@ -90,7 +90,7 @@ fn records_are_small_at_first_and_after_a_second_of_silence() {
 fn a_record_of_tls_12_fits_into_a_segment_too() {
     let mut stage = stage("records12", Limits::default());
     let (client, mut tls) = established(&mut stage, TestClient::of_tls12());
-    stage.send(&client, tls.seal(get("/bytes/30000")));
+    stage.reactor().send_bytes(&client, tls.seal(get("/bytes/30000")));
     settle(&mut stage);
     let wire = client.received_bytes();
     assert!(tls.open(&wire).unwrap().len() > 30_000);
@@ -109,10 +109,10 @@ fn eight_handshakes_are_begun_in_a_turn_and_who_is_established_is_served_in_each
     let (established, mut tls) = established(&mut stage, TestClient::new());
     let clients: Vec<Client> = (0..20).map(|_| stage.client()).collect();
     for client in &clients {
-        stage.send(client, TestClient::new().flight());
+        stage.reactor().send_bytes(client, TestClient::new().flight());
     }
     for expected in [8, 8, 4] {
-        stage.send(&established, tls.seal(get("/bytes/9")));
+        stage.reactor().send_bytes(&established, tls.seal(get("/bytes/9")));
         stage.turn();
         assert_eq!(answered(&clients), expected);
         let response = tls.open(&established.received_bytes()).unwrap();
@@ -132,14 +132,14 @@ fn a_hello_that_has_to_be_sent_again_counts_when_it_is_answered() {
     let clients: Vec<Client> = (0..20).map(|_| stage.client()).collect();
     let mut ends: Vec<TestClient> = (0..20).map(|_| TestClient::to_be_retried()).collect();
     for (client, tls) in clients.iter().zip(&mut ends) {
-        stage.send(client, tls.flight());
+        stage.reactor().send_bytes(client, tls.flight());
     }
     settle(&mut stage);
     // The second flights come together, whenever the first ones came.
     for (client, tls) in clients.iter().zip(&mut ends) {
         tls.open(&client.received_bytes()).unwrap();
         let flight = tls.flight();
-        stage.send(client, flight);
+        stage.reactor().send_bytes(client, flight);
     }
     for expected in [8, 8, 4] {
         stage.turn();
@@ -161,10 +161,10 @@ fn half_a_hello_is_cut_after_ten_seconds_however_it_trickles_in() {
     let mut stage = stage("half", Limits::default());
     let hello = TestClient::new().flight();
     let (silent, trickling) = (stage.client(), stage.client());
-    stage.send(&silent, &hello[..hello.len() / 2]);
+    stage.reactor().send_bytes(&silent, &hello[..hello.len() / 2]);
     stage.turn();
     for byte in &hello[..9] {
-        stage.send(&trickling, [*byte]);
+        stage.reactor().send_bytes(&trickling, [*byte]);
         stage.turn_after(1000);
     }
     stage.turn_after(999);
@@ -180,7 +180,7 @@ fn a_client_that_does_not_read_its_flight_is_cut_after_ten_seconds() {
     let mut stage = stage("deaf", Limits::default());
     let client = stage.client();
     client.limit_room(100);
-    stage.send(&client, TestClient::new().flight());
+    stage.reactor().send_bytes(&client, TestClient::new().flight());
     stage.turn();
     stage.turn_after(9_999);
     assert!(!client.is_closed());
@@ -194,7 +194,7 @@ fn whoever_is_idle_for_too_long_is_told_the_end() {
     for drains in [false, true] {
         let mut stage = stage(&format!("idle-{drains}"), Limits::default());
         let (asked, mut asked_tls) = established(&mut stage, TestClient::new());
-        stage.send(&asked, asked_tls.seal(get("/bytes/9")));
+        stage.reactor().send_bytes(&asked, asked_tls.seal(get("/bytes/9")));
         settle(&mut stage);
         asked_tls.open(&asked.received_bytes()).unwrap();
         let (fresh, mut fresh_tls) = established(&mut stage, TestClient::new());
@@ -221,7 +221,7 @@ fn what_the_kernel_holds_is_read_when_there_is_room_again_to_decrypt() {
     client.limit_room(2000);
     let mut upload = tls.seal(post("/duplex", 100_000));
     upload.extend(tls.seal(vec![b'x'; 100_000]));
-    stage.send(&client, upload);
+    stage.reactor().send_bytes(&client, upload);
     settle(&mut stage);
     // The client reads: no event will tell of what was sent before.
     for _ in 0..200 {
@@ -245,7 +245,7 @@ fn a_bad_record_that_is_found_while_a_response_is_encrypted_is_answered_with_an_
     bytes.extend(tls.seal(vec![b'x'; 200]));
     let mut bad = tls.seal("bad");
     *bad.last_mut().unwrap() ^= 1;
-    stage.send(&client, [bytes, bad].concat());
+    stage.reactor().send_bytes(&client, [bytes, bad].concat());
     settle(&mut stage);
     let error = tls.open(&client.received_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "received fatal alert: BadRecordMac");
@@ -256,7 +256,7 @@ fn a_cut_response_ends_without_close_notify() {
     let mut stage = stage("cut", Limits::default());
     let (client, mut tls) = established(&mut stage, TestClient::new());
     stage.menu.plan(&[Act::Put(10), Act::Fail]);
-    stage.send(&client, tls.seal(get("/pull")));
+    stage.reactor().send_bytes(&client, tls.seal(get("/pull")));
     settle(&mut stage);
     let response = tls.open(&client.received_bytes()).unwrap();
     assert!(response.starts_with(b"HTTP/1.1 200") && client.is_closed() && !tls.has_end);
@@ -269,7 +269,7 @@ fn a_client_that_has_said_its_end_gets_the_whole_response_and_ours() {
     let (client, mut tls) = established(&mut stage, TestClient::new());
     client.limit_room(2000);
     let bytes = [tls.seal(get("/bytes/200000")), tls.seal_end()].concat();
-    stage.send(&client, bytes);
+    stage.reactor().send_bytes(&client, bytes);
     settle(&mut stage);
     for _ in 0..200 {
         stage.reactor().make_room(&client, 4000);
@@ -285,7 +285,7 @@ fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
     let client = stage.client();
     let mut tls = TestClient::new();
     while tls.is_handshaking() {
-        stage.send(&client, tls.flight());
+        stage.reactor().send_bytes(&client, tls.flight());
         settle(&mut stage);
         tls.open(&client.received_bytes()).unwrap();
     }
@@ -295,7 +295,7 @@ fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
         if begins_request {
             bytes.extend(tls.seal("GET / HTT"));
         }
-        stage.send(&client, bytes);
+        stage.reactor().send_bytes(&client, bytes);
         settle(&mut stage);
         let answer = records(&client.received_bytes());
         assert_eq!(answer.last(), Some(&27), "{answer:?}");
