@@ -205,7 +205,7 @@ fn tshark_decrypts_what_the_log_tells_of() {
     let tls =
         ["--listen", "https://127.0.0.1:0", "--tls-cert", &pair[0], "--tls-key", &pair[1], "--tls-key-log", &keys];
     let logged = Logged::start("json", &tls);
-    let url = logged.server.listener(1).to_owned();
+    let url = format!("https://{}", logged.server.listener(1));
     let port = url.rsplit(':').next().unwrap();
     let mut command = Command::new("tcpdump");
     // Room for 400 segments of loopback: those that find none are dropped. `-Z`: it is not to become another user, who may
