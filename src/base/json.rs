@@ -1,6 +1,7 @@
 //! Writing small JSON objects, and checking JSON that came from outside without building anything from it.
 
 use std::fmt::{self, Display, Write};
+use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -59,6 +60,17 @@ impl Object {
 impl Default for Object {
     fn default() -> Object {
         Object::new()
+    }
+}
+
+/// A duration as a number: milliseconds, with microseconds behind the point.
+#[derive(Debug, Clone, Copy)]
+pub struct Millis(pub Duration);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 

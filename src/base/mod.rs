@@ -13,4 +13,5 @@ pub mod ring;
 pub mod slots;
 pub mod throttle;
 pub mod timer_wheel;
+pub mod tls_facts;
 pub mod wake;

@@ -8,6 +8,7 @@ use super::secured::{Refusal, Secured};
 use super::{Identity, LoopContext};
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
+use crate::base::tls_facts::TlsStatus;
 use crate::net::{Io, Readiness, Socket};
 use crate::observe::counters::Counters;
 
@@ -150,8 +151,8 @@ impl<S: Socket> Channel<S> {
         let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
         let awaited_hello = secured.awaits_hello();
         let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
-        let opened = secured.open(inbox, &mut cx.ciphertexts);
-        if awaited_hello && !secured.awaits_hello() && !secured.facts().is_resumed {
+        let opened = secured.open(inbox, &mut cx.ciphertexts, cx.moment);
+        if awaited_hello && !secured.awaits_hello() && !secured.is_resumed() {
             cx.handshakes_left = cx.handshakes_left.saturating_sub(1);
         }
         match opened {
@@ -257,6 +258,11 @@ impl<S: Socket> Channel<S> {
     /// Whether a part of a file can be sent from the page cache, past the outbox.
     pub(super) fn can_send_file(&self) -> bool {
         self.secured.is_none()
+    }
+
+    /// What is known of TLS on it, if it has TLS.
+    pub(super) fn tls(&self) -> Option<TlsStatus> {
+        self.secured.as_ref().map(|secured| secured.status())
     }
 
     /// Whether content cannot flow because the TLS handshake is not over.

@@ -35,6 +35,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
+use crate::base::tls_facts::TlsStatus;
 use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
 use crate::observe::close_reason::CloseReason;
@@ -263,6 +264,11 @@ impl<S: Socket> Connection<S> {
     /// The role of the listener that accepted it.
     pub fn role(&self) -> ListenerRole {
         self.channel.role
+    }
+
+    /// What is known of TLS on it, if it has TLS.
+    pub fn tls(&self) -> Option<TlsStatus> {
+        self.channel.tls()
     }
 
     /// The request whose response is on its way, or that is being received.

@@ -12,7 +12,8 @@ use super::outbox::Outbox;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
-use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, Session, SessionFacts};
+use crate::base::tls_facts::TlsStatus;
+use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, Session};
 use crate::net::{Io, Socket};
 
 /// Rings for ciphertext hold so many bytes: any message of a handshake (64 KiB), or four full records.
@@ -50,6 +51,10 @@ pub(super) struct Secured {
     sent_at: Moment,
     /// Nothing is to be encrypted any more: the peer has been told the end, or that it was refused.
     is_over: bool,
+    /// When the connection was accepted.
+    began: Moment,
+    /// How long the handshake has waited; `None` before it is done.
+    waited: Option<Duration>,
     /// Ciphertext read and written, in bytes.
     pub(super) read: u64,
     pub(super) written: u64,
@@ -75,13 +80,20 @@ impl Secured {
             burst: 0,
             sent_at: now,
             is_over: false,
+            began: now,
+            waited: None,
             read: 0,
             written: 0,
         }
     }
 
-    /// Decrypts what is there and adds it to the inbox.
-    pub(super) fn open(&mut self, inbox: &mut RingBuffer, pool: &mut BufferPool) -> Result<Opened, Refusal> {
+    /// Decrypts what is there and adds it to the inbox. `now` is when the turn began.
+    pub(super) fn open(
+        &mut self,
+        inbox: &mut RingBuffer,
+        pool: &mut BufferPool,
+        now: Moment,
+    ) -> Result<Opened, Refusal> {
         let incoming = self.incoming.get_or_insert_with(|| pool.take());
         let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
         let before = outgoing.len();
@@ -91,6 +103,7 @@ impl Secured {
             self.is_over = true;
             return Err(Refusal::PlainHttp);
         }
+        let worked = self.session.worked();
         let opened = match self.session.open(incoming, inbox, outgoing) {
             // If there is neither room for more nor anything that can be done with what is there, a message is too large.
             Ok(Opened::NOTHING)
@@ -105,6 +118,10 @@ impl Secured {
             incoming.clear();
         }
         self.note_others(before);
+        if self.waited.is_none() && !self.session.is_handshaking() && opened.is_ok() {
+            // What this turn has done comes after the wait.
+            self.waited = Some(now.since(self.began).saturating_sub(worked));
+        }
         opened.map_err(|fault| {
             self.is_over = true;
             Refusal::Fault(fault)
@@ -229,8 +246,14 @@ impl Secured {
         self.session.awaits_hello() && !self.is_over
     }
 
-    pub(super) fn facts(&self) -> SessionFacts<'_> {
-        self.session.facts()
+    /// Whether the present handshake resumes an earlier session.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.session.is_resumed()
+    }
+
+    /// What is known of it.
+    pub(super) fn status(&self) -> TlsStatus {
+        TlsStatus { session: self.session.facts(), waited: self.waited, read: self.read, written: self.written }
     }
 
     /// Returns the rings that hold nothing.

@@ -36,6 +36,7 @@ impl<S: Socket> Connection<S> {
             ordinal: status.record.map_or(status.answered + 1, |record| record.ordinal),
             received: self.channel.received(),
             sent: self.channel.sent(),
+            tls: self.channel.tls(),
             record: status.record.map(|record| record.snapshot(now)),
         }
     }

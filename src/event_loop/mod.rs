@@ -452,7 +452,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let closed_at = self.phases.mark();
         connection.give_back(closed_at, &mut self.context);
         self.context.counters.syscalls.close += 1;
-        self.split().1.close_records(connection.who(), connection.role(), closed_at);
+        self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
         log::debug!("{}: {}", connection.who().peer, close_line(&connection));
@@ -543,20 +543,23 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         if nanos >= LONG_NANOS {
             self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, write_request);
         }
-        self.close_records(who, connection.role(), now);
+        self.close_records(connection, now);
         self.context.drive_began = now;
         now
     }
 
     /// Counts and logs the requests that are over, oldest first.
-    fn close_records(&mut self, who: &Identity, role: ListenerRole, now: Moment) {
+    fn close_records(&mut self, connection: &Connection<R::Socket>, now: Moment) {
+        let (who, role) = (connection.who(), connection.role());
         while let Some(record) = self.context.finished.pop_front() {
             self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
             self.context.close_record(record, |record| {
                 if let Some(log) = self.access_log {
                     let wall = self.reactor.wall();
                     let began = wall.checked_sub(now.since(record.began)).unwrap_or(wall);
-                    log.add(&Line { began, connection: who.id, peer: who.peer, role, record });
+                    let tls = connection.tls();
+                    let tls = tls.as_ref();
+                    log.add(&Line { began, connection: who.id, peer: who.peer, role, tls, record });
                 }
             });
         }

@@ -8,6 +8,7 @@ use super::histogram::Spread;
 use super::request_record::RequestRecord;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
+use crate::base::tls_facts::TlsStatus;
 
 /// All connections, and some of them in detail.
 #[derive(Debug, Default)]
@@ -51,6 +52,8 @@ pub struct ConnectionStatus {
     pub received: u64,
     /// Bytes written to it so far.
     pub sent: u64,
+    /// What is known of TLS on it, if it has TLS. What was received and sent is then the content of its records.
+    pub tls: Option<TlsStatus>,
     /// The number of the present request on the connection, or of the next one if there is none.
     pub ordinal: u64,
     /// The present request, if there is one; of several, the one whose response is being sent.

@@ -13,7 +13,8 @@ use super::files::Files;
 use super::pair::mistake;
 use super::pem::PemFile;
 use super::provider::fingerprint;
-use super::{ClientAuthentication, ClientCertificate, ClientOptions, FileKind, Mistake};
+use super::{ClientAuthentication, ClientOptions, FileKind, Mistake};
+use crate::base::tls_facts::ClientCertificate;
 
 /// Who verifies clients by these options. A client whose certificate cannot be verified is refused in any case.
 ///
@@ -49,13 +50,11 @@ fn roots(text: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-impl ClientCertificate {
-    /// What is told of a client with this chain, which was verified. `None` if it is empty.
-    pub fn of(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
-        let leaf = chain.first()?;
-        let subject = Certificate::read(leaf).map(|certificate| certificate.subject()).unwrap_or_default();
-        Some(ClientCertificate { subject, fingerprint: fingerprint(leaf) })
-    }
+/// What is told of a client with this chain, which was verified. `None` if it is empty.
+pub(super) fn certificate_of(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    let leaf = chain.first()?;
+    let subject = Certificate::read(leaf).map(|certificate| certificate.subject()).unwrap_or_default();
+    Some(ClientCertificate { subject, fingerprint: fingerprint(leaf) })
 }
 
 #[cfg(test)]
@@ -94,7 +93,7 @@ mod tests {
 
     fn outcome(live: &LiveConfig, client: &Arc<rustls::ClientConfig>) -> Outcome {
         let server = handshake(live.current(), client, "a.example").map_err(|(error, _)| error)?.server;
-        let certificate = server.peer_certificates().and_then(ClientCertificate::of);
+        let certificate = server.peer_certificates().and_then(certificate_of);
         Ok((certificate, server.handshake_kind()))
     }
 
@@ -159,8 +158,8 @@ mod tests {
         params.distinguished_name.push(DnType::OrganizationName, "Mühle");
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        let told = ClientCertificate::of(&[certificate.der().clone()]).unwrap();
-        assert!(told.subject.contains("CN=a\\, b\\+c") && told.subject.contains("O=Mühle"), "{}", told.subject);
-        assert_eq!(ClientCertificate::of(&[]), None);
+        let client = certificate_of(&[certificate.der().clone()]).unwrap();
+        assert!(client.subject.contains("CN=a\\, b\\+c") && client.subject.contains("O=Mühle"), "{}", client.subject);
+        assert_eq!(certificate_of(&[]), None);
     }
 }

@@ -20,7 +20,7 @@ use super::selection::Selection;
 use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Session, TlsOptions};
 
 /// The protocols that are offered by ALPN (RFC 7301), the preferred first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+pub(super) const PROTOCOLS: [&str; 1] = ["http/1.1"];
 /// Sessions of TLS 1.2 that are kept for clients that resume them by their id (RFC 5246 §7.4.1.2), and not with a ticket.
 const SESSIONS_MAX: usize = 1024;
 /// Tickets that a client gets after each handshake, so that it can resume on two connections at a time (RFC 8446 §C.4).
@@ -214,7 +214,7 @@ impl Making<'_> {
             Some(last) => last.resumption.clone(),
             None => Resumption::new().map_err(|error| self.unusable(&error))?,
         };
-        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         // The client's wishes count only where we have none.
         config.ignore_client_order = true;
         config.send_tls13_tickets = TICKETS;

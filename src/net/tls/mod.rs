@@ -37,7 +37,7 @@ mod without;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 #[cfg(feature = "_tls")]
 pub use fault::Fault;
@@ -77,25 +77,6 @@ pub struct Sealed {
     pub content: usize,
     /// How long it is, in bytes.
     pub wire: usize,
-}
-
-/// What was agreed on; `None` before it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionFacts<'a> {
-    /// The protocol version, such as `TLSv1_3`.
-    pub version: Option<&'static str>,
-    /// The cipher suite, such as `TLS13_AES_128_GCM_SHA256`.
-    pub suite: Option<&'static str>,
-    /// The group of the key exchange, such as `X25519`.
-    pub group: Option<&'static str>,
-    /// The server name that the client has sent (RFC 6066 §3).
-    pub name: Option<&'a str>,
-    /// The protocol that was agreed on (RFC 7301).
-    pub protocol: Option<&'a str>,
-    /// An earlier session was resumed.
-    pub is_resumed: bool,
-    /// How long the handshake has kept this thread busy.
-    pub worked: Duration,
 }
 
 /// What TLS is made of, as the user says it.
@@ -139,15 +120,6 @@ impl FromStr for ClientAuthentication {
             _ => Err("expected optional or required"),
         }
     }
-}
-
-/// Who a client is, by a certificate that was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// Its subject (RFC 4514), such as `CN=anna,O=Mill`. It is whatever the authority has signed, control characters included.
-    pub subject: String,
-    /// SHA-256 of the certificate, in hexadecimal digits.
-    pub fingerprint: String,
 }
 
 /// Why the files are looked at.

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
 
+use super::clients::certificate_of;
 use super::fault::Fault;
+use super::live_config::PROTOCOLS;
 use super::selection;
-use super::{Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, SessionFacts};
+use super::{Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed};
 use crate::base::ring::RingBuffer;
+use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 
 /// A record is at most so much longer than its content if it is not padded, in bytes. A KeyUpdate is a record of 27 bytes.
 const RECORD_ADDS_MAX: usize = 29;
@@ -29,7 +32,9 @@ pub struct Session {
     may_owe_update: bool,
     phase: Phase,
     /// The server name that the client has sent.
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
+    /// Who the client is, if it has a certificate.
+    client: Option<Arc<ClientCertificate>>,
     /// How long the handshake has kept this thread busy.
     worked: Duration,
 }
@@ -80,6 +85,7 @@ impl Session {
             may_owe_update: false,
             phase: Phase::Hello,
             name: None,
+            client: None,
             worked: Duration::ZERO,
         })
     }
@@ -221,10 +227,13 @@ impl Session {
         self.phase = match self.phase {
             _ if has_ended => Phase::Ended,
             Phase::Hello if self.has_answered_hello() => {
-                self.name = selection::take_name();
+                self.name = selection::take_name().map(Arc::from);
                 Phase::Handshake
             }
-            Phase::Handshake if !self.connection.is_handshaking() => Phase::Open,
+            Phase::Handshake if !self.connection.is_handshaking() => {
+                self.client = self.connection.peer_certificates().and_then(certificate_of).map(Arc::new);
+                Phase::Open
+            }
             phase => phase,
         };
         Ok(step)
@@ -280,20 +289,49 @@ impl Session {
         self.taken < self.held.len()
     }
 
+    /// How long the handshake has kept this thread busy so far.
+    pub fn worked(&self) -> Duration {
+        self.worked
+    }
+
+    /// Whether the present handshake resumes an earlier session, as far as that is known.
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// What was agreed on.
-    pub fn facts(&self) -> SessionFacts<'_> {
+    pub fn facts(&self) -> SessionFacts {
         let connection = &self.connection;
-        let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+        let protocol = connection.alpn_protocol();
         SessionFacts {
-            version: connection.protocol_version().and_then(|version| version.as_str()),
-            suite,
-            group,
-            name: self.name.as_deref(),
-            protocol: connection.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok()),
-            is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            version: connection.protocol_version().and_then(version_name),
+            suite: connection.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())),
+            group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            name: self.name.clone(),
+            protocol: PROTOCOLS.into_iter().find(|offered| Some(offered.as_bytes()) == protocol),
+            is_resumed: self.is_resumed(),
+            client: self.client.clone(),
             worked: self.worked,
         }
+    }
+}
+
+/// As openssl writes it.
+fn version_name(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        other => other.as_str(),
+    }
+}
+
+/// The name in the registry of IANA (RFC 8446 §B.4), which for TLS 1.3 is not that of rustls.
+fn suite_name(suite: CipherSuite) -> Option<&'static str> {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        other => other.as_str(),
     }
 }
 

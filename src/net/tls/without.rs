@@ -1,10 +1,11 @@
 //! What a build without TLS has in the place of it.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, SessionFacts, TlsOptions};
+use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, TlsOptions};
 use crate::base::ring::RingBuffer;
+use crate::base::tls_facts::SessionFacts;
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -103,8 +104,18 @@ impl Session {
         match *self {}
     }
 
+    /// How long the handshake has kept this thread busy.
+    pub fn worked(&self) -> Duration {
+        match *self {}
+    }
+
+    /// Whether an earlier session is resumed.
+    pub fn is_resumed(&self) -> bool {
+        match *self {}
+    }
+
     /// What was agreed on.
-    pub fn facts(&self) -> SessionFacts<'_> {
+    pub fn facts(&self) -> SessionFacts {
         match *self {}
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Display};
 use std::ops::Range;
-use std::time::Duration;
 
 use super::time_text::TimeText;
 use super::{Line, put};
-use crate::base::json::quote_bytes;
+use crate::base::json::{Millis, quote_bytes};
 use crate::base::listener_role::ListenerRole;
+use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 
 pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
@@ -34,6 +34,9 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!(",\"rx\":\"{}\",\"tx\":\"{}\"", relative(&record.rx), relative(&record.tx)));
     if let Some(delay) = &record.behind {
         behind(delay, lines);
+    }
+    if let Some(status) = line.tls {
+        tls(status, lines);
     }
     for (name, value) in [("referer", record.referer()), ("user_agent", record.user_agent())] {
         if !value.is_empty() {
@@ -63,6 +66,35 @@ fn behind(delay: &Delay, lines: &mut Vec<u8>) {
     lines.push(b'}');
 }
 
+/// What was not agreed on, or is not known, is left out.
+fn tls(status: &TlsStatus, lines: &mut Vec<u8>) {
+    let TlsStatus { session, waited, read, written } = status;
+    put(lines, format_args!(",\"tls\":{{\"read\":{read},\"written\":{written}"));
+    for (name, value) in [
+        ("version", session.version),
+        ("cipher", session.suite),
+        ("group", session.group),
+        ("sni", session.name.as_deref()),
+        ("alpn", session.protocol),
+    ] {
+        if let Some(value) = value {
+            put(lines, format_args!(",\"{name}\":"));
+            quote_bytes(lines, value.as_bytes());
+        }
+    }
+    if let Some(waited) = waited {
+        let (wait, cpu) = (Millis(*waited), Millis(session.worked));
+        let resumed = session.is_resumed;
+        put(lines, format_args!(",\"resumed\":{resumed},\"handshake_wait_ms\":{wait},\"handshake_cpu_ms\":{cpu}"));
+    }
+    if let Some(client) = &session.client {
+        lines.extend_from_slice(b",\"client_subject\":");
+        quote_bytes(lines, client.subject.as_bytes());
+        put(lines, format_args!(",\"client_sha256\":\"{}\"", client.fingerprint));
+    }
+    lines.push(b'}');
+}
+
 fn quoted(text: impl Display) -> impl Display {
     fmt::from_fn(move |f| write!(f, "\"{text}\""))
 }
@@ -85,14 +117,4 @@ fn or_null(value: Option<impl Display>) -> impl Display {
 pub(super) fn relative(range: &Range<u64>) -> impl Display {
     let (first, end) = (range.start + 1, range.end + 1);
     fmt::from_fn(move |f| write!(f, "{first}:{end}"))
-}
-
-/// Milliseconds, with microseconds behind the point.
-struct Millis(Duration);
-
-impl Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
-    }
 }

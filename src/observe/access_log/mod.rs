@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use super::request_record::RequestRecord;
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
+use crate::base::tls_facts::TlsStatus;
 use crate::http::message::Version;
 use crate::http::status::Status;
 use time_text::TimeText;
@@ -30,6 +31,8 @@ pub struct Line<'a> {
     pub peer: Peer,
     /// Which listener its connection came through.
     pub role: ListenerRole,
+    /// What is known of TLS on its connection, if that has TLS.
+    pub tls: Option<&'a TlsStatus>,
     /// Everything else that is known of it.
     pub record: &'a RequestRecord,
 }

@@ -7,6 +7,7 @@ use super::json::relative;
 use super::time_text::TimeText;
 use super::{Line, escape, put};
 use crate::base::listener_role::ListenerRole;
+use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::{NOT_UNDERSTOOD, RequestRecord};
 
@@ -30,6 +31,9 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     }
     if let Some(close) = record.cut {
         put(lines, format_args!("  {}{close}{}", paint.alarm(), paint.end()));
+    }
+    if let Some(status) = line.tls {
+        tls(status, &paint, lines);
     }
     if line.role == ListenerRole::Admin {
         put(lines, format_args!("  {}admin{}", paint.faint(), paint.end()));
@@ -74,6 +78,31 @@ fn backpressure(record: &RequestRecord, paint: &Paint, lines: &mut Vec<u8>) {
 fn behind(delay: &Delay, paint: &Paint, lines: &mut Vec<u8>) {
     let Delay { took, connection, request } = delay;
     put(lines, format_args!("  {}behind {} c={connection} {request}{}", paint.warning(), Span(*took), paint.end()));
+}
+
+/// What was agreed on, what the handshake took, and how much ciphertext has passed so far.
+fn tls(status: &TlsStatus, paint: &Paint, lines: &mut Vec<u8>) {
+    let TlsStatus { session, waited, read, written } = status;
+    put(lines, format_args!("  {}{}", paint.faint(), session.version.unwrap_or("TLS")));
+    for value in [session.suite, session.group].into_iter().flatten() {
+        put(lines, format_args!(" {value}"));
+    }
+    for (name, value) in [("sni", session.name.as_deref()), ("alpn", session.protocol)] {
+        if let Some(value) = value {
+            put(lines, format_args!(" {name}="));
+            escape::plain(value.as_bytes(), lines);
+        }
+    }
+    if let Some(waited) = waited {
+        let kind = if session.is_resumed { "resumed" } else { "full" };
+        put(lines, format_args!(" {kind} handshake wait {} cpu {}", Span(*waited), Span(session.worked)));
+    }
+    if let Some(client) = &session.client {
+        lines.extend_from_slice(b" client \"");
+        escape::plain(client.subject.as_bytes(), lines);
+        put(lines, format_args!("\" sha256 {}", client.fingerprint));
+    }
+    put(lines, format_args!(" ciphertext {read} in {written} out{}", paint.end()));
 }
 
 /// The colours of a terminal, or none.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::moment::Moment;
+use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 use crate::http::method::Method;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::delay::Delay;
@@ -62,6 +63,7 @@ fn line(record: &RequestRecord) -> Line<'_> {
         connection: 17,
         peer: Peer::Ip("192.0.2.7:5678".parse().unwrap()),
         role: ListenerRole::Http,
+        tls: None,
         record,
     }
 }
@@ -153,6 +155,42 @@ fn a_refused_request_shows_as_much_as_was_understood() {
     nothing.method = None;
     assert!(plain(Format::Common, &nothing).ends_with("] \"-\" 400 2326\n"));
     assert!(plain(Format::Pretty, &nothing).contains(" 400 (not understood)                    2.2KiB "));
+}
+
+/// A session with everything that there can be.
+fn tls() -> TlsStatus {
+    let client = ClientCertificate { subject: "CN=an\"na\n".into(), fingerprint: "ab12".into() };
+    let session = SessionFacts {
+        version: Some("TLSv1.3"),
+        suite: Some("TLS_AES_128_GCM_SHA256"),
+        group: Some("X25519"),
+        name: Some("a.example".into()),
+        protocol: Some("http/1.1"),
+        is_resumed: true,
+        client: Some(client.into()),
+        worked: Duration::from_micros(345),
+    };
+    TlsStatus { session, waited: Some(Duration::from_micros(1_200)), read: 2_000, written: 11_000 }
+}
+
+#[test]
+fn what_tls_agreed_on_is_told_where_the_format_has_room() {
+    let record = answered();
+    let (all, nothing) = (tls(), TlsStatus::default());
+    let with = |format, tls| written(format, false, &Line { tls: Some(tls), ..line(&record) });
+    let json = with(Format::Json, &all);
+    let member = r#","tx":"1:9315","tls":{"read":2000,"written":11000,"version":"TLSv1.3","cipher":"TLS_AES_128_GCM_SHA256","group":"X25519","sni":"a.example","alpn":"http/1.1","resumed":true,"handshake_wait_ms":1.200,"handshake_cpu_ms":0.345,"client_subject":"CN=an\"na\u000a","client_sha256":"ab12"},"referer":"#;
+    assert!(json.contains(member), "{json}");
+    assert!(with(Format::Json, &nothing).contains(r#","tls":{"read":0,"written":0},"referer":"#));
+    let pretty = plain(Format::Pretty, &record);
+    let told = "  TLSv1.3 TLS_AES_128_GCM_SHA256 X25519 sni=a.example alpn=http/1.1 resumed handshake wait 1.2ms cpu 0.3ms \
+                client \"CN=an\\x22na\\x0A\" sha256 ab12 ciphertext 2000 in 11000 out\n";
+    assert_eq!(with(Format::Pretty, &all), format!("{}{told}", pretty.trim_end()));
+    let told = format!("{}  TLS ciphertext 0 in 0 out\n", pretty.trim_end());
+    assert_eq!(with(Format::Pretty, &nothing), told);
+    for format in [Format::Common, Format::Combined] {
+        assert_eq!(with(format, &all), plain(format, &record));
+    }
 }
 
 #[test]

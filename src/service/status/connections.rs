@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::durations::short;
-use crate::base::json::{Object, array};
+use crate::base::json::{Millis, Object, array};
 use crate::base::peer::Peer;
+use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
 use crate::observe::request_record::RequestRecord;
@@ -69,6 +70,9 @@ fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&Kerne
     }
     let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
     writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
+    if let Some(tls) = &c.tls {
+        write_tls(out, tls)?;
+    }
     kernel.map_or(Ok(()), |kernel| write_kernel(out, kernel))
 }
 
@@ -81,6 +85,31 @@ fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
     }
     match &record.behind {
         Some(delay) => writeln!(out, "  behind   {} c={} {}", short(delay.took), delay.connection, delay.request),
+        None => Ok(()),
+    }
+}
+
+fn write_tls(out: &mut String, tls: &TlsStatus) -> std::fmt::Result {
+    let TlsStatus { session, waited, read, written } = tls;
+    write!(out, "  tls      {}", session.version.unwrap_or("no version yet"))?;
+    for value in [session.suite, session.group].into_iter().flatten() {
+        write!(out, ", {value}")?;
+    }
+    for (name, value) in [("name", session.name.as_deref()), ("alpn", session.protocol)] {
+        if let Some(value) = value {
+            write!(out, ", {name} {}", value.escape_default())?;
+        }
+    }
+    if let Some(waited) = waited {
+        let kind = if session.is_resumed { "resumed" } else { "full handshake" };
+        write!(out, "; {kind}, waited {}, worked {}", short(*waited), short(session.worked))?;
+    }
+    writeln!(out, "; ciphertext {read} read, {written} written")?;
+    match &session.client {
+        // Whatever the authority has signed: it must not reach a terminal as it is.
+        Some(client) => {
+            writeln!(out, "  client's certificate  {}, SHA-256 {}", client.subject.escape_debug(), client.fingerprint)
+        }
         None => Ok(()),
     }
 }
@@ -150,6 +179,10 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         Some(delay) => object.raw("behind", delay_object(delay)),
         None => object,
     };
+    let object = match &c.tls {
+        Some(tls) => object.raw("tls", tls_object(tls)),
+        None => object,
+    };
     match kernel {
         Some(kernel) => object.raw("kernel", kernel_object(kernel)),
         None => object,
@@ -162,6 +195,31 @@ fn delay_object(delay: &Delay) -> String {
         .raw("ms", delay.took.as_millis())
         .number("connection", delay.connection)
         .text("request", &delay.request)
+        .finish()
+}
+
+/// With the members of the access log.
+fn tls_object(tls: &TlsStatus) -> String {
+    let TlsStatus { session, waited, read, written } = tls;
+    let object = Object::new()
+        .number("read", *read)
+        .number("written", *written)
+        .optional_text("version", session.version)
+        .optional_text("cipher", session.suite)
+        .optional_text("group", session.group)
+        .optional_text("sni", session.name.as_deref())
+        .optional_text("alpn", session.protocol);
+    let object = match waited {
+        Some(waited) => object
+            .raw("resumed", session.is_resumed)
+            .raw("handshake_wait_ms", Millis(*waited))
+            .raw("handshake_cpu_ms", Millis(session.worked)),
+        None => object,
+    };
+    let client = session.client.as_deref();
+    object
+        .optional_text("client_subject", client.map(|client| client.subject.as_str()))
+        .optional_text("client_sha256", client.map(|client| client.fingerprint.as_str()))
         .finish()
 }
 
@@ -180,6 +238,7 @@ fn kernel_object(kernel: &KernelSocket) -> String {
 mod tests {
     use super::*;
     use crate::base::moment::Moment;
+    use crate::base::tls_facts::{ClientCertificate, SessionFacts};
     use crate::http::method::Method;
 
     fn listed(record: Option<RequestRecord>) -> Connections {
@@ -199,6 +258,7 @@ mod tests {
             outbox: (65_536, 65_536),
             received: 93,
             sent: 3_329_041,
+            tls: None,
             ordinal: 1,
             record,
         };
@@ -240,6 +300,40 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
         );
         let json = json(&listed, &KernelReport::default());
         assert!(json.contains(r#""peer":"unix:","client":"192.0.2.1:7","protocol""#), "{json}");
+    }
+
+    #[test]
+    fn tls_is_shown_as_far_as_it_has_come() {
+        let client = ClientCertificate { subject: "CN=a\x1b[31m".into(), fingerprint: "ab12".into() };
+        let session = SessionFacts {
+            version: Some("TLSv1.2"),
+            suite: Some("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+            group: Some("X25519"),
+            name: Some("a.example".into()),
+            protocol: Some("http/1.1"),
+            is_resumed: false,
+            client: Some(client.into()),
+            worked: Duration::from_micros(345),
+        };
+        let all = TlsStatus { session, waited: Some(Duration::from_millis(2)), read: 10, written: 20 };
+        let begun = TlsStatus { read: 5, ..TlsStatus::default() };
+        for (tls, paragraph, object) in [
+            (
+                all,
+                "  tls      TLSv1.2, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, X25519, name a.example, alpn http/1.1; full \
+                 handshake, waited 2.0ms, worked 345.0µs; ciphertext 10 read, 20 written\n  \
+                 client's certificate  CN=a\\u{1b}[31m, SHA-256 ab12\n",
+                r#","tls":{"read":10,"written":20,"version":"TLSv1.2","cipher":"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256","group":"X25519","sni":"a.example","alpn":"http/1.1","resumed":false,"handshake_wait_ms":2.000,"handshake_cpu_ms":0.345,"client_subject":"CN=a\u001b[31m","client_sha256":"ab12"}}]}"#,
+            ),
+            (begun, "  tls      no version yet; ciphertext 5 read, 0 written\n", r#","tls":{"read":5,"written":0}}]}"#),
+        ] {
+            let mut listed = listed(None);
+            listed.listed[0].tls = Some(tls);
+            let text = text(&listed, &KernelReport::default());
+            assert!(text.ends_with(paragraph), "{text}");
+            let json = json(&listed, &KernelReport::default());
+            assert!(json.ends_with(object), "{json}");
+        }
     }
 
     #[test]

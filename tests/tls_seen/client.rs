@@ -1,0 +1,115 @@
+//! Clients that speak TLS with the server, and trust whatever certificate it has.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+};
+
+use crate::support::DEADLINE;
+
+/// Accepts every certificate, also those whose key has not signed.
+#[derive(Debug)]
+struct TrustsAll;
+
+impl ServerCertVerifier for TrustsAll {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A certificate and its key, both in PEM.
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// What a client speaks: one version, and with a certificate if it has one.
+pub fn config(version: &'static SupportedProtocolVersion, identity: Option<&Identity>) -> ClientConfig {
+    let provider = CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() };
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[version]).unwrap();
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustsAll));
+    let mut config = match identity {
+        Some(Identity { certificate, key }) => {
+            let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+/// A client that has sent nothing yet.
+pub struct TlsClient(StreamOwned<ClientConnection, TcpStream>);
+
+impl TlsClient {
+    pub fn connect(config: &Arc<ClientConfig>, address: &str, name: &str) -> TlsClient {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        TlsClient(StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream))
+    }
+
+    /// A response with Content-Length: head and content.
+    pub fn ask(&mut self, request: &str) -> (String, String) {
+        self.0.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.exactly(1));
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = crate::support::field(&head, "Content-Length").map_or(0, |length| length.parse().unwrap());
+        (head, String::from_utf8(self.exactly(length)).unwrap())
+    }
+
+    fn exactly(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Says that no more comes.
+    pub fn close(&mut self) {
+        self.0.conn.send_close_notify();
+        self.0.flush().unwrap();
+    }
+}
