@@ -1,5 +1,6 @@
 //! What is known of a TLS session, as plain values for logs and reports.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,4 +45,36 @@ pub struct TlsStatus {
     pub read: u64,
     /// Bytes written to the socket so far.
     pub written: u64,
+}
+
+impl TlsStatus {
+    /// From accepting the connection to the end of the handshake; `None` before it is done.
+    pub fn handshake_time(&self) -> Option<Duration> {
+        self.waited.map(|waited| waited + self.session.worked)
+    }
+}
+
+impl fmt::Display for TlsStatus {
+    /// One line. What the client has sent is escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SessionFacts { version, suite, group, name, protocol, is_resumed, client, worked } = &self.session;
+        f.write_str(version.unwrap_or("no version yet"))?;
+        for value in [suite, group].into_iter().flatten() {
+            write!(f, ", {value}")?;
+        }
+        for (what, value) in [("name", name.as_deref()), ("alpn", *protocol)] {
+            if let Some(value) = value {
+                write!(f, ", {what} {}", value.escape_debug())?;
+            }
+        }
+        if let Some(client) = client {
+            let ClientCertificate { subject, fingerprint } = &**client;
+            write!(f, ", client \"{}\" SHA-256 {fingerprint}", subject.escape_debug())?;
+        }
+        if let Some(waited) = self.waited {
+            let kind = if *is_resumed { "resumed" } else { "full handshake" };
+            write!(f, "; {kind}, waited {waited:.1?}, worked {worked:.1?}")?;
+        }
+        write!(f, "; ciphertext {} read, {} written", self.read, self.written)
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use log::Level;
+
 use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
 use super::secured::{Refusal, Secured};
@@ -10,7 +12,9 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::base::tls_facts::TlsStatus;
 use crate::net::{Io, Readiness, Socket};
+use crate::observe::close_reason::CloseReason;
 use crate::observe::counters::Counters;
+use crate::observe::tls::Failure;
 
 /// How much is read when it only matters whether there is anything, in bytes.
 const LAST_READ_BYTES: usize = 64;
@@ -126,6 +130,7 @@ impl<S: Socket> Channel<S> {
         if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
+        let is_first = secured.read == 0;
         // The kernel may hold more, and will not say so again: the socket stays readable.
         let Some(read) = secured.read(&mut self.socket, &mut cx.ciphertexts)? else { return Ok(Filled::Bytes(0)) };
         cx.counters.syscalls.read += 1;
@@ -134,10 +139,14 @@ impl<S: Socket> Channel<S> {
             Io::Drained(n) => (n, self.readiness.hung_up),
             Io::WouldBlock => (0, false),
             Io::Eof => {
+                secured.on_eof();
                 self.input_ended = true;
                 return Ok(Filled::End);
             }
         };
+        if is_first && n > 0 {
+            cx.marks.connection(self.who.id, |text| write!(text, "tls handshake begun"));
+        }
         self.readiness.readable = still_readable;
         cx.counters.read_bytes += n as u64;
         Ok(match self.decrypt(cx) {
@@ -149,11 +158,14 @@ impl<S: Socket> Channel<S> {
 
     fn decrypt(&mut self, cx: &mut LoopContext) -> Filled {
         let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
-        let awaited_hello = secured.awaits_hello();
+        let (awaited_hello, owed_handshake) = (secured.awaits_hello(), secured.owes_handshake());
         let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
         let opened = secured.open(inbox, &mut cx.ciphertexts, cx.moment);
         if awaited_hello && !secured.awaits_hello() && !secured.is_resumed() {
             cx.handshakes_left = cx.handshakes_left.saturating_sub(1);
+        }
+        if owed_handshake && !secured.owes_handshake() {
+            note_handshake(secured, &self.who, cx);
         }
         match opened {
             Ok(opened) => {
@@ -258,6 +270,44 @@ impl<S: Socket> Channel<S> {
     /// Whether a part of a file can be sent from the page cache, past the outbox.
     pub(super) fn can_send_file(&self) -> bool {
         self.secured.is_none()
+    }
+
+    /// Notes why TLS has ended the connection.
+    pub(super) fn note_refusal(&mut self, refusal: &Refusal, cx: &mut LoopContext) {
+        let Some(secured) = &mut self.secured else { return };
+        let (failure, tls) = (refusal.failure(), &mut cx.counters.tls);
+        let counts = if secured.owes_handshake() { &mut tls.failed } else { &mut tls.broken };
+        *counts.entry(failure).or_default() += 1;
+        secured.on_failed();
+        cx.marks.connection(self.who.id, |text| write!(text, "tls failed: {failure}"));
+    }
+
+    /// Notes that the connection has ended for this `reason`, if that has ended a TLS handshake.
+    pub(super) fn note_close(&mut self, reason: CloseReason, cx: &mut LoopContext) {
+        let Some(secured) = self.secured.as_mut().filter(|secured| secured.owes_handshake()) else { return };
+        secured.on_failed();
+        let failure = match reason {
+            CloseReason::ByClient => "ended",
+            CloseReason::Broken(_) => "reset",
+            CloseReason::Timeout(_) => "timeout",
+            CloseReason::ByServer | CloseReason::CutShort => "stopped",
+        };
+        *cx.counters.tls.failed.entry(Failure::Silent(failure)).or_default() += 1;
+        cx.marks.connection(self.who.id, |text| write!(text, "tls handshake failed: {failure}"));
+        // Of a timeout there is a line already.
+        if !matches!(reason, CloseReason::Timeout(_)) {
+            let stage = match (secured.read, secured.has_answered()) {
+                (0, _) => "before the TLS handshake began",
+                (_, false) => "in the TLS handshake, before its ClientHello was complete",
+                (_, true) => "in the TLS handshake, after our answer",
+            };
+            cx.complain(Level::Info, format_args!("{}: {reason} {stage}", self.who.peer));
+        }
+    }
+
+    /// Whether the peer has ended TLS without saying so (RFC 8446 §6.1).
+    pub(super) fn is_truncated(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.is_truncated)
     }
 
     /// What is known of TLS on it, if it has TLS.
@@ -403,4 +453,14 @@ impl<S: Socket> Channel<S> {
     pub(super) fn position(&self) -> u64 {
         self.sent + self.outbox.len()
     }
+}
+
+/// Notes that a handshake is done.
+fn note_handshake(secured: &Secured, who: &Identity, cx: &mut LoopContext) {
+    let status = secured.status();
+    cx.counters.tls.count_done(&status.session);
+    cx.times.handshakes.record(status.handshake_time().unwrap_or_default());
+    cx.times.handshake_work.record(status.session.worked);
+    cx.marks.connection(who.id, |text| write!(text, "tls handshake done {status}"));
+    log::debug!("{}: TLS: {status}", who.peer);
 }

@@ -82,7 +82,8 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Nothing more is received or produced. A connection that was ending already ends as it was to.
-    fn refuse(&mut self, refusal: &Refusal, cx: &LoopContext) -> Moved {
+    fn refuse(&mut self, refusal: &Refusal, cx: &mut LoopContext) -> Moved {
+        self.channel.note_refusal(refusal, cx);
         cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.channel.who.peer));
         if self.life == Life::Serving {
             self.life = Life::Flushing(Ending::InOrder);

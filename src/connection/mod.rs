@@ -232,6 +232,7 @@ impl<S: Socket> Connection<S> {
         if let Life::Closed(reason) = self.life {
             let counted = self.driver.note_close(&self.channel, reason, now, cx);
             cx.counters.count_close(counted);
+            self.channel.note_close(counted, cx);
             // From now on, who asks is told the reason that was counted.
             self.life = Life::Closed(counted);
         }
@@ -264,6 +265,11 @@ impl<S: Socket> Connection<S> {
     /// The role of the listener that accepted it.
     pub fn role(&self) -> ListenerRole {
         self.channel.role
+    }
+
+    /// Whether the peer has ended TLS without saying so.
+    pub fn is_truncated(&self) -> bool {
+        self.channel.is_truncated()
     }
 
     /// What is known of TLS on it, if it has TLS.

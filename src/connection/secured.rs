@@ -15,6 +15,7 @@ use crate::base::ring::RingBuffer;
 use crate::base::tls_facts::TlsStatus;
 use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, Session};
 use crate::net::{Io, Socket};
+use crate::observe::tls::Failure;
 
 /// Rings for ciphertext hold so many bytes: any message of a handshake (64 KiB), or four full records.
 pub(super) const RECORDS_BYTES: usize = 68 * 1024;
@@ -55,6 +56,10 @@ pub(super) struct Secured {
     began: Moment,
     /// How long the handshake has waited; `None` before it is done.
     waited: Option<Duration>,
+    /// The handshake will not be done, and that was counted.
+    has_failed: bool,
+    /// The peer has ended its direction without saying so.
+    pub(super) is_truncated: bool,
     /// Ciphertext read and written, in bytes.
     pub(super) read: u64,
     pub(super) written: u64,
@@ -82,6 +87,8 @@ impl Secured {
             is_over: false,
             began: now,
             waited: None,
+            has_failed: false,
+            is_truncated: false,
             read: 0,
             written: 0,
         }
@@ -251,6 +258,26 @@ impl Secured {
         self.session.is_resumed()
     }
 
+    /// Whether a ClientHello has come and was answered, however the connection stands.
+    pub(super) fn has_answered(&self) -> bool {
+        !self.session.awaits_hello()
+    }
+
+    /// Whether the handshake is neither done nor known to have failed, however the connection stands.
+    pub(super) fn owes_handshake(&self) -> bool {
+        self.waited.is_none() && !self.has_failed
+    }
+
+    /// Marks that the handshake will not be done, and that this was counted.
+    pub(super) fn on_failed(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Marks that the peer has ended its direction. RFC 8446 §6.1: it should have said so before, unless we have ended first.
+    pub(super) fn on_eof(&mut self) {
+        self.is_truncated = self.waited.is_some() && !self.is_over && !self.session.has_ended();
+    }
+
     /// What is known of it.
     pub(super) fn status(&self) -> TlsStatus {
         TlsStatus { session: self.session.facts(), waited: self.waited, read: self.read, written: self.written }
@@ -284,11 +311,28 @@ fn room_for_more(incoming: &RingBuffer, session: &Session) -> usize {
     }
 }
 
+impl Refusal {
+    /// The same, to be counted.
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Refusal::PlainHttp => Failure::Silent("plain_http"),
+            Refusal::Fault(fault) => match (fault.alert_of_peer(), fault.alert_of_ours()) {
+                (Some(alert), _) => Failure::Theirs(alert),
+                (None, Some(alert)) => Failure::Ours(alert),
+                (None, None) => Failure::Silent(fault.reason()),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::PlainHttp => f.write_str("the client speaks HTTP without TLS, to a port for HTTPS"),
-            Refusal::Fault(fault) => write!(f, "TLS: {fault}"),
+            Refusal::Fault(fault) => match fault.alert_of_ours() {
+                Some(alert) => write!(f, "TLS: {fault} (our alert: {alert})"),
+                None => write!(f, "TLS: {fault}"),
+            },
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Everything that is counted, as families of metrics. Names and units follow the advice of Prometheus
 //! (<https://prometheus.io/docs/practices/naming/>).
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::EventLoop;
 use super::access_log::AccessLog;
 use super::phases::Phase;
+use super::tls_upkeep::TlsUpkeep;
 use crate::net::Reactor;
 use crate::observe::histogram::Histogram;
-use crate::observe::report::{Buckets, Family};
+use crate::observe::report::{Buckets, Family, Kind, Samples};
+use crate::observe::tls::Failure;
 use crate::service::Service;
 
 /// Upper bounds of the histograms, in microseconds.
@@ -33,6 +36,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.connection_families(),
             self.request_families(),
             self.loop_families(),
+            self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),
             self.thread_families(),
         ];
         groups.into_iter().flatten().collect()
@@ -133,6 +137,62 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "System calls of the loop.",
                 "call",
                 self.context.counters.syscalls.by_kind(),
+            ),
+        ]
+    }
+
+    /// Families of TLS, where a listener has it. What nobody has run into has no sample.
+    fn tls_families(&self, tls: &TlsUpkeep) -> Vec<Family> {
+        let (counts, times) = (&self.context.counters.tls, &self.context.times);
+        let done = counts.done().map(|((kind, version), count)| {
+            (vec![("kind", kind.to_owned()), ("version", version.to_owned())], count as f64)
+        });
+        let failures = |failures: &BTreeMap<Failure, u64>| {
+            let labels =
+                |failure: &Failure| vec![("side", failure.side().to_owned()), ("reason", failure.reason().to_owned())];
+            failures.iter().map(|(failure, count)| (labels(failure), *count as f64)).collect()
+        };
+        let tickets = tls.config().tickets();
+        let certificates = tls.config().certificates().into_iter().map(|facts| {
+            let until = facts.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+            (vec![("file", facts.file.display().to_string()), ("subject", facts.subject)], until.as_secs() as f64)
+        });
+        let labelled = |name, help, kind, samples| Family { name, help, samples: Samples::Labelled(kind, samples) };
+        vec![
+            labelled("tidemill_tls_handshakes_total", "TLS handshakes that are done.", Kind::Counter, done.collect()),
+            labelled(
+                "tidemill_tls_handshake_failures_total",
+                "TLS handshakes that failed: by the alert and who has sent it (ours, theirs), or without one (none).",
+                Kind::Counter,
+                failures(&counts.failed),
+            ),
+            labelled(
+                "tidemill_tls_connection_failures_total",
+                "Connections that TLS has ended after the handshake, in the same way.",
+                Kind::Counter,
+                failures(&counts.broken),
+            ),
+            Family::histogram(
+                "tidemill_tls_handshake_duration_seconds",
+                "From accepting a connection to the end of its TLS handshake.",
+                buckets(&times.handshakes),
+            ),
+            Family::histogram(
+                "tidemill_tls_handshake_work_seconds",
+                "How long a TLS handshake kept the loop busy.",
+                buckets(&times.handshake_work),
+            ),
+            Family::counters(
+                "tidemill_tls_tickets_total",
+                "Tickets with which clients wanted to resume TLS sessions: those that could be read, and others.",
+                "outcome",
+                [("hit", tickets.hits), ("miss", tickets.misses)],
+            ),
+            labelled(
+                "tidemill_tls_certificate_not_after_seconds",
+                "The last second in which a certificate in use is valid, since 1970.",
+                Kind::Gauge,
+                certificates.collect(),
             ),
         ]
     }

@@ -576,9 +576,10 @@ fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
 
 fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
     let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
+    let how = if connection.is_truncated() { ", without close_notify" } else { "" };
     match connection.requests() {
-        1 => format!("{reason} after 1 request"),
-        n => format!("{reason} after {n} requests"),
+        1 => format!("{reason} after 1 request{how}"),
+        n => format!("{reason} after {n} requests{how}"),
     }
 }
 

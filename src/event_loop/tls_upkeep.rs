@@ -29,6 +29,11 @@ impl TlsUpkeep {
         TlsUpkeep { config, due: now + INTERVAL, occasion: Occasion::Check, job: None }
     }
 
+    /// What new handshakes are made with.
+    pub(super) fn config(&self) -> &LiveConfig {
+        &self.config
+    }
+
     /// A session for a connection that begins now.
     pub(super) fn session(&self) -> Result<Session, Fault> {
         self.config.session()

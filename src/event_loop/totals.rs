@@ -27,6 +27,8 @@ pub struct Totals {
     pub first_byte: Spread,
     /// The duration of a turn without its poll.
     pub turn: Spread,
+    /// From accepting a connection to the end of its TLS handshake.
+    pub handshakes: Spread,
     /// How late the loop woke for its own deadlines.
     pub lag: Spread,
     /// Turns of the loop.
@@ -89,6 +91,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             busiest_second: times.pace.busiest_second(),
             latency: times.latency().spread(),
             first_byte: times.first_byte().spread(),
+            handshakes: times.handshakes.spread(),
             accepted: self.accepted,
             connections_max: self.connections_max,
             cut_at_end: match self.outcome {

@@ -3,6 +3,7 @@
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
 use super::request_record::RequestRecord;
+use super::tls::TlsCounts;
 use super::wait_reason::WaitCounts;
 
 /// Counters of one event loop, from its start. They include the connections of the admin listener.
@@ -32,6 +33,8 @@ pub struct Counters {
     pub cut_short: u64,
     /// Connections that ended because a wait lasted too long, by what they waited for.
     pub timeouts: WaitCounts,
+    /// Handshakes of TLS, and what became of them.
+    pub tls: TlsCounts,
 }
 
 impl Counters {

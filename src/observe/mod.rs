@@ -9,4 +9,5 @@ pub mod histogram;
 pub mod report;
 pub mod request_record;
 pub mod times;
+pub mod tls;
 pub mod wait_reason;

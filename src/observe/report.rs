@@ -78,8 +78,19 @@ pub enum Samples {
     Counter(Option<&'static str>, Vec<(&'static str, f64)>),
     /// Goes up and down.
     Gauge(Option<&'static str>, Vec<(&'static str, f64)>),
+    /// Each with the values of several labels. The values may be any text.
+    Labelled(Kind, Vec<(Vec<(&'static str, String)>, f64)>),
     /// Durations in seconds: how many up to each bound, all of them, and their sum.
     Histogram(Option<&'static str>, Vec<(&'static str, Buckets)>),
+}
+
+/// What a number does in the course of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
 }
 
 impl Family {

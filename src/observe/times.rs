@@ -21,6 +21,10 @@ pub struct Times {
     several_writes: Histogram,
     /// Responses that left in several writes: from the request's first byte to the response's first one.
     first_of_several_writes: Histogram,
+    /// From accepting a connection to the end of its TLS handshake.
+    pub handshakes: Histogram,
+    /// How long TLS handshakes kept the loop busy.
+    pub handshake_work: Histogram,
     /// Requests that were over at the end of the last turn.
     over_last_turn: u64,
 }

@@ -39,6 +39,7 @@ impl Display for FinalReport<'_> {
         self.write_durations(f)?;
         self.write_requests(f)?;
         self.write_connections(f)?;
+        self.write_tls(f)?;
         self.write_costs(f)?;
         self.write_loop(f)?;
         self.write_peaks(f)?;
@@ -56,8 +57,14 @@ impl FinalReport<'_> {
     }
 
     fn write_durations(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { latency, first_byte, turn, lag, .. } = self.totals;
-        let rows = [("Latency", latency), ("First byte", first_byte), ("Loop turn", turn), ("Timer lag", lag)];
+        let Totals { latency, first_byte, handshakes, turn, lag, .. } = self.totals;
+        let rows = [
+            ("Latency", latency),
+            ("First byte", first_byte),
+            ("Handshake", handshakes),
+            ("Loop turn", turn),
+            ("Timer lag", lag),
+        ];
         if rows.iter().all(|(_, row)| row.count == 0) {
             return Ok(());
         }
@@ -98,6 +105,21 @@ impl FinalReport<'_> {
         )?;
         let cut = self.totals.cut_at_end;
         self.warn_if(f, cut > 0, format_args!("  Cut at the end: {}", count(cut as u64, "connection")))
+    }
+
+    /// Nothing if no client has tried.
+    fn write_tls(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let tls = &self.totals.counters.tls;
+        let (done, resumed) = (tls.done_total(), tls.resumed_total());
+        if done > 0 {
+            writeln!(f, "  TLS handshakes: {done}, {resumed} of them resumed")?;
+        }
+        for (what, failures) in [("TLS handshakes failed", &tls.failed), ("Ended by TLS", &tls.broken)] {
+            let total: u64 = failures.values().sum();
+            let reasons = list(failures, |(failure, count)| format!("{failure} {count}"));
+            self.warn_if(f, total > 0, format_args!("  {what}: {total} ({reasons})"))?;
+        }
+        Ok(())
     }
 
     fn write_costs(&self, f: &mut Formatter<'_>) -> fmt::Result {

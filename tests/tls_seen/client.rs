@@ -1,6 +1,6 @@
 //! Clients that speak TLS with the server, and trust whatever certificate it has.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -61,10 +61,14 @@ pub struct Identity {
     pub key: String,
 }
 
+/// Cryptography with one group.
+pub fn provider() -> CryptoProvider {
+    CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() }
+}
+
 /// What a client speaks: one version, and with a certificate if it has one.
 pub fn config(version: &'static SupportedProtocolVersion, identity: Option<&Identity>) -> ClientConfig {
-    let provider = CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() };
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(&[version]).unwrap();
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustsAll));
     let mut config = match identity {
@@ -105,6 +109,12 @@ impl TlsClient {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// Does the handshake and waits until the server ends the connection.
+    pub fn be_refused(&mut self) {
+        let failed = self.0.read(&mut [0]).unwrap_err();
+        assert_ne!(failed.kind(), ErrorKind::WouldBlock, "nothing has happened");
     }
 
     /// Says that no more comes.

@@ -12,7 +12,7 @@ use crate::client::{Identity, TlsClient, config};
 const GET: &str = "GET /plaintext HTTP/1.1\r\nHost: ec.example\r\n\r\n";
 
 /// A client with a certificate, and the file with the authority that it is of.
-fn identity(name: &str, folder: &std::path::Path) -> (Identity, String) {
+pub fn identity(name: &str, folder: &std::path::Path) -> (Identity, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

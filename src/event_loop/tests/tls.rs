@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::stage::Stage;
 use crate::base::limits::Limits;
+use crate::base::listener_role::ListenerRole;
 use crate::net::Signal;
 use crate::net::tls::{LiveConfig, PairFiles, TlsOptions};
+use crate::observe::tls::Failure;
 
 /// A pair in a folder of its own, which goes with it.
 pub(super) struct Pair(PathBuf);
@@ -41,7 +43,7 @@ impl Drop for Pair {
 fn stage(pair: &Pair) -> (Stage, Arc<LiveConfig>) {
     let options = TlsOptions { pairs: vec![pair.files()], ..TlsOptions::default() };
     let config = Arc::new(LiveConfig::load(options, &mut |_| {}).unwrap());
-    let mut stage = Stage::new(Limits::default());
+    let mut stage = Stage::with_roles(&[ListenerRole::Https], Limits::default());
     stage.event_loop.keep_tls(Arc::clone(&config));
     (stage, config)
 }
@@ -74,4 +76,22 @@ fn hup_reads_the_files_at_once() {
     stage.signal(Signal::Reload);
     stage.turn();
     assert_eq!((subject(&config).as_str(), stage.sleeps()), ("CN=rsa.example", Some(10_000)));
+}
+
+/// However it trickles, the deadline of a handshake stands (10 s).
+#[test]
+fn a_handshake_that_takes_too_long_is_counted_once() {
+    let pair = Pair::new("late");
+    let (mut stage, _) = stage(&pair);
+    let client = stage.client();
+    stage.turn_after(5_000);
+    stage.send(&client, "\u{16}\u{3}\u{1}\0");
+    stage.turn();
+    let failed = |stage: &Stage| stage.counters().tls.failed.clone();
+    stage.turn_after(4_999);
+    assert!(failed(&stage).is_empty());
+    stage.turn_after(1);
+    stage.turn_after(1_000);
+    assert_eq!(failed(&stage).into_iter().collect::<Vec<_>>(), [(Failure::Silent("timeout"), 1)]);
+    assert_eq!(stage.event_loop.connections(), 0);
 }

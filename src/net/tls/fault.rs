@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 use super::selection::refusal_alert;
 
@@ -10,6 +10,8 @@ use super::selection::refusal_alert;
 #[derive(Debug)]
 pub struct Fault {
     reason: Reason,
+    /// The alert that tells the peer, if one does.
+    told: Option<AlertDescription>,
 }
 
 #[derive(Debug)]
@@ -21,17 +23,17 @@ enum Reason {
 
 impl Fault {
     pub(super) fn of(error: Error) -> Fault {
-        Fault { reason: Reason::Library(error) }
+        Fault { reason: Reason::Library(error), told: None }
     }
 
     /// The keys have been used as often as they may be.
     pub(super) fn worn_out() -> Fault {
-        Fault { reason: Reason::WornOut }
+        Fault { reason: Reason::WornOut, told: None }
     }
 
     /// A message is larger than any that there is room for.
     pub fn too_large() -> Fault {
-        Fault { reason: Reason::TooLarge }
+        Fault { reason: Reason::TooLarge, told: None }
     }
 
     /// The record of the alert that goes out in place of the one that the library has queued, if there is one. It is not
@@ -54,27 +56,121 @@ impl Fault {
         }
     }
 
+    /// The alert that the library has queued was added to what goes to the peer.
+    pub(super) fn on_told(&mut self) {
+        if let Reason::Library(error) = &self.reason {
+            self.told = Some(alert_of(error));
+        }
+    }
+
+    /// The record of an alert of our own was.
+    pub(super) fn on_told_by(&mut self, [.., description]: [u8; 7]) {
+        self.told = Some(AlertDescription::from(description));
+    }
+
     /// The alert with which the peer has ended the connection, if it has: its name in RFC 8446 §6.
-    pub fn alert_of_peer(&self) -> Option<String> {
+    pub fn alert_of_peer(&self) -> Option<&'static str> {
         match &self.reason {
             Reason::Library(Error::AlertReceived(alert)) => Some(alert_name(*alert)),
             _ => None,
         }
     }
+
+    /// The alert with which we have, if we have.
+    pub fn alert_of_ours(&self) -> Option<&'static str> {
+        match &self.reason {
+            Reason::Library(Error::AlertReceived(_)) => None,
+            _ => self.told.map(alert_name),
+        }
+    }
+
+    /// What is wrong in one word or two, where no alert says it.
+    pub fn reason(&self) -> &'static str {
+        match &self.reason {
+            Reason::Library(_) => "protocol_error",
+            Reason::WornOut => "keys_worn_out",
+            Reason::TooLarge => "message_too_large",
+        }
+    }
 }
 
-/// The name of an alert as RFC 8446 §6 has it, such as `bad_certificate`.
-fn alert_name(alert: AlertDescription) -> String {
-    let Some(name) = alert.as_str() else { return format!("alert_{}", u8::from(alert)) };
-    let (mut text, mut last) = (String::new(), ' ');
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && last.is_ascii_lowercase() {
-            text.push('_');
+/// The alert that rustls sends if a handshake, or a connection, ends with this error. It does not tell.
+fn alert_of(error: &Error) -> AlertDescription {
+    use PeerIncompatible::*;
+    use PeerMisbehaved::*;
+    match error {
+        Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
+        Error::InvalidCertificate(error) => error.clone().into(),
+        Error::InvalidMessage(error) => (*error).into(),
+        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+        // A Finished that is wrong ends with the same error and `decrypt_error`. Only a client that is broken sends one.
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
         }
-        text.push(letter.to_ascii_lowercase());
-        last = letter;
+        Error::PeerIncompatible(error) => match error {
+            Tls12NotOffered | Tls12NotOfferedOrEnabled | SupportedVersionsExtensionRequired => {
+                AlertDescription::ProtocolVersion
+            }
+            NullCompressionRequired | UncompressedEcPointsRequired => AlertDescription::IllegalParameter,
+            _ => AlertDescription::HandshakeFailure,
+        },
+        Error::PeerMisbehaved(error) => match error {
+            IllegalMiddleboxChangeCipherSpec | TooMuchEarlyDataReceived | KeyEpochWithPendingFragment => {
+                AlertDescription::UnexpectedMessage
+            }
+            MissingPskModesExtension | MissingPskExtensionInSecondClientHello => AlertDescription::MissingExtension,
+            MissingBinderInPskExtension => AlertDescription::DecodeError,
+            IncorrectBinder => AlertDescription::DecryptError,
+            _ => AlertDescription::IllegalParameter,
+        },
+        // What else the verification of a client may end with.
+        _ => AlertDescription::HandshakeFailure,
     }
-    text.replace("unrecognised", "unrecognized").replace("pskidentity", "psk_identity")
+}
+
+/// The name of an alert as RFC 8446 §6 has it, such as `bad_certificate`; RFC 5246 §7.2 and RFC 7507 have those that TLS 1.3
+/// knows no more. `unknown` for all others.
+fn alert_name(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CloseNotify => "close_notify",
+        AlertDescription::UnexpectedMessage => "unexpected_message",
+        AlertDescription::BadRecordMac => "bad_record_mac",
+        AlertDescription::DecryptionFailed => "decryption_failed",
+        AlertDescription::RecordOverflow => "record_overflow",
+        AlertDescription::DecompressionFailure => "decompression_failure",
+        AlertDescription::HandshakeFailure => "handshake_failure",
+        AlertDescription::NoCertificate => "no_certificate",
+        AlertDescription::BadCertificate => "bad_certificate",
+        AlertDescription::UnsupportedCertificate => "unsupported_certificate",
+        AlertDescription::CertificateRevoked => "certificate_revoked",
+        AlertDescription::CertificateExpired => "certificate_expired",
+        AlertDescription::CertificateUnknown => "certificate_unknown",
+        AlertDescription::IllegalParameter => "illegal_parameter",
+        AlertDescription::UnknownCA => "unknown_ca",
+        AlertDescription::AccessDenied => "access_denied",
+        AlertDescription::DecodeError => "decode_error",
+        AlertDescription::DecryptError => "decrypt_error",
+        AlertDescription::ExportRestriction => "export_restriction",
+        AlertDescription::ProtocolVersion => "protocol_version",
+        AlertDescription::InsufficientSecurity => "insufficient_security",
+        AlertDescription::InternalError => "internal_error",
+        AlertDescription::InappropriateFallback => "inappropriate_fallback",
+        AlertDescription::UserCanceled => "user_canceled",
+        AlertDescription::NoRenegotiation => "no_renegotiation",
+        AlertDescription::MissingExtension => "missing_extension",
+        AlertDescription::UnsupportedExtension => "unsupported_extension",
+        AlertDescription::CertificateUnobtainable => "certificate_unobtainable",
+        AlertDescription::UnrecognisedName => "unrecognized_name",
+        AlertDescription::BadCertificateStatusResponse => "bad_certificate_status_response",
+        AlertDescription::BadCertificateHashValue => "bad_certificate_hash_value",
+        AlertDescription::UnknownPSKIdentity => "unknown_psk_identity",
+        AlertDescription::CertificateRequired => "certificate_required",
+        AlertDescription::NoApplicationProtocol => "no_application_protocol",
+        AlertDescription::EncryptedClientHelloRequired => "ech_required",
+        _ => "unknown",
+    }
 }
 
 impl std::error::Error for Fault {}
@@ -94,21 +190,118 @@ impl fmt::Display for Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
+    use rustls::ClientConnection;
+    use rustls::pki_types::ServerName;
+    use rustls::version::TLS12;
+
+    use super::super::provider::provider;
+    use super::super::test_pki::{Folder, client_config_of, options};
+    use super::super::{LiveConfig, TlsOptions};
+    use super::*;
+    use crate::base::ring::RingBuffer;
+
+    /// Names of RFC 8446 §6 by their numbers.
     #[test]
     fn alerts_have_the_names_of_the_standard() {
-        let names = [10, 48, 80, 112, 115, 116, 120].map(|code| alert_name(AlertDescription::from(code)));
-        let expected = [
-            "unexpected_message",
-            "unknown_ca",
-            "internal_error",
-            "unrecognized_name",
-            "unknown_psk_identity",
-            "certificate_required",
-            "no_application_protocol",
-        ];
-        assert_eq!(names, expected);
-        assert_eq!(alert_name(AlertDescription::from(200)), "alert_200");
+        for (number, name) in [
+            (0, "close_notify"),
+            (10, "unexpected_message"),
+            (20, "bad_record_mac"),
+            (22, "record_overflow"),
+            (40, "handshake_failure"),
+            (42, "bad_certificate"),
+            (43, "unsupported_certificate"),
+            (44, "certificate_revoked"),
+            (45, "certificate_expired"),
+            (46, "certificate_unknown"),
+            (47, "illegal_parameter"),
+            (48, "unknown_ca"),
+            (49, "access_denied"),
+            (50, "decode_error"),
+            (51, "decrypt_error"),
+            (70, "protocol_version"),
+            (71, "insufficient_security"),
+            (80, "internal_error"),
+            (86, "inappropriate_fallback"),
+            (90, "user_canceled"),
+            (109, "missing_extension"),
+            (110, "unsupported_extension"),
+            (112, "unrecognized_name"),
+            (113, "bad_certificate_status_response"),
+            (115, "unknown_psk_identity"),
+            (116, "certificate_required"),
+            (120, "no_application_protocol"),
+        ] {
+            assert_eq!(alert_name(AlertDescription::from(number)), name);
+        }
+        let unknown = (0..=255).filter(|number| alert_name(AlertDescription::from(*number)) == "unknown").count();
+        assert_eq!(unknown, 256 - 35, "a bounded number of names");
+    }
+
+    /// A hello of a client that speaks TLS 1.2, in one record.
+    fn hello(protocol: &str) -> Vec<u8> {
+        let schemes = provider().signature_verification_algorithms.supported_schemes();
+        let mut config = client_config_of(schemes, &[&TLS12]);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let name = ServerName::try_from("a.example").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        hello
+    }
+
+    /// Before keys are agreed on, the alert can be read off the wire.
+    #[test]
+    fn the_table_has_the_alerts_that_are_sent() {
+        let folder = Folder::new();
+        let strict = TlsOptions { strict_sni: true, ..options([folder.self_signed("b", &["b.example"])]) };
+        let lax = options([folder.self_signed("a", &["a.example"])]);
+        let [strict, lax] = [strict, lax].map(|options| LiveConfig::load(options, &mut |_| {}).unwrap());
+        // Behind the header of the record, that of the message, the version and the random: the session, the suites.
+        let example = hello("http/1.1");
+        let with = |at: usize, bytes: &[u8]| {
+            let mut hello = example.clone();
+            hello.splice(at..at + bytes.len(), bytes.iter().copied());
+            hello
+        };
+        let suites_at = 43 + 1 + usize::from(example[43]) + 2;
+        let suites = usize::from(example[suites_at - 2]) << 8 | usize::from(example[suites_at - 1]);
+        let is_versions = |bytes: &[u8]| bytes == [0, 43, 0, 3, 2, 3, 3];
+        let versions_at = example.windows(7).position(is_versions).unwrap();
+        for (live, input, expected) in [
+            (&lax, hello("spdy/1"), "no_application_protocol"),
+            (&strict, hello("http/1.1"), "unrecognized_name"),
+            (&lax, with(versions_at + 5, &[3, 1]), "protocol_version"),
+            (&lax, with(suites_at, &vec![0; suites]), "handshake_failure"),
+            (&lax, with(suites_at + suites + 1, &[1]), "illegal_parameter"),
+            (&lax, with(5, &[16]), "unexpected_message"),
+            (&lax, with(5, &[20]), "unexpected_message"),
+            (&lax, with(0, &[99]), "decode_error"),
+            (&lax, vec![22, 3, 1, 0xFF, 0xFF, 1, 0, 0, 0], "decode_error"),
+            (&lax, vec![20, 3, 1, 0, 1, 9], "decode_error"),
+            (&lax, vec![23, 3, 3, 0, 1, 9], "unexpected_message"),
+        ] {
+            let mut session = live.session().unwrap();
+            let [mut incoming, mut inbox, mut outgoing] = [0; 3].map(|_| RingBuffer::new(70_000));
+            incoming.put(&input);
+            let Err(fault) = session.open(&mut incoming, &mut inbox, &mut outgoing) else {
+                panic!("no error for {expected}")
+            };
+            let sent = outgoing.readable()[0].last().map(|number| alert_name(AlertDescription::from(*number)));
+            assert_eq!((sent, fault.alert_of_ours()), (Some(expected), Some(expected)), "{fault}");
+        }
+    }
+
+    #[test]
+    fn only_an_alert_that_was_sent_is_ours() {
+        let mut fault = Fault::of(Error::NoApplicationProtocol);
+        assert_eq!((fault.alert_of_ours(), fault.alert_of_peer()), (None, None));
+        fault.on_told();
+        assert_eq!(fault.alert_of_ours(), Some("no_application_protocol"));
+        let mut fault = Fault::of(Error::AlertReceived(AlertDescription::UnknownCA));
+        fault.on_told();
+        assert_eq!((fault.alert_of_ours(), fault.alert_of_peer()), (None, Some("unknown_ca")));
     }
 }

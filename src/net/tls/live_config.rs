@@ -17,7 +17,8 @@ use super::key_log::KeyLogFile;
 use super::pair::{Pair, PairReader, mistake};
 use super::provider::{provider, sha256, ticketer};
 use super::selection::Selection;
-use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Session, TlsOptions};
+use super::tickets::{CountedTickets, TicketNumbers};
+use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Session, TicketCounts, TlsOptions};
 
 /// The protocols that are offered by ALPN (RFC 7301), the preferred first.
 pub(super) const PROTOCOLS: [&str; 1] = ["http/1.1"];
@@ -32,6 +33,7 @@ pub struct LiveConfig {
     options: TlsOptions,
     provider: Arc<CryptoProvider>,
     key_log: Arc<dyn KeyLog>,
+    tickets: Arc<TicketNumbers>,
     current: Mutex<Current>,
     /// Locked while the files are looked at.
     watch: Mutex<Watch>,
@@ -54,8 +56,9 @@ struct Resumption {
 }
 
 impl Resumption {
-    fn new() -> Result<Resumption, Error> {
-        Ok(Resumption { ticketer: ticketer()?, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
+    fn new(numbers: &Arc<TicketNumbers>) -> Result<Resumption, Error> {
+        let ticketer = Arc::new(CountedTickets::new(ticketer()?, Arc::clone(numbers)));
+        Ok(Resumption { ticketer, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
     }
 }
 
@@ -87,11 +90,13 @@ impl LiveConfig {
         let (provider, now) = (provider(), SystemTime::now());
         let (files, stood_still) = Files::read(&options.paths());
         let key_log = key_log(&options, warn)?;
-        let making = Making { options: &options, provider: &provider, key_log: &key_log, files: &files };
+        let tickets = Arc::default();
+        let making =
+            Making { options: &options, provider: &provider, key_log: &key_log, tickets: &tickets, files: &files };
         let current = making.make(None, warn)?;
         let again = !stood_still || files.are_fresh(now);
         let watch = Watch { stamps: files.stamps(), hash: files.hash(), again, complaint: None };
-        Ok(LiveConfig { options, provider, key_log, current: Mutex::new(current), watch: Mutex::new(watch) })
+        Ok(LiveConfig { options, provider, key_log, tickets, current: Mutex::new(current), watch: Mutex::new(watch) })
     }
 
     /// A session for a connection that begins now.
@@ -110,6 +115,11 @@ impl LiveConfig {
     /// The certificates in use, in the order of the options.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         lock(&self.current).certificates.clone()
+    }
+
+    /// What became of the tickets that clients have sent, since the start.
+    pub fn tickets(&self) -> TicketCounts {
+        self.tickets.counts()
     }
 
     /// Looks at the files, and reads them if they have changed or the `occasion` asks for it. What cannot be used, such as a
@@ -131,8 +141,8 @@ impl LiveConfig {
             }
             return news;
         }
-        let (options, provider, key_log) = (&self.options, &self.provider, &self.key_log);
-        let making = Making { options, provider, key_log, files: &files };
+        let LiveConfig { options, provider, key_log, tickets, .. } = self;
+        let making = Making { options, provider, key_log, tickets, files: &files };
         let made = making.make(Some(&lock(&self.current)), &mut |line| news.push((Level::Warn, line)));
         match made {
             Ok(current) => {
@@ -192,6 +202,7 @@ struct Making<'a> {
     options: &'a TlsOptions,
     provider: &'a Arc<CryptoProvider>,
     key_log: &'a Arc<dyn KeyLog>,
+    tickets: &'a Arc<TicketNumbers>,
     files: &'a Files,
 }
 
@@ -212,7 +223,7 @@ impl Making<'_> {
         let authorities = clients.and_then(|clients| self.files.content(&clients.authorities).ok()).map(sha256);
         let resumption = match last.filter(|last| last.authorities == authorities) {
             Some(last) => last.resumption.clone(),
-            None => Resumption::new().map_err(|error| self.unusable(&error))?,
+            None => Resumption::new(self.tickets).map_err(|error| self.unusable(&error))?,
         };
         config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         // The client's wishes count only where we have none.

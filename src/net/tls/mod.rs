@@ -31,6 +31,8 @@ mod session;
 pub(crate) mod test_client;
 #[cfg(all(test, feature = "_tls"))]
 mod test_pki;
+#[cfg(feature = "_tls")]
+mod tickets;
 #[cfg(not(feature = "_tls"))]
 mod without;
 
@@ -179,6 +181,15 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file.display(), self.problem)
     }
+}
+
+/// What became of the tickets with which clients wanted to resume sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TicketCounts {
+    /// They could be read.
+    pub hits: u64,
+    /// They were too old, of another process, or no tickets at all.
+    pub misses: u64,
 }
 
 /// What can be told about a certificate that is in use.

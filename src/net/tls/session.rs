@@ -137,10 +137,12 @@ impl Session {
 
     /// Ends the session because of this fault, which the caller has found. The alert is added to `outgoing` if the client can
     /// read one that is not encrypted.
-    pub fn fail(&mut self, fault: Fault, outgoing: &mut RingBuffer) -> Fault {
+    pub fn fail(&mut self, mut fault: Fault, outgoing: &mut RingBuffer) -> Fault {
         if let Some(alert) = fault.own_alert().filter(|_| self.phase == Phase::Hello) {
             // Without room for it, the client is told by the end of the connection.
-            outgoing.put_whole(&alert);
+            if outgoing.put_whole(&alert) {
+                fault.on_told_by(alert);
+            }
         }
         self.phase = Phase::Failed;
         fault
@@ -220,8 +222,8 @@ impl Session {
         if let Some(incoming) = &mut incoming {
             incoming.consume(discard);
         }
-        let step = step.map_err(|fault| {
-            self.add_alert(&fault, incoming, outgoing);
+        let step = step.map_err(|mut fault| {
+            self.add_alert(&mut fault, incoming, outgoing);
             self.fail(fault, outgoing)
         })?;
         self.phase = match self.phase {
@@ -257,7 +259,7 @@ impl Session {
 
     /// Adds the alert that the library has queued for this fault, unless it has one of its own. Once that is done, the library
     /// must not be called again: it would look at the same record once more.
-    fn add_alert(&mut self, fault: &Fault, incoming: Option<&mut RingBuffer>, outgoing: &mut RingBuffer) {
+    fn add_alert(&mut self, fault: &mut Fault, incoming: Option<&mut RingBuffer>, outgoing: &mut RingBuffer) {
         if self.phase == Phase::Hello && fault.own_alert().is_some() {
             return;
         }
@@ -266,7 +268,9 @@ impl Session {
             && has_room(outgoing)
             && let Ok(ConnectionState::EncodeTlsData(data)) = self.connection.process_tls_records(bytes).state
             && encode(data, outgoing).is_ok()
-        {}
+        {
+            fault.on_told();
+        }
     }
 
     /// Whether the next ciphertext may begin a handshake, which costs a signature.

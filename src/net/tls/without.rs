@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, TlsOptions};
+use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, TicketCounts, TlsOptions};
 use crate::base::ring::RingBuffer;
 use crate::base::tls_facts::SessionFacts;
 
@@ -26,6 +26,11 @@ impl LiveConfig {
 
     /// The certificates in use.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
+        match *self {}
+    }
+
+    /// What became of the tickets that clients have sent.
+    pub fn tickets(&self) -> TicketCounts {
         match *self {}
     }
 
@@ -128,6 +133,21 @@ impl Fault {
     /// A message is larger than any that there is room for.
     pub fn too_large() -> Fault {
         Fault
+    }
+
+    /// The alert with which the peer has ended the connection.
+    pub fn alert_of_peer(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The alert with which we have.
+    pub fn alert_of_ours(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> &'static str {
+        "no_tls"
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
+use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
+use crate::observe::tls::{Failure, TlsCounts};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 
 fn us(us: u64) -> Duration {
@@ -27,6 +29,7 @@ fn counted() -> Counters {
         broken: 4,
         cut_short: 1,
         timeouts,
+        tls: TlsCounts::default(),
     }
 }
 
@@ -38,6 +41,7 @@ fn run() -> Totals {
         busiest_second: 120_000,
         latency: spread(55),
         first_byte: spread(40),
+        handshakes: Spread::default(),
         turn: spread(7),
         lag: spread(1000),
         turns: 50_000,
@@ -99,6 +103,27 @@ Requests/sec: 100000.00, 120000 in the busiest second
 Transfer/sec:      1.50GB, 4.00MB read
 ";
     assert_eq!(text(&run(), Some(CPU), false), expected);
+}
+
+#[test]
+fn a_run_with_tls() {
+    let mut tls = TlsCounts::default();
+    for is_resumed in [false, true, true] {
+        tls.count_done(&SessionFacts { version: Some("TLSv1.3"), is_resumed, ..SessionFacts::default() });
+    }
+    tls.failed.extend([(Failure::Silent("timeout"), 1), (Failure::Ours("unrecognized_name"), 2)]);
+    tls.failed.insert(Failure::Theirs("unknown_ca"), 3);
+    tls.broken.insert(Failure::Ours("bad_record_mac"), 1);
+    let totals = Totals { counters: Counters { tls, ..counted() }, handshakes: spread(600), ..run() };
+    let text = text(&totals, None, false);
+    for lines in [
+        "    Handshake   600.00us    1.20ms   18.00ms  240.00ms     3.00s\n",
+        "\n  TLS handshakes: 3, 2 of them resumed\n  \
+         TLS handshakes failed: 6 (our alert unrecognized_name 2, the client's alert unknown_ca 3, timeout 1)\n  \
+         Ended by TLS: 1 (our alert bad_record_mac 1)\n",
+    ] {
+        assert!(text.contains(lines), "{text}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Metrics as text (Prometheus text exposition format 0.0.4).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::observe::report::{Buckets, Family, Samples};
+use crate::observe::report::{Buckets, Family, Kind, Samples};
 
 /// The media type that Prometheus asks for.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -19,8 +19,8 @@ pub fn text(families: &[Family]) -> String {
 fn write_family(out: &mut String, family: &Family) -> std::fmt::Result {
     let name = family.name;
     let kind = match family.samples {
-        Samples::Counter(..) => "counter",
-        Samples::Gauge(..) => "gauge",
+        Samples::Counter(..) | Samples::Labelled(Kind::Counter, _) => "counter",
+        Samples::Gauge(..) | Samples::Labelled(Kind::Gauge, _) => "gauge",
         Samples::Histogram(..) => "histogram",
     };
     writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help)?;
@@ -28,6 +28,11 @@ fn write_family(out: &mut String, family: &Family) -> std::fmt::Result {
         Samples::Counter(label, samples) | Samples::Gauge(label, samples) => samples
             .iter()
             .try_for_each(|(value, number)| writeln!(out, "{name}{} {number}", labels(*label, value, None))),
+        Samples::Labelled(_, samples) => samples.iter().try_for_each(|(labels, number)| {
+            let pairs: Vec<String> =
+                labels.iter().map(|(label, value)| format!("{label}=\"{}\"", Escaped(value))).collect();
+            writeln!(out, "{name}{{{}}} {number}", pairs.join(","))
+        }),
         Samples::Histogram(label, samples) => {
             samples.iter().try_for_each(|(value, buckets)| write_buckets(out, name, *label, value, buckets))
         }
@@ -59,6 +64,20 @@ fn labels(label: Option<&str>, value: &str, bound: Option<&str>) -> String {
     }
 }
 
+/// A label's value that is no name of ours: the format wants these three escaped.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            _ => f.write_char(character),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +93,14 @@ mod tests {
             },
             Family { name: "tidemill_up", help: "Up.", samples: Samples::Gauge(None, vec![("", 1.0)]) },
             Family {
+                name: "tidemill_l",
+                help: "L.",
+                samples: Samples::Labelled(
+                    Kind::Gauge,
+                    vec![(vec![("file", "a\\b\"c\nd".into()), ("is", "ü".into())], 1_700_000_000.0)],
+                ),
+            },
+            Family {
                 name: "tidemill_t_seconds",
                 help: "T.",
                 samples: Samples::Histogram(Some("phase"), vec![("run", buckets)]),
@@ -87,6 +114,9 @@ tidemill_requests_total{class=\"4xx\"} 0
 # HELP tidemill_up Up.
 # TYPE tidemill_up gauge
 tidemill_up 1
+# HELP tidemill_l L.
+# TYPE tidemill_l gauge
+tidemill_l{file=\"a\\\\b\\\"c\\nd\",is=\"ü\"} 1700000000
 # HELP tidemill_t_seconds T.
 # TYPE tidemill_t_seconds histogram
 tidemill_t_seconds_bucket{phase=\"run\",le=\"0.001\"} 2
