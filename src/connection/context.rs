@@ -20,6 +20,7 @@ use crate::observe::counters::Counters;
 use crate::observe::delay::LongDrives;
 use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
 use crate::observe::times::Times;
+use crate::protocol::h1::hsts::Hsts;
 use crate::protocol::h1::server::Scratch;
 
 use super::Identity;
@@ -69,6 +70,8 @@ pub struct Environment {
     pub draining: Option<Moment>,
     /// The proxies that may name the client of a request.
     pub trusted_proxies: TrustedProxies,
+    /// What responses over TLS tell browsers, if anything.
+    pub hsts: Option<Hsts>,
     pub(super) wakes: Wakes,
     /// Threads for what may block.
     pub jobs: JobPool,
@@ -134,6 +137,7 @@ impl LoopContext {
                 now,
                 draining: None,
                 trusted_proxies: TrustedProxies::default(),
+                hsts: None,
                 wakes,
                 jobs,
                 date,

@@ -46,6 +46,7 @@ use crate::net::{Event, Interest, Reactor};
 use crate::observe::access_log::Line;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::delay::LONG_NANOS;
+use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
 
@@ -126,6 +127,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on these proxies may name the client of a request.
     pub fn trust_proxies(&mut self, proxies: TrustedProxies) {
         self.context.environment.trusted_proxies = proxies;
+    }
+
+    /// From now on browsers are told over TLS to use nothing else for so many seconds.
+    pub fn insist_on_https(&mut self, seconds: u32) {
+        self.context.environment.hsts = Some(Hsts::new(seconds));
     }
 
     /// From now on the files that `config` is made of are looked at again and again.

@@ -97,6 +97,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let access_log = settings.log.open()?;
     let listeners = listeners(settings, passed)?;
     let tls = tls::start(settings, &listeners)?;
+    let https_redirect = tls::redirect(settings, &listeners);
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
@@ -109,11 +110,15 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let jobs = jobs(settings)?;
     let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings, &settings.shares(descriptors))?;
+    front.https_redirect = https_redirect;
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
     if let Some(tls) = tls {
         event_loop.keep_tls(tls.config);
+    }
+    if let Some(seconds) = settings.tls.hsts() {
+        event_loop.insist_on_https(seconds);
     }
     event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
     if let Some(access_log) = access_log {

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use crate::base::listener_role::ListenerRole;
 use crate::net::listener::{Address, Listener};
 use crate::net::tls::{LiveConfig, SelfSigned};
+use crate::service::https_redirect::HttpsRedirect;
 
 /// What listeners with TLS need.
 pub(super) struct Tls {
@@ -34,6 +35,12 @@ pub(super) fn start(settings: &Settings, listeners: &[Bound]) -> Result<Option<T
     }
     let config = LiveConfig::load(options, &mut |line| log::warn!("{line}")).map_err(|mistake| mistake.to_string())?;
     Ok(Some(Tls { config: Arc::new(config), lines }))
+}
+
+/// What plain listeners answer, if they are to redirect to the first of the `listeners` that has TLS.
+pub(super) fn redirect(settings: &Settings, listeners: &[Bound]) -> Option<HttpsRedirect> {
+    let (first, _) = listeners.iter().find(|(_, role)| *role == ListenerRole::Https)?;
+    settings.tls.https_redirect.then(|| HttpsRedirect::new(first.local_address().port()))
 }
 
 /// What a certificate for development is for: this machine by all its names, and the addresses of its listeners.

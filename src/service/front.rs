@@ -6,6 +6,7 @@ use super::Service;
 use super::coding::Coders;
 use super::cors::Cors;
 use super::explanation::Explanation;
+use super::https_redirect::HttpsRedirect;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
@@ -25,6 +26,8 @@ pub struct Front {
     pub admin: Option<Admin>,
     /// Which scripts of other sites may read what everyone gets; `None`: no other site's.
     pub cors: Option<Cors>,
+    /// What plain listeners answer, if everything is to go over HTTPS.
+    pub https_redirect: Option<HttpsRedirect>,
     coders: Coders,
 }
 
@@ -43,7 +46,7 @@ impl Front {
             Public::Lab(_) => Coders::default(),
             Public::Files(files, _) => files.coders().clone(),
         };
-        Front { public, health: None, admin: None, cors: None, coders }
+        Front { public, health: None, admin: None, cors: None, https_redirect: None, coders }
     }
 }
 
@@ -103,10 +106,23 @@ impl Front {
         if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(request)) {
             return Ok(Reply::Respond(preflight));
         }
+        if let Some(redirect) = self.https_redirect
+            && cx.role == ListenerRole::Http
+            && let Some(response) = self.redirect(redirect, request)
+        {
+            return Ok(Reply::Respond(response));
+        }
         match self.destination(request.target.path) {
             Destination::Routes(_, router) => router.call(request, cx),
             Destination::Files(files) => files.call(request, cx),
         }
+    }
+
+    /// The redirect of a request on a plain listener, unless it asks how the server is.
+    #[cold]
+    fn redirect(&self, redirect: HttpsRedirect, request: &RequestHead<'_>) -> Option<Response> {
+        let asks_for_health = self.health.as_ref().is_some_and(|health| health.knows(request.target.path));
+        if asks_for_health { None } else { redirect.answer(request) }
     }
 
     /// Does what is done with every public response: codes its content, and says which scripts may read it.

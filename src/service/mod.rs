@@ -10,6 +10,7 @@ pub mod event_stream;
 pub mod explanation;
 pub mod front;
 pub mod gather;
+pub mod https_redirect;
 pub mod lab;
 pub mod router;
 pub mod shares;

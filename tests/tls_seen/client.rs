@@ -14,7 +14,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, field};
 
 /// Accepts every certificate, also those whose key has not signed.
 #[derive(Debug)]
@@ -95,14 +95,19 @@ impl TlsClient {
 
     /// A response with Content-Length: head and content.
     pub fn ask(&mut self, request: &str) -> (String, String) {
+        let head = self.head(request);
+        let length = field(&head, "Content-Length").map_or(0, |length| length.parse().unwrap());
+        (head, String::from_utf8(self.exactly(length)).unwrap())
+    }
+
+    /// The head of the response.
+    pub fn head(&mut self, request: &str) -> String {
         self.0.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.exactly(1));
         }
-        let head = String::from_utf8(head).unwrap();
-        let length = crate::support::field(&head, "Content-Length").map_or(0, |length| length.parse().unwrap());
-        (head, String::from_utf8(self.exactly(length)).unwrap())
+        String::from_utf8(head).unwrap()
     }
 
     fn exactly(&mut self, length: usize) -> Vec<u8> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod client;
+mod https_only;
 mod outcomes;
 mod session;
 #[path = "../server/support.rs"]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Stop;
 use crate::base::buffer_pool::BufferPool;
+use crate::base::listener_role::ListenerRole;
 use crate::base::ring::Room;
 use crate::connection::Environment;
 use crate::connection::channel::Channel;
@@ -69,6 +70,11 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         self.head.clear();
         let Environment { limits, date, .. } = self.environment;
         self.codec.send_head(response, response.body.length(), last, limits.idle_told_secs, date, self.head);
+        if let Some(hsts) = &self.environment.hsts
+            && self.channel.role == ListenerRole::Https
+        {
+            hsts.add_to(self.head, response);
+        }
         if *self.stop == Stop::No && !self.codec.persists() {
             *self.stop = Stop::AfterResponse { asked_by_client };
         }

@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod framing;
 mod head;
+pub mod hsts;
 pub mod scan;
 pub mod server;
 pub mod spans;

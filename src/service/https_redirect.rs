@@ -1,0 +1,103 @@
+//! `--https-redirect`: what plain listeners answer when everything is to go over HTTPS.
+
+use super::errors::{Detail, bad_request};
+use crate::http::fields::{FieldValue, LOCATION};
+use crate::http::message::{RequestHead, Response};
+use crate::http::status::Status;
+use crate::http::target::TargetForm;
+
+/// Where an authority that issues certificates looks for the proof that a name is ours (RFC 8555 §8.3). It begins at a plain
+/// listener, and must find the proof also when no certificate for the name is there yet.
+const ACME: &[u8] = b"/.well-known/acme-challenge/";
+/// The port of `https` (RFC 9110 §4.2.2), which stands in no URL.
+const DEFAULT_PORT: u16 = 443;
+
+/// Redirects requests to a listener with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpsRedirect {
+    /// The port of that listener.
+    port: u16,
+}
+
+impl HttpsRedirect {
+    /// To the listener with this `port`, or with none, as on a Unix socket: then to the default port.
+    pub fn new(port: Option<u16>) -> HttpsRedirect {
+        HttpsRedirect { port: port.unwrap_or(DEFAULT_PORT) }
+    }
+
+    /// The answer to a request on a plain listener: 308, which keeps method and content (RFC 9110 §15.4.9). `None` if the
+    /// request is not redirected: it proves a name, or is for no resource.
+    pub fn answer(self, request: &RequestHead<'_>) -> Option<Response> {
+        let target = &request.target;
+        let is_for_a_resource = matches!(target.form, TargetForm::Origin | TargetForm::Absolute);
+        if !is_for_a_resource || target.path.starts_with(ACME) {
+            return None;
+        }
+        let authority = target.authority.or_else(|| request.fields.first("Host")).unwrap_or_default();
+        let Some(host) = host(authority) else {
+            let hint = "a redirect to https: needs the name of the host";
+            return Some(bad_request("no_host", [("hint", Detail::Text(hint))]));
+        };
+        let mut location = [b"https://", host].concat();
+        if self.port != DEFAULT_PORT {
+            location.extend(format!(":{}", self.port).bytes());
+        }
+        location.extend_from_slice(target.path);
+        if let Some(query) = target.query {
+            location.push(b'?');
+            location.extend_from_slice(query);
+        }
+        // Its bytes were those of a request target, so they are those of a field value, too.
+        let location = FieldValue::new(location).ok()?;
+        Some(Response::new(Status::PERMANENT_REDIRECT).with_field(LOCATION, location))
+    }
+}
+
+/// The host of host [ ":" port ] that can stand in a URL for browsers: a name of letters, digits and hyphens, or an IP
+/// address. RFC 3986 §3.2.2 allows more, which nobody has as the name of a server.
+fn host(authority: &[u8]) -> Option<&[u8]> {
+    let end = match authority {
+        [b'[', ..] => authority.iter().position(|byte| *byte == b']')? + 1,
+        _ => authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let is_port = |port: &[u8]| port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit));
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+    let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let is_host = match host {
+        [b'[', address @ .., b']'] => !address.is_empty() && address.iter().all(is_address),
+        _ => !host.is_empty() && host.iter().all(is_name),
+    };
+    (is_host && is_port(port)).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for (authority, expected) in [
+            ("a.example", Some("a.example")),
+            ("a.example:8080", Some("a.example")),
+            ("a.example:", Some("a.example")),
+            ("192.0.2.1:80", Some("192.0.2.1")),
+            ("[2001:db8::1]:80", Some("[2001:db8::1]")),
+            ("[::1]", Some("[::1]")),
+            ("my_host", Some("my_host")),
+            ("", None),
+            (":80", None),
+            ("[]", None),
+            ("[::1", None),
+            ("[::1]x", None),
+            ("a.example:80x", None),
+            ("a@b", None),
+            ("a%2fb", None),
+            ("a/b", None),
+            ("a'b;c", None),
+            ("[v1.x]", None),
+        ] {
+            assert_eq!(host(authority.as_bytes()), expected.map(str::as_bytes), "{authority}");
+        }
+    }
+}
