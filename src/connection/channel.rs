@@ -30,7 +30,7 @@ pub(super) struct Channel<S> {
     pub(super) inbox: Option<Box<RingBuffer>>,
     pub(super) outbox: Outbox,
     /// In a box, because it is large and many connections have none.
-    secured: Option<Box<Secured>>,
+    pub(super) secured: Option<Box<Secured>>,
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,

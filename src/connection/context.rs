@@ -94,6 +94,7 @@ impl Environment {
             key: WakeKey { token: who.token, stream: 0 },
             peer: who.peer,
             named,
+            certificate: None,
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,

@@ -218,7 +218,7 @@ impl Http1 {
             return Ok(false);
         }
         let input_ended = channel.input_ended();
-        let Channel { inbox: Some(inbox), who, role, .. } = channel else { return Ok(false) };
+        let Channel { inbox: Some(inbox), who, role, secured, .. } = channel else { return Ok(false) };
         if inbox.is_empty() && self.codec.receiving() == Receiving::Idle && !input_ended {
             // Between two requests there is nothing to look at; most drives come by here once.
             return Ok(false);
@@ -239,7 +239,9 @@ impl Http1 {
                     // Most requests come from the peer, and a record begins so.
                     record.client = named;
                 }
-                let reply = service.call(request, &mut cx.environment.cx(who, *role, record.client.as_ref()));
+                let mut request_cx = cx.environment.cx(who, *role, record.client.as_ref());
+                request_cx.certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
+                let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;

@@ -12,7 +12,7 @@ use super::outbox::Outbox;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
-use crate::base::tls_facts::TlsStatus;
+use crate::base::tls_facts::{ClientCertificate, TlsStatus};
 use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, Session};
 use crate::net::{Io, Socket};
 use crate::observe::tls::Failure;
@@ -238,6 +238,11 @@ impl Secured {
     /// Whether there is nothing to encrypt, to decrypt or to send.
     pub(super) fn is_quiet(&self) -> bool {
         !self.has_outgoing() && !self.has_incoming()
+    }
+
+    /// The certificate that the client has shown, if it has.
+    pub(super) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.session.client_certificate()
     }
 
     /// Whether nothing that arrives is decrypted any more.

@@ -18,6 +18,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::peer::{Client, Node, Peer};
 use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
+use crate::base::tls_facts::ClientCertificate;
 use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
 
 /// What a service, an exchange or a source may know about its environment during a call.
@@ -40,6 +41,9 @@ pub struct Cx<'a> {
     pub peer: Peer,
     /// Whom a trusted proxy names as its sender, if one does.
     pub named: Option<&'a Node>,
+    /// The certificate that the client has shown over TLS and that was verified, if there is one. Only a service that is
+    /// called gets it; an exchange that needs it later keeps what it needs.
+    pub certificate: Option<&'a ClientCertificate>,
     /// The role of the listener that accepted the connection.
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.

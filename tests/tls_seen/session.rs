@@ -94,8 +94,12 @@ fn who_the_client_is_by_its_certificate_is_told() {
         let config = Arc::new(config(version, Some(&anna)));
         for resumed in [false, true] {
             let mut client = TlsClient::connect(&config, seen.address(), "ec.example");
-            client.ask(GET);
+            let (_, content) = client.ask(&GET.replace("/plaintext", "/headers"));
             let told = &seen.connection()["tls"];
+            let handed: Value = serde_json::from_str(&content).unwrap();
+            let (subject, fingerprint) = (&told["client_subject"], &told["client_sha256"]);
+            let expected = serde_json::json!({ "subject": subject, "fingerprint": fingerprint });
+            assert_eq!(handed["client_certificate"], expected, "the handler knows it, too");
             assert_eq!((&told["client_subject"], &told["resumed"]), (&"CN=anna".into(), &resumed.into()), "{told}");
             assert_eq!(told["client_sha256"].as_str().map(str::len), Some(64), "{told}");
             client.close();

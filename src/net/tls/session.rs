@@ -303,6 +303,11 @@ impl Session {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The certificate that the client has shown, if it has.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client.as_deref()
+    }
+
     /// What was agreed on.
     pub fn facts(&self) -> SessionFacts {
         let connection = &self.connection;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, TicketCounts, TlsOptions};
 use crate::base::ring::RingBuffer;
-use crate::base::tls_facts::SessionFacts;
+use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -116,6 +116,11 @@ impl Session {
 
     /// Whether an earlier session is resumed.
     pub fn is_resumed(&self) -> bool {
+        match *self {}
+    }
+
+    /// The certificate that the client has shown.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
         match *self {}
     }
 

@@ -189,6 +189,7 @@ impl World {
             key,
             peer: Peer::Unix,
             named: None,
+            certificate: None,
             role: ListenerRole::Http,
             draining: self.draining,
             file_looks: &self.file_looks,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::arguments::{Argument, or_refusal};
 use crate::base::json::{Object, quote};
+use crate::base::tls_facts::ClientCertificate;
 use crate::http::body::{Body, Failure};
 use crate::http::exchange::{Cx, Reply};
 use crate::http::media_type::JSON;
@@ -33,12 +34,17 @@ fn with_status(status: Status) -> Response {
 }
 
 /// `GET /headers`: the request's head as the server understood it, its fields in the order they arrived.
-pub fn headers(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
-    let object = Object::new()
+/// Over TLS, the certificate of the client stands beside it.
+pub fn headers(request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+    let mut object = Object::new()
         .text("method", request.method.as_str())
         .text("target", &String::from_utf8_lossy(request.target.raw))
         .text("version", version(request.version))
         .raw("fields", field_pairs(request));
+    if let Some(ClientCertificate { subject, fingerprint }) = cx.certificate {
+        let certificate = Object::new().text("subject", subject).text("fingerprint", fingerprint);
+        object = object.raw("client_certificate", certificate.finish());
+    }
     Ok(Reply::Respond(Response::new(Status::OK).with_content(JSON, Body::from(object.finish())).as_it_is()))
 }
 

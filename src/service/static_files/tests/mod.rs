@@ -176,6 +176,7 @@ impl World {
             key: WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 },
             peer: Peer::Unix,
             named: None,
+            certificate: None,
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,
