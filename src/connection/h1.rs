@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::{Environment, LoopContext};
 use crate::base::moment::Moment;
 use crate::http::body::{Body, Failure, Wait};
-use crate::http::exchange::{Reply, Tunnel};
+use crate::http::exchange::{Cx, Reply, Tunnel};
 use crate::http::fields::{FieldValue, UPGRADE};
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -239,9 +239,9 @@ impl Http1 {
                     // Most requests come from the peer, and a record begins so.
                     record.client = named;
                 }
-                let mut request_cx = cx.environment.cx(who, *role, record.client.as_ref());
-                request_cx.certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let reply = service.call(request, &mut request_cx);
+                let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
+                let request_cx = cx.environment.cx(who, *role, record.client.as_ref());
+                let reply = service.call(request, &mut Cx { certificate, ..request_cx });
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;

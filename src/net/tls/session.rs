@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::unbuffered::{ConnectionState, EncodeTlsData, EncryptError, ReadTraffic, UnbufferedStatus, WriteTraffic};
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::clients::certificate_of;
@@ -175,7 +175,7 @@ impl Session {
     fn step(
         &mut self,
         mut incoming: Option<&mut RingBuffer>,
-        mut inbox: Option<&mut RingBuffer>,
+        inbox: Option<&mut RingBuffer>,
         outgoing: &mut RingBuffer,
         wish: &mut Wish<'_, '_>,
     ) -> Result<Step, Fault> {
@@ -186,14 +186,10 @@ impl Session {
         let mut other_bytes = discard;
         let step = match state {
             Err(error) => Err(Fault::of(error)),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(Ok(record)) = traffic.next_record() {
-                    discard += record.discard;
-                    other_bytes = other_bytes.saturating_sub(record.payload.len() + RECORD_ADDS_MAX);
-                    let inbox = inbox.as_mut().filter(|_| self.held.is_empty());
-                    let put = inbox.map_or(0, |inbox| inbox.put(record.payload));
-                    self.held.extend_from_slice(&record.payload[put..]);
-                }
+            Ok(ConnectionState::ReadTraffic(traffic)) => {
+                let records = receive(traffic, inbox, &mut self.held);
+                discard += records.discard;
+                other_bytes = other_bytes.saturating_sub(records.wire_bytes_max);
                 Ok(Step::Done)
             }
             Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing).map(|()| Step::Done),
@@ -378,6 +374,27 @@ impl Wish<'_, '_> {
 /// Whether `outgoing` has room for whatever the library may have to say: it cannot take a record back.
 fn has_room(outgoing: &RingBuffer) -> bool {
     outgoing.free() >= RECORD_WIRE_MAX
+}
+
+/// Records with content that were received.
+struct Received {
+    /// What they add to what is to be discarded.
+    discard: usize,
+    /// How long they were, at most, in bytes.
+    wire_bytes_max: usize,
+}
+
+/// Adds content to the inbox; what finds no room there is held.
+fn receive<D>(mut traffic: ReadTraffic<'_, '_, D>, mut inbox: Option<&mut RingBuffer>, held: &mut Vec<u8>) -> Received {
+    let mut received = Received { discard: 0, wire_bytes_max: 0 };
+    while let Some(Ok(record)) = traffic.next_record() {
+        received.discard += record.discard;
+        received.wire_bytes_max += record.payload.len() + RECORD_ADDS_MAX;
+        let inbox = inbox.as_mut().filter(|_| held.is_empty());
+        let put = inbox.map_or(0, |inbox| inbox.put(record.payload));
+        held.extend_from_slice(&record.payload[put..]);
+    }
+    received
 }
 
 fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut RingBuffer) -> Result<(), Fault> {
