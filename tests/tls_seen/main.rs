@@ -10,6 +10,9 @@ mod session;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod support;
+#[path = "../tls_client/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of the server")]
+mod tls_client;
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,11 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use support::{Client, Server};
-
-/// A file in tests/corpus/tls.
-fn corpus(name: &str) -> String {
-    format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR"))
-}
+use tls_client::corpus;
 
 /// A server that speaks TLS, with an admin and an access log in a folder of its own.
 struct Seen {
@@ -37,7 +36,8 @@ impl Seen {
         let folder = std::env::temp_dir().join(format!("tidemill-{}-seen-{number}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let log = format!("--access-log={}", folder.join("access.log").display());
-        let (certificate, key) = (corpus("ec.pem"), corpus("ec-sec1-key.pem"));
+        let (certificate, key) =
+            (corpus("ec.pem").display().to_string(), corpus("ec-sec1-key.pem").display().to_string());
         let own = [log.as_str(), "--log-format", format, "--tls-cert", &certificate, "--tls-key", &key];
         let listen = ["--listen", "https:127.0.0.1:0", "--admin", "127.0.0.1:0"];
         let server = Server::start(&[&listen, &own[..], more].concat());

@@ -8,9 +8,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::Seen;
 use crate::client::{TlsClient, config, provider};
 use crate::support::{Client, wait_until};
-use crate::{Seen, corpus};
+use crate::tls_client::corpus;
 
 const GET: &str = "GET /plaintext HTTP/1.1\r\nHost: ec.example\r\n\r\n";
 
@@ -60,7 +61,7 @@ fn handshakes_are_counted_by_kind_and_version() {
     }
     let until = format!(
         r#"tidemill_tls_certificate_not_after_seconds{{file="{}",subject="CN=ec.example"}} "#,
-        corpus("ec.pem")
+        corpus("ec.pem").display()
     );
     let until: u64 = metrics.lines().find_map(|line| line.strip_prefix(&until)).unwrap().parse().unwrap();
     assert!(until > 1_800_000_000, "{until}");
