@@ -43,6 +43,12 @@ pub(super) fn redirect(settings: &Settings, listeners: &[Bound]) -> Option<Https
     settings.tls.https_redirect.then(|| HttpsRedirect::new(first.local_address().port()))
 }
 
+/// The same before anything listens: a port that the kernel is to choose is not known.
+pub(super) fn redirect_as_told(settings: &Settings) -> Option<HttpsRedirect> {
+    let first = settings.addresses().into_iter().find(|listen| listen.role == ListenerRole::Https)?;
+    settings.tls.https_redirect.then(|| HttpsRedirect::new(first.address.port()))
+}
+
 /// What a certificate for development is for: this machine by all its names, and the addresses of its listeners.
 fn names<'a>(host: &str, listeners: impl Iterator<Item = &'a Address>) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).into();

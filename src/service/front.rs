@@ -67,6 +67,11 @@ impl Front {
 
     /// Tells how a request that comes through a public listener is decided. May block.
     pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
+        let is_preflight = self.cors.as_ref().is_some_and(|cors| cors.preflight(request).is_some());
+        let redirected = self.https_redirect.and_then(|redirect| self.redirect(redirect, request));
+        if redirected.is_some() && !is_preflight {
+            return explanation.note("redirect", "plain listeners send everything to https: (--https-redirect)");
+        }
         match self.destination(request.target.path) {
             Destination::Routes(whose, router) => router.explain(whose, request, explanation),
             Destination::Files(files) => files.explain(request, now_secs, explanation),

@@ -9,6 +9,8 @@ mod site;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod support;
+#[cfg(feature = "_tls")]
+mod tls;
 
 use std::process::{Command, Output};
 

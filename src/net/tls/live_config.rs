@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use log::Level;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, KeyLog, NoKeyLog, ServerConfig};
 
@@ -15,10 +16,10 @@ use super::clients;
 use super::files::{Files, Stamp, stamps};
 use super::key_log::KeyLogFile;
 use super::pair::{Pair, PairReader, mistake};
-use super::provider::{provider, sha256, ticketer};
+use super::provider::{fingerprint, provider, sha256, ticketer};
 use super::selection::Selection;
 use super::tickets::{CountedTickets, TicketNumbers};
-use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Session, TicketCounts, TlsOptions};
+use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Offer, Session, TicketCounts, TlsOptions};
 
 /// The protocols that are offered by ALPN (RFC 7301), the preferred first.
 pub(super) const PROTOCOLS: [&str; 1] = ["http/1.1"];
@@ -41,6 +42,7 @@ pub struct LiveConfig {
 
 struct Current {
     config: Arc<ServerConfig>,
+    selection: Arc<Selection>,
     certificates: Vec<CertificateFacts>,
     /// A hash of those who issue the certificates of clients.
     authorities: Option<[u8; 32]>,
@@ -115,6 +117,21 @@ impl LiveConfig {
     /// The certificates in use, in the order of the options.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         lock(&self.current).certificates.clone()
+    }
+
+    /// What a client gets that sends this server name, or none.
+    pub fn offer(&self, name: Option<&str>) -> Offer {
+        let current = lock(&self.current);
+        let facts_of = |pair: &Arc<CertifiedKey>| {
+            let fingerprint = fingerprint(&pair.cert[0]);
+            current.certificates.iter().find(|facts| facts.fingerprint == fingerprint).cloned()
+        };
+        let candidates = current.selection.candidates(name);
+        Offer {
+            is_known: name.is_some_and(|name| current.selection.knows(name)),
+            certificates: candidates.map(|pairs| pairs.into_iter().filter_map(facts_of).collect()),
+            protocols: &PROTOCOLS,
+        }
     }
 
     /// What became of the tickets that clients have sent, since the start.
@@ -218,8 +235,8 @@ impl Making<'_> {
             Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, self.provider, self.files)?),
             None => builder.with_no_client_auth(),
         };
-        let selection = Selection::new(&pairs, self.options.strict_sni);
-        let mut config = builder.with_cert_resolver(Arc::new(selection));
+        let selection = Arc::new(Selection::new(&pairs, self.options.strict_sni));
+        let mut config = builder.with_cert_resolver(Arc::clone(&selection) as Arc<dyn ResolvesServerCert>);
         let authorities = clients.and_then(|clients| self.files.content(&clients.authorities).ok()).map(sha256);
         let resumption = match last.filter(|last| last.authorities == authorities) {
             Some(last) => last.resumption.clone(),
@@ -233,7 +250,7 @@ impl Making<'_> {
         config.session_storage = Arc::clone(&resumption.sessions);
         config.key_log = Arc::clone(self.key_log);
         let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
-        Ok(Current { config: Arc::new(config), certificates, authorities, resumption })
+        Ok(Current { config: Arc::new(config), selection, certificates, authorities, resumption })
     }
 
     /// What is no file's fault is told with the first of them.

@@ -183,6 +183,17 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// What a client is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Whether a certificate has the name that it asks for.
+    pub is_known: bool,
+    /// It gets the first of these whose signatures it accepts. `None`: it is refused, with `unrecognized_name`.
+    pub certificates: Option<Vec<CertificateFacts>>,
+    /// By ALPN (RFC 7301), the preferred first.
+    pub protocols: &'static [&'static str],
+}
+
 /// What became of the tickets with which clients wanted to resume sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TicketCounts {

@@ -47,17 +47,27 @@ impl Selection {
     /// The pair for a client that sends this `name` (RFC 6066 §3) and accepts signatures of these `schemes`. `None` refuses
     /// the client.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        let of_name = name.iter().flat_map(|name| self.having(name));
-        let known: Vec<&Arc<CertifiedKey>> = of_name.collect();
-        let candidates = match (known.is_empty(), self.strict) {
-            (false, _) => known,
-            (true, false) => self.defaults.iter().collect(),
-            (true, true) => return None,
-        };
+        let candidates = self.candidates(name)?;
         let fitting = candidates.iter().find(|pair| pair.key.choose_scheme(schemes).is_some());
         // If none fits, rustls finds that out with the first, and says so in the alert.
         fitting.or(candidates.first()).map(|pair| Arc::clone(pair))
+    }
+
+    /// The pairs among which a client chooses that sends this `name`. `None` refuses the client.
+    pub(super) fn candidates(&self, name: Option<&str>) -> Option<Vec<&Arc<CertifiedKey>>> {
+        let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let of_name = name.iter().flat_map(|name| self.having(name));
+        let known: Vec<&Arc<CertifiedKey>> = of_name.collect();
+        match (known.is_empty(), self.strict) {
+            (false, _) => Some(known),
+            (true, false) => Some(self.defaults.iter().collect()),
+            (true, true) => None,
+        }
+    }
+
+    /// Whether a pair has this `name`.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.having(&name.trim_end_matches('.').to_ascii_lowercase()).next().is_some()
     }
 
     /// All pairs that have a `name` in lower case. A wildcard stands for exactly one label, the leftmost (RFC 9525 §6.3).

@@ -29,6 +29,11 @@ const VALID_BEFORE: Duration = DAY;
 const RENEWED_BEFORE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl SelfSigned {
+    /// Where the certificate in `directory` is, or will be.
+    pub fn files(directory: &Path) -> PairFiles {
+        PairFiles { certificate: directory.join(CERTIFICATE), key: directory.join(KEY) }
+    }
+
     /// The certificate in `directory` for these `names`, which are DNS names and IP addresses. It is made if it is not there,
     /// lacks a name, or expires within a week of `now`.
     ///
@@ -40,7 +45,7 @@ impl SelfSigned {
         let held = File::open(directory).map_err(failed)?;
         // Of two servers that start at the same time, the second finds what the first has made.
         held.lock().map_err(failed)?;
-        let files = PairFiles { certificate: directory.join(CERTIFICATE), key: directory.join(KEY) };
+        let files = SelfSigned::files(directory);
         let is_new = !is_good(&files, names, now)?;
         if is_new {
             let (certificate, key) = make(names, now).map_err(|error| failed(io::Error::other(error)))?;

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{CertificateFacts, FileKind, Mistake, Occasion, Opened, Sealed, SelfSigned, TicketCounts, TlsOptions};
+use super::{
+    CertificateFacts, FileKind, Mistake, Occasion, Offer, Opened, PairFiles, Sealed, SelfSigned, TicketCounts,
+    TlsOptions,
+};
 use crate::base::ring::RingBuffer;
 use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 
@@ -26,6 +29,11 @@ impl LiveConfig {
 
     /// The certificates in use.
     pub fn certificates(&self) -> Vec<CertificateFacts> {
+        match *self {}
+    }
+
+    /// What a client gets that sends this server name.
+    pub fn offer(&self, _name: Option<&str>) -> Offer {
         match *self {}
     }
 
@@ -165,6 +173,11 @@ impl std::fmt::Display for Fault {
 }
 
 impl SelfSigned {
+    /// Where a certificate would be.
+    pub fn files(directory: &Path) -> PairFiles {
+        PairFiles { certificate: directory.join("cert.pem"), key: directory.join("key.pem") }
+    }
+
     /// # Errors
     /// Always: this build has no TLS.
     pub fn ensure(_directory: &Path, _names: &[String], _now: SystemTime) -> Result<SelfSigned, String> {

@@ -8,6 +8,7 @@ mod paper;
 mod rehearsal;
 mod report;
 mod response;
+mod tls;
 mod witness;
 mod words;
 
@@ -18,6 +19,8 @@ use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
 use order::Order;
 use rehearsal::Rehearsals;
+
+use crate::service::explanation::Explanation;
 
 /// The word that asks for it.
 pub const NAME: &str = "explain";
@@ -41,11 +44,17 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 fn explain(order: &Order, head: &[u8]) -> Result<String, String> {
     let descriptors = descriptors::raise_limit();
     let limits = order.settings.limits(descriptors);
-    let mut rehearsals = Rehearsals::new(super::front(&order.settings, &order.settings.shares(descriptors))?, limits);
+    let mut front = super::front(&order.settings, &order.settings.shares(descriptors))?;
+    front.https_redirect = super::tls::redirect_as_told(&order.settings);
+    let mut rehearsals = Rehearsals::new(front, limits);
     let understood = rehearsals.understand(head);
+    let mut before = Explanation::default();
+    if let (Some(config), Some(Ok(request))) = (tls::config(&order.settings), &understood) {
+        tls::note(&config, &request.as_head(), &mut before);
+    }
     let first = rehearsals.rehearse(head);
     let needs_jobs = rehearsals.watched().needs_jobs();
     let again = needs_jobs.then(|| rehearsals.rehearse(head));
     let watched = rehearsals.watched();
-    Ok(report::text(head, &understood, &watched, &first, again.as_ref()))
+    Ok(report::text(head, &understood, &before, &watched, &first, again.as_ref()))
 }

@@ -13,7 +13,7 @@ use crate::http::target::{Target, percent_decode};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
-use crate::service::explanation::printable;
+use crate::service::explanation::{Explanation, printable};
 
 /// Width of the labels.
 const LABEL: usize = 14;
@@ -21,17 +21,18 @@ const LABEL: usize = 14;
 /// What the protocol made of the head.
 pub type Understood = Option<Result<OwnedHead, ProtocolError>>;
 
-/// The whole page. `again` is the same request while the answer is hot, if that makes a difference.
+/// The whole page. `before` is what comes before the request can be sent. `again` is the same request while the answer is hot, if that makes a difference.
 pub fn text(
     head: &[u8],
     understood: &Understood,
+    before: &Explanation,
     watched: &Watched,
     first: &Rehearsal,
     again: Option<&Rehearsal>,
 ) -> String {
     let mut page = Page::default();
     page.request(head, understood);
-    for step in &watched.explanation.steps {
+    for step in before.steps.iter().chain(&watched.explanation.steps) {
         page.line(step.label, &step.text);
     }
     page.answer(understood, watched, first);

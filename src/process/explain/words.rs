@@ -13,6 +13,7 @@ pub fn status_section(status: Status) -> Option<&'static str> {
         Status::NO_CONTENT => "RFC 9110 §15.3.5",
         Status::PARTIAL_CONTENT => "RFC 9110 §15.3.7",
         Status::MOVED_PERMANENTLY => "RFC 9110 §15.4.2",
+        Status::PERMANENT_REDIRECT => "RFC 9110 §15.4.9",
         Status::NOT_MODIFIED => "RFC 9110 §15.4.5",
         Status::BAD_REQUEST => "RFC 9110 §15.5.1",
         Status::FORBIDDEN => "RFC 9110 §15.5.4",
