@@ -1,6 +1,7 @@
 //! What became of handshakes: metrics, the log, and the report at the end.
 
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -10,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Seen;
 use crate::client::{TlsClient, config, provider};
-use crate::support::{Client, wait_until};
+use crate::support::{Client, has_tool, wait_until};
 use crate::tls_client::corpus;
 
 const GET: &str = "GET /plaintext HTTP/1.1\r\nHost: ec.example\r\n\r\n";
@@ -151,4 +152,50 @@ fn an_end_without_close_notify_is_told_in_the_line_of_the_close() {
         log.contains("TLS: TLSv1.3, TLS_AES_128_GCM_SHA256, X25519, name ec.example, alpn http/1.1; resumed, "),
         "{log}"
     );
+}
+
+/// strace shows when a handshake begins and ends, between the calls that it takes.
+#[test]
+fn marks_tell_of_handshakes() {
+    if !has_tool("strace") {
+        return;
+    }
+    let mut seen = Seen::start("json", &["--mark-syscalls"]);
+    let file = seen.folder.join("strace");
+    let arguments = ["-f", "-p", &seen.server.pid().to_string(), "-o", file.to_str().unwrap()];
+    let mut strace = Command::new("strace").args(arguments).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", seen.server.pid());
+    let mut refused = false;
+    wait_until("strace is attached", || {
+        refused = strace.try_wait().unwrap().is_some();
+        refused || !std::fs::read_to_string(&status).unwrap().contains("TracerPid:\t0")
+    });
+    if refused {
+        eprintln!("notice: skipped, strace may not attach here");
+        return;
+    }
+    let mut client = TlsClient::connect(&Arc::new(config(&TLS13, None)), seen.address(), "ec.example");
+    client.ask(GET);
+    drop(client);
+    let mut plain = Client::new(TcpStream::connect(seen.address()).unwrap());
+    plain.send("GET / HTTP/1.1\r\n\r\n");
+    plain.read_to_end();
+    let traced = || std::fs::read_to_string(&file).unwrap();
+    wait_until("the refusal is marked", || traced().contains("tidemill c=2 tls failed: plain_http\""));
+    seen.server.signal("TERM");
+    seen.server.wait();
+    strace.wait().unwrap();
+    let (all, mut rest) = (traced(), traced());
+    for part in [
+        "tidemill c=1 accepted ",
+        "recvfrom(",
+        "tidemill c=1 tls handshake begun\"",
+        "tidemill c=1 tls handshake done TLSv1.3, TLS_AES_128_GCM_SHA256, X25519, name ec.example, alpn http/1.1; full ",
+        "tidemill c=1 r=1 head GET /plaintext\"",
+        "tidemill c=2 accepted ",
+        "tidemill c=2 tls failed: plain_http\"",
+    ] {
+        let after = rest.split_once(part).map(|(_, after)| after.to_owned());
+        rest = after.unwrap_or_else(|| panic!("{part:?} is missing, or too early:\n{all}"));
+    }
 }
