@@ -127,7 +127,8 @@ impl<S: Socket> Channel<S> {
             }
         }
         let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
-        if !self.readiness.readable {
+        // An end that is read is the end of all input, so what has arrived before is decrypted first.
+        if !self.readiness.readable || !secured.can_open() {
             return Ok(Filled::Bytes(0));
         }
         let is_first = secured.read == 0;

@@ -245,6 +245,11 @@ impl Secured {
         self.session.client_certificate()
     }
 
+    /// Whether what arrives can be dealt with: there is room for the answer that it may need, or none is given any more.
+    pub(super) fn can_open(&self) -> bool {
+        self.is_over || self.outgoing.as_ref().is_none_or(|outgoing| outgoing.free() >= RECORD_WIRE_MAX)
+    }
+
     /// Whether nothing that arrives is decrypted any more.
     pub(super) fn is_over(&self) -> bool {
         self.is_over

@@ -214,23 +214,29 @@ fn whoever_is_idle_for_too_long_is_told_the_end() {
 
 #[test]
 fn what_the_kernel_holds_is_read_when_there_is_room_again_to_decrypt() {
-    let mut stage = stage("room", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::new());
-    // A response as large as the rings, which the client does not read, and content that goes on to arrive.
-    stage.menu.plan(&[Act::Put(60_000), Act::Content, Act::End]);
-    client.limit_room(2000);
-    let mut upload = tls.seal(post("/duplex", 100_000));
-    upload.extend(tls.seal(vec![b'x'; 100_000]));
-    stage.reactor().send_bytes(&client, upload);
-    settle(&mut stage);
-    // The client reads: no event will tell of what was sent before.
-    for _ in 0..200 {
-        stage.reactor().make_room(&client, 4000);
+    for ends in [false, true] {
+        let mut stage = stage(&format!("room-{ends}"), Limits::default());
+        let (client, mut tls) = established(&mut stage, TestClient::new());
+        // A response as large as the rings, which the client does not read, and content that goes on to arrive.
+        stage.menu.plan(&[Act::Put(60_000), Act::Content, Act::End]);
+        client.limit_room(2000);
+        let length = if ends { 12_000 } else { 100_000 };
+        let mut upload = tls.seal(post("/duplex", length));
+        upload.extend(tls.seal(vec![b'x'; length]));
+        stage.reactor().send_bytes(&client, upload);
+        if ends {
+            stage.reactor().end(&client);
+        }
         settle(&mut stage);
+        // The client reads: no event will tell of what was sent before.
+        for _ in 0..200 {
+            stage.reactor().make_room(&client, 4000);
+            settle(&mut stage);
+        }
+        assert_eq!(stage.menu.taken.borrow().len(), length + 1, "all of it, and its end");
+        let response = tls.open(&client.received_bytes()).unwrap();
+        assert!(response.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", response.len());
     }
-    assert_eq!(stage.menu.taken.borrow().len(), 100_001, "all of it, and its end");
-    let response = tls.open(&client.received_bytes()).unwrap();
-    assert!(response.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", response.len());
 }
 
 #[test]
