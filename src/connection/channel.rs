@@ -161,7 +161,10 @@ impl<S: Socket> Channel<S> {
         let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
         let (awaited_hello, owed_handshake) = (secured.awaits_hello(), secured.owes_handshake());
         let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
+        let before = inbox.len();
         let opened = secured.open(inbox, &mut cx.ciphertexts, cx.moment);
+        // What came in front of a fault was received as well.
+        self.received += (inbox.len() - before) as u64;
         if awaited_hello && !secured.awaits_hello() && !secured.is_resumed() {
             cx.handshakes_left = cx.handshakes_left.saturating_sub(1);
         }
@@ -170,7 +173,6 @@ impl<S: Socket> Channel<S> {
         }
         match opened {
             Ok(opened) => {
-                self.received += opened.bytes as u64;
                 // What comes before the end is taken first.
                 match opened.is_over && opened.bytes == 0 {
                     true => {
