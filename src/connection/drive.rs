@@ -119,6 +119,9 @@ impl<S: Socket> Connection<S> {
         if self.channel.announce_end(cx) {
             return Life::Flushing(ending);
         }
+        if let Ending::Idle(reason) = ending {
+            return Life::Closed(reason);
+        }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {
                 Ok(true) => {}

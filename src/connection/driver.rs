@@ -36,6 +36,8 @@ pub(super) enum Ending {
     InOrder,
     /// The response is incomplete and must not look complete: the connection is reset.
     Reset,
+    /// The client has been idle for too long, for this reason. It may be told so, and nothing more is expected of it.
+    Idle(CloseReason),
 }
 
 /// What a protocol waits for, as far as the channel is not what holds it up.

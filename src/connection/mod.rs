@@ -133,13 +133,10 @@ impl<S: Socket> Connection<S> {
         match self.waiting.reason() {
             // The server, which stops, closes early: that is not the client's doing.
             WaitReason::FirstByte | WaitReason::Idle if cx.environment.draining.is_some() => {
-                self.say_end(cx);
-                self.close(CloseReason::ByServer)
+                self.end_idle(CloseReason::ByServer)
             }
-            WaitReason::FirstByte | WaitReason::Idle | WaitReason::SlowLine | WaitReason::Lingering => {
-                self.say_end(cx);
-                self.close_timed_out()
-            }
+            reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason)),
+            WaitReason::SlowLine | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::TlsHandshake => self.cut_as_late(cx, "the TLS handshake took too long"),
             reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
                 if self.driver.on_late(reason, &mut self.channel, cx).is_err() {
@@ -190,11 +187,9 @@ impl<S: Socket> Connection<S> {
         self.close_timed_out();
     }
 
-    /// Tells a peer that speaks TLS that nothing more comes. One write has to do: nobody waits for who is not there.
-    fn say_end(&mut self, cx: &mut LoopContext) {
-        if self.channel.announce_end(cx) {
-            self.flush(cx);
-        }
+    /// Ends a connection on which nothing is under way. The drive that follows tells a peer that speaks TLS.
+    fn end_idle(&mut self, reason: CloseReason) {
+        self.life = Life::Flushing(Ending::Idle(reason));
     }
 
     fn close_timed_out(&mut self) {
@@ -212,9 +207,12 @@ impl<S: Socket> Connection<S> {
 
     /// Prepares for the end of the whole server. A client that has an incomplete response must notice that:
     /// content that ends with the connection would look complete (RFC 9112 §8).
-    pub fn abandon(&mut self) {
+    pub fn abandon(&mut self, cx: &mut LoopContext) {
         if self.driver.status(&self.channel).is_sending || !self.channel.outbox.is_empty() {
             self.channel.abort_on_close();
+        } else if self.life == Life::Serving && self.channel.announce_end(cx) {
+            // One write has to do: the loop ends with this turn.
+            self.flush(cx);
         }
     }
 

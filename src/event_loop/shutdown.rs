@@ -114,7 +114,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {
-                connection.abandon();
+                connection.abandon(&mut self.context);
             }
         }
     }
