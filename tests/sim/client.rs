@@ -147,7 +147,8 @@ impl Window {
             Since::Accept => Some(accepted),
             Since::FirstByte => marks.first_arrival.map(|at| at.max(accepted)),
             Since::LastByte => marks.last_arrival.map(|at| at.max(accepted)),
-            Since::LastWrite | Since::SendBlocked => marks.last_write,
+            Since::LastWrite => marks.last_said,
+            Since::SendBlocked => marks.last_write,
             Since::LastMove => marks.last_arrival.max(marks.last_write).max(marks.accepted),
         };
         let begun = if let Since::SendBlocked = self.since { marks.send_blocked } else { since };
@@ -261,7 +262,12 @@ impl Client {
     }
 
     fn read(&mut self, world: &mut World) {
+        let is_moving = !world.links[self.link].down.received.is_empty();
         let bytes = world.client_reads(self.link);
+        if is_moving && bytes.is_empty() {
+            // A part of a record.
+            self.busy_at = world.now;
+        }
         if !bytes.is_empty() && self.judges {
             self.check_patience(world);
             self.parser.push(&bytes);
@@ -364,11 +370,22 @@ impl Client {
         if !self.has_everything() {
             return self.check_cut();
         }
+        if self.is_to_be_cut() && link.tls.as_ref().is_some_and(|tls| tls.has_end) {
+            return Err("half an answer ended with close_notify, and looks whole".to_owned());
+        }
         match self.ending {
             Ending::Ours if (self.announced_close || self.ends_unannounced()) && how == "a FIN" => Ok(()),
             Ending::Ours => Err("the connection was to persist".to_owned()),
             Ending::Theirs(_) if how != "a FIN" => Err("it was to end in order".to_owned()),
-            Ending::Theirs(window) | Ending::Cut(window) => self.in_window(window, link.marks),
+            Ending::Theirs(window) | Ending::Cut(window) => {
+                // What a record adds to its content earns time as well: 29 bytes, be it for one.
+                let latest = match window.since {
+                    Since::FirstByte if link.tls.is_some() => 30 * window.latest,
+                    _ => window.latest,
+                };
+                let window = Window { latest, ..window };
+                self.in_window(window, link.marks)
+            }
             Ending::Anyhow => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use tidemill::base::slots::Token;
 use tidemill::net::{Interest, Readiness};
 
 use crate::dice::Dice;
+use crate::secured::ClientTls;
 
 /// Names a connection, and the one client that uses it.
 pub type LinkId = usize;
@@ -20,6 +21,9 @@ pub enum Direction {
     /// From the server to the client.
     Down,
 }
+
+/// The record with close_notify is not longer than this, in bytes (TLS 1.2).
+const FAREWELL_BYTES_MAX: usize = 31;
 
 /// How a direction behaves.
 #[derive(Debug, Clone)]
@@ -201,6 +205,10 @@ pub struct Marks {
     pub last_arrival: Option<Duration>,
     /// The server's last successful write.
     pub last_write: Option<Duration>,
+    /// The one before those that may have been nothing but close_notify.
+    pub earlier_write: Option<Duration>,
+    /// When the server ended its direction: its last write that was not its farewell to a client of TLS.
+    pub last_said: Option<Duration>,
     /// The server's first write that found no room.
     pub send_blocked: Option<Duration>,
     /// The server ended its direction or closed.
@@ -212,7 +220,7 @@ pub struct Marks {
 impl Marks {
     /// How long nothing had moved when the server ended its direction.
     pub fn idle_at_end(&self) -> Duration {
-        let since = self.accepted.max(self.last_arrival).max(self.last_write);
+        let since = self.accepted.max(self.last_arrival).max(self.last_said);
         self.ended.unwrap_or_default().saturating_sub(since.unwrap_or_default())
     }
 }
@@ -252,6 +260,8 @@ pub struct Link {
 
     /// Bytes the server has read and written since it last polled.
     pub moved_in_turn: usize,
+    /// TLS at the client's end, if it speaks that.
+    pub tls: Option<Box<ClientTls>>,
     /// The client's program has closed its socket.
     pub client_closed: bool,
     /// A reset arrived at the client.
@@ -277,8 +287,54 @@ impl Link {
             write_shut: false,
             abort_on_close: false,
             moved_in_turn: 0,
+            tls: None,
             client_closed: false,
             client_was_reset: false,
+        }
+    }
+
+    /// Whether the client's program has no connection yet, because TLS is still at its handshake.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// How much content has arrived at the server, in bytes.
+    pub fn content_arrived(&self) -> u64 {
+        self.tls.as_ref().map_or(self.up.arrived, |tls| tls.content_of(self.up.arrived))
+    }
+
+    /// Notes when the client's bytes arrived at the server. For one that speaks TLS, a connection begins when the handshake
+    /// is over.
+    pub fn mark_arrival(&mut self, bytes: usize, now: Duration) {
+        let (begins, has_begun) = match &self.tls {
+            None => (false, true),
+            Some(tls) => {
+                let (ended_before, _) = tls.handshake_ends(self.up.arrived - bytes as u64);
+                let (ends, has_content) = tls.handshake_ends(self.up.arrived);
+                (ends && !ended_before, has_content)
+            }
+        };
+        if begins {
+            self.marks.accepted = Some(now);
+        }
+        if bytes > 0 && has_begun {
+            self.marks.first_arrival.get_or_insert(now);
+        }
+        self.marks.last_arrival = Some(now);
+    }
+
+    /// Notes that the server has written so many bytes.
+    pub fn mark_write(&mut self, bytes: usize, now: Duration) {
+        if bytes > FAREWELL_BYTES_MAX || self.tls.is_none() {
+            self.marks.earlier_write = Some(now);
+        }
+        self.marks.last_write = Some(now);
+    }
+
+    /// Notes that the server has ended its direction.
+    pub fn mark_end(&mut self, now: Duration) {
+        if self.marks.ended.is_none() {
+            (self.marks.ended, self.marks.last_said) = (Some(now), self.marks.earlier_write);
         }
     }
 

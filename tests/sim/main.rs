@@ -14,12 +14,18 @@ mod kinds;
 mod link;
 mod model;
 mod one_connection;
+#[cfg(feature = "_tls")]
+mod one_secured;
 mod reactor;
 mod request;
 mod scenario;
+mod secured;
 mod service;
 mod talks;
 mod timeline;
+#[path = "../tls_client/mod.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod tls_client;
 mod tortured;
 mod websocket;
 mod world;
@@ -31,6 +37,9 @@ use scenario::Run;
 
 /// Worlds in an ordinary test run.
 const SEEDS: u64 = 256;
+/// Worlds of TLS in an ordinary test run: each handshake takes a millisecond to compute.
+#[cfg(feature = "_tls")]
+const TLS_SEEDS: u64 = 48;
 /// Lines of a timeline that are shown when a world fails.
 const TAIL: usize = 60;
 
@@ -41,21 +50,33 @@ fn variable(name: &str) -> Option<u64> {
 
 #[test]
 fn every_world_comes_to_a_good_end() {
-    all_come_to_a_good_end("every_world", scenario::run);
+    all_come_to_a_good_end("every_world", SEEDS, scenario::run);
 }
 
 /// Whoever is made to wait without need, and is not told to go on, is a lost wake-up here and not only a slow test.
 #[test]
 fn tortured_worlds_come_to_a_good_end() {
-    all_come_to_a_good_end("tortured_worlds", scenario::run_tortured);
+    all_come_to_a_good_end("tortured_worlds", SEEDS, scenario::run_tortured);
 }
 
-fn all_come_to_a_good_end(test: &str, run: Run) {
+#[cfg(feature = "_tls")]
+#[test]
+fn tls_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("tls_worlds", TLS_SEEDS, scenario::run_tls);
+}
+
+#[cfg(feature = "_tls")]
+#[test]
+fn tortured_tls_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("tortured_tls", TLS_SEEDS, scenario::run_tls_tortured);
+}
+
+fn all_come_to_a_good_end(test: &str, seeds: u64, run: Run) {
     if let Some(seed) = variable("TIDEMILL_SEED") {
         return replay(seed, run);
     }
     let first = variable("TIDEMILL_FIRST_SEED").unwrap_or(0);
-    let count = variable("TIDEMILL_SEEDS").unwrap_or(SEEDS);
+    let count = variable("TIDEMILL_SEEDS").unwrap_or(seeds);
     let began = Instant::now();
     let failed = run_all(first, count, test, run);
     println!("{count} worlds from seed {first} in {:.1?}, {} failed", began.elapsed(), failed.len());
@@ -112,6 +133,14 @@ fn a_seed_always_means_the_same_world() {
     let timelines: Vec<String> = (0..2).map(|_| scenario::run(11, true).timeline.tail(usize::MAX)).collect();
     assert!(timelines[0].len() > 1000, "something happened");
     assert!(timelines[0] == timelines[1], "twice the same");
+}
+
+/// The ciphertext differs, and its length does not.
+#[cfg(feature = "_tls")]
+#[test]
+fn a_seed_always_means_the_same_world_of_tls() {
+    let turns = [0, 1].map(|_| scenario::run_tls(11, false).turns);
+    assert!(turns[0] > 100 && turns[0] == turns[1], "{turns:?}");
 }
 
 #[test]

@@ -38,19 +38,28 @@ pub fn play(input: &[u8]) -> Result<(), String> {
     };
     let mut dice = Dice::scripted(choices);
     let limits = limits(&mut dice);
-    let world = world(&mut dice, &limits, sent);
+    let client = Client::careless(script(&mut dice, sent));
+    let mut world = world(&mut dice, &limits, 1);
+    world.add(client, Nature::draw(&mut dice), Duration::ZERO);
+    let world = Rc::new(RefCell::new(world));
+    let mut event_loop = event_loop(&world, limits);
+    turn_until_closed(&mut event_loop, &world)
+}
+
+/// A loop that serves the lab.
+pub fn event_loop(world: &SharedWorld, limits: Limits) -> EventLoop<SimReactor, Router> {
     let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().woken)));
-    let mut event_loop = EventLoop::new(
-        SimReactor::new(Rc::clone(&world)),
+    EventLoop::new(
+        SimReactor::new(Rc::clone(world)),
         lab::service(Policy::default()),
         limits,
         wakes,
         JobPool::without_threads(),
-    );
-    turn_until_closed(&mut event_loop, &world)
+    )
 }
 
-fn limits(dice: &mut Dice) -> Limits {
+/// Small limits.
+pub fn limits(dice: &mut Dice) -> Limits {
     let inbox_bytes = dice.size(64, 2048);
     Limits {
         inbox_bytes,
@@ -64,8 +73,8 @@ fn limits(dice: &mut Dice) -> Limits {
     }
 }
 
-fn world(dice: &mut Dice, limits: &Limits, sent: &[u8]) -> SharedWorld {
-    let nature = Nature::draw(dice);
+/// A world without clients, with so many listeners for HTTP.
+pub fn world(dice: &mut Dice, limits: &Limits, listeners: usize) -> World {
     let faults = Faults {
         spurious_events: dice.pick(&[0, 100]),
         events_max: 1024,
@@ -74,10 +83,7 @@ fn world(dice: &mut Dice, limits: &Limits, sent: &[u8]) -> SharedWorld {
         descriptors_max: usize::MAX,
         ..Faults::default()
     };
-    let script = script(dice, sent);
-    let mut world = World::new(dice.fork(), faults, 1, Timeline::default());
-    world.add(Client::careless(script), nature, Duration::ZERO);
-    Rc::new(RefCell::new(world))
+    World::new(dice.fork(), faults, listeners, Timeline::default())
 }
 
 /// The bytes in pieces, and one of the ways in which a client can leave, or not.
@@ -101,7 +107,8 @@ fn script(dice: &mut Dice, mut sent: &[u8]) -> Vec<Step> {
     steps
 }
 
-fn turn_until_closed(event_loop: &mut EventLoop<SimReactor, Router>, world: &SharedWorld) -> Result<(), String> {
+/// Turns until the only connection is over.
+pub fn turn_until_closed(event_loop: &mut EventLoop<SimReactor, Router>, world: &SharedWorld) -> Result<(), String> {
     for _ in 0..TURNS_MAX {
         event_loop.turn().map_err(|error| error.to_string())?;
         let mut world = world.borrow_mut();

@@ -152,7 +152,7 @@ impl Socket for SimSocket {
         }
         link.write_shut = true;
         link.down.fin_queued = true;
-        link.marks.ended.get_or_insert(now);
+        link.mark_end(now);
         if link.up.fin_received {
             link.edge_for_all();
         }
@@ -240,7 +240,7 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
         link.marks.send_blocked.get_or_insert(*now);
         return Ok(Io::WouldBlock);
     }
-    link.marks.last_write = Some(*now);
+    link.mark_write(n, *now);
     link.moved_in_turn += n;
     link.down.unsent.extend(bytes[0].iter().chain(bytes[1]).take(n));
     world.count_progress();

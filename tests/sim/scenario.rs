@@ -19,7 +19,9 @@ use crate::client::Client;
 use crate::dice::Dice;
 use crate::echo_kinds;
 use crate::kinds::{self, Draw};
+use crate::link::Nature;
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
+use crate::secured::{self, Clients};
 use crate::service::SimService;
 use crate::talks;
 use crate::timeline::Timeline;
@@ -28,6 +30,14 @@ use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
 const TURNS_MAX: u64 = 3_000_000;
+/// Time after which everything has happened that can. Some worlds have an hour to drain.
+const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Clients in a world of TLS, whose handshakes take time to compute.
+#[cfg(feature = "_tls")]
+const TLS_CLIENTS_MAX: usize = 8;
+/// A ring for records, in bytes.
+#[cfg(feature = "_tls")]
+const RECORDS_BYTES: usize = 68 * 1024;
 /// How long a connection may outlive its client beyond every timeout.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -56,17 +66,45 @@ pub fn run(seed: u64, record: bool) -> Report {
 
 /// Runs the world of `seed` with the torture that the binary offers on top of it.
 pub fn run_tortured(seed: u64, record: bool) -> Report {
+    run_with(seed, record, |reactor| Tortured::new(reactor, torture(seed)))
+}
+
+fn torture(seed: u64) -> Torture {
     // Above that, waiting without need would look like spinning.
     let would_block = [0.05, 0.3, 0.6][(seed % 3) as usize];
-    let faults = TortureFaults { seed, short_read: true, short_write: true, would_block };
-    run_with(seed, record, |reactor| Tortured::new(reactor, Torture::new(faults)))
+    Torture::new(TortureFaults { seed, short_read: true, short_write: true, would_block })
+}
+
+/// Runs the world of `seed`, in which all clients speak TLS.
+#[cfg(feature = "_tls")]
+pub fn run_tls(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_tls, seed, record, |reactor| reactor)
+}
+
+/// The same under torture, which is beneath TLS.
+#[cfg(feature = "_tls")]
+pub fn run_tls_tortured(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_tls, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
 }
 
 fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor) -> R) -> Report {
+    let draw = |dice: &mut Dice| {
+        let mut plan = Plan::draw(dice);
+        plan.invite(Dice::new(!seed));
+        plan.invite_echoes(Dice::new(seed.rotate_left(32) ^ ECHO_SALT));
+        plan
+    };
+    run_plan(draw, seed, record, kernel)
+}
+
+fn run_plan<R: Reactor>(
+    draw: impl FnOnce(&mut Dice) -> Plan,
+    seed: u64,
+    record: bool,
+    kernel: impl FnOnce(SimReactor) -> R,
+) -> Report {
     let mut dice = Dice::new(seed);
-    let mut plan = Plan::draw(&mut dice);
-    plan.invite(Dice::new(!seed));
-    plan.invite_echoes(Dice::new(seed.rotate_left(32) ^ ECHO_SALT));
+    let plan = draw(&mut dice);
     let world = plan.world(&mut dice, Timeline::new(record));
     let mut turns = 0;
     let ran = catch_unwind(AssertUnwindSafe(|| live(&world, &plan, &mut turns, kernel)));
@@ -99,7 +137,12 @@ struct Plan {
     /// Clients of the echo protocols, and the choices they follow from.
     echoes: usize,
     echo_dice: Dice,
+    /// The clients speak TLS.
+    is_secured: bool,
 }
+
+/// The clients of a world that speak TLS, and the choices they follow from.
+type Secured = Option<(Clients, RefCell<Dice>)>;
 
 struct Stop {
     at: Duration,
@@ -135,6 +178,29 @@ impl Plan {
             talk_dice: none.clone(),
             echoes: 0,
             echo_dice: none,
+            is_secured: false,
+        }
+    }
+
+    /// A world in which all clients speak TLS.
+    #[cfg(feature = "_tls")]
+    fn draw_tls(dice: &mut Dice) -> Plan {
+        let mut plan = Plan { is_secured: true, ..Plan::draw(dice) };
+        plan.clients = plan.clients.min(TLS_CLIENTS_MAX);
+        plan.limits.handshakes_per_turn = dice.between(1, 8);
+        // What is read and written at a time is a ring of records, whatever the limits are.
+        plan.faults.turn_bytes_max += 3 * 4 * RECORDS_BYTES;
+        plan
+    }
+
+    /// Adds a client by this plan.
+    fn add(&self, world: &mut World, secured: &Secured, client: Client, nature: Nature, at: Duration) {
+        match secured {
+            Some((clients, dice)) => {
+                let tls = clients.draw(&mut dice.borrow_mut());
+                world.add_secured(tls, client, nature, at);
+            }
+            None => drop(world.add(client, nature, at)),
         }
     }
 
@@ -153,19 +219,24 @@ impl Plan {
     }
 
     fn world(&self, dice: &mut Dice, timeline: Timeline) -> SharedWorld {
-        let mut world = World::new(dice.fork(), self.faults.clone(), self.listeners, timeline);
+        let listeners = if self.is_secured { 0 } else { self.listeners };
+        let mut world = World::new(dice.fork(), self.faults.clone(), listeners, timeline);
         world.limits = self.limits.clone();
+        let secured = self.is_secured.then(|| (Clients::new(), RefCell::new(dice.fork())));
+        for _ in listeners..self.listeners {
+            world.listen(ListenerRole::Https);
+        }
         let rush = dice.pick(&[50, 2000, 2_000_000, 2_000_000]);
         let when = |dice: &mut Dice| dice.micros(0, rush);
         for _ in 0..self.clients {
             let (client, nature) = kinds::any(&mut Draw { dice, limits: &self.limits });
             let at = when(dice);
-            world.add(client, nature, at);
+            self.add(&mut world, &secured, client, nature, at);
         }
         for place in 0..self.pairs {
             for (client, nature) in kinds::pair(&mut Draw { dice, limits: &self.limits }, place) {
                 let at = when(dice);
-                world.add(client, nature, at);
+                self.add(&mut world, &secured, client, nature, at);
             }
         }
         let mut dice = self.talk_dice.clone();
@@ -275,6 +346,9 @@ fn live<R: Reactor>(
         EventLoop::new(reactor, SimService::default(), plan.limits.clone(), wakes, JobPool::without_threads());
     let audit = LogAudit::default();
     event_loop.keep_access_log(audit.log());
+    if plan.is_secured {
+        event_loop.keep_tls(secured::server());
+    }
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     drop(event_loop);
     world.borrow_mut().run_out();
@@ -310,7 +384,8 @@ fn turn_until_over<R: Reactor>(
         {
             return Err(format!("leaks: {open} connections are open long after their clients have gone"));
         }
-        if *turns > TURNS_MAX {
+        // A server with TLS looks at its files every ten seconds, and so never sleeps for good.
+        if *turns > TURNS_MAX || world.now > AGE_MAX {
             return Err("does not come to an end".to_owned());
         }
     }
@@ -356,7 +431,6 @@ fn in_time(world: &World, plan: &Plan) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::client::{Ending, Expected, Step};
-    use crate::link::Nature;
     use crate::request::Request;
 
     /// Connection, request and order to stop reach the loop in one poll: a coincidence too rare to wait for.
@@ -383,6 +457,7 @@ mod tests {
             talk_dice: Dice::new(0),
             echoes: 0,
             echo_dice: Dice::new(0),
+            is_secured: false,
         };
         let world = plan.world(&mut Dice::new(0), Timeline::default());
         let mut nature = Nature::plain();

@@ -16,6 +16,7 @@ use tidemill::net::{Event, Readiness, Signal};
 
 use crate::dice::Dice;
 use crate::link::{Direction, Link, LinkId, Nature, Segment, ServerEnd};
+use crate::secured::{ClientTls, Farewell};
 use crate::timeline::{Timeline, excerpt};
 
 /// Turns without any progress at all that a loop may make before it counts as spinning.
@@ -174,9 +175,21 @@ impl World {
         self.listeners.get_or_insert_default().push(Listener::new(role));
     }
 
+    /// Lets the server move so many bytes more for one connection in a turn.
+    pub fn allow_in_turn(&mut self, bytes: usize) {
+        self.faults.turn_bytes_max += bytes;
+    }
+
     /// Adds a client that connects `at` this time.
     pub fn add(&mut self, client: impl Actor + 'static, nature: Nature, at: Duration) -> LinkId {
         self.add_to(ListenerRole::Http, client, nature, at)
+    }
+
+    /// Adds a client that speaks TLS.
+    pub fn add_secured(&mut self, tls: ClientTls, client: impl Actor + 'static, nature: Nature, at: Duration) {
+        self.timeline.note(Duration::ZERO, Some(self.links.len()), || format!("speaks {tls:?}"));
+        let link = self.add_to(ListenerRole::Https, client, nature, at);
+        self.links[link].tls = Some(Box::new(tls));
     }
 
     /// Adds a client that connects to a listener with this role.
@@ -268,14 +281,34 @@ impl World {
     /// Gives the client's kernel bytes to send.
     pub fn client_sends(&mut self, link: LinkId, bytes: &[u8]) {
         self.note(link, || format!("client sends {} {}", bytes.len(), excerpt(bytes)));
-        self.links[link].up.unsent.extend(bytes);
+        let World { links, dice, .. } = self;
+        match &mut links[link].tls {
+            None => links[link].up.unsent.extend(bytes),
+            Some(tls) => {
+                let update = if dice.chance(tls.updates) { tls.update_keys() } else { Vec::new() };
+                let sealed = tls.seal(bytes);
+                links[link].up.unsent.extend(update.into_iter().chain(sealed));
+            }
+        }
         self.pump(link, Direction::Up);
     }
 
     /// The client ends its direction.
     pub fn client_ends(&mut self, link: LinkId) {
-        self.note(link, || "client sends FIN".to_owned());
-        self.links[link].up.fin_queued = true;
+        let farewell = self.links[link].tls.as_ref().map_or(Farewell::Fin, |tls| tls.farewell);
+        self.say_end(link, farewell);
+    }
+
+    fn say_end(&mut self, link: LinkId, farewell: Farewell) {
+        let state = &mut self.links[link];
+        if let Some(tls) = state.tls.as_mut().filter(|tls| !tls.is_handshaking() && farewell != Farewell::Fin) {
+            state.up.unsent.extend(tls.close());
+            self.note(link, || "client sends close_notify".to_owned());
+        }
+        if farewell != Farewell::Notify {
+            self.note(link, || "client sends FIN".to_owned());
+            self.links[link].up.fin_queued = true;
+        }
         self.pump(link, Direction::Up);
     }
 
@@ -283,7 +316,7 @@ impl World {
     pub fn client_closes(&mut self, link: LinkId) {
         self.links[link].client_closed = true;
         if self.links[link].down.received.is_empty() {
-            self.client_ends(link);
+            self.say_end(link, if self.links[link].up.fin_queued { Farewell::Fin } else { Farewell::Both });
         } else {
             self.client_resets(link);
         }
@@ -304,7 +337,16 @@ impl World {
             self.note(link, || format!("client reads {} {}", bytes.len(), excerpt(&bytes)));
             self.pump(link, Direction::Down);
         }
-        bytes
+        let Some(tls) = &mut self.links[link].tls else { return bytes };
+        let (opened, flight) = (tls.open(&bytes), tls.flight());
+        if !flight.is_empty() && !self.links[link].client_closed {
+            self.links[link].up.unsent.extend(flight);
+            self.pump(link, Direction::Up);
+        }
+        opened.unwrap_or_else(|error| {
+            self.fail(Some(link), format!("TLS: {error}"));
+            Vec::new()
+        })
     }
 
     // --- what the server's system calls do ---
@@ -397,7 +439,7 @@ impl World {
         state.server = ServerEnd::Closed;
         state.interest = None;
         state.ready_listed = false;
-        state.marks.ended.get_or_insert(self.now);
+        state.mark_end(self.now);
         state.marks.closed = Some(self.now);
         let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
         if resets {
@@ -595,7 +637,14 @@ impl World {
             }
             None => self.refuse(link),
         }
-        self.with_client(link, |client, world| client.act(world));
+        match &mut self.links[link].tls {
+            None => self.with_client(link, |client, world| client.act(world)),
+            Some(tls) => {
+                let hello = tls.flight();
+                self.links[link].up.unsent.extend(hello);
+                self.pump(link, Direction::Up);
+            }
+        }
     }
 
     fn arrive_at_server(&mut self, link: LinkId, segment: Segment) {
@@ -610,11 +659,8 @@ impl World {
             }
             return;
         }
-        if !segment.bytes.is_empty() {
-            state.marks.first_arrival.get_or_insert(now);
-        }
-        state.marks.last_arrival = Some(now);
         state.up.arrived += segment.bytes.len() as u64;
+        state.mark_arrival(segment.bytes.len(), now);
         state.up.received.extend(&segment.bytes);
         state.up.fin_received |= segment.fin;
         state.edge(true, false);
@@ -641,7 +687,14 @@ impl World {
         state.down.arrived += segment.bytes.len() as u64;
         state.down.received.extend(&segment.bytes);
         state.down.fin_received |= segment.fin;
-        self.with_client(link, |client, world| client.readable(world));
+        if state.is_handshaking() && !segment.fin {
+            self.client_reads(link);
+            if !self.links[link].is_handshaking() {
+                self.with_client(link, |client, world| client.act(world));
+            }
+        } else {
+            self.with_client(link, |client, world| client.readable(world));
+        }
         self.pump(link, Direction::Down);
     }
 
@@ -680,7 +733,7 @@ impl World {
                 && descriptors <= self.faults.descriptors_max;
             let counts = |link: &Link| link.server == ServerEnd::Open || (room && link.server == ServerEnd::Queued);
             self.arrived_when_told =
-                self.links.iter().map(|link| if counts(link) { link.up.arrived } else { 0 }).collect();
+                self.links.iter().map(|link| if counts(link) { link.content_arrived() } else { 0 }).collect();
         } else if signal == Signal::Interrupt {
             self.told_to_stop_at_once.get_or_insert(self.now);
         }
@@ -690,6 +743,11 @@ impl World {
     /// A client takes `how` its connection has ended for the end. What is wrong with that may be right if the connection
     /// was cut because the drain took too long; that is known when the loop is over.
     pub fn judge_end(&mut self, link: LinkId, how: &str, verdict: Result<(), String>) {
+        let tls = self.links[link].tls.as_ref().filter(|tls| how == "a FIN" && !tls.is_handshaking());
+        // Who is given up may be in the middle of a handshake, for the server.
+        let is_said =
+            tls.is_none_or(|tls| tls.has_end) || self.told_to_stop_at_once.is_some() || self.may_have_been_cut(link);
+        let verdict = verdict.and_then(|()| is_said.then_some(()).ok_or_else(|| "without close_notify".to_owned()));
         if how == "a FIN" {
             self.client_closes(link);
         }

@@ -10,7 +10,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, Suppor
 
 /// A file of tests/corpus/tls.
 pub fn corpus(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/tls").join(name)
+    // The fuzz targets are a crate of their own, in tests.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["tests/corpus/tls", "../corpus/tls"].map(|folder| manifest.join(folder));
+    let [ours, beside] = folders;
+    if ours.exists() { ours.join(name) } else { beside.join(name) }
 }
 
 /// A client that speaks these versions, with what the library has by default.

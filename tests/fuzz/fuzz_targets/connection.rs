@@ -22,8 +22,13 @@ mod one_connection;
 #[path = "../../sim/reactor.rs"]
 mod reactor;
 #[allow(dead_code, reason = "the simulator uses more of it")]
+#[path = "../../sim/secured.rs"]
+mod secured;
+#[allow(dead_code, reason = "the simulator uses more of it")]
 #[path = "../../sim/timeline.rs"]
 mod timeline;
+#[path = "../../tls_client/mod.rs"]
+mod tls_client;
 #[allow(dead_code, reason = "the simulator uses more of it")]
 #[path = "../../sim/world.rs"]
 mod world;
