@@ -1,8 +1,8 @@
 //! The byte stream to the peer: a socket, what is known of its readiness, the two rings, and TLS between them, if any.
 
-use std::io;
+mod encrypted;
 
-use log::Level;
+use std::io;
 
 use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
@@ -10,11 +10,8 @@ use super::secured::{Refusal, Secured};
 use super::{Identity, LoopContext};
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
-use crate::base::tls_facts::TlsStatus;
 use crate::net::{Io, Readiness, Socket};
-use crate::observe::close_reason::CloseReason;
 use crate::observe::counters::Counters;
-use crate::observe::tls::Failure;
 
 /// How much is read when it only matters whether there is anything, in bytes.
 const LAST_READ_BYTES: usize = 64;
@@ -109,86 +106,6 @@ impl<S: Socket> Channel<S> {
         Ok(Filled::Bytes(n))
     }
 
-    /// Decrypts what is there, and if that is nothing, one read of ciphertext: no event will tell of what is there already.
-    #[inline(never)]
-    fn fill_decrypted(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
-        let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
-        if !self.readiness.readable && !secured.has_incoming() {
-            return Ok(Filled::Bytes(0));
-        }
-        let awaits_hello = secured.awaits_hello();
-        if awaits_hello && cx.handshakes_left == 0 {
-            return Ok(Filled::Deferred);
-        }
-        if secured.has_incoming() {
-            match self.decrypt(cx) {
-                Filled::Bytes(0) => {}
-                filled => return Ok(filled),
-            }
-        }
-        let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
-        // An end that is read is the end of all input, so what has arrived before is decrypted first.
-        if !self.readiness.readable || !secured.can_open() {
-            return Ok(Filled::Bytes(0));
-        }
-        let is_first = secured.read == 0;
-        // The kernel may hold more, and will not say so again: the socket stays readable.
-        let Some(read) = secured.read(&mut self.socket, &mut cx.ciphertexts)? else { return Ok(Filled::Bytes(0)) };
-        cx.counters.syscalls.read += 1;
-        let (n, still_readable) = match read {
-            Io::Moved(n) => (n, true),
-            Io::Drained(n) => (n, self.readiness.hung_up),
-            Io::WouldBlock => (0, false),
-            Io::Eof => {
-                secured.on_eof();
-                self.input_ended = true;
-                return Ok(Filled::End);
-            }
-        };
-        if is_first && n > 0 {
-            cx.marks.connection(self.who.id, |text| write!(text, "tls handshake begun"));
-        }
-        self.readiness.readable = still_readable;
-        cx.counters.read_bytes += n as u64;
-        Ok(match self.decrypt(cx) {
-            // The handshake goes on.
-            Filled::Bytes(0) => Filled::Bytes(n),
-            filled => filled,
-        })
-    }
-
-    fn decrypt(&mut self, cx: &mut LoopContext) -> Filled {
-        let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
-        let (awaited_hello, owed_handshake) = (secured.awaits_hello(), secured.owes_handshake());
-        let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
-        let before = inbox.len();
-        let opened = secured.open(inbox, &mut cx.ciphertexts, cx.moment);
-        // What came in front of a fault was received as well.
-        self.received += (inbox.len() - before) as u64;
-        if awaited_hello && !secured.awaits_hello() && !secured.is_resumed() {
-            cx.handshakes_left = cx.handshakes_left.saturating_sub(1);
-        }
-        if owed_handshake && !secured.owes_handshake() {
-            note_handshake(secured, &self.who, cx);
-        }
-        match opened {
-            Ok(opened) => {
-                // What comes before the end is taken first.
-                match opened.is_over && opened.bytes == 0 {
-                    true => {
-                        self.input_ended = true;
-                        Filled::End
-                    }
-                    false => Filled::Bytes(opened.bytes),
-                }
-            }
-            Err(refusal) => {
-                self.outbox.give_back_all(&mut cx.outboxes);
-                Filled::Refused(Box::new(refusal))
-            }
-        }
-    }
-
     /// One read more, of what is thrown away. Says whether there was anything: more bytes, or the end.
     pub(super) fn read_last(&mut self, counters: &mut Counters) -> io::Result<bool> {
         let mut bytes = [0; LAST_READ_BYTES];
@@ -233,94 +150,9 @@ impl<S: Socket> Channel<S> {
         Ok(flushed)
     }
 
-    /// Encrypts what the outbox holds, and one write of ciphertext. Content leaves the outbox when its record has left.
-    #[inline(never)]
-    fn flush_encrypted(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
-        let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
-            return Ok(Flushed::Bytes(0));
-        };
-        if let Err(refusal) = secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment) {
-            self.outbox.give_back_all(&mut cx.outboxes);
-            return Ok(Flushed::Refused(Box::new(refusal)));
-        }
-        if !secured.has_outgoing() {
-            return Ok(Flushed::Bytes(0));
-        }
-        cx.counters.syscalls.write += 1;
-        match secured.write(&mut self.socket, cx.moment)? {
-            (Io::Moved(n), content) => {
-                self.outbox.consume(content);
-                self.sent += content as u64;
-                cx.counters.written_bytes += n as u64;
-                Ok(Flushed::Bytes(n))
-            }
-            _ => {
-                self.readiness.writable = false;
-                Ok(Flushed::Blocked)
-            }
-        }
-    }
-
-    /// Tells a peer that speaks TLS that nothing more comes, if it has not been told. Says whether something is to leave.
-    pub(super) fn announce_end(&mut self, cx: &mut LoopContext) -> bool {
-        let Some(secured) = &mut self.secured else { return false };
-        if let Err(fault) = secured.close(&mut cx.ciphertexts) {
-            log::debug!("{}: cannot say the end: {fault}", self.who.peer);
-        }
-        secured.has_outgoing()
-    }
-
     /// Whether a part of a file can be sent from the page cache, past the outbox.
     pub(super) fn can_send_file(&self) -> bool {
         self.secured.is_none()
-    }
-
-    /// Notes why TLS has ended the connection.
-    pub(super) fn note_refusal(&mut self, refusal: &Refusal, cx: &mut LoopContext) {
-        let Some(secured) = &mut self.secured else { return };
-        let (failure, tls) = (refusal.failure(), &mut cx.counters.tls);
-        let counts = if secured.owes_handshake() { &mut tls.failed } else { &mut tls.broken };
-        *counts.entry(failure).or_default() += 1;
-        secured.on_failed();
-        cx.marks.connection(self.who.id, |text| write!(text, "tls failed: {failure}"));
-    }
-
-    /// Notes that the connection has ended for this `reason`, if that has ended a TLS handshake.
-    pub(super) fn note_close(&mut self, reason: CloseReason, cx: &mut LoopContext) {
-        let Some(secured) = self.secured.as_mut().filter(|secured| secured.owes_handshake()) else { return };
-        secured.on_failed();
-        let failure = match reason {
-            CloseReason::ByClient => "ended",
-            CloseReason::Broken(_) => "reset",
-            CloseReason::Timeout(_) => "timeout",
-            CloseReason::ByServer | CloseReason::CutShort => "stopped",
-        };
-        *cx.counters.tls.failed.entry(Failure::Silent(failure)).or_default() += 1;
-        cx.marks.connection(self.who.id, |text| write!(text, "tls handshake failed: {failure}"));
-        // Of a timeout there is a line already.
-        if !matches!(reason, CloseReason::Timeout(_)) {
-            let stage = match (secured.read, secured.has_answered()) {
-                (0, _) => "before the TLS handshake began",
-                (_, false) => "in the TLS handshake, before its ClientHello was complete",
-                (_, true) => "in the TLS handshake, after our answer",
-            };
-            cx.complain(Level::Info, format_args!("{}: {reason} {stage}", self.who.peer));
-        }
-    }
-
-    /// Whether the peer has ended TLS without saying so (RFC 8446 §6.1).
-    pub(super) fn is_truncated(&self) -> bool {
-        self.secured.as_ref().is_some_and(|secured| secured.is_truncated)
-    }
-
-    /// What is known of TLS on it, if it has TLS.
-    pub(super) fn tls(&self) -> Option<TlsStatus> {
-        self.secured.as_ref().map(|secured| secured.status())
-    }
-
-    /// Whether content cannot flow because the TLS handshake is not over.
-    pub(super) fn is_handshaking(&self) -> bool {
-        self.secured.as_ref().is_some_and(|secured| secured.is_handshaking())
     }
 
     /// Throws away what was received; says how many bytes that was.
@@ -456,14 +288,4 @@ impl<S: Socket> Channel<S> {
     pub(super) fn position(&self) -> u64 {
         self.sent + self.outbox.len()
     }
-}
-
-/// Notes that a handshake is done.
-fn note_handshake(secured: &Secured, who: &Identity, cx: &mut LoopContext) {
-    let status = secured.status();
-    cx.counters.tls.count_done(&status.session);
-    cx.times.handshakes.record(status.handshake_time().unwrap_or_default());
-    cx.times.handshake_work.record(status.session.worked);
-    cx.marks.connection(who.id, |text| write!(text, "tls handshake done {status}"));
-    log::debug!("{}: TLS: {status}", who.peer);
 }
