@@ -153,14 +153,15 @@ impl<S: Socket> Channel<S> {
         };
         *cx.counters.tls.failed.entry(Failure::Silent(failure)).or_default() += 1;
         cx.marks.connection(self.who.id, |text| write!(text, "tls handshake failed: {failure}"));
+        let stage = match (secured.read, secured.has_answered()) {
+            // Health checks by TCP come and go like this every second.
+            (0, _) => return log::debug!("{}: {reason} before the TLS handshake began", self.who.peer),
+            (_, false) => "before its ClientHello was complete",
+            (_, true) => "after our answer",
+        };
         // Of a timeout there is a line already.
         if !matches!(reason, CloseReason::Timeout(_)) {
-            let stage = match (secured.read, secured.has_answered()) {
-                (0, _) => "before the TLS handshake began",
-                (_, false) => "in the TLS handshake, before its ClientHello was complete",
-                (_, true) => "in the TLS handshake, after our answer",
-            };
-            cx.complain(Level::Info, format_args!("{}: {reason} {stage}", self.who.peer));
+            cx.complain(Level::Info, format_args!("{}: {reason} in the TLS handshake, {stage}", self.who.peer));
         }
     }
 
