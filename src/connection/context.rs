@@ -11,6 +11,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::base::throttle::Complaints;
+use crate::base::tls_facts::ClientCertificate;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
 use crate::http::exchange::Cx;
@@ -82,8 +83,15 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What a service may know about the request it answers, which comes from whom a trusted proxy has `named`, if one has.
-    pub(super) fn cx<'a>(&'a self, who: &Identity, role: ListenerRole, named: Option<&'a Node>) -> Cx<'a> {
+    /// What a service may know about the request it answers: whom a trusted proxy has `named` as its sender, and which
+    /// `certificate` the client has shown, if so.
+    pub(super) fn cx<'a>(
+        &'a self,
+        who: &Identity,
+        role: ListenerRole,
+        named: Option<&'a Node>,
+        certificate: Option<&'a ClientCertificate>,
+    ) -> Cx<'a> {
         Cx {
             now: self.now,
             date_secs: self.date.second(),
@@ -94,7 +102,7 @@ impl Environment {
             key: WakeKey { token: who.token, stream: 0 },
             peer: who.peer,
             named,
-            certificate: None,
+            certificate,
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,

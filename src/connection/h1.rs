@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::{Environment, LoopContext};
 use crate::base::moment::Moment;
 use crate::http::body::{Body, Failure, Wait};
-use crate::http::exchange::{Cx, Reply, Tunnel};
+use crate::http::exchange::{Reply, Tunnel};
 use crate::http::fields::{FieldValue, UPGRADE};
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -240,8 +240,8 @@ impl Http1 {
                     record.client = named;
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let request_cx = cx.environment.cx(who, *role, record.client.as_ref());
-                let reply = service.call(request, &mut Cx { certificate, ..request_cx });
+                let mut request_cx = cx.environment.cx(who, *role, record.client.as_ref(), certificate);
+                let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;
@@ -254,7 +254,7 @@ impl Http1 {
             Ok(Step::End(trailers)) => {
                 let client = self.stream.client();
                 let ended = match self.stream.taker() {
-                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client.as_ref())),
+                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client.as_ref(), None)),
                     None => Ok(()),
                 };
                 self.codec.release(inbox);
@@ -333,7 +333,7 @@ impl Http1 {
             return Ok(true);
         };
         let front = inbox.readable()[0];
-        let mut request_cx = cx.environment.cx(&channel.who, channel.role, client.as_ref());
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, client.as_ref(), None);
         match taker.take(&front[..n.min(front.len())], &mut request_cx) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
@@ -367,7 +367,7 @@ impl Http1 {
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
-        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client.as_ref())) {
+        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client.as_ref(), None)) {
             Ok(moved) => Ok(moved),
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }
