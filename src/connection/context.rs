@@ -25,7 +25,7 @@ use crate::protocol::h1::hsts::Hsts;
 use crate::protocol::h1::server::Scratch;
 
 use super::Identity;
-use super::secured::RECORDS_BYTES;
+use super::secured::CiphertextRings;
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
 pub struct LoopContext {
@@ -43,7 +43,7 @@ pub struct LoopContext {
     pub(super) inboxes: BufferPool,
     pub(super) outboxes: BufferPool,
     /// Rings for what TLS has encrypted or is to decrypt.
-    pub(super) ciphertexts: BufferPool,
+    pub(super) ciphertexts: CiphertextRings,
     /// So many full TLS handshakes may still be begun in this turn.
     pub(super) handshakes_left: usize,
     pub(super) scratch: Scratch,
@@ -126,7 +126,7 @@ impl LoopContext {
         LoopContext {
             inboxes: BufferPool::new(limits.inbox_bytes.max(limits.head_bytes_max), Self::RINGS_KEPT),
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
-            ciphertexts: BufferPool::new(RECORDS_BYTES, Self::RINGS_KEPT),
+            ciphertexts: CiphertextRings::new(Self::RINGS_KEPT),
             handshakes_left: limits.handshakes_per_turn,
             scratch: Scratch::default(),
             head: Vec::new(),

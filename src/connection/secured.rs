@@ -17,8 +17,8 @@ use crate::net::tls::{Fault, Opened, RECORD_BYTES_MAX, RECORD_WIRE_MAX, Sealed, 
 use crate::net::{Io, Socket};
 use crate::observe::tls::Failure;
 
-/// Rings for ciphertext hold so many bytes: any message of a handshake (64 KiB), or four full records.
-pub(super) const RECORDS_BYTES: usize = 68 * 1024;
+/// A large ring for ciphertext, in bytes: any message of a handshake (64 KiB), or four full records.
+const RECORDS_BYTES: usize = 68 * 1024;
 
 /// The content of a record that fits into one TCP segment, in bytes: 1,500 bytes of Ethernet, less 40 for IPv6, 32 for TCP
 /// with timestamps, and 29 for the record, as TLS 1.2 needs (1.3: 22). The client can use what has arrived without waiting for another segment.
@@ -65,6 +65,37 @@ pub(super) struct Secured {
     pub(super) written: u64,
 }
 
+/// Rings for ciphertext. What arrives is a record at a time, but for large messages of a handshake. So whoever begins a
+/// handshake and goes no further has a small ring.
+pub(super) struct CiphertextRings {
+    small: BufferPool,
+    large: BufferPool,
+}
+
+impl CiphertextRings {
+    /// Keeps up to `kept_max` of each size that nobody needs.
+    pub(super) fn new(kept_max: usize) -> CiphertextRings {
+        CiphertextRings {
+            small: BufferPool::new(RECORD_WIRE_MAX, kept_max),
+            large: BufferPool::new(RECORDS_BYTES, kept_max),
+        }
+    }
+
+    /// Puts a large ring with the same bytes in the place of a small one.
+    fn enlarge(&mut self, ring: &mut Box<RingBuffer>) {
+        let mut large = self.large.take();
+        for part in ring.readable() {
+            large.put(part);
+        }
+        self.give_back(std::mem::replace(ring, large));
+    }
+
+    fn give_back(&mut self, ring: Box<RingBuffer>) {
+        let pool = if ring.capacity() == RECORDS_BYTES { &mut self.large } else { &mut self.small };
+        pool.give_back(ring);
+    }
+}
+
 /// Why a client is refused, for the log.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -98,11 +129,11 @@ impl Secured {
     pub(super) fn open(
         &mut self,
         inbox: &mut RingBuffer,
-        pool: &mut BufferPool,
+        rings: &mut CiphertextRings,
         now: Moment,
     ) -> Result<Opened, Refusal> {
-        let incoming = self.incoming.get_or_insert_with(|| pool.take());
-        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let incoming = self.incoming.get_or_insert_with(|| rings.small.take());
+        let outgoing = self.outgoing.get_or_insert_with(|| rings.large.take());
         let before = outgoing.len();
         // No record begins with a letter (RFC 8446 §5.1), and every request does.
         if self.session.awaits_hello() && incoming.get(0).is_some_and(|byte| byte.is_ascii_alphabetic()) {
@@ -144,8 +175,8 @@ impl Secured {
     }
 
     /// One read of ciphertext. `None`: there is no room for more of it, whatever the kernel holds.
-    pub(super) fn read(&mut self, socket: &mut impl Socket, pool: &mut BufferPool) -> io::Result<Option<Io>> {
-        let incoming = self.incoming.get_or_insert_with(|| pool.take());
+    pub(super) fn read(&mut self, socket: &mut impl Socket, rings: &mut CiphertextRings) -> io::Result<Option<Io>> {
+        let incoming = self.incoming.get_or_insert_with(|| rings.small.take());
         if self.is_over {
             // Nobody is to see what still comes.
             incoming.clear();
@@ -153,6 +184,9 @@ impl Secured {
         let room = room_for_more(incoming, &self.session);
         if room == 0 {
             return Ok(None);
+        }
+        if incoming.is_full() {
+            rings.enlarge(incoming);
         }
         let space = incoming.contiguous_space();
         let room = room.min(space.len());
@@ -165,7 +199,7 @@ impl Secured {
     }
 
     /// Encrypts what the outbox holds, unless some of it is encrypted already.
-    pub(super) fn seal(&mut self, outbox: &Outbox, pool: &mut BufferPool, now: Moment) -> Result<(), Refusal> {
+    pub(super) fn seal(&mut self, outbox: &Outbox, rings: &mut CiphertextRings, now: Moment) -> Result<(), Refusal> {
         let is_sealed = self.records.iter().any(|record| record.content > 0);
         let content = outbox.readable();
         if is_sealed || self.is_over || content[0].is_empty() {
@@ -175,7 +209,7 @@ impl Secured {
             self.burst = 0;
         }
         let record_bytes = if self.burst < SMALL_RECORDS_BYTES { SEGMENT_BYTES } else { RECORD_BYTES_MAX };
-        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let outgoing = self.outgoing.get_or_insert_with(|| rings.large.take());
         let (before, first) = (outgoing.len(), self.records.len());
         let (mut wire, records) = (0, &mut self.records);
         let sealed = self.session.seal(content, record_bytes, self.incoming.as_deref_mut(), outgoing, |record| {
@@ -212,11 +246,11 @@ impl Secured {
     }
 
     /// Tells the peer that nothing more comes, if it has not been told. All content must have left.
-    pub(super) fn close(&mut self, pool: &mut BufferPool) -> Result<(), Fault> {
+    pub(super) fn close(&mut self, rings: &mut CiphertextRings) -> Result<(), Fault> {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
-        let outgoing = self.outgoing.get_or_insert_with(|| pool.take());
+        let outgoing = self.outgoing.get_or_insert_with(|| rings.large.take());
         let before = outgoing.len();
         let closed = self.session.close(self.incoming.as_deref_mut(), outgoing);
         self.note_others(before);
@@ -294,10 +328,10 @@ impl Secured {
     }
 
     /// Returns the rings that hold nothing.
-    pub(super) fn give_back_empty(&mut self, pool: &mut BufferPool) {
+    pub(super) fn give_back_empty(&mut self, rings: &mut CiphertextRings) {
         for ring in [&mut self.incoming, &mut self.outgoing] {
             if let Some(ring) = ring.take_if(|ring| ring.is_empty()) {
-                pool.give_back(ring);
+                rings.give_back(ring);
             }
         }
         if self.records.is_empty() {
@@ -306,9 +340,9 @@ impl Secured {
     }
 
     /// Returns both rings, whatever they hold.
-    pub(super) fn give_back_all(&mut self, pool: &mut BufferPool) {
+    pub(super) fn give_back_all(&mut self, rings: &mut CiphertextRings) {
         for ring in [self.incoming.take(), self.outgoing.take()].into_iter().flatten() {
-            pool.give_back(ring);
+            rings.give_back(ring);
         }
     }
 }
@@ -316,7 +350,7 @@ impl Secured {
 /// How much more ciphertext may be read, in bytes. More than a record is needed only for messages of the handshake.
 fn room_for_more(incoming: &RingBuffer, session: &Session) -> usize {
     match session.is_handshaking() {
-        true => incoming.free(),
+        true => RECORDS_BYTES - incoming.len(),
         false => RECORD_WIRE_MAX.saturating_sub(incoming.len()),
     }
 }
