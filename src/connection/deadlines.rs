@@ -102,8 +102,8 @@ impl Waiting {
         match self.reason {
             WaitReason::FirstByte => self.idle_deadline(limits.first_byte_timeout, limits, draining),
             WaitReason::Idle => self.idle_deadline(limits.keep_alive_timeout, limits, draining),
-            // Absolute, as is that of a head.
-            WaitReason::TlsHandshake => self.since + limits.handshake_timeout,
+            // Absolute, as is that of a head. There is no request yet, so it is idle for a server that stops.
+            WaitReason::TlsHandshake => self.idle_deadline(limits.handshake_timeout, limits, draining),
             // Absolute: a head that trickles in byte by byte is late all the same.
             WaitReason::SlowHead => self.since + limits.header_timeout,
             // So is a line. People write lines, and need longer.

@@ -132,7 +132,9 @@ impl<S: Socket> Connection<S> {
         }
         match self.waiting.reason() {
             // The server, which stops, closes early: that is not the client's doing.
-            WaitReason::FirstByte | WaitReason::Idle if cx.environment.draining.is_some() => {
+            WaitReason::FirstByte | WaitReason::Idle | WaitReason::TlsHandshake
+                if cx.environment.draining.is_some() =>
+            {
                 self.end_idle(CloseReason::ByServer)
             }
             reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason)),

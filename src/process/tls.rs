@@ -1,6 +1,6 @@
 //! Starting TLS: the certificates, and the one for development.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -80,7 +80,8 @@ fn how_to_trust(made: &SelfSigned, listener: &Listener) -> Vec<String> {
     let bytes: Vec<&str> = (0..digits.len()).step_by(2).filter_map(|at| digits.get(at..at + 2)).collect();
     let whole = if made.is_new { "new self-signed certificate" } else { "self-signed certificate" };
     let target = match listener.local_address() {
-        Address::Tcp(address) if !address.ip().is_unspecified() && !address.ip().is_loopback() => {
+        // Most know their own machine as localhost, and that by this address alone.
+        Address::Tcp(address) if !address.ip().is_unspecified() && address.ip() != Ipv4Addr::LOCALHOST => {
             format!("https://{address}/")
         }
         Address::Unix(path) => format!("--unix-socket {} https://localhost/", quoted(path)),

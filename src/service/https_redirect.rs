@@ -30,7 +30,7 @@ impl HttpsRedirect {
     pub fn answer(self, request: &RequestHead<'_>) -> Option<Response> {
         let target = &request.target;
         let is_for_a_resource = matches!(target.form, TargetForm::Origin | TargetForm::Absolute);
-        if !is_for_a_resource || target.path.starts_with(ACME) {
+        if !is_for_a_resource || is_proof(target.path) {
             return None;
         }
         let authority = target.authority.or_else(|| request.fields.first("Host")).unwrap_or_default();
@@ -51,6 +51,12 @@ impl HttpsRedirect {
         let location = FieldValue::new(location).ok()?;
         Some(Response::new(Status::PERMANENT_REDIRECT).with_field(LOCATION, location))
     }
+}
+
+/// Whether the path is that of a proof. Its name is a token in base64url, so no dots lead from there to anything else.
+fn is_proof(path: &[u8]) -> bool {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    path.strip_prefix(ACME).is_some_and(|token| !token.is_empty() && token.iter().all(is_of_token))
 }
 
 /// The host of host [ ":" port ] that can stand in a URL for browsers: a name of letters, digits and hyphens, or an IP

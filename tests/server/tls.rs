@@ -293,6 +293,40 @@ fn an_upload_that_ends_too_early_is_no_whole_one() {
     assert_eq!(Secure::new(&server).get("/plaintext").1, b"Hello, World!");
 }
 
+/// A FIN without close_notify, when everything before it had been dealt with, woke nobody up: the conversation and the upload
+/// went on until a timeout of 30 seconds.
+#[test]
+fn a_client_that_goes_without_a_word_is_noticed_at_once() {
+    let server = serve(&[]);
+    for (request, answer) in [
+        ("POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n", "HTTP/1.1 100 "),
+        (
+            "GET /ws/echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            "HTTP/1.1 101 ",
+        ),
+    ] {
+        let mut client = Secure::new(&server);
+        client.send(request);
+        client.read_more();
+        assert!(client.unread.starts_with(answer.as_bytes()), "{}", client.unread.escape_ascii());
+        client.socket.shutdown(Shutdown::Write).unwrap();
+        // The deadline of the test is shorter than any of the server's.
+        client.read_to_end();
+    }
+}
+
+#[test]
+fn a_client_that_has_not_said_hello_does_not_keep_the_server_from_stopping() {
+    let mut server = serve(&[]);
+    let silent = connect(&server);
+    assert_eq!(Secure::new(&server).get("/plaintext").1, b"Hello, World!");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().contains("took too long"), "{}", server.log());
+    drop(silent);
+}
+
 #[test]
 fn a_client_without_a_common_protocol_or_with_an_unknown_name_is_told_why() {
     let server = serve(&["--tls-strict-sni"]);
@@ -305,7 +339,7 @@ fn a_client_without_a_common_protocol_or_with_an_unknown_name_is_told_why() {
         let refusal = Secure::with(&server, config(rustls::DEFAULT_VERSIONS), name).refusal();
         assert!(refusal.contains("UnrecognisedName"), "{name}: {refusal}");
     }
-    server.wait_for_log("TLS: unexpected error: no server certificate chain resolved");
+    server.wait_for_log("TLS: the client names no server, or one that no certificate has (--tls-strict-sni)");
     let mut common = config(rustls::DEFAULT_VERSIONS);
     common.alpn_protocols = vec![b"spdy/3".to_vec(), b"http/1.1".to_vec()];
     let mut client = Secure::with(&server, common, "ec.example");

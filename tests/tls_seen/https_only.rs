@@ -38,6 +38,15 @@ fn plain_listeners_redirect_and_keep_what_was_asked_for() {
         ("HEAD / HTTP/1.1", "Host: [::1]:80", "[::1]", "/"),
         ("GET /healthz/x HTTP/1.1", "Host: a.example", "a.example", "/healthz/x"),
         ("GET /.well-known/security.txt HTTP/1.1", "Host: a.example", "a.example", "/.well-known/security.txt"),
+        // The way of a proof leads nowhere else.
+        (
+            "GET /.well-known/acme-challenge/../../plaintext HTTP/1.1",
+            "Host: a",
+            "a",
+            "/.well-known/acme-challenge/../../plaintext",
+        ),
+        ("GET /.well-known/acme-challenge/%2e%2e/x HTTP/1.1", "Host: a", "a", "/.well-known/acme-challenge/%2e%2e/x"),
+        ("GET /.well-known/acme-challenge/ HTTP/1.1", "Host: a", "a", "/.well-known/acme-challenge/"),
     ] {
         let content = if line.starts_with("POST") { "ab" } else { "" };
         let request = format!("{line}\r\n{fields}\r\nConnection: close\r\n\r\n{content}");

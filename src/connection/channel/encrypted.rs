@@ -47,6 +47,8 @@ impl<S: Socket> Channel<S> {
             Io::Eof => {
                 secured.on_eof();
                 self.input_ended = true;
+                // The driver looks into the inbox to see that the end has come.
+                self.inbox.get_or_insert_with(|| cx.inboxes.take());
                 return Ok(Filled::End);
             }
         };

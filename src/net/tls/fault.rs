@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::selection::refusal_alert;
+use super::selection::{is_unknown_name, refusal_alert};
 
 /// Why a TLS connection ends early: what the peer did, or why it is refused.
 #[derive(Debug)]
@@ -180,6 +180,9 @@ impl fmt::Display for Fault {
         match &self.reason {
             Reason::Library(Error::AlertReceived(alert)) => {
                 write!(f, "the client sent the alert {}", alert_name(*alert))
+            }
+            Reason::Library(error) if is_unknown_name(error) => {
+                f.write_str("the client names no server, or one that no certificate has (--tls-strict-sni)")
             }
             Reason::Library(error) => write!(f, "{error}"),
             Reason::WornOut => f.write_str("the keys have been used as often as they may be"),

@@ -1,6 +1,8 @@
 //! With what the next handshake is made.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -211,6 +213,9 @@ fn key_log(options: &TlsOptions, warn: &mut dyn FnMut(String)) -> Result<Arc<dyn
     let Some(path) = &options.key_log else { return Ok(Arc::new(NoKeyLog {})) };
     let file = KeyLogFile::open(path).map_err(|problem| mistake(FileKind::KeyLog, path, problem))?;
     warn(format!("{}: it gets the keys of all TLS sessions: whoever reads it can decrypt them", path.display()));
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+        warn(format!("{}: other users of this machine may read or write it (chmod 600 forbids it)", path.display()));
+    }
     Ok(Arc::new(file))
 }
 

@@ -96,6 +96,11 @@ impl ResolvesServerCert for Selection {
     }
 }
 
+/// Whether a handshake ended with this error because the name that the client has sent was refused.
+pub(super) fn is_unknown_name(error: &Error) -> bool {
+    matches!(error, Error::General(text) if text == "no server certificate chain resolved")
+}
+
 /// The record of the alert that goes to a client in the place of the one that rustls has queued, if the handshake ended with
 /// this `error`.
 ///
@@ -107,7 +112,7 @@ pub(super) fn refusal_alert(error: &Error) -> Option<[u8; 7]> {
     const PROTOCOL_VERSION: u8 = 70;
     const UNRECOGNIZED_NAME: u8 = 112;
     let alert = match error {
-        Error::General(text) if text == "no server certificate chain resolved" => UNRECOGNIZED_NAME,
+        error if is_unknown_name(error) => UNRECOGNIZED_NAME,
         Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => PROTOCOL_VERSION,
         _ => return None,
     };
