@@ -2,6 +2,7 @@
 //! responses. Nothing here knows a socket, a clock or a log.
 
 pub mod h1;
+pub mod h2;
 pub mod ws;
 
 use std::fmt;
