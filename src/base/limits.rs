@@ -65,6 +65,9 @@ pub struct Limits {
     /// Passes that one drive may make before other connections are driven.
     pub drive_passes_max: u32,
 
+    /// What holds for HTTP/2 only.
+    pub http2: Http2Limits,
+
     /// Connections at a time, but for those of the admin.
     pub connections_max: usize,
     /// What that number comes from.
@@ -77,6 +80,45 @@ pub struct Limits {
     pub handshakes_per_turn: usize,
     /// How long the listeners rest when descriptors have run out.
     pub accept_backoff: Duration,
+}
+
+/// Limits of an HTTP/2 connection (RFC 9113). What it does not name is bounded as with HTTP/1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams at a time.
+    pub streams_max: u32,
+    /// What a client may send on a stream before it is consumed, in bytes.
+    pub stream_window_bytes: u32,
+    /// The same for an upload that is consumed as fast as it arrives, in bytes.
+    pub upload_window_bytes_max: u32,
+    /// What a client may send on all streams before it is consumed, in bytes; at least 65,535.
+    pub connection_window_bytes: u32,
+    /// The payload of a frame from the client, in bytes; 16,384 to 16,777,215.
+    pub frame_bytes_max: u32,
+    /// The tables of fields that each side keeps for the other, in bytes.
+    pub header_table_bytes: u32,
+    /// The fields of a request, with 32 bytes for each, in bytes.
+    pub header_list_bytes_max: u32,
+    /// CONTINUATION frames behind HEADERS.
+    pub continuations_max: u32,
+    /// Until the client acknowledges our SETTINGS.
+    pub settings_timeout: Duration,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Http2Limits {
+        Http2Limits {
+            streams_max: 100,
+            stream_window_bytes: 64 * 1024,
+            upload_window_bytes_max: 1024 * 1024,
+            connection_window_bytes: 1024 * 1024,
+            frame_bytes_max: 16 * 1024,
+            header_table_bytes: 4096,
+            header_list_bytes_max: 32 * 1024,
+            continuations_max: 8,
+            settings_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// What bounds the number of connections, so that the log can name it.
@@ -128,6 +170,8 @@ impl Default for Limits {
             outbox_bytes: 64 * 1024,
             drive_bytes_max: 64 * 1024,
             drive_passes_max: 16,
+
+            http2: Http2Limits::default(),
 
             connections_max: 10_000,
             connections_bound: ConnectionsBound::Setting,

@@ -171,7 +171,7 @@ impl FrameHead {
             Kind::Settings if self.has(ACK) && length != 0 => {
                 Fault::frame_size("an acknowledgement of SETTINGS has a payload", "RFC 9113 §6.5")
             }
-            Kind::Settings if length % 6 != 0 => {
+            Kind::Settings if !length.is_multiple_of(6) => {
                 Fault::frame_size("SETTINGS is not a multiple of 6 bytes", "RFC 9113 §6.5")
             }
             Kind::Ping if length != 8 => Fault::frame_size("PING is not 8 bytes", "RFC 9113 §6.7"),

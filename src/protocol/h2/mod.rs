@@ -3,10 +3,19 @@
 //! Receiving: `frame_reader` takes frames out of the inbox, by the rules in `frame`. Sending: `frame_writer` makes
 //! their bytes. `hpack` is in between: it makes fields of field blocks, and field blocks of fields, which stand in the list
 //! of `fields`. `error` has the codes with which streams and connections end.
+//!
+//! What a connection knows: `settings` of the peer, `windows` of flow control, `stream_state` for each stream,
+//! `priority` for their order, and a `ledger` of what the peer has done to us.
 
+mod dictionary;
 pub mod error;
 pub mod fields;
 pub mod frame;
 pub mod frame_reader;
 pub mod frame_writer;
 pub mod hpack;
+pub mod ledger;
+pub mod priority;
+pub mod settings;
+pub mod stream_state;
+pub mod windows;

@@ -1,0 +1,251 @@
+//! What a connection has done that costs the server more than its peer, and when it is enough.
+//!
+//! Each kind of misbehaviour is charged to an account. An account has a budget that comes back with time or with good
+//! conduct. The tables below are all there is to it.
+
+use crate::base::moment::Moment;
+
+/// What is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// RST_STREAM from the peer before our response had begun (CVE-2023-44487).
+    ResetBeforeAnswer,
+    /// The peer made us reset a stream (CVE-2025-8671).
+    ForcedReset,
+    /// A frame that is ignored, or comes late for a closed stream.
+    Glitch,
+    /// A frame that does nothing: DATA without content and without END_STREAM, SETTINGS without effect.
+    EmptyFrame,
+    /// PING, if nothing was sent on a stream since the last one.
+    Ping,
+    /// SETTINGS behind the first.
+    Settings,
+    /// A WINDOW_UPDATE that leaves a stream with content less than 256 bytes of window.
+    TinyWindow,
+}
+
+/// What is charged to whom: one line for each kind, and its name in reports.
+const KINDS: [(Misbehaviour, &str, Account, u32); 7] = [
+    (Misbehaviour::ResetBeforeAnswer, "reset-before-answer", Account::Resets, 1),
+    (Misbehaviour::ForcedReset, "forced-reset", Account::Glitches, 1),
+    (Misbehaviour::Glitch, "glitch", Account::Glitches, 1),
+    (Misbehaviour::EmptyFrame, "empty-frame", Account::Glitches, 1),
+    (Misbehaviour::Ping, "ping", Account::Glitches, 1),
+    (Misbehaviour::Settings, "settings", Account::Glitches, 1),
+    (Misbehaviour::TinyWindow, "tiny-window", Account::Glitches, 1),
+];
+
+/// What has a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Resets by the peer. A stream that ends normally gives one back. If nothing is left, new streams are delayed.
+    Resets,
+    /// Everything else that is counted. It comes back with time.
+    Glitches,
+    /// DATA frames of less than 256 bytes, each charged what it lacks. It comes back when the content is consumed.
+    SmallData,
+}
+
+/// Budgets: how much may be charged, and how much comes back in a second.
+const BUDGETS: [(Account, u32, u32); 3] =
+    [(Account::Resets, 100, 0), (Account::Glitches, 100, 10), (Account::SmallData, 64 * 1024, 0)];
+
+/// DATA frames of so many bytes and more are not small.
+const SMALL_DATA_BYTES: u32 = 256;
+/// From so much of a budget on the connection takes no new streams.
+const WARNED_PERCENT: u32 = 75;
+
+/// What follows from a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use]
+pub enum Standing {
+    /// Nothing.
+    Good,
+    /// Three quarters of a budget are spent: GOAWAY, and no new streams.
+    Warned,
+    /// A budget is spent: the connection ends with ENHANCE_YOUR_CALM.
+    Exhausted,
+}
+
+/// The accounts of one connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ledger {
+    /// What is charged, in the order of `BUDGETS`.
+    spent: [Spent; BUDGETS.len()],
+    /// How often each kind has occurred, in the order of `KINDS`.
+    counts: [u32; KINDS.len()],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    /// In thousandths, so that parts of a second count.
+    thousandths: u64,
+    since: Moment,
+}
+
+impl Ledger {
+    /// Charges a misbehaviour.
+    pub fn charge(&mut self, what: Misbehaviour, now: Moment) -> Standing {
+        let kind = what as usize;
+        let (_, _, account, cost) = KINDS[kind];
+        self.counts[kind] = self.counts[kind].saturating_add(1);
+        self.spend(account, cost, now)
+    }
+
+    /// A stream has ended normally.
+    pub fn on_good_end(&mut self) {
+        let resets = &mut self.spent[Account::Resets as usize].thousandths;
+        *resets = resets.saturating_sub(1000);
+    }
+
+    /// Charges a DATA frame with so much content, if that is little. Returns what was charged; it is to be given
+    /// [back](Ledger::refund_data).
+    pub fn charge_data(&mut self, content_bytes: u32, now: Moment) -> (u32, Standing) {
+        let charge = if content_bytes == 0 { 0 } else { SMALL_DATA_BYTES.saturating_sub(content_bytes) };
+        (charge, self.spend(Account::SmallData, charge, now))
+    }
+
+    /// Content was consumed for which so much was charged.
+    pub fn refund_data(&mut self, charged: u32) {
+        let spent = &mut self.spent[Account::SmallData as usize].thousandths;
+        *spent = spent.saturating_sub(u64::from(charged) * 1000);
+    }
+
+    /// Whether new streams are delayed: the peer has reset as many as it may.
+    pub fn delays_new_streams(&self) -> bool {
+        let (_, budget, _) = BUDGETS[Account::Resets as usize];
+        self.spent[Account::Resets as usize].thousandths >= u64::from(budget) * 1000
+    }
+
+    /// How much of each budget is spent, in percent.
+    pub fn percent_spent(&self, account: Account, now: Moment) -> u32 {
+        let (_, budget, per_second) = BUDGETS[account as usize];
+        let spent = self.spent[account as usize].at(now, per_second);
+        u32::try_from(spent / (u64::from(budget) * 10)).unwrap_or(u32::MAX)
+    }
+
+    /// What has occurred at least once, and how often.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        KINDS.iter().zip(self.counts).map(|((_, name, ..), count)| (*name, count)).filter(|(_, count)| *count > 0)
+    }
+
+    fn spend(&mut self, account: Account, cost: u32, now: Moment) -> Standing {
+        let (_, budget, per_second) = BUDGETS[account as usize];
+        let limit = u64::from(budget) * 1000;
+        let spent = &mut self.spent[account as usize];
+        let sum = spent.at(now, per_second) + u64::from(cost) * 1000;
+        *spent = Spent { thousandths: sum.min(limit), since: now };
+        // New streams are delayed when this budget is spent, and nothing else happens.
+        if account == Account::Resets || sum * 100 < limit * u64::from(WARNED_PERCENT) {
+            return Standing::Good;
+        }
+        if sum < limit { Standing::Warned } else { Standing::Exhausted }
+    }
+}
+
+impl Spent {
+    /// What is still spent at this moment, in thousandths.
+    fn at(self, now: Moment, per_second: u32) -> u64 {
+        let nanos = u128::from(now.nanos_since(self.since));
+        let back = nanos * u128::from(per_second) / 1_000_000;
+        self.thousandths.saturating_sub(u64::try_from(back).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(5000);
+
+    #[test]
+    fn the_tables_are_in_the_order_of_their_kinds() {
+        for (index, (kind, ..)) in KINDS.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+        }
+        for (index, (account, ..)) in BUDGETS.iter().enumerate() {
+            assert_eq!(*account as usize, index);
+        }
+    }
+
+    #[test]
+    fn glitches_warn_at_three_quarters_and_end_at_the_whole() {
+        let mut ledger = Ledger::default();
+        for _ in 0..74 {
+            assert_eq!(ledger.charge(Misbehaviour::ForcedReset, NOW), Standing::Good);
+        }
+        for _ in 75..100 {
+            assert_eq!(ledger.charge(Misbehaviour::EmptyFrame, NOW), Standing::Warned);
+        }
+        assert_eq!(ledger.percent_spent(Account::Glitches, NOW), 99);
+        assert_eq!(ledger.charge(Misbehaviour::TinyWindow, NOW), Standing::Exhausted);
+        let counts: Vec<_> = ledger.counts().collect();
+        assert_eq!(counts, [("forced-reset", 74), ("empty-frame", 25), ("tiny-window", 1)]);
+    }
+
+    #[test]
+    fn ten_glitches_come_back_in_a_second() {
+        let mut ledger = Ledger::default();
+        for _ in 0..70 {
+            assert_eq!(ledger.charge(Misbehaviour::Ping, NOW), Standing::Good);
+        }
+        let later = Moment::from_millis(6050);
+        assert_eq!(ledger.percent_spent(Account::Glitches, later), 59);
+        let mut at = 6050;
+        for _ in 0..1000 {
+            at += 100;
+            assert_eq!(ledger.charge(Misbehaviour::Ping, Moment::from_millis(at)), Standing::Good);
+        }
+        assert_eq!(ledger.percent_spent(Account::Glitches, Moment::from_millis(at + 60_000)), 0);
+    }
+
+    #[test]
+    fn resets_delay_new_streams_and_good_ends_make_up_for_them() {
+        let mut ledger = Ledger::default();
+        for _ in 0..99 {
+            assert_eq!(ledger.charge(Misbehaviour::ResetBeforeAnswer, NOW), Standing::Good);
+            assert!(!ledger.delays_new_streams());
+        }
+        for _ in 0..50 {
+            assert_eq!(ledger.charge(Misbehaviour::ResetBeforeAnswer, NOW), Standing::Good);
+            assert!(ledger.delays_new_streams());
+        }
+        ledger.on_good_end();
+        assert!(!ledger.delays_new_streams(), "what is beyond the budget is not owed");
+    }
+
+    #[test]
+    fn small_data_is_charged_until_it_is_consumed() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.charge_data(256, NOW), (0, Standing::Good));
+        assert_eq!(ledger.charge_data(0, NOW), (0, Standing::Good), "that is an empty frame");
+        let mut charged = 0;
+        for _ in 0..192 {
+            let (charge, standing) = ledger.charge_data(1, NOW);
+            assert_eq!((charge, standing), (255, Standing::Good));
+            charged += charge;
+        }
+        assert_eq!(ledger.charge_data(1, NOW).1, Standing::Warned);
+        ledger.refund_data(charged + 255);
+        assert_eq!(ledger.percent_spent(Account::SmallData, NOW), 0);
+        let last = (0..258).map(|_| ledger.charge_data(1, NOW).1).last();
+        assert_eq!(last, Some(Standing::Exhausted));
+    }
+
+    proptest! {
+        /// With a charge every so many milliseconds the budget is exhausted if, and only if, that is too often.
+        #[test]
+        fn a_steady_rate_is_borne_or_not(every_ms in 1..300_u64) {
+            let mut ledger = Ledger::default();
+            let worst = (0..3000).map(|n| ledger.charge(Misbehaviour::Glitch, Moment::from_millis(n * every_ms))).max();
+            let per_second = 1000.0 / every_ms as f64;
+            if per_second <= 10.0 {
+                prop_assert_eq!(worst, Some(Standing::Good));
+            } else if per_second > 11.0 {
+                prop_assert_eq!(worst, Some(Standing::Exhausted));
+            }
+        }
+    }
+}
