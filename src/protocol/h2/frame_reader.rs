@@ -1,6 +1,9 @@
 //! Takes frames out of an inbox as they arrive. A frame may be larger than the inbox: content passes through in pieces,
 //! settings come one by one, and a field block that does not lie in the inbox as a whole is gathered.
 
+use std::mem;
+use std::ops::Range;
+
 use super::error::Fault;
 use super::frame::{ACK, END_HEADERS, END_STREAM, FRAME_HEAD_BYTES, FrameHead, Kind, PADDED, PRIORITY, dependency};
 use crate::base::ring::RingBuffer;
@@ -9,9 +12,9 @@ use crate::base::ring::RingBuffer;
 const PRIORITY_UPDATE_BYTES_MAX: usize = 256;
 
 /// A frame, or a part of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Frame<'a> {
+pub enum Frame {
     /// DATA begins. All of its payload, with padding, counts for flow control (RFC 9113 §6.1).
     Data {
         /// Its stream.
@@ -20,6 +23,8 @@ pub enum Frame<'a> {
         payload: u32,
         /// Bytes of content.
         content: u32,
+        /// Whether nothing follows on the stream.
+        end_stream: bool,
     },
     /// So many bytes of DATA's content are at the front of the inbox, at least one, until [`FrameReader::taken`].
     Content(usize),
@@ -30,7 +35,7 @@ pub enum Frame<'a> {
         /// Whether nothing follows on the stream.
         end_stream: bool,
     },
-    /// A whole field block, from HEADERS and the CONTINUATION frames behind it.
+    /// A whole field block, from HEADERS and the CONTINUATION frames behind it. It is [`FrameReader::payload`].
     Headers {
         /// Its stream.
         stream: u32,
@@ -38,8 +43,6 @@ pub enum Frame<'a> {
         end_stream: bool,
         /// The stream that it wants to depend on.
         depends_on: Option<u32>,
-        /// The field block, still compressed.
-        block: &'a [u8],
     },
     /// PRIORITY.
     Priority {
@@ -92,12 +95,10 @@ pub enum Frame<'a> {
         /// How much more may be sent, in bytes. 0 is an error that depends on the stream (RFC 9113 §6.9).
         increment: u32,
     },
-    /// PRIORITY_UPDATE (RFC 9218 §7.1).
+    /// PRIORITY_UPDATE (RFC 9218 §7.1). The new value of the Priority field is [`FrameReader::payload`].
     PriorityUpdate {
         /// The stream whose priority has changed.
         stream: u32,
-        /// The new value of its Priority field.
-        value: &'a [u8],
     },
     /// A frame that is ignored.
     Ignored,
@@ -115,7 +116,7 @@ pub struct FrameLimits {
 }
 
 /// Takes frames out of the front of an inbox: [`next`](FrameReader::next), [`taken`](FrameReader::taken),
-/// [`skip_content`](FrameReader::skip_content).
+/// [`skip_content`](FrameReader::skip_content), [`payload`](FrameReader::payload).
 #[derive(Debug, Default)]
 pub struct FrameReader {
     at: At,
@@ -123,8 +124,10 @@ pub struct FrameReader {
     gathered: Option<Box<Block>>,
     /// The field block that was gathered and then returned.
     returned: Option<Box<Block>>,
-    /// Bytes at the front of the inbox that were returned.
+    /// Bytes at the front of the inbox that belong to the frame that was returned.
     held: usize,
+    /// Where among them its payload lies.
+    payload: Range<usize>,
 }
 
 /// What is at the front of the inbox.
@@ -170,7 +173,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// What ends the connection. Nothing may be read after it.
-    pub fn next<'a>(&'a mut self, inbox: &'a mut RingBuffer, limits: &FrameLimits) -> Result<Option<Frame<'a>>, Fault> {
+    pub fn next(&mut self, inbox: &mut RingBuffer, limits: &FrameLimits) -> Result<Option<Frame>, Fault> {
         self.release(inbox);
         loop {
             match self.at {
@@ -213,9 +216,18 @@ impl FrameReader {
         }
     }
 
-    /// Consumes the bytes that the last call of `next` returned a reference to.
+    /// The field block, or the value, of the frame that was just returned.
+    pub fn payload<'a>(&'a self, inbox: &'a mut RingBuffer) -> &'a [u8] {
+        match &self.returned {
+            Some(block) => &block.bytes,
+            None => &inbox.contiguous(self.held)[self.payload.clone()],
+        }
+    }
+
+    /// Consumes the bytes of the frame that the last call of `next` returned.
     pub fn release(&mut self, inbox: &mut RingBuffer) {
-        inbox.consume(std::mem::take(&mut self.held));
+        inbox.consume(mem::take(&mut self.held));
+        self.payload = 0..0;
         self.returned = None;
     }
 
@@ -227,11 +239,17 @@ impl FrameReader {
         }
     }
 
-    /// Nobody wants the rest of this DATA frame: it is thrown away as it arrives, and its end is not returned.
-    pub fn skip_content(&mut self) {
-        if let At::Data { content, padding, .. } = self.at {
-            self.at = skipped(content + padding);
-        }
+    /// Nobody wants the rest of this DATA frame: it is thrown away as it arrives, and its end is not returned. Returns how
+    /// much content that is.
+    pub fn skip_content(&mut self) -> u32 {
+        let At::Data { content, padding, .. } = self.at else { return 0 };
+        self.at = skipped(content + padding);
+        content
+    }
+
+    /// The stream whose DATA is being read.
+    pub fn data_stream(&self) -> Option<u32> {
+        if let At::Data { stream, .. } = self.at { Some(stream) } else { None }
     }
 
     /// Whether a field block has begun, and its end has not arrived.
@@ -255,7 +273,7 @@ impl FrameReader {
     }
 
     /// Any frame but those of a field block. `None` until the part of it that is looked at has arrived.
-    fn begin<'a>(&mut self, head: FrameHead, inbox: &'a mut RingBuffer) -> Result<Option<Frame<'a>>, Fault> {
+    fn begin(&mut self, head: FrameHead, inbox: &mut RingBuffer) -> Result<Option<Frame>, Fault> {
         let FrameHead { stream, length, .. } = head;
         let frame = match head.kind {
             Kind::Data => return self.begin_data(head, inbox),
@@ -295,22 +313,22 @@ impl FrameReader {
         Ok(Some(frame))
     }
 
-    fn begin_data<'a>(&mut self, head: FrameHead, inbox: &mut RingBuffer) -> Result<Option<Frame<'a>>, Fault> {
+    fn begin_data(&mut self, head: FrameHead, inbox: &mut RingBuffer) -> Result<Option<Frame>, Fault> {
         let Some(opening) = opening(head, inbox)? else { return Ok(None) };
         inbox.consume(opening.in_front);
         let (stream, content, padding) = (head.stream, opening.fragment, opening.padding);
         self.at = At::Data { stream, end_stream: head.has(END_STREAM), content, padding };
-        Ok(Some(Frame::Data { stream, payload: head.length, content }))
+        Ok(Some(Frame::Data { stream, payload: head.length, content, end_stream: head.has(END_STREAM) }))
     }
 
-    fn content<'a>(
+    fn content(
         &mut self,
         stream: u32,
         end_stream: bool,
         content: u32,
         padding: u32,
         inbox: &RingBuffer,
-    ) -> Option<Frame<'a>> {
+    ) -> Option<Frame> {
         if content == 0 {
             self.at = skipped(padding);
             return Some(Frame::DataEnd { stream, end_stream });
@@ -319,7 +337,7 @@ impl FrameReader {
         (n > 0).then_some(Frame::Content(n))
     }
 
-    fn setting<'a>(&mut self, left: u32, inbox: &mut RingBuffer) -> Option<Frame<'a>> {
+    fn setting(&mut self, left: u32, inbox: &mut RingBuffer) -> Option<Frame> {
         self.at = At::Settings(left);
         if left == 0 {
             self.at = At::Head;
@@ -331,14 +349,14 @@ impl FrameReader {
         Some(Frame::Setting { identifier: u16::from_be_bytes([i0, i1]), value: u32::from_be_bytes(value) })
     }
 
-    fn go_away<'a>(&mut self, length: u32, inbox: &mut RingBuffer) -> Option<Frame<'a>> {
+    fn go_away(&mut self, length: u32, inbox: &mut RingBuffer) -> Option<Frame> {
         let [s0, s1, s2, s3, code @ ..] = payload::<8>(inbox)?;
         self.skip(FRAME_HEAD_BYTES + 8, length - 8, inbox);
         let last_stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
         Some(Frame::GoAway { last_stream, code: u32::from_be_bytes(code) })
     }
 
-    fn priority_update<'a>(&mut self, length: u32, inbox: &'a mut RingBuffer) -> Option<Frame<'a>> {
+    fn priority_update(&mut self, length: u32, inbox: &mut RingBuffer) -> Option<Frame> {
         let frame_bytes = FRAME_HEAD_BYTES + length as usize;
         if length as usize > PRIORITY_UPDATE_BYTES_MAX {
             self.skip(FRAME_HEAD_BYTES, length, inbox);
@@ -349,27 +367,25 @@ impl FrameReader {
             return None;
         }
         self.held = frame_bytes;
-        Some(Frame::PriorityUpdate { stream, value: &inbox.contiguous(frame_bytes)[FRAME_HEAD_BYTES + 4..] })
+        self.payload = FRAME_HEAD_BYTES + 4..frame_bytes;
+        Some(Frame::PriorityUpdate { stream })
     }
 
     /// HEADERS that are a whole field block, in the inbox as soon as all of it has arrived there.
-    fn whole_block<'a>(
+    fn whole_block(
         &mut self,
         head: FrameHead,
         opening: Opening,
         frame_bytes: usize,
-        inbox: &'a mut RingBuffer,
-    ) -> Option<Frame<'a>> {
+        inbox: &mut RingBuffer,
+    ) -> Option<Frame> {
         if inbox.len() < frame_bytes {
             return None;
         }
         self.held = frame_bytes;
-        Some(Frame::Headers {
-            stream: head.stream,
-            end_stream: head.has(END_STREAM),
-            depends_on: opening.depends_on,
-            block: &inbox.contiguous(frame_bytes)[opening.in_front..][..opening.fragment as usize],
-        })
+        self.payload = opening.in_front..opening.in_front + opening.fragment as usize;
+        let (stream, end_stream, depends_on) = (head.stream, head.has(END_STREAM), opening.depends_on);
+        Some(Frame::Headers { stream, end_stream, depends_on })
     }
 
     /// A fragment that is to be gathered begins.
@@ -407,10 +423,10 @@ impl FrameReader {
         left == 0
     }
 
-    fn gathered_block(&mut self) -> Option<Frame<'_>> {
+    fn gathered_block(&mut self) -> Option<Frame> {
         self.returned = self.gathered.take();
-        let Block { stream, end_stream, depends_on, bytes, .. } = self.returned.as_deref()?;
-        Some(Frame::Headers { stream: *stream, end_stream: *end_stream, depends_on: *depends_on, block: bytes })
+        let &Block { stream, end_stream, depends_on, .. } = self.returned.as_deref()?;
+        Some(Frame::Headers { stream, end_stream, depends_on })
     }
 
     /// Consumes so many bytes that have arrived, and throws away so many behind them.

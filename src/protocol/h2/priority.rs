@@ -127,6 +127,11 @@ impl Priorities {
         }
     }
 
+    /// How many bytes are left of the stream's turn; a whole turn if it is not among them.
+    pub fn left(&self, stream: u32) -> u32 {
+        self.position(stream).map_or(TURN_BYTES, |at| self.ready[at].left)
+    }
+
     /// Whether the stream is among them.
     pub fn contains(&self, stream: u32) -> bool {
         self.position(stream).is_some()
