@@ -93,6 +93,7 @@ fn rendered_head(head: &Head) -> Vec<Vec<u8>> {
     let version = match head.version {
         Version::Http10 => "HTTP/1.0",
         Version::Http11 => "HTTP/1.1",
+        Version::Http2 => panic!("HTTP/1 gave a request of HTTP/2"),
     };
     let mut line = [format!("head {} ", head.method).as_bytes(), &head.target, b" ", version.as_bytes()].concat();
     line.extend([b" ", &rendered_lines(&head.fields)[..]].concat());

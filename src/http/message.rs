@@ -13,6 +13,8 @@ pub enum Version {
     Http10,
     /// HTTP/1.1, and any later 1.x (RFC 9110 §2.5)
     Http11,
+    /// HTTP/2 (RFC 9113)
+    Http2,
 }
 
 /// How much content a request announces.

@@ -52,6 +52,7 @@ impl Line<'_> {
         match self.record.version {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         }
     }
 }

@@ -153,7 +153,7 @@ fn is_parameter(parameter: &[u8]) -> bool {
 }
 
 /// 1*DIGIT (RFC 9110 §8.6).
-fn content_length(value: &[u8]) -> Option<Announced> {
+pub fn content_length(value: &[u8]) -> Option<Announced> {
     if value.is_empty() {
         return None;
     }

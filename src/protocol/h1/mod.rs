@@ -5,13 +5,13 @@
 
 mod decode;
 mod encode;
-mod framing;
+pub(super) mod framing;
 mod head;
 pub mod hsts;
 pub mod scan;
 pub mod server;
 pub mod spans;
-mod target;
+pub(super) mod target;
 
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;

@@ -20,7 +20,8 @@ pub fn parse<'a>(method: &Method, raw: &'a [u8]) -> Result<Target<'a>, ProtocolE
     }
 }
 
-fn with_path<'a>(form: TargetForm, raw: &'a [u8], authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
+/// A target of this form, whose path and query are `rest`.
+pub fn with_path<'a>(form: TargetForm, raw: &'a [u8], authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
     // Targets are short: a simple loop is faster than to start a vectorised search.
     let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
@@ -68,7 +69,7 @@ pub fn is_host_field_value(value: &[u8]) -> bool {
 }
 
 /// Splits uri-host [ ":" port ]. The host may be empty, and so may the port (RFC 3986 §3.2.2, §3.2.3).
-fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+pub fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     // Nearly every host is a name or an IPv4 address without escapes. Its bytes are checked by the search for its end.
     let plain_len = value.iter().position(|byte| !REG_NAME_BYTE[*byte as usize]).unwrap_or(value.len());
     let host_len = match value {
