@@ -1,12 +1,12 @@
 //! The cases in `tests/corpus/h1`: each is received whole, byte by byte and cut in two at every place, and must always
 //! say the same. `tests/corpus/h1/README.md` describes the format.
 
+mod corpus_text;
 mod h1_driver;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use corpus_text::{Section, escaped, sections, unescaped};
 use h1_driver::{Event, Head, Lines, events};
 use tidemill::base::limits::Limits;
 use tidemill::http::message::{Announced, Version};
@@ -129,51 +129,30 @@ fn rendered_lines(lines: &Lines) -> Vec<u8> {
     [b"[", &lines.join(&b"; "[..])[..], b"]"].concat()
 }
 
+fn escaped_lines(lines: &[Vec<u8>]) -> String {
+    lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+}
+
 fn corpus() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/h1");
-    let entries = fs::read_dir(&folder).expect("the corpus");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|ext| ext == "md") && !path.ends_with("README.md"));
-    files.sort();
-    files.iter().flat_map(|path| read_file(path)).collect()
+    sections("h1").iter().map(read_case).collect()
 }
 
-fn read_file(path: &Path) -> Vec<Case> {
-    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-    let text = fs::read_to_string(path).expect("UTF-8");
-    let lines: Vec<&str> = text.lines().collect();
-    let mut starts: Vec<usize> = (0..lines.len()).filter(|index| is_title(&lines, *index)).collect();
-    starts.push(lines.len());
-    starts.windows(2).map(|range| read_case(&name, range[0], &lines[range[0]..range[1]])).collect()
-}
-
-/// A line that starts with `## ` outside a block; within one it would be part of a request, which never looks so.
-fn is_title(lines: &[&str], index: usize) -> bool {
-    lines[index].starts_with("## ")
-}
-
-fn read_case(file: &str, index: usize, lines: &[&str]) -> Case {
-    let place = format!("{file}:{}", index + 1);
-    let limits = block(lines, "limits").map_or_else(Limits::default, |lines| read_limits(&place, lines));
-    let input = block(lines, "http").unwrap_or_else(|| panic!("{place}: no http block"));
-    let expected = block(lines, "events").unwrap_or_else(|| panic!("{place}: no events block"));
+fn read_case(section: &Section) -> Case {
+    let place = &section.place;
+    let limits = section.block("limits").map_or_else(Limits::default, |lines| read_limits(place, lines));
+    let input = section.block("http").unwrap_or_else(|| panic!("{place}: no http block"));
+    let expected = section.block("events").unwrap_or_else(|| panic!("{place}: no events block"));
     Case {
-        title: lines[0].trim_start_matches("## ").to_owned(),
-        prose: lines[1..].iter().take_while(|line| !line.starts_with("```")).copied().collect(),
+        title: section.title().to_owned(),
+        prose: section.prose(),
         limits,
-        input: input.iter().flat_map(|line| input_line(&place, line)).collect(),
-        expected: expected.iter().map(|line| unescaped(&place, line)).collect(),
-        place,
+        input: input.iter().flat_map(|line| input_line(place, line)).collect(),
+        expected: expected.iter().map(|line| unescaped(place, line)).collect(),
+        place: place.clone(),
     }
 }
 
-fn block<'a>(lines: &'a [&'a str], kind: &str) -> Option<&'a [&'a str]> {
-    let start = lines.iter().position(|line| line.strip_prefix("```") == Some(kind))? + 1;
-    let len = lines[start..].iter().position(|line| *line == "```")?;
-    Some(&lines[start..start + len])
-}
-
-fn read_limits(place: &str, lines: &[&str]) -> Limits {
+fn read_limits(place: &str, lines: &[String]) -> Limits {
     let mut limits = Limits::default();
     for line in lines {
         let (name, value) = line.split_once(' ').unwrap_or_else(|| panic!("{place}: {line}"));
@@ -196,67 +175,4 @@ fn input_line(place: &str, line: &str) -> Vec<u8> {
         return unescaped(place, &line[..line.len() - 1]);
     }
     [&unescaped(place, line)[..], b"\r\n"].concat()
-}
-
-fn unescaped(place: &str, line: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = line;
-    while let Some(at) = rest.find('\\') {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        rest = &rest[at + 1..];
-        let (escaped, len) = escape(rest).unwrap_or_else(|| panic!("{place}: escape in {line:?}"));
-        bytes.extend(escaped);
-        rest = &rest[len..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    bytes
-}
-
-/// What stands behind a backslash: the bytes it means, and its own length.
-fn escape(text: &str) -> Option<(Vec<u8>, usize)> {
-    match text.as_bytes().first()? {
-        b'r' => Some((vec![b'\r'], 1)),
-        b'n' => Some((vec![b'\n'], 1)),
-        b't' => Some((vec![b'\t'], 1)),
-        b's' => Some((vec![b' '], 1)),
-        b'\\' => Some((vec![b'\\'], 1)),
-        b'x' => Some((vec![u8::from_str_radix(text.get(1..3)?, 16).ok()?], 3)),
-        b'{' => {
-            let end = text.find('}')?;
-            let (repeated, times) = text[1..end].rsplit_once('*')?;
-            Some((unescaped("a repetition", repeated).repeat(times.parse().ok()?), end + 1))
-        }
-        _ => None,
-    }
-}
-
-fn escaped_lines(lines: &[Vec<u8>]) -> String {
-    lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
-}
-
-/// As it would stand in a file of the corpus, long runs of one character shortened.
-fn escaped(bytes: &[u8]) -> String {
-    let chunks = bytes.utf8_chunks();
-    chunks.map(|chunk| escaped_text(chunk.valid()) + &chunk.invalid().escape_ascii().to_string()).collect()
-}
-
-fn escaped_text(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let runs = chars.chunk_by(|one, other| one == other);
-    runs.map(|run| match (run.len(), escaped_char(run[0])) {
-        (0..32, char) => char.repeat(run.len()),
-        (times, char) => format!("\\{{{char}*{times}}}"),
-    })
-    .collect()
-}
-
-fn escaped_char(char: char) -> String {
-    match char {
-        '\r' => "\\r".into(),
-        '\n' => "\\n".into(),
-        '\t' => "\\t".into(),
-        '\\' => "\\\\".into(),
-        char if char.is_ascii_control() => format!("\\x{:02x}", u32::from(char)),
-        char => char.into(),
-    }
 }

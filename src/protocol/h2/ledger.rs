@@ -46,9 +46,12 @@ pub enum Account {
     SmallData,
 }
 
-/// Budgets: how much may be charged, and how much comes back in a second.
-const BUDGETS: [(Account, u32, u32); 3] =
-    [(Account::Resets, 100, 0), (Account::Glitches, 100, 10), (Account::SmallData, 64 * 1024, 0)];
+/// Budgets: a name for reports, how much may be charged, and how much comes back in a second.
+const BUDGETS: [(Account, &str, u32, u32); 3] = [
+    (Account::Resets, "resets", 100, 0),
+    (Account::Glitches, "glitches", 100, 10),
+    (Account::SmallData, "small-data", 64 * 1024, 0),
+];
 
 /// DATA frames of so many bytes and more are not small.
 const SMALL_DATA_BYTES: u32 = 256;
@@ -113,13 +116,13 @@ impl Ledger {
 
     /// Whether new streams are delayed: the peer has reset as many as it may.
     pub fn delays_new_streams(&self) -> bool {
-        let (_, budget, _) = BUDGETS[Account::Resets as usize];
+        let (_, _, budget, _) = BUDGETS[Account::Resets as usize];
         self.spent[Account::Resets as usize].thousandths >= u64::from(budget) * 1000
     }
 
     /// How much of each budget is spent, in percent.
     pub fn percent_spent(&self, account: Account, now: Moment) -> u32 {
-        let (_, budget, per_second) = BUDGETS[account as usize];
+        let (_, _, budget, per_second) = BUDGETS[account as usize];
         let spent = self.spent[account as usize].at(now, per_second);
         u32::try_from(spent / (u64::from(budget) * 10)).unwrap_or(u32::MAX)
     }
@@ -129,8 +132,20 @@ impl Ledger {
         KINDS.iter().zip(self.counts).map(|((_, name, ..), count)| (*name, count)).filter(|(_, count)| *count > 0)
     }
 
+    /// Why, in one line: what has occurred, and how much of each budget is spent.
+    pub fn summary(&self, now: Moment) -> String {
+        let mut words: Vec<String> = self.counts().map(|(name, count)| format!("{name}={count}")).collect();
+        for (account, name, ..) in BUDGETS {
+            let percent = self.percent_spent(account, now);
+            if percent > 0 {
+                words.push(format!("{name}={percent}%"));
+            }
+        }
+        words.join(" ")
+    }
+
     fn spend(&mut self, account: Account, cost: u32, now: Moment) -> Standing {
-        let (_, budget, per_second) = BUDGETS[account as usize];
+        let (_, _, budget, per_second) = BUDGETS[account as usize];
         let limit = u64::from(budget) * 1000;
         let spent = &mut self.spent[account as usize];
         let sum = spent.at(now, per_second) + u64::from(cost) * 1000;

@@ -19,6 +19,8 @@ pub mod head;
 pub mod hpack;
 pub mod ledger;
 pub mod priority;
+pub mod session;
 pub mod settings;
 pub mod stream_state;
+pub mod streams;
 pub mod windows;

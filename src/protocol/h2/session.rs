@@ -1,0 +1,413 @@
+//! One HTTP/2 connection as a value: frames come in, requests and their content go out; responses come in, frames go out.
+//! It knows no socket, no clock, no callback and no log.
+
+mod control;
+mod frames;
+mod output;
+
+use self::control::Control;
+use super::error::{ErrorCode, Fault};
+use super::fields::{FieldList, ListLimits};
+use super::frame_reader::{FrameLimits, FrameReader};
+use super::frame_writer;
+use super::head::Request;
+use super::hpack::decoder::Decoder;
+use super::hpack::encoder::Encoder;
+use super::ledger::{Ledger, Misbehaviour, Standing};
+use super::priority::{Priorities, Priority};
+use super::settings::{self, PeerSettings};
+use super::stream_state::Ending;
+use super::streams::{Stream, Streams};
+use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow};
+use crate::base::limits::Limits;
+use crate::base::moment::Moment;
+use crate::base::ring::RingBuffer;
+use crate::http::fields::Fields;
+use crate::http::message::RequestHead;
+use crate::protocol::ProtocolError;
+
+/// What a client sends first (RFC 9113 §3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Responses leave so much of the outbox free for frames that the connection itself must send, in bytes.
+const CONTROL_RESERVE: usize = 1024;
+/// No frame is read without so much room for what it may have to be answered with, in bytes.
+const ANSWER_BYTES_MAX: usize = 256;
+
+/// Memory for one head at a time; one for a whole event loop.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The fields that were decoded last.
+    list: FieldList,
+    /// The field block that is being sent.
+    block: Vec<u8>,
+}
+
+/// What has arrived.
+#[derive(Debug)]
+#[must_use]
+pub enum Step<'a> {
+    /// The head of a request, on a new stream.
+    Head {
+        /// The stream.
+        stream: u32,
+        /// The head. It does not last: copy what is kept.
+        head: RequestHead<'a>,
+        /// It opens a tunnel (RFC 8441).
+        is_tunnel: bool,
+        /// The client has reset so many streams that the service of new ones must be delayed.
+        is_delayed: bool,
+    },
+    /// A request that is well-formed and must be answered with this error, on a new stream.
+    Refused {
+        /// The stream.
+        stream: u32,
+        /// What to answer.
+        error: ProtocolError,
+    },
+    /// A request that was malformed: its stream was reset at once, and nobody has to do anything.
+    Malformed {
+        /// The stream.
+        stream: u32,
+        /// The rule that the client broke.
+        fault: Fault,
+    },
+    /// So many bytes of content are at the front of the inbox, at least one. They stay there until
+    /// [`Session::taken`], and count as waiting until [`Session::consumed`].
+    Content {
+        /// The stream.
+        stream: u32,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// The request is complete, with these trailers. Also follows a head without content.
+    End {
+        /// The stream.
+        stream: u32,
+        /// The trailers. They do not last.
+        trailers: Fields<'a>,
+    },
+    /// The stream is closed: by RST_STREAM from the client, or by one that we had to send.
+    Reset {
+        /// The stream.
+        stream: u32,
+        /// Why.
+        code: ErrorCode,
+        /// The rule that the client broke, if it did.
+        fault: Option<Fault>,
+    },
+    /// The client takes no new streams, which we do not open anyway, and will go when all are done.
+    GoAway(ErrorCode),
+    /// Nothing more before more bytes arrive.
+    NeedBytes,
+    /// Nothing more before there is more room in the outbox: the client does not read what it has caused. After an error:
+    /// nothing more ever.
+    Paused,
+}
+
+/// A step without what it borrows.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Head { stream: u32, request: Request },
+    Refused { stream: u32, error: ProtocolError },
+    Malformed { stream: u32, fault: Fault },
+    Content { stream: u32, bytes: usize },
+    End { stream: u32, has_trailers: bool },
+    Reset { stream: u32, code: ErrorCode, fault: Option<Fault> },
+    GoAway(ErrorCode),
+    NeedBytes,
+    Paused,
+}
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// So many bytes of the preface have arrived.
+    Preface(usize),
+    /// SETTINGS must come next (RFC 9113 §3.4).
+    FirstSettings,
+    /// Any frame may come.
+    Running,
+    /// After an error nothing is received.
+    Failed,
+}
+
+/// Server side of one HTTP/2 connection.
+///
+/// Receiving: [`begin`](Session::begin), [`receive`](Session::receive), [`taken`](Session::taken),
+/// [`consumed`](Session::consumed). Sending: [`has_content`](Session::has_content) and
+/// [`next_turn`](Session::next_turn) say whose turn it is; [`interim`](Session::interim), [`send_head`](Session::send_head),
+/// [`put_all`](Session::put_all), or [`room`](Session::room), [`seal`](Session::seal) and [`finish`](Session::finish).
+/// Ending: [`reset`](Session::reset), [`announce_shutdown`](Session::announce_shutdown),
+/// [`shut_down`](Session::shut_down).
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    reader: FrameReader,
+    decoder: Decoder,
+    encoder: Encoder,
+    peer: PeerSettings,
+    /// What is being told by the SETTINGS that are arriving.
+    peer_next: PeerSettings,
+    /// Whether the client has acknowledged ours.
+    is_acknowledged: bool,
+    /// What the client may send on a new stream, as far as it knows.
+    stream_window: u32,
+    send: SendWindow,
+    receive: ReceiveWindow,
+    streams: Streams,
+    /// Whose END is to be told next: a head without content was told.
+    ends: Option<u32>,
+    ready: Priorities,
+    /// Priorities of streams that have not begun (RFC 9218 §7.1).
+    early_priorities: Vec<(u32, Priority)>,
+    ledger: Ledger,
+    control: Control,
+    /// No new streams are taken: GOAWAY was sent.
+    is_shut_down: bool,
+    /// Something was sent on a stream since the last PING.
+    has_sent: bool,
+}
+
+/// What a call of `receive` works with.
+struct Work<'a> {
+    inbox: &'a mut RingBuffer,
+    outbox: &'a mut RingBuffer,
+    list: &'a mut FieldList,
+    limits: &'a Limits,
+    now: Moment,
+}
+
+impl Session {
+    /// A connection that has just been opened.
+    pub fn new(limits: &Limits) -> Session {
+        Session {
+            phase: Phase::Preface(0),
+            reader: FrameReader::default(),
+            decoder: Decoder::default(),
+            encoder: Encoder::default(),
+            peer: PeerSettings::default(),
+            peer_next: PeerSettings::default(),
+            is_acknowledged: false,
+            // Until it has read our SETTINGS it believes in the default (§6.9.2).
+            stream_window: limits.http2.stream_window_bytes.max(INITIAL_WINDOW_BYTES),
+            send: SendWindow::new(INITIAL_WINDOW_BYTES),
+            receive: ReceiveWindow::new(INITIAL_WINDOW_BYTES),
+            streams: Streams::default(),
+            ends: None,
+            ready: Priorities::default(),
+            early_priorities: Vec::new(),
+            ledger: Ledger::default(),
+            control: Control::default(),
+            is_shut_down: false,
+            has_sent: false,
+        }
+    }
+
+    /// Sends our preface: SETTINGS (§3.4), and the window of the whole connection, which SETTINGS cannot say.
+    pub fn begin(&mut self, outbox: &mut RingBuffer, limits: &Limits) {
+        self.control.put(outbox, &frame_writer::settings(&settings::ours(&limits.http2)));
+        if let Some(increment) = self.receive.grow(limits.http2.connection_window_bytes) {
+            self.control.put(outbox, &frame_writer::window_update(0, increment));
+        }
+    }
+
+    /// Reads the front of the inbox and returns what it is. What an earlier call returned is released first. Frames that
+    /// must be answered are answered in `outbox`.
+    ///
+    /// # Errors
+    /// The connection has ended. GOAWAY with the reason is in the outbox, and nothing more is received.
+    pub fn receive<'a>(
+        &mut self,
+        inbox: &mut RingBuffer,
+        outbox: &mut RingBuffer,
+        scratch: &'a mut Scratch,
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<Step<'a>, Fault> {
+        let mut work = Work { inbox, outbox, list: &mut scratch.list, limits, now };
+        let event = self.advance(&mut work).inspect_err(|fault| self.fail(work.outbox, fault, now))?;
+        Ok(match event {
+            Event::Head { stream, request } => {
+                let (head, is_tunnel) = (request.head(&scratch.list), request.is_tunnel);
+                Step::Head { stream, head, is_tunnel, is_delayed: self.ledger.delays_new_streams() }
+            }
+            Event::Refused { stream, error } => Step::Refused { stream, error },
+            Event::Malformed { stream, fault } => Step::Malformed { stream, fault },
+            Event::Content { stream, bytes } => Step::Content { stream, bytes },
+            Event::End { stream, has_trailers: true } => Step::End { stream, trailers: scratch.list.fields(0) },
+            Event::End { stream, has_trailers: false } => Step::End { stream, trailers: Fields::default() },
+            Event::Reset { stream, code, fault } => Step::Reset { stream, code, fault },
+            Event::GoAway(code) => Step::GoAway(code),
+            Event::NeedBytes => Step::NeedBytes,
+            Event::Paused => Step::Paused,
+        })
+    }
+
+    /// Takes the first `bytes` of the content that was just returned out of the inbox.
+    pub fn taken(&mut self, inbox: &mut RingBuffer, bytes: usize) {
+        self.reader.taken(inbox, bytes);
+    }
+
+    /// Content that was taken has been consumed: the client may send as much again, on its stream and altogether.
+    pub fn consumed(&mut self, stream: u32, bytes: usize, outbox: &mut RingBuffer, limits: &Limits) {
+        let Some(live) = self.streams.get_mut(stream) else { return };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(live.receive.unconsumed());
+        let size_max = limits.http2.upload_window_bytes_max;
+        let increment = live.receive.consume(bytes, size_max).filter(|_| live.state.peer_may_send());
+        if live.receive.unconsumed() == 0 {
+            self.ledger.refund_data(std::mem::take(&mut live.small_data));
+        }
+        if let Some(increment) = increment {
+            self.control.put(outbox, &frame_writer::window_update(stream, increment));
+        }
+        self.credit(bytes, outbox);
+    }
+
+    /// Says that the server will stop soon: the client should open no more streams (§6.8). Those that are already under way
+    /// are still taken.
+    pub fn announce_shutdown(&mut self, outbox: &mut RingBuffer) {
+        self.control.put(outbox, &frame_writer::go_away(0x7fff_ffff, ErrorCode::NO_ERROR, "the server stops"));
+    }
+
+    /// Takes no new streams. Those that live go on.
+    pub fn shut_down(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
+        self.is_shut_down = true;
+        self.control.put(outbox, &frame_writer::go_away(self.streams.highest(), code, why));
+    }
+
+    /// Whether everything has been answered after [`shut_down`](Session::shut_down).
+    pub fn is_done(&self) -> bool {
+        self.is_shut_down && self.streams.is_empty()
+    }
+
+    /// Whether the client has acknowledged our SETTINGS. It has `settings_timeout` for that (§6.5.3).
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_acknowledged
+    }
+
+    /// Ends the connection because of a timeout or another reason that is not in a frame.
+    pub fn fail(&mut self, outbox: &mut RingBuffer, fault: &Fault, now: Moment) {
+        self.phase = Phase::Failed;
+        let mut why = format!("{} ({})", fault.reason, fault.section);
+        if fault.code == ErrorCode::ENHANCE_YOUR_CALM {
+            why = format!("{why} {}", self.ledger.summary(now));
+        }
+        self.control.put(outbox, &frame_writer::go_away(self.streams.highest(), fault.code, &why));
+    }
+
+    /// The streams that live.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter()
+    }
+
+    /// What the client has done that cost more than it should.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether a frame, a field block or the preface has begun and its end has not arrived. Between requests that has a
+    /// deadline, like half a head of HTTP/1.
+    pub fn is_within_field_block(&self) -> bool {
+        self.reader.is_within_field_block()
+    }
+
+    /// Moves frames of the connection that found no room to the outbox.
+    pub fn put_control(&mut self, outbox: &mut RingBuffer) {
+        self.control.put_overdue(outbox);
+    }
+
+    fn advance(&mut self, work: &mut Work<'_>) -> Result<Event, Fault> {
+        self.control.put_overdue(work.outbox);
+        if let Some(stream) = self.ends.take() {
+            return Ok(Event::End { stream, has_trailers: false });
+        }
+        loop {
+            if self.phase == Phase::Failed || !self.control.is_empty() || work.outbox.free() < ANSWER_BYTES_MAX {
+                return Ok(Event::Paused);
+            }
+            if let Phase::Preface(arrived) = self.phase {
+                if !self.take_preface(arrived, work.inbox)? {
+                    return Ok(Event::NeedBytes);
+                }
+                continue;
+            }
+            let Some(frame) = self.reader.next(work.inbox, &frame_limits(work.limits))? else {
+                return Ok(Event::NeedBytes);
+            };
+            if let Some(event) = self.on_frame(frame, work)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Takes what has arrived of the preface; true if that was all of it.
+    fn take_preface(&mut self, mut arrived: usize, inbox: &mut RingBuffer) -> Result<bool, Fault> {
+        while let (Some(expected), Some(byte)) = (PREFACE.get(arrived), inbox.get(0)) {
+            if byte != *expected {
+                return Err(Fault::protocol("the connection does not begin with the preface", "RFC 9113 §3.4"));
+            }
+            inbox.consume(1);
+            arrived += 1;
+        }
+        let is_complete = arrived == PREFACE.len();
+        self.phase = if is_complete { Phase::FirstSettings } else { Phase::Preface(arrived) };
+        Ok(is_complete)
+    }
+
+    /// The window of the connection: so many bytes do not wait any more.
+    fn credit(&mut self, bytes: u32, outbox: &mut RingBuffer) {
+        if let Some(increment) = self.receive.consume(bytes, self.receive.size()) {
+            self.control.put(outbox, &frame_writer::window_update(0, increment));
+        }
+    }
+
+    /// Ends the life of a stream. What was not consumed of it is given back to the connection, because nobody will.
+    fn close(&mut self, stream: u32, ending: Ending, outbox: &mut RingBuffer) {
+        if self.reader.data_stream() == Some(stream) {
+            self.reader.skip_content();
+        }
+        self.ready.remove(stream);
+        self.ends = self.ends.filter(|ended| *ended != stream);
+        let Some(closed) = self.streams.close(stream, ending) else { return };
+        self.ledger.refund_data(closed.small_data);
+        self.credit(closed.receive.unconsumed(), outbox);
+        if ending == Ending::Ended {
+            self.ledger.on_good_end();
+        }
+    }
+
+    /// Charges the client, and draws the consequence.
+    fn charge(&mut self, what: Misbehaviour, work: &mut Work<'_>) -> Result<(), Fault> {
+        let standing = self.ledger.charge(what, work.now);
+        self.judge(standing, work.outbox, work.now)
+    }
+
+    fn judge(&mut self, standing: Standing, outbox: &mut RingBuffer, now: Moment) -> Result<(), Fault> {
+        match standing {
+            Standing::Warned if !self.is_shut_down => {
+                let why = format!("too much misbehaviour: {}", self.ledger.summary(now));
+                self.shut_down(outbox, ErrorCode::NO_ERROR, &why);
+                Ok(())
+            }
+            Standing::Good | Standing::Warned => Ok(()),
+            Standing::Exhausted => Err(Fault::calm("too much misbehaviour", "RFC 9113 §10.5")),
+        }
+    }
+}
+
+fn frame_limits(limits: &Limits) -> FrameLimits {
+    FrameLimits {
+        frame_bytes_max: limits.http2.frame_bytes_max,
+        // A block is hardly ever longer than the list that it becomes, which counts 32 bytes more for each field.
+        block_bytes_max: limits.http2.header_list_bytes_max as usize,
+        continuations_max: limits.http2.continuations_max,
+    }
+}
+
+fn list_limits(limits: &Limits) -> ListLimits {
+    ListLimits { bytes_max: limits.http2.header_list_bytes_max as usize, fields_max: limits.fields_max }
+}
+
+#[cfg(test)]
+mod tests;

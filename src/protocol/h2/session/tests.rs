@@ -1,0 +1,231 @@
+use std::time::UNIX_EPOCH;
+
+use super::super::frame::Kind;
+use super::*;
+use crate::http::date::DateCache;
+use crate::http::fields::FieldSet;
+use crate::http::message::Response;
+use crate::http::status::Status;
+
+const NOW: Moment = Moment::from_millis(1000);
+
+/// A session with its rings.
+struct Connection {
+    session: Session,
+    inbox: RingBuffer,
+    outbox: RingBuffer,
+    scratch: Scratch,
+    limits: Limits,
+}
+
+impl Connection {
+    /// One whose prefaces have been exchanged.
+    fn new(outbox_bytes: usize) -> Connection {
+        let limits = Limits::default();
+        let (inbox, outbox) = (RingBuffer::new(limits.inbox_bytes), RingBuffer::new(outbox_bytes));
+        let (session, scratch) = (Session::new(&limits), Scratch::default());
+        let mut connection = Connection { session, inbox, outbox, scratch, limits };
+        connection.session.begin(&mut connection.outbox, &connection.limits);
+        connection.feed(PREFACE);
+        connection.feed(&frame_writer::settings(&[]));
+        assert_eq!(connection.steps(), ["need-bytes"]);
+        connection.outbox.clear();
+        connection
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        assert_eq!(self.inbox.put(bytes), bytes.len());
+    }
+
+    fn get(&mut self, stream: u32) {
+        // :method GET, :scheme http, :path /, :authority a
+        let block = b"\x82\x86\x84\x01\x01a";
+        self.feed(&frame_writer::head(Kind::Headers, 5, stream, block.len()));
+        self.feed(block);
+    }
+
+    fn step(&mut self) -> Result<Step<'_>, Fault> {
+        self.session.receive(&mut self.inbox, &mut self.outbox, &mut self.scratch, &self.limits, NOW)
+    }
+
+    /// The names of all steps up to the one behind which nothing can come.
+    fn steps(&mut self) -> Vec<String> {
+        let mut steps = Vec::new();
+        loop {
+            let (name, is_last) = match self.step() {
+                Ok(Step::Head { is_delayed: true, .. }) => ("delayed-head".into(), false),
+                Ok(Step::Head { .. }) => ("head".into(), false),
+                Ok(Step::End { .. }) => ("end".into(), false),
+                Ok(Step::Reset { .. }) => ("reset".into(), false),
+                Ok(Step::Malformed { .. }) => ("malformed".into(), false),
+                Ok(Step::NeedBytes) => ("need-bytes".into(), true),
+                Ok(Step::Paused) => ("paused".into(), true),
+                Ok(other) => (format!("{other:?}"), false),
+                Err(fault) => (fault.code.to_string(), true),
+            };
+            steps.push(name);
+            if is_last {
+                return steps;
+            }
+        }
+    }
+
+    fn respond(&mut self, stream: u32, length: Option<u64>) -> bool {
+        let (response, date) = (Response::new(Status::OK), DateCache::new(UNIX_EPOCH));
+        self.session.send_head(stream, &response, length, &date, &mut self.outbox, &mut self.scratch)
+    }
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
+    assert!(size_of::<Stream>() <= 112, "{} bytes", size_of::<Stream>());
+}
+
+#[test]
+fn nothing_is_read_while_answers_wait() {
+    let mut connection = Connection::new(1024);
+    for _ in 0..100 {
+        connection.feed(&frame_writer::ping(*b"12345678", false));
+    }
+    assert_eq!(connection.steps(), ["paused"]);
+    assert!(connection.outbox.free() < ANSWER_BYTES_MAX);
+    let unread = connection.inbox.len();
+    assert_eq!(connection.steps(), ["paused"]);
+    assert_eq!(connection.inbox.len(), unread, "it is a question of room and of nothing else");
+    connection.outbox.consume(17);
+    connection.outbox.consume(ANSWER_BYTES_MAX);
+    assert_eq!(connection.steps(), ["paused"]);
+    assert!(connection.inbox.len() < unread);
+}
+
+#[test]
+fn content_leaves_room_for_frames_of_the_connection() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    assert_eq!(connection.steps(), ["head", "end", "need-bytes"]);
+    assert!(connection.respond(1, None));
+    connection.session.has_content(1, true);
+    while let Some(mut room) = connection.session.room(1, &mut connection.outbox) {
+        let n = room.put(&[0; 4096]);
+        connection.session.seal(1, &mut connection.outbox, n);
+    }
+    assert_eq!(connection.outbox.free(), CONTROL_RESERVE);
+    connection.feed(&frame_writer::ping(*b"12345678", false));
+    assert_eq!(connection.steps(), ["need-bytes"]);
+    assert_eq!(connection.outbox.free(), CONTROL_RESERVE - 17);
+    let end = connection.session.finish(1, &FieldSet::EMPTY, &mut connection.outbox, &mut connection.scratch);
+    assert_eq!(end.ok(), Some(false), "the end waits for room");
+}
+
+#[test]
+fn a_reset_without_room_is_sent_later_and_before_anything_else() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    connection.get(3);
+    assert_eq!(connection.steps().len(), 5);
+    assert!(connection.respond(3, Some(100)));
+    connection.session.has_content(3, true);
+    let filler = connection.outbox.free() - 5;
+    connection.outbox.commit(filler);
+    connection.session.reset(1, ErrorCode::CANCEL, &mut connection.outbox);
+    assert_eq!(connection.steps(), ["paused"]);
+    connection.outbox.clear();
+    assert!(connection.session.room(3, &mut connection.outbox).is_none(), "first what is overdue");
+    assert!(!connection.session.has_room_for_head(10, 1, &connection.outbox));
+    connection.session.put_control(&mut connection.outbox);
+    assert_eq!(connection.outbox.contiguous(13), frame_writer::rst_stream(1, ErrorCode::CANCEL));
+    assert!(connection.session.room(3, &mut connection.outbox).is_some());
+}
+
+#[test]
+fn small_responses_are_one_frame_and_end_their_stream() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    assert_eq!(connection.steps().len(), 3);
+    assert!(connection.respond(1, Some(5)));
+    assert!(!connection.session.put_all(1, b"hell", &mut connection.outbox), "another length than announced");
+    assert!(connection.session.put_all(1, b"hello", &mut connection.outbox));
+    assert!(connection.session.has_all_content(1));
+    assert_eq!(connection.session.streams().count(), 0);
+    let end = connection.session.finish(1, &FieldSet::EMPTY, &mut connection.outbox, &mut connection.scratch);
+    assert_eq!(end.ok(), Some(true), "its end was in the frame");
+}
+
+#[test]
+fn content_that_is_short_is_an_error() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    assert_eq!(connection.steps().len(), 3);
+    assert!(connection.respond(1, Some(5)));
+    let end = connection.session.finish(1, &FieldSet::EMPTY, &mut connection.outbox, &mut connection.scratch);
+    assert_eq!(end.map_err(|short| short.missing), Err(5));
+    connection.session.reset(1, ErrorCode::INTERNAL_ERROR, &mut connection.outbox);
+    assert_eq!(connection.session.streams().count(), 0);
+}
+
+#[test]
+fn after_an_error_nothing_is_read() {
+    let mut connection = Connection::new(4096);
+    connection.feed(&frame_writer::window_update(0, 0));
+    connection.get(1);
+    assert_eq!(connection.steps(), ["PROTOCOL_ERROR"]);
+    assert_eq!(connection.steps(), ["paused"]);
+}
+
+#[test]
+fn a_shut_down_session_is_done_when_its_streams_are() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    assert_eq!(connection.steps().len(), 3);
+    connection.session.shut_down(&mut connection.outbox, ErrorCode::NO_ERROR, "bye");
+    assert!(!connection.session.is_done());
+    assert!(!connection.respond(1, Some(0)));
+    assert!(connection.session.is_done());
+}
+
+/// CVE-2023-44487
+#[test]
+fn rapid_resets_delay_new_streams_until_some_end_well() {
+    let mut connection = Connection::new(4096);
+    for n in 0..100 {
+        connection.get(2 * n + 1);
+        connection.feed(&frame_writer::rst_stream(2 * n + 1, ErrorCode::CANCEL));
+        assert_eq!(connection.steps(), ["head", "end", "reset", "need-bytes"], "stream {}", 2 * n + 1);
+    }
+    connection.get(201);
+    assert_eq!(connection.steps(), ["delayed-head", "end", "need-bytes"]);
+    assert!(!connection.respond(201, Some(0)));
+    connection.get(203);
+    assert_eq!(connection.steps(), ["head", "end", "need-bytes"]);
+}
+
+/// CVE-2025-8671
+#[test]
+fn resets_that_the_client_provokes_are_counted() {
+    let mut connection = Connection::new(64 * 1024);
+    for n in 0..75 {
+        connection.get(2 * n + 1);
+        connection.feed(&frame_writer::window_update(2 * n + 1, 0));
+        assert_eq!(connection.steps(), ["head", "end", "reset", "need-bytes"]);
+    }
+    connection.get(201);
+    assert_eq!(connection.steps(), ["need-bytes"], "GOAWAY was sent");
+    let sent = String::from_utf8_lossy(&connection.outbox.readable().concat()).into_owned();
+    assert!(sent.contains("too much misbehaviour: forced-reset=75 glitches=75%"), "{sent}");
+}
+
+#[test]
+fn malformed_requests_are_counted_and_then_refused() {
+    let mut connection = Connection::new(64 * 1024);
+    // Requests without pseudo-fields.
+    let malformed = |stream| frame_writer::head(Kind::Headers, 5, stream, 0);
+    for n in 0..75 {
+        connection.feed(&malformed(2 * n + 1));
+        assert_eq!(connection.steps(), ["malformed", "need-bytes"]);
+    }
+    for n in 75..100 {
+        connection.feed(&malformed(2 * n + 1));
+    }
+    assert_eq!(connection.steps(), ["need-bytes"]);
+}

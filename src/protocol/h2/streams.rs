@@ -1,0 +1,163 @@
+//! The streams of a connection: those that live, and what is remembered of those that do not.
+
+use std::collections::VecDeque;
+
+use super::head::ResponseContent;
+use super::priority::Priority;
+use super::stream_state::{Ending, State};
+use super::windows::{ReceiveWindow, SendWindow};
+
+/// Of so many closed streams it is remembered how they were closed: of more than may live at a time, so that what a client
+/// has sent before it knew does no harm.
+const CLOSED_MAX: usize = 128;
+
+/// A stream that lives.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its identifier.
+    pub id: u32,
+    /// Open or half-closed.
+    pub state: State,
+    /// How much we may send.
+    pub send: SendWindow,
+    /// How much the client may send.
+    pub receive: ReceiveWindow,
+    /// How urgent its response is.
+    pub priority: Priority,
+    /// How much content is still to come, if that was announced.
+    pub content_left: Option<u64>,
+    /// What was charged for small DATA that is not consumed.
+    pub small_data: u32,
+    /// Where the response stands.
+    pub output: Output,
+    /// Whether there is content to send, as far as the response's source knows.
+    pub has_content: bool,
+    /// The response has no content.
+    pub is_head: bool,
+    /// It is a tunnel (RFC 8441).
+    pub is_tunnel: bool,
+    /// The client waits for 100 Continue.
+    pub expects_continue: bool,
+}
+
+/// Where a response stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Its head has not been sent.
+    Idle,
+    /// This is to follow.
+    Content(ResponseContent),
+    /// It is complete.
+    Done,
+}
+
+/// All streams of a connection.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// In the order of their identifiers.
+    live: Vec<Stream>,
+    /// The last ones that were closed.
+    closed: VecDeque<(u32, Ending)>,
+    /// The highest identifier that the client has used.
+    highest: u32,
+}
+
+impl Streams {
+    /// The state of any stream of the client.
+    pub fn state(&self, id: u32) -> State {
+        if let Some(stream) = self.get(id) {
+            return stream.state;
+        }
+        if id > self.highest {
+            return State::Idle;
+        }
+        let ending = self.closed.iter().rev().find(|(closed, _)| *closed == id).map(|(_, ending)| *ending);
+        State::Closed(ending.unwrap_or(Ending::Forgotten))
+    }
+
+    /// A stream that lives.
+    pub fn get(&self, id: u32) -> Option<&Stream> {
+        self.position(id).map(|at| &self.live[at])
+    }
+
+    /// A stream that lives.
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+        self.position(id).map(|at| &mut self.live[at])
+    }
+
+    /// A stream begins. Its identifier is higher than all before.
+    pub fn open(&mut self, stream: Stream) {
+        debug_assert!(stream.id > self.highest, "identifiers rise");
+        self.highest = stream.id;
+        self.live.push(stream);
+    }
+
+    /// A stream that never lived is closed.
+    pub fn skip(&mut self, id: u32, ending: Ending) {
+        self.highest = self.highest.max(id);
+        self.remember(id, ending);
+    }
+
+    /// A stream does not live any longer.
+    pub fn close(&mut self, id: u32, ending: Ending) -> Option<Stream> {
+        let stream = self.live.remove(self.position(id)?);
+        self.remember(id, ending);
+        Some(stream)
+    }
+
+    /// The streams that live.
+    pub fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.live.iter()
+    }
+
+    /// The streams that live.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.live.iter_mut()
+    }
+
+    /// How many streams live.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether none lives.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// The highest identifier that the client has used; 0 if none.
+    pub fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    fn position(&self, id: u32) -> Option<usize> {
+        self.live.binary_search_by_key(&id, |stream| stream.id).ok()
+    }
+
+    fn remember(&mut self, id: u32, ending: Ending) {
+        if self.closed.len() == CLOSED_MAX {
+            self.closed.pop_front();
+        }
+        self.closed.push_back((id, ending));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_closed_is_remembered_for_a_while() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.state(1), State::Idle);
+        streams.skip(5, Ending::ResetByUs);
+        assert_eq!(streams.state(3), State::Closed(Ending::Forgotten));
+        assert_eq!(streams.state(5), State::Closed(Ending::ResetByUs));
+        assert_eq!((streams.state(7), streams.highest()), (State::Idle, 5));
+        for id in (7..).step_by(2).take(CLOSED_MAX) {
+            streams.skip(id, Ending::Ended);
+        }
+        assert_eq!(streams.state(5), State::Closed(Ending::Forgotten));
+        assert_eq!(streams.state(7), State::Closed(Ending::Ended));
+    }
+}
