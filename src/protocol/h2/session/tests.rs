@@ -7,6 +7,8 @@ use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
 
+mod windows;
+
 const NOW: Moment = Moment::from_millis(1000);
 
 /// A session with its rings.

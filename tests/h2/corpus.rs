@@ -1,14 +1,11 @@
 //! The cases in `tests/corpus/h2`: each is received whole, byte by byte and cut in two at every place, and must always say
 //! and send the same. `tests/corpus/h2/README.md` describes the format.
 
-mod corpus_text;
-mod h2_driver;
-
 use std::collections::BTreeMap;
 
-use corpus_text::{Section, sections};
-use h2_driver::events;
-use h2_driver::script::{Item, items};
+use crate::corpus_text::{Section, sections};
+use crate::driver::events;
+use crate::driver::script::{Item, items};
 use tidemill::base::limits::Limits;
 
 /// Longer input is not cut at every place: its first and last bytes and some in between say enough.

@@ -17,6 +17,7 @@ use tidemill::http::fields::{FieldSet, Fields};
 use tidemill::http::message::{Announced, RequestHead, Response};
 use tidemill::protocol::h2::error::ErrorCode;
 use tidemill::protocol::h2::session::{Scratch, Session, Step};
+use tidemill::protocol::h2::streams::Output;
 
 /// What is said about `items`, whose bytes arrive in pieces of at most `piece` bytes; the first piece has `first` bytes.
 pub fn events(items: &[Item], limits: &Limits, first: usize, piece: usize, outbox_bytes: usize) -> Vec<String> {
@@ -151,6 +152,9 @@ impl<'a> Driver<'a> {
     }
 
     fn act(&mut self, action: &Action) {
+        if self.has_failed {
+            return;
+        }
         self.settle_content(true);
         match action {
             Action::Respond { stream, status, content } => {
@@ -180,7 +184,15 @@ impl<'a> Driver<'a> {
         self.settle();
     }
 
+    /// Whether the stream lives and has not been answered.
+    fn is_open(&self, stream: u32) -> bool {
+        self.session.streams().any(|live| live.id == stream && live.output == Output::Idle)
+    }
+
     fn respond(&mut self, stream: u32, response: &Response, content: &[u8]) {
+        if !self.is_open(stream) {
+            return;
+        }
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
         let length = Some(content.len() as u64);
         if self.session.send_head(stream, response, length, &self.date, out, scratch) {
@@ -190,6 +202,9 @@ impl<'a> Driver<'a> {
     }
 
     fn respond_unknown(&mut self, stream: u32, status: tidemill::http::status::Status, content: &[u8]) {
+        if !self.is_open(stream) {
+            return;
+        }
         let response = Response::new(status);
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
         if self.session.send_head(stream, &response, None, &self.date, out, scratch) {
