@@ -94,11 +94,6 @@ impl Request {
         };
         RequestHead { method: self.method, target, version: Version::Http2, fields, announced: self.announced }
     }
-
-    /// Whether the response has no content, because the method is HEAD.
-    pub fn is_head(&self) -> bool {
-        self.method == Method::Head
-    }
 }
 
 /// How much content follows a head with this content-length.

@@ -163,8 +163,8 @@ pub struct Session {
     early_priorities: Vec<(u32, Priority)>,
     ledger: Ledger,
     control: Control,
-    /// No new streams are taken: GOAWAY was sent.
-    is_shut_down: bool,
+    /// No new streams are taken behind this one: GOAWAY has said so.
+    last_taken: Option<u32>,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
 }
@@ -199,7 +199,7 @@ impl Session {
             early_priorities: Vec::new(),
             ledger: Ledger::default(),
             control: Control::default(),
-            is_shut_down: false,
+            last_taken: None,
             has_sent: false,
         }
     }
@@ -272,13 +272,12 @@ impl Session {
 
     /// Takes no new streams. Those that live go on.
     pub fn shut_down(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
-        self.is_shut_down = true;
-        self.control.put(outbox, &frame_writer::go_away(self.streams.highest(), code, why));
+        self.put_go_away(outbox, code, why);
     }
 
     /// Whether everything has been answered after [`shut_down`](Session::shut_down).
     pub fn is_done(&self) -> bool {
-        self.is_shut_down && self.streams.is_empty()
+        self.last_taken.is_some() && self.streams.is_empty()
     }
 
     /// Whether the client has acknowledged our SETTINGS. It has `settings_timeout` for that (§6.5.3).
@@ -293,7 +292,7 @@ impl Session {
         if fault.code == ErrorCode::ENHANCE_YOUR_CALM {
             why = format!("{why} {}", self.ledger.summary(now));
         }
-        self.control.put(outbox, &frame_writer::go_away(self.streams.highest(), fault.code, &why));
+        self.put_go_away(outbox, fault.code, &why);
     }
 
     /// The streams that live.
@@ -315,6 +314,12 @@ impl Session {
     /// Moves frames of the connection that found no room to the outbox.
     pub fn put_control(&mut self, outbox: &mut RingBuffer) {
         self.control.put_overdue(outbox);
+    }
+
+    /// The last stream that GOAWAY names may become lower and never higher (§6.8).
+    fn put_go_away(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
+        let last_taken = *self.last_taken.get_or_insert(self.streams.highest());
+        self.control.put(outbox, &frame_writer::go_away(last_taken, code, why));
     }
 
     fn advance(&mut self, work: &mut Work<'_>) -> Result<Event, Fault> {
@@ -385,7 +390,7 @@ impl Session {
 
     fn judge(&mut self, standing: Standing, outbox: &mut RingBuffer, now: Moment) -> Result<(), Fault> {
         match standing {
-            Standing::Warned if !self.is_shut_down => {
+            Standing::Warned if self.last_taken.is_none() => {
                 let why = format!("too much misbehaviour: {}", self.ledger.summary(now));
                 self.shut_down(outbox, ErrorCode::NO_ERROR, &why);
                 Ok(())

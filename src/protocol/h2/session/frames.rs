@@ -105,7 +105,7 @@ impl Session {
 
     fn on_request(&mut self, section: Section, next: State, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {
         let Section { stream, end_stream, depends_on, is_too_large } = section;
-        if self.is_shut_down {
+        if self.last_taken.is_some() {
             // The client may have sent it before it knew (§6.8).
             self.put_reset(stream, ErrorCode::REFUSED_STREAM, work);
             return Ok(None);
@@ -155,7 +155,8 @@ impl Session {
             small_data: 0,
             output: Output::Idle,
             has_content: false,
-            is_head: request.is_some_and(Request::is_head),
+            // Known even if the request is refused: no response to HEAD has content (RFC 9110 §9.3.2).
+            is_head: work.list.fields(0).first(":method") == Some(b"HEAD"),
             is_tunnel: request.is_some_and(|request| request.is_tunnel),
             expects_continue: request.is_some_and(|request| request.expects_continue),
         });
