@@ -231,3 +231,27 @@ fn malformed_requests_are_counted_and_then_refused() {
     }
     assert_eq!(connection.steps(), ["need-bytes"]);
 }
+
+#[test]
+fn a_stream_that_is_reset_behind_its_head_has_no_end() {
+    let mut connection = Connection::new(4096);
+    connection.get(1);
+    assert!(matches!(connection.step(), Ok(Step::Head { .. })));
+    connection.session.reset(1, ErrorCode::CANCEL, &mut connection.outbox);
+    assert_eq!(connection.steps(), ["need-bytes"]);
+}
+
+#[test]
+fn priorities_of_streams_that_were_skipped_are_forgotten() {
+    let mut connection = Connection::new(4096);
+    for stream in [3, 5, 7] {
+        connection.feed(&frame_writer::head(Kind::PriorityUpdate, 0, 0, 7));
+        connection.feed(&[0, 0, 0, stream]);
+        connection.feed(b"u=1");
+    }
+    connection.get(5);
+    assert_eq!(connection.steps(), ["head", "end", "need-bytes"]);
+    let early: Vec<u32> = connection.session.early_priorities.iter().map(|(stream, _)| *stream).collect();
+    assert_eq!(early, [7]);
+    assert_eq!(connection.session.streams().map(|stream| stream.priority.urgency).collect::<Vec<_>>(), [1]);
+}
