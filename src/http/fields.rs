@@ -27,6 +27,25 @@ pub struct Fields<'a> {
     spans: &'a [FieldSpan],
 }
 
+/// A copy of received fields, for whoever needs them after their bytes have been consumed.
+#[derive(Debug, Clone)]
+pub struct OwnedFields {
+    section: Box<[u8]>,
+    spans: Box<[FieldSpan]>,
+}
+
+impl OwnedFields {
+    /// How much memory they take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.section.len() + size_of_val(&*self.spans)
+    }
+
+    /// The fields as they arrived.
+    pub fn as_fields(&self) -> Fields<'_> {
+        Fields::new(&self.section, &self.spans)
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Fields whose `spans` point into `section`.
     pub fn new(section: &'a [u8], spans: &'a [FieldSpan]) -> Fields<'a> {
@@ -52,8 +71,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The bytes the spans point into, and the spans.
-    pub(super) fn parts(self) -> (&'a [u8], &'a [FieldSpan]) {
-        (self.section, self.spans)
+    /// A copy that does not depend on the bytes they arrived in.
+    pub fn to_owned(self) -> OwnedFields {
+        OwnedFields { section: self.section.into(), spans: self.spans.into() }
     }
 
     /// How many field lines there are.
@@ -330,6 +350,11 @@ impl FieldSet {
     /// The field lines as HTTP/1 sends them (RFC 9112 §5): each is `name: value` and CRLF.
     pub fn as_lines(&self) -> &[u8] {
         self.0.as_deref().map_or(&[], |lines| &lines.text)
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.0.as_deref().map_or(0, |lines| lines.spans.len())
     }
 
     /// Whether there is no field.

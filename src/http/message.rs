@@ -1,7 +1,7 @@
 //! Requests and responses as RFC 9110 defines them, whatever the version on the wire.
 
 use super::body::Body;
-use super::fields::{FieldName, FieldSet, FieldSpan, FieldValue, Fields};
+use super::fields::{FieldName, FieldSet, FieldValue, Fields, OwnedFields};
 use super::method::Method;
 use super::status::Status;
 use super::target::{Target, TargetForm};
@@ -53,15 +53,13 @@ pub struct OwnedHead {
     path: Box<[u8]>,
     query: Option<Box<[u8]>>,
     version: Version,
-    section: Box<[u8]>,
-    spans: Box<[FieldSpan]>,
+    fields: OwnedFields,
     announced: Announced,
 }
 
 impl RequestHead<'_> {
     /// A copy that does not depend on the bytes it arrived in.
     pub fn to_owned(&self) -> OwnedHead {
-        let (section, spans) = self.fields.parts();
         OwnedHead {
             method: self.method,
             form: self.target.form,
@@ -70,14 +68,20 @@ impl RequestHead<'_> {
             path: self.target.path.into(),
             query: self.target.query.map(Into::into),
             version: self.version,
-            section: section.into(),
-            spans: spans.into(),
+            fields: self.fields.to_owned(),
             announced: self.announced,
         }
     }
 }
 
 impl OwnedHead {
+    /// How much memory it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = [Some(&self.raw), self.authority.as_ref(), Some(&self.path), self.query.as_ref()];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        size_of::<OwnedHead>() + texts + self.fields.memory_bytes()
+    }
+
     /// The head as it arrived.
     pub fn as_head(&self) -> RequestHead<'_> {
         RequestHead {
@@ -90,7 +94,7 @@ impl OwnedHead {
                 query: self.query.as_deref(),
             },
             version: self.version,
-            fields: Fields::new(&self.section, &self.spans),
+            fields: self.fields.as_fields(),
             announced: self.announced,
         }
     }
