@@ -1,4 +1,4 @@
-//! Why a connection ended.
+//! Why a connection ended, and why a request did before its response was complete.
 
 use std::fmt;
 
@@ -18,6 +18,27 @@ pub enum CloseReason {
     /// A handler failed in the middle of its response, or the request broke the protocol's rules in the middle of its
     /// own: what was sent is incomplete and must be seen to be.
     CutShort,
+}
+
+/// Why a request ended although its response was not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Its connection ended for this reason.
+    Connection(CloseReason),
+    /// Its stream was reset by the client, with the error code of this name.
+    ResetByClient(&'static str),
+    /// We reset its stream, with the error code of this name.
+    ResetByServer(&'static str),
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cut::Connection(reason) => reason.fmt(f),
+            Cut::ResetByClient(code) => write!(f, "reset by the client: {code}"),
+            Cut::ResetByServer(code) => write!(f, "reset by the server: {code}"),
+        }
+    }
 }
 
 impl fmt::Display for CloseReason {

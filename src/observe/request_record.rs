@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, Cut};
 use super::delay::Delay;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
@@ -26,6 +26,8 @@ const KEPT_MAX: usize = 64;
 pub struct RequestRecord {
     /// The request's number on its connection, from 1.
     pub ordinal: u64,
+    /// The stream that it came on; 0 for HTTP/1, which has no streams.
+    pub stream: u32,
     /// Who has sent it, if that is not the peer: whom a trusted proxy names.
     pub client: Option<Node>,
     /// The request line; no method if it was not understood.
@@ -54,14 +56,22 @@ pub struct RequestRecord {
     pub tx: Range<u64>,
     /// Length of the response's head in bytes.
     pub head_bytes: u64,
+    /// What of the response follows its head, in bytes, if the bytes of other streams may stand in between.
+    pub framed_bytes: u64,
     /// How long nothing was read, since nobody took what was there.
     pub paused: Stopwatch,
     /// How long there was something to send that the kernel had no room for.
     pub blocked: Stopwatch,
+    /// How long there was content that its stream's window had no room for.
+    pub stream_window: Stopwatch,
+    /// How long there was content that the connection's window had no room for.
+    pub connection_window: Stopwatch,
+    /// How long there was content while others were served first.
+    pub turn: Stopwatch,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
-    /// How the connection ended, if that ended the request.
-    pub cut: Option<CloseReason>,
+    /// Why the request ended before its response was complete, if it did.
+    pub cut: Option<Cut>,
     /// The next one in the chain that this one is in.
     next: Option<Box<RequestRecord>>,
 }
@@ -97,6 +107,7 @@ impl RequestRecord {
     pub fn new(began: Moment) -> RequestRecord {
         RequestRecord {
             ordinal: 0,
+            stream: 0,
             client: None,
             method: None,
             version: Version::Http11,
@@ -112,8 +123,12 @@ impl RequestRecord {
             rx: 0..0,
             tx: 0..0,
             head_bytes: 0,
+            framed_bytes: 0,
             paused: Stopwatch::default(),
             blocked: Stopwatch::default(),
+            stream_window: Stopwatch::default(),
+            connection_window: Stopwatch::default(),
+            turn: Stopwatch::default(),
             queued_max: 0,
             cut: None,
             next: None,
@@ -217,6 +232,7 @@ impl RequestRecord {
     pub fn snapshot(&self, now: Moment) -> RequestRecord {
         let mut copy = RequestRecord {
             ordinal: self.ordinal,
+            stream: self.stream,
             client: self.client,
             method: self.method,
             version: self.version,
@@ -232,20 +248,28 @@ impl RequestRecord {
             rx: self.rx.clone(),
             tx: self.tx.clone(),
             head_bytes: self.head_bytes,
+            framed_bytes: self.framed_bytes,
             paused: self.paused,
             blocked: self.blocked,
+            stream_window: self.stream_window,
+            connection_window: self.connection_window,
+            turn: self.turn,
             queued_max: self.queued_max,
             cut: self.cut,
             next: None,
         };
         copy.paused.set(false, now);
         copy.blocked.set(false, now);
+        copy.stream_window.set(false, now);
+        copy.connection_window.set(false, now);
+        copy.turn.set(false, now);
         copy
     }
 
     /// What follows the response's head on the wire, in bytes, as far as it has left.
     pub fn content_bytes(&self) -> u64 {
-        (self.tx.end - self.tx.start).saturating_sub(self.head_bytes)
+        let behind_head = (self.tx.end - self.tx.start).saturating_sub(self.head_bytes);
+        if self.stream == 0 { behind_head } else { behind_head.min(self.framed_bytes) }
     }
 
     fn clear(&mut self, now: Moment) {
@@ -367,7 +391,7 @@ impl LeavingRecords {
             finished.push_back(record);
         }
         for record in finished.iter_mut().skip(start) {
-            record.cut = Some(reason);
+            record.cut.get_or_insert(Cut::Connection(reason));
             record.tx = record.tx.start.min(sent)..sent;
         }
     }
@@ -483,7 +507,7 @@ mod tests {
         assert_eq!(ordinals(&finished), [1, 2, 3, 4]);
         assert!(finished.iter().all(|record| record.last_byte_at == Some(at(3))));
         let cuts: Vec<_> = finished.iter().map(|record| (record.cut, record.tx.clone())).collect();
-        let by_client = Some(CloseReason::ByClient);
+        let by_client = Some(Cut::Connection(CloseReason::ByClient));
         assert_eq!(cuts, [(None, 0..10), (by_client, 10..15), (by_client, 15..15), (by_client, 15..15)]);
         assert!(leaving.front().is_none());
     }
@@ -494,7 +518,7 @@ mod tests {
         let mut unfinished = pool.take(Moment::default());
         (unfinished.status, unfinished.tx) = (Some(Status::OK), 40..40);
         LeavingRecords::default().cut(Some(unfinished), CloseReason::CutShort, 55, at(3), &mut finished);
-        assert_eq!((finished[0].cut, finished[0].tx.clone()), (Some(CloseReason::CutShort), 40..55));
+        assert_eq!((finished[0].cut, finished[0].tx.clone()), (Some(Cut::Connection(CloseReason::CutShort)), 40..55));
     }
 
     #[test]

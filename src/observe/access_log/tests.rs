@@ -8,7 +8,7 @@ use super::*;
 use crate::base::moment::Moment;
 use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 use crate::http::method::Method;
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{CloseReason, Cut};
 use crate::observe::delay::Delay;
 use crate::observe::wait_reason::WaitReason;
 
@@ -33,7 +33,7 @@ fn answered() -> RequestRecord {
 fn cut() -> RequestRecord {
     let mut record = answered();
     record.set_texts(b"", b"", b"");
-    (record.method, record.status, record.cut) = (None, None, Some(CloseReason::ByClient));
+    (record.method, record.status, record.cut) = (None, None, Some(Cut::Connection(CloseReason::ByClient)));
     (record.rx, record.tx, record.head_bytes, record.first_byte_at) = (412..420, 9314..9314, 0, None);
     record.paused.set(true, after(34_000));
     record.blocked.set(true, after(0));
@@ -211,7 +211,7 @@ fn every_end_of_a_connection_has_its_words_in_json() {
     let others = [CloseReason::ByClient, CloseReason::ByServer, CloseReason::CutShort, broken];
     for reason in timeouts.chain(others) {
         let mut record = answered();
-        record.cut = Some(reason);
+        record.cut = Some(Cut::Connection(reason));
         let object: serde_json::Value = serde_json::from_str(&plain(Format::Json, &record)).unwrap();
         assert_eq!(object["close"], reason.to_string());
     }

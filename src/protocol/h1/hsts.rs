@@ -3,6 +3,7 @@
 use crate::http::message::Response;
 
 const NAME: &str = "Strict-Transport-Security";
+const NAME_IN_LOWER_CASE: &[u8] = b"strict-transport-security";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// The field line, as it stands in the head of a response.
@@ -10,25 +11,35 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 pub struct Hsts {
     /// The line, and the empty one that ends the head.
     line: Box<[u8]>,
+    value: Box<[u8]>,
 }
 
 impl Hsts {
     /// For so many seconds. 0 takes back what was said before (RFC 6797 §6.1.1).
     pub fn new(seconds: u32) -> Hsts {
-        Hsts { line: format!("{NAME}: max-age={seconds}\r\n\r\n").into_bytes().into() }
+        let value = format!("max-age={seconds}");
+        Hsts { line: format!("{NAME}: {value}\r\n\r\n").into_bytes().into(), value: value.into_bytes().into() }
     }
 
     /// Adds the line to a head that is complete, unless the response has it: there must be one at most (RFC 6797 §7.1). It
     /// must go over TLS only (§7.2).
     pub fn add_to(&self, head: &mut Vec<u8>, response: &Response) {
-        let is_it = |name: &[u8]| name.eq_ignore_ascii_case(NAME.as_bytes());
-        let has_it = response.prepared.iter().any(|(name, _)| is_it(name))
-            || response.fields.iter().any(|(name, _)| is_it(name.as_str().as_bytes()));
-        if !has_it && head.ends_with(END_OF_HEAD) {
+        if !has_it(response) && head.ends_with(END_OF_HEAD) {
             head.truncate(head.len() - END_OF_HEAD.len() / 2);
             head.extend_from_slice(&self.line);
         }
     }
+
+    /// Name and value of the field for HTTP/2, unless the response has it.
+    pub fn field_for(&self, response: &Response) -> Option<(&[u8], &[u8])> {
+        (!has_it(response)).then_some((NAME_IN_LOWER_CASE, &self.value))
+    }
+}
+
+fn has_it(response: &Response) -> bool {
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(NAME.as_bytes());
+    response.prepared.iter().any(|(name, _)| is_it(name))
+        || response.fields.iter().any(|(name, _)| is_it(name.as_str().as_bytes()))
 }
 
 #[cfg(test)]
