@@ -85,29 +85,50 @@ pub struct Limits {
 /// Limits of an HTTP/2 connection (RFC 9113). What it does not name is bounded as with HTTP/1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http2Limits {
-    /// Streams at a time.
+    /// Whether clients may speak HTTP/2.
+    pub is_offered: bool,
+    /// Streams at a time, 1 to 10,000.
     pub streams_max: u32,
-    /// What a client may send on a stream before it is consumed, in bytes.
+    /// What a client may send on a stream before it is consumed, in bytes; at most 2^31 - 1.
     pub stream_window_bytes: u32,
-    /// The same for an upload that is consumed as fast as it arrives, in bytes.
+    /// The same for an upload that is consumed as fast as it arrives, in bytes; at least `stream_window_bytes`, at most
+    /// 2^31 - 1.
     pub upload_window_bytes_max: u32,
-    /// What a client may send on all streams before it is consumed, in bytes; at least 65,535.
+    /// What a client may send on all streams before it is consumed, in bytes; 65,535 to 2^31 - 1.
     pub connection_window_bytes: u32,
     /// The payload of a frame from the client, in bytes; 16,384 to 16,777,215.
     pub frame_bytes_max: u32,
     /// The tables of fields that each side keeps for the other, in bytes.
     pub header_table_bytes: u32,
-    /// The fields of a request, with 32 bytes for each, in bytes.
+    /// The fields of a request, with 32 bytes for each, in bytes. Also a field block as it arrives.
     pub header_list_bytes_max: u32,
     /// CONTINUATION frames behind HEADERS.
     pub continuations_max: u32,
     /// Until the client acknowledges our SETTINGS.
     pub settings_timeout: Duration,
+    /// Nothing is read while so much output waits, in bytes; at most `Limits::outbox_bytes`.
+    pub output_bytes_max: u32,
+    /// A stream that has content to send and whose window is shut must send `stall_bytes` within this time.
+    pub stall_timeout: Duration,
+    /// How much that is, in bytes, at least 1.
+    pub stall_bytes: u32,
+    /// Resets by the client, before we have begun to answer, that are borne; at least 1. A stream that ends normally makes
+    /// up for one.
+    pub resets_max: u32,
+    /// How long each new stream is delayed when no more are borne.
+    pub reset_delay: Duration,
+    /// Other misbehaviour that is borne; at least 1.
+    pub glitches_max: u32,
+    /// How much of that is forgiven in a second.
+    pub glitches_per_second: u32,
+    /// What small DATA frames may lack to 256 bytes, altogether, until their content is consumed, in bytes; at least 1.
+    pub small_data_bytes_max: u32,
 }
 
 impl Default for Http2Limits {
     fn default() -> Http2Limits {
         Http2Limits {
+            is_offered: true,
             streams_max: 100,
             stream_window_bytes: 64 * 1024,
             upload_window_bytes_max: 1024 * 1024,
@@ -117,6 +138,14 @@ impl Default for Http2Limits {
             header_list_bytes_max: 32 * 1024,
             continuations_max: 8,
             settings_timeout: Duration::from_secs(10),
+            output_bytes_max: 64 * 1024,
+            stall_timeout: Duration::from_secs(30),
+            stall_bytes: 16 * 1024,
+            resets_max: 100,
+            reset_delay: Duration::from_millis(100),
+            glitches_max: 100,
+            glitches_per_second: 10,
+            small_data_bytes_max: 64 * 1024,
         }
     }
 }

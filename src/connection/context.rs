@@ -23,6 +23,7 @@ use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
 use crate::observe::times::Times;
 use crate::protocol::h1::hsts::Hsts;
 use crate::protocol::h1::server::Scratch;
+use crate::protocol::h2;
 
 use super::Identity;
 use super::secured::CiphertextRings;
@@ -47,6 +48,7 @@ pub struct LoopContext {
     /// So many full TLS handshakes may still be begun in this turn.
     pub(super) handshakes_left: usize,
     pub(super) scratch: Scratch,
+    pub(super) http2: h2::session::Scratch,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
@@ -83,12 +85,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What a service may know about the request it answers: whom a trusted proxy has `named` as its sender, and which
-    /// `certificate` the client has shown, if so.
+    /// What a service may know about the request it answers, on this `stream` of the connection: whom a trusted proxy has
+    /// `named` as its sender, and which `certificate` the client has shown, if so.
     pub(super) fn cx<'a>(
         &'a self,
         who: &Identity,
         role: ListenerRole,
+        stream: u32,
         named: Option<&'a Node>,
         certificate: Option<&'a ClientCertificate>,
     ) -> Cx<'a> {
@@ -99,7 +102,7 @@ impl Environment {
             wakes: &self.wakes,
             jobs: &self.jobs,
             complaints: &self.complaints,
-            key: WakeKey { token: who.token, stream: 0 },
+            key: WakeKey { token: who.token, stream },
             peer: who.peer,
             named,
             certificate,
@@ -129,6 +132,7 @@ impl LoopContext {
             ciphertexts: CiphertextRings::new(Self::RINGS_KEPT),
             handshakes_left: limits.handshakes_per_turn,
             scratch: Scratch::default(),
+            http2: h2::session::Scratch::default(),
             head: Vec::new(),
             counters: Counters::default(),
             times: Times::default(),

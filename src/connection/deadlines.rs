@@ -109,6 +109,8 @@ impl Waiting {
             // So is a line. People write lines, and need longer.
             WaitReason::SlowLine => self.since + limits.keep_alive_timeout,
             WaitReason::SlowBody => self.pace_deadline(limits.body_timeout, limits.rate_floor),
+            // The ordinal changes with each `stall_bytes` that the client lets through.
+            WaitReason::Window => self.since + limits.http2.stall_timeout,
             WaitReason::SlowRead => {
                 let timeout = limits.send_timeout;
                 let next_look =

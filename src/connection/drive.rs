@@ -26,11 +26,14 @@ impl<S: Socket> Connection<S> {
         while !self.is_closed() && !budget.is_spent() {
             let Some(mut moved) = self.fill(cx) else { return self.settle(cx, true) };
             match self.life {
-                Life::Serving => match self.driver.advance(&mut self.channel, service, cx) {
-                    Ok(advanced) => moved.anything |= advanced,
-                    // What was answered before leaves first, however much of the request came at once.
-                    Err(Cut) => self.life = Life::Flushing(Ending::Reset),
-                },
+                Life::Serving => {
+                    self.driver.choose(&mut self.channel, cx);
+                    match self.driver.advance(&mut self.channel, service, cx) {
+                        Ok(advanced) => moved.anything |= advanced,
+                        // What was answered before leaves first, however much of the request came at once.
+                        Err(Cut) => self.life = Life::Flushing(Ending::Reset),
+                    }
+                }
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
                 // If the read has failed, there is nobody left to write to.
                 Life::Flushing(_) | Life::Closed(_) => {}

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::LoopContext;
 use super::channel::Channel;
 use super::h1::Http1;
+use super::h2::Http2;
 use super::line_echo::LineEcho;
 use super::tcp_echo::TcpEcho;
 use crate::base::listener_role::ListenerRole;
@@ -19,6 +20,7 @@ use crate::service::Service;
 /// The protocol that a connection speaks.
 pub(super) enum Driver {
     Http1(Http1),
+    Http2(Box<Http2>),
     TcpEcho(TcpEcho),
     LineEcho(LineEcho),
 }
@@ -50,6 +52,8 @@ pub(super) struct DriverWait {
     pub(super) timer: Option<Instant>,
     /// All further input is ignored: the only thing left to wait for is that the client reads.
     pub(super) ignores_input: bool,
+    /// When it wants to be driven whatever it waits for: the earliest deadline of its streams. It acts on them itself.
+    pub(super) due: Option<Moment>,
 }
 
 /// How far a protocol has come, for people and programs that ask.
@@ -85,6 +89,12 @@ pub(super) trait Protocol {
 
     /// What it waits for.
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait;
+
+    /// Marks that one of its streams was woken. A protocol with one stream asks it in every drive anyway.
+    fn on_woken(&mut self, _stream: u32) {}
+
+    /// The connection was idle for too long and ends: the client may be told.
+    fn on_idle_end<S: Socket>(&mut self, _channel: &mut Channel<S>, _cx: &mut LoopContext) {}
 
     /// The client is late with the head or the content of a request.
     fn on_late<S: Socket>(
@@ -124,6 +134,18 @@ impl Driver {
             ListenerRole::LineEcho => Driver::LineEcho(LineEcho::default()),
         }
     }
+
+    /// Goes over from HTTP/1 to HTTP/2 before anything was received, if the client has agreed on that over TLS, or begins
+    /// with the preface of HTTP/2 (RFC 9113 §3.2, §3.3).
+    #[inline]
+    pub(super) fn choose<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &LoopContext) {
+        if let Driver::Http1(http1) = self
+            && http1.is_untouched()
+            && Http2::is_spoken(channel, &cx.environment.limits)
+        {
+            *self = Driver::Http2(Box::new(Http2::new(cx)));
+        }
+    }
 }
 
 /// Evaluates the same expression for whichever protocol it is.
@@ -131,6 +153,7 @@ macro_rules! each {
     ($driver:expr, $protocol:ident => $result:expr) => {
         match $driver {
             Driver::Http1($protocol) => $result,
+            Driver::Http2($protocol) => $result,
             Driver::TcpEcho($protocol) => $result,
             Driver::LineEcho($protocol) => $result,
         }
@@ -160,6 +183,14 @@ impl Protocol for Driver {
     #[inline]
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
         each!(self, protocol => protocol.wait(channel))
+    }
+
+    fn on_woken(&mut self, stream: u32) {
+        each!(self, protocol => protocol.on_woken(stream));
+    }
+
+    fn on_idle_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        each!(self, protocol => protocol.on_idle_end(channel, cx));
     }
 
     fn on_late<S: Socket>(

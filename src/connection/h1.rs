@@ -23,6 +23,9 @@ use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
 use crate::service::{Service, errors};
 use sink::Http1Sink;
 
+/// Its only stream.
+const STREAM: u32 = 0;
+
 /// One connection that speaks HTTP/1.
 pub(super) struct Http1 {
     codec: Server,
@@ -119,7 +122,13 @@ impl Protocol for Http1 {
             // An answer that waits for nothing is on its way, while the budget is spent: what is sent is its progress.
             None => WaitReason::SlowRead,
         };
-        DriverWait { reason, ordinal: self.answered as u32, timer: wait.and_then(Wait::until), ignores_input }
+        DriverWait {
+            reason,
+            ordinal: self.answered as u32,
+            timer: wait.and_then(Wait::until),
+            ignores_input,
+            due: None,
+        }
     }
 
     /// RFC 9110 §15.5.9: the answer to a request that did not arrive in time. If the response is complete while its
@@ -194,6 +203,15 @@ impl Protocol for Http1 {
 }
 
 impl Http1 {
+    /// Whether nothing was received but perhaps a part of the first head.
+    #[inline]
+    pub(super) fn is_untouched(&self) -> bool {
+        self.answered == 0
+            && matches!(self.codec.receiving(), Receiving::Idle | Receiving::Head)
+            && self.stop == Stop::No
+            && self.stream.is_idle()
+    }
+
     pub(super) fn new() -> Http1 {
         Http1 {
             codec: Server::new(),
@@ -240,7 +258,7 @@ impl Http1 {
                     record.client = named;
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let mut request_cx = cx.environment.cx(who, *role, record.client.as_ref(), certificate);
+                let mut request_cx = cx.environment.cx(who, *role, STREAM, record.client.as_ref(), certificate);
                 let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
@@ -254,7 +272,9 @@ impl Http1 {
             Ok(Step::End(trailers)) => {
                 let client = self.stream.client();
                 let ended = match self.stream.taker() {
-                    Some(taker) => taker.end(trailers, &mut cx.environment.cx(who, *role, client.as_ref(), None)),
+                    Some(taker) => {
+                        taker.end(trailers, &mut cx.environment.cx(who, *role, STREAM, client.as_ref(), None))
+                    }
                     None => Ok(()),
                 };
                 self.codec.release(inbox);
@@ -333,7 +353,7 @@ impl Http1 {
             return Ok(true);
         };
         let front = inbox.readable()[0];
-        let mut request_cx = cx.environment.cx(&channel.who, channel.role, client.as_ref(), None);
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, STREAM, client.as_ref(), None);
         match taker.take(&front[..n.min(front.len())], &mut request_cx) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
@@ -367,7 +387,8 @@ impl Http1 {
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
-        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, client.as_ref(), None)) {
+        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, STREAM, client.as_ref(), None))
+        {
             Ok(moved) => Ok(moved),
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }

@@ -93,7 +93,7 @@ impl Protocol for LineEcho {
             Part::Line { searched: 0 } => WaitReason::Idle,
             _ => WaitReason::SlowLine,
         };
-        DriverWait { reason, ordinal: self.lines as u32, timer, ignores_input: false }
+        DriverWait { reason, ordinal: self.lines as u32, timer, ignores_input: false, due: None }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {

@@ -9,6 +9,7 @@ mod deadlines;
 mod drive;
 mod driver;
 mod h1;
+mod h2;
 mod interest;
 mod line_echo;
 mod outbox;
@@ -99,8 +100,10 @@ impl<S: Socket> Connection<S> {
         self.channel.on_readiness(readiness);
     }
 
-    /// Marks that one of the streams was woken. HTTP/1 has only one, which every drive asks anyway.
-    pub fn on_woken(&mut self, _stream: u32) {}
+    /// Marks that one of the streams was woken.
+    pub fn on_woken(&mut self, stream: u32) {
+        self.driver.on_woken(stream);
+    }
 
     /// Marks that the connection stands in the run queue, and says whether it did not already.
     pub fn on_queued(&mut self) -> bool {
@@ -135,9 +138,9 @@ impl<S: Socket> Connection<S> {
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::TlsHandshake
                 if cx.environment.draining.is_some() =>
             {
-                self.end_idle(CloseReason::ByServer)
+                self.end_idle(CloseReason::ByServer, cx)
             }
-            reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason)),
+            reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason), cx),
             WaitReason::SlowLine | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::TlsHandshake => self.cut_as_late(cx, "the TLS handshake took too long"),
             reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
@@ -146,8 +149,8 @@ impl<S: Socket> Connection<S> {
                 }
             }
             WaitReason::SlowRead => self.expire_slow_read(cx),
-            // The exchange's own wait is over; the drive that follows asks it again.
-            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => {}
+            // A stream's wait is over; the drive that follows acts on it.
+            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Window => {}
         }
     }
 
@@ -189,8 +192,9 @@ impl<S: Socket> Connection<S> {
         self.close_timed_out();
     }
 
-    /// Ends a connection on which nothing is under way. The drive that follows tells a peer that speaks TLS.
-    fn end_idle(&mut self, reason: CloseReason) {
+    /// Ends a connection on which nothing is under way. The drive that follows tells a peer that speaks TLS or HTTP/2.
+    fn end_idle(&mut self, reason: CloseReason, cx: &mut LoopContext) {
+        self.driver.on_idle_end(&mut self.channel, cx);
         self.life = Life::Flushing(Ending::Idle(reason));
     }
 

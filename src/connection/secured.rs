@@ -322,6 +322,11 @@ impl Secured {
         self.is_truncated = self.waited.is_some() && !self.is_over && !self.session.has_ended();
     }
 
+    /// Whether the handshake is over and HTTP/2 was agreed on (RFC 7301).
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        self.waited.is_some() && self.session.has_agreed_on("h2")
+    }
+
     /// What is known of it.
     pub(super) fn status(&self) -> TlsStatus {
         TlsStatus { session: self.session.facts(), waited: self.waited, read: self.read, written: self.written }

@@ -1,7 +1,5 @@
 //! The end of every drive: the only place that decides interest, deadline and another drive.
 
-use std::time::Instant;
-
 use super::driver::{DriverWait, Protocol};
 use super::interest::interest;
 use super::{Connection, Life, LoopContext};
@@ -43,18 +41,23 @@ impl<S: Socket> Connection<S> {
         self.waiting.update(wait.reason, wait.ordinal, count, cx.moment);
         // While the run queue moves the connection, asking the kernel anew would only cost system calls.
         let interest = self.armed.filter(|_| budget_spent).unwrap_or_else(|| interest(self.channel.facts()));
-        Settled::Open { interest, deadline: self.deadline_with(wait.timer, cx), again: budget_spent }
+        Settled::Open { interest, deadline: self.deadline_with(&wait, cx), again: budget_spent }
     }
 
     /// When the present wait has lasted too long.
     pub(super) fn deadline(&self, cx: &LoopContext) -> Moment {
-        let timer = self.driver.wait(&self.channel).timer;
-        self.deadline_with(timer, cx)
+        self.deadline_with(&self.driver.wait(&self.channel), cx)
     }
 
-    fn deadline_with(&self, timer: Option<Instant>, cx: &LoopContext) -> Moment {
-        let timer = timer.map(|at| cx.moment_of(at));
-        self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining)
+    fn deadline_with(&self, wait: &DriverWait, cx: &LoopContext) -> Moment {
+        let timer = wait.timer.map(|at| cx.moment_of(at));
+        let deadline = self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining);
+        match wait.due {
+            // The streams wait, and each has its own deadline.
+            Some(due) if self.waiting.reason().is_of_streams() => due,
+            Some(due) => due.min(deadline),
+            None => deadline,
+        }
     }
 
     /// The one reason why nothing moves. A client that does not read comes first: because of that it may be late with

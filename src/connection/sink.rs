@@ -11,8 +11,8 @@ use crate::observe::histogram::Syscalls;
 
 /// Where a response goes.
 pub(super) trait Sink {
-    /// Whether there is room for a head of so many bytes.
-    fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full>;
+    /// Whether there is room for the head of a response, and for an invitation to send content if there is to be one.
+    fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full>;
 
     /// Encodes the head of a final response, for which there is room. `content_is_wanted`: the response's source takes the
     /// request's content. The result is where the head stands in the stream to the client.

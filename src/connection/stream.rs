@@ -13,9 +13,6 @@ use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::observe::request_record::RequestRecord;
 
-/// Room for the interim response that asks for content, in bytes.
-const INVITATION_BYTES_MAX: usize = 64;
-
 /// One request and its answer.
 ///
 /// Begin: [`respond`](Stream::respond), [`decide`](Stream::decide). Then [`produce`](Stream::produce) until it moves
@@ -73,6 +70,11 @@ impl Content {
 }
 
 impl Stream {
+    /// A request of which this is known.
+    pub(super) fn new(record: Box<RequestRecord>) -> Stream {
+        Stream { answer: Answer::Idle, record: Some(record) }
+    }
+
     /// The response will be what this exchange decides.
     pub(super) fn decide(&mut self, exchange: Box<dyn Exchange>) {
         self.answer = Answer::Deciding(exchange, Wait::Content);
@@ -85,8 +87,7 @@ impl Stream {
     #[inline]
     pub(super) fn respond(&mut self, response: &mut Response, out: &mut impl Sink) -> Result<bool, Failure> {
         let content_is_wanted = response.body.taker().is_some();
-        let invitation = if content_is_wanted { INVITATION_BYTES_MAX } else { 0 };
-        match out.room_for_head(response.head_bytes_max() + invitation) {
+        match out.room_for_head(response, content_is_wanted) {
             Ok(()) => {}
             Err(Full::Now) => {
                 let response = mem::replace(response, Response::new(Status::OK));
@@ -170,9 +171,21 @@ impl Stream {
         self.record.as_ref().and_then(|record| record.client)
     }
 
+    /// Whether the head of the response is out, and content follows.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.answer, Answer::Sending(..))
+    }
+
     /// Whether there is nothing to answer.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.answer, Answer::Idle)
+    }
+
+    /// What the response's content waited for may be there: its source is asked again.
+    pub(super) fn resume(&mut self) {
+        if let Answer::Sending(_, wait) = &mut self.answer {
+            *wait = None;
+        }
     }
 
     /// What the answer waits for, if it does.

@@ -55,7 +55,7 @@ impl Protocol for TcpEcho {
             None if self.echoed == 0 => WaitReason::FirstByte,
             None => WaitReason::Idle,
         };
-        DriverWait { reason, ordinal: self.echoed as u32, timer, ignores_input: false }
+        DriverWait { reason, ordinal: self.echoed as u32, timer, ignores_input: false, due: None }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {

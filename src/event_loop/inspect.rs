@@ -126,7 +126,8 @@ fn rank(reason: WaitReason) -> u8 {
         | WaitReason::SlowHead
         | WaitReason::SlowLine
         | WaitReason::SlowBody
-        | WaitReason::SlowRead => 0,
+        | WaitReason::SlowRead
+        | WaitReason::Window => 0,
         WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Lingering => 1,
         WaitReason::FirstByte | WaitReason::Idle => 2,
     }

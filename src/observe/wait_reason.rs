@@ -40,6 +40,8 @@ wait_reasons! {
     SlowBody "client-slow-body";
     /// The client does not read what it asked for.
     SlowRead "client-slow-read";
+    /// The client has no window open for what is to be sent (HTTP/2).
+    Window "client-window";
     /// A handler waits for the clock or for a wake.
     Timer "timer";
     /// A handler, or the content of a file, waits for a job thread.
@@ -48,6 +50,14 @@ wait_reasons! {
     Conversation "conversation";
     /// Our last byte is out; the client has not ended its direction.
     Lingering "lingering";
+}
+
+impl WaitReason {
+    /// Whether it is a stream that waits, and not the connection.
+    pub fn is_of_streams(self) -> bool {
+        use WaitReason::{Conversation, Job, SlowBody, Timer, Window};
+        matches!(self, SlowBody | Window | Timer | Job | Conversation)
+    }
 }
 
 impl fmt::Display for WaitReason {

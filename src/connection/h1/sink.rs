@@ -19,6 +19,9 @@ use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
 use crate::protocol::h1::server::{Sending, Server};
 
+/// Room for the interim response that asks for content, in bytes.
+const INVITATION_BYTES_MAX: usize = 64;
+
 /// Where the response of one request goes.
 pub(super) struct Http1Sink<'a, S> {
     pub(super) codec: &'a mut Server,
@@ -52,9 +55,10 @@ impl<S: Socket> Http1Sink<'_, S> {
 
 impl<S: Socket> Sink for Http1Sink<'_, S> {
     #[inline]
-    fn room_for_head(&mut self, head_bytes_max: usize) -> Result<(), Full> {
+    fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full> {
+        let invitation = if with_invitation { INVITATION_BYTES_MAX } else { 0 };
         let outbox = self.channel.outbox.ring(self.outboxes);
-        match outbox.free() >= head_bytes_max {
+        match outbox.free() >= response.head_bytes_max() + invitation {
             true => Ok(()),
             false if outbox.is_empty() => Err(Full::ForEver),
             false => Err(Full::Now),

@@ -304,6 +304,11 @@ impl Session {
         self.client.as_deref()
     }
 
+    /// Whether the client and we have agreed on this protocol (RFC 7301).
+    pub fn has_agreed_on(&self, protocol: &str) -> bool {
+        self.connection.alpn_protocol() == Some(protocol.as_bytes())
+    }
+
     /// What was agreed on.
     pub fn facts(&self) -> SessionFacts {
         let connection = &self.connection;

@@ -252,6 +252,16 @@ impl FrameReader {
         if let At::Data { stream, .. } = self.at { Some(stream) } else { None }
     }
 
+    /// Bytes at the front of the inbox that belong to the frame that was returned, and are consumed later.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether the next bytes go on with a frame or a field block that has begun.
+    pub fn is_within_frame(&self) -> bool {
+        self.gathered.is_some() || !matches!(self.at, At::Head)
+    }
+
     /// Whether a field block has begun, and its end has not arrived.
     pub fn is_within_field_block(&self) -> bool {
         self.gathered.is_some()

@@ -5,10 +5,12 @@ mod control;
 mod frames;
 mod output;
 
+pub use self::output::Added;
+
 use self::control::Control;
 use super::error::{ErrorCode, Fault};
 use super::fields::{FieldList, ListLimits};
-use super::frame_reader::{FrameLimits, FrameReader};
+use super::frame_reader::{Frame, FrameLimits, FrameReader};
 use super::frame_writer;
 use super::head::Request;
 use super::hpack::decoder::Decoder;
@@ -167,6 +169,10 @@ pub struct Session {
     last_taken: Option<u32>,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
+    /// Bytes that were consumed so far.
+    consumed_bytes: u64,
+    /// Where the present frame begins in the input, or the field block that it belongs to.
+    frame_start: u64,
 }
 
 /// What a call of `receive` works with.
@@ -201,6 +207,8 @@ impl Session {
             control: Control::default(),
             last_taken: None,
             has_sent: false,
+            consumed_bytes: 0,
+            frame_start: 0,
         }
     }
 
@@ -247,6 +255,7 @@ impl Session {
     /// Takes the first `bytes` of the content that was just returned out of the inbox.
     pub fn taken(&mut self, inbox: &mut RingBuffer, bytes: usize) {
         self.reader.taken(inbox, bytes);
+        self.consumed_bytes += bytes as u64;
     }
 
     /// Content that was taken has been consumed: the client may send as much again, on its stream and altogether.
@@ -280,6 +289,11 @@ impl Session {
         self.last_taken.is_some() && self.streams.is_empty()
     }
 
+    /// Whether the client's preface has arrived (§3.4).
+    pub fn is_established(&self) -> bool {
+        !matches!(self.phase, Phase::Preface(_) | Phase::FirstSettings)
+    }
+
     /// Whether the client has acknowledged our SETTINGS. It has `settings_timeout` for that (§6.5.3).
     pub fn is_acknowledged(&self) -> bool {
         self.is_acknowledged
@@ -293,6 +307,26 @@ impl Session {
             why = format!("{why} {}", self.ledger.summary(now));
         }
         self.put_go_away(outbox, fault.code, &why);
+    }
+
+    /// Where the frame that was returned last begins in the input; of a field block: where its first frame does.
+    pub fn frame_start(&self) -> u64 {
+        self.frame_start
+    }
+
+    /// Where it ends, or that part of it that was looked at.
+    pub fn frame_end(&self) -> u64 {
+        self.consumed_bytes + self.reader.held() as u64
+    }
+
+    /// A stream that lives.
+    pub fn stream(&self, id: u32) -> Option<&Stream> {
+        self.streams.get(id)
+    }
+
+    /// How much content we may send on all streams, in bytes. It is never negative.
+    pub fn send_window_bytes(&self) -> u32 {
+        self.send.available()
     }
 
     /// The streams that live.
@@ -337,13 +371,21 @@ impl Session {
                 }
                 continue;
             }
-            let Some(frame) = self.reader.next(work.inbox, &frame_limits(work.limits))? else {
-                return Ok(Event::NeedBytes);
-            };
+            let Some(frame) = self.next_frame(work)? else { return Ok(Event::NeedBytes) };
             if let Some(event) = self.on_frame(frame, work)? {
                 return Ok(event);
             }
         }
+    }
+
+    fn next_frame(&mut self, work: &mut Work<'_>) -> Result<Option<Frame>, Fault> {
+        if !self.reader.is_within_frame() {
+            self.frame_start = self.frame_end();
+        }
+        let unread = work.inbox.len();
+        let frame = self.reader.next(work.inbox, &frame_limits(work.limits));
+        self.consumed_bytes += (unread - work.inbox.len()) as u64;
+        frame
     }
 
     /// Takes what has arrived of the preface; true if that was all of it.
@@ -354,6 +396,7 @@ impl Session {
             }
             inbox.consume(1);
             arrived += 1;
+            self.consumed_bytes += 1;
         }
         let is_complete = arrived == PREFACE.len();
         self.phase = if is_complete { Phase::FirstSettings } else { Phase::Preface(arrived) };

@@ -14,7 +14,7 @@ use tidemill::base::ring::RingBuffer;
 use tidemill::http::date::DateCache;
 use tidemill::http::message::Response;
 use tidemill::http::status::Status;
-use tidemill::protocol::h2::session::{PREFACE, Scratch, Session, Step};
+use tidemill::protocol::h2::session::{Added, PREFACE, Scratch, Session, Step};
 
 fuzz_target!(|bytes: &[u8]| {
     let [size, bytes @ ..] = bytes else { return };
@@ -65,7 +65,7 @@ fn receive(
         }
         let (response, date) = (Response::new(Status::OK), DateCache::new(UNIX_EPOCH));
         let length = (stream % 4 == 1).then_some(u64::from(stream) * 100);
-        if session.send_head(stream, &response, length, &date, outbox, scratch) {
+        if session.send_head(stream, &response, length, Added { date: &date, field: None }, outbox, scratch) {
             session.has_content(stream, true);
         }
     }

@@ -16,7 +16,7 @@ use tidemill::http::date::DateCache;
 use tidemill::http::fields::{FieldSet, Fields};
 use tidemill::http::message::{Announced, RequestHead, Response};
 use tidemill::protocol::h2::error::ErrorCode;
-use tidemill::protocol::h2::session::{Scratch, Session, Step};
+use tidemill::protocol::h2::session::{Added, Scratch, Session, Step};
 use tidemill::protocol::h2::streams::Output;
 
 /// What is said about `items`, whose bytes arrive in pieces of at most `piece` bytes; the first piece has `first` bytes.
@@ -195,7 +195,7 @@ impl<'a> Driver<'a> {
         }
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
         let length = Some(content.len() as u64);
-        if self.session.send_head(stream, response, length, &self.date, out, scratch) {
+        if self.session.send_head(stream, response, length, Added { date: &self.date, field: None }, out, scratch) {
             self.to_send.insert(stream, content.to_vec());
             self.session.has_content(stream, true);
         }
@@ -207,7 +207,7 @@ impl<'a> Driver<'a> {
         }
         let response = Response::new(status);
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
-        if self.session.send_head(stream, &response, None, &self.date, out, scratch) {
+        if self.session.send_head(stream, &response, None, Added { date: &self.date, field: None }, out, scratch) {
             self.to_send.insert(stream, content.to_vec());
             self.session.has_content(stream, true);
         }

@@ -19,6 +19,15 @@ use crate::protocol::h2::streams::Output;
 /// that is not one of the response, but for its value. In bytes.
 const FIELD_BYTES: usize = 16;
 
+/// What every response has.
+#[derive(Debug, Clone, Copy)]
+pub struct Added<'a> {
+    /// The date.
+    pub date: &'a DateCache,
+    /// Another field, with a name in lower case.
+    pub field: Option<(&'a [u8], &'a [u8])>,
+}
+
 impl Session {
     /// Whether the stream has content to send, as far as its source knows. It takes no turns before.
     pub fn has_content(&mut self, stream: u32, has_content: bool) {
@@ -48,7 +57,7 @@ impl Session {
         stream: u32,
         response: &Response,
         length: Option<u64>,
-        date: &DateCache,
+        added: Added<'_>,
         outbox: &mut RingBuffer,
         scratch: &mut Scratch,
     ) -> bool {
@@ -59,7 +68,11 @@ impl Session {
         let (content, field) = response_content(response.status, live.is_head, length);
         live.expects_continue = false;
         scratch.block.clear();
-        put_response(&mut self.encoder.block(&mut scratch.block), response, field, date);
+        let mut block = self.encoder.block(&mut scratch.block);
+        put_response(&mut block, response, field, added.date);
+        if let Some((name, value)) = added.field {
+            block.field(name, value);
+        }
         let is_last = content == ResponseContent::Nothing;
         self.put_field_block(stream, is_last, outbox, scratch);
         if is_last {
@@ -124,6 +137,11 @@ impl Session {
         outbox.room(FRAME_HEAD_BYTES, content.len()).put(content);
         self.seal(stream, outbox, content.len());
         true
+    }
+
+    /// Whether content of the response is to follow its head.
+    pub fn wants_content(&self, stream: u32) -> bool {
+        self.streams.get(stream).is_some_and(|live| matches!(live.output, Output::Content(_)))
     }
 
     /// Whether all the content that was announced has been sent.

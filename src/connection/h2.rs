@@ -1,0 +1,488 @@
+//! HTTP/2 on a connection: many streams at a time, whose frames take turns in the outbox.
+//!
+//! The session knows the protocol. Here is what becomes of its steps: a head goes to the service, content to whoever takes
+//! it, and responses are produced in the order that the session names.
+
+mod deadlines;
+mod open_stream;
+mod sink;
+
+use log::Level;
+
+use super::LoopContext;
+use super::channel::Channel;
+use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use crate::base::limits::Limits;
+use crate::base::moment::Moment;
+use crate::http::body::Failure;
+use crate::http::exchange::Reply;
+use crate::http::message::OwnedHead;
+use crate::net::Socket;
+use crate::observe::close_reason::{CloseReason, Cut as RequestCut};
+use crate::observe::request_record::{LeavingRecords, RequestRecord};
+use crate::observe::wait_reason::WaitReason;
+use crate::protocol::ProtocolError;
+use crate::protocol::h2::error::{ErrorCode, Fault};
+use crate::protocol::h2::session::{PREFACE, Session, Step};
+use crate::service::{Service, errors};
+use deadlines::{Partial, Stop};
+use open_stream::{OpenStream, Work};
+
+/// So much of the preface tells it from any request of HTTP/1, in bytes: `PRI * HTTP/2`.
+const TELLING_BYTES: usize = 12;
+
+/// One connection that speaks HTTP/2.
+pub(super) struct Http2 {
+    session: Session,
+    /// The streams that live, in the order of their identifiers.
+    open: Vec<OpenStream>,
+    /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
+    asked: Vec<u32>,
+    stop: Stop,
+    /// When the connection began to speak HTTP/2.
+    began: Moment,
+    partial: Option<Partial>,
+    /// The earliest deadline of the connection and its streams.
+    due: Option<Moment>,
+    /// How many requests have begun, and how many of them are over.
+    begun: u64,
+    over: u64,
+    /// Targets and fields of delayed requests, in bytes.
+    delayed_bytes: usize,
+    /// When its last drive was over.
+    driven_at: Moment,
+    /// Requests whose responses are complete and have not left yet.
+    leaving: LeavingRecords,
+}
+
+impl Protocol for Http2 {
+    /// Receives first, then produces, and again: what several streams produce leaves in one write.
+    fn advance<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        self.keep_time(channel, cx);
+        let mut moved = false;
+        loop {
+            let mut progress = false;
+            while self.receive(channel, service, cx) {
+                progress = true;
+            }
+            progress |= self.serve_asked(channel, service, cx);
+            progress |= self.take_turns(channel, cx);
+            moved |= progress;
+            if !progress {
+                break;
+            }
+        }
+        if channel.input_ended() {
+            self.on_input_end(channel, cx);
+        }
+        self.session.put_control(channel.outbox.ring(&mut cx.outboxes));
+        self.note_waits(channel, cx);
+        Ok(moved)
+    }
+
+    fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
+        let is_over = self.has_failed() || self.session.is_done();
+        let has_ended = channel.input_ended() && self.open.is_empty();
+        (is_over || has_ended).then_some(Ending::InOrder)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.asked.is_empty() && self.partial.is_none() && !self.has_failed()
+    }
+
+    fn on_woken(&mut self, stream: u32) {
+        self.asked.push(stream);
+    }
+
+    /// RFC 9113 §5.4: a client should be told before the connection is closed.
+    fn on_idle_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let outbox = channel.outbox.ring(&mut cx.outboxes);
+        self.session.shut_down(outbox, ErrorCode::NO_ERROR, "idle for too long");
+    }
+
+    fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
+        let earliest = self.open.iter().filter(|open| open.due.is_some()).min_by_key(|open| open.due);
+        let (reason, ordinal) = match earliest {
+            Some(open) => (open.waiting.reason(), open.id),
+            // Only while the budget is spent, or while the client does not read.
+            None if !self.open.is_empty() => (WaitReason::SlowRead, 0),
+            None if self.partial.is_some() => (WaitReason::SlowHead, self.begun as u32),
+            None if !self.session.is_established() => (WaitReason::FirstByte, 0),
+            None => (WaitReason::Idle, self.over as u32),
+        };
+        DriverWait { reason, ordinal, timer: None, ignores_input: self.has_failed(), due: self.due }
+    }
+
+    /// It keeps these deadlines itself.
+    fn on_late<S: Socket>(
+        &mut self,
+        _reason: WaitReason,
+        _channel: &mut Channel<S>,
+        _cx: &mut LoopContext,
+    ) -> Result<(), Cut> {
+        Ok(())
+    }
+
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        let state = match () {
+            () if !channel.outbox.is_empty() => "sending",
+            () if !self.open.is_empty() => "answering",
+            () if self.partial.is_some() => "receiving head",
+            () => "idle",
+        };
+        let oldest = self.open.first().and_then(|open| open.stream.record.as_deref());
+        let record = self.leaving.front().or(oldest);
+        let is_sending = self.open.iter().any(|open| open.stream.is_sending());
+        DriverStatus { protocol: "http/2", state, answered: self.over, record, is_sending }
+    }
+
+    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
+        self.driven_at = now;
+        let (sent, is_blocked, queued) = (channel.sent(), channel.is_write_blocked(), channel.outbox.len());
+        self.leaving.retire(sent, now, &mut cx.finished);
+        if let Some(record) = self.leaving.front_mut() {
+            record.blocked.set(is_blocked, now);
+            record.queued_max = record.queued_max.max(queued);
+            if record.first_byte_at.is_none() && sent > record.tx.start {
+                record.first_byte_at = Some(now);
+            }
+        }
+        for open in &mut self.open {
+            open.note_progress(&self.session, sent, is_blocked, queued, now);
+        }
+    }
+
+    fn note_close<S: Socket>(
+        &mut self,
+        channel: &Channel<S>,
+        reason: CloseReason,
+        now: Moment,
+        cx: &mut LoopContext,
+    ) -> CloseReason {
+        let reason = match self.stop {
+            Stop::Failed(Some(wait)) => CloseReason::Timeout(wait),
+            _ => reason,
+        };
+        while !self.open.is_empty() {
+            self.open[0].cut.get_or_insert(RequestCut::Connection(reason));
+            self.complete(0, channel.position());
+        }
+        self.leaving.cut(None, reason, channel.sent(), now, &mut cx.finished);
+        reason
+    }
+}
+
+impl Http2 {
+    /// A connection that has said nothing yet.
+    pub(super) fn new(cx: &LoopContext) -> Http2 {
+        Http2 {
+            session: Session::new(&cx.environment.limits),
+            open: Vec::new(),
+            asked: Vec::new(),
+            stop: Stop::NotBegun,
+            began: cx.moment,
+            partial: None,
+            due: None,
+            begun: 0,
+            over: 0,
+            delayed_bytes: 0,
+            driven_at: Moment::default(),
+            leaving: LeavingRecords::default(),
+        }
+    }
+
+    /// Whether the client speaks HTTP/2: it was agreed on over TLS (RFC 9113 §3.2), or the client knows without asking that
+    /// we do, and begins with the preface (§3.3).
+    pub(super) fn is_spoken<S: Socket>(channel: &mut Channel<S>, limits: &Limits) -> bool {
+        if !limits.http2.is_offered {
+            return false;
+        }
+        if let Some(secured) = &channel.secured {
+            return secured.has_agreed_on_http2();
+        }
+        match &mut channel.inbox {
+            Some(inbox) if inbox.len() >= TELLING_BYTES => {
+                inbox.contiguous(TELLING_BYTES).starts_with(&PREFACE[..TELLING_BYTES])
+            }
+            _ => false,
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.stop, Stop::Failed(_))
+    }
+
+    /// Inbox → session → service or stream: one step. Says whether it moved anything.
+    fn receive<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> bool {
+        if self.has_failed() || self.delayed_bytes > cx.environment.limits.head_bytes_max {
+            return false;
+        }
+        let Channel { inbox: Some(inbox), outbox, who, role, secured, .. } = channel else { return false };
+        let outbox = outbox.ring(&mut cx.outboxes);
+        match self.session.receive(inbox, outbox, &mut cx.http2, &cx.environment.limits, cx.moment) {
+            Ok(Step::Head { stream, head, is_delayed, .. }) => {
+                cx.marks.connection(who.id, |text| {
+                    write!(text, "s={stream} head {} {}", head.method, head.target.raw.escape_ascii());
+                });
+                self.begun += 1;
+                let mut record = cx.records.take(cx.moment);
+                record.note_head(&head, cx.notes_fields);
+                record.client = cx.environment.trusted_proxies.client(who.peer, head.fields);
+                (record.stream, record.ordinal, record.head_at) = (stream, self.begun, cx.drive_began);
+                record.rx = self.session.frame_start()..self.session.frame_end();
+                if !cx.long_drives.is_empty() {
+                    record.behind = cx.long_drives.delay(who.id, self.driven_at, cx.drive_began);
+                }
+                if is_delayed {
+                    let head = Box::new(head.to_owned());
+                    let mut open = OpenStream::new(stream, record, cx.moment);
+                    self.delayed_bytes += head.memory_bytes();
+                    open.delayed = Some(head);
+                    self.open.push(open);
+                    return true;
+                }
+                let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
+                let mut request_cx = cx.environment.cx(who, *role, stream, record.client.as_ref(), certificate);
+                let reply = service.call(&head, &mut request_cx);
+                self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
+            }
+            Ok(Step::Refused { stream, error }) => self.refuse(stream, error, channel, cx),
+            Ok(Step::Malformed { stream, fault }) => self.on_malformed(stream, fault, channel, cx),
+            Ok(Step::Content { stream, bytes }) => match self.position(stream) {
+                Some(at) => self.with(at, channel, cx, |open, work| open.receive(bytes, work)),
+                None => self.session.taken(inbox, bytes),
+            },
+            Ok(Step::End { stream, trailers }) => {
+                // Copied only if there are any: they do not last.
+                let trailers = (!trailers.is_empty()).then(|| Box::new(trailers.to_owned()));
+                let end = self.session.frame_end();
+                if let Some(at) = self.position(stream) {
+                    self.with(at, channel, cx, |open, _| open.end(trailers, end));
+                }
+            }
+            Ok(Step::Reset { stream, code, fault }) => self.on_reset(stream, code, fault, channel, cx),
+            Ok(Step::GoAway(code)) => log::debug!("{}: GOAWAY: {code}", who.peer),
+            Ok(Step::NeedBytes | Step::Paused) => return false,
+            Err(fault) => self.on_fault(&fault, None, channel, cx),
+        }
+        true
+    }
+
+    /// A request begins, and this is the first answer to it. Most are over with that.
+    fn begin<S: Socket>(
+        &mut self,
+        mut open: OpenStream,
+        reply: Result<Reply, Failure>,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let id = open.id;
+        open.answer(reply, &mut Work { session: &mut self.session, channel, cx });
+        if self.session.stream(id).is_none() {
+            return self.end_record(open, channel.position());
+        }
+        self.open.push(open);
+        self.with(self.open.len() - 1, channel, cx, |_, _| {});
+    }
+
+    /// Does something with a stream that lives, and then all that follows from it and needs no turn.
+    fn with<S: Socket>(
+        &mut self,
+        at: usize,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+        act: impl FnOnce(&mut OpenStream, &mut Work<'_, S>),
+    ) {
+        let mut work = Work { session: &mut self.session, channel, cx };
+        let open = &mut self.open[at];
+        let id = open.id;
+        act(open, &mut work);
+        open.serve(&mut work);
+        let needs_room = open.settle(&mut work);
+        if self.session.stream(id).is_none() {
+            self.complete(at, channel.position());
+        } else if needs_room {
+            self.asked.push(id);
+        }
+    }
+
+    /// Serves those that may go on. Says whether anything moved.
+    fn serve_asked<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> bool {
+        if self.asked.is_empty() {
+            return false;
+        }
+        let before = (self.over, channel.position());
+        let asked = std::mem::take(&mut self.asked);
+        for stream in asked {
+            let Some(at) = self.position(stream) else { continue };
+            let open = &mut self.open[at];
+            match open.delayed.take_if(|_| open.due.is_none()) {
+                Some(head) => self.begin_delayed(at, &head, channel, service, cx),
+                None => self.with(at, channel, cx, |open, _| open.stream.resume()),
+            }
+        }
+        before != (self.over, channel.position())
+    }
+
+    /// The service of a request that was delayed begins.
+    fn begin_delayed<S: Socket>(
+        &mut self,
+        at: usize,
+        head: &OwnedHead,
+        channel: &mut Channel<S>,
+        service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) {
+        self.delayed_bytes -= head.memory_bytes();
+        let (stream, client) = (self.open[at].id, self.open[at].stream.client());
+        let certificate = channel.secured.as_ref().and_then(|secured| secured.client_certificate());
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, stream, client.as_ref(), certificate);
+        let reply = service.call(&head.as_head(), &mut request_cx);
+        self.with(at, channel, cx, |open, work| open.answer(reply, work));
+    }
+
+    /// Lets streams send content in the order that the session names. Says whether any of them did.
+    fn take_turns<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> bool {
+        let mut moved_any = false;
+        while let Some(turn) = self.session.next_turn() {
+            let Some(at) = self.position(turn.stream) else {
+                debug_assert!(false, "a stream that nobody answers has content");
+                self.session.has_content(turn.stream, false);
+                continue;
+            };
+            let mut moved = false;
+            self.with(at, channel, cx, |open, work| {
+                moved = open.take_turn(work);
+                // If it waits for nothing, the outbox is full.
+                moved |= open.stream.wait().is_some();
+            });
+            moved_any |= moved;
+            if !moved {
+                break;
+            }
+        }
+        moved_any
+    }
+
+    fn position(&self, stream: u32) -> Option<usize> {
+        self.open.binary_search_by_key(&stream, |open| open.id).ok()
+    }
+
+    /// A stream is over.
+    fn complete(&mut self, at: usize, position: u64) {
+        let open = self.open.remove(at);
+        if let Some(head) = &open.delayed {
+            self.delayed_bytes -= head.memory_bytes();
+        }
+        self.end_record(open, position);
+    }
+
+    /// The whole response is in the outbox, or as much of it as there will be.
+    fn end_record(&mut self, open: OpenStream, position: u64) {
+        self.over += 1;
+        let Some(mut record) = open.stream.record else { return };
+        record.cut = open.cut;
+        let start = if record.status.is_some() { record.tx.start } else { position };
+        record.tx = start..position;
+        self.leaving.push(record);
+    }
+
+    /// Answers a request that is well-formed and not served.
+    fn refuse<S: Socket>(&mut self, stream: u32, error: ProtocolError, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let ProtocolError { status, reason, section } = error;
+        cx.complain(Level::Info, format_args!("{}: stream {stream}: {status}: {error}", channel.who.peer));
+        let record = self.record_of_refused(stream, cx);
+        let reply = Ok(Reply::Respond(errors::refuse(status, reason, section)));
+        self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
+    }
+
+    /// The session has reset the stream of a request that is malformed.
+    fn on_malformed<S: Socket>(&mut self, stream: u32, fault: Fault, channel: &Channel<S>, cx: &mut LoopContext) {
+        cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", channel.who.peer));
+        let mut open = OpenStream::new(stream, self.record_of_refused(stream, cx), cx.moment);
+        open.cut = Some(RequestCut::ResetByServer(fault.code.name().unwrap_or("another code")));
+        self.end_record(open, channel.position());
+    }
+
+    /// Also what could not be understood as a request has a record.
+    fn record_of_refused(&mut self, stream: u32, cx: &mut LoopContext) -> Box<RequestRecord> {
+        self.begun += 1;
+        let mut record = cx.records.take(cx.moment);
+        (record.stream, record.ordinal, record.head_at) = (stream, self.begun, cx.drive_began);
+        record.rx = self.session.frame_start()..self.session.frame_end();
+        record
+    }
+
+    /// The client has reset a stream, or has made us do it.
+    fn on_reset<S: Socket>(
+        &mut self,
+        stream: u32,
+        code: ErrorCode,
+        fault: Option<Fault>,
+        channel: &Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let name = code.name().unwrap_or("another code");
+        if let Some(fault) = fault {
+            cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", channel.who.peer));
+        }
+        if let Some(at) = self.position(stream) {
+            let cut = if fault.is_some() { RequestCut::ResetByServer(name) } else { RequestCut::ResetByClient(name) };
+            // A client may say behind a complete response that it does not send the rest of its request.
+            self.open[at].cut = Some(cut).filter(|_| !self.open[at].is_answered());
+            self.complete(at, channel.position());
+        }
+    }
+
+    /// The client has broken a rule for the whole connection. The session has told it with GOAWAY.
+    fn on_fault<S: Socket>(
+        &mut self,
+        fault: &Fault,
+        wait: Option<WaitReason>,
+        channel: &Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let streams = self.open.len();
+        cx.complain(Level::Info, format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.peer));
+        self.stop = Stop::Failed(wait);
+        while !self.open.is_empty() {
+            self.open[0].cut =
+                Some(RequestCut::Connection(CloseReason::CutShort)).filter(|_| !self.open[0].is_answered());
+            self.complete(0, channel.position());
+        }
+    }
+
+    /// Ends the connection for a reason that is in no frame.
+    fn fail<S: Socket>(&mut self, fault: &Fault, wait: WaitReason, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        self.session.fail(channel.outbox.ring(&mut cx.outboxes), fault, cx.moment);
+        self.on_fault(fault, Some(wait), channel, cx);
+    }
+
+    /// The client sends no more: no request goes on, and no window opens.
+    fn on_input_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        for at in (0..self.open.len()).rev() {
+            let open = &mut self.open[at];
+            if open.expects_more() || open.lacks_window(&self.session) {
+                open.cut = Some(RequestCut::Connection(CloseReason::ByClient)).filter(|_| !open.is_answered());
+                let stream = open.id;
+                Work { session: &mut self.session, channel, cx }.reset(stream, ErrorCode::CANCEL);
+                self.complete(at, channel.position());
+            }
+        }
+    }
+}

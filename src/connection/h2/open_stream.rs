@@ -1,0 +1,403 @@
+//! A stream that lives: its request as far as nobody has taken it, its answer, and what it waits for.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use log::Level;
+
+use super::sink::Http2Sink;
+use crate::base::limits::Limits;
+use crate::base::moment::Moment;
+use crate::connection::LoopContext;
+use crate::connection::channel::Channel;
+use crate::connection::deadlines::Waiting;
+use crate::connection::stream::Stream;
+use crate::http::body::{Body, Failure, Wait};
+use crate::http::exchange::{Reply, Tunnel};
+use crate::http::fields::{Fields, OwnedFields};
+use crate::http::message::{OwnedHead, Response};
+use crate::http::status::Status;
+use crate::net::Socket;
+use crate::observe::close_reason::Cut;
+use crate::observe::request_record::RequestRecord;
+use crate::observe::wait_reason::WaitReason;
+use crate::protocol::h2::error::ErrorCode;
+use crate::protocol::h2::session::Session;
+use crate::protocol::h2::streams::Output;
+use crate::service::errors;
+
+/// A stream that lives, as far as the session does not know it.
+///
+/// Begin: [`answer`](OpenStream::answer). Then [`receive`](OpenStream::receive) and [`end`](OpenStream::end) when content
+/// arrives, [`serve`](OpenStream::serve) when something has changed, [`take_turn`](OpenStream::take_turn) when the session
+/// says so, and [`settle`](OpenStream::settle) after each of these.
+pub(super) struct OpenStream {
+    pub(super) id: u32,
+    /// The answer, and the request's record.
+    pub(super) stream: Stream,
+    /// A request whose service is delayed until the wait is over.
+    pub(super) delayed: Option<Box<OwnedHead>>,
+    /// Content that has arrived and that nobody has taken. The stream's window bounds it.
+    content: VecDeque<u8>,
+    end: RequestEnd,
+    /// Content that has arrived, in bytes.
+    received: u64,
+    /// Content that was thrown away, in bytes.
+    discarded: u64,
+    /// The client was late with the content: no more of it is waited for.
+    is_late: bool,
+    /// Why it ends before its response is complete, if it does.
+    pub(super) cut: Option<Cut>,
+    pub(super) waiting: Waiting,
+    /// When the wait is over.
+    pub(super) due: Option<Moment>,
+}
+
+/// How far the end of a request has come.
+enum RequestEnd {
+    /// It is to come.
+    Expected,
+    /// It has arrived, with these trailers, behind content that nobody has taken yet.
+    Arrived(Option<Box<OwnedFields>>),
+    /// Whoever takes the content knows.
+    Told,
+}
+
+/// What a stream works with.
+pub(super) struct Work<'a, S> {
+    pub(super) session: &'a mut Session,
+    pub(super) channel: &'a mut Channel<S>,
+    pub(super) cx: &'a mut LoopContext,
+}
+
+impl<S: Socket> Work<'_, S> {
+    /// Where the response of this stream goes.
+    fn sink(&mut self, stream: u32) -> Http2Sink<'_> {
+        let LoopContext { environment, outboxes, http2, counters, marks, .. } = &mut *self.cx;
+        let (connection, role, sent) = (self.channel.who.id, self.channel.role, self.channel.sent());
+        let outbox = self.channel.outbox.ring(outboxes);
+        let (scratch, syscalls) = (http2, &mut counters.syscalls);
+        let session = &mut *self.session;
+        Http2Sink {
+            session,
+            stream,
+            outbox,
+            sent,
+            scratch,
+            environment,
+            syscalls,
+            marks,
+            connection,
+            role,
+            framed_bytes: 0,
+        }
+    }
+
+    /// So much of a stream's content has been consumed.
+    fn consumed(&mut self, stream: u32, bytes: usize) {
+        let outbox = self.channel.outbox.ring(&mut self.cx.outboxes);
+        self.session.consumed(stream, bytes, outbox, &self.cx.environment.limits);
+    }
+
+    /// Resets a stream.
+    pub(super) fn reset(&mut self, stream: u32, code: ErrorCode) {
+        self.session.reset(stream, code, self.channel.outbox.ring(&mut self.cx.outboxes));
+    }
+}
+
+impl OpenStream {
+    pub(super) fn new(id: u32, record: Box<RequestRecord>, now: Moment) -> OpenStream {
+        OpenStream {
+            id,
+            stream: Stream::new(record),
+            delayed: None,
+            content: VecDeque::new(),
+            end: RequestEnd::Expected,
+            received: 0,
+            discarded: 0,
+            is_late: false,
+            cut: None,
+            waiting: Waiting::new(now),
+            due: None,
+        }
+    }
+
+    /// Begins with the answer to the request.
+    pub(super) fn answer<S: Socket>(&mut self, reply: Result<Reply, Failure>, work: &mut Work<'_, S>) {
+        let mut response = match reply {
+            Ok(Reply::Respond(response)) => response,
+            Ok(Reply::Decide(exchange)) => return self.stream.decide(exchange),
+            Ok(Reply::Upgrade(tunnel)) => tunnel_response(tunnel),
+            Err(failure) => return self.fail(&failure, work),
+        };
+        let mut out = work.sink(self.id);
+        let begun = self.stream.respond(&mut response, &mut out);
+        let framed_bytes = out.framed_bytes;
+        self.count(framed_bytes);
+        if let Err(failure) = begun {
+            self.fail(&failure, work);
+        }
+    }
+
+    /// Content is at the front of the inbox: `bytes`, or the first part of them. Whoever wants it takes it from there. What
+    /// is not taken now is kept, because frames of other streams stand behind it.
+    pub(super) fn receive<S: Socket>(&mut self, bytes: usize, work: &mut Work<'_, S>) {
+        let takes_now = self.content.is_empty() && self.may_take(work.session);
+        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let Some(inbox) = &mut work.channel.inbox else { return };
+        let front = inbox.readable()[0];
+        let piece = &front[..bytes.min(front.len())];
+        let arrived = piece.len();
+        self.received += arrived as u64;
+        let offered = match self.stream.taker().filter(|_| takes_now) {
+            Some(taker) => taker.take(piece, &mut work.cx.environment.cx(&who, role, self.id, client.as_ref(), None)),
+            None => Ok(0),
+        };
+        if let Ok(taken) = offered {
+            self.content.extend(&piece[taken..]);
+        }
+        work.session.taken(inbox, arrived);
+        self.on_taken(offered, work);
+    }
+
+    /// The request is complete, with these trailers.
+    pub(super) fn end(&mut self, trailers: Option<Box<OwnedFields>>, at: u64) {
+        self.end = RequestEnd::Arrived(trailers);
+        if let Some(record) = &mut self.stream.record {
+            record.rx.end = at;
+        }
+    }
+
+    /// Whether the response is complete.
+    pub(super) fn is_answered(&self) -> bool {
+        self.delayed.is_none() && self.stream.is_idle()
+    }
+
+    /// Whether more of the request is to come.
+    pub(super) fn expects_more(&self) -> bool {
+        matches!(self.end, RequestEnd::Expected)
+    }
+
+    /// Does all that needs no turn: content is offered, the response is decided on and begins. Says whether anything moved.
+    pub(super) fn serve<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let mut moved = false;
+        while self.offer(work) || (!self.stream.is_sending() && self.produce(work)) {
+            moved = true;
+        }
+        moved
+    }
+
+    /// Sends content, as much as fits into one frame. Says whether it moved anything.
+    pub(super) fn take_turn<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let produced = self.produce(work);
+        // What was sent may have made room for content that waits.
+        self.offer(work) || produced
+    }
+
+    /// Offers what waits to whoever takes it. What nobody wants is thrown away. Says whether anything moved.
+    fn offer<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let has_ended = matches!(self.end, RequestEnd::Arrived(_));
+        if (self.content.is_empty() && !has_ended) || !self.may_take(work.session) {
+            return false;
+        }
+        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let Some(taker) = self.stream.taker() else { return self.discard(work) };
+        let mut cx = work.cx.environment.cx(&who, role, self.id, client.as_ref(), None);
+        if !self.content.is_empty() {
+            let offered = taker.take(self.content.as_slices().0, &mut cx);
+            if let Ok(taken) = offered {
+                self.content.drain(..taken);
+            }
+            return self.on_taken(offered, work);
+        }
+        let RequestEnd::Arrived(trailers) = mem::replace(&mut self.end, RequestEnd::Told) else { return false };
+        let trailers = trailers.as_ref().map_or(Fields::default(), |trailers| trailers.as_fields());
+        let told = taker.end(trailers, &mut cx);
+        self.content = VecDeque::new();
+        self.stream.resume();
+        if let Err(failure) = told {
+            self.fail(&failure, work);
+        }
+        true
+    }
+
+    /// Content was offered. Says whether any was taken.
+    fn on_taken<S: Socket>(&mut self, offered: Result<usize, Failure>, work: &mut Work<'_, S>) -> bool {
+        match offered {
+            Ok(0) => return false,
+            Ok(taken) => {
+                work.consumed(self.id, taken);
+                self.stream.resume();
+            }
+            Err(failure) => self.fail(&failure, work),
+        }
+        true
+    }
+
+    /// Throws away what nobody wants. What is beyond the limit does not open the stream's window again.
+    fn discard<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let bytes = mem::take(&mut self.content).len();
+        self.discarded += bytes as u64;
+        if self.discarded <= work.cx.environment.limits.discarded_bytes_max {
+            work.consumed(self.id, bytes);
+        }
+        if !self.expects_more() {
+            self.end = RequestEnd::Told;
+        }
+        true
+    }
+
+    /// Adds more of the response: one step. Says whether it moved anything.
+    fn produce<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let is_complete = matches!(self.end, RequestEnd::Told);
+        let mut out = work.sink(self.id);
+        let mut cx = out.environment.cx(&who, role, self.id, client.as_ref(), None);
+        let produced = self.stream.produce(&mut out, is_complete, &mut cx);
+        let framed_bytes = out.framed_bytes;
+        self.count(framed_bytes);
+        produced.unwrap_or_else(|failure| {
+            self.fail(&failure, work);
+            true
+        })
+    }
+
+    /// The handler failed: a 500 if nothing of its response is out yet, otherwise the stream is reset.
+    fn fail<S: Socket>(&mut self, failure: &Failure, work: &mut Work<'_, S>) {
+        let (peer, stream) = (work.channel.who.peer, self.id);
+        work.cx.complain(Level::Error, format_args!("{peer}: stream {stream}: handler failed: {failure}"));
+        if self.is_unanswered(work.session) {
+            self.stream.replace_answer(errors::internal_error());
+        } else {
+            self.reset(ErrorCode::INTERNAL_ERROR, work);
+        }
+    }
+
+    /// Ends the stream although its response is not complete.
+    pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
+        self.cut = Some(Cut::ResetByServer(code.name().unwrap_or("another code")));
+        work.reset(self.id, code);
+    }
+
+    /// Whether nothing of a final response is out yet, so that another one can take its place.
+    fn is_unanswered(&self, session: &Session) -> bool {
+        session.stream(self.id).is_some_and(|live| live.output == Output::Idle)
+    }
+
+    /// Tells the session whether there is content to send. Ends a stream whose response is complete, if the rest of its
+    /// request is not waited for (RFC 9113 §8.1). Says whether the stream needs nothing but room.
+    pub(super) fn settle<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        let waits = self.delayed.is_some() || self.stream.wait().is_some();
+        work.session.has_content(self.id, self.stream.is_sending() && !waits);
+        if self.stream.is_idle() && self.delayed.is_none() && self.is_rest_unwanted(work) {
+            work.reset(self.id, ErrorCode::NO_ERROR);
+        }
+        !waits && !self.stream.is_idle() && !self.stream.is_sending()
+    }
+
+    /// The client is late with the content of the request (RFC 9110 §15.5.9).
+    pub(super) fn on_late<S: Socket>(&mut self, work: &mut Work<'_, S>) {
+        let (peer, stream, what) = (work.channel.who.peer, self.id, "the request content came too slowly");
+        self.is_late = true;
+        if self.is_unanswered(work.session) {
+            let (status, section) = (Status::REQUEST_TIMEOUT, "RFC 9110 §15.5.9");
+            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what} ({section})"));
+            self.stream.replace_answer(errors::refuse(status, what, section));
+        } else if !self.stream.is_idle() {
+            work.cx.complain(
+                Level::Info,
+                format_args!("{peer}: stream {stream}: cut in the middle of a response: {what}"),
+            );
+            self.reset(ErrorCode::CANCEL, work);
+        } else {
+            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: closed after the response: {what}"));
+        }
+    }
+
+    /// Whether so much of the request is to come, or so late, that it is not read to its end.
+    fn is_rest_unwanted<S: Socket>(&self, work: &Work<'_, S>) -> bool {
+        let to_come = work.session.stream(self.id).and_then(|live| live.content_left).unwrap_or(0);
+        self.is_late || self.discarded.saturating_add(to_come) > work.cx.environment.limits.discarded_bytes_max
+    }
+
+    /// Whether content may be looked at: it waits until the response has begun, unless the response depends on it. What is
+    /// answered does therefore not depend on how much of the content has come.
+    fn may_take(&mut self, session: &Session) -> bool {
+        self.delayed.is_none() && (!self.is_unanswered(session) || self.stream.decides_by_content())
+    }
+
+    fn count(&mut self, framed_bytes: u64) {
+        if let Some(record) = &mut self.stream.record {
+            record.framed_bytes += framed_bytes;
+        }
+    }
+
+    /// Notes what the stream waits for now, and until when.
+    pub(super) fn note_wait(&mut self, session: &Session, cx: &LoopContext) {
+        let limits = &cx.environment.limits;
+        let Some((reason, ordinal, count)) = self.wait_reason(session, limits) else {
+            self.due = None;
+            return;
+        };
+        self.waiting.update(reason, ordinal, count, cx.moment);
+        let timer = match &self.delayed {
+            Some(_) => Some(self.waiting.since() + limits.http2.reset_delay),
+            None => self.stream.wait().and_then(Wait::until).map(|at| cx.moment_of(at)),
+        };
+        self.due = Some(self.waiting.deadline(limits, timer, None));
+    }
+
+    /// The reason, which wait for that reason it is, and how much the client has moved. `None`: it waits for others of its
+    /// connection, or for the client to read, and the connection has a deadline for that.
+    fn wait_reason(&self, session: &Session, limits: &Limits) -> Option<(WaitReason, u32, u64)> {
+        if self.delayed.is_some() {
+            return Some((WaitReason::Timer, 0, 0));
+        }
+        match self.stream.wait() {
+            Some(Wait::Until(_)) => Some((WaitReason::Timer, 0, 0)),
+            Some(Wait::Job(_)) => Some((WaitReason::Job, 0, 0)),
+            Some(Wait::Idle(_)) => Some((WaitReason::Conversation, 0, 0)),
+            Some(Wait::Content) => Some((WaitReason::SlowBody, 0, self.received)),
+            None if self.stream.is_idle() => Some((WaitReason::SlowBody, 0, self.received)),
+            None if self.lacks_window(session) => {
+                let sent = self.stream.record.as_ref().map_or(0, |record| record.framed_bytes);
+                let ordinal = sent / u64::from(limits.http2.stall_bytes.max(1));
+                Some((WaitReason::Window, ordinal as u32, sent))
+            }
+            None => None,
+        }
+    }
+
+    /// Whether there is content that the client has no window open for.
+    pub(super) fn lacks_window(&self, session: &Session) -> bool {
+        let Some(live) = session.stream(self.id) else { return false };
+        self.stream.is_sending() && (live.send.available() == 0 || session.send_window_bytes() == 0)
+    }
+
+    /// Notes in the request's record how far the response has come, and what holds it up.
+    pub(super) fn note_progress(&mut self, session: &Session, sent: u64, is_blocked: bool, queued: u64, now: Moment) {
+        let is_ready = self.stream.is_sending() && self.stream.wait().is_none();
+        let has_own = session.stream(self.id).is_some_and(|live| live.send.available() > 0);
+        let has_shared = session.send_window_bytes() > 0;
+        let is_paused = !self.content.is_empty();
+        let Some(record) = &mut self.stream.record else { return };
+        record.paused.set(is_paused, now);
+        record.stream_window.set(is_ready && !has_own, now);
+        record.connection_window.set(is_ready && has_own && !has_shared, now);
+        let has_window = is_ready && has_own && has_shared;
+        record.blocked.set(has_window && is_blocked, now);
+        record.turn.set(has_window && !is_blocked, now);
+        record.queued_max = record.queued_max.max(queued);
+        if record.first_byte_at.is_none() && record.status.is_some() && sent > record.tx.start {
+            record.first_byte_at = Some(now);
+        }
+    }
+}
+
+/// RFC 8441 §5: the tunnel is open when the client has read a 200.
+fn tunnel_response(tunnel: Tunnel) -> Response {
+    let mut response = Response::new(Status::OK);
+    response.fields.extend(tunnel.fields);
+    response.body = Body::Source(tunnel.content);
+    response
+}

@@ -1,0 +1,130 @@
+//! The response side of one stream of a connection that speaks HTTP/2.
+
+use std::ops::Range;
+
+use crate::base::listener_role::ListenerRole;
+use crate::base::ring::{RingBuffer, Room};
+use crate::connection::Environment;
+use crate::connection::sink::{Full, ShortContent, Sink};
+use crate::http::body::FilePart;
+use crate::http::fields::FieldSet;
+use crate::http::message::Response;
+use crate::http::status::Status;
+use crate::net::marks::Marks;
+use crate::observe::histogram::Syscalls;
+use crate::protocol::h2::frame::FRAME_HEAD_BYTES;
+use crate::protocol::h2::session::{Added, Scratch, Session};
+
+/// Room for the interim response that asks for content, in bytes.
+const INVITATION_BYTES_MAX: usize = 64;
+
+/// Where the response of one stream goes.
+pub(super) struct Http2Sink<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) stream: u32,
+    pub(super) outbox: &'a mut RingBuffer,
+    /// Where the outbox begins in the stream to the client.
+    pub(super) sent: u64,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) environment: &'a Environment,
+    pub(super) syscalls: &'a mut Syscalls,
+    pub(super) marks: &'a Marks,
+    pub(super) connection: u64,
+    pub(super) role: ListenerRole,
+    /// What was added behind the head of the response, in bytes.
+    pub(super) framed_bytes: u64,
+}
+
+impl Http2Sink<'_> {
+    fn position(&self) -> u64 {
+        self.sent + self.outbox.len() as u64
+    }
+
+    fn add_frame(&mut self, content_bytes: usize) {
+        self.framed_bytes += (FRAME_HEAD_BYTES + content_bytes) as u64;
+    }
+}
+
+impl Sink for Http2Sink<'_> {
+    fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full> {
+        let invitation = if with_invitation { INVITATION_BYTES_MAX } else { 0 };
+        let fields = response.prepared.len() + response.fields.len();
+        match self.session.has_room_for_head(response.head_bytes_max() + invitation, fields, self.outbox) {
+            true => Ok(()),
+            false if self.outbox.is_empty() => Err(Full::ForEver),
+            false => Err(Full::Now),
+        }
+    }
+
+    fn head(&mut self, response: &Response, _content_is_wanted: bool) -> Range<u64> {
+        let stream = self.stream;
+        self.marks.connection(self.connection, |text| write!(text, "s={stream} respond {}", response.status));
+        let start = self.position();
+        let Environment { hsts, date, .. } = self.environment;
+        let hsts = hsts.as_ref().filter(|_| self.role == ListenerRole::Https);
+        let added = Added { date, field: hsts.and_then(|hsts| hsts.field_for(response)) };
+        let length = response.body.length();
+        self.session.send_head(stream, response, length, added, self.outbox, self.scratch);
+        start..self.position()
+    }
+
+    fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {
+        if !self.session.has_room_for_head(fields.as_lines().len(), fields.len(), self.outbox) {
+            return false;
+        }
+        self.session.interim(self.stream, status, fields, self.outbox, self.scratch);
+        true
+    }
+
+    fn invite_content(&mut self) -> bool {
+        let is_awaited = self.session.stream(self.stream).is_some_and(|stream| stream.expects_continue);
+        is_awaited && self.interim(Status::CONTINUE, &FieldSet::EMPTY)
+    }
+
+    fn wants_content(&self) -> bool {
+        self.session.wants_content(self.stream)
+    }
+
+    fn put_all(&mut self, content: &[u8]) -> bool {
+        let put = self.session.put_all(self.stream, content, self.outbox);
+        if put {
+            self.add_frame(content.len());
+        }
+        put
+    }
+
+    fn room(&mut self) -> Option<Room<'_>> {
+        self.session.room(self.stream, self.outbox)
+    }
+
+    fn seal(&mut self, written: usize) {
+        self.session.seal(self.stream, self.outbox, written);
+        if written > 0 {
+            self.add_frame(written);
+        }
+    }
+
+    fn takes_files(&self) -> bool {
+        false
+    }
+
+    /// Never called: each frame of a file needs a head, so its content goes through the room.
+    fn file(&mut self, _part: FilePart, _is_bulk: bool) {
+        debug_assert!(false, "HTTP/2 takes no files");
+    }
+
+    fn has_all_content(&self) -> bool {
+        self.session.has_all_content(self.stream)
+    }
+
+    fn finish(&mut self, trailers: &FieldSet) -> Result<bool, ShortContent> {
+        let before = self.outbox.len();
+        let finished = self.session.finish(self.stream, trailers, self.outbox, self.scratch);
+        self.framed_bytes += (self.outbox.len() - before) as u64;
+        finished
+    }
+
+    fn syscalls(&mut self) -> &mut Syscalls {
+        self.syscalls
+    }
+}
