@@ -80,6 +80,8 @@ fn help_and_version_are_answers_not_errors() {
         "or 127.0.0.1:8080]",
         "--unix-mode",
         "--keep-alive-field",
+        "--http2-streams",
+        "--http2-small-data",
         "TIDEMILL_ROOT",
     ] {
         assert!(text.contains(flag), "{flag} is missing from:\n{text}");
@@ -233,6 +235,10 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("--unix-mode", "rw", "expected an octal mode from 0 to 0777, such as 0660"),
         ("--unix-mode", "0o660", "expected an octal mode from 0 to 0777, such as 0660"),
         ("--listen", "99999", "expected a port from 0 to 65535"),
+        ("--http2-frame-size", "16383", "expected 16KiB to 16777215"),
+        ("--http2-stream-window", "2GiB", "expected 1KiB to 2147483647"),
+        ("--http2-connection-window", "1000", "expected 65535 to 2147483647"),
+        ("--http2-connection-window", "65535", "expected at least 64KiB, the --http2-stream-window"),
     ] {
         let line = usage(&[flag, value]);
         assert!(line.starts_with(&format!("invalid value '{value}' for '{flag} <")), "{line}");

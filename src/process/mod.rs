@@ -7,6 +7,7 @@ pub mod descriptors;
 mod explain;
 mod file_settings;
 mod final_report;
+mod http2_settings;
 mod log_file;
 mod log_settings;
 mod notify;

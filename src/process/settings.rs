@@ -13,6 +13,7 @@ use log::LevelFilter;
 use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
+use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_duration, format_size, number, size};
 use super::tls_settings::TlsSettings;
@@ -26,9 +27,9 @@ use crate::service::cors::Cors;
 use crate::service::websocket::{InvalidOrigin, Origin};
 
 /// The shortest and the longest of all timeouts.
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where to listen if nobody says anything.
 const DEFAULT_PORT: u16 = 8080;
@@ -119,6 +120,10 @@ pub struct Settings {
     /// HTTPS.
     #[command(flatten)]
     pub tls: TlsSettings,
+
+    /// The limits of HTTP/2.
+    #[command(flatten)]
+    pub http2: Http2Settings,
 
     /// The access log.
     #[command(flatten)]
@@ -432,6 +437,7 @@ impl Settings {
             return Err(Objection::new("keep_alive_field", told, problem));
         }
         self.files.check()?;
+        self.http2.check()?;
         self.tls.check(self.listen.iter().find(|listen| listen.role == ListenerRole::Https))?;
         match &self.root {
             Some(root) => check_root(root, given)?,
@@ -500,6 +506,7 @@ impl Settings {
             gathered_bytes_max: self.max_body_size,
             coded_streams_max: if self.files.file_cache == 0 { 0 } else { defaults.coded_streams_max },
             inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),
+            http2: self.http2.limits(),
             connections_max: shares.connections,
             connections_bound: shares.bound,
             admins_max: shares.admins,

@@ -121,6 +121,12 @@ fn set_limit(place: &str, line: &str, limits: &mut Limits, outbox_bytes: &mut us
         "connection_window_bytes" => http2.connection_window_bytes = value as u32,
         "header_list_bytes_max" => http2.header_list_bytes_max = value as u32,
         "continuations_max" => http2.continuations_max = value as u32,
+        "frame_bytes_max" => http2.frame_bytes_max = value as u32,
+        "header_table_bytes" => http2.header_table_bytes = value as u32,
+        "output_bytes_max" => http2.output_bytes_max = value as u32,
+        "glitches_max" => http2.glitches_max = value as u32,
+        "glitches_per_second" => http2.glitches_per_second = value as u32,
+        "small_data_bytes_max" => http2.small_data_bytes_max = value as u32,
         _ => panic!("{place}: no limit is called {name}"),
     }
 }

@@ -1,8 +1,9 @@
 //! What a connection has done that costs the server more than its peer, and when it is enough.
 //!
 //! Each kind of misbehaviour is charged to an account. An account has a budget that comes back with time or with good
-//! conduct. The tables below are all there is to it.
+//! conduct. The tables below are all there is to it; how large the budgets are is a matter of settings.
 
+use crate::base::limits::Http2Limits;
 use crate::base::moment::Moment;
 
 /// What is charged.
@@ -46,12 +47,9 @@ pub enum Account {
     SmallData,
 }
 
-/// Budgets: a name for reports, how much may be charged, and how much comes back in a second.
-const BUDGETS: [(Account, &str, u32, u32); 3] = [
-    (Account::Resets, "resets", 100, 0),
-    (Account::Glitches, "glitches", 100, 10),
-    (Account::SmallData, "small-data", 64 * 1024, 0),
-];
+/// Accounts, and their names in reports.
+const ACCOUNTS: [(Account, &str); 3] =
+    [(Account::Resets, "resets"), (Account::Glitches, "glitches"), (Account::SmallData, "small-data")];
 
 /// DATA frames of so many bytes and more are not small.
 const SMALL_DATA_BYTES: u32 = 256;
@@ -71,12 +69,22 @@ pub enum Standing {
 }
 
 /// The accounts of one connection.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ledger {
-    /// What is charged, in the order of `BUDGETS`.
-    spent: [Spent; BUDGETS.len()],
+    /// In the order of `ACCOUNTS`.
+    budgets: [Budget; ACCOUNTS.len()],
+    /// What is charged, in the same order.
+    spent: [Spent; ACCOUNTS.len()],
     /// How often each kind has occurred, in the order of `KINDS`.
     counts: [u32; KINDS.len()],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// So much may be charged, at least 1.
+    max: u32,
+    /// So much of it comes back in a second.
+    per_second: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,7 +94,29 @@ struct Spent {
     since: Moment,
 }
 
+impl Budget {
+    fn of(account: Account, limits: &Http2Limits) -> Budget {
+        let (max, per_second) = match account {
+            Account::Resets => (limits.resets_max, 0),
+            Account::Glitches => (limits.glitches_max, limits.glitches_per_second),
+            Account::SmallData => (limits.small_data_bytes_max, 0),
+        };
+        Budget { max: max.max(1), per_second }
+    }
+
+    /// As `Spent` counts.
+    fn thousandths(self) -> u64 {
+        u64::from(self.max) * 1000
+    }
+}
+
 impl Ledger {
+    /// Accounts of which nothing is spent.
+    pub fn new(limits: &Http2Limits) -> Ledger {
+        let budgets = ACCOUNTS.map(|(account, _)| Budget::of(account, limits));
+        Ledger { budgets, spent: Default::default(), counts: [0; KINDS.len()] }
+    }
+
     /// Charges a misbehaviour.
     pub fn charge(&mut self, what: Misbehaviour, now: Moment) -> Standing {
         let kind = what as usize;
@@ -116,15 +146,15 @@ impl Ledger {
 
     /// Whether new streams are delayed: the peer has reset as many as it may.
     pub fn delays_new_streams(&self) -> bool {
-        let (_, _, budget, _) = BUDGETS[Account::Resets as usize];
-        self.spent[Account::Resets as usize].thousandths >= u64::from(budget) * 1000
+        let resets = Account::Resets as usize;
+        self.spent[resets].thousandths >= self.budgets[resets].thousandths()
     }
 
     /// How much of each budget is spent, in percent.
     pub fn percent_spent(&self, account: Account, now: Moment) -> u32 {
-        let (_, _, budget, per_second) = BUDGETS[account as usize];
-        let spent = self.spent[account as usize].at(now, per_second);
-        u32::try_from(spent / (u64::from(budget) * 10)).unwrap_or(u32::MAX)
+        let budget = self.budgets[account as usize];
+        let spent = self.spent[account as usize].at(now, budget.per_second);
+        u32::try_from(spent * 100 / budget.thousandths()).unwrap_or(u32::MAX)
     }
 
     /// What has occurred at least once, and how often.
@@ -135,7 +165,7 @@ impl Ledger {
     /// Why, in one line: what has occurred, and how much of each budget is spent.
     pub fn summary(&self, now: Moment) -> String {
         let mut words: Vec<String> = self.counts().map(|(name, count)| format!("{name}={count}")).collect();
-        for (account, name, ..) in BUDGETS {
+        for (account, name) in ACCOUNTS {
             let percent = self.percent_spent(account, now);
             if percent > 0 {
                 words.push(format!("{name}={percent}%"));
@@ -145,10 +175,9 @@ impl Ledger {
     }
 
     fn spend(&mut self, account: Account, cost: u32, now: Moment) -> Standing {
-        let (_, _, budget, per_second) = BUDGETS[account as usize];
-        let limit = u64::from(budget) * 1000;
-        let spent = &mut self.spent[account as usize];
-        let sum = spent.at(now, per_second) + u64::from(cost) * 1000;
+        let (budget, spent) = (self.budgets[account as usize], &mut self.spent[account as usize]);
+        let limit = budget.thousandths();
+        let sum = spent.at(now, budget.per_second) + u64::from(cost) * 1000;
         *spent = Spent { thousandths: sum.min(limit), since: now };
         // New streams are delayed when this budget is spent, and nothing else happens.
         if account == Account::Resets || sum * 100 < limit * u64::from(WARNED_PERCENT) {
@@ -180,14 +209,14 @@ mod tests {
         for (index, (kind, ..)) in KINDS.iter().enumerate() {
             assert_eq!(*kind as usize, index);
         }
-        for (index, (account, ..)) in BUDGETS.iter().enumerate() {
+        for (index, (account, ..)) in ACCOUNTS.iter().enumerate() {
             assert_eq!(*account as usize, index);
         }
     }
 
     #[test]
     fn glitches_warn_at_three_quarters_and_end_at_the_whole() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(&Http2Limits::default());
         for _ in 0..74 {
             assert_eq!(ledger.charge(Misbehaviour::ForcedReset, NOW), Standing::Good);
         }
@@ -202,7 +231,7 @@ mod tests {
 
     #[test]
     fn ten_glitches_come_back_in_a_second() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(&Http2Limits::default());
         for _ in 0..70 {
             assert_eq!(ledger.charge(Misbehaviour::Ping, NOW), Standing::Good);
         }
@@ -218,7 +247,7 @@ mod tests {
 
     #[test]
     fn resets_delay_new_streams_and_good_ends_make_up_for_them() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(&Http2Limits::default());
         for _ in 0..99 {
             assert_eq!(ledger.charge(Misbehaviour::ResetBeforeAnswer, NOW), Standing::Good);
             assert!(!ledger.delays_new_streams());
@@ -233,7 +262,7 @@ mod tests {
 
     #[test]
     fn small_data_is_charged_until_it_is_consumed() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(&Http2Limits::default());
         assert_eq!(ledger.charge_data(256, NOW), (0, Standing::Good));
         assert_eq!(ledger.charge_data(0, NOW), (0, Standing::Good), "that is an empty frame");
         let mut charged = 0;
@@ -249,11 +278,37 @@ mod tests {
         assert_eq!(last, Some(Standing::Exhausted));
     }
 
+    #[test]
+    fn budgets_are_those_of_the_limits() {
+        let limits = Http2Limits {
+            resets_max: 2,
+            glitches_max: 4,
+            glitches_per_second: 0,
+            small_data_bytes_max: 1020,
+            ..Http2Limits::default()
+        };
+        let mut ledger = Ledger::new(&limits);
+        let resets = [(); 2].map(|()| {
+            assert_eq!(ledger.charge(Misbehaviour::ResetBeforeAnswer, NOW), Standing::Good);
+            ledger.delays_new_streams()
+        });
+        assert_eq!(resets, [false, true]);
+        let later = |nth: u64| Moment::from_millis(5000 + nth * 60_000);
+        let glitches = [0, 1, 2, 3].map(|nth| ledger.charge(Misbehaviour::Glitch, later(nth)));
+        let expected = [Standing::Good, Standing::Good, Standing::Warned, Standing::Exhausted];
+        assert_eq!(glitches, expected, "nothing comes back");
+        assert_eq!([(); 4].map(|()| ledger.charge_data(1, NOW).1), expected);
+        assert_eq!(
+            ledger.summary(later(4)),
+            "reset-before-answer=2 glitch=4 resets=100% glitches=100% small-data=100%"
+        );
+    }
+
     proptest! {
         /// With a charge every so many milliseconds the budget is exhausted if, and only if, that is too often.
         #[test]
         fn a_steady_rate_is_borne_or_not(every_ms in 1..300_u64) {
-            let mut ledger = Ledger::default();
+            let mut ledger = Ledger::new(&Http2Limits::default());
             let worst = (0..3000).map(|n| ledger.charge(Misbehaviour::Glitch, Moment::from_millis(n * every_ms))).max();
             let per_second = 1000.0 / every_ms as f64;
             if per_second <= 10.0 {

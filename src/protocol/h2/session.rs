@@ -191,7 +191,7 @@ impl Session {
             phase: Phase::Preface(0),
             reader: FrameReader::default(),
             decoder: Decoder::default(),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(limits.http2.header_table_bytes as usize),
             peer: PeerSettings::default(),
             peer_next: PeerSettings::default(),
             is_acknowledged: false,
@@ -199,11 +199,11 @@ impl Session {
             stream_window: limits.http2.stream_window_bytes.max(INITIAL_WINDOW_BYTES),
             send: SendWindow::new(INITIAL_WINDOW_BYTES),
             receive: ReceiveWindow::new(INITIAL_WINDOW_BYTES),
-            streams: Streams::default(),
+            streams: Streams::new(limits.http2.streams_max),
             ends: None,
             ready: Priorities::default(),
             early_priorities: Vec::new(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(&limits.http2),
             control: Control::default(),
             last_taken: None,
             has_sent: false,
@@ -361,8 +361,10 @@ impl Session {
         if let Some(stream) = self.ends.take() {
             return Ok(Event::End { stream, has_trailers: false });
         }
+        let output_bytes_max = work.limits.http2.output_bytes_max as usize;
         loop {
-            if self.phase == Phase::Failed || !self.control.is_empty() || work.outbox.free() < ANSWER_BYTES_MAX {
+            let is_full = work.outbox.len() >= output_bytes_max || work.outbox.free() < ANSWER_BYTES_MAX;
+            if self.phase == Phase::Failed || !self.control.is_empty() || is_full {
                 return Ok(Event::Paused);
             }
             if let Phase::Preface(arrived) = self.phase {

@@ -7,9 +7,9 @@ use super::priority::Priority;
 use super::stream_state::{Ending, State};
 use super::windows::{ReceiveWindow, SendWindow};
 
-/// Of so many closed streams it is remembered how they were closed: of more than may live at a time, so that what a client
-/// has sent before it knew does no harm.
-const CLOSED_MAX: usize = 128;
+/// Of so many closed streams it is remembered how they were closed, or of as many as may live at a time if that is more:
+/// what a client has sent before it knew does no harm.
+const CLOSED_MIN: usize = 128;
 
 /// A stream that lives.
 #[derive(Debug)]
@@ -52,17 +52,24 @@ pub enum Output {
 }
 
 /// All streams of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Streams {
     /// In the order of their identifiers.
     live: Vec<Stream>,
     /// The last ones that were closed.
     closed: VecDeque<(u32, Ending)>,
+    closed_max: usize,
     /// The highest identifier that the client has used.
     highest: u32,
 }
 
 impl Streams {
+    /// Of a connection on which so many may live at a time.
+    pub fn new(streams_max: u32) -> Streams {
+        let closed_max = CLOSED_MIN.max(streams_max as usize);
+        Streams { live: Vec::new(), closed: VecDeque::new(), closed_max, highest: 0 }
+    }
+
     /// The state of any stream of the client.
     pub fn state(&self, id: u32) -> State {
         if let Some(stream) = self.get(id) {
@@ -135,7 +142,7 @@ impl Streams {
     }
 
     fn remember(&mut self, id: u32, ending: Ending) {
-        if self.closed.len() == CLOSED_MAX {
+        if self.closed.len() == self.closed_max {
             self.closed.pop_front();
         }
         self.closed.push_back((id, ending));
@@ -148,16 +155,27 @@ mod tests {
 
     #[test]
     fn what_was_closed_is_remembered_for_a_while() {
-        let mut streams = Streams::default();
+        let mut streams = Streams::new(100);
         assert_eq!(streams.state(1), State::Idle);
         streams.skip(5, Ending::ResetByUs);
         assert_eq!(streams.state(3), State::Closed(Ending::Forgotten));
         assert_eq!(streams.state(5), State::Closed(Ending::ResetByUs));
         assert_eq!((streams.state(7), streams.highest()), (State::Idle, 5));
-        for id in (7..).step_by(2).take(CLOSED_MAX) {
+        for id in (7..).step_by(2).take(CLOSED_MIN) {
             streams.skip(id, Ending::Ended);
         }
         assert_eq!(streams.state(5), State::Closed(Ending::Forgotten));
         assert_eq!(streams.state(7), State::Closed(Ending::Ended));
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_may_live() {
+        let mut streams = Streams::new(300);
+        for id in (1..).step_by(2).take(300) {
+            streams.skip(id, Ending::ResetByUs);
+        }
+        assert_eq!(streams.state(1), State::Closed(Ending::ResetByUs));
+        streams.skip(601, Ending::ResetByUs);
+        assert_eq!(streams.state(1), State::Closed(Ending::Forgotten));
     }
 }

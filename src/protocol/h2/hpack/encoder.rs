@@ -19,8 +19,6 @@ use crate::http::status::Status;
 #[cfg(test)]
 mod tests;
 
-/// The table never becomes larger than this, whatever the peer allows, in bytes.
-const TABLE_BYTES_MAX: usize = DEFAULT_TABLE_BYTES;
 /// How many of the last fields that were not added are remembered.
 const SEEN_MAX: usize = 16;
 /// Dates that the table may have. Then it is emptied, and what still repeats is added again.
@@ -119,6 +117,8 @@ pub struct Encoder {
     date: LastDate,
     /// The peer's SETTINGS_HEADER_TABLE_SIZE.
     setting: usize,
+    /// The table never becomes larger than this, whatever the peer allows, in bytes.
+    table_bytes_max: usize,
     /// The next block begins with a change of the table's size. This is the smallest size since the last block.
     smallest: Option<usize>,
 }
@@ -133,8 +133,16 @@ struct LastDate {
 }
 
 impl Default for Encoder {
+    /// One whose table is as large as any peer allows until it has said something.
     fn default() -> Encoder {
-        Encoder {
+        Encoder::new(DEFAULT_TABLE_BYTES)
+    }
+}
+
+impl Encoder {
+    /// One whose table never becomes larger than `table_bytes_max`, whatever the peer allows.
+    pub fn new(table_bytes_max: usize) -> Encoder {
+        let mut encoder = Encoder {
             table: DynamicTable::new(DEFAULT_TABLE_BYTES),
             tags: VecDeque::new(),
             seen: [DATE_TAG; SEEN_MAX],
@@ -142,15 +150,17 @@ impl Default for Encoder {
             dates: 0,
             date: LastDate::default(),
             setting: DEFAULT_TABLE_BYTES,
+            table_bytes_max,
             smallest: None,
-        }
+        };
+        // The first block says so if it is smaller than the peer expects (RFC 7541 §4.2).
+        encoder.set_table_size(DEFAULT_TABLE_BYTES);
+        encoder
     }
-}
 
-impl Encoder {
     /// The peer has set SETTINGS_HEADER_TABLE_SIZE, in bytes. The next block says how much of it is used (RFC 7541 §4.2).
     pub fn set_table_size(&mut self, bytes: usize) {
-        let size = bytes.min(TABLE_BYTES_MAX);
+        let size = bytes.min(self.table_bytes_max);
         // A smaller setting is answered even if the table had been smaller all the time (RFC 9113 §4.3.1).
         if bytes < self.setting || size != self.table.size_max() {
             self.shrink(size);
@@ -175,7 +185,7 @@ impl Encoder {
             self.dates = 0;
         }
         if let Some(smallest) = self.smallest.take() {
-            let size = self.setting.min(TABLE_BYTES_MAX);
+            let size = self.setting.min(self.table_bytes_max);
             if smallest < size {
                 integer::encode(out, SIZE_UPDATE, smallest as u32);
             }

@@ -120,8 +120,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_ours_writes_both_read(steps in prop::collection::vec(ours(), 0..60)) {
-        let (mut encoder, mut decoder, mut other) = (Encoder::default(), Decoder::default(), OtherDecoder::default());
+    fn what_ours_writes_both_read(
+        table_bytes_max in prop::sample::select(&[4096, 0, 100, 65536]),
+        steps in prop::collection::vec(ours(), 0..60),
+    ) {
+        let (mut encoder, mut decoder, mut other) =
+            (Encoder::new(table_bytes_max), Decoder::default(), OtherDecoder::default());
+        // It takes any setting. Ours checks that none is exceeded.
+        other.set_max_dynamic_size(65536);
         let mut second = 1_700_000_000;
         for steps in steps.split_inclusive(|step| matches!(step, Ours::NextBlock(_) | Ours::Setting(_))) {
             let date = DateCache::new(UNIX_EPOCH + Duration::from_secs(second));

@@ -103,6 +103,22 @@ fn nothing_is_read_while_answers_wait() {
 }
 
 #[test]
+fn nothing_is_read_while_as_much_output_waits_as_may() {
+    let mut connection = Connection::new(64 * 1024);
+    connection.limits.http2.output_bytes_max = 512;
+    for _ in 0..40 {
+        connection.feed(&frame_writer::ping(*b"12345678", false));
+    }
+    assert_eq!(connection.steps(), ["paused"]);
+    assert_eq!(connection.outbox.len(), 31 * 17, "the first answer behind 512 bytes is the last");
+    connection.outbox.consume(100);
+    assert_eq!(connection.steps(), ["paused"]);
+    assert_eq!(connection.outbox.len(), 512);
+    connection.outbox.clear();
+    assert_eq!(connection.steps(), ["need-bytes"]);
+}
+
+#[test]
 fn content_leaves_room_for_frames_of_the_connection() {
     let mut connection = Connection::new(4096);
     connection.get(1);

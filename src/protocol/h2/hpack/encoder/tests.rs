@@ -181,8 +181,8 @@ fn numbers_have_all_their_digits() {
 
 #[test]
 fn a_changed_setting_is_answered_by_the_smallest_and_the_last_size() {
-    let updates = |settings: &[usize]| -> Vec<u32> {
-        let (mut encoder, mut out) = (Encoder::default(), Vec::new());
+    let updates_of = |mut encoder: Encoder, settings: &[usize]| -> Vec<u32> {
+        let mut out = Vec::new();
         for bytes in settings {
             encoder.set_table_size(*bytes);
         }
@@ -197,6 +197,7 @@ fn a_changed_setting_is_answered_by_the_smallest_and_the_last_size() {
         }
         sizes
     };
+    let updates = |settings: &[usize]| updates_of(Encoder::default(), settings);
     assert!(updates(&[]).is_empty());
     assert!(updates(&[4096]).is_empty());
     assert!(updates(&[65536]).is_empty(), "no more than 4096 is used");
@@ -204,6 +205,14 @@ fn a_changed_setting_is_answered_by_the_smallest_and_the_last_size() {
     assert_eq!(updates(&[100]), [100]);
     assert_eq!(updates(&[0, 65536]), [0, 4096]);
     assert_eq!(updates(&[200, 100, 300, 250]), [100, 250]);
+    let updates = |table_bytes_max, settings: &[usize]| updates_of(Encoder::new(table_bytes_max), settings);
+    assert_eq!(updates(1000, &[]), [1000], "the peer expects 4096");
+    assert_eq!(updates(1000, &[65536]), [1000]);
+    assert_eq!(updates(1000, &[500, 65536]), [500, 1000]);
+    assert_eq!(updates(0, &[]), [0]);
+    assert!(updates(65536, &[]).is_empty(), "no more than the peer allows");
+    assert_eq!(updates(65536, &[20_000]), [20_000]);
+    assert_eq!(updates(65536, &[100_000]), [65536]);
 }
 
 #[test]
