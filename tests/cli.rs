@@ -197,6 +197,13 @@ fn what_has_no_effect_is_said_at_the_start() {
         said(&["--log-format", "json"], &[]),
         ["--log-format has no effect: there is no access log without --access-log"]
     );
+    assert_eq!(said(&["--no-http2"], &[]), [""; 0]);
+    assert_eq!(said(&["--http2-streams", "7"], &[("TIDEMILL_NO_HTTP2", "no")]), [""; 0]);
+    assert_eq!(
+        said(&["--no-http2", "--http2-streams", "7"], &[("TIDEMILL_HTTP2_GLITCHES", "9")]),
+        ["http2-streams", "http2-glitches"]
+            .map(|flag| format!("--{flag} has no effect: --no-http2 does without HTTP/2"))
+    );
     if cfg!(feature = "_tls") {
         let (certificate, key) = (pem("ec.pem"), pem("ec-sec1-key.pem"));
         assert_eq!(

@@ -85,7 +85,7 @@ pub struct Limits {
 /// Limits of an HTTP/2 connection (RFC 9113). What it does not name is bounded as with HTTP/1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http2Limits {
-    /// Whether clients may speak HTTP/2.
+    /// Whether HTTP/2 is spoken at all: offered by ALPN, and recognised where a client begins with it.
     pub is_offered: bool,
     /// Streams at a time, 1 to 10,000.
     pub streams_max: u32,

@@ -324,7 +324,7 @@ impl Secured {
 
     /// Whether the handshake is over and HTTP/2 was agreed on (RFC 7301).
     pub(super) fn has_agreed_on_http2(&self) -> bool {
-        self.waited.is_some() && self.session.has_agreed_on("h2")
+        self.waited.is_some() && self.session.protocol() == Some("h2")
     }
 
     /// What is known of it.

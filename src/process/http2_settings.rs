@@ -6,9 +6,15 @@ use std::time::Duration;
 use clap::Args;
 
 use super::quantity::{duration, format_size, number, size};
-use super::settings::{DAY, MS};
-use super::usage::Objection;
+use super::settings::{DAY, MS, switch};
+use super::usage::{Given, Objection};
 use crate::base::limits::Http2Limits;
+
+/// Nobody drives it yet: ALPN does not offer it, whatever the settings say.
+const IS_BUILT_IN: bool = false;
+
+/// The help's heading of these settings.
+const HTTP2: &str = "HTTP/2";
 
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;
@@ -23,10 +29,14 @@ const FRAME_SIZES: RangeInclusive<u32> = 16_384..=16_777_215;
 /// The output ring of a connection. More output than that never waits.
 const OUTPUT_MAX: u32 = 64 * KIB;
 
-/// Limits of HTTP/2.
+/// Whether there is HTTP/2, and what bounds it.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "HTTP/2")]
+#[command(next_help_heading = HTTP2)]
 pub struct Http2Settings {
+    /// Do without HTTP/2: do not offer it on https: listeners, and do not recognise it on http: listeners
+    #[arg(long, env = "TIDEMILL_NO_HTTP2", hide_env = true, value_parser = switch)]
+    no_http2: bool,
+
     /// Streams of a connection at a time, 1 to 1000
     #[arg(
         long, value_name = "N", env = "TIDEMILL_HTTP2_STREAMS", hide_env = true,
@@ -174,11 +184,24 @@ impl Http2Settings {
         Ok(())
     }
 
+    /// The flags that say something and have no effect without HTTP/2, without their dashes.
+    pub(super) fn without_effect<'a>(&self, given: &'a Given<'_>) -> Vec<&'a str> {
+        let arguments = given.arguments().filter(|argument| argument.get_help_heading() == Some(HTTP2));
+        let flags = arguments.filter(|argument| argument.get_id() != "no_http2").filter_map(|flag| flag.get_long());
+        if self.no_http2 { flags.collect() } else { Vec::new() }
+    }
+
+    /// Whether ALPN is to offer it.
+    pub(super) fn is_in_alpn(&self) -> bool {
+        IS_BUILT_IN && !self.no_http2
+    }
+
     /// The limits that these settings mean.
     pub(super) fn limits(&self) -> Http2Limits {
         let defaults = Http2Limits::default();
         let stream = self.http2_stream_window;
         Http2Limits {
+            is_offered: !self.no_http2,
             streams_max: self.http2_streams,
             stream_window_bytes: stream,
             upload_window_bytes_max: self.http2_upload_window.unwrap_or(defaults.upload_window_bytes_max.max(stream)),
@@ -234,12 +257,13 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_limit() {
-        let flags = "--http2-streams 1 --http2-stream-window 2k --http2-upload-window 3k --http2-connection-window 100k \
+        let flags = "--no-http2 --http2-streams 1 --http2-stream-window 2k --http2-upload-window 3k --http2-connection-window 100k \
                      --http2-frame-size 20k --http2-header-table 5 --http2-header-list 6k --http2-continuations 7 \
                      --http2-settings-timeout 8s --http2-output 9k --http2-stall-timeout 10s --http2-stall-size 11 \
                      --http2-resets 12 --http2-reset-delay 13ms --http2-glitches 14 --http2-glitches-per-second 15 \
                      --http2-small-data 16k";
         let expected = Http2Limits {
+            is_offered: false,
             streams_max: 1,
             stream_window_bytes: 2 * KIB,
             upload_window_bytes_max: 3 * KIB,

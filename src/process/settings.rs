@@ -22,6 +22,7 @@ use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
 use crate::base::listener_role::ListenerRole;
 use crate::http::forwarded::TrustedProxy;
 use crate::net::listener::{Address, ListenAddress};
+use crate::net::tls::TlsOptions;
 use crate::net::torture::Faults;
 use crate::service::cors::Cors;
 use crate::service::websocket::{InvalidOrigin, Origin};
@@ -121,7 +122,7 @@ pub struct Settings {
     #[command(flatten)]
     pub tls: TlsSettings,
 
-    /// The limits of HTTP/2.
+    /// HTTP/2.
     #[command(flatten)]
     pub http2: Http2Settings,
 
@@ -465,7 +466,14 @@ impl Settings {
         if self.root.as_ref().is_some_and(|root| root.is_file()) {
             FOR_FOLDERS.iter().for_each(|id| note(id, "ROOT is a single file"));
         }
+        let line = |flag| format!("--{flag} has no effect: --no-http2 does without HTTP/2");
+        notices.extend(self.http2.without_effect(given).into_iter().map(line));
         notices
+    }
+
+    /// What TLS is made of.
+    pub(super) fn tls_options(&self) -> TlsOptions {
+        TlsOptions { offers_http2: self.http2.is_in_alpn(), ..self.tls.options() }
     }
 
     /// Who needs descriptors.

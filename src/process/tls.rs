@@ -25,7 +25,7 @@ pub(super) fn start(settings: &Settings, listeners: &[Bound]) -> Result<Option<T
     let https: Vec<&Listener> =
         listeners.iter().filter(|(_, role)| *role == ListenerRole::Https).map(|(listener, _)| listener).collect();
     let Some(first) = https.first() else { return Ok(None) };
-    let (mut options, mut lines) = (settings.tls.options(), Vec::new());
+    let (mut options, mut lines) = (settings.tls_options(), Vec::new());
     if let Some(directory) = settings.tls.self_signed_directory() {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let names = names(&host, https.iter().map(|listener| listener.local_address()));

@@ -23,8 +23,8 @@ use super::selection::Selection;
 use super::tickets::{CountedTickets, TicketNumbers};
 use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Offer, Session, TicketCounts, TlsOptions};
 
-/// The protocols that are offered by ALPN (RFC 7301), the preferred first.
-pub(super) const PROTOCOLS: [&str; 1] = ["http/1.1"];
+/// The protocols that may be offered by ALPN (RFC 7301), the preferred first.
+pub(super) const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 /// Sessions of TLS 1.2 that are kept for clients that resume them by their id (RFC 5246 §7.4.1.2), and not with a ticket.
 const SESSIONS_MAX: usize = 1024;
 /// Tickets that a client gets after each handshake, so that it can resume on two connections at a time (RFC 8446 §C.4).
@@ -132,7 +132,7 @@ impl LiveConfig {
         Offer {
             is_known: name.is_some_and(|name| current.selection.knows(name)),
             certificates: candidates.map(|pairs| pairs.into_iter().filter_map(facts_of).collect()),
-            protocols: &PROTOCOLS,
+            protocols: self.options.protocols(),
         }
     }
 
@@ -206,6 +206,11 @@ impl TlsOptions {
         }
         paths
     }
+
+    /// Those of `PROTOCOLS` that are offered.
+    fn protocols(&self) -> &'static [&'static str] {
+        if self.offers_http2 { &PROTOCOLS } else { &PROTOCOLS[1..] }
+    }
 }
 
 /// Opens the key log, if one is wanted.
@@ -247,7 +252,7 @@ impl Making<'_> {
             Some(last) => last.resumption.clone(),
             None => Resumption::new(self.tickets).map_err(|error| self.unusable(&error))?,
         };
-        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config.alpn_protocols = self.options.protocols().iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         // The client's wishes count only where we have none.
         config.ignore_client_order = true;
         config.send_tls13_tickets = TICKETS;

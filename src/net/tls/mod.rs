@@ -92,6 +92,8 @@ pub struct TlsOptions {
     pub clients: Option<ClientOptions>,
     /// A file that gets the keys of all sessions.
     pub key_log: Option<PathBuf>,
+    /// Offer `h2`, and prefer it to `http/1.1`, which is offered in any case.
+    pub offers_http2: bool,
 }
 
 /// What is asked of clients.

@@ -304,21 +304,22 @@ impl Session {
         self.client.as_deref()
     }
 
-    /// Whether the client and we have agreed on this protocol (RFC 7301).
-    pub fn has_agreed_on(&self, protocol: &str) -> bool {
-        self.connection.alpn_protocol() == Some(protocol.as_bytes())
+    /// The protocol that was agreed on by ALPN, once the client's hello has been answered: `h2` or `http/1.1`. `None` if
+    /// the client has offered none.
+    pub fn protocol(&self) -> Option<&'static str> {
+        let agreed = self.connection.alpn_protocol();
+        PROTOCOLS.into_iter().find(|protocol| Some(protocol.as_bytes()) == agreed)
     }
 
     /// What was agreed on.
     pub fn facts(&self) -> SessionFacts {
         let connection = &self.connection;
-        let protocol = connection.alpn_protocol();
         SessionFacts {
             version: connection.protocol_version().and_then(version_name),
             suite: connection.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())),
             group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
             name: self.name.clone(),
-            protocol: PROTOCOLS.into_iter().find(|offered| Some(offered.as_bytes()) == protocol),
+            protocol: self.protocol(),
             is_resumed: self.is_resumed(),
             client: self.client.clone(),
             worked: self.worked,

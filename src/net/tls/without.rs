@@ -132,6 +132,11 @@ impl Session {
         match *self {}
     }
 
+    /// The protocol that was agreed on.
+    pub fn protocol(&self) -> Option<&'static str> {
+        match *self {}
+    }
+
     /// What was agreed on.
     pub fn facts(&self) -> SessionFacts {
         match *self {}

@@ -14,7 +14,7 @@ pub fn config(settings: &Settings) -> Option<Result<LiveConfig, String>> {
         return None;
     }
     // The key log is opened by the server that runs.
-    let mut options = TlsOptions { key_log: None, ..settings.tls.options() };
+    let mut options = TlsOptions { key_log: None, ..settings.tls_options() };
     if let Some(Ok(directory)) = settings.tls.self_signed_directory() {
         let files = SelfSigned::files(&directory);
         if !files.certificate.exists() && options.pairs.is_empty() {

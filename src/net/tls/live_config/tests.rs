@@ -56,6 +56,28 @@ fn a_protocol_that_nobody_speaks_is_refused() {
 }
 
 #[test]
+fn http2_is_preferred_where_it_is_offered() {
+    let folder = Folder::new();
+    let pair = folder.self_signed("a", &["a.example"]);
+    let agreed = |offers_http2, protocols: &[&str]| {
+        let options = TlsOptions { offers_http2, ..options([pair.clone()]) };
+        let live = LiveConfig::load(options, &mut |line| panic!("{line}")).unwrap();
+        let mut config = client_config();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let ends = handshake(live.current(), &Arc::new(config), "a.example");
+        let ends = ends.map_err(|(error, _)| error)?;
+        Ok(ends.server.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()))
+    };
+    let is = |protocol: &str| Ok(Some(protocol.to_owned()));
+    let both = ["http/1.1", "h2"];
+    assert_eq!([agreed(true, &both), agreed(false, &both)], [is("h2"), is("http/1.1")]);
+    assert_eq!([agreed(true, &both[..1]), agreed(true, &[])], [is("http/1.1"), Ok(None)]);
+    assert_eq!(agreed(true, &["h2"]), is("h2"));
+    assert_eq!(agreed(false, &["h2"]), Err(Error::NoApplicationProtocol));
+    assert!(!TlsOptions::default().offers_http2);
+}
+
+#[test]
 fn certificates_can_be_told() {
     let folder = Folder::new();
     let certificates = live(&folder).certificates();
