@@ -383,7 +383,8 @@ impl Http1 {
         if channel.outbox.ends_in_file() {
             return Ok(false);
         }
-        let request_complete = self.codec.receiving() == Receiving::Done;
+        // A source that waits for content which an error has cut off has not failed.
+        let request_complete = self.codec.receiving() == Receiving::Done && self.stop != Stop::Refused;
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
@@ -457,6 +458,7 @@ impl Http1 {
             return Ok(true);
         }
         let peer = channel.who.peer;
+        self.stop = Stop::Refused;
         // What came before the error is answered as far as there is room, however it arrived.
         while self.produce(channel, cx)? {}
         if self.codec.sending() != Sending::Done {
@@ -464,7 +466,6 @@ impl Http1 {
             return Err(Cut);
         }
         cx.complain(Level::Info, format_args!("{peer}: closed after the response: {error}"));
-        self.stop = Stop::Refused;
         Ok(true)
     }
 

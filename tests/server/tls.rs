@@ -295,6 +295,30 @@ fn an_upload_that_ends_too_early_is_no_whole_one() {
 
 /// A FIN without close_notify, when everything before it had been dealt with, woke nobody up: the conversation and the upload
 /// went on until a timeout of 30 seconds.
+/// It is the client's doing, and no failure of the handler.
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_content_is_told_in_one_line() {
+    for says_end in [true, false] {
+        let server = serve(&["--access-log=/dev/stderr", "--log-format", "json"]);
+        let mut client = Secure::new(&server);
+        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome");
+        while !client.unread.ends_with(b"some") {
+            client.read_more();
+        }
+        match says_end {
+            true => client.say_end(),
+            false => client.socket.shutdown(Shutdown::Write).unwrap(),
+        }
+        server.wait_for_log(r#""status":200,"#);
+        let log = server.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("INFO ]") || line.contains("ERROR]")).collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        let reason = ": cut in the middle of a response: the connection ended inside a request's content (RFC 9112 §8)";
+        assert!(lines[0].contains("INFO ]") && lines[0].ends_with(reason), "{log}");
+        assert!(log.contains(r#""close":"cut short""#), "{log}");
+    }
+}
+
 #[test]
 fn a_client_that_goes_without_a_word_is_noticed_at_once() {
     let server = serve(&[]);
