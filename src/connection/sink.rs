@@ -60,4 +60,4 @@ pub(super) enum Full {
     ForEver,
 }
 
-pub(super) use crate::protocol::h1::server::ShortContent;
+pub(super) use crate::protocol::ShortContent;

@@ -27,3 +27,10 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
+
+/// A response's source ended before it had produced as much as was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortContent {
+    /// How many bytes are missing.
+    pub missing: u64,
+}

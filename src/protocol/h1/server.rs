@@ -14,7 +14,7 @@ use crate::http::fields::{FieldSet, Fields, is_allowed_in_trailers};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
-use crate::protocol::ProtocolError;
+use crate::protocol::{ProtocolError, ShortContent};
 
 /// Empty lines that are ignored before a request line (RFC 9112 §2.2): some clients send one behind the content.
 const EMPTY_LINES_MAX: u8 = 4;
@@ -520,13 +520,6 @@ impl Default for Server {
     fn default() -> Server {
         Server::new()
     }
-}
-
-/// A response's source ended before it had produced as much as was announced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShortContent {
-    /// How many bytes are missing.
-    pub missing: u64,
 }
 
 #[cfg(test)]

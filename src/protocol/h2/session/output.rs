@@ -6,7 +6,7 @@ use crate::http::date::DateCache;
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
-use crate::protocol::h1::server::ShortContent;
+use crate::protocol::ShortContent;
 use crate::protocol::h2::error::ErrorCode;
 use crate::protocol::h2::frame::FRAME_HEAD_BYTES;
 use crate::protocol::h2::frame_writer;
