@@ -1,5 +1,6 @@
 //! With what the next handshake is made.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -236,8 +237,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// Makes what comes after the `last` one.
     fn make(&self, last: Option<&Current>, warn: &mut dyn FnMut(String)) -> Result<Current, Mistake> {
-        let mut reader = PairReader { provider: self.provider, files: self.files, now: SystemTime::now(), warn };
-        let pairs: Vec<Pair> = self.options.pairs.iter().map(|files| reader.read(files)).collect::<Result<_, _>>()?;
+        let pairs = self.pairs(warn)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(self.provider));
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| self.unusable(&error))?;
         let clients = self.options.clients.as_ref();
@@ -261,6 +261,22 @@ impl Making<'_> {
         config.key_log = Arc::clone(self.key_log);
         let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
         Ok(Current { config: Arc::new(config), selection, certificates, authorities, resumption })
+    }
+
+    /// All pairs, each certificate once: the same one again would never be chosen, and have the name of the first in reports.
+    fn pairs(&self, warn: &mut dyn FnMut(String)) -> Result<Vec<Pair>, Mistake> {
+        // A file may belong to several pairs. What is to be said of it is said once.
+        let mut said = HashSet::new();
+        let warn = &mut |line: String| {
+            if said.insert(line.clone()) {
+                warn(line);
+            }
+        };
+        let mut reader = PairReader { provider: self.provider, files: self.files, now: SystemTime::now(), warn };
+        let pairs: Result<Vec<Pair>, Mistake> = self.options.pairs.iter().map(|files| reader.read(files)).collect();
+        let (mut pairs, mut seen) = (pairs?, HashSet::new());
+        pairs.retain(|pair| seen.insert(pair.facts.file.clone()));
+        Ok(pairs)
     }
 
     /// What is no file's fault is told with the first of them.

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -84,6 +84,25 @@ fn certificates_can_be_told() {
     assert_eq!((certificates.len(), &certificates[0].names[..]), (1, &["a.example".to_string()][..]));
     let fingerprint = &certificates[0].fingerprint;
     assert!(fingerprint.len() == 64 && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit()), "{fingerprint}");
+}
+
+#[test]
+fn what_is_given_twice_is_there_once_and_warned_of_once() {
+    let folder = Folder::new();
+    let (one, other) = (folder.self_signed("a", &["a.example"]), folder.self_signed("b", &["b.example"]));
+    for file in [&one.key, &other.key] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let mut warnings = Vec::new();
+    let pairs = [&one, &other, &one, &one].map(Clone::clone);
+    let live = LiveConfig::load(options(pairs), &mut |line| warnings.push(line)).unwrap();
+    let files: Vec<_> = live.certificates().into_iter().map(|facts| facts.file).collect();
+    assert_eq!(files, [one.certificate, other.certificate]);
+    assert_eq!(live.offer(Some("a.example")).certificates.unwrap().len(), 1);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (warning, key) in warnings.iter().zip([&one.key, &other.key]) {
+        assert!(warning.starts_with(&key.display().to_string()), "{warning}");
+    }
 }
 
 /// What is in a pair's files, by another name, or newly made.
