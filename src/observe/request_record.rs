@@ -161,6 +161,14 @@ impl RequestRecord {
         self.referer_end = self.target_end;
     }
 
+    /// Whether the response has opened a tunnel: with 101, or with 200 to CONNECT (RFC 8441 §5).
+    pub fn is_upgrade(&self) -> bool {
+        match self.status {
+            Some(Status::OK) => self.method == Some(Method::Connect),
+            status => status == Some(Status::SWITCHING_PROTOCOLS),
+        }
+    }
+
     fn add_text(&mut self, text: &[u8], bytes_max: usize) -> usize {
         self.texts.extend_from_slice(&text[..text.len().min(bytes_max)]);
         self.texts.len()

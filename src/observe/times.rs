@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::histogram::{Histogram, Pace};
 use super::request_record::RequestRecord;
 use crate::base::moment::Moment;
-use crate::http::status::Status;
 
 /// The times of all requests of one event loop that are over.
 #[derive(Debug, Default)]
@@ -46,7 +45,7 @@ impl Times {
     }
 
     fn count_times(&mut self, record: &RequestRecord, now: Moment) {
-        let is_upgrade = record.status == Some(Status::SWITCHING_PROTOCOLS);
+        let is_upgrade = record.is_upgrade();
         let to_last_byte = now.nanos_since(record.began);
         match record.first_byte_at.filter(|first| *first != now) {
             None if !is_upgrade => self.one_write.record_nanos(to_last_byte),
@@ -81,6 +80,26 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::method::Method;
+    use crate::http::status::Status;
+
+    #[test]
+    fn conversations_in_tunnels_have_a_first_byte_and_no_latency() {
+        let at = Moment::from_millis;
+        for (method, status, latencies) in [
+            (Method::Get, Status::OK, 1),
+            (Method::Get, Status::SWITCHING_PROTOCOLS, 0),
+            (Method::Connect, Status::OK, 0),
+            (Method::Connect, Status::NOT_FOUND, 1),
+        ] {
+            let (mut times, mut record) = (Times::default(), RequestRecord::new(at(10)));
+            (record.method, record.status) = (Some(method), Some(status));
+            (record.first_byte_at, record.last_byte_at) = (Some(at(20)), Some(at(9000)));
+            times.count_request(&record);
+            let counts = (times.latency().count(), times.first_byte().count());
+            assert_eq!(counts, (latencies, 1), "{method} {status}");
+        }
+    }
 
     #[test]
     fn busy_time_begins_with_the_first_request_and_not_with_the_one_that_ended_first() {
