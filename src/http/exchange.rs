@@ -81,7 +81,8 @@ pub enum Reply {
     Respond(Response),
     /// The response depends on more than the head.
     Decide(Box<dyn Exchange>),
-    /// The connection goes over to another protocol. The request must not announce content.
+    /// What follows is another protocol: on the whole connection of HTTP/1.1, whose request must not announce content, and on
+    /// the stream of HTTP/2.
     Upgrade(Tunnel),
 }
 
@@ -145,7 +146,7 @@ pub trait Source {
 }
 
 /// What follows an upgrade. HTTP/1.1 says it with a 101 that has `Upgrade` and `Connection` (RFC 9110 §7.8); HTTP/2
-/// would say it with a 200 (RFC 8441).
+/// says it with a 200 (RFC 8441 §5).
 pub struct Tunnel {
     /// The name of the other protocol, as it stands in `Upgrade`: `websocket`.
     pub protocol: &'static str,

@@ -17,6 +17,14 @@ pub enum Version {
     Http2,
 }
 
+impl Version {
+    /// The method of requests for a tunnel to another protocol: GET with `Upgrade` (RFC 9110 §7.8), or CONNECT with
+    /// `:protocol` (RFC 8441 §4).
+    pub fn tunnel_method(self) -> Method {
+        if self == Version::Http2 { Method::Connect } else { Method::Get }
+    }
+}
+
 /// How much content a request announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announced {
@@ -41,6 +49,8 @@ pub struct RequestHead<'a> {
     pub fields: Fields<'a>,
     /// How much content follows.
     pub announced: Announced,
+    /// The protocol that `:protocol` names: a CONNECT that asks for a tunnel to it (RFC 8441 §4). HTTP/1 asks with `Upgrade`.
+    pub protocol: Option<&'a [u8]>,
 }
 
 /// A copy of a request's head, for a handler that decides only after the bytes of the head have been consumed.
@@ -55,9 +65,15 @@ pub struct OwnedHead {
     version: Version,
     fields: OwnedFields,
     announced: Announced,
+    protocol: Option<Box<[u8]>>,
 }
 
-impl RequestHead<'_> {
+impl<'a> RequestHead<'a> {
+    /// Whom the request is for: the authority of its target, which comes before Host (RFC 9112 §3.2.2), or Host.
+    pub fn authority(&self) -> Option<&'a [u8]> {
+        self.target.authority.or_else(|| self.fields.first("Host"))
+    }
+
     /// A copy that does not depend on the bytes it arrived in.
     pub fn to_owned(&self) -> OwnedHead {
         OwnedHead {
@@ -70,6 +86,7 @@ impl RequestHead<'_> {
             version: self.version,
             fields: self.fields.to_owned(),
             announced: self.announced,
+            protocol: self.protocol.map(Into::into),
         }
     }
 }
@@ -96,6 +113,7 @@ impl OwnedHead {
             version: self.version,
             fields: self.fields.as_fields(),
             announced: self.announced,
+            protocol: self.protocol.as_deref(),
         }
     }
 }

@@ -35,7 +35,7 @@ impl HttpsRedirect {
         if !is_for_a_resource || is_proof(target.path) {
             return None;
         }
-        let authority = target.authority.or_else(|| request.fields.first("Host")).unwrap_or_default();
+        let authority = request.authority().unwrap_or_default();
         let Some(host) = host(authority) else {
             let hint = "a redirect to https: needs the name of the host";
             return Some(bad_request("no_host", [("hint", Detail::Text(hint))]));

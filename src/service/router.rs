@@ -14,7 +14,7 @@ use super::explanation::{Explanation, printable};
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{ALLOW, FieldValue};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::http::target::{TargetForm, percent_decode};
@@ -22,7 +22,7 @@ use crate::http::target::{TargetForm, percent_decode};
 /// Parameters a pattern may have.
 const PARAMETERS_MAX: usize = 8;
 
-/// The methods that can have a handler, in the order `Allow` lists them.
+/// The methods that can have a handler of their own, in the order `Allow` lists them.
 const METHODS: [Method; 7] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete, Method::Options];
 
@@ -69,12 +69,13 @@ impl Router {
         self.route(Method::Get, pattern, handler)
     }
 
-    /// Answers `GET pattern` by an upgrade, and with it OPTIONS: there is no content that a HEAD could ask about.
+    /// Answers requests for a tunnel at `pattern`, and with them OPTIONS: GET in HTTP/1, CONNECT in HTTP/2. There is no
+    /// content that a HEAD could ask about.
     ///
     /// # Panics
     /// As [`route`](Router::route) does.
     pub fn upgrade(self, pattern: &str, handler: impl Handler + 'static) -> Router {
-        self.must_insert(Method::Get, pattern, Box::new(handler), HeadIs::Nothing)
+        self.must_insert(Method::Get, pattern, Box::new(handler), GetIs::Tunnel)
     }
 
     /// Answers `POST pattern`.
@@ -91,11 +92,11 @@ impl Router {
     /// # Panics
     /// When the pattern cannot be understood, contradicts an earlier one, or has a handler for this method already.
     pub fn route(self, method: Method, pattern: &str, handler: impl Handler + 'static) -> Router {
-        self.must_insert(method, pattern, Box::new(handler), HeadIs::Get)
+        self.must_insert(method, pattern, Box::new(handler), GetIs::Content)
     }
 
-    fn must_insert(mut self, method: Method, pattern: &str, handler: Box<dyn Handler>, head: HeadIs) -> Router {
-        if let Err(error) = self.insert(method, pattern, handler, head) {
+    fn must_insert(mut self, method: Method, pattern: &str, handler: Box<dyn Handler>, get: GetIs) -> Router {
+        if let Err(error) = self.insert(method, pattern, handler, get) {
             panic!("the route {method} {pattern}: {error}");
         }
         self
@@ -106,7 +107,7 @@ impl Router {
         method: Method,
         pattern: &str,
         handler: Box<dyn Handler>,
-        head: HeadIs,
+        get: GetIs,
     ) -> Result<(), PatternError> {
         if !METHODS.contains(&method) {
             return Err(PatternError::Method);
@@ -117,7 +118,7 @@ impl Router {
         let route = self.root.route_mut(&segments)?;
         route.pattern = pattern.into();
         if method == Method::Get {
-            route.head = head;
+            route.get = get;
         }
         route.add(method, &names, handler)
     }
@@ -132,8 +133,8 @@ impl Router {
                 return respond(errors::bad_request("invalid_escape", [("detail", Detail::Text(INVALID_ESCAPE))]));
             }
         };
-        let Some(handler) = route.handler(&request.method) else {
-            return respond(route.without_handler(request.method));
+        let Some(handler) = route.handler(request.method, request.version) else {
+            return respond(route.without_handler(request));
         };
         handler.call(request, &Params { path, names: &route.names, spans: &spans }, cx)
     }
@@ -342,35 +343,23 @@ impl Node {
 
 type Range = std::ops::Range<usize>;
 
-/// What HEAD means where it has no handler of its own.
+/// What the handler for GET answers with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum HeadIs {
-    /// GET without the content, which the protocol leaves out (RFC 9110 §9.3.2).
+enum GetIs {
+    /// Content. HEAD means the same without it, and the protocol leaves it out (RFC 9110 §9.3.2).
     #[default]
-    Get,
-    /// Nothing.
-    Nothing,
+    Content,
+    /// A tunnel. HEAD means nothing, and GET is another method in some versions ([`Version::tunnel_method`]).
+    Tunnel,
 }
 
 /// The handlers of one pattern.
+#[derive(Default)]
 struct Route {
     pattern: Box<str>,
-    head: HeadIs,
+    get: GetIs,
     names: Vec<Box<str>>,
     handlers: Vec<(Method, Box<dyn Handler>)>,
-    allow: FieldValue,
-}
-
-impl Default for Route {
-    fn default() -> Route {
-        Route {
-            pattern: Box::default(),
-            head: HeadIs::default(),
-            names: Vec::new(),
-            handlers: Vec::new(),
-            allow: ALLOW_ALL,
-        }
-    }
 }
 
 impl Route {
@@ -380,14 +369,18 @@ impl Route {
         }
         self.names = names.iter().map(|name| (*name).into()).collect();
         self.handlers.push((method, handler));
-        self.allow = self.allowed();
         Ok(())
     }
 
-    fn handler(&self, method: &Method) -> Option<&dyn Handler> {
-        let get_for_head =
-            || (*method == Method::Head && self.head == HeadIs::Get).then(|| self.own_handler(&Method::Get))?;
-        self.own_handler(method).or_else(get_for_head)
+    fn handler(&self, method: Method, version: Version) -> Option<&dyn Handler> {
+        match (self.get, method) {
+            (GetIs::Tunnel, Method::Get | Method::Connect) if method == version.tunnel_method() => {
+                self.own_handler(&Method::Get)
+            }
+            (GetIs::Tunnel, Method::Get | Method::Connect) => None,
+            (GetIs::Content, Method::Head) => self.own_handler(&method).or_else(|| self.own_handler(&Method::Get)),
+            _ => self.own_handler(&method),
+        }
     }
 
     fn own_handler(&self, method: &Method) -> Option<&dyn Handler> {
@@ -400,24 +393,22 @@ impl Route {
         for name in &self.names {
             explanation.note("parameter", format_args!("{name} = {}", printable(&params.decoded(name))));
         }
-        if self.handler(&request.method).is_none() {
-            let allow = printable(self.allow.as_bytes());
-            explanation
-                .note("method", format_args!("{} has no handler here, but {allow} (RFC 9110 §9.1)", request.method));
+        if self.handler(request.method, request.version).is_none() {
+            let (method, allowed) = (request.method, self.allowed(request.version));
+            explanation.note("method", format_args!("{method} has no handler here, but {allowed} (RFC 9110 §9.1)"));
         }
     }
 
-    fn without_handler(&self, method: Method) -> Response {
-        match method {
-            Method::Options => options(self.allow.clone()),
-            _ => errors::method_not_allowed(self.allow.clone()),
-        }
+    fn without_handler(&self, request: &RequestHead<'_>) -> Response {
+        let allow = FieldValue::new(self.allowed(request.version)).expect("method names are tokens");
+        if request.method == Method::Options { options(allow) } else { errors::method_not_allowed(allow) }
     }
 
-    fn allowed(&self) -> FieldValue {
-        let answered = |method: &&Method| **method == Method::Options || self.handler(method).is_some();
-        let methods: Vec<&str> = METHODS.iter().filter(answered).map(Method::as_str).collect();
-        FieldValue::new(methods.join(", ")).expect("method names are tokens")
+    /// The methods that have an answer in this version, as `Allow` lists them.
+    fn allowed(&self, version: Version) -> String {
+        let answered = |method: &&Method| **method == Method::Options || self.handler(**method, version).is_some();
+        let methods = [Method::Connect].iter().chain(&METHODS).filter(answered).map(Method::as_str);
+        methods.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -32,7 +32,7 @@ pub fn note(config: &Result<LiveConfig, String>, request: &RequestHead<'_>, expl
         Ok(config) => config,
         Err(why) => return explanation.note("tls", why),
     };
-    let host = request.target.authority.or_else(|| request.fields.first("Host")).unwrap_or_default();
+    let host = request.authority().unwrap_or_default();
     let host = printable(host);
     let name = server_name(&host);
     let offer = config.offer(name);

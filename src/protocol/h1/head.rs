@@ -47,5 +47,5 @@ pub fn parse<'a>(
         persists: control.persistence(&method, version),
         expects_continue: control.expectation(version, announced)?,
     };
-    Ok((RequestHead { method, target, version, fields, announced }, terms))
+    Ok((RequestHead { method, target, version, fields, announced, protocol: None }, terms))
 }

@@ -92,7 +92,14 @@ impl Request {
                 with_path(form, path, authority, path)
             }
         };
-        RequestHead { method: self.method, target, version: Version::Http2, fields, announced: self.announced }
+        RequestHead {
+            method: self.method,
+            target,
+            version: Version::Http2,
+            fields,
+            announced: self.announced,
+            protocol: pseudo_field(":protocol"),
+        }
     }
 }
 

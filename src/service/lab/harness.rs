@@ -30,12 +30,16 @@ pub struct Request {
     section: Vec<u8>,
     spans: Vec<FieldSpan>,
     announced: Announced,
+    version: Version,
+    authority: Option<&'static [u8]>,
+    protocol: Option<&'static [u8]>,
 }
 
 impl Request {
     pub fn new(method: Method, target: &str) -> Request {
         let target = target.as_bytes().to_vec();
-        Request { method, target, section: Vec::new(), spans: Vec::new(), announced: Announced::Nothing }
+        let (section, spans, announced) = (Vec::new(), Vec::new(), Announced::Nothing);
+        Request { method, target, section, spans, announced, version: Version::Http11, authority: None, protocol: None }
     }
 
     pub fn get(target: &str) -> Request {
@@ -44,6 +48,21 @@ impl Request {
 
     pub fn post(target: &str, announced: Announced) -> Request {
         Request { announced, ..Request::new(Method::Post, target) }
+    }
+
+    /// A request of HTTP/2 for a tunnel.
+    pub fn connect(target: &str, protocol: &'static [u8]) -> Request {
+        let request = Request::new(Method::Connect, target).version(Version::Http2);
+        Request { announced: Announced::Unknown, protocol: Some(protocol), ..request }
+    }
+
+    /// The host that `:authority` names.
+    pub fn authority(self, authority: &'static str) -> Request {
+        Request { authority: Some(authority.as_bytes()), ..self }
+    }
+
+    pub fn version(self, version: Version) -> Request {
+        Request { version, ..self }
     }
 
     pub fn field(mut self, name: &str, value: &[u8]) -> Request {
@@ -61,12 +80,14 @@ impl Request {
     }
 
     pub fn head(&self) -> RequestHead<'_> {
+        let target = target(&self.target);
         RequestHead {
             method: self.method,
-            target: target(&self.target),
-            version: Version::Http11,
+            target: Target { authority: self.authority.or(target.authority), ..target },
+            version: self.version,
             fields: Fields::new(&self.section, &self.spans),
             announced: self.announced,
+            protocol: self.protocol,
         }
     }
 }

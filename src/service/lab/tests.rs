@@ -5,8 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::harness::{Played, Request, World};
+use crate::http::exchange::Reply;
 use crate::http::message::Announced;
 use crate::http::method::Method;
+use crate::service::Service;
 use crate::service::websocket::Policy;
 
 fn get(target: &str) -> Played {
@@ -69,6 +71,31 @@ fn the_demo_page_asks_nobody_else_and_links_what_exists() {
             _ => Some(200),
         };
         assert_eq!(answer.ok().map(|answer| answer.status), expected, "/{link}");
+    }
+}
+
+#[test]
+fn websockets_are_opened_in_both_versions_and_nothing_else_is_a_tunnel() {
+    let http1 = |path| {
+        let request = Request::get(path).field("Connection", b"upgrade").field("Upgrade", b"websocket");
+        request.field("Sec-WebSocket-Version", b"13").field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    let http2 = |path| Request::connect(path, b"websocket").field("sec-websocket-version", b"13");
+    let opens =
+        |request: &Request| match super::service(Policy::default()).call(&request.head(), &mut World::new().cx()) {
+            Ok(Reply::Upgrade(_)) => 101,
+            Ok(Reply::Respond(response)) => response.status.code(),
+            Ok(Reply::Decide(_)) | Err(_) => 0,
+        };
+    for (path, status, status_in_http2) in [
+        ("/ws/echo", 101, 101),
+        ("/ws/chat?room=a", 101, 101),
+        ("/ws/nothing", 404, 404),
+        ("/plaintext", 200, 405),
+        ("/", 200, 405),
+        ("/nowhere", 404, 404),
+    ] {
+        assert_eq!((opens(&http1(path)), opens(&http2(path))), (status, status_in_http2), "{path}");
     }
 }
 

@@ -8,8 +8,12 @@ use crate::http::media_type::JSON;
 use crate::service::lab::harness::{Played, Request, World};
 
 fn ask(router: &mut Router, method: Method, target: &str) -> Played {
+    ask_in(Version::Http11, router, method, target)
+}
+
+fn ask_in(version: Version, router: &mut Router, method: Method, target: &str) -> Played {
     let mut world = World::new();
-    let request = Request::new(method, target);
+    let request = Request::new(method, target).version(version);
     let reply = router.call(&request.head(), &mut world.cx()).unwrap();
     world.finish(reply, &[], &[64]).unwrap()
 }
@@ -107,6 +111,32 @@ fn a_known_path_says_which_methods_it_answers() {
 }
 
 #[test]
+fn a_tunnel_is_opened_by_get_in_http1_and_by_connect_in_http2() {
+    let mut router = Router::new()
+        .upgrade("/ws", tell("tunnel".to_owned(), Vec::new()))
+        .post("/ws", tell("post".to_owned(), Vec::new()))
+        .get("/page", tell("page".to_owned(), Vec::new()));
+    let (http1, http2) = (Version::Http11, Version::Http2);
+    for (version, method, path, status, allow) in [
+        (http1, Method::Get, "/ws", 200, None),
+        (http1, Method::Post, "/ws", 200, None),
+        (http1, Method::Connect, "/ws", 405, Some("GET, POST, OPTIONS")),
+        (http1, Method::Options, "/ws", 204, Some("GET, POST, OPTIONS")),
+        (http2, Method::Connect, "/ws", 200, None),
+        (http2, Method::Post, "/ws", 200, None),
+        (http2, Method::Get, "/ws", 405, Some("CONNECT, POST, OPTIONS")),
+        (http2, Method::Head, "/ws", 405, Some("CONNECT, POST, OPTIONS")),
+        (http2, Method::Options, "/ws", 204, Some("CONNECT, POST, OPTIONS")),
+        (http2, Method::Connect, "/page", 405, Some("GET, HEAD, OPTIONS")),
+        (http2, Method::Connect, "/nowhere", 404, None),
+        (http2, Method::Head, "/page", 200, None),
+    ] {
+        let answer = ask_in(version, &mut router, method, path);
+        assert_eq!((answer.status, answer.field("Allow")), (status, allow), "{version:?} {method} {path}");
+    }
+}
+
+#[test]
 fn unknown_is_said_in_json() {
     let mut router = router(&["/a"]);
     let answer = ask(&mut router, Method::Get, "/b");
@@ -137,9 +167,9 @@ fn handlers_of_their_own_replace_the_automatic_ones() {
 fn bad_patterns_are_refused() {
     let refused = |patterns: &[&str]| {
         let mut router = Router::new();
-        let last = patterns
-            .iter()
-            .map(|pattern| router.insert(Method::Get, pattern, Box::new(tell(String::new(), Vec::new())), HeadIs::Get));
+        let last = patterns.iter().map(|pattern| {
+            router.insert(Method::Get, pattern, Box::new(tell(String::new(), Vec::new())), GetIs::Content)
+        });
         last.last().unwrap().unwrap_err()
     };
     let segment = |text: &str| PatternError::Segment(text.to_owned());
@@ -228,7 +258,7 @@ proptest! {
     fn the_trie_finds_what_a_naive_matcher_finds(patterns in patterns(), path in paths()) {
         let mut router = Router::new();
         for (index, pattern) in patterns.iter().enumerate() {
-            router.insert(Method::Get, pattern, Box::new(tell_all(index)), HeadIs::Get).unwrap();
+            router.insert(Method::Get, pattern, Box::new(tell_all(index)), GetIs::Content).unwrap();
         }
         let answer = ask(&mut router, Method::Get, &path);
         let expected = naive(&patterns, &path).map_or(r#"{"error":"not_found"}"#.to_owned(), |found| format!("{found:?}"));

@@ -152,7 +152,7 @@ mod tests {
     fn page(method: Method, path: &[u8], status: Status) -> String {
         let target = Target { form: TargetForm::Origin, raw: path, authority: None, path, query: None };
         let (version, announced) = (Version::Http11, Announced::Nothing);
-        let request = RequestHead { method, target, version, fields: Fields::new(b"", &[]), announced };
+        let request = RequestHead { method, target, version, fields: Fields::new(b"", &[]), announced, protocol: None };
         String::from_utf8(error_page(&request, status, None)).expect("pages are UTF-8")
     }
 

@@ -12,7 +12,7 @@ use crate::service::errors;
 
 /// Whether the request is for a name of this machine, or for none (HTTP/1.0), as no browser asks.
 pub(super) fn is_asked_for(request: &RequestHead<'_>) -> bool {
-    let host = request.target.authority.or_else(|| request.fields.first("Host"));
+    let host = request.authority();
     host.is_none_or(is_local)
 }
 

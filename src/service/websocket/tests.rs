@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::ring::RingBuffer;
 use crate::http::exchange::Reply;
+use crate::http::fields::FieldValue;
+use crate::http::message::Version;
 use crate::protocol::ws::deflate::{Agreement, Deflater};
 use crate::protocol::ws::sender;
 use crate::service::lab::harness::{Request, World};
@@ -155,6 +157,69 @@ fn client_close() -> Vec<u8> {
 /// The close code of whoever is content.
 const NORMAL: u16 = 1000;
 const PING: [u8; 2] = [0x89, 0];
+
+/// The fields of the response that opens the WebSocket, a line each, or the status of the refusal.
+fn opened(request: &Request, endpoint: &Endpoint) -> Result<String, u16> {
+    let open = || Ok(Scripted(Rc::default()));
+    match upgrade(&request.head(), &Policy::default(), endpoint, &World::new().cx(), open) {
+        Reply::Upgrade(tunnel) => {
+            assert_eq!(tunnel.protocol, "websocket");
+            let text = |value: &FieldValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let lines = tunnel.fields.iter().map(|(name, value)| format!("{}: {}", name.as_str(), text(value)));
+            Ok(lines.collect::<Vec<_>>().join("\n"))
+        }
+        Reply::Respond(response) => Err(response.status.code()),
+        Reply::Decide(_) => panic!("the answer is known at once"),
+    }
+}
+
+fn connect() -> Request {
+    Request::connect("/ws", b"websocket").field("sec-websocket-version", b"13")
+}
+
+#[test]
+fn what_opens_a_websocket_is_the_same_in_both_versions_but_for_the_proof() {
+    let endpoint = Endpoint { deflate: true, protocols: Subprotocols::Any, ..ENDPOINT };
+    let asked = |request: Request| {
+        request.field("Sec-WebSocket-Extensions", b"permessage-deflate").field("Sec-WebSocket-Protocol", b"a, b")
+    };
+    let agreed = "Sec-WebSocket-Extensions: permessage-deflate\nSec-WebSocket-Protocol: a";
+    let proof = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    let upgrade = Request::get("/").field("Connection", b"upgrade").field("Upgrade", b"websocket");
+    let upgrade = upgrade.field("Sec-WebSocket-Version", b"13").field("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(opened(&asked(upgrade), &endpoint), Ok(format!("{proof}\n{agreed}")));
+    assert_eq!(opened(&asked(connect()), &endpoint), Ok(agreed.to_owned()));
+    assert_eq!(opened(&connect(), &endpoint), Ok(String::new()));
+}
+
+#[test]
+fn what_opens_none_in_http2_says_why_without_upgrade() {
+    let refusal = |request: &Request| {
+        let reply =
+            upgrade(&request.head(), &Policy::default(), &ENDPOINT, &World::new().cx(), || Ok(Scripted(Rc::default())));
+        World::new().finish(reply, &[], &[4096]).unwrap()
+    };
+    let get = refusal(&Request::get("/ws").version(Version::Http2));
+    assert_eq!((get.status, get.field("Allow")), (405, Some("CONNECT, OPTIONS")));
+    let old = refusal(&Request::connect("/ws", b"websocket").field("sec-websocket-version", b"8"));
+    assert_eq!((old.status, old.field("Sec-WebSocket-Version"), old.field("Upgrade")), (400, Some("13"), None));
+    assert_eq!(old.text(), r#"{"error":"invalid_handshake","detail":"Sec-WebSocket-Version must be 13"}"#);
+    let other = refusal(&Request::connect("/ws", b"connect-udp").field("sec-websocket-version", b"13"));
+    assert_eq!((other.status, other.field("Upgrade")), (400, None));
+    let http1 = refusal(&Request::get("/ws"));
+    assert_eq!((http1.status, http1.field("Upgrade")), (426, Some("websocket")));
+}
+
+#[test]
+fn the_host_of_a_page_is_compared_with_the_authority() {
+    let endpoint = Endpoint { same_host: true, ..ENDPOINT };
+    let from =
+        |origin: &str| opened(&connect().authority("example.org:8443").field("origin", origin.as_bytes()), &endpoint);
+    assert_eq!(from("https://example.org:8443"), Ok(String::new()));
+    assert_eq!(from("https://example.org"), Err(403));
+    assert_eq!(from("https://other.example:8443"), Err(403));
+    assert_eq!(opened(&connect().authority("example.org"), &endpoint), Ok(String::new()), "no browser");
+}
 
 #[test]
 fn silence_is_answered_by_a_ping_and_then_by_the_end() {

@@ -6,7 +6,7 @@ use super::origin::{is_same_host, is_same_host_but_for_the_port};
 use super::{Application, Origin, Outgoing, WebSocket};
 use crate::http::exchange::{Cx, Reply, Tunnel};
 use crate::http::fields::{FieldName, FieldValue, is_token};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
 use crate::protocol::ws::deflate::Agreement;
 use crate::protocol::ws::handshake::{Handshake, Refusal};
@@ -21,8 +21,6 @@ const EXTENSIONS: FieldName = FieldName::from_static("Sec-WebSocket-Extensions")
 const PROTOCOL: FieldName = FieldName::from_static("Sec-WebSocket-Protocol");
 const VERSION: FieldName = FieldName::from_static("Sec-WebSocket-Version");
 const VERSION_13: FieldValue = FieldValue::from_static("13");
-/// What `Router::upgrade` answers.
-const METHODS: FieldValue = FieldValue::from_static("GET, OPTIONS");
 
 /// As much of a field's value as the log shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 200;
@@ -121,12 +119,12 @@ fn accept<A: Application + 'static>(
     cx: &Cx<'_>,
     open: impl FnOnce() -> Result<A, Response>,
 ) -> Result<Tunnel, Response> {
-    let handshake = Handshake::of(request).map_err(refuse)?;
+    let handshake = Handshake::of(request).map_err(|refusal| refuse(refusal, request.version))?;
     // Who is not a browser has no origin, and could name any.
     if let Some(origin) = handshake.origin
-        && !policy.admits(endpoint, origin, request.fields.first("Host"))
+        && !policy.admits(endpoint, origin, request.authority())
     {
-        policy.explain_refusal(origin, request.fields.first("Host").unwrap_or_default(), cx);
+        policy.explain_refusal(origin, request.authority().unwrap_or_default(), cx);
         return Err(errors::error(Status::FORBIDDEN, "origin_not_allowed", []));
     }
     let application = open()?;
@@ -136,9 +134,9 @@ fn accept<A: Application + 'static>(
     Ok(Tunnel { protocol: WEBSOCKET, fields: fields(&handshake, deflate, endpoint), content: Box::new(socket) })
 }
 
-/// What the response that opens it says besides (RFC 6455 §4.2.2).
+/// What the response that opens it says besides (RFC 6455 §4.2.2, RFC 8441 §5).
 fn fields(handshake: &Handshake<'_>, deflate: Option<Agreement>, endpoint: &Endpoint) -> Vec<(FieldName, FieldValue)> {
-    let mut fields = vec![(ACCEPT, value(handshake.accept.clone()))];
+    let mut fields: Vec<_> = handshake.accept.iter().map(|accept| (ACCEPT, value(accept.as_bytes()))).collect();
     if let Some(agreement) = deflate {
         fields.push((EXTENSIONS, value(agreement.to_string())));
     }
@@ -152,11 +150,19 @@ fn value(text: impl Into<Vec<u8>>) -> FieldValue {
     FieldValue::new(text).expect("base64, parameters and tokens are field values")
 }
 
-fn refuse(refusal: Refusal) -> Response {
+fn refuse(refusal: Refusal, version: Version) -> Response {
     let detail = |reason| [("detail", Detail::Text(reason))];
     match refusal {
-        Refusal::Method => errors::method_not_allowed(METHODS),
+        // What `Router::upgrade` answers.
+        Refusal::Method => {
+            let allow = if version == Version::Http2 { "CONNECT, OPTIONS" } else { "GET, OPTIONS" };
+            errors::method_not_allowed(FieldValue::from_static(allow))
+        }
         Refusal::Invalid(reason) => errors::bad_request("invalid_handshake", detail(reason)),
+        // There is no Upgrade in HTTP/2, and therefore no 426 (RFC 9113 §8.6).
+        Refusal::Upgrade(reason) if version == Version::Http2 => {
+            errors::bad_request("invalid_handshake", detail(reason)).with_field(VERSION, VERSION_13)
+        }
         // RFC 9110 §15.5.22 asks for Upgrade, RFC 6455 §4.4 for the version.
         Refusal::Upgrade(reason) => errors::error(Status::UPGRADE_REQUIRED, "upgrade_required", detail(reason))
             .with_field(UPGRADE, FieldValue::from_static(WEBSOCKET))

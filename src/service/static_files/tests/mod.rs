@@ -200,7 +200,8 @@ impl World {
         let path = path.as_bytes();
         let target = Target { form: TargetForm::Origin, raw: path, authority: None, path, query: None };
         let (version, announced) = (Version::Http11, Announced::Nothing);
-        let request = RequestHead { method: Method::Get, target, version, fields: section.fields(), announced };
+        let request =
+            RequestHead { method: Method::Get, target, version, fields: section.fields(), announced, protocol: None };
         let mut files = StaticFiles { shared: Rc::clone(&self.files.shared) };
         match files.call(&request, &mut self.cx()).expect("files do not fail") {
             Reply::Respond(response) => Ok(read(response)),
