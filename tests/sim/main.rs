@@ -10,6 +10,7 @@ mod dice;
 mod echo;
 mod echo_kinds;
 mod frames;
+mod h2;
 mod kinds;
 mod link;
 mod model;

@@ -27,6 +27,22 @@ pub struct Request {
     expected: Expected,
 }
 
+/// What a request asks for, whatever the version.
+pub struct Parts {
+    /// The method.
+    pub method: &'static str,
+    /// The target.
+    pub path: String,
+    /// Names in lower case, and values.
+    pub fields: Vec<(String, String)>,
+    /// The content.
+    pub content: Vec<u8>,
+    /// Whether its length is not announced.
+    pub chunked: bool,
+    /// What must come of it.
+    pub expected: Expected,
+}
+
 impl Request {
     /// A request without content that must get this answer.
     pub fn new(method: &'static str, path: String, status: u16, content: Vec<u8>) -> Request {
@@ -64,6 +80,14 @@ impl Request {
     pub fn expecting(mut self, change: impl FnOnce(&mut Expected)) -> Request {
         change(&mut self.expected);
         self
+    }
+
+    /// What it asks for, for a version with other framing.
+    pub fn into_parts(self) -> Parts {
+        let Request { method, path, fields, content, chunked, expected, .. } = self;
+        let pair =
+            |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        Parts { method, path, fields: fields.lines().filter_map(pair).collect(), content, chunked, expected }
     }
 
     /// The bytes.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tidemill::base::ring::Room;
 use tidemill::http::body::{Body, Failure, Pull, Wait};
 use tidemill::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker};
-use tidemill::http::fields::{FieldValue, Fields};
+use tidemill::http::fields::{FieldName, FieldSet, FieldValue, Fields};
 use tidemill::http::message::{RequestHead, Response};
 use tidemill::http::status::Status;
 use tidemill::service::Service;
@@ -91,7 +91,7 @@ impl Service for SimService {
             )),
             "ticks" => {
                 let every = Duration::from_millis(second);
-                Ok(respond(Status::OK, source(Ticks { line: 0, count: n, every, next: now + every })))
+                Ok(respond(Status::OK, source(Ticks { line: 0, rest: Vec::new(), count: n, every, next: now + every })))
             }
             "refuse" => Ok(respond(Status::from_code(first as u16).unwrap_or(Status::FORBIDDEN), refusal())),
             "fail" => Err(Failure::new("as asked for")),
@@ -102,6 +102,11 @@ impl Service for SimService {
                 Ok(Reply::Decide(Box::new(Gather { limit: n, content: Vec::new(), is_too_long: false, ended: false })))
             }
             "slow-take" => Ok(Reply::Decide(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
+            "trailers" => {
+                let pattern = Pattern { salt: second, at: 0, end: n, known: false, fails: false };
+                Ok(respond(Status::OK, source(Trailing(pattern))))
+            }
+            "hints" => Ok(Reply::Decide(Box::new(Hints { left: first }))),
             "meet" => Ok(self.meet(first, cx)),
             "come" => Ok(self.come(first, now)),
             "ws" => self.lab.call(request, cx),
@@ -196,6 +201,8 @@ impl Source for Short {
 
 struct Ticks {
     line: usize,
+    /// What is still to be sent of the line before.
+    rest: Vec<u8>,
     count: usize,
     every: Duration,
     next: Instant,
@@ -207,18 +214,53 @@ impl Source for Ticks {
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        if self.line == self.count {
-            return Ok(Pull::End);
+        if self.rest.is_empty() {
+            match () {
+                () if self.line == self.count => return Ok(Pull::End),
+                () if cx.now < self.next => return Ok(Pull::Pending(Wait::Until(self.next))),
+                () => {}
+            }
+            self.rest = format!("{}\n", self.line).into_bytes();
+            self.line += 1;
+            self.next = cx.now + self.every;
         }
-        let line = format!("{}\n", self.line);
-        if cx.now < self.next || room.remaining() < line.len() {
-            return Ok(Pull::Pending(Wait::Until(self.next)));
-        }
-        let fitted = room.put(line.as_bytes());
-        debug_assert_eq!(fitted, line.len());
-        self.line += 1;
-        self.next = cx.now + self.every;
+        let n = room.put(&self.rest);
+        self.rest.drain(..n);
         Ok(Pull::More)
+    }
+}
+
+/// Has its salt behind it.
+struct Trailing(Pattern);
+
+impl Source for Trailing {
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
+        self.0.pull(room, cx)
+    }
+
+    fn trailers(&mut self) -> Option<FieldSet> {
+        let salt = FieldValue::new(self.0.salt.to_string()).expect("digits");
+        Some(FieldSet::new([(FieldName::from_static("Sum"), salt)]))
+    }
+}
+
+/// So many interim responses come first.
+struct Hints {
+    left: u64,
+}
+
+impl Exchange for Hints {
+    fn respond(mut self: Box<Self>, _: &mut Cx<'_>) -> Result<Decision, Failure> {
+        if self.left == 0 {
+            return Ok(Decision::Respond(response(Status::OK, Body::from_static(b"hinted"))));
+        }
+        self.left -= 1;
+        let link = FieldSet::new([(FieldName::from_static("Link"), FieldValue::from_static("</style.css>"))]);
+        Ok(Decision::Interim(self, Status::EARLY_HINTS, link))
     }
 }
 
