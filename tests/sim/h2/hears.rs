@@ -76,7 +76,8 @@ impl Http2 {
         }
         let stream = self.stream(frame.stream)?;
         stream.received += length;
-        if stream.received > stream.granted + window {
+        // What is empty needs no window (§6.9.1).
+        if length > 0 && stream.received > stream.granted + window {
             return Err(format!("{} bytes more than its window", stream.received - stream.granted - window));
         }
         if is_open(stream) { stream.on_data(&frame.payload, frame.has(END_STREAM)) } else { Ok(()) }

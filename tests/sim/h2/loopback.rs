@@ -73,6 +73,7 @@ fn limits(dice: &mut Dice) -> Limits {
     limits.outbox_bytes = dice.size(4096, 64 * 1024);
     limits.http2.streams_max = dice.between(1, 100) as u32;
     limits.http2.stream_window_bytes = dice.pick(&[1, 1000, 65_535, 65_536, 300_000]);
+    limits.http2.connection_window_bytes = dice.pick(&[65_535, 1 << 20]);
     limits.http2.header_table_bytes = dice.pick(&[0, 100, 4096]);
     limits
 }

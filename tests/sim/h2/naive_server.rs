@@ -255,6 +255,13 @@ impl NaiveServer {
     /// What can be done on a stream but sending content; whether that moved anything.
     fn serve(&mut self, id: u32) -> bool {
         let moved = self.give_input(id) | self.decide(id) | self.begin(id) | self.end(id);
+        let Some(served) = self.streams.get_mut(&id) else { return moved };
+        let is_over = |until: &Instant| *until <= self.environment.began + self.environment.now;
+        if matches!(served.answer, Answer::Sending(_))
+            && (moved || served.until.take_if(|until| is_over(until)).is_some())
+        {
+            self.session.has_content(id, true);
+        }
         if self.streams.get(&id).is_some_and(|served| matches!(served.answer, Answer::Done)) {
             // §8.1: nobody wants the rest of the request.
             self.reset(id, ErrorCode::NO_ERROR);
@@ -361,9 +368,6 @@ impl NaiveServer {
     /// Sends content, in turns.
     fn send(&mut self) -> bool {
         let NaiveServer { session, outbox, streams, environment, .. } = self;
-        for (id, served) in &*streams {
-            session.has_content(*id, matches!(served.answer, Answer::Sending(_)));
-        }
         let mut moved = false;
         while let Some(id) = session.next_turn().map(|turn| turn.stream) {
             let Some(served) = streams.get_mut(&id) else { return moved };
