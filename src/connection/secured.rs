@@ -3,11 +3,14 @@
 //! Content that has been encrypted stays in the outbox until the kernel has taken its record. So what the outbox holds is
 //! what has not been sent, with TLS and without.
 
+mod other_protocol;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use self::other_protocol::OtherProtocol;
 use super::outbox::Outbox;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
@@ -29,11 +32,6 @@ const SMALL_RECORDS_BYTES: u64 = 64 * 1024;
 const SILENCE: Duration = Duration::from_secs(1);
 /// Records are noted in a list that keeps room for so many.
 const NOTES_KEPT: usize = 4;
-
-/// What is said to a client that speaks HTTP without TLS.
-const PLAIN_HTTP: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 58\r\n\
-                            Connection: close\r\n\r\nThis port speaks HTTPS: the address begins with https://.\n";
 
 /// TLS on one connection.
 #[derive(Debug)]
@@ -99,8 +97,8 @@ impl CiphertextRings {
 /// Why a client is refused, for the log.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It speaks HTTP without TLS.
-    PlainHttp,
+    /// It does not speak TLS.
+    OtherProtocol(OtherProtocol),
     /// TLS has failed.
     Fault(Fault),
 }
@@ -135,11 +133,12 @@ impl Secured {
         let incoming = self.incoming.get_or_insert_with(|| rings.small.take());
         let outgoing = self.outgoing.get_or_insert_with(|| rings.large.take());
         let before = outgoing.len();
-        // No record begins with a letter (RFC 8446 §5.1), and every request does.
-        if self.session.awaits_hello() && incoming.get(0).is_some_and(|byte| byte.is_ascii_alphabetic()) {
-            outgoing.put(PLAIN_HTTP);
+        if self.session.awaits_hello()
+            && let Some(protocol) = OtherProtocol::of(incoming.readable()[0])
+        {
+            outgoing.put(protocol.answer());
             self.is_over = true;
-            return Err(Refusal::PlainHttp);
+            return Err(Refusal::OtherProtocol(protocol));
         }
         let worked = self.session.worked();
         let opened = match self.session.open(incoming, inbox, outgoing) {
@@ -364,7 +363,7 @@ impl Refusal {
     /// The same, to be counted.
     pub(super) fn failure(&self) -> Failure {
         match self {
-            Refusal::PlainHttp => Failure::Silent("plain_http"),
+            Refusal::OtherProtocol(protocol) => Failure::Silent(protocol.reason()),
             Refusal::Fault(fault) => match (fault.alert_of_peer(), fault.alert_of_ours()) {
                 (Some(alert), _) => Failure::Theirs(alert),
                 (None, Some(alert)) => Failure::Ours(alert),
@@ -377,7 +376,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::PlainHttp => f.write_str("the client speaks HTTP without TLS, to a port for HTTPS"),
+            Refusal::OtherProtocol(protocol) => protocol.fmt(f),
             Refusal::Fault(fault) => match fault.alert_of_ours() {
                 Some(alert) => write!(f, "TLS: {fault} (our alert: {alert})"),
                 None => write!(f, "TLS: {fault}"),

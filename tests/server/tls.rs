@@ -386,3 +386,24 @@ fn http_to_the_https_port_is_told_so_at_once() {
     }
     server.wait_for_log("the client speaks HTTP without TLS, to a port for HTTPS");
 }
+
+#[test]
+fn who_speaks_something_else_is_closed_and_the_log_says_what_it_is() {
+    let server = serve(&[]);
+    let cases: [(&[u8], &str); 4] = [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "the client speaks SSH, to a port for HTTPS"),
+        (b"EHLO a.example\r\n", "the client does not speak TLS, to a port for HTTPS"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "the client sends a header of the PROXY protocol, to a port for"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "the client sends a header of the PROXY protocol, to a port for"),
+    ];
+    for (index, (says, told)) in cases.into_iter().enumerate() {
+        let mut socket = connect(&server);
+        socket.write_all(says).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"", "{told}");
+        let peer = socket.local_addr().unwrap();
+        server.wait_for_log(&format!("{peer}: {told}"));
+        assert_eq!(server.log().matches("INFO ]").count(), index + 1, "{}", server.log());
+    }
+}
