@@ -87,7 +87,7 @@ pub struct Limits {
 pub struct Http2Limits {
     /// Whether HTTP/2 is spoken at all: offered by ALPN, and recognised where a client begins with it.
     pub is_offered: bool,
-    /// Streams at a time, 1 to 10,000.
+    /// Streams at a time, 1 to 1000: what they cost the loop grows with their number.
     pub streams_max: u32,
     /// What a client may send on a stream before it is consumed, in bytes; at most 2^31 - 1.
     pub stream_window_bytes: u32,
