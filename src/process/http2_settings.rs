@@ -10,9 +10,6 @@ use super::settings::{DAY, MS, switch};
 use super::usage::{Given, Objection};
 use crate::base::limits::Http2Limits;
 
-/// Nobody drives it yet: ALPN does not offer it, whatever the settings say.
-const IS_BUILT_IN: bool = false;
-
 /// The help's heading of these settings.
 const HTTP2: &str = "HTTP/2";
 
@@ -193,7 +190,7 @@ impl Http2Settings {
 
     /// Whether ALPN is to offer it.
     pub(super) fn is_in_alpn(&self) -> bool {
-        IS_BUILT_IN && !self.no_http2
+        !self.no_http2
     }
 
     /// The limits that these settings mean.

@@ -21,7 +21,7 @@ use tidemill::http::fields::{FieldSet, Fields};
 use tidemill::http::message::Response;
 use tidemill::http::status::Status;
 use tidemill::protocol::h2::error::{ErrorCode, Fault};
-use tidemill::protocol::h2::session::{Scratch, Session, Step};
+use tidemill::protocol::h2::session::{Added, Scratch, Session, Step};
 use tidemill::service::Service;
 
 use crate::service::SimService;
@@ -308,7 +308,8 @@ impl NaiveServer {
             body => body.length(),
         };
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
-        let is_followed = self.session.send_head(id, response, length, &self.date, out, scratch);
+        let is_followed =
+            self.session.send_head(id, response, length, Added { date: &self.date, field: None }, out, scratch);
         let content = match std::mem::take(&mut response.body) {
             Body::Source(source) => Content::Source(source),
             Body::Bytes(bytes) => Content::Bytes(bytes.as_slice().to_vec()),
