@@ -303,6 +303,23 @@ impl FieldValue {
     }
 }
 
+/// Hashes a field, whatever the case of its name (RFC 9110 §5.1). Fields with the same hash need not be the same.
+#[inline]
+pub fn field_hash(name: &[u8], value: &[u8]) -> u32 {
+    /// 2^64 divided by the golden ratio: its bits look random.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    /// In a letter of a name, this bit is its case. In other bytes it makes no difference that matters.
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(23);
+    let mix_all = |hash: u64, bytes: &[u8], ignored: u64| {
+        let (words, rest) = bytes.as_chunks();
+        let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
+        words.fold(mix(hash, bytes.len() as u64), |hash, word| mix(hash, word | ignored))
+    };
+    (mix_all(mix_all(0, name, CASE), value, 0) >> 32) as u32
+}
+
 /// Fields to be sent that were made once, to be sent many times. A clone shares them.
 ///
 /// What the set means is [`iter`](FieldSet::iter). The lines of text are made beforehand as well, because HTTP/1 can
@@ -317,6 +334,8 @@ struct FieldLines {
     text: Box<[u8]>,
     /// Where the names and values lie in the text.
     spans: Box<[FieldSpan]>,
+    /// The hash of each field.
+    hashes: Box<[u32]>,
 }
 
 impl FieldSet {
@@ -325,7 +344,7 @@ impl FieldSet {
 
     /// A set of these fields, in this order.
     pub fn new<N: Borrow<FieldName>, V: Borrow<FieldValue>>(fields: impl IntoIterator<Item = (N, V)>) -> FieldSet {
-        let (mut text, mut spans) = (Vec::new(), Vec::new());
+        let (mut text, mut spans, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, value) in fields {
             let (name, value) = (name.borrow().as_str(), value.borrow().as_bytes());
             let name_start = text.len() as u32;
@@ -336,15 +355,23 @@ impl FieldSet {
             text.extend_from_slice(b"\r\n");
             let (name_len, value_len) = (name.len() as u32, value.len() as u32);
             spans.push(FieldSpan { name_start, name_len, value_start, value_len });
+            hashes.push(field_hash(name.as_bytes(), value));
         }
         let is_empty = spans.is_empty();
-        FieldSet((!is_empty).then(|| Arc::new(FieldLines { text: text.into(), spans: spans.into() })))
+        let lines = || FieldLines { text: text.into(), spans: spans.into(), hashes: hashes.into() };
+        FieldSet((!is_empty).then(|| Arc::new(lines())))
     }
 
     /// Every field as (name, value), in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         let fields = self.0.as_deref().map(|lines| Fields::new(&lines.text, &lines.spans));
         fields.unwrap_or_default().iter()
+    }
+
+    /// Every field as (hash, name, value), in order. HTTP/2 looks fields up by their [hash](field_hash).
+    pub fn hashed(&self) -> impl Iterator<Item = (u32, &[u8], &[u8])> {
+        let hashes = self.0.as_deref().map_or(&[][..], |lines| &lines.hashes);
+        hashes.iter().zip(self.iter()).map(|(hash, (name, value))| (*hash, name, value))
     }
 
     /// The field lines as HTTP/1 sends them (RFC 9112 §5): each is `name: value` and CRLF.
@@ -364,7 +391,9 @@ impl FieldSet {
 
     /// How much memory all clones of it share, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let bytes = |lines: &FieldLines| size_of::<FieldLines>() + lines.text.len() + size_of_val(&*lines.spans);
+        let bytes = |lines: &FieldLines| {
+            size_of::<FieldLines>() + lines.text.len() + size_of_val(&*lines.spans) + size_of_val(&*lines.hashes)
+        };
         self.0.as_deref().map_or(0, bytes)
     }
 }

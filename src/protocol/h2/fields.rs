@@ -24,6 +24,8 @@ pub struct ListLimits {
 pub struct FieldList {
     pub(super) bytes: Vec<u8>,
     spans: Vec<FieldSpan>,
+    /// Which fields were found to keep the rules when they came before.
+    are_right: Vec<bool>,
     size: usize,
 }
 
@@ -32,6 +34,7 @@ impl FieldList {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
+        self.are_right.clear();
         self.size = 0;
     }
 
@@ -41,8 +44,9 @@ impl FieldList {
         if self.spans.len() < limits.fields_max { limits.bytes_max.saturating_sub(self.size) } else { 0 }
     }
 
-    /// Adds the field whose name and value are the last bytes of the buffer.
-    pub(super) fn push_last(&mut self, name_len: usize, value_len: usize) {
+    /// Adds the field whose name and value are the last bytes of the buffer. `is_right`: it was found to keep the rules.
+    pub(super) fn push_last(&mut self, name_len: usize, value_len: usize, is_right: bool) {
+        self.are_right.push(is_right);
         let value_start = self.bytes.len() - value_len;
         self.spans.push(FieldSpan {
             name_start: (value_start - name_len) as u32,
@@ -77,6 +81,16 @@ impl FieldList {
         self.spans[first].value_len = (self.bytes.len() - joined_start) as u32;
     }
 
+    /// Checks names and values, but for those that were checked when they came before. It must be asked before cookies are
+    /// joined.
+    ///
+    /// # Errors
+    /// As `check_field`.
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        let unchecked = self.fields(0).iter().zip(&self.are_right).filter(|(_, is_right)| !**is_right);
+        unchecked.map(|(field, _)| field).try_for_each(|(name, value)| check_field(name, value))
+    }
+
     /// All fields but the first `pseudo_fields`.
     ///
     /// # Panics
@@ -98,6 +112,15 @@ fn range(start: u32, len: u32) -> std::ops::Range<usize> {
 /// A request that breaks this rule is malformed: a stream error (RFC 9113 §8.1.1).
 const fn malformed(reason: &'static str) -> ProtocolError {
     ProtocolError { status: Status::BAD_REQUEST, reason, section: "RFC 9113 §8.2.1" }
+}
+
+/// Checks name and value of a field. The name of a pseudo-field is not checked here.
+///
+/// # Errors
+/// As `check_name` and `check_value`.
+pub fn check_field(name: &[u8], value: &[u8]) -> Result<(), ProtocolError> {
+    check_value(value)?;
+    if name.first() == Some(&b':') { Ok(()) } else { check_name(name) }
 }
 
 /// Checks the name of a field that is no pseudo-field: a token without upper-case letters (RFC 9113 §8.2, §8.2.1). A colon
@@ -135,7 +158,7 @@ mod tests {
         for (name, value) in fields {
             list.bytes.extend_from_slice(name.as_bytes());
             list.bytes.extend_from_slice(value.as_bytes());
-            list.push_last(name.len(), value.len());
+            list.push_last(name.len(), value.len(), false);
         }
         list
     }

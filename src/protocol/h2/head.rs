@@ -4,7 +4,7 @@
 //! request differently, it is refused here even if the RFC would let it pass, as with HTTP/1.
 
 use super::error::{ErrorCode, Fault};
-use super::fields::{FieldList, check_name, check_value};
+use super::fields::FieldList;
 use super::hpack::encoder::Block;
 use crate::base::limits::Limits;
 use crate::http::date::DateCache;
@@ -54,7 +54,7 @@ impl Request {
     /// # Errors
     /// The request is not served.
     pub fn new(list: &mut FieldList, end_stream: bool, limits: &Limits) -> Result<Request, Refusal> {
-        let pseudo_fields = check_fields(list.fields(0), true)?;
+        let pseudo_fields = check_fields(list, true)?;
         list.join_cookies();
         let parts = Parts::of(list.fields(0));
         let token = once(parts.method, "a request without exactly one :method")?;
@@ -118,16 +118,15 @@ fn announced(end_stream: bool, content_length: Option<u64>) -> Result<Announced,
 /// # Errors
 /// The request is malformed.
 pub fn check_trailers(list: &FieldList) -> Result<(), Fault> {
-    check_fields(list.fields(0), false).map(|_| ())
+    check_fields(list, false).map(|_| ())
 }
 
 /// Checks every field by itself, and that pseudo-fields come first, if there may be any. Returns how many there are.
-fn check_fields(fields: Fields<'_>, may_have_pseudo_fields: bool) -> Result<usize, Fault> {
+fn check_fields(list: &FieldList, may_have_pseudo_fields: bool) -> Result<usize, Fault> {
+    list.check().map_err(malformed)?;
     let mut pseudo_fields = 0;
-    for (index, (name, value)) in fields.iter().enumerate() {
-        check_value(value).map_err(malformed)?;
+    for (index, (name, value)) in list.fields(0).iter().enumerate() {
         if name.first() != Some(&b':') {
-            check_name(name).map_err(malformed)?;
             check_connection_field(name, value)?;
             continue;
         }
@@ -161,9 +160,14 @@ fn check_connection_field(name: &[u8], value: &[u8]) -> Result<(), Fault> {
 }
 
 fn is_connection_specific(name: &[u8]) -> bool {
-    [&b"connection"[..], b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"]
-        .iter()
-        .any(|specific| name.eq_ignore_ascii_case(specific))
+    // Most fields are told apart by their length.
+    match name.len() {
+        7 => name.eq_ignore_ascii_case(b"upgrade"),
+        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
+        16 => name.eq_ignore_ascii_case(b"proxy-connection"),
+        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+        _ => false,
+    }
 }
 
 /// What makes a request of fields.
@@ -335,8 +339,12 @@ pub fn put_response(block: &mut Block<'_>, response: &Response, length: Option<u
     if let Some(length) = length {
         block.content_length(length);
     }
-    let others = response.fields.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    put_fields(block, response.prepared.iter().chain(others));
+    for (hash, name, value) in response.prepared.hashed() {
+        if !is_connection_specific(name) {
+            block.hashed_field(hash, name, value);
+        }
+    }
+    put_fields(block, response.fields.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
 }
 
 /// The same for an interim response (RFC 9110 §15.2).

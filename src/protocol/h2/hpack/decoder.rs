@@ -10,7 +10,7 @@ use super::{
     CompressionError, INDEXED, LITERAL, LITERAL_INDEXED, SIZE_UPDATE, STRING, STRING_HUFFMAN, TRUNCATED, error,
     huffman, integer,
 };
-use crate::protocol::h2::fields::{FieldList, ListLimits};
+use crate::protocol::h2::fields::{FieldList, ListLimits, check_field};
 
 #[cfg(test)]
 mod tests;
@@ -133,7 +133,8 @@ impl Decoder {
         if section.count(name.len(), value.len()) {
             name.append_to(&mut section.list.bytes, usize::MAX);
             value.append_to(&mut section.list.bytes, usize::MAX);
-            section.list.push_last(name.len(), value.len());
+            let is_right = (index as usize).checked_sub(STATIC_LEN + 1).is_none_or(|nth| self.table.is_right(nth));
+            section.list.push_last(name.len(), value.len(), is_right);
         }
         Ok(())
     }
@@ -159,13 +160,15 @@ impl Decoder {
         };
         let value_start = section.list.bytes.len();
         let value_len = take_string(block, &mut section.list.bytes, room.saturating_sub(name_len))?;
+        let mut is_right = false;
         if is_indexed {
             // A field that is cut fills `room` and so, with its overhead, is larger than the table all the same.
             let (name, value) = section.list.bytes[start..].split_at(value_start - start);
-            self.table.insert(name, value);
+            is_right = check_field(name, value).is_ok();
+            self.table.insert(name, value, is_right);
         }
         if section.count(name_len, value_len) {
-            section.list.push_last(name_len, value_len);
+            section.list.push_last(name_len, value_len, is_right);
         } else {
             section.list.bytes.truncate(start);
         }

@@ -14,6 +14,7 @@ use super::{
     integer,
 };
 use crate::http::date::DateCache;
+use crate::http::fields::field_hash;
 use crate::http::status::Status;
 
 #[cfg(test)]
@@ -197,14 +198,29 @@ impl Encoder {
 
     /// The place of a field in the dynamic table; the newest is at 0.
     #[inline]
-    fn find(&self, tag: u32, name: Name<'_>, value: &[u8]) -> Option<usize> {
+    fn find(&self, tag: u32, name: &[u8], value: &[u8]) -> Option<usize> {
         let is_it = |nth: usize| {
-            self.table
-                .get(nth)
-                .is_some_and(|(has_name, has)| has.is(value) && has_name.is_ignoring_case(name.as_bytes()))
+            self.table.get(nth).is_some_and(|(has_name, has)| has.is(value) && has_name.is_ignoring_case(name))
         };
-        let mut tags = self.tags.iter().enumerate();
-        tags.find(|(nth, has)| **has == tag && is_it(*nth)).map(|(nth, _)| nth)
+        self.tagged(tag, is_it)
+    }
+
+    /// The place of the newest entry with this tag for which `is_it` holds.
+    #[inline]
+    fn tagged(&self, tag: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        // Slices are searched several tags at a time.
+        let (front, back) = self.tags.as_slices();
+        [(0, front), (front.len(), back)].into_iter().find_map(|(start, tags)| {
+            let mut from = 0;
+            while let Some(at) = tags[from..].iter().position(|has| *has == tag) {
+                let nth = start + from + at;
+                if is_it(nth) {
+                    return Some(nth);
+                }
+                from += at + 1;
+            }
+            None
+        })
     }
 
     /// Whether a field with this hash came a short while ago and was not added. It did from now on.
@@ -219,7 +235,7 @@ impl Encoder {
 
     fn insert(&mut self, tag: u32, name: Name<'_>, value: &[u8]) {
         match name {
-            Name::Static(name) => self.table.insert(name.as_bytes(), value),
+            Name::Static(name) => self.table.insert(name.as_bytes(), value, true),
             Name::Other(name) => self.table.insert_lower_case(name, value),
         }
         self.tags.push_front(tag);
@@ -280,7 +296,7 @@ impl Block<'_> {
             return self.literal(LITERAL, Name::Static(DATE), date.as_bytes());
         }
         // The newest date in the table is the last one that was added.
-        let newest = self.encoder.tags.iter().position(|tag| *tag == DATE_TAG);
+        let newest = self.encoder.tagged(DATE_TAG, |_| true);
         if let (true, Some(nth)) = (self.encoder.date.is_indexed, newest) {
             return self.indexed(STATIC_LEN + 1 + nth);
         }
@@ -293,14 +309,32 @@ impl Block<'_> {
     /// Adds a field. `name` may be in any case. Neither is checked here: use it for what comes from `FieldName` and
     /// `FieldValue`.
     pub fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.hashed_field(field_hash(name, value), name, value);
+    }
+
+    /// The same, if the [hash](field_hash) of the field is known.
+    pub fn hashed_field(&mut self, hash: u32, name: &[u8], value: &[u8]) {
+        let tag = hash | 1;
+        if let Some(nth) = self.encoder.find(tag, name, value) {
+            return self.indexed(STATIC_LEN + 1 + nth);
+        }
         match StaticName::find(name) {
-            Some(name) => self.known(name, value),
-            None => self.indexable(Indexing::IfRepeated, name_hash(name), Name::Other(name), value),
+            Some(name) => self.missing(tag, name, value),
+            None => self.add_if(Indexing::IfRepeated, tag, Name::Other(name), value),
         }
     }
 
     /// Adds a field whose name is in the static table.
     pub fn known(&mut self, name: StaticName, value: &[u8]) {
+        let tag = field_hash(name.as_bytes(), value) | 1;
+        match self.encoder.find(tag, name.as_bytes(), value) {
+            Some(nth) => self.indexed(STATIC_LEN + 1 + nth),
+            None => self.missing(tag, name, value),
+        }
+    }
+
+    /// Adds a field whose name is in the static table, and which is not in the dynamic one.
+    fn missing(&mut self, tag: u32, name: StaticName, value: &[u8]) {
         let indexing = match INDEXING_BY_NAME[name.index()] {
             _ if name == COOKIE && value.len() < COOKIE_LEN_MIN => Indexing::Never,
             // Its boundary may be another one each time (RFC 2046 §5.1.1).
@@ -313,15 +347,12 @@ impl Block<'_> {
         match name.with_value(value) {
             Some(index) => self.indexed(index),
             None if indexing == Indexing::Without => self.literal(LITERAL, Name::Static(name), value),
-            None => self.indexable(indexing, name.index() as u64, Name::Static(name), value),
+            None => self.add_if(indexing, tag, Name::Static(name), value),
         }
     }
 
-    fn indexable(&mut self, indexing: Indexing, name_hash: u64, name: Name<'_>, value: &[u8]) {
-        let tag = tag(name_hash, value);
-        if let Some(nth) = self.encoder.find(tag, name, value) {
-            return self.indexed(STATIC_LEN + 1 + nth);
-        }
+    /// Adds a field, and also adds it to the table if it will repeat.
+    fn add_if(&mut self, indexing: Indexing, tag: u32, name: Name<'_>, value: &[u8]) {
         if indexing == Indexing::Always || self.encoder.was_seen(tag) {
             self.add(tag, name, value);
         } else {
@@ -367,27 +398,6 @@ impl Block<'_> {
             self.out.extend(text);
         }
     }
-}
-
-/// A multiplier whose bits look random: 2^64 divided by the golden ratio.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Hashes a name that is not in the static table, ignoring case.
-fn name_hash(name: &[u8]) -> u64 {
-    name.iter().fold(STATIC_LEN as u64 + 1, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(FACTOR).rotate_left(23)
-    })
-}
-
-/// Hashes a field; the result is odd. Two fields with the same hash are compared, and may be as many as somebody likes:
-/// they only make blocks longer.
-#[inline]
-fn tag(name_hash: u64, value: &[u8]) -> u32 {
-    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(23);
-    let (words, rest) = value.as_chunks();
-    let hash = words.iter().fold(mix(name_hash, value.len() as u64), |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    (mix(hash, last) >> 32) as u32 | 1
 }
 
 /// The digits of `u64::MAX`.

@@ -175,6 +175,8 @@ struct Entry {
     start: u32,
     name_len: u32,
     value_len: u32,
+    /// Name and value keep the rules for fields.
+    is_right: bool,
 }
 
 impl DynamicTable {
@@ -189,9 +191,9 @@ impl DynamicTable {
         self.evict_down_to(size_max);
     }
 
-    /// Adds an entry, for which the oldest ones make room. An entry that is larger than the table empties it and is not
+    /// Adds an entry, for which the oldest ones make room. `is_right`: it keeps the rules for fields. An entry that is larger than the table empties it and is not
     /// added; that is no error (§4.4).
-    pub fn insert(&mut self, name: &[u8], value: &[u8]) {
+    pub fn insert(&mut self, name: &[u8], value: &[u8], is_right: bool) {
         let size = entry_size(name.len(), value.len());
         self.evict_down_to(self.size_max.saturating_sub(size));
         if size > self.size_max {
@@ -200,13 +202,13 @@ impl DynamicTable {
         let start = self.evicted.wrapping_add(self.text.len() as u32);
         self.text.extend(name);
         self.text.extend(value);
-        self.entries.push_front(Entry { start, name_len: name.len() as u32, value_len: value.len() as u32 });
+        self.entries.push_front(Entry { start, name_len: name.len() as u32, value_len: value.len() as u32, is_right });
         self.size += size;
     }
 
-    /// As [`insert`](DynamicTable::insert), with the name in lower case.
+    /// As [`insert`](DynamicTable::insert), with the name in lower case. The field keeps the rules.
     pub fn insert_lower_case(&mut self, name: &[u8], value: &[u8]) {
-        self.insert(name, value);
+        self.insert(name, value, true);
         let end = self.text.len().saturating_sub(value.len());
         self.text.range_mut(end.saturating_sub(name.len())..end).for_each(|byte| byte.make_ascii_lowercase());
     }
@@ -219,6 +221,12 @@ impl DynamicTable {
             self.evicted = self.evicted.wrapping_add(len);
             self.size -= entry_size(oldest.name_len as usize, oldest.value_len as usize);
         }
+    }
+
+    /// Whether an entry was found to keep the rules for fields when it was added.
+    #[inline]
+    pub fn is_right(&self, nth: usize) -> bool {
+        self.entries.get(nth).is_some_and(|entry| entry.is_right)
     }
 
     /// The name and the value of an entry; the newest one is at 0.

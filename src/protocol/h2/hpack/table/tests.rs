@@ -51,10 +51,10 @@ fn the_static_table_is_that_of_the_rfc() {
 #[test]
 fn entries_leave_in_the_order_they_came() {
     let mut table = DynamicTable::new(70);
-    table.insert(b"a", b"1");
-    table.insert(b"b", b"2");
+    table.insert(b"a", b"1", true);
+    table.insert(b"b", b"2", true);
     assert_eq!((table.len(), table.size()), (2, 68));
-    table.insert(b"c", b"3333");
+    table.insert(b"c", b"3333", true);
     assert_eq!(entries(&table), [(b"c".to_vec(), b"3333".to_vec())], "37 bytes need the room of both");
     table.set_size_max(37);
     assert_eq!(table.len(), 1);
@@ -65,10 +65,10 @@ fn entries_leave_in_the_order_they_came() {
 #[test]
 fn an_entry_larger_than_the_table_empties_it() {
     let mut table = DynamicTable::new(40);
-    table.insert(b"a", b"1");
-    table.insert(b"b", &[b'2'; 7]);
+    table.insert(b"a", b"1", true);
+    table.insert(b"b", &[b'2'; 7], true);
     assert_eq!(table.len(), 1, "it fits exactly");
-    table.insert(b"c", &[b'3'; 8]);
+    table.insert(b"c", &[b'3'; 8], true);
     assert_eq!((table.len(), table.size()), (0, 0));
 }
 
@@ -77,7 +77,7 @@ fn an_empty_table_has_no_memory_and_a_full_one_is_bounded() {
     let mut table = DynamicTable::new(DEFAULT_TABLE_BYTES);
     assert_eq!(table.memory_bytes(), 0);
     for round in 0..1000_usize {
-        table.insert(&[b'n'; 20][..round % 21], &[b'v'; 4000][..round * round % 4001]);
+        table.insert(&[b'n'; 20][..round % 21], &[b'v'; 4000][..round * round % 4001], true);
         assert!(table.memory_bytes() <= 2 * DEFAULT_TABLE_BYTES, "{}", table.memory_bytes());
     }
 }
@@ -111,7 +111,7 @@ proptest! {
                 table.set_size_max(max);
             } else {
                 let text = |len: usize| (0..len).map(|at| (number * 7 + at) as u8).collect::<Vec<_>>();
-                table.insert(&text(name_len), &text(len));
+                table.insert(&text(name_len), &text(len), true);
                 naive.insert(0, (text(name_len), text(len)));
             }
             let mut size = 0;
