@@ -42,6 +42,8 @@ pub(super) struct Http2 {
     /// When the connection began to speak HTTP/2.
     began: Moment,
     partial: Option<Partial>,
+    /// Whether the session has taken all that has arrived, and goes on when more does.
+    needs_bytes: bool,
     /// The earliest deadline of the connection and its streams.
     due: Option<Moment>,
     /// How many requests have begun, and how many of them are over.
@@ -187,6 +189,7 @@ impl Http2 {
             stop: Stop::NotBegun,
             began: cx.moment,
             partial: None,
+            needs_bytes: true,
             due: None,
             begun: 0,
             over: 0,
@@ -224,6 +227,7 @@ impl Http2 {
         service: &mut impl Service,
         cx: &mut LoopContext,
     ) -> bool {
+        self.needs_bytes = channel.inbox.is_none();
         if self.has_failed() || self.delayed_bytes > cx.environment.limits.head_bytes_max {
             return false;
         }
@@ -272,7 +276,11 @@ impl Http2 {
             }
             Ok(Step::Reset { stream, code, fault }) => self.on_reset(stream, code, fault, channel, cx),
             Ok(Step::GoAway(code)) => log::debug!("{}: GOAWAY: {code}", who.peer),
-            Ok(Step::NeedBytes | Step::Paused) => return false,
+            Ok(Step::NeedBytes) => {
+                self.needs_bytes = true;
+                return false;
+            }
+            Ok(Step::Paused) => return false,
             Err(fault) => self.on_fault(&fault, None, channel, cx),
         }
         true

@@ -64,8 +64,10 @@ impl Http2 {
             return self.fail(&fault, WaitReason::SlowHead, channel, cx);
         }
         for at in (0..self.open.len()).rev() {
-            if self.open[at].due.is_some_and(|due| cx.moment >= due) {
-                self.open[at].due = None;
+            // A stream that is stuck may end the connection, and with it all other streams.
+            let Some(open) = self.open.get_mut(at) else { return };
+            if open.due.is_some_and(|due| cx.moment >= due) {
+                open.due = None;
                 self.on_due(at, channel, cx);
             }
         }
@@ -134,10 +136,11 @@ impl Http2 {
         }
     }
 
-    /// Content never stays in the inbox, so what is left there is a part of a frame.
+    /// Content never stays in the inbox, so what is left there is a part of a frame if the session has asked for more. If it
+    /// has not, whole frames may be left, and the client is late with nothing.
     fn note_partial<S: Socket>(&mut self, channel: &Channel<S>, cx: &LoopContext) {
-        let is_partial = !channel.inbox_is_empty() && channel.outbox.may_grow();
-        if !is_partial && !self.session.is_within_field_block() {
+        let has_begun = !channel.inbox_is_empty() || self.session.is_within_field_block();
+        if !self.needs_bytes || !has_begun {
             self.partial = None;
             return;
         }

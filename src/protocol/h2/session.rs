@@ -339,8 +339,7 @@ impl Session {
         &self.ledger
     }
 
-    /// Whether a frame, a field block or the preface has begun and its end has not arrived. Between requests that has a
-    /// deadline, like half a head of HTTP/1.
+    /// Whether a field block has begun and its end has not arrived. That has a deadline, like half a head of HTTP/1.
     pub fn is_within_field_block(&self) -> bool {
         self.reader.is_within_field_block()
     }
