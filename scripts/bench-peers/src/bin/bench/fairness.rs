@@ -6,12 +6,13 @@
 //! The load shares its core with this program, and must not delay it: it runs as SCHED_IDLE, which gives way at once to
 //! whoever wakes up.
 
+use crate::comparison::{self, Best};
 use crate::latency::{Quantiles, quantiles};
 use crate::process::cpu_us;
 use crate::rates::{self, Round, Side};
 use crate::server::{Running, Server};
 use crate::table::{self, Spread};
-use crate::tls::{self, Best, SMALL};
+use crate::tls::{self, SMALL};
 use crate::{Bench, Failure, client};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ pub fn measure(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
         latencies.extend(side.failure.is_none().then_some(quantiles));
     }
     println!("### tls: latency of a kept connection while 64 clients make full handshakes: tls-load\n");
-    print_rows(&tls::take_failures(sides, notes), &latencies);
+    print_rows(&comparison::take_failures(sides, notes), &latencies);
     println!("\nHandshakes without a request. The kept connection asks for 1 KiB, a millisecond after each answer.");
 }
 
@@ -44,12 +45,12 @@ fn print_rows(sides: &[Side], latencies: &[Vec<Quantiles>]) {
         ["server", "p50 µs", "p99 µs", "p99 × best", "greatest µs", "handshakes/s", "CPU µs/handshake", "busy"];
     table::head(&columns, 1);
     let of = |rounds: &[Quantiles], which: usize| rounds.iter().map(|quantiles| quantiles[which]).collect::<Vec<_>>();
-    let p99 = tls::beside_best(sides, latencies.iter().map(|rounds| of(rounds, 1)).collect(), Best::Least, 0);
+    let p99 = comparison::beside_best(sides, latencies.iter().map(|rounds| of(rounds, 1)).collect(), Best::Least, 0);
     for ((side, rounds), [p99, ratio]) in sides.iter().zip(latencies).zip(p99) {
         let [p50, greatest] = [0, 3].map(|which| table::cell(Spread::of(of(rounds, which)), 0));
         let (rate, cost) = (Spread::of(side.rates()), Spread::of(side.costs()));
         let load = [table::cell(rate, 0), table::cell(cost, 2)];
-        tls::print_row(side, [p50, p99, ratio, greatest].into_iter().chain(load));
+        comparison::print_row(side, [p50, p99, ratio, greatest].into_iter().chain(load));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod client;
+mod comparison;
 mod configuration;
 mod crowd;
 mod fairness;
