@@ -5,13 +5,14 @@
 //! floor close [--listen ADDR]            the same once a connection, which is then closed
 //! floor memory FILE [--listen ADDR]      a head and the file's bytes from memory, in one writev
 //! floor sendfile FILE [--listen ADDR]    a head, then the file by sendfile
+//! floor http2 FILE [--listen ADDR]       over HTTP/2: fields and the file's bytes from memory
 //! ```
 //!
-//! One thread, one edge-triggered epoll loop, one buffer for all connections. A blank line is a request, wherever it
-//! stands and however it arrives; what comes in one read is answered in one write. It prints
-//! `listening on http://127.0.0.1:PORT/` and runs until it is killed.
+//! One thread, one edge-triggered epoll loop, one buffer for all connections. What comes in one read is answered in one
+//! write. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
 
 mod http1;
+mod http2;
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-const USAGE: &str = "usage: floor [close | memory FILE | sendfile FILE] [--listen ADDR]";
+const USAGE: &str = "usage: floor [close | memory FILE | sendfile FILE | http2 FILE] [--listen ADDR]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["close"] => Floor::new(http1::plaintext(true)).run(address)?,
         ["memory", file] => Floor::new(http1::memory(file)?).run(address)?,
         ["sendfile", file] => Floor::new(http1::stored(file)?).run(address)?,
+        ["http2", file] => Floor::new(http2::memory(file)?).run(address)?,
         _ => return Err(USAGE.into()),
     }
     Ok(())
