@@ -1,54 +1,93 @@
-//! `/plaintext` on hyper, to be measured next to tidemill: `http-hyper [--listen ADDR]`.
+//! A server on hyper, to be measured next to tidemill: `http-hyper [http2] [FOLDER] [--listen ADDR]`.
 //!
-//! HTTP/1.1 alone on a current-thread tokio, pipelined answers flushed together. It answers every path the same, prints
-//! `listening on http://127.0.0.1:PORT/` and runs until it is killed.
+//! HTTP/1.1 alone, pipelined answers flushed together, or HTTP/2 alone by prior knowledge, on a current-thread tokio. It
+//! answers with the folder's files, which it reads at the start, and everything else as `/plaintext`, after the content of
+//! the request, if it has any. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, SERVER};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::HashMap;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let address = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => ([127, 0, 0, 1], 0).into(),
-        [flag, address] if flag == "--listen" => address.parse()?,
-        _ => return Err("usage: http-hyper [--listen ADDR]".into()),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    Ok(runtime.block_on(serve(address))?)
+const USAGE: &str = "usage: http-hyper [http2] [FOLDER] [--listen ADDR]";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
 }
 
-async fn serve(address: SocketAddr) -> std::io::Result<()> {
+/// Content by path.
+type Files = HashMap<String, Bytes>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut address, mut version, mut files) = (([127, 0, 0, 1], 0).into(), Version::Http1, Files::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--listen" => address = arguments.next().ok_or(USAGE)?.parse()?,
+            "http2" => version = Version::Http2,
+            folder => files = read_all(Path::new(folder))?,
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    Ok(runtime.block_on(serve(address, version, Arc::new(files)))?)
+}
+
+fn read_all(folder: &Path) -> std::io::Result<Files> {
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let file = file?;
+        let path = format!("/{}", file.file_name().to_string_lossy());
+        Ok((path, std::fs::read(file.path())?.into()))
+    };
+    std::fs::read_dir(folder)?.map(read).collect()
+}
+
+async fn serve(address: SocketAddr, version: Version, files: Arc<Files>) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}/", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(converse(stream));
+        tokio::spawn(converse(stream, version, files.clone()));
     }
 }
 
 /// A connection that fails is for whoever made the load to report.
-async fn converse(stream: TcpStream) {
-    let connection =
-        http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(plaintext));
-    if let Err(error) = connection.await {
+async fn converse(stream: TcpStream, version: Version, files: Arc<Files>) {
+    let service = service_fn(move |request| answer(request, files.clone()));
+    let stream = TokioIo::new(stream);
+    let result = match version {
+        Version::Http1 => http1::Builder::new().pipeline_flush(true).serve_connection(stream, service).await,
+        Version::Http2 => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await,
+    };
+    if let Err(error) = result {
         eprintln!("{error}");
     }
 }
 
-async fn plaintext(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::new(Bytes::from_static(b"Hello, World!")));
+async fn answer(mut request: Request<Incoming>, files: Arc<Files>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    while let Some(frame) = request.frame().await {
+        frame?;
+    }
+    let (content, kind) = match files.get(request.uri().path()) {
+        Some(content) => (content.clone(), "application/octet-stream"),
+        None => (Bytes::from_static(b"Hello, World!"), "text/plain"),
+    };
+    let length = HeaderValue::from(content.len());
+    let mut response = Response::new(Full::new(content));
     let fields = response.headers_mut();
     fields.insert(SERVER, HeaderValue::from_static("hyper"));
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    fields.insert(CONTENT_LENGTH, HeaderValue::from_static("13"));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(CONTENT_LENGTH, length);
     Ok(response)
 }
