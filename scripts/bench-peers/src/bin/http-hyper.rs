@@ -1,8 +1,8 @@
 //! A server on hyper, to be measured next to tidemill: `http-hyper [http2] [FOLDER] [--listen ADDR]`.
 //!
 //! HTTP/1.1 alone, pipelined answers flushed together, or HTTP/2 alone by prior knowledge, on a current-thread tokio. It
-//! answers with the folder's files, which it reads at the start, and everything else as `/plaintext`, after the content of
-//! the request, if it has any. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
+//! answers with the folder's files, which it reads at the start, and everything else as `/plaintext`. If a request has
+//! content, it reads that first. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

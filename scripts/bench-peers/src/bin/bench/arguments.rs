@@ -17,12 +17,13 @@ pub enum Workload {
     Crowd,
     Start,
     Tls,
+    H2,
     Ws,
 }
 
 impl Workload {
-    /// In the order in which they are measured. The last two are measured only if they are named.
-    const ALL: [Self; 11] = [
+    /// In the order in which they are measured. The last three are measured only if they are named.
+    const ALL: [Self; 12] = [
         Self::Plaintext,
         Self::Browser,
         Self::Pipelined,
@@ -33,6 +34,7 @@ impl Workload {
         Self::Crowd,
         Self::Start,
         Self::Tls,
+        Self::H2,
         Self::Ws,
     ];
 
@@ -42,13 +44,15 @@ impl Workload {
 
     /// The servers that can do it.
     fn able(self) -> &'static [Server] {
-        use Server::{Floor, H2o, Haproxy, Hyper, Lighttpd, May, Nginx, Node, Tidemill};
+        use Server::{Floor, H2o, Haproxy, Hyper, Lighttpd, May, Nghttpd, Nginx, Node, Tidemill};
         match self {
             // may_minihttp does not look at Connection, and never closes.
             Self::Connection => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, Node],
             Self::Files => &[Floor, Tidemill, Nginx, Lighttpd, H2o],
             Self::Latency | Self::Crowd => &[Floor, Tidemill, Nginx],
             Self::Tls => &[Tidemill, Nginx, H2o, Haproxy],
+            // Each part of it leaves some out.
+            Self::H2 => &[Floor, Tidemill, Nginx, H2o, Hyper, Haproxy, Nghttpd],
             // Its peers are no HTTP servers.
             Self::Ws => &[Tidemill],
             _ => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, May, Node],
@@ -78,7 +82,7 @@ impl Arguments {
             }
         }
         if arguments.workloads.is_empty() {
-            arguments.workloads = Workload::ALL[..Workload::ALL.len() - 2].to_vec();
+            arguments.workloads = Workload::ALL[..Workload::ALL.len() - 3].to_vec();
         }
         Ok(arguments)
     }
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_workload_all_but_tls_and_ws_are_measured() {
+    fn without_a_workload_all_but_tls_h2_and_ws_are_measured() {
         let workloads = parse("").map(|arguments| arguments.workloads);
         assert_eq!(workloads.as_deref(), Ok(&Workload::ALL[..9]));
     }
@@ -142,7 +146,8 @@ mod tests {
         assert_eq!(needed("latency ws"), Ok(vec![Server::Floor, Server::Tidemill, Server::Nginx]));
         assert_eq!(needed("files --servers node,nginx"), Ok(vec![Server::Nginx]));
         assert_eq!(needed("tls --servers floor,haproxy"), Ok(vec![Server::Haproxy]));
-        assert_eq!(needed("").map(|servers| servers.len()), Ok(Server::ALL.len() - 1));
+        assert_eq!(needed("h2 --servers may,nghttpd"), Ok(vec![Server::Nghttpd]));
+        assert_eq!(needed("").map(|servers| servers.len()), Ok(Server::ALL.len() - 2));
     }
 
     #[test]

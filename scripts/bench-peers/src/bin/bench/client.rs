@@ -39,25 +39,20 @@ pub fn request(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Stri
     format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n")
 }
 
-/// A response that has a length.
+/// A response.
 pub struct Answer {
+    /// Whether its status is 200.
+    pub is_ok: bool,
+    /// For a reader, if it is not the one that was expected.
     pub head: String,
     pub content: Vec<u8>,
-}
-
-impl Answer {
-    pub fn is_ok(&self) -> bool {
-        self.head.starts_with("HTTP/1.1 200 ")
-    }
-
-    /// In bytes.
-    pub fn size(&self) -> usize {
-        self.head.len() + self.content.len()
-    }
+    /// As it came: head and content, with what frames them.
+    pub bytes: usize,
 }
 
 pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(stream)
 }
@@ -78,7 +73,7 @@ pub fn secure(mut stream: TcpStream, config: Option<&Arc<ClientConfig>>) -> Resu
     Ok(Box::new(StreamOwned::new(client, stream)))
 }
 
-/// Sends the request and reads what answers it.
+/// Sends the request and reads the response to it, which has to have a length.
 pub fn exchange(stream: &mut dyn Stream, request: &[u8]) -> Result<Answer, Failure> {
     stream.write_all(request)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
@@ -97,7 +92,8 @@ pub fn exchange(stream: &mut dyn Stream, request: &[u8]) -> Result<Answer, Failu
     let start = content.len();
     content.resize(start + missing, 0);
     stream.read_exact(&mut content[start..])?;
-    Ok(Answer { head, content })
+    let bytes = head.len() + content.len();
+    Ok(Answer { is_ok: head.starts_with("HTTP/1.1 200 "), head, content, bytes })
 }
 
 fn content_length(head: &str) -> Result<usize, Failure> {

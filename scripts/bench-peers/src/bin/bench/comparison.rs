@@ -4,13 +4,17 @@ use crate::rates::{Round, Side};
 use crate::server::Server;
 use crate::table::{self, Spread};
 
-/// Requests per second, or what the column is named, and the CPU time of each.
+/// Requests per second, or what the column is named, and the CPU time of each, also next to the floor, if there is one.
 pub fn print_rates(sides: &[Side], rate: &str, cost: &str) {
-    table::head(&["server", rate, "× best", cost, "× best", "busy"], 1);
+    let floor = sides.iter().find(|side| side.running.server == Server::Floor);
+    let beside_floor = floor.map(|_| "× floor");
+    let columns = ["server", rate, "× best", cost, "× best"].into_iter().chain(beside_floor).chain(["busy"]);
+    table::head(&columns.collect::<Vec<_>>(), 1);
     let rates = beside_best(sides, sides.iter().map(Side::rates).collect(), Best::Greatest, 0);
     let costs = beside_best(sides, sides.iter().map(Side::costs).collect(), Best::Least, 2);
     for ((side, rate), cost) in sides.iter().zip(rates).zip(costs) {
-        print_row(side, rate.into_iter().chain(cost));
+        let beside_floor = floor.map(|floor| table::cell(table::ratio(side.costs(), floor.costs()), 2));
+        print_row(side, rate.into_iter().chain(cost).chain(beside_floor));
     }
 }
 
@@ -40,7 +44,7 @@ pub enum Best {
 
 /// For each side the figure, and its ratio, round by round, to that of the peer whose median is the best.
 pub fn beside_best(sides: &[Side], figures: Vec<Vec<f64>>, which: Best, places: usize) -> Vec<[String; 2]> {
-    let is_peer = |place: &usize| sides[*place].running.server != Server::Tidemill;
+    let is_peer = |place: &usize| !matches!(sides[*place].running.server, Server::Tidemill | Server::Floor);
     let best = best_of(&figures, (0..sides.len()).filter(is_peer), which);
     let ratio = |rounds: &Vec<f64>| best.and_then(|best| table::ratio(rounds.clone(), figures[best].clone()));
     let cells = |rounds| [table::cell(Spread::of(Vec::clone(rounds)), places), table::cell(ratio(rounds), 2)];

@@ -1,12 +1,13 @@
 //! What the servers with a configuration of their own are told: one worker, no log, connections without end, and for
 //! files what their manuals advise.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use tidemill_bench::tls::Identity;
 
 /// What a configuration is about.
 pub struct Settings<'a> {
-    pub port: u16,
+    pub address: SocketAddr,
     /// The folder to serve.
     pub site: &'a Path,
     /// A folder for what the server itself wants to write.
@@ -15,17 +16,22 @@ pub struct Settings<'a> {
     pub descriptors: u64,
     /// Of a server that speaks TLS, and nothing else.
     pub identity: Option<&'a Identity>,
+    /// HTTP/2 and nothing else: over TLS by ALPN, otherwise by prior knowledge.
+    pub is_http2: bool,
 }
 
 /// TLS 1.3, in this order. Sessions are resumed as each server does by default.
 const CIPHERS: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 /// nginx has no better way to a constant than `return`; that adds Connection to TechEmpower's fields. It closes idle
-/// connections once fewer than a sixteenth of those it may have are left, so it may have more than there can be.
+/// connections once fewer than a sixteenth of those it may have are left, so it may have more than there can be. With
+/// `sendfile`, over HTTP/2, it switches TCP_NODELAY off, and the content of a small file waits until the client has
+/// acknowledged the fields; it also takes more CPU time.
 pub fn nginx(settings: &Settings) -> String {
-    let Settings { port, descriptors, .. } = settings;
+    let Settings { address, descriptors, .. } = settings;
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
     let connections = descriptors.saturating_mul(9) / 8;
+    let (http2, sendfile) = if settings.is_http2 { (" http2", "off") } else { ("", "on") };
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let (ssl, tls) = settings.identity.map_or_else(Default::default, |Identity { certificate, key }| {
         let (certificate, key) = (certificate.display(), key.display());
@@ -50,7 +56,7 @@ http {{
     types {{ text/plain txt; }}
     default_type application/octet-stream;
     access_log off;
-    sendfile on;
+    sendfile {sendfile};
     tcp_nopush on;
     open_file_cache max=1000;
     keepalive_requests 1000000000;
@@ -61,7 +67,7 @@ http {{
     uwsgi_temp_path {scratch}/uwsgi;
     scgi_temp_path {scratch}/scgi;
     server {{
-        listen 127.0.0.1:{port}{ssl} backlog=4096;
+        listen {address}{ssl}{http2} backlog=4096;
         {tls}
         root {site};
         location = /plaintext {{ default_type text/plain; return 200 'Hello, World!'; }}
@@ -74,11 +80,12 @@ http {{
 /// lighttpd takes the constant from a file; 65535 is the most requests it can be told to allow a connection, and half as
 /// many connections as files are the most it takes.
 pub fn lighttpd(settings: &Settings) -> String {
-    let Settings { port, descriptors, .. } = settings;
+    let Settings { address, descriptors, .. } = settings;
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
     let connections = descriptors / 2;
+    let (host, port) = (address.ip(), address.port());
     format!(
-        "server.bind = \"127.0.0.1\"
+        "server.bind = \"{host}\"
 server.port = {port}
 server.document-root = \"{site}\"
 server.errorlog = \"{scratch}/error\"
@@ -95,11 +102,11 @@ mimetype.assign = ( \".bin\" => \"application/octet-stream\", \"plaintext\" => \
     )
 }
 
-/// h2o takes the constant from a file. The order of TLS 1.3's ciphers cannot be told to it. Unless neverbleed is off,
-/// another process signs for it, whose CPU time would not count.
+/// h2o takes the constant from a file. It speaks HTTP/2 with whoever begins with that. The order of TLS 1.3's ciphers
+/// cannot be told to it. Unless neverbleed is off, another process signs for it, whose CPU time would not count.
 pub fn h2o(settings: &Settings) -> String {
-    let Settings { port, descriptors, .. } = settings;
-    let site = settings.site.display();
+    let Settings { address, descriptors, .. } = settings;
+    let (site, host, port) = (settings.site.display(), address.ip(), address.port());
     let user = if rustix::process::geteuid().is_root() { "user: root" } else { "" };
     let ssl = settings.identity.map_or_else(String::new, |Identity { certificate, key }| {
         let (certificate, key) = (certificate.display(), key.display());
@@ -110,11 +117,12 @@ pub fn h2o(settings: &Settings) -> String {
     });
     format!(
         "{user}
-listen: {{ host: 127.0.0.1, port: {port}{ssl} }}
+listen: {{ host: {host}, port: {port}{ssl} }}
 num-threads: 1
 num-name-resolution-threads: 1
 max-connections: {descriptors}
 http1-request-timeout: 3600
+http2-idle-timeout: 3600
 server-name: h2o
 file.etag: OFF
 file.send-compressed: OFF
@@ -132,10 +140,15 @@ hosts:
 /// HAProxy serves no files: it answers everything with the content of this one, which it reads at the start. It finds the
 /// key beside the certificate, in a file named after it.
 pub fn haproxy(settings: &Settings, path: &str) -> String {
-    let Settings { port, descriptors, .. } = settings;
+    let Settings { address, descriptors, .. } = settings;
     let site = settings.site.display();
     let tls =
         settings.identity.map_or_else(String::new, |identity| format!("ssl crt {}", identity.certificate.display()));
+    let http2 = match (settings.is_http2, settings.identity) {
+        (false, _) => "",
+        (true, None) => "proto h2",
+        (true, Some(_)) => "alpn h2",
+    };
     format!(
         "global
     nbthread 1
@@ -148,7 +161,7 @@ defaults
     timeout http-request 1h
     timeout http-keep-alive 1h
 frontend bench
-    bind 127.0.0.1:{port} backlog 4096 {tls}
+    bind {address} backlog 4096 {tls} {http2}
     http-request return status 200 content-type application/octet-stream file {site}/{path}
 "
     )

@@ -26,9 +26,10 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
 /// Two of it run at the same time, and are measured in turns.
 fn measure_server(bench: &Bench, server: Server, crowd: usize) -> Result<(), Failure> {
     let mut notes = Vec::new();
-    let mut sides = Side::start_all(bench, &[server, server], &PLAINTEXT, &mut notes);
+    let mut sides = PLAINTEXT.start_all(bench, &[server, server], &mut notes);
     let [_, crowded] = sides.as_slice() else { return Err(notes.join(", ").into()) };
-    let connections = idle::open(&crowded.running, PLAINTEXT.purpose, crowd)?;
+    let open = |_| idle::open(&crowded.running, PLAINTEXT.purpose);
+    let connections = (0..crowd).map(open).collect::<Result<Vec<_>, _>>()?;
     measure_in_turns(bench, &mut sides, &PLAINTEXT);
     drop(connections);
     if let Some(failure) = sides.iter().find_map(|side| side.failure.clone()) {

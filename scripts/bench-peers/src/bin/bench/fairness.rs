@@ -26,7 +26,7 @@ const START: Duration = Duration::from_millis(100);
 /// Why a server could not be measured goes to the notes.
 pub fn measure(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
     let variant = tls::variant("tls, fairness", SMALL, 1);
-    let mut sides = Side::start_all(bench, servers, &variant, notes);
+    let mut sides = variant.start_all(bench, servers, notes);
     let rounds =
         rates::in_turns(bench, &mut sides, variant.label, |running, seconds| measure_round(bench, running, seconds));
     let mut latencies = Vec::new();
@@ -91,7 +91,7 @@ impl Probe {
 
     fn exchange(&mut self) -> Result<(), Failure> {
         match client::exchange(&mut self.stream, self.request.as_bytes())? {
-            answer if answer.is_ok() => Ok(()),
+            answer if answer.is_ok => Ok(()),
             answer => Err(answer.head.into()),
         }
     }

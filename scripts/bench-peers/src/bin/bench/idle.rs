@@ -3,7 +3,7 @@
 use crate::arguments::Workload;
 use crate::client::{self, BROWSER_FIELDS, Stream};
 use crate::process::{Memory, memory, open_files};
-use crate::server::{Purpose, Running, Scheme, Server};
+use crate::server::{Protocol, Purpose, Running, Server};
 use crate::{Bench, Failure, table};
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,14 @@ pub fn connections_max(bench: &Bench) -> usize {
     usize::try_from(bench.descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).min(CONNECTIONS_MAX)
 }
 
-/// Opens so many connections, each of which makes one request with a browser's fields.
-pub fn open(running: &Running, purpose: Purpose, count: usize) -> Result<Vec<Box<dyn Stream>>, Failure> {
+/// Opens a connection that makes one request with a browser's fields.
+pub fn open(running: &Running, purpose: Purpose) -> Result<Box<dyn Stream>, Failure> {
     let request = client::request(running.address, purpose.path(), &BROWSER_FIELDS);
-    let open_one = |_| {
-        let mut stream = running.connect()?;
-        match client::exchange(&mut stream, request.as_bytes())? {
-            answer if answer.is_ok() => Ok(stream),
-            answer => Err(answer.head.into()),
-        }
-    };
-    (0..count).map(open_one).collect()
+    let mut stream = running.connect()?;
+    match client::exchange(&mut stream, request.as_bytes())? {
+        answer if answer.is_ok => Ok(stream),
+        answer => Err(answer.head.into()),
+    }
 }
 
 /// What a server had.
@@ -60,8 +57,8 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let mut notes = Vec::new();
     for server in bench.arguments.chosen(Workload::Idle).into_iter().filter(|server| server.program(bench).is_some()) {
         for count in counts.iter().filter(|count| **count <= allowed(server, bench)) {
-            let running = Running::start(bench, server, Purpose::Plaintext, Scheme::Http);
-            match running.and_then(|running| course(&running, Purpose::Plaintext, *count)) {
+            let running = Running::start(bench, server, Purpose::Plaintext, Protocol::Http);
+            match running.and_then(|running| course(&running, *count, || open(&running, Purpose::Plaintext))) {
                 Ok(course) => print_row(&server.name(), *count, &course),
                 Err(error) => notes.push(format!("{count} connections to {}: {error}", server.name())),
             }
@@ -82,12 +79,12 @@ fn allowed(server: Server, bench: &Bench) -> usize {
 }
 
 /// Opens so many connections, and closes them again.
-pub fn course(running: &Running, purpose: Purpose, count: usize) -> Result<Course, Failure> {
+pub fn course<C>(running: &Running, count: usize, open: impl Fn() -> Result<C, Failure>) -> Result<Course, Failure> {
     let files = open_files(running.pid)?;
-    drop(open(running, purpose, 1)?);
+    drop(open()?);
     wait_until_closed(running.pid, files)?;
     let before = memory(running.pid)?;
-    let connections = open(running, purpose, count)?;
+    let connections = (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
     let held = open_files(running.pid)?;
     if held < count {
         return Err(format!("only {held} are open").into());

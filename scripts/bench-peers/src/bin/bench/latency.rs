@@ -18,7 +18,7 @@ pub type Quantiles = [f64; 4];
 pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     let mut notes = Vec::new();
     let servers = bench.arguments.chosen(Workload::Latency);
-    let mut sides = Side::start_all(bench, &servers, &PLAINTEXT, &mut notes);
+    let mut sides = PLAINTEXT.start_all(bench, &servers, &mut notes);
     rates::measure_in_turns(bench, &mut sides, &PLAINTEXT);
     notes.extend(sides.iter().filter_map(|side| side.failure.clone()));
     sides.retain(|side| side.failure.is_none());

@@ -9,8 +9,11 @@ mod comparison;
 mod configuration;
 mod crowd;
 mod fairness;
+mod h2;
+mod http2_client;
 mod idle;
 mod latency;
+mod link;
 mod network;
 mod open_loop;
 mod prerequisites;
@@ -20,6 +23,7 @@ mod server;
 mod start;
 mod table;
 mod tls;
+mod transfers;
 mod ws;
 
 use arguments::{Arguments, Workload};
@@ -88,6 +92,7 @@ impl Bench {
             Workload::Crowd => crowd::measure(self),
             Workload::Start => start::measure(self),
             Workload::Tls => tls::measure(self),
+            Workload::H2 => h2::measure(self),
             Workload::Ws => ws::measure(self),
             _ => rates::measure(self, workload),
         }

@@ -11,7 +11,7 @@ const INSIDE: &str = "TIDEMILL_BENCH_NETWORK";
 /// Runs this program anew in a network namespace of its own, or goes on where that is not possible. What needs the
 /// world outside is done before, once.
 pub fn enter(before: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_own() {
         return Ok(());
     }
     before()?;
@@ -29,16 +29,20 @@ pub fn enter(before: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure
 /// bbr, where it is the default, paces bulk on loopback, and then it is the pacing that is measured. Ports for 60,000
 /// connections are needed at once, and ones that wait (RFC 9293 §3.6.1) as well where every request has its own.
 pub fn prepare() -> Result<String, Failure> {
-    let is_own = std::env::var_os(INSIDE).is_some();
-    if is_own {
+    if is_own() {
         Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         set("tcp_congestion_control", "reno")?;
         set("ip_local_port_range", "2048 65535")?;
         set("tcp_tw_reuse", "1")?;
     }
     let control = fs::read_to_string(path("tcp_congestion_control"))?;
-    let network = if is_own { "a network namespace of its own" } else { "the machine's own loopback" };
+    let network = if is_own() { "a network namespace of its own" } else { "the machine's own loopback" };
     Ok(format!("{} congestion control in {network}", control.trim()))
+}
+
+/// Whether this program has a namespace of its own.
+pub fn is_own() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 fn set(name: &str, value: &str) -> Result<(), Failure> {

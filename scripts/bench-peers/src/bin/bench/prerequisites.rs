@@ -11,22 +11,37 @@ const LOCK_FILE: &str = include_str!("../../../../../Cargo.lock");
 
 /// Installs with apt, as root, what is missing of what was asked for; says what stays away.
 pub fn install(arguments: &Arguments) -> Result<(), Failure> {
-    ensure("wrk", "wrk");
-    if find_program("wrk").is_none() {
-        return Err("wrk makes the load, and is missing (apt install wrk)".into());
+    let is_h2 = |workload: &Workload| *workload == Workload::H2;
+    if !arguments.workloads.iter().all(is_h2) {
+        require("wrk", "wrk")?;
+    }
+    if arguments.workloads.iter().any(is_h2) {
+        require("h2load", "nghttp2-client")?;
+        // For the link.
+        ensure("curl", "curl");
+        ensure("python3", "python3-minimal");
     }
     for server in arguments.needed() {
         if let Some(package) = server.package() {
             ensure(&server.name(), package);
         }
     }
-    if arguments.workloads.contains(&Workload::Tls) {
+    if arguments.workloads.iter().any(|workload| matches!(workload, Workload::Tls | Workload::H2)) {
         ensure("openssl", "openssl");
     }
     if arguments.workloads.contains(&Workload::Ws) {
         ws::install();
     }
     Ok(())
+}
+
+/// What makes the load.
+fn require(program: &str, package: &str) -> Result<(), Failure> {
+    ensure(program, package);
+    match find_program(program) {
+        Some(_) => Ok(()),
+        None => Err(format!("{program} makes the load, and is missing (apt install {package})").into()),
+    }
 }
 
 fn ensure(program: &str, package: &str) {
@@ -53,7 +68,8 @@ pub fn describe(bench: &Bench, network: &str) -> Result<(), Failure> {
     println!("{}, Linux {}; servers on core 0, load on core 1; {network}.", processor()?, kernel.trim());
     println!("{rounds} rounds of {seconds} s in turns, medians (least–greatest), ratios round by round.");
     let present = servers.iter().filter(|server| server.program(bench).is_some());
-    println!("{}; wrk {}.", present.map(|server| version(*server)).collect::<Vec<_>>().join(", "), wrk_version());
+    let versions = present.map(|server| version(*server)).chain(loads(&bench.arguments));
+    println!("{}.", versions.collect::<Vec<_>>().join(", "));
     for server in servers.iter().filter(|server| server.program(bench).is_none()) {
         println!("Missing, and left out: {}.", server.name());
     }
@@ -78,6 +94,7 @@ fn version(server: Server) -> String {
         Server::H2o => said("h2o", "--version", ' '),
         Server::Node => said("node", "--version", 'v'),
         Server::Haproxy => said("haproxy", "-v", ' '),
+        Server::Nghttpd => said("nghttpd", "--version", '/'),
     }
 }
 
@@ -97,9 +114,17 @@ fn said(program: &str, flag: &str, sign: char) -> String {
     format!("{program} {}", version.split_whitespace().next().unwrap_or("unknown"))
 }
 
-fn wrk_version() -> String {
-    let said = said("wrk", "-v", ' ');
-    said.trim_start_matches("wrk ").trim_start_matches("debian/").to_string()
+/// What makes the load, and its version.
+fn loads(arguments: &Arguments) -> Vec<String> {
+    let is_h2 = |workload: &Workload| *workload == Workload::H2;
+    let mut loads = Vec::new();
+    if !arguments.workloads.iter().all(is_h2) {
+        loads.push(said("wrk", "-v", ' ').replace("debian/", ""));
+    }
+    if arguments.workloads.iter().any(is_h2) {
+        loads.extend([said("h2load", "--version", '/'), said("curl", "--version", ' ')]);
+    }
+    loads
 }
 
 #[cfg(test)]

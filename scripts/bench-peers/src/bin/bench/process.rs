@@ -71,9 +71,14 @@ impl Process {
     /// Starts it on the servers' core.
     pub fn start(command: &mut Command) -> Result<Self, Failure> {
         pin(SERVER_CORE)?;
-        let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()));
+        let process = Self::start_here(command);
         pin(LOAD_CORE)?;
-        let child = child?;
+        process
+    }
+
+    /// Starts it on the core of this program.
+    pub fn start_here(command: &mut Command) -> Result<Self, Failure> {
+        let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         children().push(child.id());
         Ok(Self { child })
     }

@@ -3,7 +3,7 @@
 use crate::arguments::Workload;
 use crate::client::BROWSER_FIELDS;
 use crate::process::cpu_us;
-use crate::server::{Purpose, Running, Scheme, Server};
+use crate::server::{Protocol, Purpose, Running, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure, network};
 use std::fs;
@@ -36,7 +36,7 @@ Groups = X25519
 /// A line of the workload's table for each server.
 pub struct Variant {
     pub label: &'static str,
-    pub scheme: Scheme,
+    pub protocol: Protocol,
     pub purpose: Purpose,
     pub connections: u32,
     /// What wrk is told besides.
@@ -53,7 +53,13 @@ pub enum Options {
 
 impl Variant {
     const fn new(label: &'static str, purpose: Purpose, connections: u32, options: Options) -> Self {
-        Self { label, scheme: Scheme::Http, purpose, connections, options }
+        Self { label, protocol: Protocol::Http, purpose, connections, options }
+    }
+
+    /// As `Side::start_all` does.
+    pub fn start_all(&self, bench: &Bench, servers: &[Server], notes: &mut Vec<String>) -> Vec<Side> {
+        let start = |server| Running::start(bench, server, self.purpose, self.protocol);
+        Side::start_all(bench, servers, self.label, notes, start)
     }
 }
 
@@ -90,7 +96,7 @@ pub fn measure(bench: &Bench, workload: Workload) -> Result<bool, Failure> {
     table::head(&columns, 2);
     let (mut notes, mut answers) = (Vec::new(), String::new());
     for variant in variants(workload) {
-        let mut sides = Side::start_all(bench, &bench.arguments.chosen(workload), &variant, &mut notes);
+        let mut sides = variant.start_all(bench, &bench.arguments.chosen(workload), &mut notes);
         measure_in_turns(bench, &mut sides, &variant);
         print_rows(&sides, variant.label);
         if answers.is_empty() {
@@ -121,12 +127,18 @@ pub struct Round {
 
 impl Side {
     /// Starts those that can be started; why others cannot goes to the notes.
-    pub fn start_all(bench: &Bench, servers: &[Server], variant: &Variant, notes: &mut Vec<String>) -> Vec<Self> {
+    pub fn start_all(
+        bench: &Bench,
+        servers: &[Server],
+        label: &str,
+        notes: &mut Vec<String>,
+        start: impl Fn(Server) -> Result<Running, Failure>,
+    ) -> Vec<Self> {
         let mut sides = Vec::new();
         for server in servers.iter().filter(|server| server.program(bench).is_some()) {
-            match Running::start(bench, *server, variant.purpose, variant.scheme) {
+            match start(*server) {
                 Ok(running) => sides.push(Self { running, rounds: Vec::new(), failure: None }),
-                Err(error) => notes.push(format!("{}: {error}", variant.label)),
+                Err(error) => notes.push(format!("{label}: {error}")),
             }
         }
         sides
@@ -202,7 +214,7 @@ pub fn measure_round(bench: &Bench, running: &Running, variant: &Variant, second
 fn wrk(bench: &Bench, running: &Running, variant: &Variant, seconds: u64) -> Result<Command, Failure> {
     let mut command = Command::new("wrk");
     command.args(["-t", "1", "-c", &variant.connections.to_string(), "-d", &format!("{seconds}s")]);
-    if variant.scheme == Scheme::Https {
+    if variant.protocol == Protocol::Https {
         configure_tls(bench, &mut command)?;
     }
     match variant.options {

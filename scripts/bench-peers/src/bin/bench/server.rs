@@ -2,11 +2,13 @@
 
 use crate::client::{self, Answer, Stream};
 use crate::configuration::{self, Settings};
+use crate::http2_client::Connection;
+use crate::link::{self, Link};
 use crate::process::Process;
 use crate::{Bench, Failure};
 use rustls::ClientConfig;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,10 +26,11 @@ pub enum Server {
     May,
     Node,
     Haproxy,
+    Nghttpd,
 }
 
 impl Server {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Floor,
         Self::Tidemill,
         Self::Nginx,
@@ -37,6 +40,7 @@ impl Server {
         Self::May,
         Self::Node,
         Self::Haproxy,
+        Self::Nghttpd,
     ];
 
     pub fn name(self) -> String {
@@ -64,6 +68,7 @@ impl Server {
             Self::H2o => Some("h2o"),
             Self::Node => Some("nodejs"),
             Self::Haproxy => Some("haproxy"),
+            Self::Nghttpd => Some("nghttp2-server"),
             Self::Floor | Self::Tidemill | Self::Hyper | Self::May => None,
         }
     }
@@ -83,11 +88,56 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     path.split(':').chain(["/usr/sbin"]).map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
 }
 
+/// What servers and clients speak; over TLS with the identity in the bench's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
+pub enum Protocol {
+    /// HTTP/1.1
     Http,
-    /// With the identity in the bench's folder.
+    /// HTTP/1.1 over TLS
     Https,
+    /// HTTP/2 by prior knowledge
+    H2c,
+    /// HTTP/2 over TLS, by ALPN
+    H2,
+}
+
+impl Protocol {
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Http | Self::H2c => "http",
+            Self::Https | Self::H2 => "https",
+        }
+    }
+
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+
+    /// For clients; none if there is no TLS.
+    fn client_config(self, identity: &Identity) -> Result<Option<Arc<ClientConfig>>, Failure> {
+        let mut config = match self {
+            Self::Http | Self::H2c => return Ok(None),
+            Self::Https | Self::H2 => tls::client_config(&identity.certificate, Signature::Checked)?,
+        };
+        if self == Self::H2 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        Ok(Some(config))
+    }
+}
+
+/// How clients reach a server.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    pub protocol: Protocol,
+    /// None: over loopback.
+    pub link: Option<&'a Link>,
+}
+
+impl From<Protocol> for Access<'_> {
+    fn from(protocol: Protocol) -> Self {
+        Self { protocol, link: None }
+    }
 }
 
 /// What servers have to answer.
@@ -115,6 +165,17 @@ impl Purpose {
             Self::File { bytes, .. } => (0..bytes).map(|place| (place * 31 % 251) as u8).collect(),
         }
     }
+
+    /// Writes it into the site, unless it is there; says which folder that is.
+    pub fn write_file(self, bench: &Bench) -> std::io::Result<PathBuf> {
+        let site = bench.scratch.join("site");
+        fs::create_dir_all(&site)?;
+        let file = site.join(self.path());
+        if !file.exists() {
+            fs::write(file, self.content())?;
+        }
+        Ok(site)
+    }
 }
 
 /// A server that runs. It ends when this is dropped.
@@ -125,6 +186,7 @@ pub struct Running {
     pub pid: u32,
     /// The size of an answer in bytes, head and content.
     pub answer_bytes: usize,
+    pub protocol: Protocol,
     /// For its clients, if it speaks TLS.
     tls: Option<Arc<ClientConfig>>,
     process: Process,
@@ -132,35 +194,45 @@ pub struct Running {
 
 impl Running {
     /// Starts it and waits for its first answer, which has to be the right one.
-    pub fn start(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
-        Self::start_anew(bench, server, purpose, scheme).map_err(|error| format!("{}: {error}", server.name()).into())
+    pub fn start<'a>(
+        bench: &Bench,
+        server: Server,
+        purpose: Purpose,
+        access: impl Into<Access<'a>>,
+    ) -> Result<Self, Failure> {
+        let running = Self::start_anew(bench, server, purpose, access.into());
+        running.map_err(|error| format!("{}: {error}", server.name()).into())
     }
 
-    fn start_anew(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
+    fn start_anew(bench: &Bench, server: Server, purpose: Purpose, access: Access) -> Result<Self, Failure> {
         let program = server.program(bench).ok_or("not there")?;
-        let launch = Launch::prepare(bench, server, purpose, scheme)?;
+        let launch = Launch::prepare(bench, server, purpose, access)?;
         let mut process = Process::start(&mut launch.command(&program)?)?;
         let answer = launch.first_answer(&mut process)?;
         let expected = purpose.content();
-        if !answer.is_ok() || answer.content != expected {
+        if !answer.is_ok || answer.content != expected {
             return Err(format!("not the content asked for, but {}", answer.head).into());
         }
         let pid = match server {
             Server::Nginx => *process.children().first().ok_or("no worker")?,
             _ => process.id(),
         };
-        let (address, answer_bytes) = (launch.address(), answer.size());
-        Ok(Self { server, address, pid, answer_bytes, tls: launch.tls, process })
+        let Launch { address, protocol, tls, .. } = launch;
+        Ok(Self { server, address, pid, answer_bytes: answer.bytes, protocol, tls, process })
     }
 
     pub fn url(&self, path: &str) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}/{path}", self.address)
+        format!("{}://{}/{path}", self.protocol.scheme(), self.address)
     }
 
     /// A connection to it.
     pub fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
         client::secure(client::connect(self.address)?, self.tls.as_ref())
+    }
+
+    /// One that speaks HTTP/2.
+    pub fn connect_http2(&self) -> Result<Connection, Failure> {
+        Connection::open(self.connect()?, self.protocol.scheme(), self.address)
     }
 
     /// The process that was started; the server lives as long as it.
@@ -170,10 +242,12 @@ impl Running {
 }
 
 /// A server about to be started.
-pub struct Launch {
+pub struct Launch<'a> {
     server: Server,
     purpose: Purpose,
-    port: u16,
+    protocol: Protocol,
+    link: Option<&'a Link>,
+    address: SocketAddr,
     site: PathBuf,
     scratch: PathBuf,
     descriptors: u64,
@@ -182,32 +256,29 @@ pub struct Launch {
     tls: Option<Arc<ClientConfig>>,
 }
 
-impl Launch {
+impl<'a> Launch<'a> {
     /// Chooses a port, and writes the content and the configuration.
-    pub fn prepare(bench: &Bench, server: Server, purpose: Purpose, scheme: Scheme) -> Result<Self, Failure> {
+    pub fn prepare(
+        bench: &Bench,
+        server: Server,
+        purpose: Purpose,
+        access: impl Into<Access<'a>>,
+    ) -> Result<Self, Failure> {
+        let Access { protocol, link } = access.into();
+        // Where the servers have a host of their own, all of its ports are free.
         let port = free_port()?;
+        let host = if link.is_some() { link::SERVER } else { Ipv4Addr::LOCALHOST };
         let scratch = bench.scratch.join(format!("{}-{port}", server.name()));
         fs::create_dir_all(&scratch)?;
-        let site = bench.scratch.join("site");
-        fs::create_dir_all(&site)?;
-        let file = site.join(purpose.path());
-        if !file.exists() {
-            fs::write(file, purpose.content())?;
-        }
+        let site = purpose.write_file(bench)?;
         let identity = Identity::in_folder(&bench.scratch);
-        let tls = match scheme {
-            Scheme::Http => None,
-            Scheme::Https => Some(tls::client_config(&identity.certificate, Signature::Checked)?),
-        };
-        let launch = Self { server, purpose, port, site, scratch, descriptors: bench.descriptors, identity, tls };
+        let tls = protocol.client_config(&identity)?;
+        let (address, descriptors) = ((host, port).into(), bench.descriptors);
+        let launch = Self { server, purpose, protocol, link, address, site, scratch, descriptors, identity, tls };
         if let Some(text) = launch.configuration() {
             fs::write(launch.configuration_file(), text)?;
         }
         Ok(launch)
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
     }
 
     fn configuration_file(&self) -> PathBuf {
@@ -215,9 +286,10 @@ impl Launch {
     }
 
     fn configuration(&self) -> Option<String> {
-        let Self { port, descriptors, .. } = *self;
+        let Self { address, descriptors, .. } = *self;
         let identity = self.tls.is_some().then_some(&self.identity);
-        let settings = Settings { port, site: &self.site, scratch: &self.scratch, descriptors, identity };
+        let is_http2 = self.protocol.is_http2();
+        let settings = Settings { address, site: &self.site, scratch: &self.scratch, descriptors, identity, is_http2 };
         match self.server {
             Server::Nginx => Some(configuration::nginx(&settings)),
             Server::Lighttpd => Some(configuration::lighttpd(&settings)),
@@ -230,7 +302,7 @@ impl Launch {
     /// What starts it. What it says goes to a file.
     pub fn command(&self, program: &Path) -> Result<Command, Failure> {
         let log = File::create(self.log())?;
-        let mut command = Command::new(program);
+        let mut command = self.link.map_or_else(|| Command::new(program), |link| link.command(program));
         command.args(self.arguments()).stdout(log.try_clone()?).stderr(log);
         Ok(command)
     }
@@ -241,12 +313,14 @@ impl Launch {
 
     fn arguments(&self) -> Vec<String> {
         let scheme = if self.tls.is_some() { "https://" } else { "" };
-        let listen = || ["--listen".into(), format!("{scheme}{}", self.address())];
+        let listen = || ["--listen".into(), format!("{scheme}{}", self.address)];
         let configuration = self.configuration_file().display().to_string();
         match self.server {
             Server::Floor => self.floor_mode().into_iter().chain(listen()).collect(),
             Server::Tidemill => self.tidemill_arguments().into_iter().chain(listen()).collect(),
-            Server::Hyper | Server::May => listen().into(),
+            Server::Hyper => self.hyper_arguments().into_iter().chain(listen()).collect(),
+            Server::May => listen().into(),
+            Server::Nghttpd => self.nghttpd_arguments(),
             Server::Nginx => {
                 let (prefix, error) = (self.scratch.display(), self.scratch.join("error"));
                 ["-p", &format!("{prefix}/"), "-c", &configuration, "-e", &error.display().to_string()]
@@ -258,7 +332,7 @@ impl Launch {
             Server::Haproxy => ["-db", "-q", "-f", &configuration].map(String::from).into(),
             Server::Node => {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/http-node.js");
-                vec![script.into(), self.port.to_string()]
+                vec![script.into(), self.address.port().to_string()]
             }
         }
     }
@@ -268,10 +342,32 @@ impl Launch {
             Purpose::Plaintext => vec![],
             Purpose::Closing => vec!["close".into()],
             Purpose::File { name, is_from_memory, .. } => {
-                let mode = if is_from_memory { "memory" } else { "sendfile" };
+                let mode = match is_from_memory {
+                    _ if self.protocol.is_http2() => "http2",
+                    true => "memory",
+                    false => "sendfile",
+                };
                 vec![mode.into(), self.site.join(name).display().to_string()]
             }
         }
+    }
+
+    fn hyper_arguments(&self) -> Vec<String> {
+        let version = self.protocol.is_http2().then(|| "http2".to_string());
+        let is_file = matches!(self.purpose, Purpose::File { .. });
+        version.into_iter().chain(is_file.then(|| self.site.display().to_string())).collect()
+    }
+
+    fn nghttpd_arguments(&self) -> Vec<String> {
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let mut arguments = vec!["-a".into(), host, "-d".into(), self.site.display().to_string()];
+        if self.tls.is_some() {
+            let [key, certificate] = [&self.identity.key, &self.identity.certificate].map(|file| file.display());
+            arguments.extend([port, key.to_string(), certificate.to_string()]);
+        } else {
+            arguments.extend(["--no-tls".into(), port]);
+        }
+        arguments
     }
 
     fn tidemill_arguments(&self) -> Vec<String> {
@@ -289,13 +385,17 @@ impl Launch {
     /// Asks until there is an answer, without a pause, as this also measures how long a start takes.
     pub fn first_answer(&self, process: &mut Process) -> Result<Answer, Failure> {
         let fields = if self.purpose == Purpose::Closing { [("Connection", "close")].as_slice() } else { &[] };
-        let request = client::request(self.address(), self.purpose.path(), fields);
+        let path = self.purpose.path();
+        let request = client::request(self.address, path, fields);
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match client::connect(self.address()) {
+            match client::connect(self.address) {
                 Ok(stream) => {
                     let mut stream = client::secure(stream, self.tls.as_ref())?;
-                    return client::exchange(&mut stream, request.as_bytes());
+                    return match self.protocol.is_http2() {
+                        true => Connection::open(stream, self.protocol.scheme(), self.address)?.exchange(path, &[]),
+                        false => client::exchange(&mut stream, request.as_bytes()),
+                    };
                 }
                 Err(error) if process.has_ended() || Instant::now() > deadline => {
                     let log = fs::read_to_string(self.log())?;

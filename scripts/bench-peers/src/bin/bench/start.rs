@@ -2,7 +2,7 @@
 
 use crate::arguments::Workload;
 use crate::process::Process;
-use crate::server::{Launch, Purpose, Scheme, Server};
+use crate::server::{Launch, Protocol, Purpose, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure};
 use std::path::Path;
@@ -45,13 +45,13 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
 }
 
 fn first_response_ms(bench: &Bench, server: Server, program: &Path) -> Result<f64, Failure> {
-    let launch = Launch::prepare(bench, server, Purpose::Plaintext, Scheme::Http)?;
+    let launch = Launch::prepare(bench, server, Purpose::Plaintext, Protocol::Http)?;
     let mut command = launch.command(program)?;
     let start = Instant::now();
     let mut process = Process::start(&mut command)?;
     let answer = launch.first_answer(&mut process)?;
     let elapsed = start.elapsed();
-    if !answer.is_ok() {
+    if !answer.is_ok {
         return Err(answer.head.into());
     }
     Ok(elapsed.as_secs_f64() * 1e3)

@@ -7,8 +7,8 @@ use crate::comparison::{Best, beside_best, column, print_rates, print_row, take_
 use crate::fairness;
 use crate::idle::{self, Course};
 use crate::process::cpu_us;
-use crate::rates::{self, Options, Round, Side, Variant};
-use crate::server::{Purpose, Running, Scheme, Server};
+use crate::rates::{self, Options, Round, Variant};
+use crate::server::{Protocol, Purpose, Running, Server};
 use crate::table;
 use crate::{Bench, Failure, network};
 use rustls::CipherSuite;
@@ -106,12 +106,12 @@ fn speaks_tls(tidemill: &Path) -> Result<bool, Failure> {
 
 /// Of HTTPS.
 pub fn variant(label: &'static str, purpose: Purpose, connections: u32) -> Variant {
-    Variant { label, scheme: Scheme::Https, purpose, connections, options: Options::None }
+    Variant { label, protocol: Protocol::Https, purpose, connections, options: Options::None }
 }
 
 fn requests(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
     let variant = variant("tls, requests", SMALL, 64);
-    let mut sides = Side::start_all(bench, servers, &variant, notes);
+    let mut sides = variant.start_all(bench, servers, notes);
     rates::measure_in_turns(bench, &mut sides, &variant);
     let sides = take_failures(sides, notes);
     println!("### tls: requests for 1 KiB over 64 kept connections: wrk\n");
@@ -122,7 +122,7 @@ fn requests(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
 
 fn handshakes(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
     let variant = variant("tls, handshakes", SMALL, 64);
-    let mut sides = Side::start_all(bench, servers, &variant, notes);
+    let mut sides = variant.start_all(bench, servers, notes);
     let rounds =
         rates::in_turns(bench, &mut sides, variant.label, |running, seconds| handshake_round(bench, running, seconds));
     sides.iter_mut().zip(rounds).for_each(|(side, rounds)| side.rounds = rounds);
@@ -162,7 +162,7 @@ fn large_file(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
     // HAProxy serves no files, and keeps no content of that size.
     let servers: Vec<_> = servers.iter().copied().filter(|server| *server != Server::Haproxy).collect();
     let variant = variant("tls, 10 MiB", LARGE, 8);
-    let mut sides = Side::start_all(bench, &servers, &variant, notes);
+    let mut sides = variant.start_all(bench, &servers, notes);
     rates::measure_in_turns(bench, &mut sides, &variant);
     let sides = take_failures(sides, notes);
     let megabytes = (10 << 20) as f64 / 1e6;
@@ -181,8 +181,8 @@ fn idle_memory(bench: &Bench, servers: &[Server], notes: &mut Vec<String>) {
     let count = IDLE_CONNECTIONS.min(idle::connections_max(bench));
     let mut measured = Vec::new();
     for server in servers.iter().filter(|server| server.program(bench).is_some()) {
-        let running = Running::start(bench, *server, SMALL, Scheme::Https);
-        match running.and_then(|running| idle::course(&running, SMALL, count)) {
+        let running = Running::start(bench, *server, SMALL, Protocol::Https);
+        match running.and_then(|running| idle::course(&running, count, || idle::open(&running, SMALL))) {
             Ok(course) => measured.push((*server, course)),
             Err(error) => notes.push(format!("tls, {count} idle connections: {}: {error}", server.name())),
         }

@@ -4,7 +4,7 @@
 //! echo, so that a cheap server may wait for it: messages/s times CPU µs/message is near 1,000,000 where it did not.
 
 use crate::process::{Process, cpu_us};
-use crate::server::{Purpose, Running, Scheme, Server, find_program};
+use crate::server::{Protocol, Purpose, Running, Server, find_program};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure};
 use std::io::{BufRead, BufReader};
@@ -74,7 +74,7 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
 }
 
 fn tidemill(bench: &Bench) -> Result<Side, Failure> {
-    let running = Running::start(bench, Server::Tidemill, Purpose::Plaintext, Scheme::Http)?;
+    let running = Running::start(bench, Server::Tidemill, Purpose::Plaintext, Protocol::Http)?;
     let url = format!("ws://{}/ws/echo", running.address);
     let pid = running.pid;
     let (rounds, process) = (Default::default(), running.into_process());

@@ -1,8 +1,8 @@
 //! HTTP/2 by prior knowledge (RFC 9113 §3.3): every HEADERS frame is answered with the same HEADERS and DATA.
 //!
-//! It finds where frames begin and looks at nothing in them. It acknowledges SETTINGS, decodes no fields, keeps no streams,
-//! and takes for granted that the client's windows are open. So it serves clients that send no HEADERS but requests
-//! without content, as h2load does.
+//! It finds where frames begin and looks at nothing in them. It acknowledges SETTINGS, decodes no fields, keeps no
+//! streams, and assumes that the client's windows are open. So it serves clients whose HEADERS are all requests without
+//! content, as those of h2load are.
 
 use crate::Protocol;
 use mio::net::TcpStream;
