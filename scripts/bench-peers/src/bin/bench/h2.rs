@@ -10,7 +10,7 @@ use crate::process::{cpu_us, memory};
 use crate::rates::{self, Round, Side};
 use crate::server::{Protocol, Purpose, Running, Server};
 use crate::tls::SMALL;
-use crate::{Bench, Failure, table, transfers};
+use crate::{Bench, Failure, table, transfers, urgency};
 use std::process::Command;
 use tidemill_bench::tls::Identity;
 
@@ -45,6 +45,7 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
         Ok(link) => {
             println!("The link: {} ms there and back, no loss, no limit to its rate.\n", RTT.as_millis());
             transfers::measure(bench, &link, &servers, &mut notes);
+            urgency::measure(bench, &link, &servers, &mut notes);
         }
         Err(error) => notes.push(format!("h2 over a link: {error}")),
     }

@@ -24,6 +24,7 @@ mod start;
 mod table;
 mod tls;
 mod transfers;
+mod urgency;
 mod ws;
 
 use arguments::{Arguments, Workload};
