@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 alone, pipelined answers flushed together, or HTTP/2 alone by prior knowledge, on a current-thread tokio. It
 //! answers with the folder's files, which it reads at the start, and everything else as `/plaintext`. If a request has
-//! content, it reads that first. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
+//! content, it reads that first, and answers with its length. It prints `listening on http://127.0.0.1:PORT/` and runs until it is killed.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -76,10 +76,12 @@ async fn converse(stream: TcpStream, version: Version, files: Arc<Files>) {
 }
 
 async fn answer(mut request: Request<Incoming>, files: Arc<Files>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let mut received = 0;
     while let Some(frame) = request.frame().await {
-        frame?;
+        received += frame?.data_ref().map_or(0, Bytes::len);
     }
     let (content, kind) = match files.get(request.uri().path()) {
+        _ if received > 0 => (received.to_string().into(), "text/plain"),
         Some(content) => (content.clone(), "application/octet-stream"),
         None => (Bytes::from_static(b"Hello, World!"), "text/plain"),
     };
