@@ -94,7 +94,8 @@ pub struct Http2Limits {
     /// The same for an upload that is consumed as fast as it arrives, in bytes; at least `stream_window_bytes`, at most
     /// 2^31 - 1.
     pub upload_window_bytes_max: u32,
-    /// What a client may send on all streams before it is consumed, in bytes; 65,535 to 2^31 - 1.
+    /// What a client may send on all streams before it is consumed, in bytes; 65,535 to 2^31 - 1. An upload that is consumed
+    /// as fast as it arrives makes it grow as well.
     pub connection_window_bytes: u32,
     /// The payload of a frame from the client, in bytes; 16,384 to 16,777,215.
     pub frame_bytes_max: u32,
@@ -131,7 +132,7 @@ impl Default for Http2Limits {
             is_offered: true,
             streams_max: 100,
             stream_window_bytes: 64 * 1024,
-            upload_window_bytes_max: 1024 * 1024,
+            upload_window_bytes_max: 8 * 1024 * 1024,
             connection_window_bytes: 1024 * 1024,
             frame_bytes_max: 16 * 1024,
             header_table_bytes: 4096,

@@ -35,7 +35,8 @@ const TELLING_BYTES: usize = 12;
 pub(super) struct Http2 {
     session: Session,
     /// The streams that live, in the order of their identifiers.
-    open: Vec<OpenStream>,
+    /// In boxes, because they are large and move when one in front of them ends.
+    open: Vec<Box<OpenStream>>,
     /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
     asked: Vec<u32>,
     stop: Stop,
@@ -252,7 +253,7 @@ impl Http2 {
                     let mut open = OpenStream::new(stream, record, cx.moment);
                     self.delayed_bytes += head.memory_bytes();
                     open.delayed = Some(head);
-                    self.open.push(open);
+                    self.open.push(Box::new(open));
                     return true;
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
@@ -299,7 +300,7 @@ impl Http2 {
         if self.session.stream(id).is_none() {
             return self.end_record(open, channel.position());
         }
-        self.open.push(open);
+        self.open.push(Box::new(open));
         self.with(self.open.len() - 1, channel, cx, |_, _| {});
     }
 
@@ -393,7 +394,11 @@ impl Http2 {
 
     /// A stream is over.
     fn complete(&mut self, at: usize, position: u64) {
-        let open = self.open.remove(at);
+        let open = *self.open.remove(at);
+        if self.open.is_empty() {
+            // An idle connection owns no memory for streams.
+            self.open = Vec::new();
+        }
         if let Some(head) = &open.delayed {
             self.delayed_bytes -= head.memory_bytes();
         }

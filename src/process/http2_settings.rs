@@ -347,8 +347,9 @@ mod tests {
             let limits = limits(flags);
             (limits.upload_window_bytes_max, limits.connection_window_bytes)
         };
-        assert_eq!(windows("--http2-stream-window 1k"), (MIB, MIB));
-        assert_eq!(windows("--http2-stream-window 2m"), (2 * MIB, 2 * MIB));
+        assert_eq!(windows("--http2-stream-window 1k"), (8 * MIB, MIB));
+        assert_eq!(windows("--http2-stream-window 2m"), (8 * MIB, 2 * MIB));
+        assert_eq!(windows("--http2-stream-window 9m"), (9 * MIB, 9 * MIB));
         assert_eq!(windows("--http2-stream-window 2m --http2-upload-window 3m"), (3 * MIB, 2 * MIB));
         for flags in [
             "--http2-upload-window 65535",

@@ -8,7 +8,6 @@ use std::time::Duration;
 use log::Level;
 
 use super::Http2;
-use super::open_stream::OpenStream;
 use crate::base::moment::Moment;
 use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
@@ -95,8 +94,7 @@ impl Http2 {
                 "{peer}: stream {stream}: reset: its window let less than {bytes} bytes through in {timeout:?}"
             ),
         );
-        let is_stuck = |open: &OpenStream| open.waiting.reason() == WaitReason::Window;
-        if self.open.iter().all(is_stuck) {
+        if self.open.iter().all(|open| open.waiting.reason() == WaitReason::Window) {
             let fault = Fault::calm("the windows of all streams are shut for too long", "RFC 9113 §10.5");
             return self.fail(&fault, WaitReason::Window, channel, cx);
         }

@@ -270,7 +270,8 @@ impl Session {
         if let Some(increment) = increment {
             self.control.put(outbox, &frame_writer::window_update(stream, increment));
         }
-        self.credit(bytes, outbox);
+        // The window of the connection must not be what holds up an upload that its stream has a window for.
+        self.credit(bytes, size_max, outbox);
     }
 
     /// Says that the server will stop soon: the client should open no more streams (§6.8). Those that are already under way
@@ -404,9 +405,9 @@ impl Session {
         Ok(is_complete)
     }
 
-    /// The window of the connection: so many bytes do not wait any more.
-    fn credit(&mut self, bytes: u32, outbox: &mut RingBuffer) {
-        if let Some(increment) = self.receive.consume(bytes, self.receive.size()) {
+    /// The window of the connection: so many bytes do not wait any more. If none waits, it may grow to `size_max` bytes.
+    fn credit(&mut self, bytes: u32, size_max: u32, outbox: &mut RingBuffer) {
+        if let Some(increment) = self.receive.consume(bytes, size_max) {
             self.control.put(outbox, &frame_writer::window_update(0, increment));
         }
     }
@@ -420,7 +421,7 @@ impl Session {
         self.ends = self.ends.filter(|ended| *ended != stream);
         let Some(closed) = self.streams.close(stream, ending) else { return };
         self.ledger.refund_data(closed.small_data);
-        self.credit(closed.receive.unconsumed(), outbox);
+        self.credit(closed.receive.unconsumed(), 0, outbox);
         if ending == Ending::Ended {
             self.ledger.on_good_end();
         }

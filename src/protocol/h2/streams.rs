@@ -11,6 +11,9 @@ use super::windows::{ReceiveWindow, SendWindow};
 /// what a client has sent before it knew does no harm.
 const CLOSED_MIN: usize = 128;
 
+/// Memory for so many streams is kept when none lives.
+const KEPT_MAX: usize = 4;
+
 /// A stream that lives.
 #[derive(Debug)]
 pub struct Stream {
@@ -108,6 +111,10 @@ impl Streams {
     /// A stream does not live any longer.
     pub fn close(&mut self, id: u32, ending: Ending) -> Option<Stream> {
         let stream = self.live.remove(self.position(id)?);
+        if self.live.is_empty() && self.live.capacity() > KEPT_MAX {
+            // An idle connection owns no memory for many streams.
+            self.live = Vec::new();
+        }
         self.remember(id, ending);
         Some(stream)
     }

@@ -91,7 +91,7 @@ impl ReceiveWindow {
     /// So many bytes that had arrived were consumed. Returns the increment of the WINDOW_UPDATE that is now due: when half
     /// of the window is free and not announced. Few updates are sent, and the peer does not come to a stop.
     ///
-    /// If everything that had arrived is consumed, the window is what slows the peer down. Then it doubles, up to
+    /// If everything that had arrived is consumed, the window is what slows the peer down. Then it becomes four times as large, up to
     /// `size_max` bytes.
     pub fn consume(&mut self, bytes: u32, size_max: u32) -> Option<u32> {
         debug_assert!(bytes <= self.unconsumed(), "more was consumed than had arrived");
@@ -100,7 +100,7 @@ impl ReceiveWindow {
             return None;
         }
         if self.unconsumed() == 0 && self.size < size_max {
-            self.resize(self.size.saturating_mul(2).min(size_max));
+            self.resize(self.size.saturating_mul(4).min(size_max));
         }
         let increment = std::mem::take(&mut self.unannounced);
         self.left += increment as i32;
@@ -191,12 +191,12 @@ mod tests {
         for _ in 0..4 {
             window.receive(window.size()).expect("all of it");
             let size = window.size();
-            assert_eq!(window.consume(size, 350), Some(window.size()));
+            assert_eq!(window.consume(size, 1000), Some(window.size()));
             sizes.push(window.size());
         }
-        assert_eq!(sizes, [200, 350, 350, 350]);
-        window.receive(350).expect("all of it");
-        assert_eq!(window.consume(300, 10_000), Some(300), "what waits does not let it grow");
+        assert_eq!(sizes, [400, 1000, 1000, 1000]);
+        window.receive(1000).expect("all of it");
+        assert_eq!(window.consume(900, 10_000), Some(900), "what waits does not let it grow");
     }
 
     #[test]

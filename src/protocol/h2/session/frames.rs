@@ -198,13 +198,13 @@ impl Session {
         self.receive.receive(payload)?;
         if let Err(misfit) = self.streams.state(stream).receive(Received::Data { end_stream }) {
             self.reader.skip_content();
-            self.credit(payload, work.outbox);
+            self.credit(payload, 0, work.outbox);
             return self.on_misfit(stream, misfit, work);
         }
         let Some(live) = self.streams.get_mut(stream) else { return Ok(None) };
         live.expects_continue = false;
         if let Err(fault) = live.receive.receive(payload) {
-            self.credit(payload, work.outbox);
+            self.credit(payload, 0, work.outbox);
             return self.fail_stream(stream, fault, work);
         }
         if let Some(left) = live.content_left {
