@@ -135,15 +135,24 @@ impl Driver {
         }
     }
 
+    /// The driver of HTTP/2, if that is spoken.
+    pub(super) fn http2(&self) -> Option<&Http2> {
+        match self {
+            Driver::Http2(http2) => Some(http2),
+            Driver::Http1(_) | Driver::TcpEcho(_) | Driver::LineEcho(_) => None,
+        }
+    }
+
     /// Goes over from HTTP/1 to HTTP/2 before anything was received, if the client has agreed on that over TLS, or begins
     /// with the preface of HTTP/2 (RFC 9113 §3.2, §3.3).
     #[inline]
-    pub(super) fn choose<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &LoopContext) {
+    pub(super) fn choose<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         if let Driver::Http1(http1) = self
             && http1.is_untouched()
             && Http2::is_spoken(channel, &cx.environment.limits)
         {
             *self = Driver::Http2(Box::new(Http2::new(cx)));
+            cx.counters.http2.connections += 1;
         }
     }
 }

@@ -179,10 +179,7 @@ impl Protocol for Http1 {
         }
         if let Some(record) = self.leaving.front_mut().or(self.stream.record.as_deref_mut()) {
             record.blocked.set(facts.write_blocked, now);
-            record.queued_max = record.queued_max.max(channel.outbox.len());
-            if record.first_byte_at.is_none() && record.status.is_some() && channel.sent() > record.tx.start {
-                record.first_byte_at = Some(now);
-            }
+            record.note_leaving(channel.sent(), channel.outbox.len(), now);
         }
     }
 

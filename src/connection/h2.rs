@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod open_stream;
+mod report;
 mod sink;
 
 use log::Level;
@@ -16,14 +17,15 @@ use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::http::body::Failure;
 use crate::http::exchange::Reply;
-use crate::http::message::OwnedHead;
+use crate::http::message::{OwnedHead, Version};
 use crate::net::Socket;
-use crate::observe::close_reason::{CloseReason, Cut as RequestCut};
-use crate::observe::request_record::{LeavingRecords, RequestRecord};
+use crate::observe::close_reason::{CloseReason, Cut as RequestCut, ResetCode};
+use crate::observe::http2::add;
+use crate::observe::request_record::{LeavingRecords, RecordPool, RequestRecord};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
-use crate::protocol::h2::session::{PREFACE, Session, Step};
+use crate::protocol::h2::session::{PREFACE, RequestLine, Session, Step};
 use crate::service::{Service, errors};
 use deadlines::{Partial, Stop};
 use open_stream::{OpenStream, Work};
@@ -148,13 +150,12 @@ impl Protocol for Http2 {
         self.driven_at = now;
         let (sent, is_blocked, queued) = (channel.sent(), channel.is_write_blocked(), channel.outbox.len());
         self.leaving.retire(sent, now, &mut cx.finished);
-        if let Some(record) = self.leaving.front_mut() {
+        self.leaving.for_each(|record| {
+            record.paused.set(false, now);
+            record.held.set(None, now);
             record.blocked.set(is_blocked, now);
-            record.queued_max = record.queued_max.max(queued);
-            if record.first_byte_at.is_none() && sent > record.tx.start {
-                record.first_byte_at = Some(now);
-            }
-        }
+            record.note_leaving(sent, queued, now);
+        });
         for open in &mut self.open {
             open.note_progress(&self.session, sent, is_blocked, queued, now);
         }
@@ -239,16 +240,15 @@ impl Http2 {
                 cx.marks.connection(who.id, |text| {
                     write!(text, "s={stream} head {} {}", head.method, head.target.raw.escape_ascii());
                 });
-                self.begun += 1;
-                let mut record = cx.records.take(cx.moment);
+                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
                 record.note_head(&head, cx.notes_fields);
                 record.client = cx.environment.trusted_proxies.client(who.peer, head.fields);
-                (record.stream, record.ordinal, record.head_at) = (stream, self.begun, cx.drive_began);
-                record.rx = self.session.frame_start()..self.session.frame_end();
                 if !cx.long_drives.is_empty() {
                     record.behind = cx.long_drives.delay(who.id, self.driven_at, cx.drive_began);
                 }
                 if is_delayed {
+                    cx.counters.http2.streams += 1;
+                    cx.counters.http2.delayed += 1;
                     let head = Box::new(head.to_owned());
                     let mut open = OpenStream::new(stream, record, cx.moment);
                     self.delayed_bytes += head.memory_bytes();
@@ -259,10 +259,19 @@ impl Http2 {
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
                 let mut request_cx = cx.environment.cx(who, *role, stream, record.client.as_ref(), certificate);
                 let reply = service.call(&head, &mut request_cx);
+                cx.counters.http2.streams += 1;
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
-            Ok(Step::Refused { stream, error }) => self.refuse(stream, error, channel, cx),
-            Ok(Step::Malformed { stream, fault }) => self.on_malformed(stream, fault, channel, cx),
+            Ok(Step::Refused { stream, line, error }) => {
+                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
+                note_line(&mut record, &line);
+                self.refuse(record, error, channel, cx);
+            }
+            Ok(Step::Rejected { stream, line, fault }) => {
+                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
+                note_line(&mut record, &line);
+                self.on_rejected(record, fault, channel, cx);
+            }
             Ok(Step::Content { stream, bytes }) => match self.position(stream) {
                 Some(at) => self.with(at, channel, cx, |open, work| open.receive(bytes, work)),
                 None => self.session.taken(inbox, bytes),
@@ -276,7 +285,11 @@ impl Http2 {
                 }
             }
             Ok(Step::Reset { stream, code, fault }) => self.on_reset(stream, code, fault, channel, cx),
-            Ok(Step::GoAway(code)) => log::debug!("{}: GOAWAY: {code}", who.peer),
+            // A client that goes because of an error may have found one of ours.
+            Ok(Step::GoAway(ErrorCode::NO_ERROR)) => log::debug!("{}: GOAWAY from the client: NO_ERROR", who.peer),
+            Ok(Step::GoAway(code)) => {
+                cx.complain(Level::Info, format_args!("{}: GOAWAY from the client: {code}", who.peer))
+            }
             Ok(Step::NeedBytes) => {
                 self.needs_bytes = true;
                 return false;
@@ -410,35 +423,60 @@ impl Http2 {
         self.over += 1;
         let Some(mut record) = open.stream.record else { return };
         record.cut = open.cut;
-        let start = if record.status.is_some() { record.tx.start } else { position };
-        record.tx = start..position;
+        if record.status.is_none() {
+            record.tx = position..position;
+        }
         self.leaving.push(record);
     }
 
+    /// The record of a request whose head has arrived, or as much of it as there will be.
+    fn new_record(
+        &mut self,
+        stream: u32,
+        records: &mut RecordPool,
+        now: Moment,
+        drive_began: Moment,
+    ) -> Box<RequestRecord> {
+        self.begun += 1;
+        let start = self.session.frame_start();
+        let began = self.partial.filter(|partial| partial.start == start).map_or(now, |partial| partial.since);
+        let mut record = records.take(began);
+        (record.stream, record.ordinal, record.head_at) = (stream, self.begun, drive_began);
+        record.version = Version::Http2;
+        record.rx = start..self.session.frame_end();
+        record
+    }
+
     /// Answers a request that is well-formed and not served.
-    fn refuse<S: Socket>(&mut self, stream: u32, error: ProtocolError, channel: &mut Channel<S>, cx: &mut LoopContext) {
-        let ProtocolError { status, reason, section } = error;
+    fn refuse<S: Socket>(
+        &mut self,
+        record: Box<RequestRecord>,
+        error: ProtocolError,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let (ProtocolError { status, reason, section }, stream) = (error, record.stream);
         cx.complain(Level::Info, format_args!("{}: stream {stream}: {status}: {error}", channel.who.peer));
-        let record = self.record_of_refused(stream, cx);
+        cx.counters.http2.streams += 1;
         let reply = Ok(Reply::Respond(errors::refuse(status, reason, section)));
         self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
     }
 
-    /// The session has reset the stream of a request that is malformed.
-    fn on_malformed<S: Socket>(&mut self, stream: u32, fault: Fault, channel: &Channel<S>, cx: &mut LoopContext) {
-        cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", channel.who.peer));
-        let mut open = OpenStream::new(stream, self.record_of_refused(stream, cx), cx.moment);
-        open.cut = Some(RequestCut::ResetByServer(fault.code.name().unwrap_or("another code")));
+    /// The session has reset the stream of a request that is malformed, or for which there was no stream.
+    fn on_rejected<S: Socket>(
+        &mut self,
+        record: Box<RequestRecord>,
+        fault: Fault,
+        channel: &Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let (who, stream) = (channel.who, record.stream);
+        cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
+        cx.counters.http2.streams += 1;
+        count_reset(fault.code, who.id, stream, cx);
+        let mut open = OpenStream::new(stream, record, cx.moment);
+        open.cut = Some(RequestCut::ResetByServer(reset_code(fault.code)));
         self.end_record(open, channel.position());
-    }
-
-    /// Also what could not be understood as a request has a record.
-    fn record_of_refused(&mut self, stream: u32, cx: &mut LoopContext) -> Box<RequestRecord> {
-        self.begun += 1;
-        let mut record = cx.records.take(cx.moment);
-        (record.stream, record.ordinal, record.head_at) = (stream, self.begun, cx.drive_began);
-        record.rx = self.session.frame_start()..self.session.frame_end();
-        record
     }
 
     /// The client has reset a stream, or has made us do it.
@@ -450,12 +488,20 @@ impl Http2 {
         channel: &Channel<S>,
         cx: &mut LoopContext,
     ) {
-        let name = code.name().unwrap_or("another code");
-        if let Some(fault) = fault {
-            cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", channel.who.peer));
-        }
+        let who = channel.who;
+        let cut = match fault {
+            Some(fault) => {
+                cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
+                count_reset(code, who.id, stream, cx);
+                RequestCut::ResetByServer(reset_code(code))
+            }
+            None => {
+                cx.marks.connection(who.id, |text| write!(text, "s={stream} reset by the client: {code}"));
+                add(&mut cx.counters.http2.reset_by_client, reset_code(code).label(), 1);
+                RequestCut::ResetByClient(reset_code(code))
+            }
+        };
         if let Some(at) = self.position(stream) {
-            let cut = if fault.is_some() { RequestCut::ResetByServer(name) } else { RequestCut::ResetByClient(name) };
             // A client may say behind a complete response that it does not send the rest of its request.
             self.open[at].cut = Some(cut).filter(|_| !self.open[at].is_answered());
             self.complete(at, channel.position());
@@ -472,6 +518,7 @@ impl Http2 {
     ) {
         let streams = self.open.len();
         cx.complain(Level::Info, format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.peer));
+        cx.marks.connection(channel.who.id, |text| write!(text, "goaway: {}", fault.code));
         self.stop = Stop::Failed(wait);
         while !self.open.is_empty() {
             self.open[0].cut =
@@ -498,4 +545,21 @@ impl Http2 {
             }
         }
     }
+}
+
+/// Notes what is known of a request that is not served.
+fn note_line(record: &mut RequestRecord, line: &RequestLine<'_>) {
+    if let Some(method) = line.method {
+        record.note_line(method, line.target, Version::Http2);
+    }
+}
+
+fn reset_code(code: ErrorCode) -> ResetCode {
+    ResetCode { number: code.0, name: code.name() }
+}
+
+/// We have reset a stream.
+fn count_reset(code: ErrorCode, connection: u64, stream: u32, cx: &mut LoopContext) {
+    cx.marks.connection(connection, |text| write!(text, "s={stream} reset: {code}"));
+    add(&mut cx.counters.http2.reset_by_server, reset_code(code).label(), 1);
 }

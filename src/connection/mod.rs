@@ -30,6 +30,7 @@ use log::Level;
 use channel::Channel;
 use deadlines::Waiting;
 use driver::{Driver, Ending, Protocol};
+use h2::Http2;
 use secured::Secured;
 
 use crate::base::listener_role::ListenerRole;
@@ -40,6 +41,7 @@ use crate::base::tls_facts::TlsStatus;
 use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
 use crate::observe::close_reason::CloseReason;
+use crate::observe::http2::Http2Now;
 use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::WaitReason;
 
@@ -236,6 +238,9 @@ impl<S: Socket> Connection<S> {
         if let Life::Closed(reason) = self.life {
             let counted = self.driver.note_close(&self.channel, reason, now, cx);
             cx.counters.count_close(counted);
+            if let Some(http2) = self.driver.http2() {
+                http2.count_end(&mut cx.counters.http2);
+            }
             self.channel.note_close(counted, cx);
             // From now on, who asks is told the reason that was counted.
             self.life = Life::Closed(counted);
@@ -289,6 +294,23 @@ impl<S: Socket> Connection<S> {
     /// The name of the protocol that it speaks.
     pub fn protocol(&self) -> &'static str {
         self.driver.status(&self.channel).protocol
+    }
+
+    /// Whether its client is to blame for its end, or has misbehaved.
+    pub fn ends_badly(&self) -> bool {
+        self.driver.http2().is_some_and(Http2::ends_badly)
+    }
+
+    /// What the line of its end says besides the reason.
+    pub fn farewell(&self, now: Moment) -> String {
+        self.driver.http2().map_or_else(String::new, |http2| http2.farewell(now))
+    }
+
+    /// Adds to what was counted on connections that are open and speak HTTP/2.
+    pub fn add_to(&self, sum: &mut Http2Now) {
+        if let Some(http2) = self.driver.http2() {
+            http2.add_to(sum);
+        }
     }
 
     /// How many requests have been answered.

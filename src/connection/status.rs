@@ -9,8 +9,8 @@ use crate::observe::report::ConnectionStatus;
 use crate::observe::wait_reason::WaitReason;
 
 impl<S: Socket> Connection<S> {
-    /// How it stands, for people and programs that ask.
-    pub fn status(&self, cx: &LoopContext) -> ConnectionStatus {
+    /// How it stands, for people and programs that ask, with at most `streams_max` of its streams.
+    pub fn status(&self, streams_max: usize, cx: &LoopContext) -> ConnectionStatus {
         let now = cx.moment;
         let (who, interest) = (self.channel.who, self.armed.unwrap_or_default());
         let status = self.driver.status(&self.channel);
@@ -37,6 +37,7 @@ impl<S: Socket> Connection<S> {
             received: self.channel.received(),
             sent: self.channel.sent(),
             tls: self.channel.tls(),
+            http2: self.driver.http2().map(|http2| Box::new(http2.http2_status(streams_max, self.channel.sent(), now))),
             record: status.record.map(|record| record.snapshot(now)),
         }
     }

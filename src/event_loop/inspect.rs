@@ -1,11 +1,13 @@
 //! Answers to questions about the loop and its connections, given at the end of a turn: nobody is being driven then.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::EventLoop;
 use super::phases::Phase;
 use crate::connection::Connection;
 use crate::net::Reactor;
+use crate::observe::http2::{Http2Now, add};
 use crate::observe::report::{ConnectionStatus, Connections, LoopStatus, Overview};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
@@ -13,6 +15,8 @@ use crate::service::status::inspection_queue::{Asked, InspectionQueue};
 
 /// Questions that are answered in one turn: everybody else waits for as long.
 const ANSWERS_PER_TURN: usize = 4;
+/// Streams that are listed in one answer, on all connections together.
+const STREAMS_MAX: usize = 1000;
 /// Connections that the overview names.
 const SLOWEST: usize = 10;
 
@@ -64,7 +68,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             chosen.truncate(limit);
         }
         chosen.sort_unstable_by_key(order);
-        chosen.into_iter().map(|connection| connection.status(&self.context)).collect()
+        let mut streams_left = STREAMS_MAX;
+        let with_streams = chosen.into_iter().map(|connection| {
+            let status = connection.status(streams_left, &self.context);
+            streams_left -= status.http2.as_ref().map_or(0, |http2| http2.streams.len());
+            status
+        });
+        with_streams.collect()
     }
 
     /// One look at every connection.
@@ -74,6 +84,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             tally.waits.count(connection.wait_reason());
             tally.paused += u64::from(connection.is_paused());
             tally.blocked += u64::from(connection.is_blocked());
+            add(&mut tally.protocols, connection.protocol(), 1);
+            connection.add_to(&mut tally.http2);
         }
         tally
     }
@@ -116,6 +128,9 @@ pub(super) struct Tally {
     pub(super) waits: WaitCounts,
     pub(super) paused: u64,
     pub(super) blocked: u64,
+    /// By what is spoken on them.
+    pub(super) protocols: BTreeMap<&'static str, u64>,
+    pub(super) http2: Http2Now,
 }
 
 /// Who is looked at first: clients that keep a request from being over, then whatever else is under way, then those who

@@ -6,10 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::EventLoop;
 use super::access_log::AccessLog;
+use super::inspect::Tally;
 use super::phases::Phase;
 use super::tls_upkeep::TlsUpkeep;
 use crate::net::Reactor;
 use crate::observe::histogram::Histogram;
+use crate::observe::http2::{Http2Now, add};
 use crate::observe::report::{Buckets, Family, Kind, Samples};
 use crate::observe::tls::Failure;
 use crate::service::Service;
@@ -18,6 +20,9 @@ use crate::service::Service;
 const BOUNDS_US: [u64; 16] = [
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
 ];
+
+/// What may be spoken on connections.
+const PROTOCOLS: [&str; 4] = ["http/1", "http/2", "tcp-echo", "line-echo"];
 
 /// Classes of status codes, in the order of `Counters::requests`; a request without a response has none.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -31,10 +36,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             "version",
             [(env!("CARGO_PKG_VERSION"), 1)],
         );
+        let tally = self.tally();
         let groups = [
             vec![build],
-            self.connection_families(),
+            self.connection_families(&tally),
             self.request_families(),
+            self.http2_families(tally.http2),
             self.loop_families(),
             self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),
             self.thread_families(),
@@ -42,8 +49,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         groups.into_iter().flatten().collect()
     }
 
-    fn connection_families(&self) -> Vec<Family> {
-        let (stats, tally) = (&self.context.counters, self.tally());
+    fn connection_families(&self, tally: &Tally) -> Vec<Family> {
+        let stats = &self.context.counters;
         let closed = [
             ("client", stats.closed_by_client),
             ("server", stats.closed_by_server),
@@ -57,6 +64,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "Open connections by what they wait for.",
                 "wait",
                 tally.waits.by_name(),
+            ),
+            Family::gauges(
+                "tidemill_protocol_connections",
+                "Open connections by what is spoken on them.",
+                "protocol",
+                PROTOCOLS.map(|protocol| (protocol, tally.protocols.get(protocol).copied().unwrap_or(0))),
             ),
             Family::gauge(
                 "tidemill_connections_limit",
@@ -111,6 +124,54 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_response_queued_max_bytes",
                 "The most that one response had waiting to be sent.",
                 stats.queued_max,
+            ),
+        ]
+    }
+
+    /// Families of HTTP/2. What nobody has run into has no sample.
+    fn http2_families(&self, now: Http2Now) -> Vec<Family> {
+        let counts = &self.context.counters.http2;
+        let mut misbehaviour = counts.misbehaviour.clone();
+        now.misbehaviour.into_iter().for_each(|(kind, count)| add(&mut misbehaviour, kind, count));
+        let resets = [("client", &counts.reset_by_client), ("server", &counts.reset_by_server)];
+        let resets = resets.into_iter().flat_map(|(by, codes)| {
+            let labels = move |code: &str| vec![("by", by.to_owned()), ("code", code.to_owned())];
+            codes.iter().map(move |(code, count)| (labels(code), *count as f64))
+        });
+        vec![
+            Family::counter(
+                "tidemill_http2_connections_total",
+                "Connections that have begun to speak HTTP/2.",
+                counts.connections,
+            ),
+            Family::counter("tidemill_http2_streams_total", "Streams that have begun.", counts.streams),
+            Family::gauge("tidemill_http2_streams", "Streams that live.", now.streams),
+            Family::counter(
+                "tidemill_http2_streams_delayed_total",
+                "Streams that were delayed, because their client had reset too many.",
+                counts.delayed,
+            ),
+            Family {
+                name: "tidemill_http2_resets_total",
+                help: "Streams that were reset, by who has done it and by the error code.",
+                samples: Samples::Labelled(Kind::Counter, resets.collect()),
+            },
+            Family::counters(
+                "tidemill_http2_goaways_total",
+                "Connections that have ended and to which GOAWAY was sent, by its last error code.",
+                "code",
+                counts.goaways.clone(),
+            ),
+            Family::counters(
+                "tidemill_http2_misbehaviour_total",
+                "What clients have done that costs more than it should, by kind.",
+                "kind",
+                misbehaviour,
+            ),
+            Family::gauge(
+                "tidemill_http2_content_bytes",
+                "Content of requests that has arrived on streams, and that nobody has taken.",
+                now.content_bytes,
             ),
         ]
     }

@@ -451,6 +451,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         any | self.access_log.as_mut().is_some_and(AccessLog::end_turn)
     }
 
+    /// Says why a connection is over: to everybody, if its client is to blame.
+    fn log_end(&self, connection: &Connection<R::Socket>) {
+        let (peer, now) = (connection.who().peer, self.context.moment);
+        if connection.ends_badly() {
+            let (line, farewell) = (close_line(connection), connection.farewell(now));
+            self.context.complain(Level::Info, format_args!("{peer}: {line}{farewell}"));
+        } else {
+            log::debug!("{peer}: {}{}", close_line(connection), connection.farewell(now));
+        }
+    }
+
     fn free(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         self.admins -= usize::from(connection.role() == ListenerRole::Admin);
@@ -461,7 +472,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
-        log::debug!("{}: {}", connection.who().peer, close_line(&connection));
+        self.log_end(&connection);
         if let Some(reason) = connection.close_reason() {
             self.context.marks.connection(connection.who().id, |text| write!(text, "close: {reason}"));
         }

@@ -25,10 +25,35 @@ pub enum CloseReason {
 pub enum Cut {
     /// Its connection ended for this reason.
     Connection(CloseReason),
-    /// Its stream was reset by the client, with the error code of this name.
-    ResetByClient(&'static str),
-    /// We reset its stream, with the error code of this name.
-    ResetByServer(&'static str),
+    /// Its stream was reset by the client.
+    ResetByClient(ResetCode),
+    /// We reset its stream.
+    ResetByServer(ResetCode),
+}
+
+/// The error code with which a stream was reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResetCode {
+    /// As it is sent.
+    pub number: u32,
+    /// Its registered name, if it has one.
+    pub name: Option<&'static str>,
+}
+
+impl ResetCode {
+    /// A name out of a closed set: codes that have none are `other`.
+    pub fn label(self) -> &'static str {
+        self.name.unwrap_or("other")
+    }
+}
+
+impl fmt::Display for ResetCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error code {:#x}", self.number),
+        }
+    }
 }
 
 impl fmt::Display for Cut {

@@ -2,6 +2,7 @@
 
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
+use super::http2::Http2Counts;
 use super::request_record::RequestRecord;
 use super::tls::TlsCounts;
 use super::wait_reason::WaitCounts;
@@ -35,6 +36,8 @@ pub struct Counters {
     pub timeouts: WaitCounts,
     /// Handshakes of TLS, and what became of them.
     pub tls: TlsCounts,
+    /// HTTP/2.
+    pub http2: Http2Counts,
 }
 
 impl Counters {

@@ -56,8 +56,62 @@ pub struct ConnectionStatus {
     pub tls: Option<TlsStatus>,
     /// The number of the present request on the connection, or of the next one if there is none.
     pub ordinal: u64,
+    /// What there is to tell of HTTP/2, if that is spoken.
+    pub http2: Option<Box<Http2Status>>,
     /// The present request, if there is one; of several, the one whose response is being sent.
     pub record: Option<RequestRecord>,
+}
+
+/// What HTTP/2 adds to a connection.
+#[derive(Debug)]
+pub struct Http2Status {
+    /// How much content we may send on all streams, in bytes.
+    pub may_send: u32,
+    /// How much content the client may send on all streams, in bytes.
+    pub may_receive: i32,
+    /// How much of each budget of the ledger is spent, in percent.
+    pub budgets: Vec<(&'static str, u32)>,
+    /// What has occurred that costs more than it should, and how often.
+    pub misbehaviour: Vec<(&'static str, u32)>,
+    /// The last GOAWAY that we have sent: its code, and why.
+    pub gone_away: Option<String>,
+    /// How many streams live.
+    pub streams_total: usize,
+    /// Some of them, the oldest first.
+    pub streams: Vec<StreamStatus>,
+}
+
+/// A stream of HTTP/2.
+#[derive(Debug, Clone)]
+pub struct StreamStatus {
+    /// Its identifier.
+    pub id: u32,
+    /// Method and target, escaped.
+    pub request: String,
+    /// The status of its response, if that has begun.
+    pub status: Option<u16>,
+    /// Its state (RFC 9113 §5.1).
+    pub state: &'static str,
+    /// The urgency of its response: 0 is the most urgent one, 7 the least (RFC 9218 §4.1).
+    pub urgency: u8,
+    /// Whether parts of its response are of use.
+    pub is_incremental: bool,
+    /// How much content we may send, in bytes. Negative if the client has made the window smaller.
+    pub may_send: i32,
+    /// How much content the client may send, in bytes.
+    pub may_receive: i32,
+    /// Content that has arrived and that nobody has taken, in bytes.
+    pub content: usize,
+    /// At most so many bytes of its response wait in the outbox: those of other streams may stand between them.
+    pub queued: u64,
+    /// Its place among those that take turns to send, from 1; `None` if it has nothing to send, or no window.
+    pub turn: Option<usize>,
+    /// What it waits for; `-` for nothing.
+    pub wait: &'static str,
+    /// For how long.
+    pub waited: Duration,
+    /// Bytes of its response that went to the outbox.
+    pub sent: u64,
 }
 
 /// A family of metrics, as Prometheus means it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::close_reason::{CloseReason, Cut};
 use super::delay::Delay;
+use super::held::{Held, HeldBy};
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::http::message::{RequestHead, Version};
@@ -62,12 +63,8 @@ pub struct RequestRecord {
     pub paused: Stopwatch,
     /// How long there was something to send that the kernel had no room for.
     pub blocked: Stopwatch,
-    /// How long there was content that its stream's window had no room for.
-    pub stream_window: Stopwatch,
-    /// How long there was content that the connection's window had no room for.
-    pub connection_window: Stopwatch,
-    /// How long there was content while others were served first.
-    pub turn: Stopwatch,
+    /// How long its stream was held up by what concerns that stream alone.
+    pub held: Held,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
     /// Why the request ended before its response was complete, if it did.
@@ -94,6 +91,11 @@ impl Stopwatch {
             }
             _ => {}
         }
+    }
+
+    /// Since when the condition holds, if it does.
+    pub fn since(&self) -> Option<Moment> {
+        self.since
     }
 
     /// How long the condition held until `now`.
@@ -126,9 +128,7 @@ impl RequestRecord {
             framed_bytes: 0,
             paused: Stopwatch::default(),
             blocked: Stopwatch::default(),
-            stream_window: Stopwatch::default(),
-            connection_window: Stopwatch::default(),
-            turn: Stopwatch::default(),
+            held: Held::default(),
             queued_max: 0,
             cut: None,
             next: None,
@@ -235,6 +235,12 @@ impl RequestRecord {
         self.blocked.total(self.last_byte_at.unwrap_or_default())
     }
 
+    /// For how long each cause has held up its stream, with those that have: up to the end of the request, if it is over.
+    pub fn held_times(&self) -> impl Iterator<Item = (HeldBy, Duration)> + use<> {
+        let times = self.held.times(self.last_byte_at.unwrap_or_default());
+        times.into_iter().filter(|(_, time)| !time.is_zero())
+    }
+
     /// A copy of the record alone, to be shown. Its stopwatches have stopped at `now`: [`Self::paused_time`] and
     /// [`Self::blocked_time`] count up to then.
     pub fn snapshot(&self, now: Moment) -> RequestRecord {
@@ -259,18 +265,14 @@ impl RequestRecord {
             framed_bytes: self.framed_bytes,
             paused: self.paused,
             blocked: self.blocked,
-            stream_window: self.stream_window,
-            connection_window: self.connection_window,
-            turn: self.turn,
+            held: self.held,
             queued_max: self.queued_max,
             cut: self.cut,
             next: None,
         };
         copy.paused.set(false, now);
         copy.blocked.set(false, now);
-        copy.stream_window.set(false, now);
-        copy.connection_window.set(false, now);
-        copy.turn.set(false, now);
+        copy.held.set(None, now);
         copy
     }
 
@@ -278,6 +280,15 @@ impl RequestRecord {
     pub fn content_bytes(&self) -> u64 {
         let behind_head = (self.tx.end - self.tx.start).saturating_sub(self.head_bytes);
         if self.stream == 0 { behind_head } else { behind_head.min(self.framed_bytes) }
+    }
+
+    /// A drive was over at `now`, when `sent` bytes had left on the connection and `queued` waited to: notes whether the
+    /// response has begun to leave.
+    pub fn note_leaving(&mut self, sent: u64, queued: u64, now: Moment) {
+        self.queued_max = self.queued_max.max(queued);
+        if self.first_byte_at.is_none() && self.status.is_some() && sent > self.tx.start {
+            self.first_byte_at = Some(now);
+        }
     }
 
     fn clear(&mut self, now: Moment) {
@@ -355,6 +366,16 @@ impl LeavingRecords {
         }
     }
 
+    /// Does something with each of them, in no order.
+    pub fn for_each(&mut self, mut act: impl FnMut(&mut RequestRecord)) {
+        for mut next in [self.front.as_deref_mut(), self.back.as_deref_mut()] {
+            while let Some(record) = next {
+                act(record);
+                next = record.next.as_deref_mut();
+            }
+        }
+    }
+
     /// Nobody is left in front: those behind take their place.
     #[inline(never)]
     fn turn_round(&mut self) {
@@ -400,7 +421,9 @@ impl LeavingRecords {
         }
         for record in finished.iter_mut().skip(start) {
             record.cut.get_or_insert(Cut::Connection(reason));
-            record.tx = record.tx.start.min(sent)..sent;
+            // Behind the response of a stream there may be those of others.
+            let end = if record.stream == 0 { sent } else { record.tx.end.min(sent) };
+            record.tx = record.tx.start.min(sent)..end;
         }
     }
 }
@@ -518,6 +541,19 @@ mod tests {
         let by_client = Some(Cut::Connection(CloseReason::ByClient));
         assert_eq!(cuts, [(None, 0..10), (by_client, 10..15), (by_client, 15..15), (by_client, 15..15)]);
         assert!(leaving.front().is_none());
+    }
+
+    #[test]
+    fn the_response_of_a_stream_is_cut_where_it_ends_and_not_behind_those_of_others() {
+        let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
+        let mut leaving = complete(3, &mut pool);
+        leaving.for_each(|record| {
+            let stream = record.ordinal as u32;
+            (record.stream, record.tx) = (stream, record.ordinal..10 * record.ordinal);
+        });
+        leaving.cut(None, CloseReason::ByClient, 15, at(3), &mut finished);
+        let ranges: Vec<_> = finished.iter().map(|record| record.tx.clone()).collect();
+        assert_eq!(ranges, [1..10, 2..15, 3..15]);
     }
 
     #[test]

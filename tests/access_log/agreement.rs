@@ -1,5 +1,6 @@
 //! strace, tcpdump and the log agree, byte for byte, on where every request and every response stood.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
@@ -191,6 +192,27 @@ fn calls(said: &str) -> Seen {
     seen
 }
 
+/// Writes what passes on the loopback device, from or to `port`, to `capture`. `None` with a notice if it may not.
+fn captured(port: &str, capture: &str) -> Option<Watcher> {
+    let mut command = Command::new("tcpdump");
+    // Room for 400 segments of loopback: those that find none are dropped. `-Z`: it is not to become another user, who may
+    // not write here.
+    command.args(["-i", "lo", "-n", "-U", "--immediate-mode", "-s", "70000", "-B", "32768", "-Z", "root"]);
+    command.args(["-w", capture, "tcp", "port", port]);
+    Watcher::start(&mut command, "listening on lo")
+}
+
+/// A server with TLS besides, whose sessions can be decrypted with the keys in this file.
+#[cfg(feature = "_tls")]
+fn with_tls(scratch: &Scratch) -> (Logged, String) {
+    let keys = scratch.path("keys.log").display().to_string();
+    let pair =
+        ["ec.pem", "ec-sec1-key.pem"].map(|name| format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR")));
+    let tls =
+        ["--listen", "https://127.0.0.1:0", "--tls-cert", &pair[0], "--tls-key", &pair[1], "--tls-key-log", &keys];
+    (Logged::start("json", &tls), keys)
+}
+
 /// The decrypted streams of a capture in which each connection is in the clear for whoever has its keys.
 #[cfg(feature = "_tls")]
 #[test]
@@ -199,20 +221,11 @@ fn tshark_decrypts_what_the_log_tells_of() {
         return;
     }
     let scratch = Scratch::new();
-    let [keys, capture] = ["keys.log", "capture.pcap"].map(|name| scratch.path(name).display().to_string());
-    let pair =
-        ["ec.pem", "ec-sec1-key.pem"].map(|name| format!("{}/tests/corpus/tls/{name}", env!("CARGO_MANIFEST_DIR")));
-    let tls =
-        ["--listen", "https://127.0.0.1:0", "--tls-cert", &pair[0], "--tls-key", &pair[1], "--tls-key-log", &keys];
-    let logged = Logged::start("json", &tls);
+    let capture = scratch.path("capture.pcap").display().to_string();
+    let (logged, keys) = with_tls(&scratch);
     let url = format!("https://{}", logged.server.listener(1));
     let port = url.rsplit(':').next().unwrap();
-    let mut command = Command::new("tcpdump");
-    // Room for 400 segments of loopback: those that find none are dropped. `-Z`: it is not to become another user, who may
-    // not write here.
-    command.args(["-i", "lo", "-n", "-U", "--immediate-mode", "-s", "70000", "-B", "32768", "-Z", "root"]);
-    command.args(["-w", &capture, "tcp", "port", port]);
-    let Some(_tcpdump) = Watcher::start(&mut command, "listening on lo") else { return };
+    let Some(_tcpdump) = captured(port, &capture) else { return };
 
     let urls = ["/plaintext", "/bytes/40000"].map(|path| format!("{url}{path}"));
     let mut curl = Command::new("curl");
@@ -223,7 +236,7 @@ fn tshark_decrypts_what_the_log_tells_of() {
 
     let mut streams = (Vec::new(), Vec::new());
     wait_until("tshark has decrypted the last byte", || {
-        streams = decrypted(&capture, &keys, port);
+        streams = followed(&capture, port, &as_tls(&keys, port));
         streams.1.len() as u64 >= tx_end
     });
     let (to_server, to_client) = streams;
@@ -235,13 +248,23 @@ fn tshark_decrypts_what_the_log_tells_of() {
     }
 }
 
+/// What tshark is told so that it decrypts the connections to this port, and which of its layers then holds the plaintext.
+#[cfg(feature = "_tls")]
+fn as_tls(keys: &str, port: &str) -> Vec<String> {
+    let option = |name: &str, value: String| [name.to_owned(), value];
+    let all = [
+        option("-o", format!("tls.keylog_file:{keys}")),
+        option("-d", format!("tcp.port=={port},tls")),
+        option("-z", "follow,tls,raw,0".into()),
+    ];
+    all.concat()
+}
+
 /// What the client and the server sent on the first connection, as tshark prints it: a line of hexadecimal digits for each
 /// piece, with a tab in front of those that "Node 1" has sent.
-#[cfg(feature = "_tls")]
-fn decrypted(capture: &str, keys: &str, port: &str) -> (Vec<u8>, Vec<u8>) {
-    let options = [format!("tls.keylog_file:{keys}"), format!("tcp.port=={port},tls")];
+fn followed(capture: &str, port: &str, options: &[String]) -> (Vec<u8>, Vec<u8>) {
     let mut tshark = Command::new("tshark");
-    tshark.args(["-r", capture, "-o", &options[0], "-d", &options[1], "-q", "-z", "follow,tls,raw,0"]);
+    tshark.args(["-r", capture, "-q"]).args(options);
     let printed = String::from_utf8(tshark.output().unwrap().stdout).unwrap();
     let server_is_first =
         printed.lines().any(|line| line.starts_with("Node 0:") && line.ends_with(&format!(":{port}")));
@@ -256,4 +279,78 @@ fn decrypted(capture: &str, keys: &str, port: &str) -> (Vec<u8>, Vec<u8>) {
         }
     }
     (to_server, to_client)
+}
+
+/// Where the frames with fields and content stand that were sent on each stream: from the first byte of the first to the
+/// last byte of the last.
+fn spans(mut bytes: &[u8], preface: usize) -> BTreeMap<u32, Range<u64>> {
+    let (mut spans, mut at) = (BTreeMap::<u32, Range<u64>>::new(), preface as u64);
+    bytes = &bytes[preface..];
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
+        let Some(behind) = rest.get(length..) else { break };
+        let end = at + 9 + length as u64;
+        if [0, 1, 9].contains(&head[3]) {
+            spans.entry(stream).or_insert(at..end).end = end;
+        }
+        (at, bytes) = (end, behind);
+    }
+    spans
+}
+
+/// Three streams at a time with content that goes both ways. The response of the second is complete before its request.
+fn ask_over_http2(url: &str, scratch: &Scratch) {
+    let content = scratch.path("content");
+    std::fs::write(&content, "c".repeat(30_000)).unwrap();
+    let mut nghttp = Command::new("nghttp");
+    nghttp.args(["-n", "--no-verify-peer", "-d"]).arg(content);
+    nghttp.args(["/echo", "/plaintext", "/echo?again"].map(|target| format!("{url}{target}")));
+    let output = nghttp.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// The log says of each stream what tshark has seen of it.
+fn assert_streams(logged: &Logged, seen: impl Fn() -> (Vec<u8>, Vec<u8>)) {
+    let objects = logged.objects(3);
+    let mut streams = (BTreeMap::new(), BTreeMap::new());
+    let told = |name| -> BTreeMap<u32, Range<u64>> {
+        objects.iter().map(|object| (object["stream"].as_u64().unwrap() as u32, range(object, name))).collect()
+    };
+    wait_until("tshark has seen the last byte", || {
+        let (to_server, to_client) = seen();
+        streams = (spans(&to_server, 24.min(to_server.len())), spans(&to_client, 0));
+        streams == (told("rx"), told("tx"))
+    });
+    assert!(objects.iter().all(|object| object["version"] == "HTTP/2.0" && object["close"].is_null()), "{objects:#?}");
+}
+
+#[test]
+fn tshark_sees_the_streams_where_the_log_says() {
+    if !["tcpdump", "tshark", "nghttp"].into_iter().all(has_tool) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let capture = scratch.path("capture.pcap").display().to_string();
+    let logged = Logged::start("json", &[]);
+    let Some(_tcpdump) = captured(port(&logged.server), &capture) else { return };
+    ask_over_http2(&format!("http://{}", logged.server.address), &scratch);
+    let options = ["-z", "follow,tcp,raw,0"].map(str::to_owned);
+    assert_streams(&logged, || followed(&capture, port(&logged.server), &options));
+}
+
+#[cfg(feature = "_tls")]
+#[test]
+fn tshark_decrypts_the_streams_where_the_log_says() {
+    if !["tcpdump", "tshark", "nghttp"].into_iter().all(has_tool) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let capture = scratch.path("capture.pcap").display().to_string();
+    let (logged, keys) = with_tls(&scratch);
+    let url = format!("https://{}", logged.server.listener(1));
+    let port = url.rsplit(':').next().unwrap();
+    let Some(_tcpdump) = captured(port, &capture) else { return };
+    ask_over_http2(&url, &scratch);
+    assert_streams(&logged, || followed(&capture, port, &as_tls(&keys, port)));
 }

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod agreement;
+#[path = "../sim/h2/frames.rs"]
+#[allow(dead_code, reason = "shared with the simulator")]
+mod frames;
 mod lines;
 mod logged;
 mod offsets;
 mod places;
 mod pressure;
+mod streams;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod support;

@@ -38,8 +38,8 @@ pub(super) enum Stop {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Partial {
     /// Where it begins in the input.
-    start: u64,
-    since: Moment,
+    pub(super) start: u64,
+    pub(super) since: Moment,
 }
 
 impl Http2 {

@@ -5,7 +5,8 @@ use std::mem;
 
 use log::Level;
 
-use super::sink::Http2Sink;
+use super::sink::{Appended, Http2Sink};
+use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::connection::LoopContext;
@@ -19,6 +20,7 @@ use crate::http::message::{OwnedHead, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::Cut;
+use crate::observe::held::HeldBy;
 use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
@@ -89,7 +91,7 @@ impl<S: Socket> Work<'_, S> {
             marks,
             connection,
             role,
-            framed_bytes: 0,
+            added: Appended::default(),
         }
     }
 
@@ -101,7 +103,10 @@ impl<S: Socket> Work<'_, S> {
 
     /// Resets a stream.
     pub(super) fn reset(&mut self, stream: u32, code: ErrorCode) {
-        self.session.reset(stream, code, self.channel.outbox.ring(&mut self.cx.outboxes));
+        if self.session.stream(stream).is_some() {
+            self.session.reset(stream, code, self.channel.outbox.ring(&mut self.cx.outboxes));
+            count_reset(code, self.channel.who.id, stream, self.cx);
+        }
     }
 }
 
@@ -132,8 +137,8 @@ impl OpenStream {
         };
         let mut out = work.sink(self.id);
         let begun = self.stream.respond(&mut response, &mut out);
-        let framed_bytes = out.framed_bytes;
-        self.count(framed_bytes);
+        let added = out.added;
+        self.note_added(added);
         if let Err(failure) = begun {
             self.fail(&failure, work);
         }
@@ -157,6 +162,9 @@ impl OpenStream {
             self.content.extend(&piece[taken..]);
         }
         work.session.taken(inbox, arrived);
+        if let Some(record) = &mut self.stream.record {
+            record.rx.end = work.session.frame_end();
+        }
         self.on_taken(offered, work);
     }
 
@@ -171,6 +179,11 @@ impl OpenStream {
     /// Whether the response is complete.
     pub(super) fn is_answered(&self) -> bool {
         self.delayed.is_none() && self.stream.is_idle()
+    }
+
+    /// How much content has arrived that nobody has taken, in bytes.
+    pub(super) fn content_len(&self) -> usize {
+        self.content.len()
     }
 
     /// Whether more of the request is to come.
@@ -254,8 +267,8 @@ impl OpenStream {
         let mut out = work.sink(self.id);
         let mut cx = out.environment.cx(&who, role, self.id, client.as_ref(), None);
         let produced = self.stream.produce(&mut out, is_complete, &mut cx);
-        let framed_bytes = out.framed_bytes;
-        self.count(framed_bytes);
+        let added = out.added;
+        self.note_added(added);
         produced.unwrap_or_else(|failure| {
             self.fail(&failure, work);
             true
@@ -275,7 +288,7 @@ impl OpenStream {
 
     /// Ends the stream although its response is not complete.
     pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
-        self.cut = Some(Cut::ResetByServer(code.name().unwrap_or("another code")));
+        self.cut = Some(Cut::ResetByServer(reset_code(code)));
         work.reset(self.id, code);
     }
 
@@ -326,9 +339,10 @@ impl OpenStream {
         self.delayed.is_none() && (!self.is_unanswered(session) || self.stream.decides_by_content())
     }
 
-    fn count(&mut self, framed_bytes: u64) {
-        if let Some(record) = &mut self.stream.record {
-            record.framed_bytes += framed_bytes;
+    fn note_added(&mut self, added: Appended) {
+        if let (Some(record), Some(end)) = (&mut self.stream.record, added.end) {
+            record.framed_bytes += added.framed_bytes;
+            record.tx.end = end;
         }
     }
 
@@ -376,20 +390,40 @@ impl OpenStream {
 
     /// Notes in the request's record how far the response has come, and what holds it up.
     pub(super) fn note_progress(&mut self, session: &Session, sent: u64, is_blocked: bool, queued: u64, now: Moment) {
-        let is_ready = self.stream.is_sending() && self.stream.wait().is_none();
-        let has_own = session.stream(self.id).is_some_and(|live| live.send.available() > 0);
-        let has_shared = session.send_window_bytes() > 0;
+        let (by, is_next) = (self.held_by(session), self.is_next(session));
         let is_paused = !self.content.is_empty();
         let Some(record) = &mut self.stream.record else { return };
+        // What the kernel has no room for is in the outbox, or comes next.
+        let is_in_outbox = record.tx.end > sent;
+        let is_blocked = is_blocked && (is_in_outbox || (is_next && by.is_none()));
+        let by = by.filter(|by| *by != HeldBy::Turn || !is_blocked);
         record.paused.set(is_paused, now);
-        record.stream_window.set(is_ready && !has_own, now);
-        record.connection_window.set(is_ready && has_own && !has_shared, now);
-        let has_window = is_ready && has_own && has_shared;
-        record.blocked.set(has_window && is_blocked, now);
-        record.turn.set(has_window && !is_blocked, now);
-        record.queued_max = record.queued_max.max(queued);
-        if record.first_byte_at.is_none() && record.status.is_some() && sent > record.tx.start {
-            record.first_byte_at = Some(now);
+        record.blocked.set(is_blocked, now);
+        record.held.set(by, now);
+        record.note_leaving(sent, queued, now);
+    }
+
+    /// Whether it would be the next to send, if there were room.
+    fn is_next(&self, session: &Session) -> bool {
+        !self.stream.is_sending() || session.next_turn().is_some_and(|turn| turn.stream == self.id)
+    }
+
+    /// What holds the response up, if that is something of this stream alone.
+    fn held_by(&self, session: &Session) -> Option<HeldBy> {
+        if self.delayed.is_some() {
+            return Some(HeldBy::Delay);
+        }
+        match self.stream.wait() {
+            Some(Wait::Until(_) | Wait::Job(_)) => Some(HeldBy::Handler),
+            // The client has to say something, or nobody has.
+            Some(Wait::Content | Wait::Idle(_)) => None,
+            None if !self.stream.is_sending() => None,
+            None if session.stream(self.id).is_some_and(|live| live.send.available() == 0) => {
+                Some(HeldBy::StreamWindow)
+            }
+            None if session.send_window_bytes() == 0 => Some(HeldBy::ConnectionWindow),
+            None if self.is_next(session) => None,
+            None => Some(HeldBy::Turn),
         }
     }
 }

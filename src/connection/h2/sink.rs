@@ -12,7 +12,6 @@ use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::net::marks::Marks;
 use crate::observe::histogram::Syscalls;
-use crate::protocol::h2::frame::FRAME_HEAD_BYTES;
 use crate::protocol::h2::session::{Added, Scratch, Session};
 
 /// Room for the interim response that asks for content, in bytes.
@@ -31,8 +30,16 @@ pub(super) struct Http2Sink<'a> {
     pub(super) marks: &'a Marks,
     pub(super) connection: u64,
     pub(super) role: ListenerRole,
-    /// What was added behind the head of the response, in bytes.
+    pub(super) added: Appended,
+}
+
+/// What was added of a response.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Appended {
+    /// Bytes behind its head.
     pub(super) framed_bytes: u64,
+    /// Where the last byte of it ends in the stream to the client, if any was added.
+    pub(super) end: Option<u64>,
 }
 
 impl Http2Sink<'_> {
@@ -40,8 +47,19 @@ impl Http2Sink<'_> {
         self.sent + self.outbox.len() as u64
     }
 
-    fn add_frame(&mut self, content_bytes: usize) {
-        self.framed_bytes += (FRAME_HEAD_BYTES + content_bytes) as u64;
+    /// A part of the response was added at `start`, perhaps with frames of the connection behind it, of which `before` bytes
+    /// had been sent until then. Returns where it ends.
+    fn note_added(&mut self, start: u64, before: u64) -> u64 {
+        let end = self.position() - (self.session.control_bytes() - before);
+        if end > start {
+            self.added.end = Some(end);
+        }
+        end
+    }
+
+    /// The same for what comes behind the head.
+    fn note_framed(&mut self, start: u64, before: u64) {
+        self.added.framed_bytes += self.note_added(start, before) - start;
     }
 }
 
@@ -59,13 +77,13 @@ impl Sink for Http2Sink<'_> {
     fn head(&mut self, response: &Response, _content_is_wanted: bool) -> Range<u64> {
         let stream = self.stream;
         self.marks.connection(self.connection, |text| write!(text, "s={stream} respond {}", response.status));
-        let start = self.position();
+        let (start, before) = (self.position(), self.session.control_bytes());
         let Environment { hsts, date, .. } = self.environment;
         let hsts = hsts.as_ref().filter(|_| self.role == ListenerRole::Https);
         let added = Added { date, field: hsts.and_then(|hsts| hsts.field_for(response)) };
         let length = response.body.length();
         self.session.send_head(stream, response, length, added, self.outbox, self.scratch);
-        start..self.position()
+        start..self.note_added(start, before)
     }
 
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {
@@ -86,10 +104,9 @@ impl Sink for Http2Sink<'_> {
     }
 
     fn put_all(&mut self, content: &[u8]) -> bool {
+        let (start, before) = (self.position(), self.session.control_bytes());
         let put = self.session.put_all(self.stream, content, self.outbox);
-        if put {
-            self.add_frame(content.len());
-        }
+        self.note_framed(start, before);
         put
     }
 
@@ -98,10 +115,9 @@ impl Sink for Http2Sink<'_> {
     }
 
     fn seal(&mut self, written: usize) {
+        let (start, before) = (self.position(), self.session.control_bytes());
         self.session.seal(self.stream, self.outbox, written);
-        if written > 0 {
-            self.add_frame(written);
-        }
+        self.note_framed(start, before);
     }
 
     fn takes_files(&self) -> bool {
@@ -118,9 +134,9 @@ impl Sink for Http2Sink<'_> {
     }
 
     fn finish(&mut self, trailers: &FieldSet) -> Result<bool, ShortContent> {
-        let before = self.outbox.len();
+        let (start, before) = (self.position(), self.session.control_bytes());
         let finished = self.session.finish(self.stream, trailers, self.outbox, self.scratch);
-        self.framed_bytes += (self.outbox.len() - before) as u64;
+        self.note_framed(start, before);
         finished
     }
 

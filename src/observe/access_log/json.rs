@@ -9,11 +9,16 @@ use crate::base::json::{Millis, quote_bytes};
 use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
+use crate::observe::request_record::RequestRecord;
 
 pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     let record = line.record;
     put(lines, format_args!("{{\"time\":\"{}\"", time.rfc3339()));
-    put(lines, format_args!(",\"connection\":{},\"request\":{}", line.connection, record.ordinal));
+    put(lines, format_args!(",\"connection\":{}", line.connection));
+    if record.stream > 0 {
+        put(lines, format_args!(",\"stream\":{}", record.stream));
+    }
+    put(lines, format_args!(",\"request\":{}", record.ordinal));
     put(lines, format_args!(",\"peer\":\"{}\"", line.peer));
     if let Some(client) = record.client {
         put(lines, format_args!(",\"client\":\"{client}\""));
@@ -30,6 +35,9 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!(",\"close\":{}", or_null(record.cut.map(quoted))));
     put(lines, format_args!(",\"paused_ms\":{}", Millis(record.paused_time())));
     put(lines, format_args!(",\"blocked_ms\":{}", Millis(record.blocked_time())));
+    if record.stream > 0 {
+        held(record, lines);
+    }
     put(lines, format_args!(",\"queued_max\":{}", record.queued_max));
     put(lines, format_args!(",\"rx\":\"{}\",\"tx\":\"{}\"", relative(&record.rx), relative(&record.tx)));
     if let Some(delay) = &record.behind {
@@ -57,6 +65,16 @@ fn request_line(line: &Line<'_>, lines: &mut Vec<u8>) {
         put(lines, format_args!(",\"{name}\":"));
         text_or_null(value, lines);
     }
+}
+
+/// What held up the stream alone.
+fn held(record: &RequestRecord, lines: &mut Vec<u8>) {
+    lines.extend_from_slice(b",\"held_ms\":{");
+    for (index, (cause, time)) in record.held_times().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        put(lines, format_args!("{comma}\"{}\":{}", cause.name(), Millis(time)));
+    }
+    lines.push(b'}');
 }
 
 fn behind(delay: &Delay, lines: &mut Vec<u8>) {

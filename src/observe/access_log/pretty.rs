@@ -13,6 +13,8 @@ use crate::observe::request_record::{NOT_UNDERSTOOD, RequestRecord};
 
 /// Columns kept for method and target; longer ones push the rest of their line to the right.
 const REQUEST_COLUMNS: usize = 32;
+/// A stream that was held up for less than this by its handler, or by others, is not worth a word. It is what can be printed.
+const HELD_MIN: Duration = Duration::from_micros(100);
 
 pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut Vec<u8>) {
     let (record, paint) = (line.record, Paint { colours });
@@ -20,7 +22,11 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     put_status(line.status(), &paint, lines);
     request(line, lines);
     let (bytes, took) = (Size(record.content_bytes()), Span(record.time_to_last_byte().unwrap_or_default()));
-    put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={} r={}", paint.faint(), line.connection, record.ordinal));
+    put(lines, format_args!(" {bytes:>9} {took:>8}  {}c={}", paint.faint(), line.connection));
+    match record.stream {
+        0 => put(lines, format_args!(" r={}", record.ordinal)),
+        stream => put(lines, format_args!(" s={stream}")),
+    }
     put(lines, format_args!(" rx={} tx={}{}", relative(&record.rx), relative(&record.tx), paint.end()));
     if let Some(client) = record.client {
         put(lines, format_args!("  for {client}"));
@@ -59,19 +65,23 @@ fn request(line: &Line<'_>, lines: &mut Vec<u8>) {
     put(lines, format_args!("{:1$}", "", REQUEST_COLUMNS.saturating_sub(columns)));
 }
 
-/// How long the request was blocked or paused, if it was.
+/// What held the request up, and for how long, if anything did.
 fn backpressure(record: &RequestRecord, paint: &Paint, lines: &mut Vec<u8>) {
     let times = [("blocked", record.blocked_time()), ("paused", record.paused_time())];
-    if times.iter().all(|(_, time)| time.is_zero()) {
+    let is_of_network = times.iter().any(|(_, time)| !time.is_zero());
+    let held = record.held_times().map(|(cause, time)| (cause.name(), time)).filter(|(_, time)| *time >= HELD_MIN);
+    let mut all = times.into_iter().filter(|(_, time)| !time.is_zero()).chain(held).peekable();
+    if all.peek().is_none() {
         return;
     }
     put(lines, format_args!(" {}", paint.warning()));
-    for (name, time) in times {
-        if !time.is_zero() {
-            put(lines, format_args!(" {name} {}", Span(time)));
-        }
+    for (name, time) in all {
+        put(lines, format_args!(" {name} {}", Span(time)));
     }
-    put(lines, format_args!(" peak {}{}", Size(record.queued_max), paint.end()));
+    if is_of_network {
+        put(lines, format_args!(" peak {}", Size(record.queued_max)));
+    }
+    lines.extend_from_slice(paint.end().as_bytes());
 }
 
 /// Which connection the request had to wait for. The text of that one's request is escaped already.

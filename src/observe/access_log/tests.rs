@@ -8,8 +8,9 @@ use super::*;
 use crate::base::moment::Moment;
 use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 use crate::http::method::Method;
-use crate::observe::close_reason::{CloseReason, Cut};
+use crate::observe::close_reason::{CloseReason, Cut, ResetCode};
 use crate::observe::delay::Delay;
+use crate::observe::held::HeldBy;
 use crate::observe::wait_reason::WaitReason;
 
 const BEGAN: Duration = Duration::from_millis(971_186_136_042);
@@ -54,6 +55,18 @@ fn refused() -> RequestRecord {
     let mut record = answered();
     record.set_texts(b"", b"", b"");
     record.status = Some(Status::BAD_REQUEST);
+    record
+}
+
+/// A stream that other streams, its window and its handler held up, and that its client has reset.
+fn stream() -> RequestRecord {
+    let mut record = answered();
+    (record.stream, record.version) = (7, Version::Http2);
+    record.framed_bytes = 2000;
+    record.held.set(Some(HeldBy::Handler), after(0));
+    record.held.set(Some(HeldBy::Turn), after(40));
+    record.held.set(Some(HeldBy::StreamWindow), after(2_540));
+    record.cut = Some(Cut::ResetByClient(ResetCode { number: 8, name: Some("CANCEL") }));
     record
 }
 
@@ -344,4 +357,26 @@ proptest! {
             prop_assert_eq!(member, String::from_utf8_lossy(&value));
         }
     }
+}
+
+#[test]
+fn a_stream_is_named_with_what_held_it_up_and_who_has_reset_it() {
+    let pretty = plain(Format::Pretty, &stream());
+    let expected = "c=17 s=7 rx=1:413 tx=1:9315  stream-window 61ms turn 2.5ms  reset by the client: CANCEL\n";
+    assert!(pretty.ends_with(expected), "{pretty}");
+    let json = plain(Format::Json, &stream());
+    for part in [
+        r#""connection":17,"stream":7,"request":4,"#,
+        r#""version":"HTTP/2.0","status":200,"bytes":2000,"#,
+        r#","close":"reset by the client: CANCEL","#,
+        r#","blocked_ms":0.000,"held_ms":{"stream-window":61.460,"turn":2.500,"handler":0.040},"queued_max":"#,
+    ] {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+    let mut other = stream();
+    other.cut = Some(Cut::ResetByServer(ResetCode { number: 0xab, name: None }));
+    let json = plain(Format::Json, &other);
+    assert!(json.contains(r#""close":"reset by the server: error code 0xab""#), "{json}");
+    let common = plain(Format::Common, &stream());
+    assert!(common.ends_with("\"GET /x?a=b HTTP/2.0\" 200 2000\n"), "{common}");
 }

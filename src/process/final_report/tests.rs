@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
+use crate::observe::http2::Http2Counts;
 use crate::observe::tls::{Failure, TlsCounts};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 
@@ -30,6 +31,7 @@ fn counted() -> Counters {
         cut_short: 1,
         timeouts,
         tls: TlsCounts::default(),
+        http2: Http2Counts::default(),
     }
 }
 

@@ -157,6 +157,11 @@ impl Ledger {
         u32::try_from(spent * 100 / budget.thousandths()).unwrap_or(u32::MAX)
     }
 
+    /// How much of each budget is spent, in percent, by the name of the account.
+    pub fn percentages(&self, now: Moment) -> impl Iterator<Item = (&'static str, u32)> {
+        ACCOUNTS.into_iter().map(move |(account, name)| (name, self.percent_spent(account, now)))
+    }
+
     /// What has occurred at least once, and how often.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u32)> {
         KINDS.iter().zip(self.counts).map(|((_, name, ..), count)| (*name, count)).filter(|(_, count)| *count > 0)
@@ -165,12 +170,8 @@ impl Ledger {
     /// Why, in one line: what has occurred, and how much of each budget is spent.
     pub fn summary(&self, now: Moment) -> String {
         let mut words: Vec<String> = self.counts().map(|(name, count)| format!("{name}={count}")).collect();
-        for (account, name) in ACCOUNTS {
-            let percent = self.percent_spent(account, now);
-            if percent > 0 {
-                words.push(format!("{name}={percent}%"));
-            }
-        }
+        let spent = self.percentages(now).filter(|(_, percent)| *percent > 0);
+        words.extend(spent.map(|(name, percent)| format!("{name}={percent}%")));
         words.join(" ")
     }
 

@@ -26,6 +26,7 @@ use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::http::fields::Fields;
 use crate::http::message::RequestHead;
+use crate::http::method::Method;
 use crate::protocol::ProtocolError;
 
 /// What a client sends first (RFC 9113 §3.4).
@@ -64,14 +65,19 @@ pub enum Step<'a> {
     Refused {
         /// The stream.
         stream: u32,
+        /// What is known of the request.
+        line: RequestLine<'a>,
         /// What to answer.
         error: ProtocolError,
     },
-    /// A request that was malformed: its stream was reset at once, and nobody has to do anything.
-    Malformed {
+    /// A request that was malformed, or one for which there was no stream: it was reset at once, and nobody has to do
+    /// anything.
+    Rejected {
         /// The stream.
         stream: u32,
-        /// The rule that the client broke.
+        /// What is known of the request.
+        line: RequestLine<'a>,
+        /// Why.
         fault: Fault,
     },
     /// So many bytes of content are at the front of the inbox, at least one. They stay there until
@@ -107,12 +113,30 @@ pub enum Step<'a> {
     Paused,
 }
 
+/// What is known of a request that is not served. It does not last.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// The method, if there is one.
+    pub method: Option<Method>,
+    /// The target as it was sent, or empty. Nothing is known to be right about it.
+    pub target: &'a [u8],
+}
+
+impl<'a> RequestLine<'a> {
+    fn of(list: &'a FieldList) -> RequestLine<'a> {
+        let fields = list.fields(0);
+        let method = fields.first(":method").and_then(Method::from_token);
+        let target = if method == Some(Method::Connect) { ":authority" } else { ":path" };
+        RequestLine { method, target: fields.first(target).unwrap_or_default() }
+    }
+}
+
 /// A step without what it borrows.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Head { stream: u32, request: Request },
     Refused { stream: u32, error: ProtocolError },
-    Malformed { stream: u32, fault: Fault },
+    Rejected { stream: u32, fault: Fault },
     Content { stream: u32, bytes: usize },
     End { stream: u32, has_trailers: bool },
     Reset { stream: u32, code: ErrorCode, fault: Option<Fault> },
@@ -167,6 +191,8 @@ pub struct Session {
     control: Control,
     /// No new streams are taken behind this one: GOAWAY has said so.
     last_taken: Option<u32>,
+    /// The last GOAWAY that was sent: its code and its debug data.
+    gone_away: Option<Box<(ErrorCode, String)>>,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
     /// Bytes that were consumed so far.
@@ -206,6 +232,7 @@ impl Session {
             ledger: Ledger::new(&limits.http2),
             control: Control::default(),
             last_taken: None,
+            gone_away: None,
             has_sent: false,
             consumed_bytes: 0,
             frame_start: 0,
@@ -240,8 +267,8 @@ impl Session {
                 let (head, is_tunnel) = (request.head(&scratch.list), request.is_tunnel);
                 Step::Head { stream, head, is_tunnel, is_delayed: self.ledger.delays_new_streams() }
             }
-            Event::Refused { stream, error } => Step::Refused { stream, error },
-            Event::Malformed { stream, fault } => Step::Malformed { stream, fault },
+            Event::Refused { stream, error } => Step::Refused { stream, line: RequestLine::of(&scratch.list), error },
+            Event::Rejected { stream, fault } => Step::Rejected { stream, line: RequestLine::of(&scratch.list), fault },
             Event::Content { stream, bytes } => Step::Content { stream, bytes },
             Event::End { stream, has_trailers: true } => Step::End { stream, trailers: scratch.list.fields(0) },
             Event::End { stream, has_trailers: false } => Step::End { stream, trailers: Fields::default() },
@@ -277,7 +304,7 @@ impl Session {
     /// Says that the server will stop soon: the client should open no more streams (§6.8). Those that are already under way
     /// are still taken.
     pub fn announce_shutdown(&mut self, outbox: &mut RingBuffer) {
-        self.control.put(outbox, &frame_writer::go_away(0x7fff_ffff, ErrorCode::NO_ERROR, "the server stops"));
+        self.tell_to_go(0x7fff_ffff, ErrorCode::NO_ERROR, "the server stops", outbox);
     }
 
     /// Takes no new streams. Those that live go on.
@@ -335,14 +362,35 @@ impl Session {
         self.streams.iter()
     }
 
+    /// The streams that have something to send and a window for it, in the order of their turns.
+    pub fn turns(&self) -> impl Iterator<Item = u32> {
+        self.ready.iter()
+    }
+
     /// What the client has done that cost more than it should.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
+    /// The last GOAWAY that was sent, if one was: its code, and why, as its debug data says.
+    pub fn gone_away(&self) -> Option<(ErrorCode, &str)> {
+        self.gone_away.as_ref().map(|gone| (gone.0, gone.1.as_str()))
+    }
+
+    /// How much content the client may send on all streams, in bytes.
+    pub fn receive_window_bytes(&self) -> i32 {
+        self.receive.left()
+    }
+
     /// Whether a field block has begun and its end has not arrived. That has a deadline, like half a head of HTTP/1.
     pub fn is_within_field_block(&self) -> bool {
         self.reader.is_within_field_block()
+    }
+
+    /// Bytes of frames of the connection itself that went to the outbox at once, so far. The end of a response may add
+    /// some behind it.
+    pub fn control_bytes(&self) -> u64 {
+        self.control.put_bytes()
     }
 
     /// Moves frames of the connection that found no room to the outbox.
@@ -353,7 +401,12 @@ impl Session {
     /// The last stream that GOAWAY names may become lower and never higher (§6.8).
     fn put_go_away(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
         let last_taken = *self.last_taken.get_or_insert(self.streams.highest());
-        self.control.put(outbox, &frame_writer::go_away(last_taken, code, why));
+        self.tell_to_go(last_taken, code, why, outbox);
+    }
+
+    fn tell_to_go(&mut self, last_stream: u32, code: ErrorCode, why: &str, outbox: &mut RingBuffer) {
+        self.control.put(outbox, &frame_writer::go_away(last_stream, code, why));
+        self.gone_away = Some(Box::new((code, why.to_owned())));
     }
 
     fn advance(&mut self, work: &mut Work<'_>) -> Result<Event, Fault> {

@@ -9,7 +9,9 @@ use crate::base::json::{Millis, Object, array};
 use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
-use crate::observe::report::{ConnectionStatus, Connections, KernelReport, KernelSocket, KernelTopic};
+use crate::observe::report::{
+    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, StreamStatus,
+};
 use crate::observe::request_record::RequestRecord;
 
 /// The server waits for nothing, but the kernel still has bytes for the client that it may not send.
@@ -73,7 +75,42 @@ fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&Kerne
     if let Some(tls) = &c.tls {
         writeln!(out, "  tls      {tls}")?;
     }
+    if let Some(http2) = &c.http2 {
+        write_http2(out, http2)?;
+    }
     kernel.map_or(Ok(()), |kernel| write_kernel(out, kernel))
+}
+
+fn write_http2(out: &mut String, http2: &Http2Status) -> std::fmt::Result {
+    let budgets: Vec<String> = http2.budgets.iter().map(|(name, percent)| format!("{name} {percent}%")).collect();
+    let budgets = budgets.join(", ");
+    writeln!(out, "  windows  {} to the client, {} to us", http2.may_send, http2.may_receive)?;
+    write!(out, "  ledger   {budgets}")?;
+    for (index, (kind, count)) in http2.misbehaviour.iter().enumerate() {
+        write!(out, "{} {kind} {count}", if index == 0 { ";" } else { "," })?;
+    }
+    writeln!(out)?;
+    if let Some(why) = &http2.gone_away {
+        writeln!(out, "  goaway   {why}")?;
+    }
+    http2.streams.iter().try_for_each(|stream| write_stream(out, stream))?;
+    match http2.streams_total - http2.streams.len() {
+        0 => Ok(()),
+        more => writeln!(out, "  ... and {more} more streams"),
+    }
+}
+
+fn write_stream(out: &mut String, s: &StreamStatus) -> std::fmt::Result {
+    let status = s.status.map_or("-".to_owned(), |status| status.to_string());
+    let parts = if s.is_incremental { " i" } else { "" };
+    let turn = s.turn.map_or("none".to_owned(), |turn| turn.to_string());
+    let wait = if s.wait == "-" { "-".to_owned() } else { format!("{} for {}", s.wait, short(s.waited)) };
+    writeln!(out, "  s={} {}  {status}  {}  u={}{parts}  {wait}", s.id, s.request, s.state, s.urgency)?;
+    writeln!(
+        out,
+        "    windows {} to the client, {} to us; content {} waits; {} sent, {} queued; turn {turn}",
+        s.may_send, s.may_receive, s.content, s.sent, s.queued
+    )
 }
 
 fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
@@ -158,10 +195,51 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         Some(tls) => object.raw("tls", tls_object(tls)),
         None => object,
     };
+    let object = match &c.http2 {
+        Some(http2) => object.raw("http2", http2_object(http2)),
+        None => object,
+    };
     match kernel {
         Some(kernel) => object.raw("kernel", kernel_object(kernel)),
         None => object,
     }
+    .finish()
+}
+
+fn http2_object(http2: &Http2Status) -> String {
+    let numbers = |numbers: &[(&'static str, u32)]| {
+        numbers.iter().fold(Object::new(), |object, (name, number)| object.raw(name, number)).finish()
+    };
+    Object::new()
+        .raw("may_send", http2.may_send)
+        .raw("may_receive", http2.may_receive)
+        .raw("spent_percent", numbers(&http2.budgets))
+        .raw("misbehaviour", numbers(&http2.misbehaviour))
+        .optional_text("goaway", http2.gone_away.as_deref())
+        .raw("streams_total", http2.streams_total)
+        .raw("streams", array(http2.streams.iter().map(stream_object)))
+        .finish()
+}
+
+fn stream_object(s: &StreamStatus) -> String {
+    let object = Object::new()
+        .raw("stream", s.id)
+        .text("line", &s.request)
+        .raw("status", s.status.map_or("null".to_owned(), |status| status.to_string()))
+        .text("state", s.state)
+        .raw("urgency", s.urgency)
+        .raw("incremental", s.is_incremental)
+        .raw("may_send", s.may_send)
+        .raw("may_receive", s.may_receive)
+        .raw("content", s.content)
+        .number("sent", s.sent)
+        .number("queued", s.queued)
+        .raw("turn", s.turn.map_or("null".to_owned(), |turn| turn.to_string()));
+    match s.wait {
+        "-" => object.raw("wait", "null"),
+        wait => object.text("wait", wait),
+    }
+    .raw("waited_ms", s.waited.as_millis())
     .finish()
 }
 
@@ -234,6 +312,7 @@ mod tests {
             received: 93,
             sent: 3_329_041,
             tls: None,
+            http2: None,
             ordinal: 1,
             record,
         };
@@ -309,6 +388,72 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             let json = json(&listed, &KernelReport::default());
             assert!(json.ends_with(object), "{json}");
         }
+    }
+
+    /// Two streams of three: one whose window is shut, and one whose content nobody takes.
+    fn http2() -> Http2Status {
+        let paused = StreamStatus {
+            id: 3,
+            request: "POST /b".into(),
+            status: None,
+            state: "open",
+            urgency: 3,
+            is_incremental: false,
+            may_send: 65_535,
+            may_receive: 60_000,
+            content: 5535,
+            queued: 0,
+            turn: None,
+            wait: "-",
+            waited: Duration::ZERO,
+            sent: 0,
+        };
+        let shut = StreamStatus {
+            id: 1,
+            request: "GET /a\\\"".into(),
+            status: Some(200),
+            state: "half-closed-remote",
+            urgency: 0,
+            is_incremental: true,
+            may_send: -5,
+            content: 0,
+            queued: 70,
+            turn: Some(2),
+            wait: "stream-window",
+            waited: Duration::from_millis(1500),
+            sent: 65_620,
+            ..paused.clone()
+        };
+        Http2Status {
+            may_send: 17,
+            may_receive: 1_048_576,
+            budgets: vec![("resets", 0), ("glitches", 4)],
+            misbehaviour: vec![("glitch", 3), ("ping", 1)],
+            gone_away: Some("NO_ERROR: the server stops".into()),
+            streams_total: 3,
+            streams: vec![shut, paused],
+        }
+    }
+
+    #[test]
+    fn streams_are_listed_with_their_windows_and_what_they_wait_for() {
+        let mut listed = listed(None);
+        listed.listed[0].http2 = Some(Box::new(http2()));
+        let text = text(&listed, &KernelReport::default());
+        let expected = "\
+  windows  17 to the client, 1048576 to us
+  ledger   resets 0%, glitches 4%; glitch 3, ping 1
+  goaway   NO_ERROR: the server stops
+  s=1 GET /a\\\"  200  half-closed-remote  u=0 i  stream-window for 1.5s
+    windows -5 to the client, 60000 to us; content 0 waits; 65620 sent, 70 queued; turn 2
+  s=3 POST /b  -  open  u=3  -
+    windows 65535 to the client, 60000 to us; content 5535 waits; 0 sent, 0 queued; turn none
+  ... and 1 more streams
+";
+        assert!(text.ends_with(expected), "{text}");
+        let json = json(&listed, &KernelReport::default());
+        let expected = r#","http2":{"may_send":17,"may_receive":1048576,"spent_percent":{"resets":0,"glitches":4},"misbehaviour":{"glitch":3,"ping":1},"goaway":"NO_ERROR: the server stops","streams_total":3,"streams":[{"stream":1,"line":"GET /a\\\"","status":200,"state":"half-closed-remote","urgency":0,"incremental":true,"may_send":-5,"may_receive":60000,"content":0,"sent":65620,"queued":70,"turn":2,"wait":"stream-window","waited_ms":1500},{"stream":3,"line":"POST /b","status":null,"state":"open","urgency":3,"incremental":false,"may_send":65535,"may_receive":60000,"content":5535,"sent":0,"queued":0,"turn":null,"wait":null,"waited_ms":0}]}}]}"#;
+        assert!(json.ends_with(expected), "{json}");
     }
 
     #[test]

@@ -109,8 +109,13 @@ impl<'a> Driver<'a> {
                 let marks: String = marks.iter().filter(|(is_set, _)| *is_set).map(|(_, mark)| *mark).collect();
                 Some(format!("head {stream} {}{marks}", rendered_head(&head)))
             }
-            Ok(Step::Refused { stream, error }) => Some(format!("refused {stream} {} {error}", error.status.code())),
-            Ok(Step::Malformed { stream, fault }) => Some(format!("malformed {stream} {fault}")),
+            Ok(Step::Refused { stream, error, .. }) => {
+                Some(format!("refused {stream} {} {error}", error.status.code()))
+            }
+            Ok(Step::Rejected { stream, fault, .. }) if fault.code == ErrorCode::REFUSED_STREAM => {
+                Some(format!("rejected {stream} {fault}"))
+            }
+            Ok(Step::Rejected { stream, fault, .. }) => Some(format!("malformed {stream} {fault}")),
             Ok(Step::End { stream, trailers }) if trailers.is_empty() => Some(format!("end {stream}")),
             Ok(Step::End { stream, trailers }) => Some(format!("end {stream} {}", rendered_fields(trailers))),
             Ok(Step::Reset { stream, code, fault: None }) => Some(format!("reset {stream} {code}")),

@@ -243,11 +243,11 @@ impl NaiveServer {
             Ok(Step::Reset { stream, .. }) => {
                 self.streams.remove(&stream);
             }
-            Ok(Step::Refused { stream, error }) => {
+            Ok(Step::Refused { stream, error, .. }) => {
                 let answer = Answer::Ready(Box::new(Response::new(error.status)));
                 self.streams.insert(stream, Served::new(answer));
             }
-            Ok(Step::Malformed { .. } | Step::GoAway(_)) => {}
+            Ok(Step::Rejected { .. } | Step::GoAway(_)) => {}
         }
         true
     }

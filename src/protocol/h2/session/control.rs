@@ -7,12 +7,16 @@ use crate::base::ring::RingBuffer;
 #[derive(Debug, Default)]
 pub struct Control {
     overdue: Vec<u8>,
+    /// Bytes that went to the outbox at once.
+    put_bytes: u64,
 }
 
 impl Control {
     /// Sends a frame, now or as soon as there is room, in order.
     pub fn put(&mut self, outbox: &mut RingBuffer, frame: &[u8]) {
-        if !self.overdue.is_empty() || !outbox.put_whole(frame) {
+        if self.overdue.is_empty() && outbox.put_whole(frame) {
+            self.put_bytes += frame.len() as u64;
+        } else {
             self.overdue.extend_from_slice(frame);
         }
     }
@@ -24,6 +28,11 @@ impl Control {
         }
         outbox.put(&self.overdue);
         self.overdue = Vec::new();
+    }
+
+    /// How many bytes went to the outbox at once, so far.
+    pub fn put_bytes(&self) -> u64 {
+        self.put_bytes
     }
 
     /// Whether nothing is overdue.

@@ -18,6 +18,10 @@ use crate::protocol::h2::windows::{ReceiveWindow, SendWindow};
 const TINY_WINDOW_BYTES: u32 = 256;
 
 const DEPENDS_ON_ITSELF: Fault = Fault::protocol("a stream depends on itself", "RFC 7540 §5.3.1");
+const BEHIND_GOAWAY: Fault =
+    Fault { code: ErrorCode::REFUSED_STREAM, reason: "a stream behind GOAWAY", section: "RFC 9113 §6.8" };
+const TOO_MANY: Fault =
+    Fault { code: ErrorCode::REFUSED_STREAM, reason: "too many streams at a time", section: "RFC 9113 §5.1.2" };
 const LIST_TOO_LARGE: ProtocolError = ProtocolError {
     status: Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
     reason: "the fields of the head exceed the limit",
@@ -107,14 +111,15 @@ impl Session {
         let Section { stream, end_stream, depends_on, is_too_large } = section;
         if self.last_taken.is_some() {
             // The client may have sent it before it knew (§6.8).
-            self.put_reset(stream, ErrorCode::REFUSED_STREAM, work);
-            return Ok(None);
+            return Ok(Some(self.reject(stream, BEHIND_GOAWAY, work)));
         }
         if self.streams.len() >= work.limits.http2.streams_max as usize {
-            self.put_reset(stream, ErrorCode::REFUSED_STREAM, work);
+            let event = self.reject(stream, TOO_MANY, work);
             // It may not know our limit yet (§5.1.2).
-            let is_known = self.is_acknowledged;
-            return if is_known { self.charged(Misbehaviour::ForcedReset, work) } else { Ok(None) };
+            if self.is_acknowledged {
+                self.charge(Misbehaviour::ForcedReset, work)?;
+            }
+            return Ok(Some(event));
         }
         let request = match (depends_on == Some(stream), is_too_large) {
             (true, _) => Err(Refusal::Malformed(DEPENDS_ON_ITSELF)),
@@ -133,9 +138,9 @@ impl Session {
                 Ok(Some(Event::Refused { stream, error }))
             }
             Err(Refusal::Malformed(fault)) => {
-                self.put_reset(stream, fault.code, work);
+                let event = self.reject(stream, fault, work);
                 self.charge(Misbehaviour::ForcedReset, work)?;
-                Ok(Some(Event::Malformed { stream, fault }))
+                Ok(Some(event))
             }
         }
     }
@@ -360,9 +365,10 @@ impl Session {
     }
 
     /// Resets a stream that has just begun, and that nobody knows of.
-    fn put_reset(&mut self, stream: u32, code: ErrorCode, work: &mut Work<'_>) {
+    fn reject(&mut self, stream: u32, fault: Fault, work: &mut Work<'_>) -> Event {
         self.streams.skip(stream, Ending::ResetByUs);
-        self.control.put(work.outbox, &frame_writer::rst_stream(stream, code));
+        self.control.put(work.outbox, &frame_writer::rst_stream(stream, fault.code));
+        Event::Rejected { stream, fault }
     }
 
     fn advance_state(&mut self, stream: u32, next: State, work: &mut Work<'_>) {

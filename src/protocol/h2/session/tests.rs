@@ -59,7 +59,7 @@ impl Connection {
                 Ok(Step::Head { .. }) => ("head".into(), false),
                 Ok(Step::End { .. }) => ("end".into(), false),
                 Ok(Step::Reset { .. }) => ("reset".into(), false),
-                Ok(Step::Malformed { .. }) => ("malformed".into(), false),
+                Ok(Step::Rejected { fault, .. }) => (format!("rejected {}", fault.code), false),
                 Ok(Step::NeedBytes) => ("need-bytes".into(), true),
                 Ok(Step::Paused) => ("paused".into(), true),
                 Ok(other) => (format!("{other:?}"), false),
@@ -229,7 +229,7 @@ fn resets_that_the_client_provokes_are_counted() {
         assert_eq!(connection.steps(), ["head", "end", "reset", "need-bytes"]);
     }
     connection.get(201);
-    assert_eq!(connection.steps(), ["need-bytes"], "GOAWAY was sent");
+    assert_eq!(connection.steps(), ["rejected REFUSED_STREAM", "need-bytes"], "GOAWAY was sent");
     let sent = String::from_utf8_lossy(&connection.outbox.readable().concat()).into_owned();
     assert!(sent.contains("too much misbehaviour: forced-reset=75 glitches=75%"), "{sent}");
 }
@@ -241,12 +241,12 @@ fn malformed_requests_are_counted_and_then_refused() {
     let malformed = |stream| frame_writer::head(Kind::Headers, 5, stream, 0);
     for n in 0..75 {
         connection.feed(&malformed(2 * n + 1));
-        assert_eq!(connection.steps(), ["malformed", "need-bytes"]);
+        assert_eq!(connection.steps(), ["rejected PROTOCOL_ERROR", "need-bytes"]);
     }
     for n in 75..100 {
         connection.feed(&malformed(2 * n + 1));
     }
-    assert_eq!(connection.steps(), ["need-bytes"]);
+    assert_eq!(connection.steps(), [vec!["rejected REFUSED_STREAM"; 25], vec!["need-bytes"]].concat());
 }
 
 #[test]
