@@ -40,6 +40,7 @@ impl Display for FinalReport<'_> {
         self.write_requests(f)?;
         self.write_connections(f)?;
         self.write_tls(f)?;
+        self.write_http2(f)?;
         self.write_costs(f)?;
         self.write_loop(f)?;
         self.write_peaks(f)?;
@@ -120,6 +121,27 @@ impl FinalReport<'_> {
             self.warn_if(f, total > 0, format_args!("  {what}: {total} ({reasons})"))?;
         }
         Ok(())
+    }
+
+    /// Nothing if nobody has spoken HTTP/2.
+    fn write_http2(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let http2 = &self.totals.counters.http2;
+        if http2.connections == 0 {
+            return Ok(());
+        }
+        let (connections, streams) = (count(http2.connections, "connection"), count(http2.streams, "stream"));
+        writeln!(f, "  HTTP/2: {connections}, {streams}")?;
+        self.warn_if(f, http2.delayed > 0, format_args!("  Streams delayed: {}", http2.delayed))?;
+        let sums = [
+            ("Streams reset by clients", &http2.reset_by_client),
+            ("Streams reset by the server", &http2.reset_by_server),
+            ("GOAWAY sent", &http2.goaways),
+            ("Misbehaviour", &http2.misbehaviour),
+        ];
+        sums.into_iter().filter(|(_, counts)| !counts.is_empty()).try_for_each(|(what, counts)| {
+            let total: u64 = counts.values().sum();
+            writeln!(f, "  {what}: {total} ({})", list(counts, |(kind, count)| format!("{kind} {count}")))
+        })
     }
 
     fn write_costs(&self, f: &mut Formatter<'_>) -> fmt::Result {
