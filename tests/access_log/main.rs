@@ -6,6 +6,9 @@ mod agreement;
 #[path = "../sim/h2/frames.rs"]
 #[allow(dead_code, reason = "shared with the simulator")]
 mod frames;
+#[path = "../http2_client/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod http2_client;
 mod lines;
 mod logged;
 mod offsets;

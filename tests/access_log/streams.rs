@@ -4,77 +4,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::frames::{
-    DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PREFACE, RST_STREAM, WINDOW_UPDATE, frame, settings,
-};
+use crate::frames::{DATA, END_STREAM, RST_STREAM, frame};
+use crate::http2_client::{Http2, head};
 use crate::logged::Logged;
-use crate::support::Client;
 
-/// The settings that are sent with it: no limit of ours is one of theirs.
-const INITIAL_WINDOW: u16 = 4;
 /// So long the loop waits for a handler while something else is held up.
 const DELAY: Duration = Duration::from_millis(150);
 
-/// A client of HTTP/2 that does only what it is told.
-struct Http2 {
-    client: Client,
-}
-
-impl Http2 {
-    fn new(logged: &Logged, window: u32) -> Http2 {
-        let mut client = logged.connect();
-        client.send([PREFACE, &settings(&[(INITIAL_WINDOW, window)])].concat());
-        Http2 { client }
-    }
-
-    /// A request with literal fields, without content if `flags` say so.
-    fn ask(&mut self, stream: u32, flags: u8, fields: &[(&str, &str)]) {
-        let block = fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat());
-        self.client.send(frame(HEADERS, END_HEADERS | flags, stream, &block.collect::<Vec<u8>>()));
-    }
-
-    fn get(&mut self, stream: u32, target: &str, priority: &str) {
-        let fields =
-            [(":method", "GET"), (":scheme", "http"), (":path", target), (":authority", "a"), ("priority", priority)];
-        self.ask(stream, END_STREAM, &fields);
-    }
-
-    fn widen(&mut self, stream: u32, bytes: u32) {
-        self.client.send(frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes()));
-    }
-
-    fn read(&mut self) -> Frame {
-        let head = self.client.read_exactly(9);
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-        Frame { kind: head[3], flags: head[4], stream, payload: self.client.read_exactly(length) }
-    }
-
-    fn read_until(&mut self, is_wanted: impl Fn(&Frame) -> bool) {
-        while !is_wanted(&self.read()) {}
-    }
-
-    /// Reads until a response of this stream has ended.
-    fn read_end_of(&mut self, stream: u32) {
-        self.read_until(|frame| {
-            frame.stream == stream && [DATA, HEADERS].contains(&frame.kind) && frame.has(END_STREAM)
-        });
-    }
-
-    /// Reads until a handler on this stream has waited for [`DELAY`].
-    fn wait(&mut self, stream: u32) {
-        self.ask(stream, END_STREAM, &head("HEAD", &format!("/delay/{}", DELAY.as_millis())));
-        self.read_end_of(stream);
-    }
-}
-
-fn text(text: &str) -> Vec<u8> {
-    assert!(text.len() < 127, "a prefix of 7 bits");
-    [&[text.len() as u8], text.as_bytes()].concat()
-}
-
-fn head<'a>(method: &'a str, target: &'a str) -> [(&'a str, &'a str); 4] {
-    [(":method", method), (":scheme", "http"), (":path", target), (":authority", "a")]
+/// Reads until a handler on this stream has waited for [`DELAY`].
+fn wait(client: &mut Http2, stream: u32) {
+    client.ask(stream, END_STREAM, &head("HEAD", &format!("/delay/{}", DELAY.as_millis())));
+    client.read_end_of(stream);
 }
 
 /// The line of this stream, out of `n` lines.
@@ -95,9 +35,9 @@ fn assert_held(object: &Value, by: &str) {
 #[test]
 fn the_window_of_a_stream_and_a_handler_hold_it_up() {
     let logged = Logged::start_untortured("json", &[]);
-    let mut client = Http2::new(&logged, 0);
+    let mut client = Http2::new(logged.connect(), 0);
     client.get(1, "/bytes/1000", "");
-    client.wait(3);
+    wait(&mut client, 3);
     client.widen(1, 1000);
     client.read_end_of(1);
     assert_held(&line(&logged, 2, 1), "stream-window");
@@ -109,9 +49,9 @@ fn the_window_of_a_stream_and_a_handler_hold_it_up() {
 #[test]
 fn the_window_of_the_connection_holds_it_up() {
     let logged = Logged::start_untortured("json", &[]);
-    let mut client = Http2::new(&logged, 1 << 20);
+    let mut client = Http2::new(logged.connect(), 1 << 20);
     client.get(1, "/bytes/65536", "");
-    client.wait(3);
+    wait(&mut client, 3);
     client.widen(0, 1);
     client.read_end_of(1);
     assert_held(&line(&logged, 2, 1), "connection-window");
@@ -120,7 +60,7 @@ fn the_window_of_the_connection_holds_it_up() {
 #[test]
 fn others_hold_up_a_stream_that_is_less_urgent_while_tcp_holds_up_them() {
     let logged = Logged::start_untortured("json", &[]);
-    let mut client = Http2::new(&logged, 100 << 20);
+    let mut client = Http2::new(logged.connect(), 100 << 20);
     client.widen(0, 100 << 20);
     client.get(1, "/bytes/30000000", "u=1");
     client.get(3, "/bytes/30000000", "u=7");
@@ -138,13 +78,13 @@ fn others_hold_up_a_stream_that_is_less_urgent_while_tcp_holds_up_them() {
 #[test]
 fn content_that_nobody_takes_pauses_its_stream_alone() {
     let logged = Logged::start_untortured("json", &[]);
-    let mut client = Http2::new(&logged, 0);
+    let mut client = Http2::new(logged.connect(), 0);
     client.ask(1, 0, &head("POST", "/echo"));
     // More than the handler holds.
     for flags in [0, 0, END_STREAM] {
         client.client.send(frame(DATA, flags, 1, &[b'c'; 16_384]));
     }
-    client.wait(3);
+    wait(&mut client, 3);
     client.widen(1, 1 << 20);
     client.read_end_of(1);
     let object = line(&logged, 2, 1);
@@ -154,7 +94,7 @@ fn content_that_nobody_takes_pauses_its_stream_alone() {
 #[test]
 fn resets_say_who_and_why() {
     let logged = Logged::start_untortured("json", &[]);
-    let mut client = Http2::new(&logged, 0);
+    let mut client = Http2::new(logged.connect(), 0);
     for (stream, code) in [(1, 8_u32), (3, 0xabcd)] {
         client.get(stream, "/bytes/1000", "");
         client.client.send(frame(RST_STREAM, 0, stream, &code.to_be_bytes()));
@@ -178,7 +118,7 @@ fn resets_say_who_and_why() {
 #[test]
 fn what_is_not_served_has_its_method_and_target() {
     let logged = Logged::start_untortured("json", &["--max-headers", "6", "--http2-streams", "1"]);
-    let mut client = Http2::new(&logged, 1000);
+    let mut client = Http2::new(logged.connect(), 1000);
     let long = format!("/{}", "x".repeat(100));
     let expecting = [&head("PUT", "/expects")[..], &[("expect", "the impossible")]].concat();
     let many = [&head("GET", "/many")[..], &[("a", "b"); 5]].concat();

@@ -6,7 +6,14 @@
 #[allow(dead_code, reason = "other tests need more of it")]
 mod browser_driver;
 mod connections;
+#[path = "../sim/h2/frames.rs"]
+#[allow(dead_code, reason = "shared with the simulator")]
+mod frames;
 mod health;
+mod http2;
+#[path = "../http2_client/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod http2_client;
 mod listener_role;
 mod metrics;
 mod page;

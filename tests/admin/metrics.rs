@@ -8,7 +8,7 @@ use crate::support::{Server, has_tool, status, wait_until};
 use crate::{ask, server};
 
 /// Samples by name and labels, as written.
-fn samples(server: &Server) -> HashMap<String, f64> {
+pub fn samples(server: &Server) -> HashMap<String, f64> {
     let (head, text) = ask(server, "/metrics");
     assert!(head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
