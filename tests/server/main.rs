@@ -9,6 +9,7 @@ mod descriptors;
 mod echo;
 mod files;
 mod http1;
+mod http2_clients;
 mod interim;
 mod lab;
 mod listeners;

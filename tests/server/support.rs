@@ -201,6 +201,17 @@ impl Client {
         }
     }
 
+    /// A line, without its end.
+    pub fn read_line(&mut self) -> String {
+        loop {
+            if let Some(at) = self.unread.windows(2).position(|window| window == b"\r\n") {
+                let line = self.unread.drain(..at + 2).take(at).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            self.read_more();
+        }
+    }
+
     pub fn read_exactly(&mut self, n: usize) -> Vec<u8> {
         while self.unread.len() < n {
             self.read_more();

@@ -138,7 +138,7 @@ const REG_NAME_BYTE: [bool; 256] = {
 /// *DIGIT, at most 65535.
 fn is_port(port: &[u8]) -> bool {
     if port.len() <= 5 {
-        return port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || port <= b"65535");
+        return port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || port <= b"65535".as_slice());
     }
     let number =
         |sum: u32, digit: &u8| digit.is_ascii_digit().then(|| (sum * 10 + u32::from(digit - b'0')).min(65_536));
