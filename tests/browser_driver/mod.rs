@@ -132,6 +132,8 @@ impl Drop for Browser {
 fn launch(program: &str, profile: &Path) -> Option<Child> {
     let mut command = Command::new(program);
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]);
+    // Certificates of tests are signed by nobody.
+    command.arg("--ignore-certificate-errors");
     command.arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     child.inspect_err(|error| eprintln!("notice: {program}: {error}")).ok()

@@ -1,5 +1,7 @@
 //! HTTP/2 with clients that others wrote, and the same answers as over HTTP/1.1.
 
+#[cfg(feature = "tls")]
+mod browser;
 mod client;
 mod same_answers;
 mod stuck;

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod backpressure;
+#[cfg(feature = "tls")]
+#[path = "../browser_driver/mod.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod browser_driver;
 mod coding;
 mod cors;
 mod descriptors;
