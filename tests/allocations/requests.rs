@@ -25,10 +25,10 @@ use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
 /// Nothing takes longer than this.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// After so many requests everything that is to be kept for the next one is there.
-const WARM_UP: usize = 200;
-const MEASURED: usize = 1000;
+pub(super) const WARM_UP: usize = 200;
+pub(super) const MEASURED: usize = 1000;
 
 /// What is in the file: nobody compresses it, by its name.
 const CONTENT: [u8; 1024] = [b'x'; 1024];
@@ -67,7 +67,7 @@ fn a_keep_alive_field_allocates_nothing() {
 /// Its path without escapes and dots, and the key by which the cache knows it.
 #[test]
 fn a_file_from_memory_allocates_nothing() {
-    let folder = Folder::new();
+    let folder = Folder::new("requests");
     let mut files = Running::new(folder.public());
     for fields in [SMALL_FIELDS, BROWSER_FIELDS] {
         assert_allocate(0, &files.allocations(&get("/1k.bin", fields), &CONTENT, 1));
@@ -83,7 +83,7 @@ fn an_allocation_is_seen() {
 }
 
 /// Asserts that an exchange allocates so often at most; `counts` has one of many in each place.
-fn assert_allocate(most: u64, counts: &[u64]) {
+pub(super) fn assert_allocate(most: u64, counts: &[u64]) {
     let above = counts.iter().filter(|count| **count > most).count();
     let (all, greatest) = (counts.len(), counts.iter().max());
     assert!(
@@ -97,19 +97,19 @@ fn get(path: &str, fields: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\n{fields}\n").replace('\n', "\r\n").into_bytes()
 }
 
-fn lab() -> Public {
+pub(super) fn lab() -> Public {
     Public::Lab(lab::service(Policy::new(Vec::new(), 0)))
 }
 
 /// A loop, and one client of it.
-struct Running {
+pub(super) struct Running {
     event_loop: EventLoop<MioReactor, Front>,
     waker: PollWaker,
-    client: TcpStream,
+    pub(super) client: TcpStream,
 }
 
 impl Running {
-    fn new(public: Public) -> Running {
+    pub(super) fn new(public: Public) -> Running {
         Running::with(public, Limits::default())
     }
 
@@ -163,7 +163,7 @@ impl Running {
     }
 
     /// Turns the loop once, without sleeping. Says how many bytes came of it.
-    fn turn(&mut self, response: &mut [u8]) -> usize {
+    pub(super) fn turn(&mut self, response: &mut [u8]) -> usize {
         self.waker.wake();
         self.event_loop.turn().unwrap();
         match self.client.read(response) {
@@ -176,17 +176,18 @@ impl Running {
 }
 
 /// A folder with one file. It is removed when the test ends.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
-        let path = std::env::temp_dir().join(format!("tidemill-allocations-{}", std::process::id()));
+    /// `name` is that of the test: several run at a time.
+    pub(super) fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("tidemill-allocations-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("1k.bin"), CONTENT).unwrap();
         Folder(path)
     }
 
-    fn public(&self) -> Public {
+    pub(super) fn public(&self) -> Public {
         let site = Site::new(RootPath::new(&self.0, Links::Beneath).unwrap());
         Public::Files(StaticFiles::new(site), None)
     }
