@@ -471,6 +471,11 @@ impl Settings {
         notices
     }
 
+    /// Whether any listener speaks HTTP/2.
+    pub(super) fn offers_http2(&self) -> bool {
+        self.http2.is_in_alpn()
+    }
+
     /// What TLS is made of.
     pub(super) fn tls_options(&self) -> TlsOptions {
         TlsOptions { offers_http2: self.http2.is_in_alpn(), ..self.tls.options() }

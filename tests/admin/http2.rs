@@ -44,7 +44,7 @@ fn streams_are_listed_with_their_windows_and_what_they_wait_for() {
     let sent = shut["sent"].as_u64().unwrap();
     assert!((10..200).contains(&sent), "a head, and a frame of 10 bytes: {sent}");
     let expected = json!({
-        "stream": 1, "line": "GET /bytes/200000", "status": 200, "state": "half-closed-remote", "urgency": 1,
+        "stream": 1, "line": "GET /bytes/200000", "status": 200, "state": "half-closed (remote)", "urgency": 1,
         "incremental": true, "may_send": 0, "may_receive": 65_536, "content": 0, "sent": sent, "queued": 0, "turn": null,
         "wait": "stream-window", "waited_ms": null,
     });
@@ -57,7 +57,7 @@ fn streams_are_listed_with_their_windows_and_what_they_wait_for() {
     let delayed = stream(&told, 5);
     assert_eq!((&delayed["status"], &delayed["wait"], &delayed["urgency"]), (&Value::Null, &"timer".into(), &3.into()));
     let (_, text) = ask(&server, "/connections");
-    assert!(text.contains("\n  s=1 GET /bytes/200000  200  half-closed-remote  u=1 i  stream-window for "), "{text}");
+    assert!(text.contains("\n  s=1 GET /bytes/200000  200  half-closed (remote)  u=1 i  stream-window for "), "{text}");
     let samples = samples(&server);
     assert_eq!(samples["tidemill_http2_streams"], 3.0);
     assert_eq!(samples["tidemill_http2_content_bytes"], content as f64);

@@ -4,6 +4,13 @@
 
 mod answers;
 mod calls;
+#[path = "../sim/h2/frames.rs"]
+#[allow(dead_code, reason = "shared with the simulator")]
+mod frames;
+mod http2;
+#[path = "../http2_client/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod http2_client;
 mod pages;
 mod site;
 #[path = "../server/support.rs"]

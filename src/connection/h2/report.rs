@@ -11,7 +11,6 @@ use crate::observe::http2::{Http2Counts, Http2Now, add};
 use crate::observe::report::{Http2Status, StreamStatus};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
-use crate::protocol::h2::stream_state::State;
 
 /// Kinds of misbehaviour that also well-behaved clients show.
 const ORDINARY: [&str; 3] = ["reset-before-answer", "ping", "settings"];
@@ -41,7 +40,7 @@ impl Http2 {
             id: open.id,
             request: record.map(|record| record.request()).unwrap_or_default(),
             status: record.and_then(|record| record.status).map(|status| status.code()),
-            state: live.map_or("closed", |live| state_name(live.state)),
+            state: live.map_or("closed", |live| live.state.name()),
             urgency: live.map_or(0, |live| live.priority.urgency),
             is_incremental: live.is_some_and(|live| live.priority.is_incremental),
             may_send: live.map_or(0, |live| live.send.bytes()),
@@ -106,15 +105,5 @@ impl OpenStream {
             None if self.due.is_some() => (self.waiting.reason().name(), Some(self.waiting.since())),
             None => ("-", None),
         }
-    }
-}
-
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Idle => "idle",
-        State::Open => "open",
-        State::HalfClosedLocal => "half-closed-local",
-        State::HalfClosedRemote => "half-closed-remote",
-        State::Closed(_) => "closed",
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing is decided here. A connection as the server has it is driven over a simulated socket (`paper.rs`,
 //! `rehearsal.rs`), its service is watched (`witness.rs`), and what they did is printed (`report.rs`).
 
+mod frames;
 mod order;
 mod paper;
 mod rehearsal;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
-use order::Order;
+use order::{Asked, Order};
 use rehearsal::Rehearsals;
 
 use crate::service::explanation::Explanation;
@@ -27,12 +28,12 @@ pub const NAME: &str = "explain";
 
 /// Explains what the `arguments`, the first of them being [`NAME`], ask for.
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    let (order, head) = match Order::read(arguments) {
+    let (order, asked) = match Order::read(arguments) {
         Ok(read) => read,
         Err(refusal) => return refusal.report(),
     };
     order.settings.notices.iter().for_each(|notice| complain(notice));
-    match explain(&order, &head) {
+    match explain(&order, &asked) {
         Ok(text) => Refusal::Answer(text).report(),
         Err(failure) => {
             complain(&failure);
@@ -41,20 +42,20 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-fn explain(order: &Order, head: &[u8]) -> Result<String, String> {
+fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let descriptors = descriptors::raise_limit();
     let limits = order.settings.limits(descriptors);
     let mut front = super::front(&order.settings, &order.settings.shares(descriptors))?;
     front.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(front, limits);
-    let understood = rehearsals.understand(head);
+    let understood = rehearsals.understand(asked);
     let mut before = Explanation::default();
     if let (Some(config), Some(Ok(request))) = (tls::config(&order.settings), &understood) {
         tls::note(&config, &request.as_head(), &mut before);
     }
-    let first = rehearsals.rehearse(head);
+    let first = rehearsals.rehearse(asked);
     let needs_jobs = rehearsals.watched().needs_jobs();
-    let again = needs_jobs.then(|| rehearsals.rehearse(head));
+    let again = needs_jobs.then(|| rehearsals.rehearse(asked));
     let watched = rehearsals.watched();
-    Ok(report::text(head, &understood, &before, &watched, &first, again.as_ref()))
+    Ok(report::text(asked, &understood, &before, &watched, &first, again.as_ref()))
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 
 use super::super::settings::Settings;
 use super::super::usage::{self, Refusal};
+use super::frames;
 use crate::service::explanation::printable;
 
 /// Tells how the server would answer a request, and why, without opening a socket.
@@ -23,6 +24,10 @@ pub struct Order {
     #[arg(value_name = "REQUEST")]
     request: OsString,
 
+    /// Explain the request over HTTP/2, with its frames and fields. It has no version, then
+    #[arg(short = '2', long)]
+    pub http2: bool,
+
     /// A field of the request; repeatable. Without a Host it gets one: localhost
     #[arg(short = 'H', value_name = "NAME: VALUE")]
     fields: Vec<OsString>,
@@ -32,18 +37,51 @@ pub struct Order {
     pub settings: Settings,
 }
 
+/// What a client would send.
+#[derive(Debug)]
+pub enum Asked {
+    /// The head of a request.
+    Http1(Vec<u8>),
+    /// The preface, SETTINGS and a request.
+    Http2(Vec<u8>),
+}
+
 impl Order {
     /// Reads the command line, its first word being the command, and the environment: the order, and the head of the
     /// request that it is about.
     ///
     /// # Errors
     /// What to tell the user instead.
-    pub fn read(arguments: &[OsString]) -> Result<(Order, Vec<u8>), Refusal> {
+    pub fn read(arguments: &[OsString]) -> Result<(Order, Asked), Refusal> {
         let program = [OsString::from("tidemill explain")];
         let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
         let order = usage::read(&arguments, |order: &mut Order, given| order.settings.check(given))?;
-        let head = order.head()?;
-        Ok((order, head))
+        let asked = order.asked()?;
+        Ok((order, asked))
+    }
+
+    fn asked(&self) -> Result<Asked, Refusal> {
+        if !self.http2 {
+            return self.head().map(Asked::Http1);
+        }
+        if !self.settings.offers_http2() {
+            return Err(Refusal::usage("'--http2' cannot be used with '--no-http2'".to_owned()));
+        }
+        let line = self.request.as_bytes();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let [method, target] = words[..] else {
+            return Err(no_request(&self.request));
+        };
+        if breaks_line(line) || words.contains(&&b""[..]) {
+            return Err(no_request(&self.request));
+        }
+        let fields = self.fields.iter().map(|field| {
+            let line = field_line(field)?;
+            let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(line.len()));
+            let value = value.strip_prefix(b":").unwrap_or_default().trim_ascii();
+            Ok((name.to_vec(), value.to_vec()))
+        });
+        Ok(Asked::Http2(frames::request(method, target, &fields.collect::<Result<Vec<_>, Refusal>>()?)))
     }
 
     /// The bytes that a client would send. Any line is accepted, also a wrong one: the server says what is wrong with it.
@@ -105,7 +143,8 @@ mod tests {
     fn read(words: &[&str]) -> Result<String, String> {
         let arguments: Vec<OsString> = ["explain"].iter().chain(words).map(OsString::from).collect();
         let read = Order::read(&arguments).map_err(|refusal| refusal.to_string())?;
-        Ok(String::from_utf8(read.1).unwrap())
+        let Asked::Http1(head) = read.1 else { panic!("HTTP/2 was not asked for") };
+        Ok(String::from_utf8(head).unwrap())
     }
 
     #[test]

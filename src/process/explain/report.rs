@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use super::frames::{self, Answer, Printer};
+use super::order::Asked;
 use super::rehearsal::{End, Rehearsal};
 use super::response::{self, FinalResponse};
 use super::witness::Watched;
@@ -12,18 +14,17 @@ use crate::http::method::Method;
 use crate::http::target::{Target, percent_decode};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
-use crate::protocol::ProtocolError;
 use crate::service::explanation::{Explanation, printable};
 
 /// Width of the labels.
 const LABEL: usize = 14;
 
-/// What the protocol made of the head.
-pub type Understood = Option<Result<OwnedHead, ProtocolError>>;
+/// What the protocol made of the head, or why it is refused; `None` if it asks for more bytes.
+pub type Understood = Option<Result<OwnedHead, String>>;
 
 /// The whole page. `before` is what comes before the request can be sent. `again` is the same request while the answer is hot, if that makes a difference.
 pub fn text(
-    head: &[u8],
+    asked: &Asked,
     understood: &Understood,
     before: &Explanation,
     watched: &Watched,
@@ -31,13 +32,19 @@ pub fn text(
     again: Option<&Rehearsal>,
 ) -> String {
     let mut page = Page::default();
-    page.request(head, understood);
+    page.request(asked, understood);
     for step in before.steps.iter().chain(&watched.explanation.steps) {
         page.line(step.label, &step.text);
     }
-    page.answer(understood, watched, first);
+    match asked {
+        Asked::Http1(_) => page.answer(understood, watched, first),
+        Asked::Http2(_) => page.answer_in_frames(watched, first),
+    }
     page.calls(watched, first, again);
-    page.heads(&first.paper.sent);
+    match asked {
+        Asked::Http1(_) => page.heads(&first.paper.sent),
+        Asked::Http2(bytes) => page.frames(bytes, &first.paper.sent),
+    }
     page.text
 }
 
@@ -51,32 +58,39 @@ impl Page {
         writeln!(self.text, "{label:LABEL$}{text}").expect("a String takes everything");
     }
 
-    fn request(&mut self, head: &[u8], understood: &Understood) {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        self.line("request", format_args!("{}, {} bytes of head", printable(line), head.len()));
+    fn request(&mut self, asked: &Asked, understood: &Understood) {
+        match asked {
+            Asked::Http1(head) => {
+                let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                self.line("request", format_args!("{}, {} bytes of head", printable(line), head.len()));
+            }
+            Asked::Http2(bytes) => {
+                let (line, bytes) = (printable(&frames::request_line(bytes)), bytes.len());
+                self.line("request", format_args!("{line}, HTTP/2 by prior knowledge (RFC 9113 §3.3), {bytes} bytes"));
+            }
+        }
         match understood {
-            Some(Ok(request)) => self.understood(&request.as_head()),
+            Some(Ok(request)) => self.understood(asked, &request.as_head()),
             Some(Err(error)) => self.line("refused", error),
             None => self.line("refused", "the head is not complete"),
         }
     }
 
-    fn understood(&mut self, request: &RequestHead<'_>) {
-        self.line("target", target_text(&request.target));
+    fn understood(&mut self, asked: &Asked, request: &RequestHead<'_>) {
+        let section = matches!(asked, Asked::Http2(_)).then_some("RFC 9113 §8.3.1");
+        self.line("target", target_text(&request.target, section));
         match request.announced {
             Announced::Nothing => {}
+            Announced::Length(length) if matches!(asked, Asked::Http2(_)) => {
+                self.line("content", format_args!("{length} bytes to come in DATA frames (RFC 9113 §8.1.1)"));
+            }
             Announced::Length(length) => self.line("content", format_args!("{length} bytes to come (RFC 9112 §6.2)")),
             Announced::Unknown => self.line("content", "to come in chunks (RFC 9112 §7.1)"),
         }
     }
 
     fn answer(&mut self, understood: &Understood, watched: &Watched, first: &Rehearsal) {
-        if let Some(failure) = &watched.failure {
-            self.line("failure", failure);
-        }
-        if !first.waited.is_zero() {
-            self.line("waits", format_args!("{:?} for the clock before it answers", first.waited));
-        }
+        self.why(watched, first);
         let Some(answer) = FinalResponse::of(&first.paper) else {
             return self.line("answer", format_args!("none yet: {}", end_text(first.end)));
         };
@@ -91,6 +105,51 @@ impl Page {
                 self.line("send path", content)
             }
             _ => self.line("send path", format_args!("from memory, {} bytes", answer.content_bytes)),
+        }
+    }
+
+    fn answer_in_frames(&mut self, watched: &Watched, first: &Rehearsal) {
+        self.why(watched, first);
+        let answer = frames::answer(&first.paper.sent);
+        let end = end_text_of_stream(first.end, &answer);
+        match (answer.status, answer.error) {
+            (None, Some(error)) => return self.line("answer", format_args!("none: {error}")),
+            (None, None) => return self.line("answer", format_args!("none yet: {end}")),
+            (Some(status), _) => {
+                let rule = words::status_section(status).map_or(String::new(), |section| format!(" ({section})"));
+                self.line("answer", format_args!("{status}{rule}"));
+            }
+        }
+        let length =
+            answer.length.map_or(String::new(), |length| format!(", content-length: {length} (RFC 9113 §8.1.1)"));
+        let frame = if answer.content_bytes > 0 { "DATA" } else { "HEADERS" };
+        match answer.has_ended {
+            true => self.line("framing", format_args!("END_STREAM on the last {frame} (RFC 9113 §8.1){length}")),
+            false => self.line("framing", format_args!("END_STREAM is to come (RFC 9113 §8.1){length}")),
+        }
+        self.line("stream", end);
+        match &watched.content {
+            _ if answer.content_bytes == 0 && answer.has_ended => self.line("send path", "the head alone"),
+            Some(content) if answer.status == watched.status => self.line("send path", content),
+            _ => self.line("send path", format_args!("from memory, {} bytes", answer.content_bytes)),
+        }
+    }
+
+    /// Both directions, frame by frame.
+    fn frames(&mut self, asked: &[u8], sent: &[u8]) {
+        self.text.push('\n');
+        let mut printer = Printer::new(&mut self.text);
+        printer.client(asked);
+        printer.server(sent);
+    }
+
+    /// Why there is no answer, or why it takes so long.
+    fn why(&mut self, watched: &Watched, first: &Rehearsal) {
+        if let Some(failure) = &watched.failure {
+            self.line("failure", failure);
+        }
+        if !first.waited.is_zero() {
+            self.line("waits", format_args!("{:?} for the clock before it answers", first.waited));
         }
     }
 
@@ -126,8 +185,10 @@ fn is_kept(rehearsal: &Rehearsal) -> bool {
     matches!(rehearsal.end, End::Waits(WaitReason::Idle) | End::Closed(CloseReason::ByServer) | End::Sends)
 }
 
-fn target_text(target: &Target<'_>) -> String {
-    let (form, section) = words::form(target.form);
+/// `section` is where the target is defined, if that is not RFC 9112.
+fn target_text(target: &Target<'_>, section: Option<&str>) -> String {
+    let (form, of_http1) = words::form(target.form);
+    let section = section.unwrap_or(of_http1);
     let decoded = percent_decode(target.path).filter(|decoded| **decoded != *target.path);
     let path = (!target.path.is_empty()).then(|| format!(", path {}", printable(target.path)));
     let means = decoded.map(|decoded| format!(", which is {}", printable(&decoded)));
@@ -135,6 +196,21 @@ fn target_text(target: &Target<'_>) -> String {
     let authority = target.authority.map(|authority| format!(", authority {}", printable(authority)));
     let parts: String = [authority, path, means, query].into_iter().flatten().collect();
     format!("{form}{parts} ({section})")
+}
+
+fn end_text_of_stream(end: End, answer: &Answer) -> String {
+    match end {
+        End::Waits(WaitReason::Idle) if answer.has_ended => {
+            "closed; the connection is kept for more (RFC 9113 §5.1)".into()
+        }
+        End::Waits(WaitReason::Window) => {
+            format!(
+                "its window is shut after {} bytes, until the client opens it (RFC 9113 §6.9)",
+                answer.content_bytes
+            )
+        }
+        end => end_text(end),
+    }
 }
 
 fn end_text(end: End) -> String {

@@ -8,7 +8,7 @@ use crate::base::ring::Room;
 use crate::http::body::{Body, Bytes, ContentPart, Failure, Pull};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
 use crate::http::fields::{FieldSet, Fields};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
 use crate::service::Service;
 use crate::service::explanation::Explanation;
@@ -26,6 +26,8 @@ pub struct Watched {
     /// Why a handler failed, if one did.
     pub failure: Option<String>,
     was_asked: bool,
+    /// It came over HTTP/2.
+    is_http2: bool,
 }
 
 impl Watched {
@@ -40,7 +42,7 @@ impl Watched {
 
     fn note_response(&mut self, response: &Response) {
         self.status = Some(response.status);
-        self.content = content_text(&response.body);
+        self.content = content_text(&response.body, self.is_http2);
     }
 }
 
@@ -61,6 +63,7 @@ impl Witness {
 impl Service for Witness {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let watched = &mut *self.watched.borrow_mut();
+        watched.is_http2 = request.version == Version::Http2;
         if !std::mem::replace(&mut watched.was_asked, true) {
             self.front.explain(request, cx.date_secs, &mut watched.explanation);
             // Calls that only the explanation makes do not count as calls of the request.
@@ -74,7 +77,9 @@ impl Service for Witness {
             }
             Reply::Decide(exchange) => Reply::Decide(watch_exchange(exchange, &self.watched)),
             Reply::Upgrade(tunnel) => {
-                watched.status = Some(Status::SWITCHING_PROTOCOLS);
+                // RFC 8441 §5: there is no 101 in HTTP/2.
+                let status = if watched.is_http2 { Status::OK } else { Status::SWITCHING_PROTOCOLS };
+                watched.status = Some(status);
                 watched.content = Some(source_text(tunnel.content.length()));
                 Reply::Upgrade(Tunnel { content: watch_source(tunnel.content, &self.watched), ..tunnel })
             }
@@ -179,17 +184,18 @@ impl Source for WatchedPart<Box<dyn Source>> {
 }
 
 /// Where content comes from; `None`: there is none.
-fn content_text(body: &Body) -> Option<String> {
+fn content_text(body: &Body, is_http2: bool) -> Option<String> {
+    // Each frame needs a head in front of it, so a file is read like everything else.
+    let way = if is_http2 { "read from the page cache into frames" } else { "from the page cache to the socket" };
     Some(match body {
         Body::Empty => return None,
         Body::Bytes(bytes) => format!("{}, {} bytes", bytes_text(bytes), bytes.as_slice().len()),
         Body::File(part) => {
-            format!("from the page cache to the socket: {} bytes of the file, from {} on", part.length, part.offset)
+            format!("{way}: {} bytes of the file, from {} on", part.length, part.offset)
         }
         Body::Parts(parts) => {
             let files = parts.iter().filter(|part| matches!(part, ContentPart::File(_))).count();
-            let from =
-                if files > 0 { "parts of the file from the page cache to the socket" } else { "all from memory" };
+            let from = if files > 0 { format!("parts of the file {way}") } else { "all from memory".into() };
             format!("{} pieces: {from}", parts.len())
         }
         Body::Source(source) => source_text(source.length()),

@@ -67,6 +67,21 @@ impl PeerSettings {
     }
 }
 
+/// The registered name of a parameter, if it is one of those that are used here.
+pub fn name(identifier: u16) -> Option<&'static str> {
+    Some(match identifier {
+        HEADER_TABLE_SIZE => "HEADER_TABLE_SIZE",
+        ENABLE_PUSH => "ENABLE_PUSH",
+        MAX_CONCURRENT_STREAMS => "MAX_CONCURRENT_STREAMS",
+        INITIAL_WINDOW_SIZE => "INITIAL_WINDOW_SIZE",
+        MAX_FRAME_SIZE => "MAX_FRAME_SIZE",
+        MAX_HEADER_LIST_SIZE => "MAX_HEADER_LIST_SIZE",
+        ENABLE_CONNECT_PROTOCOL => "ENABLE_CONNECT_PROTOCOL",
+        NO_RFC7540_PRIORITIES => "NO_RFC7540_PRIORITIES",
+        _ => return None,
+    })
+}
+
 /// What we tell the client in our first and only SETTINGS: identifiers and values.
 ///
 /// The list of fields that a client may send is bounded by MAX_HEADER_LIST_SIZE; that is only advice to it.

@@ -118,6 +118,17 @@ impl State {
         }
     }
 
+    /// Its name in RFC 9113 §5.1.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Open => "open",
+            State::HalfClosedLocal => "half-closed (local)",
+            State::HalfClosedRemote => "half-closed (remote)",
+            State::Closed(_) => "closed",
+        }
+    }
+
     /// Whether the client may still send content or trailers.
     pub fn peer_may_send(self) -> bool {
         matches!(self, State::Open | State::HalfClosedLocal)
@@ -147,12 +158,12 @@ mod tests {
     /// RST_STREAM, `W` WINDOW_UPDATE; `ES` has END_STREAM. `late` is ignored, an error of a stream is `s`, of the
     /// connection `c`. Not written: it stays as it is.
     const FIGURE: &str = "
-        idle:          H open, H+ES half-closed-remote, D c:PROTOCOL_ERROR, D+ES c:PROTOCOL_ERROR,
+        idle:          H open, H+ES half-closed (remote), D c:PROTOCOL_ERROR, D+ES c:PROTOCOL_ERROR,
                        R c:PROTOCOL_ERROR, W c:PROTOCOL_ERROR
-        open:          H+ES half-closed-remote, D+ES half-closed-remote, R reset-by-peer,
+        open:          H+ES half-closed (remote), D+ES half-closed (remote), R reset-by-peer,
                        send-ES half-closed-local, send-R reset-by-us
         half-closed-local: H+ES ended, D+ES ended, R reset-by-peer, send-R reset-by-us
-        half-closed-remote: H s:STREAM_CLOSED, H+ES s:STREAM_CLOSED, D s:STREAM_CLOSED, D+ES s:STREAM_CLOSED,
+        half-closed (remote): H s:STREAM_CLOSED, H+ES s:STREAM_CLOSED, D s:STREAM_CLOSED, D+ES s:STREAM_CLOSED,
                        R reset-by-peer, send-ES ended, send-R reset-by-us
         ended:         H c:STREAM_CLOSED, H+ES c:STREAM_CLOSED, D c:STREAM_CLOSED, D+ES c:STREAM_CLOSED,
                        P late, R late, W late
@@ -183,7 +194,7 @@ mod tests {
             State::Idle => "idle",
             State::Open => "open",
             State::HalfClosedLocal => "half-closed-local",
-            State::HalfClosedRemote => "half-closed-remote",
+            State::HalfClosedRemote => "half-closed (remote)",
             State::Closed(Ending::Ended) => "ended",
             State::Closed(Ending::ResetByPeer) => "reset-by-peer",
             State::Closed(Ending::ResetByUs) => "reset-by-us",

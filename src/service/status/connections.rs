@@ -412,7 +412,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             id: 1,
             request: "GET /a\\\"".into(),
             status: Some(200),
-            state: "half-closed-remote",
+            state: "half-closed (remote)",
             urgency: 0,
             is_incremental: true,
             may_send: -5,
@@ -444,7 +444,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
   windows  17 to the client, 1048576 to us
   ledger   resets 0%, glitches 4%; glitch 3, ping 1
   goaway   NO_ERROR: the server stops
-  s=1 GET /a\\\"  200  half-closed-remote  u=0 i  stream-window for 1.5s
+  s=1 GET /a\\\"  200  half-closed (remote)  u=0 i  stream-window for 1.5s
     windows -5 to the client, 60000 to us; content 0 waits; 65620 sent, 70 queued; turn 2
   s=3 POST /b  -  open  u=3  -
     windows 65535 to the client, 60000 to us; content 5535 waits; 0 sent, 0 queued; turn none
@@ -452,7 +452,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
 ";
         assert!(text.ends_with(expected), "{text}");
         let json = json(&listed, &KernelReport::default());
-        let expected = r#","http2":{"may_send":17,"may_receive":1048576,"spent_percent":{"resets":0,"glitches":4},"misbehaviour":{"glitch":3,"ping":1},"goaway":"NO_ERROR: the server stops","streams_total":3,"streams":[{"stream":1,"line":"GET /a\\\"","status":200,"state":"half-closed-remote","urgency":0,"incremental":true,"may_send":-5,"may_receive":60000,"content":0,"sent":65620,"queued":70,"turn":2,"wait":"stream-window","waited_ms":1500},{"stream":3,"line":"POST /b","status":null,"state":"open","urgency":3,"incremental":false,"may_send":65535,"may_receive":60000,"content":5535,"sent":0,"queued":0,"turn":null,"wait":null,"waited_ms":0}]}}]}"#;
+        let expected = r#","http2":{"may_send":17,"may_receive":1048576,"spent_percent":{"resets":0,"glitches":4},"misbehaviour":{"glitch":3,"ping":1},"goaway":"NO_ERROR: the server stops","streams_total":3,"streams":[{"stream":1,"line":"GET /a\\\"","status":200,"state":"half-closed (remote)","urgency":0,"incremental":true,"may_send":-5,"may_receive":60000,"content":0,"sent":65620,"queued":70,"turn":2,"wait":"stream-window","waited_ms":1500},{"stream":3,"line":"POST /b","status":null,"state":"open","urgency":3,"incremental":false,"may_send":65535,"may_receive":60000,"content":5535,"sent":0,"queued":0,"turn":null,"wait":null,"waited_ms":0}]}}]}"#;
         assert!(json.ends_with(expected), "{json}");
     }
 

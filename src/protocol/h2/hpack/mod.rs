@@ -8,6 +8,7 @@ pub mod decoder;
 pub mod encoder;
 mod huffman;
 mod integer;
+pub mod representation;
 mod table;
 
 #[cfg(test)]
