@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::browser_driver::Browser;
+use crate::http2_client::Http2;
 use crate::support::field;
 use crate::{ask, server};
 
@@ -29,6 +30,22 @@ fn it_names_whoever_reads_slowly_and_says_what_happens_to_the_server() {
     drop(slow);
     assert!(server.wait().code().is_some());
     browser.wait(&page, "document.getElementById('state').textContent.toLowerCase().includes('lost')");
+}
+
+#[test]
+fn it_lists_the_streams_of_a_client_that_opens_no_window() {
+    let Some(mut browser) = Browser::start("streams") else { return };
+    let server = server(&[]);
+    let page = browser.open(&format!("http://{}/", server.admin()));
+    let mut client = Http2::new(server.connect(), 0);
+    for stream in [1, 3, 5, 7, 9, 11] {
+        client.get(stream, "/bytes/10?<i>", "");
+    }
+    let row = "document.getElementById('slowest').textContent";
+    browser
+        .wait(&page, &format!("{row}.includes('s=7 GET /bytes/10?<i> stream-window') && {row}.includes('; 2 more')"));
+    browser.wait(&page, &format!("{row}.includes('HTTP/2') && {row}.includes('client-window')"));
+    browser.expect_no_complaints();
 }
 
 /// Phones, small and large, a tablet, and a window on a desk.
