@@ -12,7 +12,13 @@ mod cors;
 mod descriptors;
 mod echo;
 mod files;
+#[path = "../sim/h2/frames.rs"]
+#[allow(dead_code, reason = "shared with the simulator")]
+mod frames;
 mod http1;
+#[path = "../http2_client/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod http2_client;
 mod http2_clients;
 mod interim;
 mod lab;

@@ -2,6 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
+use crate::frames::{GOAWAY, RST_STREAM, frame};
+use crate::http2_client::Http2;
 use crate::support::{Server, has_tool, wait_until};
 
 /// strace attached to a server; ends with the server.
@@ -86,6 +88,47 @@ fn a_keep_alive_request_costs_one_read_one_write_and_no_epoll_ctl() {
     assert_eq!(others, 0, "{}", lines.join("\n"));
 }
 
+/// These stand in the trace, in this order.
+#[track_caller]
+fn assert_story(all: &str, story: &[&str]) {
+    let mut rest = all;
+    for part in story {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is missing, or too early:\n{all}"));
+        rest = after;
+    }
+}
+
+#[test]
+fn marks_name_the_streams_of_http2() {
+    if !has_tool("strace") {
+        return;
+    }
+    let server = Server::start_untortured(&["--mark-syscalls"]);
+    let Some(trace) = Trace::attach(&server, "marks-http2") else { return };
+    let mut client = Http2::new(server.connect(), 0);
+    client.get(1, "/bytes/10", "");
+    client.read_until(|frame| frame.stream == 1);
+    client.client.send(frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()));
+    client.get(3, "no path", "");
+    client.read_until(|frame| frame.stream == 3);
+    client.widen(0, 0);
+    client.read_until(|frame| frame.kind == GOAWAY);
+    drop(client);
+    let file = trace.file.clone();
+    wait_until("the end is marked", || std::fs::read_to_string(&file).unwrap().contains("c=1 close: "));
+    let all = trace.finish(server).join("\n");
+    let story = [
+        "tidemill c=1 s=1 head GET /bytes/10\"",
+        "tidemill c=1 s=1 respond 200 OK\"",
+        "sendto(",
+        "tidemill c=1 s=1 reset by the client: CANCEL\"",
+        "tidemill c=1 s=3 reset: PROTOCOL_ERROR\"",
+        "tidemill c=1 goaway: PROTOCOL_ERROR\"",
+        "tidemill c=1 close: ",
+    ];
+    assert_story(&all, &story);
+}
+
 #[test]
 fn marks_tell_the_story_of_a_connection() {
     if !has_tool("strace") {
@@ -121,11 +164,7 @@ fn marks_tell_the_story_of_a_connection() {
         "tidemill c=1 close: closed by the server\"",
         "close(",
     ];
-    let mut rest = all.as_str();
-    for part in story {
-        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is missing, or too early:\n{all}"));
-        rest = after;
-    }
+    assert_story(&all, &story);
     assert_eq!(count(&lines, |line| line.contains("drive\"")), 2, "{all}");
     // The server may be killed in the middle of its last mark: then strace knows no result.
     let returned = |line: &str| !["= ?", "<unfinished", "<detached"].iter().any(|what| line.contains(what));

@@ -129,6 +129,22 @@ fn a_run_with_tls() {
 }
 
 #[test]
+fn a_run_with_http2() {
+    let http2 = Http2Counts {
+        connections: 2,
+        streams: 120,
+        delayed: 3,
+        reset_by_client: [("CANCEL", 4), ("other", 1)].into(),
+        goaways: [("ENHANCE_YOUR_CALM", 1)].into(),
+        ..Http2Counts::default()
+    };
+    let text = text(&Totals { counters: Counters { http2, ..counted() }, ..run() }, None, false);
+    let lines = "\n  HTTP/2: 2 connections, 120 streams\n  Streams delayed: 3\n  \
+                 Streams reset by clients: 5 (CANCEL 4, other 1)\n  GOAWAY sent: 1 (ENHANCE_YOUR_CALM 1)\n  Syscalls";
+    assert!(text.contains(lines), "{text}");
+}
+
+#[test]
 fn a_run_in_which_nothing_happened() {
     let totals = Totals { uptime: Duration::from_secs(90), turns: 1, events: 1, events_max: 1, ..Totals::default() };
     let expected = "\
