@@ -21,7 +21,7 @@ pub enum Misbehaviour {
     Ping,
     /// SETTINGS behind the first.
     Settings,
-    /// A WINDOW_UPDATE that leaves a stream with content less than 256 bytes of window.
+    /// A WINDOW_UPDATE that leaves a stream with content, or the connection, less than 256 bytes of window.
     TinyWindow,
 }
 

@@ -193,6 +193,8 @@ pub struct Session {
     last_taken: Option<u32>,
     /// The last GOAWAY that was sent: its code and its debug data.
     gone_away: Option<Box<(ErrorCode, String)>>,
+    /// GOAWAY was sent because of misbehaviour.
+    is_warned: bool,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
     /// Bytes that were consumed so far.
@@ -233,6 +235,7 @@ impl Session {
             control: Control::default(),
             last_taken: None,
             gone_away: None,
+            is_warned: false,
             has_sent: false,
             consumed_bytes: 0,
             frame_start: 0,
@@ -490,6 +493,7 @@ impl Session {
         match standing {
             Standing::Warned if self.last_taken.is_none() => {
                 let why = format!("too much misbehaviour: {}", self.ledger.summary(now));
+                self.is_warned = true;
                 self.shut_down(outbox, ErrorCode::NO_ERROR, &why);
                 Ok(())
             }

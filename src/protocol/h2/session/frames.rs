@@ -72,7 +72,7 @@ impl Session {
                 if std::mem::take(&mut self.has_sent) { Ok(None) } else { self.charged(Misbehaviour::Ping, work) }
             }
             Frame::GoAway { code, .. } => Ok(Some(Event::GoAway(ErrorCode(code)))),
-            Frame::WindowUpdate { stream: 0, increment } => self.on_connection_window(increment),
+            Frame::WindowUpdate { stream: 0, increment } => self.on_connection_window(increment, work),
             Frame::WindowUpdate { stream, increment } => self.on_stream_window(stream, increment, work),
             Frame::PriorityUpdate { stream } => self.on_priority_update(stream, work),
         }
@@ -110,8 +110,12 @@ impl Session {
     fn on_request(&mut self, section: Section, next: State, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {
         let Section { stream, end_stream, depends_on, is_too_large } = section;
         if self.last_taken.is_some() {
-            // The client may have sent it before it knew (§6.8).
-            return Ok(Some(self.reject(stream, BEHIND_GOAWAY, work)));
+            // The client may have sent it before it knew (§6.8). If it was told because of its misbehaviour, that counts too.
+            let event = self.reject(stream, BEHIND_GOAWAY, work);
+            if self.is_warned {
+                self.charge(Misbehaviour::ForcedReset, work)?;
+            }
+            return Ok(Some(event));
         }
         if self.streams.len() >= work.limits.http2.streams_max as usize {
             let event = self.reject(stream, TOO_MANY, work);
@@ -300,11 +304,13 @@ impl Session {
         Ok(None)
     }
 
-    fn on_connection_window(&mut self, increment: u32) -> Result<Option<Event>, Fault> {
+    fn on_connection_window(&mut self, increment: u32, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {
         if increment == 0 {
             return Err(Fault::protocol("WINDOW_UPDATE of 0", "RFC 9113 §6.9"));
         }
-        self.send.widen(increment).map(|()| None)
+        self.send.widen(increment)?;
+        let is_tiny = self.ready.next().is_some() && self.send.available() < TINY_WINDOW_BYTES;
+        if is_tiny { self.charged(Misbehaviour::TinyWindow, work) } else { Ok(None) }
     }
 
     fn on_stream_window(&mut self, stream: u32, increment: u32, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {

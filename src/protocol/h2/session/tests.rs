@@ -235,7 +235,7 @@ fn resets_that_the_client_provokes_are_counted() {
 }
 
 #[test]
-fn malformed_requests_are_counted_and_then_refused() {
+fn malformed_requests_are_counted_also_when_they_are_refused() {
     let mut connection = Connection::new(64 * 1024);
     // Requests without pseudo-fields.
     let malformed = |stream| frame_writer::head(Kind::Headers, 5, stream, 0);
@@ -243,10 +243,12 @@ fn malformed_requests_are_counted_and_then_refused() {
         connection.feed(&malformed(2 * n + 1));
         assert_eq!(connection.steps(), ["rejected PROTOCOL_ERROR", "need-bytes"]);
     }
-    for n in 75..100 {
+    for n in 75..99 {
         connection.feed(&malformed(2 * n + 1));
     }
-    assert_eq!(connection.steps(), [vec!["rejected REFUSED_STREAM"; 25], vec!["need-bytes"]].concat());
+    assert_eq!(connection.steps(), [vec!["rejected REFUSED_STREAM"; 24], vec!["need-bytes"]].concat());
+    connection.feed(&malformed(199));
+    assert_eq!(connection.steps(), ["ENHANCE_YOUR_CALM"]);
 }
 
 #[test]
