@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+/// Unit tests share modules with those in `tests`, which know this crate by its name.
+#[cfg(test)]
+extern crate self as tidemill;
+
 pub mod base;
 pub mod connection;
 pub mod event_loop;

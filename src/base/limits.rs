@@ -124,6 +124,9 @@ pub struct Http2Limits {
     pub glitches_per_second: u32,
     /// What small DATA frames may lack to 256 bytes, altogether, until their content is consumed, in bytes; at least 1.
     pub small_data_bytes_max: u32,
+    /// Memory for content that has arrived and that nobody has taken, over all connections of a loop, in bytes. Each of
+    /// them has as much as the window of a stream in any case.
+    pub held_bytes_max: u32,
 }
 
 impl Default for Http2Limits {
@@ -147,6 +150,7 @@ impl Default for Http2Limits {
             glitches_max: 100,
             glitches_per_second: 10,
             small_data_bytes_max: 64 * 1024,
+            held_bytes_max: 4 * 1024 * 1024,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::protocol::h1::server::Scratch;
 use crate::protocol::h2;
 
 use super::Identity;
+use super::h2::HeldBytes;
 use super::secured::CiphertextRings;
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
@@ -49,6 +50,8 @@ pub struct LoopContext {
     pub(super) handshakes_left: usize,
     pub(super) scratch: Scratch,
     pub(super) http2: h2::session::Scratch,
+    /// Memory for content of HTTP/2 that nobody has taken yet.
+    pub(super) held: HeldBytes,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
@@ -133,6 +136,7 @@ impl LoopContext {
             handshakes_left: limits.handshakes_per_turn,
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),
+            held: HeldBytes::default(),
             head: Vec::new(),
             counters: Counters::default(),
             times: Times::default(),

@@ -4,6 +4,7 @@
 //! it, and responses are produced in the order that the session names.
 
 mod deadlines;
+mod held;
 mod open_stream;
 mod report;
 mod sink;
@@ -27,11 +28,16 @@ use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
 use crate::protocol::h2::session::{PREFACE, RequestLine, Session, Step};
 use crate::service::{Service, errors};
+pub use held::HeldBytes;
+
 use deadlines::{Partial, Stop};
 use open_stream::{OpenStream, Work};
 
 /// So much of the preface tells it from any request of HTTP/1, in bytes: `PRI * HTTP/2`.
 const TELLING_BYTES: usize = 12;
+/// No more is received while so many responses are complete and have not left: the record of a request takes far more memory
+/// than the smallest response.
+const LEAVING_MAX: usize = 256;
 
 /// One connection that speaks HTTP/2.
 pub(super) struct Http2 {
@@ -69,6 +75,10 @@ impl Protocol for Http2 {
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
         self.keep_time(channel, cx);
+        if self.leaving.len() >= LEAVING_MAX {
+            // What the last pass has flushed is over.
+            self.leaving.retire(channel.sent(), cx.drive_began, &mut cx.finished);
+        }
         let mut moved = false;
         loop {
             let mut progress = false;
@@ -230,7 +240,8 @@ impl Http2 {
         cx: &mut LoopContext,
     ) -> bool {
         self.needs_bytes = channel.inbox.is_none();
-        if self.has_failed() || self.delayed_bytes > cx.environment.limits.head_bytes_max {
+        let is_full = self.leaving.len() >= LEAVING_MAX || self.delayed_bytes > cx.environment.limits.head_bytes_max;
+        if self.has_failed() || is_full {
             return false;
         }
         let Channel { inbox: Some(inbox), outbox, who, role, secured, .. } = channel else { return false };
@@ -273,7 +284,10 @@ impl Http2 {
                 self.on_rejected(record, fault, channel, cx);
             }
             Ok(Step::Content { stream, bytes }) => match self.position(stream) {
-                Some(at) => self.with(at, channel, cx, |open, work| open.receive(bytes, work)),
+                Some(at) => {
+                    self.with(at, channel, cx, |open, work| open.receive(bytes, work));
+                    self.bound_held(stream, channel, cx);
+                }
                 None => self.session.taken(inbox, bytes),
             },
             Ok(Step::End { stream, trailers }) => {
@@ -336,6 +350,22 @@ impl Http2 {
         } else if needs_room {
             self.asked.push(id);
         }
+    }
+
+    /// Content that nobody takes is bounded over all connections of the loop. A connection may hold as much as the window of
+    /// one stream in any case, so that others cannot take that from it.
+    fn bound_held<S: Socket>(&mut self, stream: u32, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let limits = &cx.environment.limits.http2;
+        let (all_max, own_max) = (limits.held_bytes_max as usize, limits.stream_window_bytes as usize);
+        let Some(at) = self.position(stream).filter(|_| cx.held.get() > all_max) else { return };
+        let own: usize = self.open.iter().map(|open| open.held_bytes()).sum();
+        if own <= own_max || self.open[at].held_bytes() == 0 {
+            return;
+        }
+        let peer = channel.who.peer;
+        let held = format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
+        cx.complain(Level::Info, held);
+        self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
     }
 
     /// Serves those that may go on. Says whether anything moved.

@@ -342,9 +342,20 @@ pub struct LeavingRecords {
     front: Option<Box<RequestRecord>>,
     /// Those behind them, the newest first.
     back: Option<Box<RequestRecord>>,
+    len: usize,
 }
 
 impl LeavingRecords {
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The oldest: its response is on its way.
     pub fn front(&self) -> Option<&RequestRecord> {
         self.front.as_deref()
@@ -358,6 +369,7 @@ impl LeavingRecords {
 
     /// Adds a request whose response is complete; where it ends is known.
     pub fn push(&mut self, mut record: Box<RequestRecord>) {
+        self.len += 1;
         if self.front.is_none() {
             self.front = Some(record);
         } else {
@@ -391,6 +403,7 @@ impl LeavingRecords {
     pub fn retire(&mut self, sent: u64, now: Moment, finished: &mut RecordQueue) {
         while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
             self.front = record.next.take();
+            self.len -= 1;
             record.last_byte_at = Some(now);
             finished.push_back(record);
             if self.front.is_none() && self.back.is_some() {

@@ -1,10 +1,10 @@
 //! A stream that lives: its request as far as nobody has taken it, its answer, and what it waits for.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use log::Level;
 
+use super::held::HeldContent;
 use super::sink::{Appended, Http2Sink};
 use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
@@ -39,8 +39,8 @@ pub(super) struct OpenStream {
     pub(super) stream: Stream,
     /// A request whose service is delayed until the wait is over.
     pub(super) delayed: Option<Box<OwnedHead>>,
-    /// Content that has arrived and that nobody has taken. The stream's window bounds it.
-    content: VecDeque<u8>,
+    /// Content that has arrived and that nobody has taken. The stream's window bounds it, and `Http2::bound_held`.
+    content: HeldContent,
     end: RequestEnd,
     /// Content that has arrived, in bytes.
     received: u64,
@@ -116,7 +116,7 @@ impl OpenStream {
             id,
             stream: Stream::new(record),
             delayed: None,
-            content: VecDeque::new(),
+            content: HeldContent::default(),
             end: RequestEnd::Expected,
             received: 0,
             discarded: 0,
@@ -159,7 +159,7 @@ impl OpenStream {
             None => Ok(0),
         };
         if let Ok(taken) = offered {
-            self.content.extend(&piece[taken..]);
+            self.content.add(&piece[taken..], &work.cx.held);
         }
         work.session.taken(inbox, arrived);
         if let Some(record) = &mut self.stream.record {
@@ -174,6 +174,11 @@ impl OpenStream {
         if let Some(record) = &mut self.stream.record {
             record.rx.end = at;
         }
+    }
+
+    /// Memory for content that nobody has taken, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.content.memory_bytes()
     }
 
     /// Whether the response is complete.
@@ -217,16 +222,15 @@ impl OpenStream {
         let Some(taker) = self.stream.taker() else { return self.discard(work) };
         let mut cx = work.cx.environment.cx(&who, role, self.id, client.as_ref(), None);
         if !self.content.is_empty() {
-            let offered = taker.take(self.content.as_slices().0, &mut cx);
+            let offered = taker.take(self.content.front(), &mut cx);
             if let Ok(taken) = offered {
-                self.content.drain(..taken);
+                self.content.consume(taken);
             }
             return self.on_taken(offered, work);
         }
         let RequestEnd::Arrived(trailers) = mem::replace(&mut self.end, RequestEnd::Told) else { return false };
         let trailers = trailers.as_ref().map_or(Fields::default(), |trailers| trailers.as_fields());
         let told = taker.end(trailers, &mut cx);
-        self.content = VecDeque::new();
         self.stream.resume();
         if let Err(failure) = told {
             self.fail(&failure, work);
@@ -249,7 +253,7 @@ impl OpenStream {
 
     /// Throws away what nobody wants. What is beyond the limit does not open the stream's window again.
     fn discard<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
-        let bytes = mem::take(&mut self.content).len();
+        let bytes = self.content.clear();
         self.discarded += bytes as u64;
         if self.discarded <= work.cx.environment.limits.discarded_bytes_max {
             work.consumed(self.id, bytes);
