@@ -136,6 +136,8 @@ impl<S: Socket> Connection<S> {
             return;
         }
         match self.waiting.reason() {
+            // The driver has a deadline of its own, and the drive that follows acts on it.
+            WaitReason::FirstByte | WaitReason::Idle if cx.moment < self.own_deadline(None, cx) => {}
             // The server, which stops, closes early: that is not the client's doing.
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::TlsHandshake
                 if cx.environment.draining.is_some() =>

@@ -50,14 +50,19 @@ impl<S: Socket> Connection<S> {
     }
 
     fn deadline_with(&self, wait: &DriverWait, cx: &LoopContext) -> Moment {
-        let timer = wait.timer.map(|at| cx.moment_of(at));
-        let deadline = self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining);
-        match wait.due {
+        let deadline = self.own_deadline(wait.timer.map(|at| cx.moment_of(at)), cx);
+        // The driver acts on its deadlines only while it is driven.
+        match wait.due.filter(|_| self.life == Life::Serving) {
             // The streams wait, and each has its own deadline.
             Some(due) if self.waiting.reason().is_of_streams() => due,
             Some(due) => due.min(deadline),
             None => deadline,
         }
+    }
+
+    /// When the wait of the connection itself has lasted too long.
+    pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
+        self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining)
     }
 
     /// The one reason why nothing moves. A client that does not read comes first: because of that it may be late with

@@ -5,6 +5,8 @@ mod closing;
 mod content;
 mod deadlines;
 mod echo;
+mod http2;
+mod http2_deadlines;
 mod kernel;
 mod menu;
 mod records;

@@ -6,6 +6,7 @@ mod sent;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::corpus_text;
 use script::{Action, Item};
 use sent::Client;
 use tidemill::base::limits::Limits;
@@ -147,7 +148,7 @@ impl<'a> Driver<'a> {
             return;
         }
         if let Some((stream, content)) = self.content.take() {
-            self.events.push(format!("content {stream} \"{}\"", crate::corpus_text::escaped(&content)));
+            self.events.push(format!("content {stream} \"{}\"", corpus_text::escaped(&content)));
             self.write_down_sent();
             if self.is_consumed {
                 self.session.consumed(stream, content.len(), &mut self.outbox, self.limits);
@@ -261,6 +262,6 @@ fn rendered_head(head: &RequestHead<'_>) -> String {
 }
 
 fn rendered_fields(fields: Fields<'_>) -> String {
-    let line = |(name, value)| format!("{}: {}", crate::corpus_text::escaped(name), crate::corpus_text::escaped(value));
+    let line = |(name, value)| format!("{}: {}", corpus_text::escaped(name), corpus_text::escaped(value));
     format!("[{}]", fields.iter().map(line).collect::<Vec<_>>().join(" | "))
 }

@@ -7,7 +7,7 @@ use tidemill::protocol::h2::frame::{END_HEADERS, END_STREAM, Kind, PADDED, PRIOR
 use tidemill::protocol::h2::frame_writer;
 use tidemill::protocol::h2::session::PREFACE;
 
-use crate::corpus_text::unescaped;
+use super::corpus_text::unescaped;
 
 /// Bytes from the client, or something that the server does when all bytes before it have been received.
 #[derive(Debug, Clone)]

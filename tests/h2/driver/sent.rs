@@ -5,7 +5,7 @@ use tidemill::protocol::h2::fields::{FieldList, ListLimits};
 use tidemill::protocol::h2::frame::{ACK, END_HEADERS, END_STREAM, FRAME_HEAD_BYTES, FrameHead, Kind};
 use tidemill::protocol::h2::hpack::decoder::Decoder;
 
-use crate::corpus_text::escaped;
+use super::corpus_text::escaped;
 
 /// Knows the server's table of fields, and the frame that has not arrived as a whole.
 #[derive(Default)]

@@ -1,0 +1,202 @@
+//! Clients of HTTP/2 in a scripted world: what is held for them, whose turn it is, who is woken, and what is told of it.
+
+#[path = "../../../tests/corpus_text/mod.rs"]
+#[allow(dead_code, reason = "the corpora need more of it")]
+mod corpus_text;
+#[path = "../../../tests/h2/driver/script.rs"]
+#[allow(dead_code, reason = "a client does not act as the server")]
+mod script;
+#[path = "../../../tests/h2/driver/sent.rs"]
+mod sent;
+
+use self::script::{Item, items};
+use super::menu::Act;
+use super::script::Client;
+use super::stage::Stage;
+use crate::base::limits::{Http2Limits, Limits};
+
+/// A client that sends frames in the words of `tests/corpus/h2/README.md`, and reads them in the same words.
+pub struct Peer {
+    pub client: Client,
+    reader: sent::Client,
+}
+
+/// The bytes of these frames, one a line.
+pub fn bytes(words: &str) -> Vec<u8> {
+    let items = words.lines().map(str::trim_start).flat_map(|line| items(line, line));
+    let bytes = items.flat_map(|item| match item {
+        Item::Bytes(bytes) => bytes,
+        Item::Act(_) => panic!("a client does nothing but send"),
+    });
+    bytes.collect()
+}
+
+impl Peer {
+    /// A client that has said nothing.
+    pub fn silent(stage: &mut Stage) -> Peer {
+        Peer { client: stage.client(), reader: sent::Client::default() }
+    }
+
+    /// A client with both prefaces behind it.
+    pub fn new(stage: &mut Stage) -> Peer {
+        let mut peer = Peer::silent(stage);
+        peer.say(stage, "preface\nSETTINGS ack");
+        let frames = peer.frames();
+        assert_eq!(frames.last().map(String::as_str), Some("SETTINGS ack"), "{frames:?}");
+        peer
+    }
+
+    /// Sends these frames, and lets the server do what it can.
+    pub fn say(&mut self, stage: &mut Stage, words: &str) {
+        stage.reactor().send_bytes(&self.client, bytes(words));
+        stage.turn();
+        stage.settle();
+    }
+
+    /// Reads so many bytes more.
+    pub fn read(&mut self, stage: &mut Stage, bytes: usize) {
+        stage.reactor().make_room(&self.client, bytes);
+        stage.turn();
+        stage.settle();
+    }
+
+    /// The frames that have arrived since the last call.
+    pub fn frames(&mut self) -> Vec<String> {
+        self.reader.read(&self.client.received_bytes())
+    }
+
+    /// Of each of these frames the name and the stream, equal ones in a row once.
+    pub fn outline(&mut self) -> Vec<String> {
+        let frames = self.frames();
+        let mut outline: Vec<String> =
+            frames.iter().map(|frame| frame.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        outline.dedup();
+        outline
+    }
+}
+
+fn limits(http2: Http2Limits) -> Limits {
+    Limits { http2, ..Limits::default() }
+}
+
+/// Content that is not taken waits, and closes the window; what stands behind it is read all the same.
+#[test]
+fn content_that_is_not_taken_waits_and_frames_behind_it_are_read() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    *stage.menu.appetite.borrow_mut() = 10;
+    stage.menu.plan(&[Act::Content, Act::Respond(2)]);
+    peer.say(&mut stage, "POST 1 /takes\n4 times DATA 1 \"\\{x*16000}\"\nPING \"behind!!\"\nGET 3 /");
+    assert_eq!(peer.outline(), ["PING ack", "HEADERS 3"]);
+    assert_eq!(stage.menu.taken.borrow().len(), 10);
+    *stage.menu.appetite.borrow_mut() = 40_000;
+    stage.menu.waker.borrow().iter().for_each(|waker| waker.wake());
+    stage.menu.keys.borrow_mut().clear();
+    peer.say(&mut stage, "DATA 1 \"y\"");
+    assert_eq!(peer.frames(), ["WINDOW_UPDATE 1 40010"], "half of the window is free");
+    *stage.menu.appetite.borrow_mut() = usize::MAX;
+    peer.say(&mut stage, "DATA 1 end \"z\"");
+    assert_eq!(peer.outline(), ["HEADERS 1", "DATA 1"]);
+    assert!(stage.menu.taken.borrow().ends_with("xyz."));
+}
+
+/// What nobody takes is bounded for all connections together, but each has the window of a stream.
+#[test]
+fn content_that_nobody_takes_is_bounded_for_all_connections() {
+    let small = Http2Limits { held_bytes_max: 4096, stream_window_bytes: 1024, ..Http2Limits::default() };
+    let mut stage = Stage::new(limits(small));
+    stage.menu.plan(&[Act::Until(600_000)]);
+    let mut first = Peer::new(&mut stage);
+    for stream in [1, 3, 5, 7, 9] {
+        first.say(&mut stage, &format!("POST {stream} /acts\nDATA {stream} \"\\{{x*1000}}\""));
+    }
+    assert_eq!(first.outline(), ["RST_STREAM 9"]);
+    let mut second = Peer::new(&mut stage);
+    second.say(&mut stage, "POST 1 /acts\nDATA 1 \"\\{x*1000}\"");
+    assert_eq!(second.outline(), [""; 0], "it has its own");
+    second.say(&mut stage, "POST 3 /acts\nDATA 3 \"\\{x*1000}\"");
+    assert_eq!(second.frames(), ["RST_STREAM 3 ENHANCE_YOUR_CALM"]);
+    // What is over is held no longer.
+    first.say(&mut stage, "RST_STREAM 1 CANCEL\nRST_STREAM 3 CANCEL");
+    second.say(&mut stage, "POST 5 /acts\nDATA 5 \"\\{x*1000}\"");
+    assert_eq!(second.outline(), [""; 0]);
+}
+
+/// The record of a request is larger than the smallest response.
+#[test]
+fn requests_are_not_read_while_many_responses_have_not_left() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    let requests: Vec<String> = (0..1000).map(|n| format!("HEAD {} /", 2 * n + 1)).collect();
+    peer.say(&mut stage, &requests.join("\n"));
+    let called = stage.menu.called.borrow().len();
+    assert!((200..=300).contains(&called), "{called}");
+    peer.read(&mut stage, 1 << 20);
+    assert_eq!(peer.frames().len(), 1000);
+    assert_eq!(stage.log("stream").len(), 1000);
+}
+
+/// RFC 9218 §10: what is urgent comes next, although a large response has begun.
+#[test]
+fn an_urgent_response_comes_in_the_middle_of_a_large_one() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    peer.say(&mut stage, "SETTINGS 4=1000000\nWINDOW_UPDATE 0 1000000\nGET 1 /bytes/900000 priority: u=5");
+    peer.read(&mut stage, 300_000);
+    assert_eq!(peer.outline(), ["SETTINGS ack", "HEADERS 1", "DATA 1"]);
+    peer.say(&mut stage, "GET 3 /bytes/30000 priority: u=0\nGET 5 /bytes/30000 priority: u=5");
+    peer.read(&mut stage, 1_000_000);
+    let outline = peer.outline();
+    assert_eq!(outline[..6], ["DATA 1", "HEADERS 3", "HEADERS 5", "DATA 3", "DATA 1", "DATA 5"], "{outline:?}");
+}
+
+/// RFC 9218 §10: what can be used in parts takes turns of 16 KiB.
+#[test]
+fn incremental_responses_take_turns() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    peer.say(&mut stage, "WINDOW_UPDATE 0 1000000\nGET 1 /bytes/60000 priority: i\nGET 3 /bytes/60000 priority: i");
+    peer.read(&mut stage, 1_000_000);
+    let data: Vec<String> = peer.outline().into_iter().filter(|frame| frame.starts_with("DATA")).collect();
+    assert_eq!(data.len(), 8, "four turns each: {data:?}");
+}
+
+/// Only the stream that was woken is asked again.
+#[test]
+fn who_is_woken_is_asked_and_nobody_else() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    stage.menu.plan(&[Act::Job(60_000)]);
+    peer.say(&mut stage, "GET 1 /acts\nGET 3 /acts\nGET 5 /acts");
+    let asked = *stage.menu.asked.borrow();
+    // The waker of the last one.
+    stage.menu.waker.borrow().iter().for_each(|waker| waker.wake());
+    stage.turn();
+    stage.settle();
+    assert_eq!(*stage.menu.asked.borrow(), asked + 1);
+    let streams: Vec<u32> = stage.menu.keys.borrow().iter().map(|key| key.stream).collect();
+    assert_eq!(streams, [1, 3, 5]);
+}
+
+/// A line for each stream, however it ends.
+#[test]
+fn each_stream_has_a_record() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    stage.menu.plan(&[Act::Until(60_000)]);
+    let malformed = "HEADERS 7 end :method: GET | :scheme: http | :path: / | :authority: a | X: y";
+    peer.say(&mut stage, &format!("GET 1 /bytes/5\nGET 3 /acts\nRST_STREAM 3 CANCEL\nGET 5 /acts\n{malformed}"));
+    stage.reactor().reset(&peer.client);
+    stage.turn();
+    let mut lines = stage.log("request status close");
+    lines.sort();
+    let cuts = [
+        "null reset by the client: CANCEL",
+        "null broken: connection reset",
+        "null reset by the server: PROTOCOL_ERROR",
+    ];
+    assert_eq!(lines, ["1 200 null", &format!("2 {}", cuts[0]), &format!("3 {}", cuts[1]), &format!("4 {}", cuts[2])]);
+}
