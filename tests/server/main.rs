@@ -16,9 +16,9 @@ mod files;
 #[allow(dead_code, reason = "shared with the simulator")]
 mod frames;
 mod http1;
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../http2_client/mod.rs"]
 mod http2;
+#[path = "../http2_client/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod http2_client;
 mod http2_clients;
 mod interim;
