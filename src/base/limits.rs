@@ -122,7 +122,8 @@ pub struct Http2Limits {
     pub glitches_max: u32,
     /// How much of that is forgiven in a second.
     pub glitches_per_second: u32,
-    /// What small DATA frames may lack to 256 bytes, altogether, until their content is consumed, in bytes; at least 1.
+    /// What small DATA frames may lack to 256 bytes, altogether, until their content is consumed, and what tiny windows may
+    /// lack to that until as much is sent, in bytes; at least 1.
     pub small_data_bytes_max: u32,
     /// Memory for content that has arrived and that nobody has taken, over all connections of a loop, in bytes. Each of
     /// them has as much as the window of a stream in any case.

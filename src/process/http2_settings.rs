@@ -149,7 +149,8 @@ pub struct Http2Settings {
     )]
     http2_glitches_per_second: u32,
 
-    /// What DATA frames may lack to 256 bytes, altogether, while their content waits to be consumed, 1KiB to 1GiB
+    /// What DATA frames may lack to 256 bytes, altogether, while their content waits to be consumed, and what windows for
+    /// content of ours may lack to 256 bytes until as much is sent, 1KiB to 1GiB
     #[arg(
         long, value_name = "SIZE", env = "TIDEMILL_HTTP2_SMALL_DATA", hide_env = true,
         default_value = "64KiB", value_parser = bytes(KIB..=GIB)

@@ -25,7 +25,7 @@ pub enum Misbehaviour {
     TinyWindow,
 }
 
-/// What is charged to whom: one line for each kind, and its name in reports.
+/// What is charged to whom, and how much at most: one line for each kind, with its name in reports.
 const KINDS: [(Misbehaviour, &str, Account, u32); 7] = [
     (Misbehaviour::ResetBeforeAnswer, "reset-before-answer", Account::Resets, 1),
     (Misbehaviour::ForcedReset, "forced-reset", Account::Glitches, 1),
@@ -33,7 +33,7 @@ const KINDS: [(Misbehaviour, &str, Account, u32); 7] = [
     (Misbehaviour::EmptyFrame, "empty-frame", Account::Glitches, 1),
     (Misbehaviour::Ping, "ping", Account::Glitches, 1),
     (Misbehaviour::Settings, "settings", Account::Glitches, 1),
-    (Misbehaviour::TinyWindow, "tiny-window", Account::Glitches, 1),
+    (Misbehaviour::TinyWindow, "tiny-window", Account::TinyWindows, SMALL_BYTES),
 ];
 
 /// What has a budget.
@@ -45,14 +45,21 @@ pub enum Account {
     Glitches,
     /// DATA frames of less than 256 bytes, each charged what it lacks. It comes back when the content is consumed.
     SmallData,
+    /// Windows of less than 256 bytes, each charged what it lacks. It comes back with the content that is sent, and with
+    /// time: HAProxy opens a window again by exactly what it has just consumed, so that a small frame brings on the next.
+    TinyWindows,
 }
 
 /// Accounts, and their names in reports.
-const ACCOUNTS: [(Account, &str); 3] =
-    [(Account::Resets, "resets"), (Account::Glitches, "glitches"), (Account::SmallData, "small-data")];
+const ACCOUNTS: [(Account, &str); 4] = [
+    (Account::Resets, "resets"),
+    (Account::Glitches, "glitches"),
+    (Account::SmallData, "small-data"),
+    (Account::TinyWindows, "tiny-windows"),
+];
 
-/// DATA frames of so many bytes and more are not small.
-const SMALL_DATA_BYTES: u32 = 256;
+/// DATA frames and windows of so many bytes and more are not small.
+const SMALL_BYTES: u32 = 256;
 /// From so much of a budget on the connection takes no new streams.
 const WARNED_PERCENT: u32 = 75;
 
@@ -100,6 +107,9 @@ impl Budget {
             Account::Resets => (limits.resets_max, 0),
             Account::Glitches => (limits.glitches_max, limits.glitches_per_second),
             Account::SmallData => (limits.small_data_bytes_max, 0),
+            Account::TinyWindows => {
+                (limits.small_data_bytes_max, limits.glitches_per_second.saturating_mul(SMALL_BYTES))
+            }
         };
         Budget { max: max.max(1), per_second }
     }
@@ -119,10 +129,22 @@ impl Ledger {
 
     /// Charges a misbehaviour.
     pub fn charge(&mut self, what: Misbehaviour, now: Moment) -> Standing {
-        let kind = what as usize;
-        let (_, _, account, cost) = KINDS[kind];
-        self.counts[kind] = self.counts[kind].saturating_add(1);
-        self.spend(account, cost, now)
+        let (.., cost) = KINDS[what as usize];
+        self.charge_so_much(what, cost, now)
+    }
+
+    /// Charges a window that a WINDOW_UPDATE has left to a stream with content, if that is tiny.
+    pub fn charge_window(&mut self, window_bytes: u32, now: Moment) -> Standing {
+        match SMALL_BYTES.saturating_sub(window_bytes) {
+            0 => Standing::Good,
+            lacking => self.charge_so_much(Misbehaviour::TinyWindow, lacking, now),
+        }
+    }
+
+    /// So much content was sent.
+    pub fn on_sent(&mut self, content_bytes: u32) {
+        let tiny = &mut self.spent[Account::TinyWindows as usize].thousandths;
+        *tiny = tiny.saturating_sub(u64::from(content_bytes) * 1000);
     }
 
     /// A stream has ended normally.
@@ -134,7 +156,7 @@ impl Ledger {
     /// Charges a DATA frame with so much content, if that is little. Returns what was charged; it is to be given
     /// [back](Ledger::refund_data).
     pub fn charge_data(&mut self, content_bytes: u32, now: Moment) -> (u32, Standing) {
-        let charge = if content_bytes == 0 { 0 } else { SMALL_DATA_BYTES.saturating_sub(content_bytes) };
+        let charge = if content_bytes == 0 { 0 } else { SMALL_BYTES.saturating_sub(content_bytes) };
         (charge, self.spend(Account::SmallData, charge, now))
     }
 
@@ -173,6 +195,13 @@ impl Ledger {
         let spent = self.percentages(now).filter(|(_, percent)| *percent > 0);
         words.extend(spent.map(|(name, percent)| format!("{name}={percent}%")));
         words.join(" ")
+    }
+
+    fn charge_so_much(&mut self, what: Misbehaviour, cost: u32, now: Moment) -> Standing {
+        let kind = what as usize;
+        let (_, _, account, _) = KINDS[kind];
+        self.counts[kind] = self.counts[kind].saturating_add(1);
+        self.spend(account, cost, now)
     }
 
     fn spend(&mut self, account: Account, cost: u32, now: Moment) -> Standing {
@@ -225,9 +254,9 @@ mod tests {
             assert_eq!(ledger.charge(Misbehaviour::EmptyFrame, NOW), Standing::Warned);
         }
         assert_eq!(ledger.percent_spent(Account::Glitches, NOW), 99);
-        assert_eq!(ledger.charge(Misbehaviour::TinyWindow, NOW), Standing::Exhausted);
+        assert_eq!(ledger.charge(Misbehaviour::Settings, NOW), Standing::Exhausted);
         let counts: Vec<_> = ledger.counts().collect();
-        assert_eq!(counts, [("forced-reset", 74), ("empty-frame", 25), ("tiny-window", 1)]);
+        assert_eq!(counts, [("forced-reset", 74), ("empty-frame", 25), ("settings", 1)]);
     }
 
     #[test]
@@ -277,6 +306,31 @@ mod tests {
         assert_eq!(ledger.percent_spent(Account::SmallData, NOW), 0);
         let last = (0..258).map(|_| ledger.charge_data(1, NOW).1).last();
         assert_eq!(last, Some(Standing::Exhausted));
+    }
+
+    #[test]
+    fn tiny_windows_are_made_up_for_by_what_is_sent() {
+        let mut ledger = Ledger::new(&Http2Limits::default());
+        assert_eq!(ledger.charge_window(256, NOW), Standing::Good);
+        assert_eq!(ledger.counts().count(), 0);
+        // One frame in five is small, as with HAProxy.
+        for _ in 0..100_000 {
+            assert_eq!(ledger.charge_window(17, NOW), Standing::Good);
+            ledger.on_sent(17 + 4 * 16_384);
+        }
+        assert_eq!(ledger.percent_spent(Account::TinyWindows, NOW), 0);
+        // Nobody can save up.
+        let worst = |ledger: &mut Ledger, times: usize| {
+            let standings = (0..times).map(|_| {
+                ledger.on_sent(1);
+                ledger.charge_window(1, NOW)
+            });
+            standings.max()
+        };
+        assert_eq!(worst(&mut ledger, 193), Some(Standing::Good));
+        assert_eq!(worst(&mut ledger, 60), Some(Standing::Warned));
+        assert_eq!(worst(&mut ledger, 10), Some(Standing::Exhausted));
+        assert_eq!(ledger.percent_spent(Account::TinyWindows, Moment::from_millis(6000)), 96);
     }
 
     #[test]

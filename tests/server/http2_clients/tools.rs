@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::{noise, serve, site, urls};
 use crate::files::Site;
-use crate::support::{DEADLINE, Server, has_tool};
+use crate::support::{DEADLINE, Server, has_tool, wait_until};
 
 /// What a program has printed, if it has ended well.
 fn run(program: impl AsRef<Path>, arguments: &[&str]) -> String {
@@ -153,6 +153,42 @@ fn h2load_is_served() {
             let printed = run("h2load", &[&["-n", &count], arguments, &[&format!("{url}{path}")]].concat());
             assert!(printed.contains(&format!(" {count} succeeded, 0 failed, 0 errored, 0 timeout")), "{printed}");
         }
+    }
+}
+
+/// HAProxy opens a window again by exactly what it has just passed on, however little that is.
+#[test]
+fn haproxy_passes_on_what_it_gets() {
+    if !has_tool("haproxy") || !has_tool("curl") {
+        return;
+    }
+    let site = site();
+    let server = serve(&site, &[]);
+    let (file, content) = upload(&site, 10 << 20);
+    let path = |name: &str| site.root.join(name).display().to_string();
+    let (socket, settings, back) = (path(".haproxy"), path(".haproxy.cfg"), path(".back"));
+    let config = format!(
+        "defaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+         listen here\n bind unix@{socket}\n http-reuse always\n server there {} proto h2\n",
+        server.listener(0)
+    );
+    fs::write(&settings, config).unwrap();
+    let mut haproxy = Command::new("haproxy").args(["-q", "-db", "-f", &settings]).spawn().unwrap();
+    wait_until("HAProxy listens", || fs::exists(&socket).unwrap());
+    let ask = |path: &str, arguments: &[&str]| {
+        let url = format!("http://a{path}");
+        let own = ["-sS", "--max-time", "30", "--unix-socket", &socket, "-o", &back, "-w", "%{http_code}"];
+        output("curl".as_ref(), &[&own, arguments, &[&url]].concat())
+    };
+    let outcomes = [
+        (ask("/bytes/50000000", &[]), fs::metadata(&back).unwrap().len() == 50_000_000),
+        (ask("/noise.bin", &[]), fs::read(&back).unwrap() == noise(3_000_001)),
+        (ask("/echo", &["-T", &file]), fs::read(&back).unwrap() == content),
+    ];
+    haproxy.kill().unwrap();
+    haproxy.wait().unwrap();
+    for (output, is_whole) in outcomes {
+        assert!(output.stdout == b"200" && is_whole, "{output:?}; the server: {}", server.log());
     }
 }
 

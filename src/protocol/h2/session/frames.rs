@@ -14,9 +14,6 @@ use crate::protocol::h2::stream_state::{Ending, Misfit, Received, State};
 use crate::protocol::h2::streams::{Output, Stream};
 use crate::protocol::h2::windows::{ReceiveWindow, SendWindow};
 
-/// A window that leaves less than this to a stream with content is tiny, in bytes.
-const TINY_WINDOW_BYTES: u32 = 256;
-
 const DEPENDS_ON_ITSELF: Fault = Fault::protocol("a stream depends on itself", "RFC 7540 §5.3.1");
 const BEHIND_GOAWAY: Fault =
     Fault { code: ErrorCode::REFUSED_STREAM, reason: "a stream behind GOAWAY", section: "RFC 9113 §6.8" };
@@ -324,9 +321,13 @@ impl Session {
         if let Err(fault) = live.send.widen(increment) {
             return self.fail_stream(stream, fault, work);
         }
-        let is_tiny = live.has_content && live.send.available() < TINY_WINDOW_BYTES;
+        if !live.has_content {
+            return Ok(None);
+        }
+        let window = live.send.available();
         self.refresh(stream);
-        if is_tiny { self.charged(Misbehaviour::TinyWindow, work) } else { Ok(None) }
+        let standing = self.ledger.charge_window(window, work.now);
+        self.judge(standing, work.outbox, work.now).map(|()| None)
     }
 
     /// RFC 9218 §7.1. It may come before its stream begins, and counts more than the Priority field.

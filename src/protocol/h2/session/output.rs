@@ -115,6 +115,7 @@ impl Session {
         let bytes = written as u32;
         live.send.spend(bytes);
         self.send.spend(bytes);
+        self.ledger.on_sent(bytes);
         let mut is_last = false;
         if let Output::Content(ResponseContent::Length(left)) = &mut live.output {
             *left -= written as u64;
