@@ -44,6 +44,7 @@ pub(super) struct Http2 {
     session: Session,
     /// The streams that live, in the order of their identifiers.
     /// In boxes, because they are large and move when one in front of them ends.
+    #[expect(clippy::vec_box, reason = "they move")]
     open: Vec<Box<OpenStream>>,
     /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
     asked: Vec<u32>,
