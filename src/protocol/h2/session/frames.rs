@@ -306,8 +306,11 @@ impl Session {
             return Err(Fault::protocol("WINDOW_UPDATE of 0", "RFC 9113 §6.9"));
         }
         self.send.widen(increment)?;
-        let is_tiny = self.ready.next().is_some() && self.send.available() < TINY_WINDOW_BYTES;
-        if is_tiny { self.charged(Misbehaviour::TinyWindow, work) } else { Ok(None) }
+        if self.ready.next().is_none() {
+            return Ok(None);
+        }
+        let standing = self.ledger.charge_window(self.send.available(), work.now);
+        self.judge(standing, work.outbox, work.now).map(|()| None)
     }
 
     fn on_stream_window(&mut self, stream: u32, increment: u32, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {
