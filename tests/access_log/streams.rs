@@ -27,7 +27,8 @@ fn line(logged: &Logged, n: usize, stream: u64) -> Value {
 fn assert_held(object: &Value, by: &str) {
     let delay = DELAY.as_millis() as f64;
     let held = object["held_ms"].as_object().unwrap();
-    assert!(held[by].as_f64().unwrap() >= delay - 1.0, "{object}");
+    // It is noted at the end of a drive, and the handler began at the beginning of one.
+    assert!(held[by].as_f64().unwrap() >= 0.9 * delay, "{object}");
     assert!(held.iter().all(|(cause, ms)| cause == by || ms.as_f64().unwrap() < delay / 2.0), "{object}");
     assert!(object["last_byte_ms"].as_f64().unwrap() >= held[by].as_f64().unwrap(), "{object}");
 }
@@ -88,7 +89,7 @@ fn content_that_nobody_takes_pauses_its_stream_alone() {
     client.widen(1, 1 << 20);
     client.read_end_of(1);
     let object = line(&logged, 2, 1);
-    assert!(object["paused_ms"].as_f64().unwrap() >= DELAY.as_millis() as f64 - 1.0, "{object}");
+    assert!(object["paused_ms"].as_f64().unwrap() >= 0.9 * DELAY.as_millis() as f64, "{object}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn fields_are_shown_as_they_are_represented() {
         ("8d", "indexed, static 13 (§6.1)", ":status: 404"),
     ] {
         let is_it = |line: &&str| line.trim_start().starts_with(hex) && line.contains(how) && line.ends_with(field);
-        let found = fields.iter().any(|line| is_it(line));
+        let found = fields.iter().any(is_it);
         assert!(found, "no {hex} {how} {field}\n{}", page.0);
     }
 }
