@@ -257,9 +257,14 @@ impl FrameReader {
         self.held
     }
 
-    /// Whether the next bytes go on with a frame or a field block that has begun.
-    pub fn is_within_frame(&self) -> bool {
-        self.gathered.is_some() || !matches!(self.at, At::Head)
+    /// How many bytes are still to be skipped before the next frame or field block begins; `None`: one has begun that is not
+    /// over.
+    pub fn bytes_to_next(&self) -> Option<u32> {
+        match self.at {
+            At::Head if self.gathered.is_none() => Some(0),
+            At::Skipped(left) if self.gathered.is_none() => Some(left),
+            _ => None,
+        }
     }
 
     /// Whether a field block has begun, and its end has not arrived.

@@ -437,8 +437,8 @@ impl Session {
     }
 
     fn next_frame(&mut self, work: &mut Work<'_>) -> Result<Option<Frame>, Fault> {
-        if !self.reader.is_within_frame() {
-            self.frame_start = self.frame_end();
+        if let Some(skipped) = self.reader.bytes_to_next() {
+            self.frame_start = self.frame_end() + u64::from(skipped);
         }
         let unread = work.inbox.len();
         let frame = self.reader.next(work.inbox, &frame_limits(work.limits));

@@ -203,6 +203,38 @@ fn a_shut_down_session_is_done_when_its_streams_are() {
     assert!(connection.session.is_done());
 }
 
+#[test]
+fn a_frame_begins_behind_the_padding_of_the_one_before() {
+    const SETTINGS: u64 = 9;
+    let mut connection = Connection::new(4096);
+    let mut expected = PREFACE.len() as u64 + SETTINGS;
+    for stream in [1, 3, 5, 7] {
+        let length = match stream {
+            // PADDED, in one frame and in two.
+            1 => {
+                connection.feed(&frame_writer::head(Kind::Headers, 0xd, stream, 1 + 6 + 3));
+                connection.feed(b"\x03\x82\x86\x84\x01\x01a\0\0\0");
+                9 + 10
+            }
+            3 => {
+                connection.feed(&frame_writer::head(Kind::Headers, 9, stream, 1 + 3 + 2));
+                connection.feed(b"\x02\x82\x86\x84\0\0");
+                connection.feed(&frame_writer::head(Kind::Continuation, 4, stream, 3));
+                connection.feed(b"\x01\x01a");
+                9 + 6 + 9 + 3
+            }
+            _ => {
+                connection.get(stream);
+                9 + 6
+            }
+        };
+        assert!(matches!(connection.step(), Ok(Step::Head { .. })));
+        assert_eq!(connection.session.frame_start(), expected, "stream {stream}");
+        assert_eq!(connection.steps(), ["end", "need-bytes"]);
+        expected += length;
+    }
+}
+
 /// CVE-2023-44487
 #[test]
 fn rapid_resets_delay_new_streams_until_some_end_well() {
