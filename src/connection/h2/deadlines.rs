@@ -50,7 +50,7 @@ impl Http2 {
             self.stop = Stop::No;
         }
         self.announce_stop(channel, cx);
-        if self.due.is_none_or(|due| cx.moment < due) {
+        if self.has_failed() || self.due.is_none_or(|due| cx.moment < due) {
             return;
         }
         if !self.session.is_acknowledged() && cx.moment >= self.began + cx.environment.limits.http2.settings_timeout {
@@ -122,6 +122,11 @@ impl Http2 {
 
     /// Notes what the connection and its streams wait for now.
     pub(super) fn note_waits<S: Socket>(&mut self, channel: &Channel<S>, cx: &LoopContext) {
+        if self.has_failed() {
+            // What the outbox holds still goes out, and the connection has a deadline for that.
+            (self.partial, self.due) = (None, None);
+            return;
+        }
         self.note_partial(channel, cx);
         let limits = &cx.environment.limits;
         let settings = (!self.session.is_acknowledged()).then(|| self.began + limits.http2.settings_timeout);
