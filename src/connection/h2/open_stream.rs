@@ -199,10 +199,15 @@ impl OpenStream {
     /// Does all that needs no turn: content is offered, the response is decided on and begins. Says whether anything moved.
     pub(super) fn serve<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
         let mut moved = false;
-        while self.offer(work) || (!self.stream.is_sending() && self.produce(work)) {
+        while self.offer(work) || (!self.needs_turn(work.session) && self.produce(work)) {
             moved = true;
         }
         moved
+    }
+
+    /// Whether it has content to send, of which some is to come. A stream whose content is all out takes no turn to notice.
+    fn needs_turn(&self, session: &Session) -> bool {
+        self.stream.is_sending() && session.wants_content(self.id)
     }
 
     /// Sends content, as much as fits into one frame. Says whether it moved anything.
