@@ -314,7 +314,13 @@ impl OpenStream {
         if self.stream.is_idle() && self.delayed.is_none() && self.is_rest_unwanted(work) {
             work.reset(self.id, ErrorCode::NO_ERROR);
         }
-        !waits && !self.stream.is_idle() && !self.stream.is_sending()
+        let is_ready = !waits && !self.stream.is_idle() && !self.stream.is_sending();
+        is_ready || self.is_invitation_due(work.session)
+    }
+
+    /// Whether the client waits to be asked for content that is wanted: there was no room to do so.
+    fn is_invitation_due(&self, session: &Session) -> bool {
+        self.stream.wait() == Some(Wait::Content) && session.stream(self.id).is_some_and(|live| live.expects_continue)
     }
 
     /// The client is late with the content of the request (RFC 9110 §15.5.9).
