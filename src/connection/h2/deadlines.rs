@@ -94,7 +94,8 @@ impl Http2 {
                 "{peer}: stream {stream}: reset: its window let less than {bytes} bytes through in {timeout:?}"
             ),
         );
-        if self.open.iter().all(|open| open.waiting.reason() == WaitReason::Window) {
+        let waiting = || self.open.iter().map(|open| &open.waiting);
+        if waiting().all(|waiting| waiting.reason() == WaitReason::Window && cx.moment >= waiting.since() + timeout) {
             let fault = Fault::calm("the windows of all streams are shut for too long", "RFC 9113 §10.5");
             return self.fail(&fault, WaitReason::Window, channel, cx);
         }
@@ -134,7 +135,7 @@ impl Http2 {
         let stop = if let Stop::Announced(at) = self.stop { Some(at + GOAWAY_PAUSE) } else { None };
         self.due = [settings, partial, stop].into_iter().flatten().min();
         for open in &mut self.open {
-            open.note_wait(&self.session, cx);
+            open.note_wait(&self.session, channel.is_write_blocked(), cx);
             self.due = earliest(self.due, open.due);
         }
     }

@@ -362,9 +362,11 @@ impl OpenStream {
     }
 
     /// Notes what the stream waits for now, and until when.
-    pub(super) fn note_wait(&mut self, session: &Session, cx: &LoopContext) {
+    pub(super) fn note_wait(&mut self, session: &Session, is_write_blocked: bool, cx: &LoopContext) {
         let limits = &cx.environment.limits;
-        let Some((reason, ordinal, count)) = self.wait_reason(session, limits) else {
+        let Some((reason, ordinal, count)) = self.wait_reason(session, is_write_blocked, limits) else {
+            // What it waits for next begins then.
+            self.waiting.update(WaitReason::SlowRead, 0, 0, cx.moment);
             self.due = None;
             return;
         };
@@ -378,18 +380,30 @@ impl OpenStream {
 
     /// The reason, which wait for that reason it is, and how much the client has moved. `None`: it waits for others of its
     /// connection, or for the client to read, and the connection has a deadline for that.
-    fn wait_reason(&self, session: &Session, limits: &Limits) -> Option<(WaitReason, u32, u64)> {
+    fn wait_reason(
+        &self,
+        session: &Session,
+        is_write_blocked: bool,
+        limits: &Limits,
+    ) -> Option<(WaitReason, u32, u64)> {
         if self.delayed.is_some() {
             return Some((WaitReason::Timer, 0, 0));
         }
+        // Who has no window for content, or has not read yet that it has, is not late with it. Who has not read what was
+        // sent cannot open a window either.
+        let may_send = session.may_receive_content(self.id) && !is_write_blocked;
         match self.stream.wait() {
             Some(Wait::Until(_)) => Some((WaitReason::Timer, 0, 0)),
             Some(Wait::Job(_)) => Some((WaitReason::Job, 0, 0)),
             Some(Wait::Idle(_)) => Some((WaitReason::Conversation, 0, 0)),
-            Some(Wait::Content) => Some((WaitReason::SlowBody, 0, self.received)),
-            None if self.stream.is_idle() => Some((WaitReason::SlowBody, 0, self.received)),
-            None if self.lacks_window(session) => {
-                let sent = self.stream.record.as_ref().map_or(0, |record| record.framed_bytes);
+            Some(Wait::Content) => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
+            None if self.stream.is_idle() => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
+            None if self.lacks_window(session) && !is_write_blocked => {
+                // The window of the connection is of use to whichever stream has its turn.
+                let sent = match session.stream(self.id).is_some_and(|live| live.send.available() > 0) {
+                    true => session.content_sent(),
+                    false => self.stream.record.as_ref().map_or(0, |record| record.framed_bytes),
+                };
                 let ordinal = sent / u64::from(limits.http2.stall_bytes.max(1));
                 Some((WaitReason::Window, ordinal as u32, sent))
             }

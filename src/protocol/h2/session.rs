@@ -197,6 +197,8 @@ pub struct Session {
     is_warned: bool,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
+    /// Content that was sent on all streams, in bytes.
+    content_sent: u64,
     /// Bytes that were consumed so far.
     consumed_bytes: u64,
     /// Where the present frame begins in the input, or the field block that it belongs to.
@@ -237,6 +239,7 @@ impl Session {
             gone_away: None,
             is_warned: false,
             has_sent: false,
+            content_sent: 0,
             consumed_bytes: 0,
             frame_start: 0,
         }
@@ -358,6 +361,16 @@ impl Session {
     /// How much content we may send on all streams, in bytes. It is never negative.
     pub fn send_window_bytes(&self) -> u32 {
         self.send.available()
+    }
+
+    /// Whether the client may send content on this stream, as far as our windows go.
+    pub fn may_receive_content(&self, id: u32) -> bool {
+        self.receive.left() > 0 && self.streams.get(id).is_some_and(|live| live.receive.left() > 0)
+    }
+
+    /// How much content we have sent on all streams, in bytes.
+    pub fn content_sent(&self) -> u64 {
+        self.content_sent
     }
 
     /// The streams that live.

@@ -116,6 +116,7 @@ impl Session {
         live.send.spend(bytes);
         self.send.spend(bytes);
         self.ledger.on_sent(bytes);
+        self.content_sent += u64::from(bytes);
         let mut is_last = false;
         if let Output::Content(ResponseContent::Length(left)) = &mut live.output {
             *left -= written as u64;
