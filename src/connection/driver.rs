@@ -93,8 +93,15 @@ pub(super) trait Protocol {
     /// Marks that one of its streams was woken. A protocol with one stream asks it in every drive anyway.
     fn on_woken(&mut self, _stream: u32) {}
 
-    /// The connection was idle for too long and ends: the client may be told.
-    fn on_idle_end<S: Socket>(&mut self, _channel: &mut Channel<S>, _cx: &mut LoopContext) {}
+    /// The connection is idle and ends for this reason: the client may be told. Says how it ends.
+    fn on_idle_end<S: Socket>(
+        &mut self,
+        reason: CloseReason,
+        _channel: &mut Channel<S>,
+        _cx: &mut LoopContext,
+    ) -> Ending {
+        Ending::Idle(reason)
+    }
 
     /// The client is late with the head or the content of a request.
     fn on_late<S: Socket>(
@@ -198,8 +205,13 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.on_woken(stream));
     }
 
-    fn on_idle_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
-        each!(self, protocol => protocol.on_idle_end(channel, cx));
+    fn on_idle_end<S: Socket>(
+        &mut self,
+        reason: CloseReason,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Ending {
+        each!(self, protocol => protocol.on_idle_end(reason, channel, cx))
     }
 
     fn on_late<S: Socket>(

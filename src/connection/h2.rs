@@ -115,10 +115,18 @@ impl Protocol for Http2 {
         self.asked.push(stream);
     }
 
-    /// RFC 9113 §5.4: a client should be told before the connection is closed.
-    fn on_idle_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+    /// RFC 9113 §6.8: GOAWAY tells the client that a request which is on its way was not looked at, and can be sent again.
+    /// So its bytes are thrown away: closed at once, the connection would be reset by them, and GOAWAY lost.
+    fn on_idle_end<S: Socket>(
+        &mut self,
+        reason: CloseReason,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) -> Ending {
+        self.stop = Stop::Idle(reason);
         let outbox = channel.outbox.ring(&mut cx.outboxes);
         self.session.shut_down(outbox, ErrorCode::NO_ERROR, "idle for too long");
+        Ending::InOrder
     }
 
     fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
@@ -181,6 +189,7 @@ impl Protocol for Http2 {
     ) -> CloseReason {
         let reason = match self.stop {
             Stop::Failed(Some(wait)) => CloseReason::Timeout(wait),
+            Stop::Idle(reason) => reason,
             _ => reason,
         };
         while !self.open.is_empty() {

@@ -198,8 +198,7 @@ impl<S: Socket> Connection<S> {
 
     /// Ends a connection on which nothing is under way. The drive that follows tells a peer that speaks TLS or HTTP/2.
     fn end_idle(&mut self, reason: CloseReason, cx: &mut LoopContext) {
-        self.driver.on_idle_end(&mut self.channel, cx);
-        self.life = Life::Flushing(Ending::Idle(reason));
+        self.life = Life::Flushing(self.driver.on_idle_end(reason, &mut self.channel, cx));
     }
 
     fn close_timed_out(&mut self) {

@@ -12,6 +12,7 @@ use crate::base::moment::Moment;
 use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
 use crate::net::Socket;
+use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::{ErrorCode, Fault};
 
@@ -32,6 +33,8 @@ pub(super) enum Stop {
     Last,
     /// After an error: what the outbox holds still goes out. If a wait was the cause, it was this one.
     Failed(Option<WaitReason>),
+    /// It was idle, and ends for this reason.
+    Idle(CloseReason),
 }
 
 /// A frame of which only a part has arrived.
