@@ -94,7 +94,8 @@ impl<'a> RequestHead<'a> {
 impl OwnedHead {
     /// How much memory it takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let texts = [Some(&self.raw), self.authority.as_ref(), Some(&self.path), self.query.as_ref()];
+        let texts =
+            [Some(&self.raw), self.authority.as_ref(), Some(&self.path), self.query.as_ref(), self.protocol.as_ref()];
         let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
         size_of::<OwnedHead>() + texts + self.fields.memory_bytes()
     }
