@@ -1,13 +1,15 @@
-//! The access log of a world: on every connection the requests are numbered without a gap, and they and their responses
-//! follow one another in the two streams.
+//! The access log of a world: on every connection the requests are numbered without a gap. On HTTP/1 they and their
+//! responses follow one another in the two streams; on HTTP/2 the lines stand in the order in which streams are over.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::link::LinkId;
 use tidemill::event_loop::{AccessLog, Lines};
 use tidemill::observe::access_log::{Format, Formatter};
 
@@ -43,20 +45,53 @@ impl LogAudit {
     }
 
     /// What is wrong with them, if anything is.
-    pub fn audit(&self) -> Result<(), String> {
-        let mut connections = BTreeMap::<u64, Last>::new();
+    pub fn audit(&self, is_http2: impl Fn(LinkId) -> bool) -> Result<(), String> {
+        let mut connections = BTreeMap::<u64, Vec<Value>>::new();
         for line in self.0.borrow().split_inclusive(|byte| *byte == b'\n') {
             let object: Value = serde_json::from_slice(line).map_err(|error| format!("the log is no JSON: {error}"))?;
-            let last = connections.entry(number(&object, "connection")).or_insert(Last {
-                ordinal: 0,
-                rx_end: 1,
-                tx_end: 1,
-                cut: false,
-            });
-            last.follow(&object).map_err(|wrong| format!("the log is wrong: {wrong}: {object}, after {last:?}"))?;
+            connections.entry(number(&object, "connection")).or_default().push(object);
         }
-        Ok(())
+        connections.into_values().try_for_each(|lines| match is_http2(link(&lines[0])) {
+            true => audit_streams(&lines),
+            false => audit_requests(&lines),
+        })
     }
+}
+
+/// The address of a client says which it is.
+fn link(line: &Value) -> LinkId {
+    let peer = line["peer"].as_str().and_then(|peer| peer.parse::<SocketAddrV4>().ok());
+    let [.., high, low] = peer.unwrap_or_else(|| panic!("no address: {line}")).ip().octets();
+    LinkId::from(high) << 8 | LinkId::from(low)
+}
+
+fn audit_requests(lines: &[Value]) -> Result<(), String> {
+    let mut last = Last { ordinal: 0, rx_end: 1, tx_end: 1, cut: false };
+    for line in lines {
+        last.follow(line).map_err(|wrong| format!("the log is wrong: {wrong}: {line}, after {last:?}"))?;
+    }
+    Ok(())
+}
+
+/// Streams are over in any order. Their requests begin one behind the other.
+fn audit_streams(lines: &[Value]) -> Result<(), String> {
+    let mut lines: Vec<&Value> = lines.iter().collect();
+    lines.sort_by_key(|line| number(line, "request"));
+    let mut rx_start = 0;
+    for (index, line) in lines.into_iter().enumerate() {
+        let (rx, tx) = (range(line, "rx"), range(line, "tx"));
+        let wrong = match () {
+            () if number(line, "request") != index as u64 + 1 => "a request is left out",
+            () if rx.start <= rx_start || rx.is_empty() => "rx does not follow",
+            () if line["close"].is_null() && (line["status"].is_null() || tx.is_empty()) => "no response",
+            () => {
+                rx_start = rx.start;
+                continue;
+            }
+        };
+        return Err(format!("the log is wrong: {wrong} behind {rx_start}: {line}"));
+    }
+    Ok(())
 }
 
 impl Last {

@@ -38,6 +38,8 @@ use scenario::Run;
 
 /// Worlds in an ordinary test run.
 const SEEDS: u64 = 256;
+/// Worlds of HTTP/2 in an ordinary test run: in each of them there is more to do.
+const HTTP2_SEEDS: u64 = 96;
 /// Worlds of TLS in an ordinary test run: each handshake takes a millisecond to compute.
 #[cfg(feature = "_tls")]
 const TLS_SEEDS: u64 = 48;
@@ -58,6 +60,22 @@ fn every_world_comes_to_a_good_end() {
 #[test]
 fn tortured_worlds_come_to_a_good_end() {
     all_come_to_a_good_end("tortured_worlds", SEEDS, scenario::run_tortured);
+}
+
+#[test]
+fn http2_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("http2_worlds", HTTP2_SEEDS, scenario::run_http2);
+}
+
+#[test]
+fn tortured_http2_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("tortured_http2", HTTP2_SEEDS, scenario::run_http2_tortured);
+}
+
+#[cfg(feature = "_tls")]
+#[test]
+fn http2_tls_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("http2_tls", TLS_SEEDS, scenario::run_http2_tls);
 }
 
 #[cfg(feature = "_tls")]
@@ -134,6 +152,22 @@ fn a_seed_always_means_the_same_world() {
     let timelines: Vec<String> = (0..2).map(|_| scenario::run(11, true).timeline.tail(usize::MAX)).collect();
     assert!(timelines[0].len() > 1000, "something happened");
     assert!(timelines[0] == timelines[1], "twice the same");
+}
+
+#[test]
+fn a_seed_always_means_the_same_world_of_http2() {
+    let timelines: Vec<String> = (0..2).map(|_| scenario::run_http2(11, true).timeline.tail(usize::MAX)).collect();
+    assert!(timelines[0].len() > 1000, "something happened");
+    assert!(timelines[0] == timelines[1], "twice the same");
+}
+
+#[test]
+fn every_kind_of_client_of_http2_is_met() {
+    let mut kinds: Vec<&str> = (0..64).flat_map(|seed| scenario::run_http2(seed, false).kinds).collect();
+    kinds.retain(|kind| kind.ends_with("HTTP/2"));
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 11, "{kinds:?}");
 }
 
 /// The ciphertext differs, and its length does not.

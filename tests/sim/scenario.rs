@@ -18,6 +18,7 @@ use crate::access_log::LogAudit;
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::echo_kinds;
+use crate::h2;
 use crate::kinds::{self, Draw};
 use crate::link::Nature;
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
@@ -38,6 +39,10 @@ const TLS_CLIENTS_MAX: usize = 8;
 /// A ring for records, in bytes.
 #[cfg(feature = "_tls")]
 const RECORDS_BYTES: usize = 68 * 1024;
+/// Clients of HTTP/1 in a world of HTTP/2.
+const HTTP1_CLIENTS_MAX: usize = 4;
+/// The smallest outbox in a world of HTTP/2, in bytes.
+const OUTBOX_BYTES_MIN: usize = 4096;
 /// How long a connection may outlive its client beyond every timeout.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -85,6 +90,22 @@ pub fn run_tls(seed: u64, record: bool) -> Report {
 #[cfg(feature = "_tls")]
 pub fn run_tls_tortured(seed: u64, record: bool) -> Report {
     run_plan(Plan::draw_tls, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
+}
+
+/// Runs the world of `seed`, in which clients speak HTTP/2, and some HTTP/1.
+pub fn run_http2(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_http2, seed, record, |reactor| reactor)
+}
+
+/// The same over TLS, where HTTP/2 is agreed on by ALPN.
+#[cfg(feature = "_tls")]
+pub fn run_http2_tls(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_http2_tls, seed, record, |reactor| reactor)
+}
+
+/// The same under torture.
+pub fn run_http2_tortured(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_http2, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
 }
 
 fn run_with<R: Reactor>(seed: u64, record: bool, kernel: impl FnOnce(SimReactor) -> R) -> Report {
@@ -137,6 +158,9 @@ struct Plan {
     /// Clients of the echo protocols, and the choices they follow from.
     echoes: usize,
     echo_dice: Dice,
+    /// Clients of HTTP/2, and the choices they follow from.
+    http2: usize,
+    http2_dice: Dice,
     /// The clients speak TLS.
     is_secured: bool,
 }
@@ -177,16 +201,54 @@ impl Plan {
             talks: 0,
             talk_dice: none.clone(),
             echoes: 0,
-            echo_dice: none,
+            echo_dice: none.clone(),
+            http2: 0,
+            http2_dice: none,
             is_secured: false,
         }
+    }
+
+    /// A world in which most clients speak HTTP/2.
+    fn draw_http2(dice: &mut Dice) -> Plan {
+        let mut plan = Plan::draw(dice);
+        plan.clients = plan.clients.min(HTTP1_CLIENTS_MAX);
+        plan.pairs = 0;
+        let limits = &mut plan.limits;
+        // Frames of the connection have a part of the outbox for themselves.
+        limits.outbox_bytes = limits.outbox_bytes.max(OUTBOX_BYTES_MIN);
+        // Pings are tried on HTTP/1. Here they would wait behind other streams.
+        limits.ws_ping_interval = Duration::from_secs(60 + dice.below(28));
+        let http2 = &mut limits.http2;
+        http2.streams_max = dice.size(1, 100) as u32;
+        http2.stream_window_bytes = dice.pick(&[1000, 65_535, 65_536, 300_000]);
+        http2.upload_window_bytes_max = http2.stream_window_bytes.max(dice.pick(&[65_536, 1 << 20]));
+        http2.connection_window_bytes = dice.pick(&[65_535, 1 << 20, 1 << 20]);
+        http2.header_table_bytes = dice.pick(&[0, 100, 4096, 4096]);
+        http2.stall_timeout = Duration::from_secs(5 + dice.below(36));
+        http2.stall_bytes = 256;
+        http2.settings_timeout = Duration::from_secs(30);
+        plan.faults.turn_bytes_max = turn_bytes_max(limits);
+        plan.http2 = dice.size(1, 8);
+        plan.http2_dice = dice.fork();
+        plan
     }
 
     /// A world in which all clients speak TLS.
     #[cfg(feature = "_tls")]
     fn draw_tls(dice: &mut Dice) -> Plan {
-        let mut plan = Plan { is_secured: true, ..Plan::draw(dice) };
-        plan.clients = plan.clients.min(TLS_CLIENTS_MAX);
+        let plan = Plan::draw(dice);
+        Plan { clients: plan.clients.min(TLS_CLIENTS_MAX), ..plan }.with_tls(dice)
+    }
+
+    /// A world in which all clients speak TLS, and most of them HTTP/2.
+    #[cfg(feature = "_tls")]
+    fn draw_http2_tls(dice: &mut Dice) -> Plan {
+        Plan::draw_http2(dice).with_tls(dice)
+    }
+
+    #[cfg(feature = "_tls")]
+    fn with_tls(self, dice: &mut Dice) -> Plan {
+        let mut plan = Plan { is_secured: true, ..self };
         plan.limits.handshakes_per_turn = dice.between(1, 8);
         // What is read and written at a time is a ring of records, whatever the limits are.
         plan.faults.turn_bytes_max += 3 * 4 * RECORDS_BYTES;
@@ -246,6 +308,15 @@ impl Plan {
             let at = dice.micros(0, rush);
             world.add(client, nature, at);
         }
+        let mut dice = self.http2_dice.clone();
+        for _ in 0..self.http2 {
+            let (client, nature) = h2::kinds::any(&mut Draw { dice: &mut dice, limits: &self.limits });
+            let at = dice.micros(0, rush);
+            match &secured {
+                Some((clients, _)) => world.add_secured(clients.draw_http2(&mut dice), client, nature, at),
+                None => drop(world.add(client, nature, at)),
+            }
+        }
         self.add_echoes(&mut world);
         if let Some(stop) = &self.stop {
             world.signal_at(stop.at, stop.first);
@@ -277,7 +348,12 @@ impl Plan {
         let limits = &self.limits;
         let timeouts = [limits.keep_alive_timeout, limits.send_timeout, limits.body_timeout, limits.header_timeout];
         let talk = limits.ws_ping_interval * 2 + limits.ws_close_timeout;
-        timeouts.into_iter().sum::<Duration>() + limits.first_byte_timeout + limits.linger_total + talk + SLACK
+        timeouts.into_iter().sum::<Duration>()
+            + limits.http2.stall_timeout
+            + limits.first_byte_timeout
+            + limits.linger_total
+            + talk
+            + SLACK
     }
 }
 
@@ -353,7 +429,8 @@ fn live<R: Reactor>(
     drop(event_loop);
     world.borrow_mut().run_out();
     judge(world, plan, outcome)?;
-    audit.audit()
+    let world = world.borrow();
+    audit.audit(|link| world.clients[link].as_ref().is_some_and(|client| client.kind().ends_with("HTTP/2")))
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.
@@ -457,6 +534,8 @@ mod tests {
             talk_dice: Dice::new(0),
             echoes: 0,
             echo_dice: Dice::new(0),
+            http2: 0,
+            http2_dice: Dice::new(0),
             is_secured: false,
         };
         let world = plan.world(&mut Dice::new(0), Timeline::default());

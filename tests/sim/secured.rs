@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, SupportedProtocolVersion};
 use tidemill::net::tls::{LiveConfig, PairFiles, TlsOptions};
 
 use crate::dice::Dice;
@@ -38,6 +38,8 @@ pub struct ClientTls {
     updates_left: u32,
     /// Whether the server has said that no more comes.
     pub has_end: bool,
+    /// Content that came with the end of the handshake: a server of HTTP/2 speaks first.
+    pub early: Vec<u8>,
     /// Where in the ciphertext the handshake has ended.
     handshake_end: Option<u64>,
     /// Bytes sent so far, encrypted and as content, and both at the end of each piece.
@@ -52,25 +54,41 @@ pub fn server() -> Arc<LiveConfig> {
     static CONFIG: OnceLock<Arc<LiveConfig>> = OnceLock::new();
     let load = || {
         let pair = PairFiles { certificate: corpus("ed25519.pem"), key: corpus("ed25519-key.pem") };
-        let options = TlsOptions { pairs: vec![pair], ..TlsOptions::default() };
+        let options = TlsOptions { pairs: vec![pair], offers_http2: true, ..TlsOptions::default() };
         Arc::new(LiveConfig::load(options, &mut |_| {}).expect("the corpus can be used"))
     };
     Arc::clone(CONFIG.get_or_init(load))
 }
 
-/// What the clients of one world have in common, so that they resume each other's sessions.
-pub struct Clients([Arc<ClientConfig>; 2]);
+/// What the clients of one world have in common, so that they resume each other's sessions: those of HTTP/1, and those of
+/// HTTP/2, of TLS 1.3 and 1.2.
+pub struct Clients([Arc<ClientConfig>; 2], [Arc<ClientConfig>; 2]);
 
 impl Clients {
     /// Clients of a new world.
     pub fn new() -> Clients {
-        Clients([&[&TLS13], &[&TLS12]].map(|versions| Arc::new(config(versions))))
+        let http2 = |versions| {
+            let mut config = config(versions);
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Arc::new(config)
+        };
+        let versions: [&[&'static SupportedProtocolVersion]; 2] = [&[&TLS13], &[&TLS12]];
+        Clients(versions.map(|versions| Arc::new(config(versions))), versions.map(http2))
     }
 
     /// Draws a client.
     pub fn draw(&self, dice: &mut Dice) -> ClientTls {
-        let config = Arc::clone(&self.0[usize::from(dice.chance(250))]);
-        let updates = if Arc::ptr_eq(&config, &self.0[0]) { dice.pick(&[0, 0, 100, 300]) } else { 0 };
+        self.draw_of(&self.0, dice)
+    }
+
+    /// Draws a client that speaks HTTP/2 (RFC 9113 §3.2).
+    pub fn draw_http2(&self, dice: &mut Dice) -> ClientTls {
+        self.draw_of(&self.1, dice)
+    }
+
+    fn draw_of(&self, configs: &[Arc<ClientConfig>; 2], dice: &mut Dice) -> ClientTls {
+        let config = Arc::clone(&configs[usize::from(dice.chance(250))]);
+        let updates = if Arc::ptr_eq(&config, &configs[0]) { dice.pick(&[0, 0, 100, 300]) } else { 0 };
         let name = "ed25519.example".try_into().expect("it is a name");
         ClientTls {
             connection: ClientConnection::new(config, name).expect("the configuration is right"),
@@ -78,6 +96,7 @@ impl Clients {
             updates,
             updates_left: UPDATES_MAX,
             has_end: false,
+            early: Vec::new(),
             handshake_end: None,
             wire: 0,
             content: 0,

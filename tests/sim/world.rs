@@ -339,14 +339,16 @@ impl World {
         }
         let Some(tls) = &mut self.links[link].tls else { return bytes };
         let (opened, flight) = (tls.open(&bytes), tls.flight());
+        let early = std::mem::take(&mut tls.early);
         if !flight.is_empty() && !self.links[link].client_closed {
             self.links[link].up.unsent.extend(flight);
             self.pump(link, Direction::Up);
         }
-        opened.unwrap_or_else(|error| {
+        let opened = opened.unwrap_or_else(|error| {
             self.fail(Some(link), format!("TLS: {error}"));
             Vec::new()
-        })
+        });
+        [early, opened].concat()
     }
 
     // --- what the server's system calls do ---
@@ -688,7 +690,10 @@ impl World {
         state.down.received.extend(&segment.bytes);
         state.down.fin_received |= segment.fin;
         if state.is_handshaking() && !segment.fin {
-            self.client_reads(link);
+            let content = self.client_reads(link);
+            if let Some(tls) = &mut self.links[link].tls {
+                tls.early = content;
+            }
             if !self.links[link].is_handshaking() {
                 self.with_client(link, |client, world| client.act(world));
             }

@@ -96,7 +96,8 @@ impl Ask {
         ask.piece = dice.size(1, 16 * 1024).max(ask.content.len() / 100 + 1);
         ask.reading = match dice.below(4) {
             0 => Reading::InPortions(dice.size(PORTION_BYTES_MIN, WINDOW_BYTES_MAX) as u32),
-            _ => Reading::Ahead(dice.size(PORTION_BYTES_MIN, WINDOW_BYTES_MAX) as u32),
+            // When half of it is there more is allowed, and what is left is still not tiny.
+            _ => Reading::Ahead(dice.size(2 * PORTION_BYTES_MIN, WINDOW_BYTES_MAX) as u32),
         };
         ask.has_trailers = !ask.content.is_empty() && dice.chance(100);
         if dice.chance(300) {
@@ -145,6 +146,24 @@ pub fn any(dice: &mut Dice) -> Ask {
             Ask::draw(request, dice)
         }
     }
+}
+
+/// A short request with short content, if it has any.
+pub fn small(dice: &mut Dice) -> Ask {
+    let request = match dice.below(3) {
+        0 => request::echo(dice, 300),
+        1 => request::gather(dice, 300),
+        _ => request::get(dice),
+    };
+    Ask::draw(request, dice)
+}
+
+/// A long response to a client that allows all of it.
+pub fn large(dice: &mut Dice) -> Ask {
+    let salt = dice.below(1000);
+    let whole = pattern(salt, 300_000);
+    let request = Request::new("GET", format!("/chunked/300000/{salt}"), 200, whole);
+    Ask { reading: Reading::Ahead(1 << 30), after: Duration::ZERO, ..Ask::draw(request, dice) }
 }
 
 /// The end of the response has fields.

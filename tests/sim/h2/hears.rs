@@ -1,12 +1,14 @@
 //! What a client hears, and what it must not hear.
 
+use std::time::Duration;
+
 use tidemill::protocol::h2::fields::ListLimits;
 use tidemill::protocol::h2::hpack::decoder::Decoded;
 
 use super::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::stream::{FieldLines, NO_ERROR, Outcome, Stream};
+use super::stream::{ENHANCE_YOUR_CALM, FieldLines, NO_ERROR, Outcome, Stream};
 use super::{Http2, Last, WINDOW_BYTES};
 
 /// The largest window there is, in bytes (RFC 9113 §6.9.1).
@@ -17,7 +19,10 @@ impl Http2 {
     ///
     /// # Errors
     /// The server is wrong, and how.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub fn take(&mut self, bytes: &[u8], now: Duration) -> Result<(), String> {
+        self.now = now;
+        // Over TLS the server may speak first.
+        self.begin();
         self.frames.push(bytes);
         while let Some(frame) = self.frames.next() {
             let place = format!("a frame of type {} on stream {}", frame.kind, frame.stream);
@@ -27,23 +32,26 @@ impl Http2 {
     }
 
     fn on_frame(&mut self, frame: &Frame) -> Result<(), String> {
+        if self.has_broken_rules() && frame.kind != GOAWAY {
+            return Ok(());
+        }
+        if frame.kind != GOAWAY {
+            self.heard_at = self.now;
+        }
         let is_first_settings = frame.kind == SETTINGS && !frame.has(ACK);
         let is_of_connection = matches!(frame.kind, SETTINGS | PING | GOAWAY);
         match () {
+            () if self.has_broken_rules() => {}
             () if !self.has_settings && !is_first_settings => return Err("SETTINGS must come first".to_owned()),
             () if self.block.is_some() && frame.kind != CONTINUATION => return Err("within a field block".to_owned()),
             () if frame.payload.len() > self.habits.frame as usize => return Err("a frame is too large".to_owned()),
             () if is_of_connection != (frame.stream == 0) && frame.kind != WINDOW_UPDATE => {
                 return Err("on the wrong stream".to_owned());
             }
-            () if self.has_broken_rules() => {}
             () if frame.stream >= self.next_id || frame.stream != 0 && frame.stream.is_multiple_of(2) => {
                 return Err("on a stream that was not opened".to_owned());
             }
             () => {}
-        }
-        if self.has_broken_rules() && frame.kind != GOAWAY {
-            return Ok(());
         }
         match frame.kind {
             DATA => self.on_data(frame),
@@ -109,11 +117,11 @@ impl Http2 {
     }
 
     fn on_reset(&mut self, id: u32, code: u32) -> Result<(), String> {
+        let since = self.now.saturating_sub(self.habits.stall_timeout);
+        let is_connection_stalled = self.granted_at <= since;
         let stream = self.stream(id)?;
-        match stream.outcome {
-            Some(Outcome::GivenUp | Outcome::Excused) => Ok(()),
-            _ => stream.on_reset(code),
-        }
+        let is_stalled = is_connection_stalled || stream.is_stalled_since(since);
+        if is_open(stream) { stream.on_reset(code, is_stalled) } else { Ok(()) }
     }
 
     fn on_settings(&mut self, frame: &Frame) -> Result<(), String> {
@@ -150,8 +158,11 @@ impl Http2 {
     }
 
     fn on_goaway(&mut self, last: u32, code: u32, debug: &[u8]) -> Result<(), String> {
-        let may_fail = matches!(&self.habits.last, Last::Break(offence) if offence.code == code);
-        if code != NO_ERROR && !(may_fail && self.has_said_last) {
+        let may_fail = match &self.habits.last {
+            Last::Break(offence) if self.has_said_last => offence.code == code,
+            _ => code == ENHANCE_YOUR_CALM && self.is_stuck(),
+        };
+        if code != NO_ERROR && !may_fail {
             return Err(format!("code {code}: {}", debug.escape_ascii()));
         }
         if self.goaway.is_some_and(|(before, _)| before < last) {
@@ -162,6 +173,13 @@ impl Http2 {
         let lost = self.streams.iter_mut().filter(|(id, stream)| is_lost(**id) && stream.outcome.is_none());
         lost.for_each(|(_, stream)| (stream.outcome, stream.is_sending) = (Some(Outcome::Excused), false));
         Ok(())
+    }
+
+    /// Whether a server may give the connection up, because windows were not opened for too long.
+    fn is_stuck(&self) -> bool {
+        let since = self.now.saturating_sub(self.habits.stall_timeout);
+        let is_stalled = |stream: &Stream| stream.outcome.is_none() && stream.is_stalled_since(since);
+        self.granted_at <= since && self.habits.stall_timeout <= self.now || self.streams.values().any(is_stalled)
     }
 
     fn on_window(&mut self, stream: u32, increment: u32) -> Result<(), String> {

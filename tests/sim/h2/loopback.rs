@@ -45,7 +45,7 @@ fn play(client: &mut Http2, limits: Limits, dice: &mut Dice, mut wire: Wire) -> 
         if dice.chance(800) {
             down.extend(wire(server.output(dice.size(1, 100_000))));
             let piece = dice.size(1, 100_000).min(down.len());
-            client.take(&down.drain(..piece).collect::<Vec<u8>>())?;
+            client.take(&down.drain(..piece).collect::<Vec<u8>>(), now)?;
         }
         has_moved |= !down.is_empty();
         if has_moved {
@@ -80,7 +80,7 @@ fn limits(dice: &mut Dice) -> Limits {
 
 /// A client with any habits, and its server's limits.
 fn any_client(dice: &mut Dice) -> (Http2, Limits) {
-    let mut habits = Habits::draw(dice);
+    let mut habits = Habits::draw("any", dice);
     let limits = limits(dice);
     // Before it knows the limit, its streams could be refused.
     habits.waits_for_settings |= habits.streams_max > limits.http2.streams_max as usize;
@@ -254,14 +254,14 @@ fn a_client_finds_out_who_sends_more_than_it_allows() {
         while !sent.is_empty() {
             assert_eq!(server.feed(&sent), sent.len());
             server.drive(Duration::ZERO);
-            client.take(&server.output(usize::MAX)).expect("the server is right so far");
+            client.take(&server.output(usize::MAX), Duration::ZERO).expect("the server is right so far");
             sent = client.act(Duration::ZERO);
         }
         client
     };
     let more = Frame { kind: DATA, flags: 0, stream: 1, payload: vec![0] }.to_bytes();
-    let wrong = begun(1000, Reading::Ahead(1 << 20)).take(&more);
+    let wrong = begun(1000, Reading::Ahead(1 << 20)).take(&more, Duration::ZERO);
     assert_eq!(wrong, Err("a frame of type 0 on stream 1: 1 bytes more than its window".to_owned()));
-    let wrong = begun(200_000, Reading::Never).take(&more);
+    let wrong = begun(200_000, Reading::Never).take(&more, Duration::ZERO);
     assert_eq!(wrong, Err("a frame of type 0 on stream 1: 1 bytes more than the window of the connection".to_owned()));
 }

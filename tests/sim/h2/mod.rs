@@ -2,9 +2,11 @@
 //! bytes and the time go in, bytes come out. Its frames, windows and expectations are its own; only HPACK is the server's,
 //! which has been compared with another implementation.
 
+pub mod actor;
 pub mod ask;
 pub mod frames;
 mod hears;
+pub mod kinds;
 mod loopback;
 mod naive_server;
 mod offence;
@@ -16,9 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ask::{Ask, Reading};
-use frames::Frames;
+use frames::{Frames, PREFACE};
 use offence::Offence;
-use stream::{Outcome, Stream};
+use stream::{NO_ERROR, Outcome, Stream};
 use tidemill::protocol::h2::fields::FieldList;
 use tidemill::protocol::h2::hpack::decoder::Decoder;
 use tidemill::protocol::h2::hpack::encoder::Encoder;
@@ -32,6 +34,8 @@ const FRAME_BYTES: usize = 16_384;
 /// How a client goes about its connection.
 #[derive(Debug, Clone)]
 pub struct Habits {
+    /// For people.
+    pub kind: &'static str,
     /// What it allows on a new stream, in bytes; it does not say the default.
     pub window: u32,
     /// Other windows that it tells later.
@@ -54,6 +58,8 @@ pub struct Habits {
     pub pings: usize,
     /// What it does when everything is settled.
     pub last: Last,
+    /// How long a server waits for a window to open.
+    pub stall_timeout: Duration,
 }
 
 /// The end of a client's script.
@@ -61,6 +67,8 @@ pub struct Habits {
 pub enum Last {
     /// Nothing: the connection may be closed. Whether it says GOAWAY before.
     Close(bool),
+    /// It waits for the server to end the connection.
+    Wait,
     /// It breaks a rule, and the server must end the connection with the right code.
     Break(Offence),
 }
@@ -69,6 +77,7 @@ impl Habits {
     /// Those of a client without peculiarities.
     pub fn plain() -> Habits {
         Habits {
+            kind: "plain HTTP/2",
             window: WINDOW_BYTES as u32,
             later_windows: Vec::new(),
             table: 4096,
@@ -80,15 +89,17 @@ impl Habits {
             cuts: 0,
             pings: 0,
             last: Last::Close(false),
+            stall_timeout: Duration::ZERO,
         }
     }
 
     /// Any habits that a server must bear.
-    pub fn draw(dice: &mut Dice) -> Habits {
+    pub fn draw(kind: &'static str, dice: &mut Dice) -> Habits {
         let mut window = || dice.pick(&[0, 1, 1000, 65_535, 65_535, 200_000]);
         let (first, later) = (window(), [window(), window()]);
         let kept = dice.below(3) as usize;
         Habits {
+            kind,
             window: first,
             later_windows: later.into_iter().take(kept).collect(),
             table: dice.pick(&[0, 100, 4096, 4096, 65_536]),
@@ -103,6 +114,7 @@ impl Habits {
             cuts: dice.pick(&[0, 0, 200]),
             pings: dice.below(10) as usize,
             last: Last::Close(dice.chance(500)),
+            stall_timeout: Duration::ZERO,
         }
     }
 }
@@ -126,6 +138,10 @@ pub struct Http2 {
     next_id: u32,
     opened_at: Duration,
     out: Vec<u8>,
+    /// Bytes that were sent before `out`.
+    sent: u64,
+    now: Duration,
+    heard_at: Duration,
     has_begun: bool,
     has_said_last: bool,
 
@@ -142,6 +158,8 @@ pub struct Http2 {
     send_window: i64,
     /// What is allowed to the server on the connection, in bytes.
     left: i64,
+    /// When it last allowed it more on the connection.
+    granted_at: Duration,
     /// Windows of streams that were told: the one that was acknowledged last, and those behind it.
     windows: VecDeque<u32>,
     pings: VecDeque<[u8; 8]>,
@@ -167,6 +185,9 @@ impl Http2 {
             next_id: 1,
             opened_at: Duration::ZERO,
             out: Vec::new(),
+            sent: 0,
+            now: Duration::ZERO,
+            heard_at: Duration::ZERO,
             has_begun: false,
             has_said_last: false,
             frames: Frames::default(),
@@ -183,10 +204,46 @@ impl Http2 {
             has_settings: false,
             send_window: WINDOW_BYTES,
             left: WINDOW_BYTES,
+            granted_at: Duration::ZERO,
             pings: VecDeque::new(),
             small_data_left: SMALL_DATA,
             goaway: None,
         }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &'static str {
+        self.habits.kind
+    }
+
+    /// How it goes about its connection.
+    pub fn habits(&self) -> &Habits {
+        &self.habits
+    }
+
+    /// The end of its script, if it has come.
+    pub fn last(&self) -> Last {
+        self.habits.last
+    }
+
+    /// When it last opened a stream.
+    pub fn asked_at(&self) -> Duration {
+        self.opened_at
+    }
+
+    /// When it last heard anything but GOAWAY.
+    pub fn heard_at(&self) -> Duration {
+        self.heard_at
+    }
+
+    /// Whether it knows what the server has said of itself.
+    pub fn has_settings(&self) -> bool {
+        self.has_settings
+    }
+
+    /// The code that the server has said the end of the connection with.
+    pub fn goaway_code(&self) -> Option<u32> {
+        self.goaway.map(|(_, code)| code)
     }
 
     /// Whether all it has asked for is settled, and it has no more to do than its last thing.
@@ -212,18 +269,51 @@ impl Http2 {
         self.has_said_last && matches!(self.habits.last, Last::Break(_))
     }
 
+    /// The longest silence of the server that is in order now; `None`: it need not say anything.
+    pub fn silence_max(&self) -> Option<Duration> {
+        if self.left <= 0 {
+            return if self.pings.is_empty() && self.windows.len() == 1 { None } else { Some(Duration::ZERO) };
+        }
+        let window = self.window();
+        let due = self.streams.values().filter(|stream| stream.is_due(window));
+        let silences = due.map(|stream| stream.ask.expected.silence_max);
+        let control = if self.pings.is_empty() && self.windows.len() == 1 { None } else { Some(Duration::ZERO) };
+        silences.chain(control).min()
+    }
+
     /// What is wrong with an end of the connection now.
     pub fn check_end(&self) -> Result<(), String> {
         if !self.frames.is_between() || self.block.is_some() {
             return Err(format!("the end in the middle of a frame; {}", self.progress()));
         }
         match (&self.habits.last, self.goaway) {
-            (Last::Break(offence), Some((_, said))) if self.has_said_last && offence.code == said => Ok(()),
+            (Last::Break(offence), Some((_, said))) if self.has_said_last && offence.may_end_with(said) => Ok(()),
             (Last::Break(offence), _) if self.has_said_last => {
                 Err(format!("{} was not answered with code {}, but {:?}", offence.what, offence.code, self.goaway))
             }
-            _ if !self.is_settled() => Err(format!("the end before everything is settled; {}", self.progress())),
+            _ if self.streams.values().any(|stream| stream.outcome.is_none()) => {
+                Err(format!("the end before everything is settled; {}", self.progress()))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with the end of a server that was told to stop when so many bytes had arrived.
+    pub fn check_stop(&self, arrived: u64) -> Result<(), String> {
+        let Some((last, code)) = self.goaway else {
+            // Who has not said its preface may hear nothing.
+            return if arrived < PREFACE.len() as u64 { Ok(()) } else { Err("the end without GOAWAY".to_owned()) };
+        };
+        if code != NO_ERROR {
+            return Ok(());
+        }
+        let lost = |(id, stream): &(&u32, &Stream)| {
+            let was_taken = stream.head_end <= arrived && stream.outcome == Some(Outcome::Excused);
+            stream.outcome.is_none() && **id <= last || was_taken && !self.has_broken_rules()
+        };
+        match self.streams.iter().find(lost) {
+            Some((id, stream)) => Err(format!("told to stop, the server forgets stream {id}: {}", stream.progress())),
+            None => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::frames::{
     CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, settings,
 };
+use super::stream::NO_ERROR;
 
 /// One of them.
 #[derive(Debug, Clone, Copy)]
@@ -15,14 +16,22 @@ pub struct Offence {
     pub code: u32,
 }
 
+impl Offence {
+    /// Whether the connection may end with this code. Who does too much is warned before, and if there is no stream, that
+    /// is the end.
+    pub fn may_end_with(&self, code: u32) -> bool {
+        code == self.code || self.code == ENHANCE_YOUR_CALM && code == NO_ERROR
+    }
+}
+
 const PROTOCOL_ERROR: u32 = 0x1;
 const FLOW_CONTROL_ERROR: u32 = 0x3;
 const FRAME_SIZE_ERROR: u32 = 0x6;
 const COMPRESSION_ERROR: u32 = 0x9;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// POST /gather/9 to http://sim, whose content follows.
-const POST: &[u8] = b"\x83\x86\x04\x09/gather/9\x41\x03sim";
+/// POST /gather/9 to http://sim, whose content follows. It uses no dynamic table, whatever the server allows.
+const POST: &[u8] = b"\x20\x83\x86\x04\x09/gather/9\x41\x03sim";
 /// More than the server bears, even if some is forgiven meanwhile.
 const FLOOD: usize = 400;
 

@@ -23,12 +23,16 @@ const SMALL_DATA_BYTES: usize = 256;
 impl Http2 {
     /// What it sends now.
     pub fn act(&mut self, now: Duration) -> Vec<u8> {
-        if !self.has_begun {
-            self.begin();
+        self.now = now;
+        self.begin();
+        if !self.has_said_last {
+            self.go_on(now);
         }
-        if self.has_said_last {
-            return std::mem::take(&mut self.out);
-        }
+        self.sent += self.out.len() as u64;
+        std::mem::take(&mut self.out)
+    }
+
+    fn go_on(&mut self, now: Duration) {
         self.ask(now);
         self.give_up(now);
         self.grant();
@@ -44,16 +48,18 @@ impl Http2 {
             self.windows.push_back(window);
             self.out.extend(settings(&[(INITIAL_WINDOW_SIZE, window)]));
         }
-        // Who breaks rules does so at any time.
-        let breaks = matches!(self.habits.last, Last::Break(_)) && self.dice.chance(50);
+        // Who breaks rules does so at any time when it could open another stream.
+        let breaks = matches!(self.habits.last, Last::Break(_)) && self.may_ask() && self.dice.chance(50);
         if breaks || self.is_settled() && self.windows.len() == 1 {
             self.say_last();
         }
-        std::mem::take(&mut self.out)
     }
 
-    fn begin(&mut self) {
-        self.has_begun = true;
+    /// Says its preface, if it has not yet.
+    pub(super) fn begin(&mut self) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
         self.out.extend(PREFACE);
         let habits = &self.habits;
         let mut parameters = vec![(ENABLE_PUSH, 0)];
@@ -74,7 +80,7 @@ impl Http2 {
         match &self.habits.last {
             Last::Close(true) => self.out.extend(frame(GOAWAY, 0, 0, &[0; 8])),
             Last::Break(offence) => self.out.extend((offence.bytes)(self.next_id)),
-            Last::Close(false) => {}
+            Last::Close(false) | Last::Wait => {}
         }
     }
 
@@ -110,8 +116,9 @@ impl Http2 {
         let mut block = Vec::new();
         let mut encoding = self.encoder.block(&mut block);
         ask.fields.iter().for_each(|(name, value)| encoding.field(name.as_bytes(), value.as_bytes()));
-        let stream = Stream::new(ask, self.server.window, now);
+        let mut stream = Stream::new(ask, self.server.window, now);
         self.put_fields(id, &block, !stream.is_sending);
+        stream.head_end = self.sent + self.out.len() as u64;
         self.streams.insert(id, stream);
         self.out.extend(update.map(|(_, update)| update).unwrap_or_default());
     }
@@ -160,11 +167,12 @@ impl Http2 {
     fn grant(&mut self) {
         let window = self.window();
         for (id, stream) in &mut self.streams {
-            if let Some(grant) = stream.grant(window) {
+            if let Some(grant) = stream.grant(window, self.now) {
                 self.out.extend(frame(WINDOW_UPDATE, 0, *id, &grant.to_be_bytes()));
             }
         }
         if let Some(grant) = granted(self.habits.reading, self.left) {
+            self.granted_at = self.now;
             self.left += i64::from(grant);
             self.out.extend(frame(WINDOW_UPDATE, 0, 0, &grant.to_be_bytes()));
         }

@@ -11,6 +11,7 @@ pub type FieldLines = Vec<(String, String)>;
 
 pub const NO_ERROR: u32 = 0x0;
 const PROTOCOL_ERROR: u32 = 0x1;
+pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// How a stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,11 @@ pub struct Stream {
     pub granted: i64,
     /// What has come that counts for the window, in bytes.
     pub received: i64,
+    /// Where its head ends in what the client sends.
+    pub head_end: u64,
     opened_at: Duration,
+    /// When the server was last allowed more.
+    granted_at: Duration,
     place: Place,
     status: u16,
     fields: FieldLines,
@@ -73,7 +78,9 @@ impl Stream {
             send_window,
             granted: 0,
             received: 0,
+            head_end: 0,
             opened_at: now,
+            granted_at: now,
             place: Place::Head,
             status: 0,
             fields: Vec::new(),
@@ -118,13 +125,19 @@ impl Stream {
     }
 
     /// How much more to allow, where the server has an initial window of so many bytes.
-    pub fn grant(&mut self, window: i64) -> Option<u32> {
+    pub fn grant(&mut self, window: i64, now: Duration) -> Option<u32> {
         if self.outcome.is_some() || self.place == Place::Done {
             return None;
         }
         let grant = granted(self.ask.reading, window + self.granted - self.received)?;
         self.granted += i64::from(grant);
+        self.granted_at = now;
         Some(grant)
+    }
+
+    /// Whether the server has to do something now, where it has an initial window of so many bytes.
+    pub fn is_due(&self, window: i64) -> bool {
+        self.outcome.is_none() && window + self.granted - self.received > 0
     }
 
     /// HEADERS have come.
@@ -205,8 +218,17 @@ impl Stream {
         if end_stream { self.finish(&[]) } else { Ok(()) }
     }
 
-    /// The server has reset it.
-    pub fn on_reset(&mut self, code: u32) -> Result<(), String> {
+    /// Whether the server was not allowed more since this moment.
+    pub fn is_stalled_since(&self, moment: Duration) -> bool {
+        self.granted_at <= moment && self.place != Place::Done
+    }
+
+    /// The server has reset it. `is_stalled`: it may have waited for a window for too long.
+    pub fn on_reset(&mut self, code: u32, is_stalled: bool) -> Result<(), String> {
+        if code == ENHANCE_YOUR_CALM && self.place == Place::Content {
+            (self.outcome, self.is_sending) = (Some(Outcome::Cut), false);
+            return if is_stalled { Ok(()) } else { Err("given up although its window was opened".to_owned()) };
+        }
         let expected = &self.ask.expected;
         let is_cut = matches!(expected.content, Content::CutWithin(_)) && self.place != Place::Done;
         let is_refused = self.ask.is_malformed && self.place == Place::Head;

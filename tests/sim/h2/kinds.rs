@@ -1,0 +1,149 @@
+//! Kinds of clients of HTTP/2: good ones, hasty ones, ones that change their mind, ones that do not read, and broken ones.
+
+use std::time::Duration;
+
+use super::actor::{Http2Actor, Manner};
+use super::ask::{self, Ask, Reading};
+use super::offence::OFFENCES;
+use super::{Habits, Http2, Last};
+use crate::dice::Dice;
+use crate::kinds::Draw;
+use crate::link::Nature;
+
+type Drawn = (Http2Actor, Nature);
+type Kind = fn(&mut Draw<'_>) -> Drawn;
+
+/// Every kind, with how often it is drawn.
+const KINDS: [(u64, Kind); 11] = [
+    (6, polite),
+    (4, hasty),
+    (3, byte_by_byte),
+    (3, fickle),
+    (3, talking),
+    (2, idle),
+    (2, half_reading),
+    (2, stuck),
+    (2, deaf),
+    (3, vanishing),
+    (3, rude),
+];
+
+/// Draws a client of any kind.
+pub fn any(draw: &mut Draw<'_>) -> Drawn {
+    let mut at = draw.dice.below(KINDS.iter().map(|(weight, _)| weight).sum());
+    for (weight, kind) in KINDS {
+        if at < weight {
+            return kind(draw);
+        }
+        at -= weight;
+    }
+    polite(draw)
+}
+
+/// So many asks as `ask` draws.
+fn asks(dice: &mut Dice, most: usize, mut ask: impl FnMut(&mut Dice) -> Ask) -> Vec<Ask> {
+    (0..dice.size(1, most)).map(|_| ask(dice)).collect()
+}
+
+fn client(habits: Habits, asks: Vec<Ask>, manner: Manner, draw: &mut Draw<'_>) -> Drawn {
+    let http2 = &draw.limits.http2;
+    // Before it knows the limit, its streams could be refused.
+    let waits_for_settings = habits.waits_for_settings || habits.streams_max > http2.streams_max as usize;
+    let habits = Habits { stall_timeout: http2.stall_timeout, waits_for_settings, ..habits };
+    (Http2Actor::new(Http2::new(habits, asks, draw.dice.fork()), manner), Nature::draw(draw.dice))
+}
+
+/// A few streams at a time.
+fn polite(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { streams_max: draw.dice.between(1, 4), ..Habits::draw("polite HTTP/2", draw.dice) };
+    let asks = asks(draw.dice, 12, ask::any);
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// Everything at once, as many streams as the server allows.
+fn hasty(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { streams_max: 100, waits_for_settings: true, ..Habits::draw("hasty HTTP/2", draw.dice) };
+    let asks = asks(draw.dice, 60, |dice| Ask { after: Duration::ZERO, ..ask::any(dice) });
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// Every byte is a segment of its own.
+fn byte_by_byte(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits::draw("byte-by-byte HTTP/2", draw.dice);
+    let asks = asks(draw.dice, 6, |dice| ask::small(dice));
+    let (actor, mut nature) = client(habits, asks, Manner::Good, draw);
+    nature.up.segment = (1, 1);
+    nature.up.delay.1 = nature.up.delay.0 + draw.dice.below(500);
+    (actor, nature)
+}
+
+/// Resets some of its streams.
+fn fickle(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits::draw("fickle HTTP/2", draw.dice);
+    let asks = asks(draw.dice, 40, |dice| match dice.chance(500) {
+        true => ask::any(dice).giving_up(dice),
+        false => ask::any(dice),
+    });
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// WebSockets beside other streams.
+fn talking(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits::draw("talking HTTP/2", draw.dice);
+    let asks = asks(draw.dice, 8, |dice| if dice.chance(600) { ask::talking(dice) } else { ask::any(dice) });
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// Keeps its connection when it has everything.
+fn idle(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { last: Last::Wait, ..Habits::draw("idle HTTP/2", draw.dice) };
+    let asks = asks(draw.dice, 5, ask::any);
+    let (actor, mut nature) = client(habits, asks, Manner::Good, draw);
+    nature.stalls = 0;
+    (actor, nature)
+}
+
+/// Some of its windows never open.
+fn half_reading(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { later_windows: Vec::new(), ..Habits::draw("half-reading HTTP/2", draw.dice) };
+    let window = habits.window;
+    let asks = asks(draw.dice, 12, |dice| match dice.chance(300) {
+        true => ask::never_read(dice, window),
+        false => ask::any(dice),
+    });
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// The window of its connection never opens.
+fn stuck(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { reading: Reading::Never, ..Habits::draw("stuck HTTP/2", draw.dice) };
+    let asks = (0..draw.dice.between(1, 6)).map(|_| ask::never_read(draw.dice, 65_535)).collect();
+    client(habits, asks, Manner::Good, draw)
+}
+
+/// Stops reading frames.
+fn deaf(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { reading: Reading::Ahead(1 << 30), ..Habits::draw("deaf HTTP/2", draw.dice) };
+    let asks = (0..draw.dice.between(2, 6)).map(|_| ask::large(draw.dice)).collect();
+    let manner = draw.dice.pick(&[Manner::Deaf, Manner::DeafFromTheBeginning]);
+    let (actor, mut nature) =
+        client(Habits { window: 1 << 30, later_windows: Vec::new(), ..habits }, asks, manner, draw);
+    nature.down.window = nature.down.window.min(16 * 1024);
+    (actor, nature)
+}
+
+/// Disappears at any moment.
+fn vanishing(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits::draw("vanishing HTTP/2", draw.dice);
+    let asks = asks(draw.dice, 20, ask::any);
+    let at = Duration::from_micros(draw.dice.size(1, 400_000) as u64);
+    let manner = draw.dice.pick(&[Manner::Resets(at), Manner::Vanishes(at)]);
+    client(habits, asks, manner, draw)
+}
+
+/// Breaks a rule.
+fn rude(draw: &mut Draw<'_>) -> Drawn {
+    let habits = Habits { last: Last::Break(draw.dice.pick(&OFFENCES)), ..Habits::draw("rude HTTP/2", draw.dice) };
+    let asks = if draw.dice.chance(300) { Vec::new() } else { asks(draw.dice, 10, ask::any) };
+    client(habits, asks, Manner::Good, draw)
+}
