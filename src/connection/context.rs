@@ -52,6 +52,8 @@ pub struct LoopContext {
     pub(super) http2: h2::session::Scratch,
     /// Memory for content of HTTP/2 that nobody has taken yet.
     pub(super) held: HeldBytes,
+    /// What the windows of streams of HTTP/2 have grown by.
+    pub(super) grown: HeldBytes,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
@@ -137,6 +139,7 @@ impl LoopContext {
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),
             held: HeldBytes::default(),
+            grown: HeldBytes::default(),
             head: Vec::new(),
             counters: Counters::default(),
             times: Times::default(),

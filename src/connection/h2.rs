@@ -363,13 +363,15 @@ impl Http2 {
     }
 
     /// Content that nobody takes is bounded over all connections of the loop. A connection may hold as much as the window of
-    /// one stream in any case, so that others cannot take that from it.
+    /// one stream in any case, so that others cannot take that from it. What windows have grown by comes on top: there are
+    /// limits for that as well.
     fn bound_held<S: Socket>(&mut self, stream: u32, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let limits = &cx.environment.limits.http2;
-        let (all_max, own_max) = (limits.held_bytes_max as usize, limits.stream_window_bytes as usize);
+        let all_max = limits.held_bytes_max as usize + cx.grown.get();
+        let own_max = limits.stream_window_bytes as usize;
         let Some(at) = self.position(stream).filter(|_| cx.held.get() > all_max) else { return };
         let own: usize = self.open.iter().map(|open| open.held_bytes()).sum();
-        if own <= own_max || self.open[at].held_bytes() == 0 {
+        if own <= own_max || self.open[at].held_bytes() == 0 || self.open[at].has_grown() {
             return;
         }
         let peer = channel.who.peer;

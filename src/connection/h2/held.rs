@@ -1,10 +1,10 @@
-//! Content that has arrived and that nobody has taken yet.
+//! Content that has arrived and that nobody has taken yet, and what clients were allowed to send of it.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// The memory that all streams of a loop use for such content, in bytes.
+/// The memory that all streams of a loop use for such content, or what their windows have grown by, in bytes.
 #[derive(Debug, Clone, Default)]
 pub struct HeldBytes(Rc<Cell<usize>>);
 
@@ -54,6 +54,10 @@ impl HeldContent {
         }
         let new = || Box::new(Held { content: VecDeque::new(), counted: 0, total: total.clone() });
         let held = self.0.get_or_insert_with(new);
+        if held.content.capacity() - held.content.len() < bytes.len() {
+            // Doubling would waste up to half of the memory.
+            held.content.reserve_exact(bytes.len() + held.content.len() / 4);
+        }
         held.content.extend(bytes);
         held.count(held.content.capacity());
     }
@@ -69,6 +73,36 @@ impl HeldContent {
     /// Throws all of it away. Returns how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
         self.0.take().map_or(0, |held| held.content.len())
+    }
+}
+
+/// What the window of a stream has grown by. So much may arrive at once, and is then held.
+#[derive(Debug, Default)]
+pub(super) struct Growth(Option<Box<Grown>>);
+
+#[derive(Debug)]
+struct Grown {
+    bytes: usize,
+    total: HeldBytes,
+}
+
+impl Growth {
+    /// How many bytes it is.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |grown| grown.bytes)
+    }
+
+    /// It is so many bytes more.
+    pub(super) fn add(&mut self, bytes: usize, total: &HeldBytes) {
+        let grown = self.0.get_or_insert_with(|| Box::new(Grown { bytes: 0, total: total.clone() }));
+        grown.bytes += bytes;
+        total.0.set(total.get() + bytes);
+    }
+}
+
+impl Drop for Grown {
+    fn drop(&mut self) {
+        self.total.0.set(self.total.get() - self.bytes);
     }
 }
 
@@ -88,6 +122,18 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_window_has_grown_by_is_given_back_with_its_stream() {
+        let total = HeldBytes::default();
+        let (mut one, mut other) = (Growth::default(), Growth::default());
+        one.add(100, &total);
+        one.add(200, &total);
+        other.add(50, &total);
+        assert_eq!((one.bytes(), other.bytes(), total.get()), (300, 50, 350));
+        drop(one);
+        assert_eq!(total.get(), 50);
+    }
 
     #[test]
     fn what_is_held_is_counted_until_it_is_taken_thrown_away_or_dropped() {

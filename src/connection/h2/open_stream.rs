@@ -4,7 +4,7 @@ use std::mem;
 
 use log::Level;
 
-use super::held::HeldContent;
+use super::held::{Growth, HeldContent};
 use super::sink::{Appended, Http2Sink};
 use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
@@ -28,6 +28,9 @@ use crate::protocol::h2::session::Session;
 use crate::protocol::h2::streams::Output;
 use crate::service::errors;
 
+/// So many uploads of a loop may have the largest window at a time. Others share what these leave.
+const GROWN_WINDOWS_MAX: usize = 2;
+
 /// A stream that lives, as far as the session does not know it.
 ///
 /// Begin: [`answer`](OpenStream::answer). Then [`receive`](OpenStream::receive) and [`end`](OpenStream::end) when content
@@ -41,6 +44,8 @@ pub(super) struct OpenStream {
     pub(super) delayed: Option<Box<OwnedHead>>,
     /// Content that has arrived and that nobody has taken. The stream's window bounds it, and `Http2::bound_held`.
     content: HeldContent,
+    /// What its window has grown by.
+    growth: Growth,
     end: RequestEnd,
     /// Content that has arrived, in bytes.
     received: u64,
@@ -95,12 +100,6 @@ impl<S: Socket> Work<'_, S> {
         }
     }
 
-    /// So much of a stream's content has been consumed.
-    fn consumed(&mut self, stream: u32, bytes: usize) {
-        let outbox = self.channel.outbox.ring(&mut self.cx.outboxes);
-        self.session.consumed(stream, bytes, outbox, &self.cx.environment.limits);
-    }
-
     /// Resets a stream.
     pub(super) fn reset(&mut self, stream: u32, code: ErrorCode) {
         if self.session.stream(stream).is_some() {
@@ -117,6 +116,7 @@ impl OpenStream {
             stream: Stream::new(record),
             delayed: None,
             content: HeldContent::default(),
+            growth: Growth::default(),
             end: RequestEnd::Expected,
             received: 0,
             discarded: 0,
@@ -179,6 +179,11 @@ impl OpenStream {
     /// Memory for content that nobody has taken, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.content.memory_bytes()
+    }
+
+    /// Whether its window is larger than at the beginning.
+    pub(super) fn has_grown(&self) -> bool {
+        self.growth.bytes() > 0
     }
 
     /// Whether the response is complete.
@@ -248,7 +253,7 @@ impl OpenStream {
         match offered {
             Ok(0) => return false,
             Ok(taken) => {
-                work.consumed(self.id, taken);
+                self.consumed(taken, work);
                 self.stream.resume();
             }
             Err(failure) => self.fail(&failure, work),
@@ -256,12 +261,29 @@ impl OpenStream {
         true
     }
 
+    /// So much of the content has been consumed. The window may grow, as far as all streams of the loop together may have
+    /// theirs grow: what it lets in is held if nobody takes it then.
+    fn consumed<S: Socket>(&mut self, bytes: usize, work: &mut Work<'_, S>) {
+        let limits = &work.cx.environment.limits;
+        let size = |session: &Session| session.stream(self.id).map_or(0, |live| live.receive.size());
+        let before = size(work.session);
+        let grown_max = GROWN_WINDOWS_MAX * limits.http2.upload_window_bytes_max as usize;
+        let spare = u32::try_from(grown_max.saturating_sub(work.cx.grown.get())).unwrap_or(u32::MAX);
+        work.session.limit_growth(before.saturating_add(spare));
+        let outbox = work.channel.outbox.ring(&mut work.cx.outboxes);
+        work.session.consumed(self.id, bytes, outbox, limits);
+        let grown = size(work.session).saturating_sub(before);
+        if grown > 0 {
+            self.growth.add(grown as usize, &work.cx.grown);
+        }
+    }
+
     /// Throws away what nobody wants. What is beyond the limit does not open the stream's window again.
     fn discard<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
         let bytes = self.content.clear();
         self.discarded += bytes as u64;
         if self.discarded <= work.cx.environment.limits.discarded_bytes_max {
-            work.consumed(self.id, bytes);
+            self.consumed(bytes, work);
         }
         if !self.expects_more() {
             self.end = RequestEnd::Told;

@@ -20,7 +20,7 @@ use super::priority::{Priorities, Priority};
 use super::settings::{self, PeerSettings};
 use super::stream_state::Ending;
 use super::streams::{Stream, Streams};
-use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow};
+use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow, WINDOW_BYTES_MAX};
 use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
@@ -197,6 +197,8 @@ pub struct Session {
     is_warned: bool,
     /// Something was sent on a stream since the last PING.
     has_sent: bool,
+    /// Windows do not grow beyond this, in bytes.
+    growth_max: u32,
     /// Content that was sent on all streams, in bytes.
     content_sent: u64,
     /// Bytes that were consumed so far.
@@ -239,6 +241,7 @@ impl Session {
             gone_away: None,
             is_warned: false,
             has_sent: false,
+            growth_max: WINDOW_BYTES_MAX,
             content_sent: 0,
             consumed_bytes: 0,
             frame_start: 0,
@@ -291,11 +294,16 @@ impl Session {
         self.consumed_bytes += bytes as u64;
     }
 
+    /// From now on no window grows beyond so many bytes, whatever the limits allow.
+    pub fn limit_growth(&mut self, window_bytes_max: u32) {
+        self.growth_max = window_bytes_max;
+    }
+
     /// Content that was taken has been consumed: the client may send as much again, on its stream and altogether.
     pub fn consumed(&mut self, stream: u32, bytes: usize, outbox: &mut RingBuffer, limits: &Limits) {
         let Some(live) = self.streams.get_mut(stream) else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(live.receive.unconsumed());
-        let size_max = limits.http2.upload_window_bytes_max;
+        let size_max = limits.http2.upload_window_bytes_max.min(self.growth_max);
         let increment = live.receive.consume(bytes, size_max).filter(|_| live.state.peer_may_send());
         if live.receive.unconsumed() == 0 {
             self.ledger.refund_data(std::mem::take(&mut live.small_data));

@@ -70,7 +70,7 @@ fn hasty(draw: &mut Draw<'_>) -> Drawn {
 /// Every byte is a segment of its own.
 fn byte_by_byte(draw: &mut Draw<'_>) -> Drawn {
     let habits = Habits::draw("byte-by-byte HTTP/2", draw.dice);
-    let asks = asks(draw.dice, 6, |dice| ask::small(dice));
+    let asks = asks(draw.dice, 6, ask::small);
     let (actor, mut nature) = client(habits, asks, Manner::Good, draw);
     nature.up.segment = (1, 1);
     nature.up.delay.1 = nature.up.delay.0 + draw.dice.below(500);
