@@ -128,6 +128,12 @@ fn an_idle_connection_ends_with_goaway() {
     peer.say(&mut stage, "PING \"not idle\"");
     assert_eq!(peer.outline(), ["PING ack"], "which is not a request");
     lasts(&mut stage, &mut peer, 4000, &["GOAWAY 1 NO_ERROR \"idle for too long\""]);
+    // A request that was on its way is thrown away, and does not have the kernel reset the connection.
+    peer.say(&mut stage, "GET 3 /");
+    assert_eq!(peer.frames(), [""; 0]);
+    assert_eq!(stage.timeouts(), [], "until the client has ended its direction");
+    stage.reactor().end(&peer.client);
+    stage.turn();
     assert_eq!(stage.timeouts(), [("client-idle", 1)]);
 }
 
