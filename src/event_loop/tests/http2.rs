@@ -200,3 +200,32 @@ fn each_stream_has_a_record() {
     ];
     assert_eq!(lines, ["1 200 null", &format!("2 {}", cuts[0]), &format!("3 {}", cuts[1]), &format!("4 {}", cuts[2])]);
 }
+
+/// RFC 9113 §8.1: the last bytes of a response may leave when a window opens, long after the handler was asked.
+#[test]
+fn a_response_that_is_complete_ends_a_request_that_is_not() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.say(&mut stage, "SETTINGS 4=5\nPOST 1 /bytes/10 content-length: 1000000");
+    assert_eq!(peer.outline(), ["SETTINGS ack", "HEADERS 1", "DATA 1"]);
+    peer.say(&mut stage, "WINDOW_UPDATE 1 1000");
+    let frames = peer.frames();
+    assert!(frames[0].starts_with("DATA 1 end"), "{frames:?}");
+    assert_eq!(frames[1..], ["RST_STREAM 1 NO_ERROR"]);
+}
+
+/// RFC 9110 §10.1.1: a client may wait for 100 for long.
+#[test]
+fn content_is_asked_for_when_there_is_room_to_do_so() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    stage.menu.plan(&[Act::Content, Act::Respond(2)]);
+    peer.say(&mut stage, "SETTINGS 4=1000000\nWINDOW_UPDATE 0 1000000\nGET 1 /bytes/300000");
+    peer.say(&mut stage, "POST 3 /takes expect: 100-continue");
+    peer.read(&mut stage, 1 << 20);
+    let frames = peer.frames();
+    assert!(frames.iter().any(|frame| frame == "HEADERS 3 :status: 100"), "{:?}", peer.outline());
+    peer.say(&mut stage, "DATA 3 end \"x\"");
+    assert_eq!(peer.outline(), ["HEADERS 3", "DATA 3"]);
+}

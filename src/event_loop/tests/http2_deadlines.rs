@@ -220,3 +220,43 @@ fn content_that_does_not_come_is_answered_with_408() {
     assert!(frames[0].starts_with("HEADERS 1 :status: 408"), "{frames:?}");
     assert_eq!(frames.last().map(String::as_str), Some("RST_STREAM 1 NO_ERROR"), "{frames:?}");
 }
+
+/// After an error only the outbox has a deadline: nothing is said twice, and the loop sleeps.
+#[test]
+fn a_client_that_reads_nothing_is_told_once_that_its_settings_are_late() {
+    let mut stage = stage();
+    let mut peer = Peer::silent(&mut stage);
+    peer.client.limit_room(0);
+    peer.say(&mut stage, "preface");
+    stage.turn_after(1600);
+    stage.settle();
+    assert!(stage.sleeps() > Some(1000), "{:?}", stage.sleeps());
+    stage.turn_after(1000);
+    peer.read(&mut stage, 1 << 20);
+    let goaways = peer.frames().iter().filter(|frame| frame.starts_with("GOAWAY")).count();
+    assert_eq!(goaways, 1);
+}
+
+/// Who has not read that it may send is not late with what it sends.
+#[test]
+fn content_is_not_late_while_its_window_waits_to_be_read() {
+    let mut stage = stage();
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    stage.menu.plan(&[Act::Content, Act::Respond(3)]);
+    peer.say(&mut stage, "SETTINGS 4=1000000\nWINDOW_UPDATE 0 1000000\nGET 1 /bytes/300000\nPOST 3 /takes");
+    stage.turn_after(5000);
+    peer.read(&mut stage, 1 << 20);
+    assert_eq!(peer.outline().last().map(String::as_str), Some("DATA 1"), "not yet");
+    stage.turn_after(1299);
+    assert_eq!(peer.frames(), [""; 0]);
+    stage.turn_after(1);
+    stage.settle();
+    assert_eq!(peer.outline()[0], "HEADERS 3");
+    // Nor is who has no window at all, because what it has sent is not taken.
+    *stage.menu.appetite.borrow_mut() = 0;
+    stage.menu.plan(&[Act::Content, Act::Content, Act::Respond(3)]);
+    peer.say(&mut stage, "POST 5 /takes\n4 times DATA 5 \"\\{x*16000}\"\nDATA 5 \"\\{x*1536}\"");
+    stage.turn_after(5000);
+    assert_eq!(peer.outline(), [""; 0]);
+}
