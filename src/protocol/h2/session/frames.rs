@@ -297,6 +297,11 @@ impl Session {
         self.stream_window = after;
         for stream in self.streams.iter_mut() {
             stream.receive.shift(before, after);
+            // What was consumed may have been too little for an update of the larger window.
+            let increment = stream.receive.consume(0, work.limits.http2.upload_window_bytes_max);
+            if let Some(increment) = increment.filter(|_| stream.state.peer_may_send()) {
+                self.control.put(work.outbox, &frame_writer::window_update(stream.id, increment));
+            }
         }
         Ok(None)
     }

@@ -203,6 +203,27 @@ fn a_shut_down_session_is_done_when_its_streams_are() {
     assert!(connection.session.is_done());
 }
 
+/// RFC 9113 §6.9.2: what a client has sent before it knew of a smaller window can be more than that.
+#[test]
+fn a_window_that_becomes_smaller_than_what_was_sent_opens_again() {
+    let mut connection = Connection::new(4096);
+    connection.limits.http2.stream_window_bytes = 1000;
+    connection.limits.http2.upload_window_bytes_max = 1000;
+    // POST whose content follows.
+    connection.feed(&frame_writer::head(Kind::Headers, 4, 1, 6));
+    connection.feed(b"\x83\x86\x84\x01\x01a");
+    connection.feed(&frame_writer::data_head(1, 3000, false));
+    connection.feed(&[0; 3000]);
+    assert!(matches!(connection.step(), Ok(Step::Head { .. })));
+    assert!(matches!(connection.step(), Ok(Step::Content { bytes: 3000, .. })));
+    connection.session.taken(&mut connection.inbox, 3000);
+    connection.session.consumed(1, 3000, &mut connection.outbox, &connection.limits);
+    assert!(connection.outbox.is_empty(), "that is little of 64 KiB");
+    connection.feed(&frame_writer::settings_ack());
+    assert_eq!(connection.steps(), ["need-bytes"]);
+    assert_eq!(connection.outbox.readable().concat(), frame_writer::window_update(1, 3000));
+}
+
 #[test]
 fn a_frame_begins_behind_the_padding_of_the_one_before() {
     const SETTINGS: u64 = 9;
