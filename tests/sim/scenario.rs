@@ -216,7 +216,8 @@ impl Plan {
         let limits = &mut plan.limits;
         // Frames of the connection have a part of the outbox for themselves.
         limits.outbox_bytes = limits.outbox_bytes.max(OUTBOX_BYTES_MIN);
-        // Pings are tried on HTTP/1. Here they would wait behind other streams.
+        // What is awaited of a slow client may stand behind other streams with its kernel.
+        limits.body_timeout = Duration::from_secs(300);
         limits.ws_ping_interval = Duration::from_secs(60 + dice.below(28));
         let http2 = &mut limits.http2;
         http2.streams_max = dice.size(1, 100) as u32;

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::{Http2, Last};
 use crate::client::{PATIENCE, TOLERANCE, Window};
-use crate::link::LinkId;
+use crate::link::{LinkId, ServerEnd};
 use crate::world::{Actor, World};
+
+/// By then everything is over, and who reads nothing sees that.
+const LONG: Duration = Duration::from_secs(1800);
 
 /// What a client does with its connection besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +106,10 @@ impl Http2Actor {
                 Manner::Good => {}
                 // It has acknowledged SETTINGS: it is given up for nothing else.
                 Manner::Deaf => self.reading = !self.client.has_settings(),
-                Manner::DeafFromTheBeginning => self.reading = false,
+                Manner::DeafFromTheBeginning => {
+                    self.reading = false;
+                    world.wake_after(self.link, LONG);
+                }
                 Manner::Resets(_) => {
                     world.client_resets(self.link);
                     return self.finish(world, "aborts");
@@ -155,11 +161,14 @@ impl Http2Actor {
             Manner::Deaf | Manner::DeafFromTheBeginning | Manner::Resets(_) | Manner::Vanishes(_) => return Ok(()),
             Manner::Good => {}
         }
+        // The server listens for a while when it has said all. Who is so slow that what it allows arrives after that is reset
+        // in the middle of it.
+        let lingered = marks.closed.unwrap_or_default().saturating_sub(marks.ended.unwrap_or_default());
+        if how == "a reset" && lingered >= world.limits.linger_timeout {
+            return Ok(());
+        }
         if world.told_to_stop.is_some() {
-            // Who is so slow that what it allows arrives after the server has closed is reset in the middle of it.
-            let lingered = marks.closed.unwrap_or_default().saturating_sub(marks.ended.unwrap_or_default());
-            let is_too_slow = how == "a reset" && lingered >= world.limits.linger_timeout;
-            return if is_too_slow { Ok(()) } else { self.check_stop(world) };
+            return self.check_stop(world);
         }
         self.client.check_end()?;
         match self.client.last() {
@@ -192,7 +201,7 @@ impl Http2Actor {
         if world.told_to_stop_at_once.is_some() {
             return Ok(());
         }
-        self.client.check_stop(world.arrived_when_told[self.link])
+        self.client.check_stop(world.arrived_when_told[self.link], world.links[self.link].content_arrived())
     }
 
     fn finish(&mut self, world: &mut World, why: &str) {
@@ -234,6 +243,9 @@ impl Actor for Http2Actor {
     fn act(&mut self, world: &mut World) {
         if !self.done && self.stalled_until <= world.now && self.reading {
             self.read(world);
+        }
+        if !self.done && !self.reading && world.links[self.link].server == ServerEnd::Closed {
+            self.ended(world, "a silent end");
         }
         if !self.done {
             self.say(world);

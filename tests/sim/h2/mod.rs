@@ -298,8 +298,9 @@ impl Http2 {
         }
     }
 
-    /// What is wrong with the end of a server that was told to stop when so many bytes had arrived.
-    pub fn check_stop(&self, arrived: u64) -> Result<(), String> {
+    /// What is wrong with the end of a server that was told to stop when so many bytes had arrived. In the end it were so
+    /// many: what it has not seen it cannot serve, whatever it has said before.
+    pub fn check_stop(&self, arrived: u64, arrived_at_all: u64) -> Result<(), String> {
         let Some((last, code)) = self.goaway else {
             // Who has not said its preface may hear nothing.
             return if arrived < PREFACE.len() as u64 { Ok(()) } else { Err("the end without GOAWAY".to_owned()) };
@@ -309,7 +310,8 @@ impl Http2 {
         }
         let lost = |(id, stream): &(&u32, &Stream)| {
             let was_taken = stream.head_end <= arrived && stream.outcome == Some(Outcome::Excused);
-            stream.outcome.is_none() && **id <= last || was_taken && !self.has_broken_rules()
+            let is_forgotten = stream.outcome.is_none() && **id <= last && stream.head_end <= arrived_at_all;
+            is_forgotten || was_taken && !self.has_broken_rules()
         };
         match self.streams.iter().find(lost) {
             Some((id, stream)) => Err(format!("told to stop, the server forgets stream {id}: {}", stream.progress())),
