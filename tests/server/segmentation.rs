@@ -1,17 +1,18 @@
 //! What comes of a request does not depend on how its bytes are cut on their way: the same statuses, the same content,
 //! and the connection persists or not.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
-use crate::support::{Client, Server, field};
+use crate::support::{Client, DEADLINE, Server, field};
 
 const NEXT: &[u8] = b"GET /json HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Long enough for the server to see what was sent before as a piece of its own.
-const BETWEEN_PIECES: Duration = Duration::from_millis(3);
+/// With more pieces than this it makes no difference how the server reads them.
+const WAITED_FOR_MAX: usize = 20;
 /// Whoever sends more than this byte by byte waits too long.
 const BYTE_BY_BYTE_MAX: usize = 2000;
 /// More unwanted content than a server throws away, in bytes.
@@ -129,13 +130,42 @@ fn ways(request: &[u8]) -> Vec<Vec<Vec<u8>>> {
     ways
 }
 
+/// Returns when the server has read what was sent, and so sees it as a piece of its own; also when it has closed.
+fn wait_until_read(stream: &TcpStream) {
+    // After a reset there is no peer.
+    let (Ok(ours), Ok(theirs)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let give_up = Instant::now() + DEADLINE;
+    // What the client's side has not got rid of, and what the server's side has not read.
+    while queues(ours, theirs).is_some_and(|[sent, _]| sent > 0)
+        || queues(theirs, ours).is_some_and(|[_, read]| read > 0)
+    {
+        assert!(Instant::now() < give_up, "the server does not read");
+        thread::yield_now();
+    }
+}
+
+/// What waits in the kernel for a connection, seen from `local`, in bytes: to be acknowledged, and to be read. `None`: there is
+/// no such connection (any more).
+fn queues(local: SocketAddr, remote: SocketAddr) -> Option<[u64; 2]> {
+    // As proc_pid_net(5) shows 127.0.0.1:8080.
+    let shown = |address: SocketAddr| match address {
+        SocketAddr::V4(address) => format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port()),
+        SocketAddr::V6(_) => panic!("the server listens on 127.0.0.1"),
+    };
+    let (local, remote) = (shown(local), shown(remote));
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str()))?;
+    let (sent, read) = line[4].split_once(':').unwrap();
+    Some([sent, read].map(|hex| u64::from_str_radix(hex, 16).unwrap()))
+}
+
 /// Sends the pieces, and then the end of the client's direction.
 fn outcome(mut client: Client, pieces: &[Vec<u8>]) -> Outcome {
-    let pause = if pieces.len() > 20 { Duration::ZERO } else { BETWEEN_PIECES };
     let mut reset = false;
     for (number, piece) in pieces.iter().enumerate() {
-        if number > 0 && !pause.is_zero() {
-            thread::sleep(pause);
+        if number > 0 && pieces.len() <= WAITED_FOR_MAX {
+            wait_until_read(&client.stream);
         }
         // A reset is told once: to a write or to a read.
         reset |= client.stream.write_all(piece).is_err();
