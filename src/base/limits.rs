@@ -126,7 +126,7 @@ pub struct Http2Limits {
     /// lack to that until as much is sent, in bytes; at least 1.
     pub small_data_bytes_max: u32,
     /// Memory for content that has arrived and that nobody has taken, over all connections of a loop, in bytes. Each of
-    /// them has as much as the window of a stream in any case.
+    /// them has as much as the window of a stream in any case, and a stream what its window has grown by.
     pub held_bytes_max: u32,
 }
 

@@ -100,6 +100,29 @@ fn content_that_is_not_taken_waits_and_frames_behind_it_are_read() {
     assert!(stage.menu.taken.borrow().ends_with("xyz."));
 }
 
+/// Windows grow out of what all streams of the loop share, and a stream that ends gives its part back.
+#[test]
+fn windows_grow_as_long_as_others_leave_something() {
+    const WINDOW: u32 = 64 * 1024;
+    let mut stage = Stage::new(limits(Http2Limits { upload_window_bytes_max: 2 * WINDOW, ..Http2Limits::default() }));
+    stage.menu.plan(&[Act::Content]);
+    let mut peers = [Peer::new(&mut stage), Peer::new(&mut stage)];
+    // More than half of a window, which is consumed.
+    let upload = |stream: u32| format!("POST {stream} /takes\n3 times DATA {stream} \"\\{{x*16000}}\"");
+    let update = |stream: u32, grown: u32| [format!("WINDOW_UPDATE {stream} {}", 48_000 + grown)];
+    for (peer, stream) in [(0, 1), (0, 3), (1, 1), (1, 3)] {
+        let peer = &mut peers[peer];
+        peer.say(&mut stage, &upload(stream));
+        assert_eq!(peer.frames(), update(stream, WINDOW), "{stream}");
+    }
+    let [one, other] = &mut peers;
+    other.say(&mut stage, &upload(5));
+    assert_eq!(other.frames(), update(5, 0), "twice the largest window is all there is");
+    one.say(&mut stage, "RST_STREAM 1 CANCEL");
+    other.say(&mut stage, &upload(7));
+    assert_eq!(other.frames(), update(7, WINDOW));
+}
+
 /// What nobody takes is bounded for all connections together, but each has the window of a stream.
 #[test]
 fn content_that_nobody_takes_is_bounded_for_all_connections() {
