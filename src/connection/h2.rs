@@ -192,10 +192,7 @@ impl Protocol for Http2 {
             Stop::Idle(reason) => reason,
             _ => reason,
         };
-        while !self.open.is_empty() {
-            self.open[0].cut.get_or_insert(RequestCut::Connection(reason));
-            self.complete(0, channel.position());
-        }
+        self.cut_all(reason, channel.position());
         self.leaving.cut(None, reason, channel.sent(), now, &mut cx.finished);
         reason
     }
@@ -391,14 +388,18 @@ impl Http2 {
             return false;
         }
         let before = (self.over, channel.position());
-        let asked = std::mem::take(&mut self.asked);
-        for stream in asked {
+        let mut asked = std::mem::take(&mut self.asked);
+        for stream in asked.drain(..) {
             let Some(at) = self.position(stream) else { continue };
             let open = &mut self.open[at];
             match open.delayed.take_if(|_| open.due.is_none()) {
                 Some(head) => self.begin_delayed(at, &head, channel, service, cx),
                 None => self.with(at, channel, cx, |open, _| open.stream.resume()),
             }
+        }
+        if self.asked.is_empty() {
+            // Its memory serves the next ones.
+            self.asked = asked;
         }
         before != (self.over, channel.position())
     }
@@ -562,10 +563,16 @@ impl Http2 {
         cx.complain(Level::Info, format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.peer));
         cx.marks.connection(channel.who.id, |text| write!(text, "goaway: {}", fault.code));
         self.stop = Stop::Failed(wait);
+        self.cut_all(CloseReason::CutShort, channel.position());
+    }
+
+    /// The connection ends for this reason, and with it all streams. Those whose response is complete are not cut by that; if it
+    /// has not left, that is noted when the connection is closed.
+    fn cut_all(&mut self, reason: CloseReason, position: u64) {
         while !self.open.is_empty() {
-            self.open[0].cut =
-                Some(RequestCut::Connection(CloseReason::CutShort)).filter(|_| !self.open[0].is_answered());
-            self.complete(0, channel.position());
+            let cut = Some(RequestCut::Connection(reason)).filter(|_| !self.open[0].is_answered());
+            self.open[0].cut = self.open[0].cut.or(cut);
+            self.complete(0, position);
         }
     }
 
