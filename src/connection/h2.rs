@@ -465,7 +465,6 @@ impl Http2 {
     fn end_record(&mut self, open: OpenStream, position: u64) {
         self.over += 1;
         let Some(mut record) = open.stream.record else { return };
-        record.cut = open.cut;
         if record.status.is_none() {
             record.tx = position..position;
         }
@@ -508,7 +507,7 @@ impl Http2 {
     /// The session has reset the stream of a request that is malformed, or for which there was no stream.
     fn on_rejected<S: Socket>(
         &mut self,
-        record: Box<RequestRecord>,
+        mut record: Box<RequestRecord>,
         fault: Fault,
         channel: &Channel<S>,
         cx: &mut LoopContext,
@@ -517,9 +516,8 @@ impl Http2 {
         cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
         cx.counters.http2.streams += 1;
         count_reset(fault.code, who.id, stream, cx);
-        let mut open = OpenStream::new(stream, record, cx.moment);
-        open.cut = Some(RequestCut::ResetByServer(reset_code(fault.code)));
-        self.end_record(open, channel.position());
+        record.cut = Some(RequestCut::ResetByServer(reset_code(fault.code)));
+        self.end_record(OpenStream::new(stream, record, cx.moment), channel.position());
     }
 
     /// The client has reset a stream, or has made us do it.
@@ -546,7 +544,7 @@ impl Http2 {
         };
         if let Some(at) = self.position(stream) {
             // A client may say behind a complete response that it does not send the rest of its request.
-            self.open[at].cut = Some(cut).filter(|_| !self.open[at].is_answered());
+            self.open[at].cut(cut);
             self.complete(at, channel.position());
         }
     }
@@ -570,8 +568,7 @@ impl Http2 {
     /// has not left, that is noted when the connection is closed.
     fn cut_all(&mut self, reason: CloseReason, position: u64) {
         while !self.open.is_empty() {
-            let cut = Some(RequestCut::Connection(reason)).filter(|_| !self.open[0].is_answered());
-            self.open[0].cut = self.open[0].cut.or(cut);
+            self.open[0].cut(RequestCut::Connection(reason));
             self.complete(0, position);
         }
     }
@@ -587,7 +584,7 @@ impl Http2 {
         for at in (0..self.open.len()).rev() {
             let open = &mut self.open[at];
             if open.expects_more() || open.lacks_window(&self.session) {
-                open.cut = Some(RequestCut::Connection(CloseReason::ByClient)).filter(|_| !open.is_answered());
+                open.cut(RequestCut::Connection(CloseReason::ByClient));
                 let stream = open.id;
                 Work { session: &mut self.session, channel, cx }.reset(stream, ErrorCode::CANCEL);
                 self.complete(at, channel.position());

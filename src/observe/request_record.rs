@@ -37,8 +37,8 @@ pub struct RequestRecord {
     pub version: Version,
     /// Target, `Referer` and `User-Agent`, one behind the other.
     texts: Vec<u8>,
-    target_end: usize,
-    referer_end: usize,
+    target_end: u16,
+    referer_end: u16,
     /// The status of its response, as soon as there is one.
     pub status: Option<Status>,
     /// When its first byte was noticed to be readable: the beginning of that turn.
@@ -76,7 +76,8 @@ pub struct RequestRecord {
 /// Adds up the time in which a condition held.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stopwatch {
-    total: Duration,
+    /// In nanoseconds, while it ran before.
+    total: u64,
     since: Option<Moment>,
 }
 
@@ -86,7 +87,7 @@ impl Stopwatch {
         match (on, self.since) {
             (true, None) => self.since = Some(now),
             (false, Some(since)) => {
-                self.total += now.since(since);
+                self.total += now.nanos_since(since);
                 self.since = None;
             }
             _ => {}
@@ -100,7 +101,7 @@ impl Stopwatch {
 
     /// How long the condition held until `now`.
     pub fn total(&self, now: Moment) -> Duration {
-        self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
+        Duration::from_nanos(self.total + self.since.map_or(0, |since| now.nanos_since(since)))
     }
 }
 
@@ -169,24 +170,25 @@ impl RequestRecord {
         }
     }
 
-    fn add_text(&mut self, text: &[u8], bytes_max: usize) -> usize {
+    fn add_text(&mut self, text: &[u8], bytes_max: usize) -> u16 {
+        const { assert!(TARGET_BYTES_MAX + 2 * FIELD_BYTES_MAX <= u16::MAX as usize) };
         self.texts.extend_from_slice(&text[..text.len().min(bytes_max)]);
-        self.texts.len()
+        self.texts.len() as u16
     }
 
     /// The request's target, perhaps only the beginning of it; empty if it is not known.
     pub fn target(&self) -> &[u8] {
-        &self.texts[..self.target_end]
+        &self.texts[..self.target_end.into()]
     }
 
     /// `Referer`, or empty.
     pub fn referer(&self) -> &[u8] {
-        &self.texts[self.target_end..self.referer_end]
+        &self.texts[self.target_end.into()..self.referer_end.into()]
     }
 
     /// `User-Agent`, or empty.
     pub fn user_agent(&self) -> &[u8] {
-        &self.texts[self.referer_end..]
+        &self.texts[self.referer_end.into()..]
     }
 
     /// Method and target, to be printed: bytes that are not printable are escaped. It is never empty; `-` stands for a

@@ -53,8 +53,6 @@ pub(super) struct OpenStream {
     discarded: u64,
     /// The client was late with the content: no more of it is waited for.
     is_late: bool,
-    /// Why it ends before its response is complete, if it does.
-    pub(super) cut: Option<Cut>,
     pub(super) waiting: Waiting,
     /// When the wait is over.
     pub(super) due: Option<Moment>,
@@ -121,7 +119,6 @@ impl OpenStream {
             received: 0,
             discarded: 0,
             is_late: false,
-            cut: None,
             waiting: Waiting::new(now),
             due: None,
         }
@@ -319,8 +316,16 @@ impl OpenStream {
 
     /// Ends the stream although its response is not complete.
     pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
-        self.cut = Some(Cut::ResetByServer(reset_code(code)));
+        self.cut(Cut::ResetByServer(reset_code(code)));
         work.reset(self.id, code);
+    }
+
+    /// It ends for this reason. A response that is complete is not cut by that, and the first reason is the one that counts.
+    pub(super) fn cut(&mut self, cut: Cut) {
+        let is_answered = self.is_answered();
+        if let Some(record) = self.stream.record.as_mut().filter(|_| !is_answered) {
+            record.cut.get_or_insert(cut);
+        }
     }
 
     /// Whether nothing of a final response is out yet, so that another one can take its place.

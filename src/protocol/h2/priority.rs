@@ -6,7 +6,13 @@ use std::collections::VecDeque;
 use super::dictionary::{self, Item};
 
 /// A stream with others of the same urgency sends so many bytes until it is another's turn.
-pub const TURN_BYTES: u32 = 16 * 1024;
+pub const TURN_BYTES: u32 = WHOLE_TURN as u32;
+/// The same, as it is kept.
+const WHOLE_TURN: u16 = 16 * 1024;
+/// Memory for so many streams is kept when none is ready.
+const KEPT_MAX: usize = 4;
+/// Beyond that there is memory for so many more at a time.
+const GROWTH: usize = 16;
 
 /// How urgent a response is (RFC 9218 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +64,7 @@ struct Ready {
     /// When its turn began or will come, among the incremental ones.
     turn: u64,
     /// What is left of its turn, in bytes.
-    left: u32,
+    left: u16,
 }
 
 impl Ready {
@@ -85,13 +91,16 @@ impl Priorities {
             return;
         }
         let turn = if priority.is_incremental { self.next_turn() } else { 0 };
-        self.place(Ready { stream, priority, turn, left: TURN_BYTES });
+        self.place(Ready { stream, priority, turn, left: WHOLE_TURN });
     }
 
     /// The stream has nothing to send, or no window.
     pub fn remove(&mut self, stream: u32) {
         if let Some(at) = self.position(stream) {
             self.ready.remove(at);
+        }
+        if self.ready.is_empty() && self.ready.capacity() > KEPT_MAX {
+            self.ready = VecDeque::new();
         }
     }
 
@@ -107,18 +116,18 @@ impl Priorities {
 
     /// Whose turn it is.
     pub fn next(&self) -> Option<Turn> {
-        self.ready.front().map(|ready| Turn { stream: ready.stream, bytes: ready.left })
+        self.ready.front().map(|ready| Turn { stream: ready.stream, bytes: ready.left.into() })
     }
 
     /// The stream has sent so many bytes. If that was its turn, the next one follows.
     pub fn sent(&mut self, stream: u32, bytes: u32) {
         let Some(at) = self.position(stream) else { return };
         let ready = &mut self.ready[at];
-        ready.left = ready.left.saturating_sub(bytes);
+        ready.left = ready.left.saturating_sub(u16::try_from(bytes).unwrap_or(u16::MAX));
         if ready.left > 0 {
             return;
         }
-        ready.left = TURN_BYTES;
+        ready.left = WHOLE_TURN;
         if ready.priority.is_incremental
             && let Some(mut ready) = self.ready.remove(at)
         {
@@ -129,7 +138,7 @@ impl Priorities {
 
     /// How many bytes are left of the stream's turn; a whole turn if it is not among them.
     pub fn left(&self, stream: u32) -> u32 {
-        self.position(stream).map_or(TURN_BYTES, |at| self.ready[at].left)
+        self.position(stream).map_or(TURN_BYTES, |at| self.ready[at].left.into())
     }
 
     /// Whether the stream is among them.
@@ -144,6 +153,10 @@ impl Priorities {
 
     fn place(&mut self, ready: Ready) {
         let at = self.ready.partition_point(|other| other.order(&ready) == Ordering::Less);
+        if self.ready.len() == self.ready.capacity() {
+            // As with the streams: doubling would waste memory.
+            self.ready.reserve_exact(if self.ready.is_empty() { KEPT_MAX } else { GROWTH });
+        }
         self.ready.insert(at, ready);
     }
 

@@ -13,6 +13,8 @@ const CLOSED_MIN: usize = 128;
 
 /// Memory for so many streams is kept when none lives.
 const KEPT_MAX: usize = 4;
+/// Beyond that there is memory for so many more at a time.
+const GROWTH: usize = 16;
 
 /// A stream that lives.
 #[derive(Debug)]
@@ -99,6 +101,10 @@ impl Streams {
     pub fn open(&mut self, stream: Stream) {
         debug_assert!(stream.id > self.highest, "identifiers rise");
         self.highest = stream.id;
+        if self.live.len() == self.live.capacity() {
+            // Doubling would waste up to half of the memory of a client that has as many as it may.
+            self.live.reserve_exact(if self.live.is_empty() { KEPT_MAX } else { GROWTH });
+        }
         self.live.push(stream);
     }
 
