@@ -262,7 +262,11 @@ impl Http2 {
                 record.note_head(&head, cx.notes_fields);
                 record.client = cx.environment.trusted_proxies.client(who.peer, head.fields);
                 if !cx.long_drives.is_empty() {
-                    record.behind = cx.long_drives.delay(who.id, self.driven_at, cx.drive_began);
+                    let last = self.open.last().and_then(|open| open.stream.record.as_ref());
+                    record.behind = match last.filter(|last| last.head_at == record.head_at) {
+                        Some(last) => last.behind.clone(),
+                        None => cx.long_drives.delay(who.id, self.driven_at, cx.drive_began),
+                    };
                 }
                 if is_delayed {
                     cx.counters.http2.streams += 1;

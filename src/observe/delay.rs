@@ -1,5 +1,6 @@
 //! Long drives, and who was held up by them: a loop with one thread serves one connection at a time.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::moment::Moment;
@@ -85,12 +86,12 @@ impl LongDrives {
 
     /// Which connection a request of `connection` had to wait for, if it did. The request's own drive began at `drive_began`.
     /// The connection's last drive ended at `driven_at` and read everything that had arrived by then.
-    pub fn delay(&self, connection: u64, driven_at: Moment, drive_began: Moment) -> Option<Box<Delay>> {
+    pub fn delay(&self, connection: u64, driven_at: Moment, drive_began: Moment) -> Option<Rc<Delay>> {
         let since = self.since.max(driven_at);
         let others = self.drives.iter().filter(|drive| drive.connection != connection && drive.ended > since);
         let longest = others.max_by_key(|drive| drive.took)?;
         let took = drive_began.since(since);
-        Some(Box::new(Delay { took, connection: longest.connection, request: longest.request.clone() }))
+        Some(Rc::new(Delay { took, connection: longest.connection, request: longest.request.clone() }))
     }
 }
 

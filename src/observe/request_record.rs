@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::close_reason::{CloseReason, Cut};
@@ -45,8 +46,8 @@ pub struct RequestRecord {
     pub began: Moment,
     /// When the drive began in which its head was complete.
     pub head_at: Moment,
-    /// Which connection it had to wait for before that drive, if it did.
-    pub behind: Option<Box<Delay>>,
+    /// Which connection it had to wait for before that drive, if it did. Requests that came in the same drive share it.
+    pub behind: Option<Rc<Delay>>,
     /// When the drive was over in which the first byte of the response left.
     pub first_byte_at: Option<Moment>,
     /// When the drive was over in which the last byte left, or in which the connection ended.

@@ -1,5 +1,6 @@
 //! Each format to the letter, and that nothing a client sends breaks a line.
 
+use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -46,7 +47,7 @@ fn cut() -> RequestRecord {
 fn delayed(request: &str) -> RequestRecord {
     let mut record = answered();
     let took = Duration::from_millis(122);
-    record.behind = Some(Box::new(Delay { took, connection: 3, request: request.to_owned() }));
+    record.behind = Some(Rc::new(Delay { took, connection: 3, request: request.to_owned() }));
     record
 }
 

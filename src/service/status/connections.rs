@@ -289,6 +289,8 @@ fn kernel_object(kernel: &KernelSocket) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::base::moment::Moment;
     use crate::base::tls_facts::{ClientCertificate, SessionFacts};
@@ -326,7 +328,7 @@ mod tests {
         record.set_texts(b"/a\"", b"", b"");
         record.blocked.set(true, Moment::from_millis(500));
         let (took, request) = (Duration::from_millis(122), "POST /\\\"users".to_owned());
-        record.behind = Some(Box::new(Delay { took, connection: 3, request }));
+        record.behind = Some(Rc::new(Delay { took, connection: 3, request }));
         record.snapshot(Moment::from_millis(2500))
     }
 
