@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The parts that are left, the first of them perhaps in part.
 pub(super) struct Parts {
-    parts: VecDeque<ContentPart>,
+    /// What comes next. Most responses have no more than this, and so need no allocation for a list.
+    front: Option<ContentPart>,
+    rest: VecDeque<ContentPart>,
     /// How many bytes of the first part are out, if it is bytes.
     sent: usize,
     /// Up to where the file at the front has just been brought into memory.
@@ -48,17 +50,17 @@ pub(super) enum Front {
 }
 
 impl Parts {
-    pub(super) fn new(parts: VecDeque<ContentPart>) -> Parts {
-        Parts { parts, sent: 0, warm_until: 0, warming: None, is_bulk: false }
+    pub(super) fn new(front: Option<ContentPart>, rest: VecDeque<ContentPart>) -> Parts {
+        Parts { front, rest, sent: 0, warm_until: 0, warming: None, is_bulk: false }
     }
 
     /// What comes next. A part of a file that is returned has to be sent. `residency` counts the system calls that ask
     /// whether a file is in memory.
     pub(super) fn front(&mut self, cx: &Cx<'_>, residency: &mut u64) -> Result<Front, Failure> {
-        while self.parts.front().is_some_and(|part| part.length() == 0) {
+        while self.front.as_ref().is_some_and(|part| part.length() == 0) {
             self.next();
         }
-        match self.parts.front() {
+        match &self.front {
             None => Ok(Front::Nothing),
             Some(ContentPart::Bytes(_)) => Ok(Front::Bytes),
             Some(ContentPart::File(_)) => self.front_file(cx, residency),
@@ -70,7 +72,7 @@ impl Parts {
         if length == 0 {
             return self.warm(cx).map(Front::Cold);
         }
-        let Some(ContentPart::File(part)) = self.parts.front_mut() else { return Ok(Front::Nothing) };
+        let Some(ContentPart::File(part)) = &mut self.front else { return Ok(Front::Nothing) };
         self.is_bulk = part.length > if self.is_bulk { TAIL_BYTES } else { SEND_BYTES_MAX };
         let length = if self.is_bulk { length.min(part.length - TAIL_BYTES) } else { length };
         let now_sent = FilePart { length, ..part.clone() };
@@ -84,7 +86,7 @@ impl Parts {
         if !self.has_warmed()? {
             return Ok(0);
         }
-        let Some(ContentPart::File(part)) = self.parts.front() else { return Ok(0) };
+        let Some(ContentPart::File(part)) = &self.front else { return Ok(0) };
         let end = part.offset + part.length.min(SEND_BYTES_MAX);
         // What a job has just read is not doubted: where the system cannot tell, it would be read for ever.
         let mut warm = self.warm_until.clamp(part.offset, end);
@@ -102,7 +104,7 @@ impl Parts {
 
     /// Whether a file is at the front.
     pub(super) fn begin_with_file(&self) -> bool {
-        matches!(self.parts.iter().find(|part| part.length() > 0), Some(ContentPart::File(_)))
+        matches!(self.front.iter().chain(&self.rest).find(|part| part.length() > 0), Some(ContentPart::File(_)))
     }
 
     /// Puts what is in memory of the file at the front. If that is nothing, a job brings it into memory: the result is when
@@ -111,10 +113,10 @@ impl Parts {
         if !self.has_warmed()? {
             return self.warm(cx).map(Some);
         }
-        while self.parts.front().is_some_and(|part| part.length() == 0) {
+        while self.front.as_ref().is_some_and(|part| part.length() == 0) {
             self.next();
         }
-        while let (Some(ContentPart::File(part)), false) = (self.parts.front_mut(), room.is_full()) {
+        while let (Some(ContentPart::File(part)), false) = (&mut self.front, room.is_full()) {
             let space = room.space();
             let count = usize::try_from(part.length).unwrap_or(usize::MAX).min(space.len());
             let copied = match part.file.read_resident(&mut space[..count], part.offset).map_err(Failure::new)? {
@@ -154,7 +156,7 @@ impl Parts {
     }
 
     fn warm(&mut self, cx: &Cx<'_>) -> Result<Instant, Failure> {
-        let Some(ContentPart::File(part)) = self.parts.front() else { return Ok(cx.now) };
+        let Some(ContentPart::File(part)) = &self.front else { return Ok(cx.now) };
         if self.warming.is_some() {
             return Ok(cx.now + PATIENCE);
         }
@@ -171,7 +173,7 @@ impl Parts {
 
     /// Puts bytes from the front piece.
     pub(super) fn put(&mut self, room: &mut Room<'_>) {
-        let Some(ContentPart::Bytes(bytes)) = self.parts.front() else { return };
+        let Some(ContentPart::Bytes(bytes)) = &self.front else { return };
         self.sent += room.put(&bytes.as_slice()[self.sent..]);
         if self.sent == bytes.as_slice().len() {
             self.next();
@@ -179,7 +181,7 @@ impl Parts {
     }
 
     fn next(&mut self) {
-        self.parts.pop_front();
+        self.front = self.rest.pop_front();
         self.sent = 0;
         self.warm_until = 0;
         self.is_bulk = false;

@@ -58,12 +58,12 @@ enum Content {
 impl Content {
     /// The content of `body`, unless it is empty.
     fn of(body: Body) -> Option<Content> {
-        let parts = |parts: VecDeque<ContentPart>| Some(Content::Parts(Box::new(Parts::new(parts))));
+        let parts = |front, rest| Some(Content::Parts(Box::new(Parts::new(front, rest))));
         match body {
             Body::Empty => None,
-            Body::Bytes(bytes) => parts([ContentPart::Bytes(bytes)].into()),
-            Body::File(part) => parts([ContentPart::File(part)].into()),
-            Body::Parts(pieces) => parts(pieces),
+            Body::Bytes(bytes) => parts(Some(ContentPart::Bytes(bytes)), VecDeque::new()),
+            Body::File(part) => parts(Some(ContentPart::File(part)), VecDeque::new()),
+            Body::Parts(mut pieces) => parts(pieces.pop_front(), pieces),
             Body::Source(source) => Some(Content::Source(source)),
         }
     }

@@ -20,7 +20,7 @@ use crate::http::negotiate::Coding;
 pub const HASHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How much of a file is read at a time to hash it, in bytes.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// How many digests of files are remembered. Each takes about 100 bytes.
 const DIGESTS_MAX: usize = 16 * 1024;
