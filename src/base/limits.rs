@@ -128,6 +128,9 @@ pub struct Http2Limits {
     /// Memory for content that has arrived and that nobody has taken, over all connections of a loop, in bytes. Each of
     /// them has as much as the window of a stream in any case, and a stream what its window has grown by.
     pub held_bytes_max: u32,
+    /// Memory for content that handlers have taken and still keep, over all connections of a loop, in bytes. Each of them has
+    /// as much as the window of a stream in any case.
+    pub kept_bytes_max: u32,
 }
 
 impl Default for Http2Limits {
@@ -152,6 +155,7 @@ impl Default for Http2Limits {
             glitches_per_second: 10,
             small_data_bytes_max: 64 * 1024,
             held_bytes_max: 4 * 1024 * 1024,
+            kept_bytes_max: 8 * 1024 * 1024,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::protocol::h1::server::Scratch;
 use crate::protocol::h2;
 
 use super::Identity;
-use super::h2::HeldBytes;
+use super::h2::TotalBytes;
 use super::secured::CiphertextRings;
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
@@ -51,9 +51,11 @@ pub struct LoopContext {
     pub(super) scratch: Scratch,
     pub(super) http2: h2::session::Scratch,
     /// Memory for content of HTTP/2 that nobody has taken yet.
-    pub(super) held: HeldBytes,
+    pub(super) held: TotalBytes,
+    /// Memory for content of HTTP/2 that handlers have taken and still keep.
+    pub(super) kept: TotalBytes,
     /// What the windows of streams of HTTP/2 have grown by.
-    pub(super) grown: HeldBytes,
+    pub(super) grown: TotalBytes,
     /// Where a response head is encoded before it is copied to an outbox.
     pub(super) head: Vec<u8>,
     /// What has happened so far.
@@ -138,8 +140,9 @@ impl LoopContext {
             handshakes_left: limits.handshakes_per_turn,
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),
-            held: HeldBytes::default(),
-            grown: HeldBytes::default(),
+            held: TotalBytes::default(),
+            kept: TotalBytes::default(),
+            grown: TotalBytes::default(),
             head: Vec::new(),
             counters: Counters::default(),
             times: Times::default(),

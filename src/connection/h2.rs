@@ -28,7 +28,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
 use crate::protocol::h2::session::{PREFACE, RequestLine, Session, Step};
 use crate::service::{Service, errors};
-pub use held::HeldBytes;
+pub use held::TotalBytes;
 
 use deadlines::{Partial, Stop};
 use open_stream::{OpenStream, Work};
@@ -297,7 +297,7 @@ impl Http2 {
             Ok(Step::Content { stream, bytes }) => match self.position(stream) {
                 Some(at) => {
                     self.with(at, channel, cx, |open, work| open.receive(bytes, work));
-                    self.bound_held(stream, channel, cx);
+                    self.bound_memory(stream, channel, cx);
                 }
                 None => self.session.taken(inbox, bytes),
             },
@@ -363,22 +363,31 @@ impl Http2 {
         }
     }
 
-    /// Content that nobody takes is bounded over all connections of the loop. A connection may hold as much as the window of
-    /// one stream in any case, so that others cannot take that from it. What windows have grown by comes on top: there are
-    /// limits for that as well.
-    fn bound_held<S: Socket>(&mut self, stream: u32, channel: &mut Channel<S>, cx: &mut LoopContext) {
+    /// Memory for content is bounded over all connections of the loop: for what nobody takes, and for what handlers keep. A
+    /// connection may have as much of each as the window of one stream in any case, so that others cannot take that from it.
+    ///
+    /// What windows have grown by comes on top of what nobody takes: there are limits for that as well.
+    fn bound_memory<S: Socket>(&mut self, stream: u32, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let limits = &cx.environment.limits.http2;
-        let all_max = limits.held_bytes_max as usize + cx.grown.get();
-        let own_max = limits.stream_window_bytes as usize;
-        let Some(at) = self.position(stream).filter(|_| cx.held.get() > all_max) else { return };
-        let own: usize = self.open.iter().map(|open| open.held_bytes()).sum();
-        if own <= own_max || self.open[at].held_bytes() == 0 || self.open[at].has_grown() {
+        let holds_too_much = cx.held.get() > limits.held_bytes_max as usize + cx.grown.get();
+        let keeps_too_much = cx.kept.get() > limits.kept_bytes_max as usize;
+        if !holds_too_much && !keeps_too_much {
             return;
         }
-        let peer = channel.who.peer;
-        let held = format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
-        cx.complain(Level::Info, held);
-        self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
+        let Some(at) = self.position(stream) else { return };
+        let own_max = limits.stream_window_bytes as usize;
+        let exceeds = |bytes: fn(&OpenStream) -> usize| {
+            bytes(&self.open[at]) > 0 && self.open.iter().map(|open| bytes(open)).sum::<usize>() > own_max
+        };
+        if holds_too_much && exceeds(OpenStream::held_bytes) && !self.open[at].has_grown() {
+            let peer = channel.who.peer;
+            let held =
+                format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
+            cx.complain(Level::Info, held);
+            self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
+        } else if keeps_too_much && exceeds(OpenStream::kept_bytes) {
+            self.with(at, channel, cx, |open, work| open.refuse_content(work));
+        }
     }
 
     /// Serves those that may go on. Says whether anything moved.

@@ -164,6 +164,13 @@ pub struct Http2Settings {
         default_value = "4MiB", value_parser = bytes(0..=GIB)
     )]
     http2_held: u32,
+    /// Memory for content that handlers keep until they answer, over all connections, 0 to 1GiB; each connection has as much
+    /// as the --http2-stream-window in any case
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_HTTP2_KEPT", hide_env = true,
+        default_value = "8MiB", value_parser = bytes(0..=GIB)
+    )]
+    http2_kept: u32,
 }
 
 /// A parser for sizes that a limit can hold.
@@ -228,6 +235,7 @@ impl Http2Settings {
             glitches_per_second: self.http2_glitches_per_second,
             small_data_bytes_max: self.http2_small_data,
             held_bytes_max: self.http2_held,
+            kept_bytes_max: self.http2_kept,
         }
     }
 }
@@ -268,7 +276,7 @@ mod tests {
                      --http2-frame-size 20k --http2-header-table 5 --http2-header-list 6k --http2-continuations 7 \
                      --http2-settings-timeout 8s --http2-output 9k --http2-stall-timeout 10s --http2-stall-size 11 \
                      --http2-resets 12 --http2-reset-delay 13ms --http2-glitches 14 --http2-glitches-per-second 15 \
-                     --http2-small-data 16k --http2-held 17k";
+                     --http2-small-data 16k --http2-held 17k --http2-kept 18k";
         let expected = Http2Limits {
             is_offered: false,
             streams_max: 1,
@@ -289,6 +297,7 @@ mod tests {
             glitches_per_second: 15,
             small_data_bytes_max: 16 * KIB,
             held_bytes_max: 17 * KIB,
+            kept_bytes_max: 18 * KIB,
         };
         assert_eq!(limits(flags), expected);
     }

@@ -6,7 +6,8 @@ use crate::http::exchange::{Cx, Decision, Exchange, Reply, Taker};
 use crate::http::fields::Fields;
 use crate::http::message::{Announced, RequestHead, Response};
 
-/// Space reserved before anything has arrived, in bytes. More is reserved only when content arrives, because announcing it costs a client nothing.
+/// Space reserved when the first content arrives, in bytes. More is reserved only for content that is there, because
+/// announcing it costs a client nothing.
 const INITIAL_BYTES_MAX: usize = 4 * 1024;
 
 /// Gathers the request's content up to `limit` bytes and answers with what `then` makes of it. Content that is longer
@@ -23,12 +24,14 @@ pub fn gather(
         Announced::Length(length) => length as usize,
         Announced::Unknown => INITIAL_BYTES_MAX.min(limit),
     };
-    let content = Vec::with_capacity(announced.min(INITIAL_BYTES_MAX));
-    Reply::Decide(Box::new(Gathering { content, limit, state: State::Gathering, then }))
+    let expected = announced.min(INITIAL_BYTES_MAX);
+    Reply::Decide(Box::new(Gathering { content: Vec::new(), expected, limit, state: State::Gathering, then }))
 }
 
 struct Gathering<F> {
     content: Vec<u8>,
+    /// Space to reserve at least, in bytes.
+    expected: usize,
     limit: usize,
     state: State,
     then: F,
@@ -45,6 +48,11 @@ impl<F> Taker for Gathering<F> {
     fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
         let room = self.limit - self.content.len();
         let taken = &content[..content.len().min(room)];
+        if self.content.capacity() - self.content.len() < taken.len() {
+            // Doubling would waste up to half of the memory.
+            let spare = self.expected.saturating_sub(taken.len()).max(self.content.len() / 4);
+            self.content.reserve_exact(taken.len() + spare);
+        }
         self.content.extend_from_slice(taken);
         if taken.len() < content.len() {
             self.state = State::TooLarge;
@@ -57,6 +65,10 @@ impl<F> Taker for Gathering<F> {
             self.state = State::Complete;
         }
         Ok(())
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.content.capacity()
     }
 }
 

@@ -1,14 +1,14 @@
-//! Content that has arrived and that nobody has taken yet, and what clients were allowed to send of it.
+//! Content that has arrived and that nobody has taken yet, and what the streams of a loop have in common.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// The memory that all streams of a loop use for such content, or what their windows have grown by, in bytes.
+/// What all streams of a loop have of something together, in bytes.
 #[derive(Debug, Clone, Default)]
-pub struct HeldBytes(Rc<Cell<usize>>);
+pub struct TotalBytes(Rc<Cell<usize>>);
 
-impl HeldBytes {
+impl TotalBytes {
     /// How many bytes it is now.
     pub fn get(&self) -> usize {
         self.0.get()
@@ -19,12 +19,10 @@ impl HeldBytes {
 #[derive(Debug, Default)]
 pub(super) struct HeldContent(Option<Box<Held>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Held {
     content: VecDeque<u8>,
-    /// What of `total` is for this content.
-    counted: usize,
-    total: HeldBytes,
+    counted: Counted,
 }
 
 impl HeldContent {
@@ -44,22 +42,21 @@ impl HeldContent {
 
     /// Memory that it uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |held| held.counted)
+        self.0.as_ref().map_or(0, |held| held.counted.bytes())
     }
 
     /// Adds bytes at the end.
-    pub(super) fn add(&mut self, bytes: &[u8], total: &HeldBytes) {
+    pub(super) fn add(&mut self, bytes: &[u8], total: &TotalBytes) {
         if bytes.is_empty() {
             return;
         }
-        let new = || Box::new(Held { content: VecDeque::new(), counted: 0, total: total.clone() });
-        let held = self.0.get_or_insert_with(new);
+        let held = self.0.get_or_insert_default();
         if held.content.capacity() - held.content.len() < bytes.len() {
             // Doubling would waste up to half of the memory.
             held.content.reserve_exact(bytes.len() + held.content.len() / 4);
         }
         held.content.extend(bytes);
-        held.count(held.content.capacity());
+        held.counted.set(held.content.capacity(), total);
     }
 
     /// Takes so many bytes off the front.
@@ -76,46 +73,37 @@ impl HeldContent {
     }
 }
 
-/// What the window of a stream has grown by. So much may arrive at once, and is then held.
+/// What one stream has of a total. It is given back with the stream.
 #[derive(Debug, Default)]
-pub(super) struct Growth(Option<Box<Grown>>);
+pub(super) struct Counted(Option<Box<Share>>);
 
 #[derive(Debug)]
-struct Grown {
+struct Share {
     bytes: usize,
-    total: HeldBytes,
+    total: TotalBytes,
 }
 
-impl Growth {
+impl Counted {
     /// How many bytes it is.
     pub(super) fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |grown| grown.bytes)
+        self.0.as_ref().map_or(0, |share| share.bytes)
     }
 
-    /// It is so many bytes more.
-    pub(super) fn add(&mut self, bytes: usize, total: &HeldBytes) {
-        let grown = self.0.get_or_insert_with(|| Box::new(Grown { bytes: 0, total: total.clone() }));
-        grown.bytes += bytes;
-        total.0.set(total.get() + bytes);
+    /// It is so many bytes now.
+    pub(super) fn set(&mut self, bytes: usize, total: &TotalBytes) {
+        if bytes == 0 {
+            self.0 = None;
+            return;
+        }
+        let share = self.0.get_or_insert_with(|| Box::new(Share { bytes: 0, total: total.clone() }));
+        total.0.set(total.get() - share.bytes + bytes);
+        share.bytes = bytes;
     }
 }
 
-impl Drop for Grown {
+impl Drop for Share {
     fn drop(&mut self) {
         self.total.0.set(self.total.get() - self.bytes);
-    }
-}
-
-impl Held {
-    fn count(&mut self, bytes: usize) {
-        self.total.0.set(self.total.get() - self.counted + bytes);
-        self.counted = bytes;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.count(0);
     }
 }
 
@@ -124,20 +112,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_window_has_grown_by_is_given_back_with_its_stream() {
-        let total = HeldBytes::default();
-        let (mut one, mut other) = (Growth::default(), Growth::default());
-        one.add(100, &total);
-        one.add(200, &total);
-        other.add(50, &total);
+    fn what_a_stream_has_is_counted_until_it_has_it_no_longer() {
+        let total = TotalBytes::default();
+        let (mut one, mut other) = (Counted::default(), Counted::default());
+        one.set(100, &total);
+        other.set(50, &total);
+        one.set(300, &total);
         assert_eq!((one.bytes(), other.bytes(), total.get()), (300, 50, 350));
+        one.set(20, &total);
+        assert_eq!(total.get(), 70);
+        other.set(0, &total);
+        assert_eq!((other.bytes(), total.get()), (0, 20));
         drop(one);
-        assert_eq!(total.get(), 50);
+        assert_eq!(total.get(), 0);
     }
 
     #[test]
     fn what_is_held_is_counted_until_it_is_taken_thrown_away_or_dropped() {
-        let total = HeldBytes::default();
+        let total = TotalBytes::default();
         let (mut one, mut other) = (HeldContent::default(), HeldContent::default());
         one.add(b"", &total);
         assert!(one.is_empty() && total.get() == 0);

@@ -4,7 +4,7 @@ use std::mem;
 
 use log::Level;
 
-use super::held::{Growth, HeldContent};
+use super::held::{Counted, HeldContent};
 use super::sink::{Appended, Http2Sink};
 use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
@@ -15,7 +15,7 @@ use crate::connection::deadlines::Waiting;
 use crate::connection::stream::Stream;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Reply, Tunnel};
-use crate::http::fields::{Fields, OwnedFields};
+use crate::http::fields::{FieldValue, Fields, OwnedFields, RETRY_AFTER};
 use crate::http::message::{OwnedHead, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
@@ -42,10 +42,12 @@ pub(super) struct OpenStream {
     pub(super) stream: Stream,
     /// A request whose service is delayed until the wait is over.
     pub(super) delayed: Option<Box<OwnedHead>>,
-    /// Content that has arrived and that nobody has taken. The stream's window bounds it, and `Http2::bound_held`.
+    /// Content that has arrived and that nobody has taken. The stream's window bounds it, and `Http2::bound_memory`.
     content: HeldContent,
     /// What its window has grown by.
-    growth: Growth,
+    growth: Counted,
+    /// Memory for content that the handler has taken and still keeps.
+    kept: Counted,
     end: RequestEnd,
     /// Content that has arrived, in bytes.
     received: u64,
@@ -114,7 +116,8 @@ impl OpenStream {
             stream: Stream::new(record),
             delayed: None,
             content: HeldContent::default(),
-            growth: Growth::default(),
+            growth: Counted::default(),
+            kept: Counted::default(),
             end: RequestEnd::Expected,
             received: 0,
             discarded: 0,
@@ -176,6 +179,11 @@ impl OpenStream {
     /// Memory for content that nobody has taken, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.content.memory_bytes()
+    }
+
+    /// Memory for content that its handler keeps, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept.bytes()
     }
 
     /// Whether its window is larger than at the beginning.
@@ -271,7 +279,7 @@ impl OpenStream {
         work.session.consumed(self.id, bytes, outbox, limits);
         let grown = size(work.session).saturating_sub(before);
         if grown > 0 {
-            self.growth.add(grown as usize, &work.cx.grown);
+            self.growth.set(self.growth.bytes() + grown as usize, &work.cx.grown);
         }
     }
 
@@ -314,6 +322,21 @@ impl OpenStream {
         }
     }
 
+    /// The memory for what handlers keep is full: the client may try again later, unless its response has begun.
+    pub(super) fn refuse_content<S: Socket>(&mut self, work: &mut Work<'_, S>) {
+        let (peer, stream) = (work.channel.who.peer, self.id);
+        let what = "the content of other requests fills the memory";
+        if self.is_unanswered(work.session) {
+            let status = Status::SERVICE_UNAVAILABLE;
+            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what}"));
+            let response = errors::refuse(status, what, "").with_field(RETRY_AFTER, FieldValue::from_static("1"));
+            self.stream.replace_answer(response);
+        } else {
+            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: reset: {what}"));
+            self.reset(ErrorCode::ENHANCE_YOUR_CALM, work);
+        }
+    }
+
     /// Ends the stream although its response is not complete.
     pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
         self.cut(Cut::ResetByServer(reset_code(code)));
@@ -336,6 +359,10 @@ impl OpenStream {
     /// Tells the session whether there is content to send. Ends a stream whose response is complete, if the rest of its
     /// request is not waited for (RFC 9113 §8.1). Says whether the stream needs nothing but room.
     pub(super) fn settle<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
+        if self.received > 0 {
+            let kept = self.stream.taker().map_or(0, |taker| taker.kept_bytes());
+            self.kept.set(kept, &work.cx.kept);
+        }
         let waits = self.delayed.is_some() || self.stream.wait().is_some();
         work.session.has_content(self.id, self.stream.is_sending() && !waits);
         if self.stream.is_idle() && self.delayed.is_none() && self.is_rest_unwanted(work) {

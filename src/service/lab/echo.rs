@@ -20,7 +20,7 @@ pub fn echo(request: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result
         Announced::Length(length) => Some(length),
         Announced::Unknown => None,
     };
-    Ok(Reply::Decide(Box::new(Echo { content_type, length, ring: RingBuffer::new(RING_BYTES), ended: false })))
+    Ok(Reply::Decide(Box::new(Echo { content_type, length, ring: None, ended: false })))
 }
 
 fn content_type(request: &RequestHead<'_>) -> FieldValue {
@@ -35,18 +35,23 @@ fn response(content_type: FieldValue, body: Body) -> Response {
 struct Echo {
     content_type: FieldValue,
     length: Option<u64>,
-    ring: RingBuffer,
+    /// `None` until there is content: a request that only announces some costs little.
+    ring: Option<RingBuffer>,
     ended: bool,
 }
 
 impl Taker for Echo {
     fn take(&mut self, content: &[u8], _cx: &mut Cx<'_>) -> Result<usize, Failure> {
-        Ok(self.ring.put(content))
+        Ok(self.ring.get_or_insert_with(|| RingBuffer::new(RING_BYTES)).put(content))
     }
 
     fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
         self.ended = true;
         Ok(())
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.ring.as_ref().map_or(0, RingBuffer::capacity)
     }
 }
 
@@ -57,7 +62,7 @@ impl Exchange for Echo {
 
     /// Content that is malformed from its beginning can still be refused.
     fn respond(self: Box<Self>, _cx: &mut Cx<'_>) -> Result<Decision, Failure> {
-        if self.ring.is_empty() && !self.ended {
+        if self.ring.is_none() && !self.ended {
             return Ok(Decision::Pending(self, Wait::Content));
         }
         Ok(Decision::Respond(response(self.content_type.clone(), Body::Source(self))))
@@ -70,13 +75,14 @@ impl Source for Echo {
     }
 
     fn pull(&mut self, room: &mut Room<'_>, _cx: &mut Cx<'_>) -> Result<Pull, Failure> {
-        let moved: usize = self.ring.readable().into_iter().map(|piece| room.put(piece)).sum();
-        self.ring.consume(moved);
-        match (self.ring.is_empty(), self.ended) {
-            (false, _) => Ok(Pull::More),
-            (true, false) => Ok(Pull::Pending(Wait::Content)),
-            (true, true) => Ok(Pull::End),
+        if let Some(ring) = &mut self.ring {
+            let moved: usize = ring.readable().into_iter().map(|piece| room.put(piece)).sum();
+            ring.consume(moved);
+            if !ring.is_empty() {
+                return Ok(Pull::More);
+            }
         }
+        Ok(if self.ended { Pull::End } else { Pull::Pending(Wait::Content) })
     }
 
     fn taker(&mut self) -> Option<&mut dyn Taker> {

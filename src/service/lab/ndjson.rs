@@ -112,6 +112,10 @@ impl Taker for Ndjson {
         self.ended = true;
         Ok(())
     }
+
+    fn kept_bytes(&self) -> usize {
+        self.line.capacity()
+    }
 }
 
 impl Exchange for Ndjson {

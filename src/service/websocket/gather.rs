@@ -20,4 +20,9 @@ impl Gather {
         self.content.extend_from_slice(part.content);
         Ok(part.end.then(|| std::mem::take(&mut self.content)))
     }
+
+    /// Memory for the parts of a message that is not complete, in bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.content.capacity()
+    }
 }

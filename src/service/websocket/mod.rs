@@ -53,6 +53,11 @@ pub trait Application {
     fn send(&mut self, _out: &mut Outgoing, _cx: &mut Cx<'_>) -> Result<(), Farewell> {
         Ok(())
     }
+
+    /// Memory for what was received and is still kept, in bytes.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A part of a message.
@@ -260,6 +265,10 @@ impl<A: Application> Taker for WebSocket<A> {
     fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
         self.life = Life::Over;
         Ok(())
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.application.kept_bytes()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a client can make the server keep: content that nobody takes, streams, half frames, connections.
 
-use super::client::{bytes, on_streams};
-use super::siege::{ATTACKERS, Siege};
+use super::client::{Client, bytes, on_streams};
+use super::siege::{ATTACKERS, Attacker, Siege};
+use crate::support::Server;
 
 /// All the content that the windows let in, for requests whose service only waits.
 #[test]
@@ -22,6 +23,52 @@ fn echoes_that_nobody_reads_are_bounded() {
     let attack = [bytes("SETTINGS 4=0"), on_streams(100, &format!("POST # /echo\n{content}"))].concat();
     siege.lay(ATTACKERS, &attack);
     siege.check();
+}
+
+/// Each stream has a handler that keeps what has come until all of it is there. One that echoes needs a ring for any byte.
+#[test]
+fn content_that_handlers_keep_is_bounded_over_all_connections() {
+    let mut siege = Siege::of(&[]);
+    let content = r#"DATA # "\{x*16000}""#;
+    let users = on_streams(100, &format!("POST # /users\n{content}"));
+    let lines = on_streams(100, &format!("POST # /ndjson\n{content}"));
+    let echo = [bytes("SETTINGS 4=0"), on_streams(100, &format!("POST # /echo\n{content}"))].concat();
+    let attacks = [users, lines, echo];
+    let attackers = siege.lay_each(ATTACKERS, |number| (attacks[number % 3].as_slice().into(), true));
+    let refused = |attacker: &Attacker| {
+        let unavailable = attacker.frames.iter().filter(|frame| frame.contains(":status: 503")).count();
+        unavailable + attacker.count("RST_STREAM")
+    };
+    assert!(attackers.iter().all(|attacker| !attacker.is_over && (1..100).contains(&refused(attacker))));
+    siege.check();
+    // Others have their own memory, which is enough for usual content.
+    let mut client = Client::connect(&siege.server);
+    client.send(
+        r#"POST 1 /users
+        4 times DATA 1 "\{ *10000}"
+        DATA 1 end "17""#,
+    );
+    let answer = client.response(1);
+    assert!(answer[0].contains(":status: 200"), "{answer:?}");
+}
+
+/// Without memory for all, a connection has as much as the window of a stream. What is over is kept no longer.
+#[test]
+fn who_keeps_too_much_is_told_to_try_again_later() {
+    let server = Server::start(&["--http2-kept", "0", "--http2-stream-window", "8KiB"]);
+    let mut client = Client::connect(&server);
+    let post = |stream: u32| format!("POST {stream} /users\nDATA {stream} \"\\{{ *4000}}\"\n");
+    client.send(&(post(1) + &post(3) + &post(5)));
+    let refused = client.response(5);
+    assert!(refused[0].contains(":status: 503") && refused[0].contains("retry-after: 1"), "{refused:?}");
+    assert!(refused[1].contains("the content of other requests fills the memory"), "{refused:?}");
+    client.send("DATA 1 end \"17\"");
+    assert_eq!(client.response(1)[1], r#"DATA 1 end "{"received":17}""#);
+    client.send(&(post(7) + "DATA 7 end \"18\""));
+    assert_eq!(client.response(7)[1], r#"DATA 7 end "{"received":18}""#);
+    // Too late for another answer.
+    client.send("POST 9 /echo\nDATA 9 \"a\"");
+    client.until("RST_STREAM 9 ENHANCE_YOUR_CALM");
 }
 
 #[test]

@@ -178,6 +178,10 @@ impl Application for Member {
         }
         Ok(())
     }
+
+    fn kept_bytes(&self) -> usize {
+        self.gather.kept_bytes()
+    }
 }
 
 impl Member {
