@@ -311,7 +311,8 @@ impl Http2 {
         let lost = |(id, stream): &(&u32, &Stream)| {
             let was_taken = stream.head_end <= arrived && stream.outcome == Some(Outcome::Excused);
             let is_forgotten = stream.outcome.is_none() && **id <= last && stream.head_end <= arrived_at_all;
-            is_forgotten || was_taken && !self.has_broken_rules()
+            // Who has broken the rules listens to GOAWAY alone.
+            (is_forgotten || was_taken) && !self.has_broken_rules()
         };
         match self.streams.iter().find(lost) {
             Some((id, stream)) => Err(format!("told to stop, the server forgets stream {id}: {}", stream.progress())),
