@@ -11,6 +11,7 @@ use super::{Identity, LoopContext};
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::net::{Io, Readiness, Socket};
+use crate::observe::close_reason::{ClientEnd, CloseReason};
 use crate::observe::counters::Counters;
 
 /// How much is read when it only matters whether there is anything, in bytes.
@@ -33,6 +34,8 @@ pub(super) struct Channel<S> {
     input_ended: bool,
     /// Whether the kernel may hold as much unsent as it likes.
     holds_unsent: bool,
+    /// Whether the close resets the connection.
+    is_aborted: bool,
     received: u64,
     sent: u64,
 }
@@ -63,6 +66,7 @@ impl<S: Socket> Channel<S> {
             readiness: Readiness { writable: true, ..Readiness::default() },
             input_ended: false,
             holds_unsent: false,
+            is_aborted: false,
             received: 0,
             sent: 0,
         }
@@ -165,8 +169,9 @@ impl<S: Socket> Channel<S> {
 
     /// Makes the close that follows abortive. Failing at that leaves an ordinary close, which is right as well.
     pub(super) fn abort_on_close(&mut self) {
-        if let Err(error) = self.socket.abort_on_close() {
-            log::debug!("{}: cannot abort: {error}", self.who.peer);
+        match self.socket.abort_on_close() {
+            Ok(()) => self.is_aborted = true,
+            Err(error) => log::debug!("{}: cannot abort: {error}", self.who.peer),
         }
     }
 
@@ -230,6 +235,17 @@ impl<S: Socket> Channel<S> {
         self.input_ended
     }
 
+    /// Whether the peer was refused by TLS.
+    pub(super) fn is_refused(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.has_failed())
+    }
+
+    /// How the peer has ended its direction, if it has.
+    pub(super) fn client_end(&self) -> Option<ClientEnd> {
+        let is_notified = self.secured.as_ref().is_some_and(|secured| secured.was_ended());
+        self.input_ended.then_some(if is_notified { ClientEnd::CloseNotify } else { ClientEnd::Fin })
+    }
+
     /// Whether the kernel may hold input that has not been read.
     pub(super) fn may_be_readable(&self) -> bool {
         (self.readiness.readable || self.has_ciphertext()) && !self.input_ended
@@ -258,6 +274,28 @@ impl<S: Socket> Channel<S> {
         !self.readiness.writable && !self.is_flushed()
     }
 
+    /// Whether the close resets the connection.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// Up to where the peer's kernel has acknowledged the stream to the peer, in bytes, if that is known, and whether the
+    /// peer has reset the connection, which ended for this `reason`. With TLS, only what certainly was is counted.
+    pub(super) fn fate(&mut self, reason: CloseReason, counters: &mut Counters) -> (Option<u64>, bool) {
+        if let CloseReason::Broken(kind) = reason {
+            // The kernel has forgotten it.
+            return (None, matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
+        }
+        if self.socket.take_error().is_err() {
+            return (None, true);
+        }
+        let Some(told) = self.socket.acknowledged() else { return (None, false) };
+        counters.syscalls.netlink += 1;
+        let written = self.written_to_socket();
+        let position = told.ok().map(|acknowledged| self.sent.saturating_sub(written.saturating_sub(acknowledged)));
+        (position, false)
+    }
+
     /// Bytes read from the peer so far.
     pub(super) fn received(&self) -> u64 {
         self.received
@@ -266,6 +304,11 @@ impl<S: Socket> Channel<S> {
     /// Bytes that were read from the socket so far, which show that the peer is at work before a record is complete.
     pub(super) fn read_from_socket(&self) -> u64 {
         self.secured.as_ref().map_or(self.received, |secured| secured.read)
+    }
+
+    /// Bytes that were written to the socket so far.
+    pub(super) fn written_to_socket(&self) -> u64 {
+        self.secured.as_ref().map_or(self.sent, |secured| secured.written)
     }
 
     /// Bytes of content handed to the kernel so far.

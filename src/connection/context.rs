@@ -48,6 +48,8 @@ pub struct LoopContext {
     pub(super) ciphertexts: CiphertextRings,
     /// So many full TLS handshakes may still be begun in this turn.
     pub(super) handshakes_left: usize,
+    /// The kernel may still be asked so often in this turn what became of a response.
+    pub(super) fates_left: usize,
     pub(super) scratch: Scratch,
     pub(super) http2: h2::session::Scratch,
     /// Memory for content of HTTP/2 that nobody has taken yet.
@@ -121,6 +123,8 @@ impl Environment {
 }
 
 impl LoopContext {
+    /// To ask takes about 20 us.
+    const FATES_PER_TURN: usize = 8;
     /// Rings that are kept for the next connection when nobody needs them. A ring is in use only while its connection
     /// has bytes to hold, so few are needed at a time. What a rush needs beyond them goes back to the allocator.
     const RINGS_KEPT: usize = 16;
@@ -138,6 +142,7 @@ impl LoopContext {
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             ciphertexts: CiphertextRings::new(Self::RINGS_KEPT),
             handshakes_left: limits.handshakes_per_turn,
+            fates_left: Self::FATES_PER_TURN,
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),
             held: TotalBytes::default(),
@@ -176,6 +181,7 @@ impl LoopContext {
         self.moment = now;
         self.drive_began = now;
         self.handshakes_left = self.environment.limits.handshakes_per_turn;
+        self.fates_left = Self::FATES_PER_TURN;
         self.counters.syscalls.look += self.environment.file_looks.take();
         if now >= self.date_good_until {
             self.date_good_until = now + self.environment.date.refresh(wall());

@@ -9,7 +9,7 @@ use super::secured::Refusal;
 use super::{Connection, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
 use crate::net::Socket;
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{CloseReason, Fault, Why};
 use crate::service::Service;
 
 impl<S: Socket> Connection<S> {
@@ -31,7 +31,7 @@ impl<S: Socket> Connection<S> {
                     match self.driver.advance(&mut self.channel, service, cx) {
                         Ok(advanced) => moved.anything |= advanced,
                         // What was answered before leaves first, however much of the request came at once.
-                        Err(Cut) => self.life = Life::Flushing(Ending::Reset),
+                        Err(Cut(fault)) => self.life = Life::Flushing(Ending::Reset(fault)),
                     }
                 }
                 Life::Lingering => moved.anything |= self.channel.discard() > 0,
@@ -76,7 +76,7 @@ impl<S: Socket> Connection<S> {
                 let peer = self.channel.who.peer;
                 cx.complain(log::Level::Error, format_args!("{peer}: cut: a file became shorter while it was sent"));
                 self.channel.abort_on_close();
-                self.close(CloseReason::CutShort);
+                self.close(CloseReason::CutShort(Fault::Handler));
                 Moved::NOTHING
             }
             Ok(Flushed::Refused(refusal)) => self.refuse(&refusal, cx),
@@ -105,7 +105,7 @@ impl<S: Socket> Connection<S> {
         let next = match self.life {
             Life::Serving => self.driver.finish(&self.channel).map(Life::Flushing),
             Life::Flushing(ending) if self.channel.is_flushed() => Some(self.life_after_flush(ending, cx)),
-            Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer)),
+            Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer(self.why()))),
             _ => None,
         };
         self.life = next.unwrap_or(self.life);
@@ -115,9 +115,9 @@ impl<S: Socket> Connection<S> {
     /// If the client is not known to have more to say, one last read tells whether it has: it may have ended its direction,
     /// and then it was the first to do so, or it has sent what nobody expected.
     fn life_after_flush(&mut self, ending: Ending, cx: &mut LoopContext) -> Life {
-        if ending == Ending::Reset {
+        if let Ending::Reset(fault) = ending {
             self.channel.abort_on_close();
-            return Life::Closed(CloseReason::CutShort);
+            return Life::Closed(CloseReason::CutShort(fault));
         }
         if self.channel.announce_end(cx) {
             return Life::Flushing(ending);
@@ -128,11 +128,19 @@ impl<S: Socket> Connection<S> {
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {
                 Ok(true) => {}
-                Ok(false) => return Life::Closed(CloseReason::ByServer),
+                Ok(false) => return Life::Closed(CloseReason::ByServer(self.why())),
                 Err(error) => return Life::Closed(CloseReason::Broken(error.kind())),
             }
         }
-        if self.channel.input_ended() { Life::Closed(CloseReason::ByClient) } else { self.end_our_direction(cx) }
+        match self.channel.client_end() {
+            Some(end) => Life::Closed(CloseReason::ByClient(end)),
+            None => self.end_our_direction(cx),
+        }
+    }
+
+    /// Why we end the connection.
+    fn why(&self) -> Why {
+        if self.channel.is_refused() { Why::Refusal } else { self.driver.why() }
     }
 
     /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that

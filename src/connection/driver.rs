@@ -12,8 +12,9 @@ use super::tcp_echo::TcpEcho;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::net::Socket;
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{CloseReason, Fault, Why};
 use crate::observe::request_record::RequestRecord;
+use crate::observe::verdict::Phase;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
 
@@ -25,9 +26,9 @@ pub(super) enum Driver {
     LineEcho(LineEcho),
 }
 
-/// The response is incomplete, and the client must notice that: the connection is to be reset.
+/// The response is incomplete because of this, and the client must notice that: the connection is to be reset.
 #[derive(Debug)]
-pub(super) struct Cut;
+pub(super) struct Cut(pub(super) Fault);
 
 /// How a connection that has nothing more to receive or to produce ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(super) enum Ending {
     /// Our direction ends, and what the client still sends is thrown away.
     InOrder,
     /// The response is incomplete and must not look complete: the connection is reset.
-    Reset,
+    Reset(Fault),
     /// The client has been idle for too long, for this reason. It may be told so, and nothing more is expected of it.
     Idle(CloseReason),
 }
@@ -110,7 +111,20 @@ pub(super) trait Protocol {
         _channel: &mut Channel<S>,
         _cx: &mut LoopContext,
     ) -> Result<(), Cut> {
-        Err(Cut)
+        Err(Cut(Fault::Request))
+    }
+
+    /// Why it ends the connection, if it does.
+    fn why(&self) -> Why {
+        Why::Drain
+    }
+
+    /// What is going on on the connection.
+    fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
+        match () {
+            () if channel.received() == 0 => Phase::Silent,
+            () => Phase::Conversation,
+        }
     }
 
     /// How far it has come.
@@ -221,6 +235,14 @@ impl Protocol for Driver {
         cx: &mut LoopContext,
     ) -> Result<(), Cut> {
         each!(self, protocol => protocol.on_late(reason, channel, cx))
+    }
+
+    fn why(&self) -> Why {
+        each!(self, protocol => protocol.why())
+    }
+
+    fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
+        each!(self, protocol => protocol.phase(channel))
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {

@@ -15,8 +15,9 @@ use crate::http::fields::{FieldValue, UPGRADE};
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::net::Socket;
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
 use crate::observe::request_record::LeavingRecords;
+use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
@@ -49,16 +50,18 @@ enum Stop {
     /// It goes on.
     No,
     /// It ends after the present response. If the client did not ask for that, more requests may be on their way.
-    AfterResponse { asked_by_client: bool },
+    AfterResponse { why: Why, asked_by_client: bool },
     /// A request was refused: it ends after the response, and all further input is ignored.
     Refused,
+    /// The same, because the client has ended its direction in the middle of the request.
+    Unfinished(ClientEnd),
     /// The same, because the client took too long with this.
     Late(WaitReason),
 }
 
 impl Stop {
     fn ignores_input(self) -> bool {
-        matches!(self, Stop::Refused | Stop::Late(_))
+        matches!(self, Stop::Refused | Stop::Unfinished(_) | Stop::Late(_))
     }
 }
 
@@ -93,7 +96,7 @@ impl Protocol for Http1 {
             self.complete_record(channel);
             self.answered += 1;
             let request_complete = self.codec.receiving() == Receiving::Done;
-            let has_said_all = self.stop == Stop::AfterResponse { asked_by_client: true };
+            let has_said_all = matches!(self.stop, Stop::AfterResponse { asked_by_client: true, .. });
             return Some(if request_complete && has_said_all { Ending::AtOnce } else { Ending::InOrder });
         }
         let has_ended = channel.input_ended() && channel.inbox_is_empty() && self.is_idle();
@@ -149,11 +152,29 @@ impl Protocol for Http1 {
             return Ok(());
         }
         if self.codec.sending() != Sending::Done {
-            return Err(Cut);
+            return Err(Cut(Fault::Request));
         }
         cx.complain(Level::Info, format_args!("{}: closed after the response: {what}", channel.who.peer));
         self.stop = stop;
         Ok(())
+    }
+
+    fn why(&self) -> Why {
+        match self.stop {
+            Stop::AfterResponse { why, .. } => why,
+            Stop::Refused | Stop::Unfinished(_) | Stop::Late(_) => Why::Refusal,
+            Stop::No => Why::Drain,
+        }
+    }
+
+    fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
+        match self.codec.receiving() {
+            _ if !self.stream.is_idle() => self.stream.phase(),
+            Receiving::Head => Phase::Head,
+            Receiving::Content => Phase::Content,
+            Receiving::Idle | Receiving::Done if channel.received() == 0 => Phase::Silent,
+            Receiving::Idle | Receiving::Done => Phase::Idle,
+        }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
@@ -173,6 +194,9 @@ impl Protocol for Http1 {
         self.driven_at = now;
         // First those that have left: what still waits belongs to those behind them.
         self.leaving.retire(channel.sent(), now, &mut cx.finished);
+        if let Some(end) = channel.client_end() {
+            self.note_client_end(end, now);
+        }
         let facts = channel.facts();
         if let Some(record) = &mut self.stream.record {
             record.paused.set(facts.inbox_full, now);
@@ -191,11 +215,14 @@ impl Protocol for Http1 {
         cx: &mut LoopContext,
     ) -> CloseReason {
         self.end_rx(channel);
-        self.leaving.cut(self.stream.record.take(), reason, channel.sent(), now, &mut cx.finished);
-        match self.stop {
-            Stop::Late(wait) => CloseReason::Timeout(wait),
-            _ => reason,
-        }
+        let reason = if let Stop::Late(wait) = self.stop { CloseReason::Timeout(wait) } else { reason };
+        let phase = if self.stream.is_idle() { Phase::Content } else { self.stream.phase() };
+        let unfinished = self.stream.record.take().map(|mut record| {
+            record.tx.end = channel.position();
+            (record, phase)
+        });
+        self.leaving.cut(unfinished, reason, channel.sent(), now, &mut cx.finished);
+        reason
     }
 }
 
@@ -281,10 +308,13 @@ impl Http1 {
             }
             Ok(Step::NeedBytes) if input_ended => match self.codec.on_eof() {
                 Ok(more) => Ok(more),
-                Err(error) => self.on_protocol_error(error, channel, cx),
+                Err(error) => {
+                    let end = channel.client_end().unwrap_or(ClientEnd::Fin);
+                    self.on_protocol_error(error, Stop::Unfinished(end), channel, cx)
+                }
             },
             Ok(Step::NeedBytes | Step::Paused) => Ok(false),
-            Err(error) => self.on_protocol_error(error, channel, cx),
+            Err(error) => self.on_protocol_error(error, Stop::Refused, channel, cx),
         }
     }
 
@@ -345,7 +375,7 @@ impl Http1 {
             self.codec.taken(inbox, n);
             self.discarded = self.discarded.saturating_add(n as u32);
             if u64::from(self.discarded) > cx.environment.limits.discarded_bytes_max && self.stop == Stop::No {
-                self.stop = Stop::AfterResponse { asked_by_client: false };
+                self.stop = Stop::AfterResponse { why: Why::Limit, asked_by_client: false };
             }
             return Ok(true);
         };
@@ -381,7 +411,7 @@ impl Http1 {
             return Ok(false);
         }
         // A source that waits for content which an error has cut off has not failed.
-        let request_complete = self.codec.receiving() == Receiving::Done && self.stop != Stop::Refused;
+        let request_complete = self.codec.receiving() == Receiving::Done && !self.stop.ignores_input();
         let (who, role) = (channel.who, channel.role);
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
@@ -434,6 +464,22 @@ impl Http1 {
         }
     }
 
+    fn note_verdict(&mut self, verdict: Verdict, now: Moment) {
+        if let Some(record) = &mut self.stream.record {
+            record.note_verdict(verdict, now);
+        }
+    }
+
+    /// The client has ended its direction before it had the whole response. Clients do so when they give up; those that have
+    /// only said all they had to say read on.
+    #[cold]
+    fn note_client_end(&mut self, end: ClientEnd, now: Moment) {
+        self.note_verdict(Verdict::on_client_end(end, self.stream.phase()), now);
+        self.leaving.for_each(|record| {
+            record.note_verdict(Verdict::on_client_end(end, Phase::Sending), now);
+        });
+    }
+
     /// Whatever the client sent so far belongs to this request: content that did not end before the connection did, and
     /// all that was said after an upgrade. Only behind a request that is complete there may be others.
     fn end_rx<S: Socket>(&mut self, channel: &Channel<S>) {
@@ -447,20 +493,21 @@ impl Http1 {
     fn on_protocol_error<S: Socket>(
         &mut self,
         error: ProtocolError,
+        stop: Stop,
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
         if self.may_still_answer() {
-            self.refuse(error.status, error.reason, error.section, Stop::Refused, channel, cx);
+            self.refuse(error.status, error.reason, error.section, stop, channel, cx);
             return Ok(true);
         }
         let peer = channel.who.peer;
-        self.stop = Stop::Refused;
+        self.stop = stop;
         // What came before the error is answered as far as there is room, however it arrived.
         while self.produce(channel, cx)? {}
         if self.codec.sending() != Sending::Done {
             cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response: {error}"));
-            return Err(Cut);
+            return Err(Cut(Fault::Request));
         }
         cx.complain(Level::Info, format_args!("{peer}: closed after the response: {error}"));
         Ok(true)
@@ -483,7 +530,16 @@ impl Http1 {
     ) {
         cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", channel.who.peer));
         self.stop = stop;
+        let phase = if self.stream.record.is_some() { self.stream.phase() } else { Phase::Head };
         self.note_refused(channel, cx);
+        self.note_verdict(
+            match stop {
+                Stop::Unfinished(end) => Verdict::on_client_end(end, phase),
+                Stop::Late(_) => Verdict { side: Side::Server, means: Means::Timeout, phase },
+                _ => Verdict { side: Side::Server, means: Means::Refusal, phase },
+            },
+            cx.moment,
+        );
         self.stream.replace_answer(errors::refuse(status, reason, section));
     }
 
@@ -517,12 +573,14 @@ impl Http1 {
     fn fail<S: Socket>(&mut self, failure: &Failure, channel: &Channel<S>, cx: &mut LoopContext) -> Result<(), Cut> {
         let peer = channel.who.peer;
         cx.complain(Level::Error, format_args!("{peer}: handler failed: {failure}"));
+        let verdict = Verdict { side: Side::Server, means: Means::Handler, phase: self.stream.phase() };
+        self.note_verdict(verdict, cx.moment);
         if self.codec.sending() == Sending::Idle {
             self.stream.replace_answer(errors::internal_error());
             return Ok(());
         }
         cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response"));
-        Err(Cut)
+        Err(Cut(Fault::Handler))
     }
 }
 

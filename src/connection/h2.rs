@@ -20,9 +20,10 @@ use crate::http::body::Failure;
 use crate::http::exchange::Reply;
 use crate::http::message::{OwnedHead, Version};
 use crate::net::Socket;
-use crate::observe::close_reason::{CloseReason, Cut as RequestCut, ResetCode};
+use crate::observe::close_reason::{ClientEnd, CloseReason, Cut as RequestCut, ResetCode, Why};
 use crate::observe::http2::add;
 use crate::observe::request_record::{LeavingRecords, RecordPool, RequestRecord};
+use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
@@ -49,6 +50,8 @@ pub(super) struct Http2 {
     /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
     asked: Vec<u32>,
     stop: Stop,
+    /// The client has sent GOAWAY because of an error.
+    client_went_away: bool,
     /// When the connection began to speak HTTP/2.
     began: Moment,
     partial: Option<Partial>,
@@ -152,6 +155,19 @@ impl Protocol for Http2 {
         Ok(())
     }
 
+    fn why(&self) -> Why {
+        if self.has_failed() { Why::GoAway } else { Why::Drain }
+    }
+
+    fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
+        match self.open.first() {
+            Some(oldest) => oldest.phase(),
+            None if self.partial.is_some() => Phase::Head,
+            None if channel.received() == 0 => Phase::Silent,
+            None => Phase::Idle,
+        }
+    }
+
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
         let state = match () {
             () if !channel.outbox.is_empty() => "sending",
@@ -175,6 +191,9 @@ impl Protocol for Http2 {
             record.blocked.set(is_blocked, now);
             record.note_leaving(sent, queued, now);
         });
+        if let Some(end) = channel.client_end() {
+            self.note_client_end(end, now);
+        }
         for open in &mut self.open {
             open.note_progress(&self.session, sent, is_blocked, queued, now);
         }
@@ -189,10 +208,14 @@ impl Protocol for Http2 {
     ) -> CloseReason {
         let reason = match self.stop {
             Stop::Failed(Some(wait)) => CloseReason::Timeout(wait),
+            Stop::Failed(None) => CloseReason::ByServer(Why::GoAway),
             Stop::Idle(reason) => reason,
+            _ if self.client_went_away && matches!(reason, CloseReason::ByClient(_)) => {
+                CloseReason::ByClient(ClientEnd::GoAway)
+            }
             _ => reason,
         };
-        self.cut_all(reason, channel.position());
+        self.cut_all(reason, channel.position(), now);
         self.leaving.cut(None, reason, channel.sent(), now, &mut cx.finished);
         reason
     }
@@ -206,6 +229,7 @@ impl Http2 {
             open: Vec::new(),
             asked: Vec::new(),
             stop: Stop::NotBegun,
+            client_went_away: false,
             began: cx.moment,
             partial: None,
             needs_bytes: true,
@@ -313,6 +337,7 @@ impl Http2 {
             // A client that goes because of an error may have found one of ours.
             Ok(Step::GoAway(ErrorCode::NO_ERROR)) => log::debug!("{}: GOAWAY from the client: NO_ERROR", who.peer),
             Ok(Step::GoAway(code)) => {
+                self.client_went_away = true;
                 cx.complain(Level::Info, format_args!("{}: GOAWAY from the client: {code}", who.peer))
             }
             Ok(Step::NeedBytes) => {
@@ -505,7 +530,7 @@ impl Http2 {
     /// Answers a request that is well-formed and not served.
     fn refuse<S: Socket>(
         &mut self,
-        record: Box<RequestRecord>,
+        mut record: Box<RequestRecord>,
         error: ProtocolError,
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
@@ -513,6 +538,8 @@ impl Http2 {
         let (ProtocolError { status, reason, section }, stream) = (error, record.stream);
         cx.complain(Level::Info, format_args!("{}: stream {stream}: {status}: {error}", channel.who.peer));
         cx.counters.http2.streams += 1;
+        let verdict = Verdict { side: Side::Server, means: Means::Refusal, phase: Phase::Head };
+        record.note_verdict(verdict, cx.moment);
         let reply = Ok(Reply::Respond(errors::refuse(status, reason, section)));
         self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
     }
@@ -529,7 +556,7 @@ impl Http2 {
         cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
         cx.counters.http2.streams += 1;
         count_reset(fault.code, who.id, stream, cx);
-        record.cut = Some(RequestCut::ResetByServer(reset_code(fault.code)));
+        record.end_early(RequestCut::ResetByServer(reset_code(fault.code)), Phase::Head, cx.moment);
         self.end_record(OpenStream::new(stream, record, cx.moment), channel.position());
     }
 
@@ -557,7 +584,7 @@ impl Http2 {
         };
         if let Some(at) = self.position(stream) {
             // A client may say behind a complete response that it does not send the rest of its request.
-            self.open[at].cut(cut);
+            self.open[at].cut(cut, cx.moment);
             self.complete(at, channel.position());
         }
     }
@@ -574,14 +601,15 @@ impl Http2 {
         cx.complain(Level::Info, format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.peer));
         cx.marks.connection(channel.who.id, |text| write!(text, "goaway: {}", fault.code));
         self.stop = Stop::Failed(wait);
-        self.cut_all(CloseReason::CutShort, channel.position());
+        let reason = wait.map_or(CloseReason::ByServer(Why::GoAway), CloseReason::Timeout);
+        self.cut_all(reason, channel.position(), cx.moment);
     }
 
     /// The connection ends for this reason, and with it all streams. Those whose response is complete are not cut by that; if it
     /// has not left, that is noted when the connection is closed.
-    fn cut_all(&mut self, reason: CloseReason, position: u64) {
+    fn cut_all(&mut self, reason: CloseReason, position: u64, now: Moment) {
         while !self.open.is_empty() {
-            self.open[0].cut(RequestCut::Connection(reason));
+            self.open[0].cut(RequestCut::Connection(reason), now);
             self.complete(0, position);
         }
     }
@@ -592,12 +620,27 @@ impl Http2 {
         self.on_fault(fault, Some(wait), channel, cx);
     }
 
+    /// The client has ended its direction before it had all responses.
+    #[cold]
+    fn note_client_end(&mut self, end: ClientEnd, now: Moment) {
+        for open in &mut self.open {
+            let verdict = Verdict::on_client_end(end, open.phase());
+            if let Some(record) = &mut open.stream.record {
+                record.note_verdict(verdict, now);
+            }
+        }
+        self.leaving.for_each(|record| {
+            record.note_verdict(Verdict::on_client_end(end, Phase::Sending), now);
+        });
+    }
+
     /// The client sends no more: no request goes on, and no window opens.
     fn on_input_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         for at in (0..self.open.len()).rev() {
             let open = &mut self.open[at];
             if open.expects_more() || open.lacks_window(&self.session) {
-                open.cut(RequestCut::Connection(CloseReason::ByClient));
+                let end = channel.client_end().unwrap_or(ClientEnd::Fin);
+                open.cut(RequestCut::Connection(CloseReason::ByClient(end)), cx.moment);
                 let stream = open.id;
                 Work { session: &mut self.session, channel, cx }.reset(stream, ErrorCode::CANCEL);
                 self.complete(at, channel.position());

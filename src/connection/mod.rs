@@ -40,9 +40,10 @@ use crate::base::slots::Token;
 use crate::base::tls_facts::TlsStatus;
 use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{CloseReason, Why};
 use crate::observe::http2::Http2Now;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::verdict::{FirstFin, Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
 
 /// A connection: its channel to the peer, and what the bytes mean.
@@ -55,6 +56,8 @@ pub struct Connection<S> {
     armed: Option<Interest>,
     /// Whether the connection stands in the run queue.
     queued: bool,
+    /// What was going on when it ended, if it has.
+    ended_in: Option<Phase>,
 }
 
 /// Which connection it is, and who is at its other end.
@@ -94,6 +97,7 @@ impl<S: Socket> Connection<S> {
             waiting: Waiting::new(now),
             armed: None,
             queued: false,
+            ended_in: None,
         }
     }
 
@@ -142,7 +146,7 @@ impl<S: Socket> Connection<S> {
             WaitReason::FirstByte | WaitReason::Idle | WaitReason::TlsHandshake
                 if cx.environment.draining.is_some() =>
             {
-                self.end_idle(CloseReason::ByServer, cx)
+                self.end_idle(CloseReason::ByServer(Why::Drain), cx)
             }
             reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason), cx),
             WaitReason::SlowLine | WaitReason::Lingering => self.close_timed_out(),
@@ -228,17 +232,48 @@ impl<S: Socket> Connection<S> {
     /// Notes what the drive that was over at `now` has brought about: which responses began to leave, which requests
     /// are over, what held them up.
     pub fn note_drive(&mut self, now: Moment, cx: &mut LoopContext) {
+        let Life::Closed(reason) = self.life else {
+            return self.driver.note_drive(&self.channel, now, cx);
+        };
+        self.ended_in = Some(self.phase());
         self.driver.note_drive(&self.channel, now, cx);
-        if let Life::Closed(reason) = self.life {
-            self.driver.note_close(&self.channel, reason, now, cx);
+        self.driver.note_close(&self.channel, reason, now, cx);
+        self.note_fate(reason, cx);
+    }
+
+    /// What is going on.
+    fn phase(&self) -> Phase {
+        match self.channel.is_handshaking() {
+            true => Phase::Handshake,
+            false if !self.channel.is_flushed() => Phase::Sending,
+            false => self.driver.phase(&self.channel),
+        }
+    }
+
+    /// Notes what became of the responses to requests that were disturbed, as far as the kernel tells. It is asked only about
+    /// those, and about some of them in each turn, because clients can bring about as many as they like.
+    fn note_fate(&mut self, reason: CloseReason, cx: &mut LoopContext) {
+        let is_concerned = |record: &RequestRecord| record.disturbance.is_some() && !record.tx.is_empty();
+        if !cx.finished.iter().any(|record| is_concerned(record)) || cx.fates_left == 0 {
+            return;
+        }
+        cx.fates_left -= 1;
+        let (acknowledged, was_reset) = self.channel.fate(reason, &mut cx.counters);
+        for record in cx.finished.iter_mut().filter(|record| is_concerned(record)) {
+            let tx = record.tx.clone();
+            let Some(disturbance) = &mut record.disturbance else { continue };
+            disturbance.was_reset = was_reset;
+            disturbance.acknowledged = acknowledged.map(|position| position.clamp(tx.start, tx.end) - tx.start);
         }
     }
 
     /// Counts the close, ends the request records at `now`, and returns the rings. The connection must be closed.
     pub fn give_back(&mut self, now: Moment, cx: &mut LoopContext) {
         if let Life::Closed(reason) = self.life {
+            let phase = *self.ended_in.get_or_insert(self.phase());
             let counted = self.driver.note_close(&self.channel, reason, now, cx);
-            cx.counters.count_close(counted);
+            self.note_fate(reason, cx);
+            cx.counters.count_close(counted, Verdict::on_connection(counted, phase), self.first_fin(reason));
             if let Some(http2) = self.driver.http2() {
                 http2.count_end(&mut cx.counters.http2);
             }
@@ -247,6 +282,23 @@ impl<S: Socket> Connection<S> {
             self.life = Life::Closed(counted);
         }
         self.channel.give_back_all(cx);
+    }
+
+    /// Who ended its direction first. Nobody has, if the connection was reset.
+    fn first_fin(&self, reason: CloseReason) -> FirstFin {
+        match reason {
+            CloseReason::Broken(_) | CloseReason::CutShort(_) => FirstFin::Nobody,
+            _ if self.channel.is_aborted() => FirstFin::Nobody,
+            CloseReason::ByClient(_) => FirstFin::Client,
+            CloseReason::ByServer(_) | CloseReason::Timeout(WaitReason::Lingering) => FirstFin::Server,
+            CloseReason::Timeout(_) if self.channel.input_ended() => FirstFin::Client,
+            CloseReason::Timeout(_) => FirstFin::Server,
+        }
+    }
+
+    /// Who ended the connection, how, and in which phase, if it is over.
+    pub fn verdict(&self) -> Option<Verdict> {
+        Some(Verdict::on_connection(self.close_reason()?, self.ended_in?))
     }
 
     /// Whether the connection is over.

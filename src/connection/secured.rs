@@ -311,6 +311,16 @@ impl Secured {
         self.waited.is_none() && !self.has_failed
     }
 
+    /// Whether TLS has refused the peer.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Whether the peer has said that it sends no more (RFC 8446 §6.1).
+    pub(super) fn was_ended(&self) -> bool {
+        self.session.has_ended()
+    }
+
     /// Marks that the handshake will not be done, and that this was counted.
     pub(super) fn on_failed(&mut self) {
         self.has_failed = true;

@@ -12,6 +12,7 @@ use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::verdict::Phase;
 
 /// One request and its answer.
 ///
@@ -194,6 +195,18 @@ impl Stream {
             Answer::Deciding(_, wait) => Some(*wait),
             Answer::Sending(_, wait) => *wait,
             Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(_) => None,
+        }
+    }
+
+    /// What is going on. Of an answer that waits for nothing, a part is on its way.
+    pub(super) fn phase(&self) -> Phase {
+        let is_upgrade = self.record.as_ref().is_some_and(|record| record.is_upgrade());
+        match (&self.answer, self.wait()) {
+            (Answer::Sending(..), Some(Wait::Idle(_))) => Phase::Conversation,
+            (Answer::Sending(..), Some(Wait::Content)) if is_upgrade => Phase::Conversation,
+            (_, Some(Wait::Content)) => Phase::Content,
+            (Answer::Deciding(..) | Answer::Informing(_), _) | (_, Some(_)) => Phase::Handler,
+            (_, None) => Phase::Sending,
         }
     }
 

@@ -152,7 +152,7 @@ fn play_with(service: impl Service, role: ListenerRole, pieces: &[&[u8]], limits
     while let Settled::Open { again, .. } = server.drive(&mut connection) {
         assert!(again, "it waits, although the client has more to say or to hear");
     }
-    assert!(!matches!(connection.close_reason(), Some(CloseReason::CutShort | CloseReason::Timeout(_))));
+    assert!(!matches!(connection.close_reason(), Some(CloseReason::CutShort(_) | CloseReason::Timeout(_))));
     std::mem::take(&mut connection.channel.socket.heard)
 }
 

@@ -14,6 +14,7 @@ use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::report::{Buckets, Family, Kind, Samples};
 use crate::observe::tls::Failure;
+use crate::observe::verdict::{FirstFin, Verdict};
 use crate::service::Service;
 
 /// Upper bounds of the histograms, in microseconds.
@@ -85,6 +86,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "by",
                 closed,
             ),
+            verdicts(
+                "tidemill_connection_verdicts_total",
+                "Connections closed, by who ended them, how and in which phase.",
+                &stats.verdicts,
+            ),
+            Family::counters(
+                "tidemill_first_fins_total",
+                "Connections closed, by who ended its direction first: whose socket was left in TIME_WAIT.",
+                "side",
+                FirstFin::NAMES.into_iter().zip(stats.first_fins),
+            ),
             Family::counters(
                 "tidemill_timeouts_total",
                 "Waits that lasted too long.",
@@ -107,6 +119,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "Requests that are over, by the class of their status.",
                 "class",
                 CLASSES.into_iter().zip(stats.requests),
+            ),
+            verdicts(
+                "tidemill_request_verdicts_total",
+                "Requests that were disturbed, by who did it, how and in which phase.",
+                &stats.request_verdicts,
             ),
             Family::counter("tidemill_received_bytes_total", "Bytes read from connections.", stats.read_bytes),
             Family::counter("tidemill_sent_bytes_total", "Bytes written to connections.", stats.written_bytes),
@@ -282,6 +299,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             ),
         ]
     }
+}
+
+/// Counts by the letters of verdicts, and by what each of the letters means.
+fn verdicts(name: &'static str, help: &'static str, counts: &BTreeMap<Verdict, u64>) -> Family {
+    let labels = |verdict: &Verdict| {
+        vec![
+            ("verdict", verdict.to_string()),
+            ("side", verdict.side.meaning().to_owned()),
+            ("means", verdict.means.meaning().to_owned()),
+            ("phase", verdict.phase.meaning().to_owned()),
+        ]
+    };
+    let samples = counts.iter().map(|(verdict, count)| (labels(verdict), *count as f64)).collect();
+    Family { name, help, samples: Samples::Labelled(Kind::Counter, samples) }
 }
 
 fn buckets(histogram: &Histogram) -> Buckets {

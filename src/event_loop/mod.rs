@@ -592,7 +592,10 @@ fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
 }
 
 fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
-    let reason = connection.close_reason().map_or(String::from("open"), |reason| reason.to_string());
+    let reason = match (connection.verdict(), connection.close_reason()) {
+        (Some(verdict), Some(reason)) => format!("{verdict} {reason} {}", verdict.phase.meaning()),
+        _ => String::from("open"),
+    };
     let how = if connection.is_truncated() { ", without close_notify" } else { "" };
     match connection.requests() {
         1 => format!("{reason} after 1 request{how}"),

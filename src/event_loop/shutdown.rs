@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::EventLoop;
 use crate::net::{Reactor, Signal};
-use crate::observe::close_reason::CloseReason;
+use crate::observe::close_reason::{CloseReason, Fault, Why};
 use crate::service::Service;
 
 /// How a loop ended.
@@ -133,7 +133,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {
-                connection.close(CloseReason::ByServer);
+                let is_cut = connection.is_at_work();
+                connection.close(match is_cut {
+                    true => CloseReason::CutShort(Fault::Deadline),
+                    false => CloseReason::ByServer(Why::Drain),
+                });
                 self.free(token);
             }
         }

@@ -8,16 +8,56 @@ use super::wait_reason::WaitReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The client ended its direction before we ended ours, and everything that was to be sent has left.
-    ByClient,
-    /// We ended our direction first: after a response, as one side asked or an error demanded, or because we stop.
-    ByServer,
+    ByClient(ClientEnd),
+    /// We ended our direction first, for this reason.
+    ByServer(Why),
     /// Reading or writing failed: usually the client reset the connection.
     Broken(std::io::ErrorKind),
     /// The connection waited too long.
     Timeout(WaitReason),
-    /// A handler failed in the middle of its response, or the request broke the protocol's rules in the middle of its
-    /// own: what was sent is incomplete and must be seen to be.
-    CutShort,
+    /// What was sent is incomplete and must be seen to be: the connection was reset.
+    CutShort(Fault),
+}
+
+/// How a client ended its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// With FIN, or what ends the stream of a Unix socket.
+    Fin,
+    /// With the alert of TLS, which means the same (RFC 8446 §6.1).
+    CloseNotify,
+    /// With GOAWAY because of an error (RFC 9113 §6.8).
+    GoAway,
+}
+
+/// Why we ended our direction first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The client has asked for it: `Connection: close`.
+    Asked,
+    /// HTTP/1.0, or a response to it that has no other end.
+    Http10,
+    /// What was spoken behind an upgrade has come to its end.
+    Conversation,
+    /// A request was refused, or a TLS handshake, and nothing that follows could be understood.
+    Refusal,
+    /// More content follows than is thrown away.
+    Limit,
+    /// The rules of HTTP/2 were broken, and GOAWAY says which.
+    GoAway,
+    /// The server was told to stop.
+    Drain,
+}
+
+/// Why a response is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The handler failed in the middle of it, or the file that was sent became shorter.
+    Handler,
+    /// The content of the request broke the protocol's rules in the middle of it.
+    Request,
+    /// The server stopped before it was complete.
+    Deadline,
 }
 
 /// Why a request ended although its response was not complete.
@@ -69,11 +109,11 @@ impl fmt::Display for Cut {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CloseReason::ByClient => f.write_str("closed by the client"),
-            CloseReason::ByServer => f.write_str("closed by the server"),
+            CloseReason::ByClient(_) => f.write_str("closed by the client"),
+            CloseReason::ByServer(_) => f.write_str("closed by the server"),
             CloseReason::Broken(kind) => write!(f, "broken: {kind}"),
             CloseReason::Timeout(reason) => write!(f, "timeout: {reason}"),
-            CloseReason::CutShort => f.write_str("cut short"),
+            CloseReason::CutShort(_) => f.write_str("cut short"),
         }
     }
 }

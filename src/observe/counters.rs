@@ -1,10 +1,13 @@
 //! Counters of requests, bytes and connections.
 
+use std::collections::BTreeMap;
+
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
 use super::http2::Http2Counts;
 use super::request_record::RequestRecord;
 use super::tls::TlsCounts;
+use super::verdict::{FirstFin, Verdict};
 use super::wait_reason::WaitCounts;
 
 /// Counters of one event loop, from its start. They include the connections of the admin listener.
@@ -34,6 +37,12 @@ pub struct Counters {
     pub cut_short: u64,
     /// Connections that ended because a wait lasted too long, by what they waited for.
     pub timeouts: WaitCounts,
+    /// The verdicts on connections that ended, and on requests that were disturbed.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// The same for requests.
+    pub request_verdicts: BTreeMap<Verdict, u64>,
+    /// Who ended a connection first, by the number of [`FirstFin`].
+    pub first_fins: [u64; 3],
     /// Handshakes of TLS, and what became of them.
     pub tls: TlsCounts,
     /// HTTP/2.
@@ -47,12 +56,14 @@ impl Counters {
     }
 
     /// Counts a connection that has ended.
-    pub fn count_close(&mut self, reason: CloseReason) {
+    pub fn count_close(&mut self, reason: CloseReason, verdict: Verdict, first: FirstFin) {
+        *self.verdicts.entry(verdict).or_default() += 1;
+        self.first_fins[first as usize] += 1;
         match reason {
-            CloseReason::ByClient => self.closed_by_client += 1,
-            CloseReason::ByServer => self.closed_by_server += 1,
+            CloseReason::ByClient(_) => self.closed_by_client += 1,
+            CloseReason::ByServer(_) => self.closed_by_server += 1,
             CloseReason::Broken(_) => self.broken += 1,
-            CloseReason::CutShort => self.cut_short += 1,
+            CloseReason::CutShort(_) => self.cut_short += 1,
             CloseReason::Timeout(reason) => self.timeouts.count(reason),
         }
     }
@@ -61,7 +72,10 @@ impl Counters {
     pub fn count_request(&mut self, record: &RequestRecord) {
         let class = record.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
-        self.cut += u64::from(record.cut.is_some());
+        if let Some(disturbance) = &record.disturbance {
+            *self.request_verdicts.entry(disturbance.verdict).or_default() += 1;
+        }
+        self.cut += u64::from(record.cut().is_some());
         self.queued_max = self.queued_max.max(record.queued_max);
     }
 }

@@ -12,4 +12,5 @@ pub mod report;
 pub mod request_record;
 pub mod times;
 pub mod tls;
+pub mod verdict;
 pub mod wait_reason;

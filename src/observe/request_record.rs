@@ -1,6 +1,7 @@
 //! What is known of one request: when it came and went, where it stood in the two byte streams, what held it up.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Display};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::close_reason::{CloseReason, Cut};
 use super::delay::Delay;
 use super::held::{Held, HeldBy};
+use super::verdict::{Disturbance, Phase, UNDISTURBED, Verdict};
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::http::message::{RequestHead, Version};
@@ -68,8 +70,8 @@ pub struct RequestRecord {
     pub held: Held,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
-    /// Why the request ended before its response was complete, if it did.
-    pub cut: Option<Cut>,
+    /// What has disturbed it, if anything did. In a box, because most requests are not.
+    pub disturbance: Option<Box<Disturbance>>,
     /// The next one in the chain that this one is in.
     next: Option<Box<RequestRecord>>,
 }
@@ -132,9 +134,36 @@ impl RequestRecord {
             blocked: Stopwatch::default(),
             held: Held::default(),
             queued_max: 0,
-            cut: None,
+            disturbance: None,
             next: None,
         }
+    }
+
+    /// The request ends before its response is complete. The first reason is the one that counts.
+    pub fn end_early(&mut self, cut: Cut, phase: Phase, now: Moment) {
+        self.note_verdict(Verdict::on_request(cut, phase), now).cut.get_or_insert(cut);
+    }
+
+    /// Notes who has disturbed the request. The first to do so is the one that counts.
+    pub fn note_verdict(&mut self, verdict: Verdict, now: Moment) -> &mut Disturbance {
+        self.disturbance.get_or_insert_with(|| {
+            let (cut, left_over, acknowledged, was_reset) = (None, 0, None, false);
+            Box::new(Disturbance { verdict, at: now, cut, left_over, acknowledged, was_reset })
+        })
+    }
+
+    /// The letters of its verdict, or [`UNDISTURBED`].
+    pub fn verdict(&self) -> impl Display + use<> {
+        let verdict = self.disturbance.as_ref().map(|disturbance| disturbance.verdict);
+        fmt::from_fn(move |f| match verdict {
+            Some(verdict) => verdict.fmt(f),
+            None => f.write_str(UNDISTURBED),
+        })
+    }
+
+    /// Why the request ended before its response was complete, if it did.
+    pub fn cut(&self) -> Option<Cut> {
+        self.disturbance.as_ref()?.cut
     }
 
     /// Notes the request line, and the fields that are wanted.
@@ -270,7 +299,7 @@ impl RequestRecord {
             blocked: self.blocked,
             held: self.held,
             queued_max: self.queued_max,
-            cut: self.cut,
+            disturbance: self.disturbance.clone(),
             next: None,
         };
         copy.paused.set(false, now);
@@ -283,6 +312,12 @@ impl RequestRecord {
     pub fn content_bytes(&self) -> u64 {
         let behind_head = (self.tx.end - self.tx.start).saturating_sub(self.head_bytes);
         if self.stream == 0 { behind_head } else { behind_head.min(self.framed_bytes) }
+    }
+
+    /// How much of the response has left, with its head and its framing, in bytes.
+    pub fn response_bytes(&self) -> u64 {
+        let bytes = self.tx.end - self.tx.start;
+        if self.stream == 0 { bytes } else { bytes.min(self.head_bytes + self.framed_bytes) }
     }
 
     /// A drive was over at `now`, when `sent` bytes had left on the connection and `queued` waited to: notes whether the
@@ -416,10 +451,10 @@ impl LeavingRecords {
     }
 
     /// The connection was over at `now`, when `sent` bytes had left of all: moves all records to `finished`. `unfinished`
-    /// is the request that was being received or answered.
+    /// is the request that was being received or answered, and what was going on with it.
     pub fn cut(
         &mut self,
-        unfinished: Option<Box<RequestRecord>>,
+        unfinished: Option<(Box<RequestRecord>, Phase)>,
         reason: CloseReason,
         sent: u64,
         now: Moment,
@@ -428,17 +463,22 @@ impl LeavingRecords {
         self.retire(sent, now, finished);
         let start = finished.len();
         self.retire(u64::MAX, now, finished);
-        if let Some(mut record) = unfinished {
+        for record in finished.iter_mut().skip(start) {
+            record.end_early(Cut::Connection(reason), Phase::Sending, now);
+        }
+        if let Some((mut record, phase)) = unfinished {
+            record.end_early(Cut::Connection(reason), phase, now);
             if record.status.is_none() {
-                record.tx.start = sent;
+                record.tx = sent..sent;
             }
             record.last_byte_at = Some(now);
             finished.push_back(record);
         }
         for record in finished.iter_mut().skip(start) {
-            record.cut.get_or_insert(Cut::Connection(reason));
-            // Behind the response of a stream there may be those of others.
-            let end = if record.stream == 0 { sent } else { record.tx.end.min(sent) };
+            let end = record.tx.end.min(sent);
+            if let Some(disturbance) = &mut record.disturbance {
+                disturbance.left_over = record.tx.end - end;
+            }
             record.tx = record.tx.start.min(sent)..end;
         }
     }
@@ -447,6 +487,10 @@ impl LeavingRecords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::close_reason::{ClientEnd, Fault};
+
+    const BY_CLIENT: CloseReason = CloseReason::ByClient(ClientEnd::Fin);
+    const CUT_SHORT: CloseReason = CloseReason::CutShort(Fault::Handler);
 
     /// Records of so many complete responses of 10 bytes each, none of which has left.
     fn complete(count: u64, pool: &mut RecordPool) -> LeavingRecords {
@@ -518,7 +562,7 @@ mod tests {
         assert_eq!(ordinals(&finished), [0; 0], "one byte of the first is left");
         leaving.retire(25, at(2), &mut finished);
         assert_eq!(ordinals(&finished), [1, 2]);
-        assert!(finished.iter().all(|record| record.last_byte_at == Some(at(2)) && record.cut.is_none()));
+        assert!(finished.iter().all(|record| record.last_byte_at == Some(at(2)) && record.cut().is_none()));
         assert_eq!(leaving.front().map(|record| record.ordinal), Some(3));
         assert_eq!(leaving.front_mut().map(|record| record.ordinal), Some(3));
     }
@@ -550,11 +594,11 @@ mod tests {
         let mut leaving = complete(3, &mut pool);
         let mut unfinished = pool.take(Moment::default());
         unfinished.ordinal = 4;
-        leaving.cut(Some(unfinished), CloseReason::ByClient, 15, at(3), &mut finished);
+        leaving.cut(Some((unfinished, Phase::Handler)), BY_CLIENT, 15, at(3), &mut finished);
         assert_eq!(ordinals(&finished), [1, 2, 3, 4]);
         assert!(finished.iter().all(|record| record.last_byte_at == Some(at(3))));
-        let cuts: Vec<_> = finished.iter().map(|record| (record.cut, record.tx.clone())).collect();
-        let by_client = Some(Cut::Connection(CloseReason::ByClient));
+        let cuts: Vec<_> = finished.iter().map(|record| (record.cut(), record.tx.clone())).collect();
+        let by_client = Some(Cut::Connection(BY_CLIENT));
         assert_eq!(cuts, [(None, 0..10), (by_client, 10..15), (by_client, 15..15), (by_client, 15..15)]);
         assert!(leaving.front().is_none());
     }
@@ -567,7 +611,7 @@ mod tests {
             let stream = record.ordinal as u32;
             (record.stream, record.tx) = (stream, record.ordinal..10 * record.ordinal);
         });
-        leaving.cut(None, CloseReason::ByClient, 15, at(3), &mut finished);
+        leaving.cut(None, BY_CLIENT, 15, at(3), &mut finished);
         let ranges: Vec<_> = finished.iter().map(|record| record.tx.clone()).collect();
         assert_eq!(ranges, [1..10, 2..15, 3..15]);
     }
@@ -576,9 +620,10 @@ mod tests {
     fn half_a_response_is_cut_where_it_left_off() {
         let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
         let mut unfinished = pool.take(Moment::default());
-        (unfinished.status, unfinished.tx) = (Some(Status::OK), 40..40);
-        LeavingRecords::default().cut(Some(unfinished), CloseReason::CutShort, 55, at(3), &mut finished);
-        assert_eq!((finished[0].cut, finished[0].tx.clone()), (Some(Cut::Connection(CloseReason::CutShort)), 40..55));
+        (unfinished.status, unfinished.tx) = (Some(Status::OK), 40..60);
+        LeavingRecords::default().cut(Some((unfinished, Phase::Sending)), CUT_SHORT, 55, at(3), &mut finished);
+        assert_eq!((finished[0].cut(), finished[0].tx.clone()), (Some(Cut::Connection(CUT_SHORT)), 40..55));
+        assert_eq!(finished[0].disturbance.as_ref().map(|disturbance| disturbance.left_over), Some(5));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Times {
         let now = record.last_byte_at.unwrap_or(record.began);
         let (first, _) = self.first_and_last.unwrap_or((record.began, now));
         self.first_and_last = Some((first.min(record.began), now));
-        if record.cut.is_none() {
+        if record.cut().is_none() {
             self.count_times(record, now);
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Layout and units are wrk's where it has them: durations in us, ms and s, bytes in 1024s.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use super::cpu::Cpu;
 use crate::event_loop::Totals;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Spread;
+use crate::observe::verdict::{FirstFin, Verdict};
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
@@ -16,6 +19,9 @@ const RESET: &str = "\x1b[0m";
 
 /// Processor time is told in steps of 10 ms: over a shorter time its share would be noise.
 const RATED_MIN: Duration = Duration::from_secs(1);
+
+/// So many verdicts are told apart.
+const VERDICTS_SHOWN: usize = 6;
 
 /// The report, to be displayed.
 pub(super) struct FinalReport<'a> {
@@ -87,7 +93,25 @@ impl FinalReport<'_> {
         if counters.admin_requests > 0 {
             writeln!(f, "  Of these through the admin listener: {}", counters.admin_requests)?;
         }
-        self.warn_if(f, counters.cut > 0, format_args!("  Requests cut off: {}", counters.cut))
+        self.warn_if(f, counters.cut > 0, format_args!("  Requests cut off: {}", counters.cut))?;
+        self.write_verdicts(f, "  Disturbed requests", &counters.request_verdicts)
+    }
+
+    /// The commonest first.
+    fn write_verdicts(&self, f: &mut Formatter<'_>, what: &str, counts: &BTreeMap<Verdict, u64>) -> fmt::Result {
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let mut sorted: Vec<_> = counts.iter().collect();
+        sorted.sort_by_key(|(_, count)| Reverse(**count));
+        let words = |verdict: &Verdict| {
+            format!("{}: {}, {}", verdict.side.meaning(), verdict.means.meaning(), verdict.phase.meaning())
+        };
+        let shown = sorted.iter().take(VERDICTS_SHOWN);
+        let text = list(shown, |(verdict, count)| format!("{verdict} {count} ({})", words(verdict)));
+        let others: u64 = sorted.iter().skip(VERDICTS_SHOWN).map(|(_, count)| **count).sum();
+        let others = if others > 0 { format!(", others {others}") } else { String::new() };
+        writeln!(f, "{what}: {text}{others}")
     }
 
     fn write_connections(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -104,6 +128,12 @@ impl FinalReport<'_> {
                  cut short {cut_short}, timeout {late}{waits}"
             ),
         )?;
+        let Counters { verdicts, first_fins, .. } = &self.totals.counters;
+        self.write_verdicts(f, "  Verdicts", verdicts)?;
+        if first_fins.iter().any(|count| *count > 0) {
+            let sides = FirstFin::NAMES.into_iter().zip(first_fins).filter(|(_, count)| **count > 0);
+            writeln!(f, "  First FIN by: {}", list(sides, |(side, count)| format!("{side} {count}")))?;
+        }
         let cut = self.totals.cut_at_end;
         self.warn_if(f, cut > 0, format_args!("  Cut at the end: {}", count(cut as u64, "connection")))
     }

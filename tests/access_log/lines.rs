@@ -39,8 +39,8 @@ fn common_and_combined_are_the_classics() {
     let this_month = Command::new("date").args(["-u", "+%b/%Y"]).output().unwrap().stdout;
     let time = format!("10/{}:13:55:36 +0000", String::from_utf8(this_month).unwrap().trim());
     let common = "127.0.0.1 - - [] \"GET /plaintext?q HTTP/1.1\" 200 13";
-    assert_eq!(cut(&line("common").2, "[", "]", &time), common);
-    let combined = format!("{common} \"http://b/?\\x22x\\x22\" \"tide\\x5C1 \\x09\\xC3\\xA9\"");
+    assert_eq!(cut(&line("common").2, "[", "]", &time), format!("{common} ---"));
+    let combined = format!("{common} \"http://b/?\\x22x\\x22\" \"tide\\x5C1 \\x09\\xC3\\xA9\" ---");
     assert_eq!(cut(&line("combined").2, "[", "]", &time), combined);
 }
 
@@ -61,7 +61,7 @@ fn json_says_everything() {
         .collect::<String>();
     let (rx, tx) = (request().len() + 1, length + 1);
     let expected = format!(
-        r#"{{"time":"","connection":1,"request":1,"peer":"127.0.0.1:{port}","method":"GET","target":"/plaintext?q","version":"HTTP/1.1","status":200,"bytes":13,"close":null,"paused_ms":0.000,"blocked_ms":0.000,"queued_max":0,"rx":"1:{rx}","tx":"1:{tx}","referer":"http://b/?\"x\"","user_agent":"tide\\1 \u0009é"}}"#
+        r#"{{"time":"","connection":1,"request":1,"peer":"127.0.0.1:{port}","method":"GET","target":"/plaintext?q","version":"HTTP/1.1","status":200,"bytes":13,"close":null,"verdict":"---","paused_ms":0.000,"blocked_ms":0.000,"queued_max":0,"rx":"1:{rx}","tx":"1:{tx}","referer":"http://b/?\"x\"","user_agent":"tide\\1 \u0009é"}}"#
     );
     assert_eq!(without_times, expected);
 }

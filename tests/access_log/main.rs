@@ -18,3 +18,4 @@ mod streams;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod support;
+mod verdicts;

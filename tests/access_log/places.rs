@@ -189,7 +189,7 @@ fn stdout_has_the_listening_line_and_then_the_log() {
     client.send(REQUEST);
     client.read_response();
     let line = lines.next().unwrap();
-    assert!(line.ends_with("] \"GET /plaintext HTTP/1.1\" 200 13"), "{line}");
+    assert!(line.ends_with("] \"GET /plaintext HTTP/1.1\" 200 13 ---"), "{line}");
     server.kill().unwrap();
     server.wait().unwrap();
 }
@@ -204,7 +204,7 @@ fn requests_that_end_with_the_server_are_noted() {
     assert_eq!(logged.server.wait().code(), Some(3));
     let object = logged.objects(1).remove(0);
     assert_eq!((&object["target"], &object["status"]), (&"/drip?bytes=9&over=10m".into(), &200.into()));
-    assert_eq!(object["close"], "closed by the server");
+    assert_eq!((&object["close"], &object["verdict"]), (&"cut short".into(), &"OKW".into()));
 }
 
 #[test]

@@ -31,10 +31,10 @@ fn the_log_tells_the_reason_for_the_end_that_the_report_counts() {
     assert_eq!(status(&late.read_response().0), "408");
     late.finish();
     assert_eq!(late.read_to_end(), "");
-    server.wait_for_log(": timeout: client-slow-head after 2 requests\n");
+    server.wait_for_log(": STH timeout: client-slow-head in the head after 2 requests\n");
     let answer = server.ask("GET /plaintext HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert_eq!(status(&answer), "200");
-    server.wait_for_log(": closed by the server after 1 request\n");
+    server.wait_for_log(": SAI closed by the server between requests after 1 request\n");
     server.signal("TERM");
     server.wait();
     server.wait_for_log("client 0, server 1, reset 0, cut short 0, timeout 1 (client-slow-head 1)");

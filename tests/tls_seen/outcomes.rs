@@ -140,11 +140,11 @@ fn an_end_without_close_notify_is_told_in_the_line_of_the_close() {
     client.ask(GET);
     client.close();
     drop(client);
-    seen.server.wait_for_log("closed by the client after 1 request\n");
+    seen.server.wait_for_log("CNI closed by the client between requests after 1 request\n");
     let mut client = TlsClient::connect(&config, seen.address(), "ec.example");
     client.ask(GET);
     drop(client);
-    seen.server.wait_for_log("closed by the client after 1 request, without close_notify\n");
+    seen.server.wait_for_log("CFI closed by the client between requests after 1 request, without close_notify\n");
     let log = seen.server.log();
     assert!(
         log.contains("TLS: TLSv1.3, TLS_AES_128_GCM_SHA256, X25519, name ec.example, alpn http/1.1; resumed, "),

@@ -148,10 +148,10 @@ impl<S: Socket> Channel<S> {
         let Some(secured) = self.secured.as_mut().filter(|secured| secured.owes_handshake()) else { return };
         secured.on_failed();
         let failure = match reason {
-            CloseReason::ByClient => "ended",
+            CloseReason::ByClient(_) => "ended",
             CloseReason::Broken(_) => "reset",
             CloseReason::Timeout(_) => "timeout",
-            CloseReason::ByServer | CloseReason::CutShort => "stopped",
+            CloseReason::ByServer(_) | CloseReason::CutShort(_) => "stopped",
         };
         *cx.counters.tls.failed.entry(Failure::Silent(failure)).or_default() += 1;
         cx.marks.connection(self.who.id, |text| write!(text, "tls handshake failed: {failure}"));

@@ -11,10 +11,11 @@ use crate::connection::channel::Channel;
 use crate::connection::sink::{Full, ShortContent, Sink};
 use crate::http::body::FilePart;
 use crate::http::fields::FieldSet;
-use crate::http::message::{Announced, Response};
+use crate::http::message::{Announced, Response, Version};
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::net::marks::Marks;
+use crate::observe::close_reason::Why;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
 use crate::protocol::h1::server::{Sending, Server};
@@ -37,10 +38,10 @@ pub(super) struct Http1Sink<'a, S> {
 }
 
 impl<S: Socket> Http1Sink<'_, S> {
-    /// Whether the connection cannot be used after this response: the server stops, the request was refused, or more
+    /// Why the connection cannot be used after this response, if that is so: the server stops, the request was refused, or more
     /// unwanted content follows than is thrown away. A client that waits for 100 Continue, and does not get it, may send
     /// its content or not, so that nobody could tell where the next request begins.
-    fn is_last(&self, content_is_wanted: bool) -> bool {
+    fn is_last(&self, content_is_wanted: bool) -> Option<Why> {
         let content_is_too_much = !content_is_wanted
             && match self.codec.content_to_come() {
                 Announced::Nothing => false,
@@ -49,7 +50,12 @@ impl<S: Socket> Http1Sink<'_, S> {
                 }
                 Announced::Unknown => self.codec.expects_continue(),
             };
-        self.environment.draining.is_some() || *self.stop != Stop::No || content_is_too_much
+        match () {
+            () if *self.stop != Stop::No => Some(Why::Refusal),
+            () if self.environment.draining.is_some() => Some(Why::Drain),
+            () if content_is_too_much => Some(Why::Limit),
+            () => None,
+        }
     }
 }
 
@@ -73,14 +79,22 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         let asked_by_client = !self.codec.persists();
         self.head.clear();
         let Environment { limits, date, .. } = self.environment;
-        self.codec.send_head(response, response.body.length(), last, limits.idle_told_secs, date, self.head);
+        self.codec.send_head(response, response.body.length(), last.is_some(), limits.idle_told_secs, date, self.head);
         if let Some(hsts) = &self.environment.hsts
             && self.channel.role == ListenerRole::Https
         {
             hsts.add_to(self.head, response);
         }
         if *self.stop == Stop::No && !self.codec.persists() {
-            *self.stop = Stop::AfterResponse { asked_by_client };
+            let why = match last {
+                _ if asked_by_client && self.codec.version() == Version::Http10 => Why::Http10,
+                _ if asked_by_client => Why::Asked,
+                Some(why) => why,
+                None if response.status == Status::SWITCHING_PROTOCOLS => Why::Conversation,
+                // The response has no length, and HTTP/1.0 no chunks.
+                None => Why::Http10,
+            };
+            *self.stop = Stop::AfterResponse { why, asked_by_client };
         }
         let put = self.channel.outbox.ring(self.outboxes).put(self.head);
         debug_assert_eq!(put, self.head.len(), "there is room for the head");

@@ -22,6 +22,7 @@ use crate::net::Socket;
 use crate::observe::close_reason::Cut;
 use crate::observe::held::HeldBy;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
 use crate::protocol::h2::session::Session;
@@ -315,6 +316,7 @@ impl OpenStream {
     fn fail<S: Socket>(&mut self, failure: &Failure, work: &mut Work<'_, S>) {
         let (peer, stream) = (work.channel.who.peer, self.id);
         work.cx.complain(Level::Error, format_args!("{peer}: stream {stream}: handler failed: {failure}"));
+        self.note_verdict(Means::Handler, work.cx.moment);
         if self.is_unanswered(work.session) {
             self.stream.replace_answer(errors::internal_error());
         } else {
@@ -326,6 +328,7 @@ impl OpenStream {
     pub(super) fn refuse_content<S: Socket>(&mut self, work: &mut Work<'_, S>) {
         let (peer, stream) = (work.channel.who.peer, self.id);
         let what = "the content of other requests fills the memory";
+        self.note_verdict(Means::Limit, work.cx.moment);
         if self.is_unanswered(work.session) {
             let status = Status::SERVICE_UNAVAILABLE;
             work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what}"));
@@ -339,16 +342,29 @@ impl OpenStream {
 
     /// Ends the stream although its response is not complete.
     pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
-        self.cut(Cut::ResetByServer(reset_code(code)));
+        self.cut(Cut::ResetByServer(reset_code(code)), work.cx.moment);
         work.reset(self.id, code);
     }
 
     /// It ends for this reason. A response that is complete is not cut by that, and the first reason is the one that counts.
-    pub(super) fn cut(&mut self, cut: Cut) {
-        let is_answered = self.is_answered();
+    pub(super) fn cut(&mut self, cut: Cut, now: Moment) {
+        let (is_answered, phase) = (self.is_answered(), self.phase());
         if let Some(record) = self.stream.record.as_mut().filter(|_| !is_answered) {
-            record.cut.get_or_insert(cut);
+            record.end_early(cut, phase, now);
         }
+    }
+
+    /// We end it in this way.
+    pub(super) fn note_verdict(&mut self, means: Means, now: Moment) {
+        let verdict = Verdict { side: Side::Server, means, phase: self.phase() };
+        if let Some(record) = &mut self.stream.record {
+            record.note_verdict(verdict, now);
+        }
+    }
+
+    /// What is going on.
+    pub(super) fn phase(&self) -> Phase {
+        if self.delayed.is_some() { Phase::Handler } else { self.stream.phase() }
     }
 
     /// Whether nothing of a final response is out yet, so that another one can take its place.
@@ -381,6 +397,9 @@ impl OpenStream {
     pub(super) fn on_late<S: Socket>(&mut self, work: &mut Work<'_, S>) {
         let (peer, stream, what) = (work.channel.who.peer, self.id, "the request content came too slowly");
         self.is_late = true;
+        if !self.is_answered() {
+            self.note_verdict(Means::Timeout, work.cx.moment);
+        }
         if self.is_unanswered(work.session) {
             let (status, section) = (Status::REQUEST_TIMEOUT, "RFC 9110 §15.5.9");
             work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what} ({section})"));

@@ -197,7 +197,7 @@ fn an_admin_at_work_does_not_keep_it_from_ending_and_is_logged() {
     stage.turn();
     assert_eq!(stage.event_loop.outcome(), Some(Outcome::Clean));
     assert!(admin.is_closed());
-    assert_eq!(stage.log("listener request status close"), ["admin 1 null closed by the server"]);
+    assert_eq!(stage.log("listener request status close"), ["admin 1 null cut short"]);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_second_interrupt_cuts_who_is_at_work_and_a_second_terminate_does_not() {
     assert_eq!(stage.event_loop.outcome(), Some(Outcome::Cut(1)));
     assert!(stage.event_loop.was_interrupted() && half.is_closed() && idle.is_closed());
     assert_eq!((half.calls().aborts, idle.calls().aborts), (1, 0), "half an answer must not look like a whole one");
-    assert_eq!(stage.log("status tx close"), [format!("200 1:{} closed by the server", sent + 1)]);
+    assert_eq!(stage.log("status tx close"), [format!("200 1:{} cut short", sent + 1)]);
     assert_eq!(stage.event_loop.connections(), 0);
 }
 

@@ -1,4 +1,5 @@
-//! The Common Log Format and the Combined Log Format, which has two more fields. Every log analyser reads them.
+//! The Common Log Format and the Combined Log Format, which has two more fields. Every log analyser reads them. Behind the
+//! usual fields stands the verdict, which analysers leave alone.
 
 use std::fmt;
 
@@ -6,8 +7,13 @@ use super::time_text::TimeText;
 use super::{Line, escape, put};
 use crate::base::peer::Peer;
 
-/// `%h - - %t "%r" %>s %b`: nobody is ever identified or logged in.
+/// `%h - - %t "%r" %>s %b`, and the verdict behind it: nobody is ever identified or logged in.
 pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
+    usual(line, time, lines);
+    put(lines, format_args!(" {}", line.record.verdict()));
+}
+
+fn usual(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!("{} - - [{}] \"", host(line), time.classic()));
     match line.record.method {
         Some(method) => {
@@ -21,14 +27,15 @@ pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!("{} {}", or_dash(line.status()), or_dash(content_bytes)));
 }
 
-/// The common format, then `"%{Referer}i" "%{User-Agent}i"`.
+/// The common format, then `"%{Referer}i" "%{User-Agent}i"`, and the verdict behind that.
 pub(super) fn combined(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
-    common(line, time, lines);
+    usual(line, time, lines);
     for value in [line.record.referer(), line.record.user_agent()] {
         lines.extend_from_slice(b" \"");
         escape::plain(if value.is_empty() { b"-" } else { value }, lines);
         lines.push(b'"');
     }
+    put(lines, format_args!(" {}", line.record.verdict()));
 }
 
 /// Whom a trusted proxy names, or else the peer.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::ops::Range;
 
+use super::sentence::sentence;
 use super::time_text::TimeText;
 use super::{Line, put};
 use crate::base::json::{Millis, quote_bytes};
@@ -10,6 +11,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::verdict::Disturbance;
 
 pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     let record = line.record;
@@ -32,7 +34,11 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     put(lines, format_args!(",\"first_byte_ms\":{}", or_null(record.time_to_first_byte().map(Millis))));
     put(lines, format_args!(",\"last_byte_ms\":{}", or_null(record.time_to_last_byte().map(Millis))));
     // The words for a reason are the server's own: nothing in them has to be escaped.
-    put(lines, format_args!(",\"close\":{}", or_null(record.cut.map(quoted))));
+    put(lines, format_args!(",\"close\":{}", or_null(record.cut().map(quoted))));
+    put(lines, format_args!(",\"verdict\":\"{}\"", record.verdict()));
+    if let Some(disturbance) = &record.disturbance {
+        disturbed(record, disturbance, lines);
+    }
     put(lines, format_args!(",\"paused_ms\":{}", Millis(record.paused_time())));
     put(lines, format_args!(",\"blocked_ms\":{}", Millis(record.blocked_time())));
     if record.stream > 0 {
@@ -65,6 +71,14 @@ fn request_line(line: &Line<'_>, lines: &mut Vec<u8>) {
         put(lines, format_args!(",\"{name}\":"));
         text_or_null(value, lines);
     }
+}
+
+/// What has disturbed the request, and what became of its response.
+fn disturbed(record: &RequestRecord, disturbance: &Disturbance, lines: &mut Vec<u8>) {
+    let Disturbance { at, left_over, acknowledged, was_reset, .. } = *disturbance;
+    put(lines, format_args!(",\"disturbed\":{{\"after_ms\":{}", Millis(at.since(record.began))));
+    put(lines, format_args!(",\"left_over\":{left_over},\"acknowledged\":{}", or_null(acknowledged)));
+    put(lines, format_args!(",\"reset\":{was_reset},\"text\":\"{}\"}}", sentence(record, disturbance)));
 }
 
 /// What held up the stream alone.

@@ -7,6 +7,7 @@ mod classic;
 mod escape;
 mod json;
 mod pretty;
+mod sentence;
 mod time_text;
 
 use std::str::FromStr;

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use super::json::relative;
+use super::sentence::sentence;
 use super::time_text::TimeText;
 use super::{Line, escape, put};
 use crate::base::listener_role::ListenerRole;
@@ -35,8 +36,8 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     if let Some(delay) = &record.behind {
         behind(delay, &paint, lines);
     }
-    if let Some(close) = record.cut {
-        put(lines, format_args!("  {}{close}{}", paint.alarm(), paint.end()));
+    if let Some(disturbance) = &record.disturbance {
+        put(lines, format_args!("  {}{}{}", paint.alarm(), sentence(record, disturbance), paint.end()));
     }
     if let Some(status) = line.tls {
         tls(status, &paint, lines);
@@ -153,7 +154,7 @@ impl Paint {
 }
 
 /// A number of bytes in three or four digits: `13B`, `64KiB`, `1.5MiB`.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,7 +167,7 @@ impl Display for Size {
 }
 
 /// A time in three or four digits: `0.2ms`, `64ms`, `1.2s`.
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

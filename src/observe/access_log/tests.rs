@@ -9,9 +9,10 @@ use super::*;
 use crate::base::moment::Moment;
 use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 use crate::http::method::Method;
-use crate::observe::close_reason::{CloseReason, Cut, ResetCode};
+use crate::observe::close_reason::{ClientEnd, CloseReason, Cut, Fault, ResetCode, Why};
 use crate::observe::delay::Delay;
 use crate::observe::held::HeldBy;
+use crate::observe::verdict::Phase;
 use crate::observe::wait_reason::WaitReason;
 
 const BEGAN: Duration = Duration::from_millis(971_186_136_042);
@@ -35,7 +36,8 @@ fn answered() -> RequestRecord {
 fn cut() -> RequestRecord {
     let mut record = answered();
     record.set_texts(b"", b"", b"");
-    (record.method, record.status, record.cut) = (None, None, Some(Cut::Connection(CloseReason::ByClient)));
+    (record.method, record.status) = (None, None);
+    record.end_early(Cut::Connection(CloseReason::ByClient(ClientEnd::Fin)), Phase::Head, after(64_000));
     (record.rx, record.tx, record.head_bytes, record.first_byte_at) = (412..420, 9314..9314, 0, None);
     record.paused.set(true, after(34_000));
     record.blocked.set(true, after(0));
@@ -67,7 +69,7 @@ fn stream() -> RequestRecord {
     record.held.set(Some(HeldBy::Handler), after(0));
     record.held.set(Some(HeldBy::Turn), after(40));
     record.held.set(Some(HeldBy::StreamWindow), after(2_540));
-    record.cut = Some(Cut::ResetByClient(ResetCode { number: 8, name: Some("CANCEL") }));
+    record.end_early(Cut::ResetByClient(ResetCode { number: 8, name: Some("CANCEL") }), Phase::Sending, after(64_000));
     record
 }
 
@@ -96,11 +98,11 @@ fn plain(format: Format, record: &RequestRecord) -> String {
 #[test]
 fn the_classic_formats_are_exact() {
     let common = "192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] \"GET /x?a=b HTTP/1.1\" 200 2326";
-    assert_eq!(plain(Format::Common, &answered()), format!("{common}\n"));
-    let combined = format!("{common} \"http://example.org/\" \"curl/8\"\n");
+    assert_eq!(plain(Format::Common, &answered()), format!("{common} ---\n"));
+    let combined = format!("{common} \"http://example.org/\" \"curl/8\" ---\n");
     assert_eq!(plain(Format::Combined, &answered()), combined);
     let (cut, answered) = (cut(), answered());
-    let nothing = "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" - - \"-\" \"-\"\n";
+    let nothing = "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" - - \"-\" \"-\" CFH\n";
     assert_eq!(written(Format::Combined, false, &Line { peer: Peer::Unix, ..line(&cut) }), nothing);
     let v6 = Line { peer: Peer::Ip("[2001:db8::1]:80".parse().unwrap()), ..line(&answered) };
     assert!(written(Format::Common, false, &v6).starts_with("2001:db8::1 - - ["));
@@ -108,9 +110,9 @@ fn the_classic_formats_are_exact() {
 
 #[test]
 fn json_is_exact() {
-    let full = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"192.0.2.7:5678","method":"GET","target":"/x?a=b","version":"HTTP/1.1","status":200,"bytes":2326,"head_ms":0.040,"first_byte_ms":1.500,"last_byte_ms":64.000,"close":null,"paused_ms":0.000,"blocked_ms":0.000,"queued_max":65536,"rx":"1:413","tx":"1:9315","referer":"http://example.org/","user_agent":"curl/8"}"#;
+    let full = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"192.0.2.7:5678","method":"GET","target":"/x?a=b","version":"HTTP/1.1","status":200,"bytes":2326,"head_ms":0.040,"first_byte_ms":1.500,"last_byte_ms":64.000,"close":null,"verdict":"---","paused_ms":0.000,"blocked_ms":0.000,"queued_max":65536,"rx":"1:413","tx":"1:9315","referer":"http://example.org/","user_agent":"curl/8"}"#;
     assert_eq!(plain(Format::Json, &answered()), format!("{full}\n"));
-    let cut_short = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"unix:","method":null,"target":null,"version":null,"status":null,"bytes":0,"head_ms":0.040,"first_byte_ms":null,"last_byte_ms":64.000,"close":"closed by the client","paused_ms":30.000,"blocked_ms":1250.000,"queued_max":65536,"rx":"413:421","tx":"9315:9315"}"#;
+    let cut_short = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"unix:","method":null,"target":null,"version":null,"status":null,"bytes":0,"head_ms":0.040,"first_byte_ms":null,"last_byte_ms":64.000,"close":"closed by the client","verdict":"CFH","disturbed":{"after_ms":64.000,"left_over":0,"acknowledged":null,"reset":false,"text":"CFH client left (FIN) after 64ms in the head; no answer"},"paused_ms":30.000,"blocked_ms":1250.000,"queued_max":65536,"rx":"413:421","tx":"9315:9315"}"#;
     let cut = cut();
     assert_eq!(written(Format::Json, false, &Line { peer: Peer::Unix, ..line(&cut) }), format!("{cut_short}\n"));
 }
@@ -138,7 +140,7 @@ fn pretty_keeps_its_columns() {
     assert_eq!(
         plain(Format::Pretty, &cut()),
         "13:55:36.042 --- (not understood)                        0B     64ms  c=17 r=4 rx=413:421 tx=9315:9315  \
-         blocked 1.2s paused 30ms peak 64KiB  closed by the client\n"
+         blocked 1.2s paused 30ms peak 64KiB  CFH client left (FIN) after 64ms in the head; no answer\n"
     );
     let mut long = answered();
     long.set_texts(&[b'a'; 40], b"", b"");
@@ -162,12 +164,12 @@ fn a_request_that_waited_for_another_connection_says_for_which() {
 #[test]
 fn a_refused_request_shows_as_much_as_was_understood() {
     let record = refused();
-    assert!(plain(Format::Common, &record).ends_with("] \"GET - HTTP/1.1\" 400 2326\n"));
+    assert!(plain(Format::Common, &record).ends_with("] \"GET - HTTP/1.1\" 400 2326 ---\n"));
     assert!(plain(Format::Pretty, &record).contains(" 400 GET -                               2.2KiB "));
     assert!(plain(Format::Json, &record).contains(r#""method":"GET","target":null,"version":"HTTP/1.1","status":400"#));
     let mut nothing = refused();
     nothing.method = None;
-    assert!(plain(Format::Common, &nothing).ends_with("] \"-\" 400 2326\n"));
+    assert!(plain(Format::Common, &nothing).ends_with("] \"-\" 400 2326 ---\n"));
     assert!(plain(Format::Pretty, &nothing).contains(" 400 (not understood)                    2.2KiB "));
 }
 
@@ -222,10 +224,15 @@ fn requests_through_the_admin_listener_are_marked_where_the_format_has_room() {
 fn every_end_of_a_connection_has_its_words_in_json() {
     let timeouts = WaitReason::ALL.into_iter().map(CloseReason::Timeout);
     let broken = CloseReason::Broken(std::io::ErrorKind::ConnectionReset);
-    let others = [CloseReason::ByClient, CloseReason::ByServer, CloseReason::CutShort, broken];
+    let others = [
+        CloseReason::ByClient(ClientEnd::Fin),
+        CloseReason::ByServer(Why::Asked),
+        CloseReason::CutShort(Fault::Handler),
+        broken,
+    ];
     for reason in timeouts.chain(others) {
         let mut record = answered();
-        record.cut = Some(Cut::Connection(reason));
+        record.end_early(Cut::Connection(reason), Phase::Sending, after(64_000));
         let object: serde_json::Value = serde_json::from_str(&plain(Format::Json, &record)).unwrap();
         assert_eq!(object["close"], reason.to_string());
     }
@@ -337,7 +344,7 @@ proptest! {
         prop_assert!(written.is_ascii());
         let parts: Vec<&str> = written.split('"').collect();
         prop_assert_eq!(parts.len(), 7, "{}", written);
-        prop_assert_eq!((parts[2], parts[4], parts[6]), (" 200 2326 ", " ", "\n"));
+        prop_assert_eq!((parts[2], parts[4], parts[6]), (" 200 2326 ", " ", " ---\n"));
         let request = [method.as_str().as_bytes(), b" ", &or_dash(target), b" HTTP/1.1"].concat();
         prop_assert_eq!(unescaped(parts[1]), request);
         for (part, value) in [(parts[3], referer), (parts[5], user_agent)] {
@@ -363,21 +370,23 @@ proptest! {
 #[test]
 fn a_stream_is_named_with_what_held_it_up_and_who_has_reset_it() {
     let pretty = plain(Format::Pretty, &stream());
-    let expected = "c=17 s=7 rx=1:413 tx=1:9315  stream-window 61ms turn 2.5ms  reset by the client: CANCEL\n";
+    let expected = "c=17 s=7 rx=1:413 tx=1:9315  stream-window 61ms turn 2.5ms  CSS client left (RST_STREAM CANCEL) after 64ms while sending; 8.7KiB of the answer written\n";
     assert!(pretty.ends_with(expected), "{pretty}");
     let json = plain(Format::Json, &stream());
     for part in [
         r#""connection":17,"stream":7,"request":4,"#,
         r#""version":"HTTP/2.0","status":200,"bytes":2000,"#,
         r#","close":"reset by the client: CANCEL","#,
+        r#","verdict":"CSS","disturbed":{"after_ms":64.000,"left_over":0,"acknowledged":null,"reset":false,"text":"CSS client"#,
         r#","blocked_ms":0.000,"held_ms":{"stream-window":61.460,"turn":2.500,"handler":0.040},"queued_max":"#,
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
     let mut other = stream();
-    other.cut = Some(Cut::ResetByServer(ResetCode { number: 0xab, name: None }));
+    other.disturbance = None;
+    other.end_early(Cut::ResetByServer(ResetCode { number: 0xab, name: None }), Phase::Handler, after(64_000));
     let json = plain(Format::Json, &other);
     assert!(json.contains(r#""close":"reset by the server: error code 0xab""#), "{json}");
     let common = plain(Format::Common, &stream());
-    assert!(common.ends_with("\"GET /x?a=b HTTP/2.0\" 200 2000\n"), "{common}");
+    assert!(common.ends_with("\"GET /x?a=b HTTP/2.0\" 200 2000 CSS\n"), "{common}");
 }

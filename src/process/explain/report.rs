@@ -182,7 +182,7 @@ impl Page {
 
 /// Whether the connection got as far as an answer that it need not wait for.
 fn is_kept(rehearsal: &Rehearsal) -> bool {
-    matches!(rehearsal.end, End::Waits(WaitReason::Idle) | End::Closed(CloseReason::ByServer) | End::Sends)
+    matches!(rehearsal.end, End::Waits(WaitReason::Idle) | End::Closed(CloseReason::ByServer(_)) | End::Sends)
 }
 
 /// `section` is where the target is defined, if that is not RFC 9112.
@@ -219,7 +219,7 @@ fn end_text(end: End) -> String {
         End::Waits(WaitReason::Lingering) => {
             "ended by the server, which still reads for a while (RFC 9112 §9.6)".into()
         }
-        End::Closed(CloseReason::ByServer) => "ended by the server (RFC 9112 §9.6)".into(),
+        End::Closed(CloseReason::ByServer(_)) => "ended by the server (RFC 9112 §9.6)".into(),
         End::Closed(reason) => reason.to_string(),
         End::Waits(WaitReason::SlowBody) => "it waits for the request's content".into(),
         End::Waits(WaitReason::Timer) => "goes on when the clock says so".into(),

@@ -3,6 +3,7 @@ use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
 use crate::observe::http2::Http2Counts;
 use crate::observe::tls::{Failure, TlsCounts};
+use crate::observe::verdict::{Means, Phase, Side};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 
 fn us(us: u64) -> Duration {
@@ -12,6 +13,10 @@ fn us(us: u64) -> Duration {
 fn spread(p50: u64) -> Spread {
     let [p50, p90, p99, p999, max] = [1, 2, 30, 400, 5000].map(|times| us(times * p50));
     Spread { count: 9, total: 9 * p90, p50, p90, p99, p999, max }
+}
+
+fn verdict(side: Side, means: Means, phase: Phase, count: u64) -> (Verdict, u64) {
+    (Verdict { side, means, phase }, count)
 }
 
 fn counted() -> Counters {
@@ -29,6 +34,13 @@ fn counted() -> Counters {
         closed_by_server: 2,
         broken: 4,
         cut_short: 1,
+        verdicts: [
+            verdict(Side::Client, Means::Fin, Phase::Idle, 60),
+            verdict(Side::Server, Means::Asked, Phase::Idle, 2),
+        ]
+        .into(),
+        request_verdicts: [verdict(Side::Client, Means::Reset, Phase::Sending, 4)].into(),
+        first_fins: [60, 5, 5],
         timeouts,
         tls: TlsCounts::default(),
         http2: Http2Counts::default(),
@@ -92,7 +104,10 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   Status: no response 3, 1xx 1, 2xx 199990, 4xx 5, 5xx 1
   Of these through the admin listener: 2
   Requests cut off: 4
+  Disturbed requests: CRS 4 (client: reset, while sending)
   Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
+  Verdicts: CFI 60 (client: FIN, between requests), SAI 2 (server: as the client asked, between requests)
+  First FIN by: client 60, server 5, nobody 5
   Cut at the end: 1 connection
   Syscalls/request: 2.25 (epoll_wait 0.25, epoll_ctl 0.000320, read 1.00, write 1.00)
   CPU/request: 8.00us (user 2.50us, system 5.50us), 80% of a core, 0.50us of it outside the loop's thread

@@ -399,6 +399,11 @@ impl Server {
         }
     }
 
+    /// The version of the present request.
+    pub fn version(&self) -> Version {
+        self.terms.version
+    }
+
     /// Whether the connection can serve another request after this one.
     pub fn persists(&self) -> bool {
         self.terms.persists

@@ -1,0 +1,204 @@
+//! Verdicts: who ended a connection or a request, how, and in which phase. Three letters that can be searched for and counted.
+
+use std::fmt;
+use std::io::ErrorKind;
+
+use crate::base::moment::Moment;
+
+use super::close_reason::{ClientEnd, CloseReason, Cut, Fault, Why};
+use super::wait_reason::WaitReason;
+
+/// Makes a part of the verdict: its values, all of them, their letters and their meanings from one list.
+macro_rules! letters {
+    ($(#[$doc:meta])* $name:ident { $($value:ident $letter:literal $meaning:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $(#[doc = $meaning] $value,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[$name] = &[$($name::$value),*];
+
+            /// Its letter.
+            pub fn letter(self) -> char {
+                match self {
+                    $($name::$value => $letter,)*
+                }
+            }
+
+            /// What the letter means, in words that the sentence of a verdict is made of.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $($name::$value => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+letters! {
+    /// Who ended it.
+    Side {
+        Client 'C' "client";
+        Server 'S' "server";
+        Network 'N' "network";
+        Operator 'O' "operator";
+    }
+}
+
+letters! {
+    /// How it was ended.
+    Means {
+        Fin 'F' "FIN";
+        CloseNotify 'N' "close_notify";
+        Reset 'R' "reset";
+        StreamReset 'S' "RST_STREAM";
+        GoAway 'G' "GOAWAY";
+        Asked 'A' "as the client asked";
+        Http10 '0' "as HTTP/1.0 ends";
+        Conversation 'W' "end of the conversation";
+        Timeout 'T' "timeout";
+        Limit 'L' "limit";
+        Refusal 'X' "refusal";
+        Handler 'H' "fault of the handler";
+        Drain 'D' "stop of the server";
+        Deadline 'K' "deadline of the stop";
+        Error 'E' "error";
+    }
+}
+
+letters! {
+    /// What was going on.
+    Phase {
+        Silent 'A' "before its first byte";
+        Handshake 'T' "in the TLS handshake";
+        Idle 'I' "between requests";
+        Head 'H' "in the head";
+        Content 'B' "in the content";
+        Handler 'W' "while the handler worked";
+        Sending 'S' "while sending";
+        Conversation 'C' "in the conversation";
+    }
+}
+
+/// What is printed for a request that nothing has ended before its end.
+pub const UNDISTURBED: &str = "---";
+
+/// Who ended it, how, and in which phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Verdict {
+    /// Who ended it.
+    pub side: Side,
+    /// How.
+    pub means: Means,
+    /// In which phase.
+    pub phase: Phase,
+}
+
+impl Verdict {
+    /// The verdict on a connection that ended for this reason in this phase.
+    pub fn on_connection(reason: CloseReason, phase: Phase) -> Verdict {
+        let (side, means) = match reason {
+            CloseReason::ByClient(ClientEnd::Fin) => (Side::Client, Means::Fin),
+            CloseReason::ByClient(ClientEnd::CloseNotify) => (Side::Client, Means::CloseNotify),
+            CloseReason::ByClient(ClientEnd::GoAway) => (Side::Client, Means::GoAway),
+            CloseReason::ByServer(Why::Asked) => (Side::Server, Means::Asked),
+            CloseReason::ByServer(Why::Http10) => (Side::Server, Means::Http10),
+            CloseReason::ByServer(Why::Conversation) => (Side::Server, Means::Conversation),
+            CloseReason::ByServer(Why::Refusal) => (Side::Server, Means::Refusal),
+            CloseReason::ByServer(Why::Limit) => (Side::Server, Means::Limit),
+            CloseReason::ByServer(Why::GoAway) => (Side::Server, Means::GoAway),
+            CloseReason::ByServer(Why::Drain) => (Side::Operator, Means::Drain),
+            CloseReason::Broken(kind) => broken(kind),
+            CloseReason::Timeout(_) => (Side::Server, Means::Timeout),
+            CloseReason::CutShort(Fault::Handler) => (Side::Server, Means::Handler),
+            CloseReason::CutShort(Fault::Request) => (Side::Server, Means::Refusal),
+            CloseReason::CutShort(Fault::Deadline) => (Side::Operator, Means::Deadline),
+        };
+        // What was waited for says more than what else was going on.
+        let phase = if let CloseReason::Timeout(wait) = reason { phase_of(wait, phase) } else { phase };
+        Verdict { side, means, phase }
+    }
+
+    /// The verdict on a request whose client ended its direction before it had the whole response.
+    pub fn on_client_end(end: ClientEnd, phase: Phase) -> Verdict {
+        Verdict::on_connection(CloseReason::ByClient(end), phase)
+    }
+
+    /// The verdict on a request that ended before its response was complete.
+    pub fn on_request(cut: Cut, phase: Phase) -> Verdict {
+        match cut {
+            Cut::Connection(reason) => Verdict::on_connection(reason, phase),
+            Cut::ResetByClient(_) => Verdict { side: Side::Client, means: Means::StreamReset, phase },
+            Cut::ResetByServer(_) => Verdict { side: Side::Server, means: Means::StreamReset, phase },
+        }
+    }
+}
+
+/// Who ended its direction of a connection first. Whoever does so has the socket in TIME_WAIT afterwards (RFC 9293 §3.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstFin {
+    /// The client.
+    Client,
+    /// We.
+    Server,
+    /// The connection was reset.
+    Nobody,
+}
+
+impl FirstFin {
+    /// All of them, in the order of their numbers, as they are printed.
+    pub const NAMES: [&str; 3] = ["client", "server", "nobody"];
+}
+
+/// What has disturbed a request, and what became of its response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disturbance {
+    /// Who did it, how, and in which phase. The first to do so is the one that counts.
+    pub verdict: Verdict,
+    /// When that was known.
+    pub at: Moment,
+    /// Why the request ended before its response was complete, if it did. A client that has ended its direction may
+    /// have got all of it.
+    pub cut: Option<Cut>,
+    /// What of the response was produced and has not left, in bytes.
+    pub left_over: u64,
+    /// What the peer's kernel had acknowledged of the response when the connection ended, in bytes, if that is known.
+    pub acknowledged: Option<u64>,
+    /// The client has reset the connection when it was sent the response.
+    pub was_reset: bool,
+}
+
+fn broken(kind: ErrorKind) -> (Side, Means) {
+    match kind {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            (Side::Client, Means::Reset)
+        }
+        // The kernel has sent it again and again, and nobody has acknowledged it (RFC 9293 §3.8.3).
+        ErrorKind::TimedOut => (Side::Network, Means::Timeout),
+        _ => (Side::Network, Means::Error),
+    }
+}
+
+fn phase_of(wait: WaitReason, phase: Phase) -> Phase {
+    match wait {
+        WaitReason::FirstByte => Phase::Silent,
+        WaitReason::TlsHandshake => Phase::Handshake,
+        WaitReason::Idle => Phase::Idle,
+        WaitReason::SlowHead | WaitReason::SlowLine => Phase::Head,
+        WaitReason::SlowBody => Phase::Content,
+        WaitReason::SlowRead | WaitReason::Window => Phase::Sending,
+        WaitReason::Timer | WaitReason::Job => Phase::Handler,
+        WaitReason::Conversation => Phase::Conversation,
+        WaitReason::Lingering => phase,
+    }
+}
+
+/// Its three letters.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.side.letter(), self.means.letter(), self.phase.letter())
+    }
+}
