@@ -27,7 +27,8 @@ pub(super) struct Waiting {
     moved: u64,
     /// The byte count that `moved` was last brought up to.
     seen: u64,
-    /// For a slow read: whether there was a look, what the peer had taken by the last one, in bytes, and when that was.
+    /// For a slow read, and for a window: whether there was a look, what the peer had taken by the last one, in bytes, and
+    /// when that was.
     looked: bool,
     taken: u64,
     looked_at: Moment,
@@ -80,6 +81,18 @@ impl Waiting {
             self.quiet_looks = self.quiet_looks.saturating_add(1);
         }
         (self.looked, self.taken, self.looked_at) = (true, taken, now);
+    }
+
+    /// A wait for a window has lasted too long, and the peer has acknowledged so many bytes, but not all that were sent: it
+    /// cannot open a window for more before it has read those. If these are `least` more than at the end of the wait before,
+    /// the wait begins anew. Says whether it does.
+    pub(super) fn prolong(&mut self, acknowledged: u64, least: u64, now: Moment) -> bool {
+        let gets_on = acknowledged >= self.taken + least;
+        self.taken = acknowledged;
+        if gets_on {
+            self.since = now;
+        }
+        gets_on
     }
 
     fn note_progress(&mut self, now: Moment) {

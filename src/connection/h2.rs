@@ -52,6 +52,8 @@ pub(super) struct Http2 {
     stop: Stop,
     /// The client has sent GOAWAY because of an error.
     client_went_away: bool,
+    /// What the client's kernel had acknowledged when it was last asked, in bytes.
+    acknowledged: Option<(Moment, u64)>,
     /// When the connection began to speak HTTP/2.
     began: Moment,
     partial: Option<Partial>,
@@ -230,6 +232,7 @@ impl Http2 {
             asked: Vec::new(),
             stop: Stop::NotBegun,
             client_went_away: false,
+            acknowledged: None,
             began: cx.moment,
             partial: None,
             needs_bytes: true,

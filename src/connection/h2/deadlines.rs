@@ -90,6 +90,11 @@ impl Http2 {
     fn on_stalled<S: Socket>(&mut self, at: usize, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let limits = &cx.environment.limits.http2;
         let (bytes, timeout, stream) = (limits.stall_bytes, limits.stall_timeout, self.open[at].id);
+        if let Some(acknowledged) = self.unfinished_reading(channel, cx)
+            && self.open[at].waiting.prolong(acknowledged, bytes.into(), cx.moment)
+        {
+            return;
+        }
         let peer = channel.who.peer;
         cx.complain(
             Level::Info,
@@ -103,6 +108,17 @@ impl Http2 {
             return self.fail(&fault, WaitReason::Window, channel, cx);
         }
         self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
+    }
+
+    /// Up to where the client has read the stream to it, in bytes, if it has not read all that was sent.
+    fn unfinished_reading<S: Socket>(&mut self, channel: &Channel<S>, cx: &mut LoopContext) -> Option<u64> {
+        // Streams that wait together are asked about once.
+        if self.acknowledged.is_none_or(|(at, _)| at != cx.moment) {
+            let told = channel.socket.acknowledged()?;
+            cx.counters.syscalls.netlink += 1;
+            self.acknowledged = Some((cx.moment, told.ok()?));
+        }
+        self.acknowledged.map(|(_, acknowledged)| acknowledged).filter(|bytes| *bytes < channel.written_to_socket())
     }
 
     /// RFC 9113 §6.8: GOAWAY once to say that the server stops, and once more to say which streams are still served.

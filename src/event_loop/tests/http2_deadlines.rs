@@ -185,6 +185,30 @@ fn a_shut_window_has_a_deadline() {
     assert!(peer.frames()[0].starts_with("GOAWAY 7 ENHANCE_YOUR_CALM \"the windows of all streams are shut"));
 }
 
+/// A client on a slow link: what the kernel took is still on its way to it, and until it has read that it cannot open its
+/// window. While enough of it arrives in each of these times, it is not late.
+#[test]
+fn who_still_reads_what_was_sent_is_not_late_with_its_window() {
+    let mut stage = stage();
+    let mut peer = Peer::new(&mut stage);
+    peer.client.acknowledge(0);
+    peer.say(&mut stage, "GET 1 /bytes/100000");
+    assert_eq!(peer.outline(), ["HEADERS 1", "DATA 1"]);
+    for acknowledged in [20_000, 40_000] {
+        peer.client.acknowledge(acknowledged);
+        stage.turn_after(1800);
+        stage.settle();
+        assert_eq!(peer.frames(), [""; 0]);
+    }
+    // Less than 16 KiB of it arrived.
+    peer.client.acknowledge(50_000);
+    stage.turn_after(1799);
+    assert_eq!(peer.frames(), [""; 0]);
+    stage.turn_after(1);
+    stage.settle();
+    assert!(peer.frames()[0].starts_with("GOAWAY 1 ENHANCE_YOUR_CALM \"the windows of all streams are shut"));
+}
+
 /// CVE-2023-44487: after a hundred resets new requests are served a little later, and not refused.
 #[test]
 fn who_resets_too_much_is_served_later() {
