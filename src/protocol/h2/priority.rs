@@ -33,15 +33,22 @@ impl Priority {
     /// The priority in a Priority field or a PRIORITY_UPDATE frame. A value that is no dictionary is ignored as a whole, a
     /// parameter that is out of its range or of another type alone (RFC 9218 §4).
     pub fn from_field(value: &[u8]) -> Priority {
+        Priority::from_fields([value])
+    }
+
+    /// The same for a field of several lines, which are one dictionary: the last value of a key counts (RFC 8941 §4.2).
+    pub fn from_fields<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Priority {
         let mut priority = Priority::default();
-        let is_dictionary = dictionary::read(value, |key, item| match (key, item) {
-            (b"u", Item::Integer(urgency @ 0..=7)) => priority.urgency = urgency as u8,
-            (b"u", _) => priority.urgency = Priority::default().urgency,
-            (b"i", Item::Boolean(is_incremental)) => priority.is_incremental = is_incremental,
-            (b"i", _) => priority.is_incremental = false,
-            _ => {}
-        });
-        if is_dictionary { priority } else { Priority::default() }
+        let read = |value| {
+            dictionary::read(value, |key, item| match (key, item) {
+                (b"u", Item::Integer(urgency @ 0..=7)) => priority.urgency = urgency as u8,
+                (b"u", _) => priority.urgency = Priority::default().urgency,
+                (b"i", Item::Boolean(is_incremental)) => priority.is_incremental = is_incremental,
+                (b"i", _) => priority.is_incremental = false,
+                _ => {}
+            })
+        };
+        if lines.into_iter().all(read) { priority } else { Priority::default() }
     }
 }
 
@@ -178,6 +185,20 @@ mod tests {
 
     fn priority(urgency: u8, is_incremental: bool) -> Priority {
         Priority { urgency, is_incremental }
+    }
+
+    /// RFC 8941 §4.2.
+    #[test]
+    fn the_lines_of_a_field_are_one_dictionary() {
+        let of = |lines: &[&'static str]| {
+            let priority = Priority::from_fields(lines.iter().map(|line| line.as_bytes()));
+            (priority.urgency, priority.is_incremental)
+        };
+        assert_eq!(of(&["u=5", "u=1"]), (1, false));
+        assert_eq!(of(&["i", "u=7"]), (7, true));
+        assert_eq!(of(&["u=5, i", "", "i=?0"]), (5, false));
+        assert_eq!(of(&["u=5", "u=("]), (3, false), "it is no dictionary");
+        assert_eq!(of(&[]), (3, false));
     }
 
     #[test]

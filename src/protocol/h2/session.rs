@@ -17,7 +17,7 @@ use super::hpack::decoder::Decoder;
 use super::hpack::encoder::Encoder;
 use super::ledger::{Ledger, Misbehaviour, Standing};
 use super::priority::{Priorities, Priority};
-use super::settings::{self, PeerSettings};
+use super::settings::{self, NextSettings, PeerSettings};
 use super::stream_state::Ending;
 use super::streams::{Stream, Streams};
 use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow, WINDOW_BYTES_MAX};
@@ -34,6 +34,8 @@ pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Responses leave so much of the outbox free for frames that the connection itself must send, in bytes.
 const CONTROL_RESERVE: usize = 1024;
+/// What GOAWAY says when the server was told to stop.
+pub const SERVER_STOPS: &str = "the server stops";
 /// No frame is read without so much room for what it may have to be answered with, in bytes.
 const ANSWER_BYTES_MAX: usize = 256;
 
@@ -174,7 +176,7 @@ pub struct Session {
     encoder: Encoder,
     peer: PeerSettings,
     /// What is being told by the SETTINGS that are arriving.
-    peer_next: PeerSettings,
+    peer_next: NextSettings,
     /// Whether the client has acknowledged ours.
     is_acknowledged: bool,
     /// What the client may send on a new stream, as far as it knows.
@@ -225,7 +227,7 @@ impl Session {
             decoder: Decoder::default(),
             encoder: Encoder::new(limits.http2.header_table_bytes as usize),
             peer: PeerSettings::default(),
-            peer_next: PeerSettings::default(),
+            peer_next: NextSettings::behind(PeerSettings::default()),
             is_acknowledged: false,
             // Until it has read our SETTINGS it believes in the default (§6.9.2).
             stream_window: limits.http2.stream_window_bytes.max(INITIAL_WINDOW_BYTES),
@@ -318,7 +320,7 @@ impl Session {
     /// Says that the server will stop soon: the client should open no more streams (§6.8). Those that are already under way
     /// are still taken.
     pub fn announce_shutdown(&mut self, outbox: &mut RingBuffer) {
-        self.tell_to_go(0x7fff_ffff, ErrorCode::NO_ERROR, "the server stops", outbox);
+        self.tell_to_go(0x7fff_ffff, ErrorCode::NO_ERROR, SERVER_STOPS, outbox);
     }
 
     /// Takes no new streams. Those that live go on.

@@ -67,6 +67,37 @@ impl PeerSettings {
     }
 }
 
+/// What is told by a SETTINGS frame that arrives. Its parameters hold in their order, and the same one may stand in it several
+/// times (RFC 9113 §6.5.3).
+#[derive(Debug, Clone, Copy)]
+pub struct NextSettings {
+    /// What will hold.
+    pub settings: PeerSettings,
+    /// The smallest table in between, in bytes.
+    pub table_bytes_least: u32,
+    /// The largest window in between, in bytes.
+    pub window_bytes_most: u32,
+}
+
+impl NextSettings {
+    /// A frame has begun behind these settings.
+    pub fn behind(settings: PeerSettings) -> NextSettings {
+        let PeerSettings { header_table_bytes, window_bytes, .. } = settings;
+        NextSettings { settings, table_bytes_least: header_table_bytes, window_bytes_most: window_bytes }
+    }
+
+    /// A parameter has arrived.
+    ///
+    /// # Errors
+    /// Those of [`PeerSettings::set`].
+    pub fn set(&mut self, identifier: u16, value: u32) -> Result<(), Fault> {
+        self.settings.set(identifier, value)?;
+        self.table_bytes_least = self.table_bytes_least.min(self.settings.header_table_bytes);
+        self.window_bytes_most = self.window_bytes_most.max(self.settings.window_bytes);
+        Ok(())
+    }
+}
+
 /// The registered name of a parameter, if it is one of those that are used here.
 pub fn name(identifier: u16) -> Option<&'static str> {
     Some(match identifier {

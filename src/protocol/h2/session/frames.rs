@@ -10,6 +10,7 @@ use crate::protocol::h2::head::{Refusal, Request, check_trailers};
 use crate::protocol::h2::hpack::decoder::{DecodeError, Decoded};
 use crate::protocol::h2::ledger::Misbehaviour;
 use crate::protocol::h2::priority::Priority;
+use crate::protocol::h2::settings::NextSettings;
 use crate::protocol::h2::stream_state::{Ending, Misfit, Received, State};
 use crate::protocol::h2::streams::{Output, Stream};
 use crate::protocol::h2::windows::{ReceiveWindow, SendWindow};
@@ -150,13 +151,13 @@ impl Session {
         let early = self.early_priorities.iter().rposition(|(stream, _)| *stream == id);
         let told = early.map(|at| self.early_priorities.swap_remove(at).1);
         self.early_priorities.retain(|(stream, _)| *stream > id);
-        let field = work.list.fields(0).first("priority");
+        let field = Priority::from_fields(work.list.fields(0).all("priority"));
         self.streams.open(Stream {
             id,
             state,
             send: SendWindow::new(self.peer.window_bytes),
             receive: ReceiveWindow::new(self.stream_window),
-            priority: told.or_else(|| field.map(Priority::from_field)).unwrap_or_default(),
+            priority: told.unwrap_or(field),
             content_left: request.and_then(|request| request.content_length),
             small_data: 0,
             output: Output::Idle,
@@ -267,14 +268,19 @@ impl Session {
 
     /// All parameters have arrived, and hold from now on (§6.5.3).
     fn on_settings(&mut self, work: &mut Work<'_>) -> Result<Option<Event>, Fault> {
-        let (before, after) = (self.peer, self.peer_next);
-        self.peer = after;
-        if before.header_table_bytes != after.header_table_bytes {
+        let (before, told) = (self.peer, self.peer_next);
+        let after = told.settings;
+        (self.peer, self.peer_next) = (after, NextSettings::behind(after));
+        // RFC 7541 §4.2: the smallest of several sizes has to be signalled, too.
+        if [told.table_bytes_least, after.header_table_bytes] != [before.header_table_bytes; 2] {
+            self.encoder.set_table_size(told.table_bytes_least as usize);
             self.encoder.set_table_size(after.header_table_bytes as usize);
         }
-        if before.window_bytes != after.window_bytes {
+        // No window may become too large (§6.9.2), also not between two parameters.
+        if [told.window_bytes_most, after.window_bytes] != [before.window_bytes; 2] {
             for stream in self.streams.iter_mut() {
-                stream.send.shift(before.window_bytes, after.window_bytes)?;
+                stream.send.shift(before.window_bytes, told.window_bytes_most)?;
+                stream.send.shift(told.window_bytes_most, after.window_bytes)?;
             }
             self.refresh_all();
         }

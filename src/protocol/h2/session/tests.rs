@@ -327,3 +327,28 @@ fn priorities_of_streams_that_were_skipped_are_forgotten() {
     assert_eq!(early, [7]);
     assert_eq!(connection.session.streams().map(|stream| stream.priority.urgency).collect::<Vec<_>>(), [1]);
 }
+
+/// RFC 7541 §4.2: the smallest of several sizes is signalled, and then the last. RFC 9113 §6.5.3: they hold in their order.
+#[test]
+fn a_table_that_was_smaller_for_a_moment_is_told_of_both_sizes() {
+    for (sizes, updates) in [
+        (&[(1, 0), (1, 4096)][..], &b"\x20\x3f\xe1\x1f"[..]),
+        (&[(1, 50), (1, 8192)], b"\x3f\x13\x3f\xe1\x1f"),
+        (&[(1, 50), (1, 100)], b"\x3f\x13\x3f\x45"),
+        (&[(1, 8192), (1, 4096)], b""),
+    ] {
+        let mut connection = Connection::new(4096);
+        connection.get(1);
+        connection.steps();
+        connection.respond(1, Some(0));
+        connection.feed(&frame_writer::settings(sizes));
+        connection.get(3);
+        connection.steps();
+        connection.outbox.clear();
+        connection.respond(3, Some(0));
+        let sent = connection.outbox.readable().concat();
+        let block = &sent[9..];
+        assert!(block.starts_with(updates), "{sizes:?}: {}", block.escape_ascii());
+        assert_eq!(block[updates.len()], 0x88, "{sizes:?}: :status 200 follows");
+    }
+}
