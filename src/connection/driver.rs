@@ -1,7 +1,7 @@
 //! What the bytes of a connection mean. A new protocol is a file with a type that implements [`Protocol`], and a variant
 //! of [`Driver`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::LoopContext;
 use super::channel::Channel;
@@ -9,6 +9,7 @@ use super::h1::Http1;
 use super::h2::Http2;
 use super::line_echo::LineEcho;
 use super::tcp_echo::TcpEcho;
+use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::net::Socket;
@@ -102,6 +103,11 @@ pub(super) trait Protocol {
         _cx: &mut LoopContext,
     ) -> Ending {
         Ending::Idle(reason)
+    }
+
+    /// How much longer than others its idle connections live when the server stops, because there is something to say.
+    fn farewell_time(&self, _limits: &Limits) -> Duration {
+        Duration::ZERO
     }
 
     /// The client is late with the head or the content of a request.
@@ -235,6 +241,10 @@ impl Protocol for Driver {
         cx: &mut LoopContext,
     ) -> Result<(), Cut> {
         each!(self, protocol => protocol.on_late(reason, channel, cx))
+    }
+
+    fn farewell_time(&self, limits: &Limits) -> Duration {
+        each!(self, protocol => protocol.farewell_time(limits))
     }
 
     fn why(&self) -> Why {

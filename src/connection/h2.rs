@@ -9,6 +9,8 @@ mod open_stream;
 mod report;
 mod sink;
 
+use std::time::Duration;
+
 use log::Level;
 
 use super::LoopContext;
@@ -27,11 +29,11 @@ use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
-use crate::protocol::h2::session::{PREFACE, RequestLine, Session, Step};
+use crate::protocol::h2::session::{PREFACE, RequestLine, SERVER_STOPS, Session, Step};
 use crate::service::{Service, errors};
 pub use held::TotalBytes;
 
-use deadlines::{Partial, Stop};
+use deadlines::{GOAWAY_PAUSE, Partial, Stop};
 use open_stream::{OpenStream, Work};
 
 /// So much of the preface tells it from any request of HTTP/1, in bytes: `PRI * HTTP/2`.
@@ -109,7 +111,9 @@ impl Protocol for Http2 {
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
         let is_over = self.has_failed() || self.session.is_done();
         let has_ended = channel.input_ended() && self.open.is_empty();
-        (is_over || has_ended).then_some(Ending::InOrder)
+        // Who was told a while ago that the server stops, and has nothing under way, has nothing on its way either.
+        let ending = if self.stop == (Stop::Last { is_idle: true }) { Ending::AtOnce } else { Ending::InOrder };
+        (is_over || has_ended).then_some(ending)
     }
 
     fn is_idle(&self) -> bool {
@@ -128,10 +132,16 @@ impl Protocol for Http2 {
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) -> Ending {
+        let was_told = matches!(self.stop, Stop::Announced { is_idle: true, .. });
         self.stop = Stop::Idle(reason);
-        let outbox = channel.outbox.ring(&mut cx.outboxes);
-        self.session.shut_down(outbox, ErrorCode::NO_ERROR, "idle for too long");
-        Ending::InOrder
+        let why = if reason == CloseReason::ByServer(Why::Drain) { SERVER_STOPS } else { "idle for too long" };
+        self.session.shut_down(channel.outbox.ring(&mut cx.outboxes), ErrorCode::NO_ERROR, why);
+        if was_told { Ending::AtOnce } else { Ending::InOrder }
+    }
+
+    /// RFC 9113 §6.8: the second GOAWAY comes a while after the first.
+    fn farewell_time(&self, limits: &Limits) -> Duration {
+        GOAWAY_PAUSE.saturating_sub(limits.drain_idle_grace)
     }
 
     fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
@@ -394,26 +404,27 @@ impl Http2 {
     /// Memory for content is bounded over all connections of the loop: for what nobody takes, and for what handlers keep. A
     /// connection may have as much of each as the window of one stream in any case, so that others cannot take that from it.
     ///
-    /// What windows have grown by comes on top of what nobody takes: there are limits for that as well.
+    /// What windows have grown by comes on top of what nobody takes: there are limits for that as well. Of what handlers keep, a
+    /// connection may have as much as is left for others. So one alone has half, and of many each has the same.
     fn bound_memory<S: Socket>(&mut self, stream: u32, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let limits = &cx.environment.limits.http2;
         let holds_too_much = cx.held.get() > limits.held_bytes_max as usize + cx.grown.get();
-        let keeps_too_much = cx.kept.get() > limits.kept_bytes_max as usize;
-        if !holds_too_much && !keeps_too_much {
+        let left = (limits.kept_bytes_max as usize).saturating_sub(cx.kept.get());
+        if !holds_too_much && cx.kept.get() <= left {
             return;
         }
         let Some(at) = self.position(stream) else { return };
         let own_max = limits.stream_window_bytes as usize;
-        let exceeds = |bytes: fn(&OpenStream) -> usize| {
-            bytes(&self.open[at]) > 0 && self.open.iter().map(|open| bytes(open)).sum::<usize>() > own_max
+        let exceeds = |bytes: fn(&OpenStream) -> usize, most: usize| {
+            bytes(&self.open[at]) > 0 && self.open.iter().map(|open| bytes(open)).sum::<usize>() > most
         };
-        if holds_too_much && exceeds(OpenStream::held_bytes) && !self.open[at].has_grown() {
+        if holds_too_much && exceeds(OpenStream::held_bytes, own_max) && !self.open[at].has_grown() {
             let peer = channel.who.peer;
             let held =
                 format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
             cx.complain(Level::Info, held);
             self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
-        } else if keeps_too_much && exceeds(OpenStream::kept_bytes) {
+        } else if exceeds(OpenStream::kept_bytes, left.max(own_max)) {
             self.with(at, channel, cx, |open, work| open.refuse_content(work));
         }
     }
@@ -435,7 +446,11 @@ impl Http2 {
             let open = &mut self.open[at];
             match open.delayed.take_if(|_| open.due.is_none()) {
                 Some(head) => self.begin_delayed(at, &head, channel, service, cx),
-                None => self.with(at, channel, cx, |open, _| open.stream.resume()),
+                None => {
+                    self.with(at, channel, cx, |open, _| open.stream.resume());
+                    // What others send may wait for a reader that does not read.
+                    self.bound_memory(stream, channel, cx);
+                }
             }
         }
         if self.asked.is_empty() {
@@ -521,6 +536,9 @@ impl Http2 {
         drive_began: Moment,
     ) -> Box<RequestRecord> {
         self.begun += 1;
+        if let Stop::Announced { is_idle, .. } = &mut self.stop {
+            *is_idle = false;
+        }
         let start = self.session.frame_start();
         let began = self.partial.filter(|partial| partial.start == start).map_or(now, |partial| partial.since);
         let mut record = records.take(began);

@@ -62,7 +62,9 @@ impl<S: Socket> Connection<S> {
 
     /// When the wait of the connection itself has lasted too long.
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
-        self.waiting.deadline(&cx.environment.limits, timer, cx.environment.draining)
+        let limits = &cx.environment.limits;
+        let draining = cx.environment.draining.map(|at| at + self.driver.farewell_time(limits));
+        self.waiting.deadline(limits, timer, draining)
     }
 
     /// The one reason why nothing moves. A client that does not read comes first: because of that it may be late with

@@ -15,10 +15,11 @@ use crate::net::Socket;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::{ErrorCode, Fault};
+use crate::protocol::h2::session::SERVER_STOPS;
 
 /// From the first GOAWAY of a server that stops to the second, which names the last stream. What the client has sent before
 /// it read the first is on its way for no longer than that (RFC 9113 §6.8).
-const GOAWAY_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const GOAWAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the connection's end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,16 @@ pub(super) enum Stop {
     /// It goes on.
     No,
     /// The client was told that the server stops, and that it should open no more streams.
-    Announced(Moment),
+    Announced {
+        at: Moment,
+        /// Nothing was under way then, and nothing has begun since.
+        is_idle: bool,
+    },
     /// No new streams are taken.
-    Last,
+    Last {
+        /// Nothing has been under way since the client was told.
+        is_idle: bool,
+    },
     /// After an error: what the outbox holds still goes out. If a wait was the cause, it was this one.
     Failed(Option<WaitReason>),
     /// It was idle, and ends for this reason.
@@ -130,11 +138,11 @@ impl Http2 {
         match self.stop {
             Stop::No => {
                 self.session.announce_shutdown(outbox);
-                self.stop = Stop::Announced(cx.moment);
+                self.stop = Stop::Announced { at: cx.moment, is_idle: self.open.is_empty() && self.leaving.is_empty() };
             }
-            Stop::Announced(at) if cx.moment >= at + GOAWAY_PAUSE => {
-                self.session.shut_down(outbox, ErrorCode::NO_ERROR, "the server stops");
-                self.stop = Stop::Last;
+            Stop::Announced { at, is_idle } if cx.moment >= at + GOAWAY_PAUSE => {
+                self.session.shut_down(outbox, ErrorCode::NO_ERROR, SERVER_STOPS);
+                self.stop = Stop::Last { is_idle };
             }
             _ => {}
         }
@@ -151,7 +159,7 @@ impl Http2 {
         let limits = &cx.environment.limits;
         let settings = (!self.session.is_acknowledged()).then(|| self.began + limits.http2.settings_timeout);
         let partial = self.partial.map(|partial| partial.since + limits.header_timeout);
-        let stop = if let Stop::Announced(at) = self.stop { Some(at + GOAWAY_PAUSE) } else { None };
+        let stop = if let Stop::Announced { at, .. } = self.stop { Some(at + GOAWAY_PAUSE) } else { None };
         self.due = [settings, partial, stop].into_iter().flatten().min();
         for open in &mut self.open {
             open.note_wait(&self.session, channel.is_write_blocked(), cx);

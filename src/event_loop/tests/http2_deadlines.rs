@@ -161,6 +161,22 @@ fn a_server_that_stops_says_so_twice() {
     assert!(peer.client.is_closed());
 }
 
+/// An idle connection lives until the second GOAWAY, although others have less time, and no longer: the client has been told
+/// before, so that nothing is on its way.
+#[test]
+fn an_idle_connection_ends_with_the_second_goaway() {
+    let mut stage = Stage::new(Limits { drain_idle_grace: ms(250), ..limits() });
+    let mut peer = Peer::new(&mut stage);
+    peer.say(&mut stage, "SETTINGS ack\nGET 1 /");
+    peer.frames();
+    stage.signal(Signal::Terminate);
+    stage.turn();
+    assert_eq!(peer.frames(), ["GOAWAY 2147483647 NO_ERROR \"the server stops\""]);
+    lasts(&mut stage, &mut peer, 1000, &["GOAWAY 1 NO_ERROR \"the server stops\""]);
+    stage.turn();
+    assert!(peer.client.is_closed(), "nobody waits for the client to close");
+}
+
 /// A stream whose window stays shut is reset, and a connection all of whose streams are stuck is closed.
 #[test]
 fn a_shut_window_has_a_deadline() {
