@@ -97,8 +97,8 @@ pub trait Taker {
     /// The content has ended, with these trailers. Called once, after all of it was taken.
     fn end(&mut self, trailers: Fields<'_>, cx: &mut Cx<'_>) -> Result<(), Failure>;
 
-    /// How much memory the content takes that was taken and is still kept, in bytes. A connection of HTTP/2 has many takers,
-    /// so what they keep is bounded over all of them.
+    /// How much memory is used for content that was taken and is still kept, or for what waits to be sent because of it, in
+    /// bytes. A connection of HTTP/2 has many takers, so what they keep is bounded over all of them.
     fn kept_bytes(&self) -> usize {
         0
     }

@@ -49,7 +49,7 @@ pub struct Http2Settings {
     http2_stream_window: u32,
 
     /// What that grows to for an upload that is consumed as fast as it arrives, the --http2-stream-window to 2147483647
-    /// [default: 1MiB, or the --http2-stream-window if that is larger]
+    /// [default: 8MiB, or the --http2-stream-window if that is larger]
     #[arg(
         long, value_name = "SIZE", env = "TIDEMILL_HTTP2_UPLOAD_WINDOW", hide_env = true,
         value_parser = bytes(KIB..=WINDOW_MAX)

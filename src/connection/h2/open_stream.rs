@@ -375,8 +375,8 @@ impl OpenStream {
     /// Tells the session whether there is content to send. Ends a stream whose response is complete, if the rest of its
     /// request is not waited for (RFC 9113 §8.1). Says whether the stream needs nothing but room.
     pub(super) fn settle<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
-        if self.received > 0 {
-            let kept = self.stream.taker().map_or(0, |taker| taker.kept_bytes());
+        let kept = self.stream.taker().map_or(0, |taker| taker.kept_bytes());
+        if kept != self.kept.bytes() {
             self.kept.set(kept, &work.cx.kept);
         }
         let waits = self.delayed.is_some() || self.stream.wait().is_some();

@@ -54,7 +54,7 @@ pub trait Application {
         Ok(())
     }
 
-    /// Memory for what was received and is still kept, in bytes.
+    /// Memory for what was received, or is to be sent, and is still kept, in bytes.
     fn kept_bytes(&self) -> usize {
         0
     }
@@ -268,7 +268,7 @@ impl<A: Application> Taker for WebSocket<A> {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.application.kept_bytes()
+        self.out.len() + self.application.kept_bytes()
     }
 }
 

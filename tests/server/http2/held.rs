@@ -52,6 +52,46 @@ fn content_that_handlers_keep_is_bounded_over_all_connections() {
     assert!(answer[0].contains(":status: 200"), "{answer:?}");
 }
 
+/// Tunnels whose windows are shut: what they echo has nowhere to go.
+#[test]
+fn what_waits_in_websockets_is_bounded_over_all_connections() {
+    let mut siege = Siege::of(&[]);
+    let connect = "HEADERS # :method: CONNECT | :protocol: websocket | :scheme: http | :path: /ws/echo | :authority: a.test \
+                   | sec-websocket-version: 13\n";
+    // The beginning of a masked text message, 9,000 bytes of it.
+    let content = r#"DATA # "\x01\xfe\x23\x28\x00\x00\x00\x00\{x*9000}""#;
+    let attack = [bytes("SETTINGS 4=0"), on_streams(100, &format!("{connect}{content}"))].concat();
+    let attackers = siege.lay(ATTACKERS, &attack);
+    assert!(attackers.iter().all(|attacker| attacker.count("HEADERS") > 0 && attacker.count("RST_STREAM") > 0));
+    siege.check();
+}
+
+/// Rooms with a member that reads and one that does not, whose mailboxes others fill.
+#[test]
+fn what_waits_in_mailboxes_is_bounded_over_all_connections() {
+    let mut siege = Siege::of(&[]);
+    let connect = |stream: usize, room: usize| {
+        format!(
+            "HEADERS {stream} :method: CONNECT | :protocol: websocket | :scheme: http \
+             | :path: /ws/chat?room=r{room} | :authority: a.test | sec-websocket-version: 13\n"
+        )
+    };
+    // A control character takes six bytes in JSON.
+    let message = r#""\x81\xfe\x32\xc8\x00\x00\x00\x00\{\x01*13000}""#;
+    let attack = |number: usize| {
+        let rooms = (0..50).map(|room| {
+            let (silent, writes, room) = (4 * room + 1, 4 * room + 3, 50 * number + room);
+            let opened = connect(silent, room) + &connect(writes, room);
+            let opened = format!("{opened}WINDOW_UPDATE {writes} 1000000\n");
+            bytes(&(opened + &format!("DATA {writes} {message}\n").repeat(3)))
+        });
+        [vec![bytes("SETTINGS 4=0")], rooms.collect()].concat().concat()
+    };
+    // As many as there are rooms for.
+    siege.lay_each(10, |number| (attack(number).into(), true));
+    siege.check();
+}
+
 /// Without memory for all, a connection has as much as the window of a stream. What is over is kept no longer.
 #[test]
 fn who_keeps_too_much_is_told_to_try_again_later() {

@@ -180,7 +180,7 @@ impl Application for Member {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.gather.kept_bytes()
+        self.gather.kept_bytes() + self.membership.waiting_bytes()
     }
 }
 

@@ -208,6 +208,7 @@ impl Mailbox {
         if bytes > self.bytes_max && !frames.is_empty() {
             self.overflowed.set(true);
             *frames = VecDeque::new();
+            self.bytes.set(0);
             return Err(Overflowed);
         }
         frames.push_back(Arc::clone(frame));
@@ -251,6 +252,11 @@ impl Membership {
         self.rooms.overflowed.borrow_mut().extend(lost.iter().map(|mailbox| mailbox.client));
         self.rooms.close_if_empty(&self.room);
         lost
+    }
+
+    /// How much waits for this member, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.mailbox.bytes.get()
     }
 
     /// Whether it is in the room no more, because it did not keep up.
