@@ -1,5 +1,6 @@
 //! Foundations that know no protocol: rings, slots, timers, limits, jobs, and files beneath a root.
 
+pub mod accept_queue;
 pub mod buffer_pool;
 pub mod disk;
 pub mod glob;

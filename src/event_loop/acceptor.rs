@@ -22,7 +22,7 @@ pub(super) struct Full {
 }
 
 impl Full {
-    fn has_room_for(self, role: ListenerRole) -> bool {
+    pub(super) fn has_room_for(self, role: ListenerRole) -> bool {
         let is_full = if role.is_for_everyone() { self.everyone } else { self.admin };
         !is_full
     }
@@ -34,6 +34,19 @@ struct State {
     role: ListenerRole,
     /// Whether it may have connections in its queue.
     ready: bool,
+    /// Whether the kernel has told so since the queue was last looked at.
+    told: bool,
+    /// How many connections were accepted since then.
+    accepted: u32,
+}
+
+/// What accepting has shown of a listener's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// So many connections were accepted.
+    pub(super) accepted: u32,
+    /// Whether connections may have been left in the queue, and were there before.
+    pub(super) left_some: bool,
 }
 
 impl State {
@@ -60,6 +73,8 @@ pub(super) struct Acceptor {
     /// When it was last said that every connection allowed is in use.
     said_full: Option<Instant>,
     news: Option<News>,
+    /// Whether any listener was ready, or any connection accepted, since the queues were last looked at.
+    has_seen: bool,
 }
 
 /// Something that is worth a log line.
@@ -81,7 +96,7 @@ impl Acceptor {
     /// For listeners of these roles, by their `ListenerId`.
     pub(super) fn new(roles: impl Iterator<Item = ListenerRole>) -> Acceptor {
         Acceptor {
-            listeners: roles.map(|role| State { role, ready: false }).collect(),
+            listeners: roles.map(|role| State { role, ready: false, told: false, accepted: 0 }).collect(),
             rests: 0,
             attempts: 0,
             next: 0,
@@ -89,13 +104,29 @@ impl Acceptor {
             short_of_descriptors: false,
             said_full: None,
             news: None,
+            has_seen: false,
         }
     }
 
     pub(super) fn on_readable(&mut self, listener: ListenerId) {
         if let Some(state) = self.listeners.get_mut(listener) {
-            state.ready = true;
+            (state.ready, state.told) = (true, true);
+            self.has_seen = true;
         }
+    }
+
+    /// Whether there is anything to take with `take_seen`.
+    pub(super) fn has_seen(&self) -> bool {
+        self.has_seen
+    }
+
+    /// What has been seen of a listener's queue since the last call.
+    pub(super) fn take_seen(&mut self, listener: ListenerId) -> Seen {
+        self.has_seen = false;
+        let state = &mut self.listeners[listener];
+        let seen = Seen { accepted: state.accepted, left_some: state.ready && (state.told || state.accepted > 0) };
+        (state.told, state.accepted) = (false, 0);
+        seen
     }
 
     /// Worth another try: a connection's descriptor is free again, or there will be no later one.
@@ -163,7 +194,12 @@ impl Acceptor {
             let listener = self.next_ready(full)?;
             self.attempts += 1;
             match reactor.accept(listener) {
-                Ok(Some((socket, peer))) => return Some((socket, peer, self.listeners[listener].role)),
+                Ok(Some((socket, peer))) => {
+                    let state = &mut self.listeners[listener];
+                    state.accepted += 1;
+                    self.has_seen = true;
+                    return Some((socket, peer, state.role));
+                }
                 Ok(None) => self.on_empty(listener),
                 Err(error) => self.rest(&error, now + backoff),
             }

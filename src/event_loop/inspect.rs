@@ -40,7 +40,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn answer(&self, asked: Asked) {
         match asked {
             Asked::Connections(limit, answer) => answer.give(self.list(limit)),
-            Asked::Metrics(answer) => answer.give(self.families()),
+            Asked::Metrics(answer) => answer.give(self.metrics()),
             Asked::Loop(answer) => answer.give(self.loop_status()),
             Asked::Overview(answer) => answer.give(self.overview()),
         }
@@ -102,6 +102,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             events_max: phases.events_max,
             longest: phases.longest(now).cloned().collect(),
             syscalls: self.context.counters.syscalls.by_kind().to_vec(),
+            queues: self.accept_queues.statuses(),
         }
     }
 

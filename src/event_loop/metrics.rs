@@ -12,7 +12,7 @@ use super::tls_upkeep::TlsUpkeep;
 use crate::net::Reactor;
 use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
-use crate::observe::report::{Buckets, Family, Kind, Samples};
+use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict};
 use crate::service::Service;
@@ -29,8 +29,8 @@ const PROTOCOLS: [&str; 4] = ["http/1", "http/2", "tcp-echo", "line-echo"];
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
-    /// All families.
-    pub(super) fn families(&self) -> Vec<Family> {
+    /// Everything.
+    pub(super) fn metrics(&self) -> Metrics {
         let build = Family::gauges(
             "tidemill_build_info",
             "The version that runs; always 1.",
@@ -47,7 +47,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),
             self.thread_families(),
         ];
-        groups.into_iter().flatten().collect()
+        Metrics { families: groups.into_iter().flatten().collect(), queues: self.accept_queues.statuses() }
     }
 
     fn connection_families(&self, tally: &Tally) -> Vec<Family> {

@@ -2,6 +2,7 @@
 //!
 //! A turn has six phases, always in this order; see [`EventLoop::turn`].
 
+mod accept_queues;
 mod acceptor;
 mod access_log;
 mod cpu_clock;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use accept_queues::AcceptQueues;
 use acceptor::{Acceptor, Full, News};
 use cpu_clock::CpuClock;
 use phases::{Phase, Phases};
@@ -62,6 +64,7 @@ pub struct EventLoop<R: Reactor, V: Service> {
     run_queue: RunQueue,
     timers: TimerWheel,
     acceptor: Acceptor,
+    accept_queues: AcceptQueues,
     wakes: Wakes,
     shutdown: Option<Shutdown>,
     outcome: Option<Outcome>,
@@ -90,10 +93,11 @@ pub struct EventLoop<R: Reactor, V: Service> {
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// A loop over `reactor`'s listeners. `wakes` must interrupt `reactor`.
-    pub fn new(reactor: R, service: V, limits: Limits, wakes: Wakes, jobs: JobPool) -> EventLoop<R, V> {
+    pub fn new(mut reactor: R, service: V, limits: Limits, wakes: Wakes, jobs: JobPool) -> EventLoop<R, V> {
         EventLoop {
             context: LoopContext::new(limits, wakes.clone(), jobs, reactor.origin(), reactor.wall()),
             service,
+            accept_queues: AcceptQueues::new(&mut reactor),
             acceptor: Acceptor::new((0..reactor.listeners()).map(|listener| reactor.role(listener))),
             timers: TimerWheel::new(),
             connections: Slots::new(),
@@ -161,6 +165,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let expired = self.expire();
         self.end_phase(Phase::Expire, expired);
         let accepted = self.accept();
+        if self.acceptor.has_seen() || self.accept_queues.due().is_some_and(|at| at <= self.context.moment) {
+            self.watch_accept_queues();
+        }
         self.end_phase(Phase::Accept, accepted);
         let reaped = self.reap();
         // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
@@ -245,7 +252,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let rested = self.acceptor.rests_until(full).map(|at| self.context.moment_of(at));
         let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
         let looked = self.tls.as_ref().map(TlsUpkeep::due);
-        earliest(earliest(self.timers.next_wake(), rested), earliest(drained, looked))
+        let asks = self.accept_queues.due();
+        earliest(earliest(self.timers.next_wake(), rested), earliest(earliest(drained, looked), asks))
     }
 
     /// Notes events and wakes on their connections, and queues these. Returns how many events there were.

@@ -82,6 +82,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.acceptor.on_readable(listener);
         }
         while !self.full().everyone && self.accept_one() {}
+        self.ask_about_queues_at_last();
         self.acceptor.stop();
         self.reactor.stop_listening();
     }

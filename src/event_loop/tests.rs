@@ -1,5 +1,6 @@
 //! The loop turn by turn, in a world where nothing happens but what the test says.
 
+mod accept_queues;
 mod budget;
 mod closing;
 mod content;

@@ -6,6 +6,7 @@ use super::phases::Phase;
 use super::{EventLoop, Outcome};
 use crate::base::moment::Moment;
 use crate::net::Reactor;
+use crate::observe::accept_queue::QueueStatus;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Spread;
 use crate::service::Service;
@@ -49,6 +50,8 @@ pub struct Totals {
     pub inboxes_max: u64,
     /// The most memory in use for output buffers at a time, in bytes.
     pub outboxes_max: u64,
+    /// The accept queues of all listeners but the admin's.
+    pub queues: Vec<QueueStatus>,
     /// How often accepting failed and was put off.
     pub accept_pauses: u64,
     /// Lines of the access log that were dropped.
@@ -82,6 +85,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
+    fn queues_of_everyone(&self) -> Vec<QueueStatus> {
+        let statuses = self.accept_queues.statuses().into_iter().enumerate();
+        let of_everyone = statuses.filter(|(listener, _)| self.reactor.role(*listener).is_for_everyone());
+        of_everyone.map(|(_, status)| status).collect()
+    }
+
     fn totals_of_connections(&self) -> Totals {
         let times = &self.context.times;
         let (inboxes_max, outboxes_max) = self.context.lent_bytes_max();
@@ -100,6 +109,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             },
             inboxes_max,
             outboxes_max,
+            queues: self.queues_of_everyone(),
             accept_pauses: self.acceptor.rests(),
             ..Totals::default()
         }

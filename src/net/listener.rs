@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::outgoing;
+use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::{Peer, canonical};
@@ -173,6 +174,8 @@ impl fmt::Display for Address {
 pub struct Listener {
     queue: Queue,
     local: Address,
+    /// How many packets it had dropped when it became ours.
+    dropped_before: u32,
 }
 
 #[derive(Debug)]
@@ -217,14 +220,16 @@ impl Listener {
         if let Some(address) = address.as_socket() {
             set_inherited(&socket)?;
             let queue = Queue::Tcp(TcpListener::from(OwnedFd::from(socket)));
-            return Ok(Listener { queue, local: Address::Tcp(address) });
+            let mut listener = Listener { queue, local: Address::Tcp(address), dropped_before: 0 };
+            listener.dropped_before = listener.drops().unwrap_or(0);
+            return Ok(listener);
         }
         let path = address.as_pathname().map(PathBuf::from);
         // An abstract name stands for no file; it is written with an @ in front (unix(7)).
         let name = |bytes: &[u8]| PathBuf::from(format!("@{}", bytes.escape_ascii()));
         let path = path.or_else(|| address.as_abstract_namespace().map(name)).unwrap_or_default();
         let queue = Queue::Unix { listener: UnixListener::from(OwnedFd::from(socket)), _file: None };
-        Ok(Listener { queue, local: Address::Unix(path) })
+        Ok(Listener { queue, local: Address::Unix(path), dropped_before: 0 })
     }
 
     /// Where it really listens: the port is never 0.
@@ -259,6 +264,39 @@ impl Listener {
         }
     }
 
+    /// How many packets the kernel has dropped at this listener, if it tells.
+    fn drops(&self) -> Option<u32> {
+        QueueReader::open().ok()?.read(self.key().ok()?).ok()?.drops
+    }
+
+    /// How the kernel finds this socket when it is asked about it.
+    ///
+    /// # Errors
+    /// The kernel's; [`ErrorKind::Unsupported`] where there is no Linux.
+    #[cfg(target_os = "linux")]
+    pub fn key(&self) -> io::Result<ListenerKey> {
+        Ok(match &self.queue {
+            Queue::Tcp(listener) => ListenerKey::Tcp {
+                local: listener.local_addr()?,
+                cookie: rustix::net::sockopt::socket_cookie(listener)?,
+                dropped_before: self.dropped_before,
+            },
+            Queue::Unix { listener, .. } => {
+                let inode = rustix::fs::fstat(listener)?.st_ino;
+                ListenerKey::Unix { inode: u32::try_from(inode).map_err(|_| ErrorKind::Unsupported)? }
+            }
+        })
+    }
+
+    /// How the kernel finds this socket when it is asked about it.
+    ///
+    /// # Errors
+    /// Always [`ErrorKind::Unsupported`].
+    #[cfg(not(target_os = "linux"))]
+    pub fn key(&self) -> io::Result<ListenerKey> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// What the selector registers.
     pub(super) fn source(&mut self) -> &mut dyn Source {
         match &mut self.queue {
@@ -278,7 +316,7 @@ fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
     };
     let listener = TcpListener::from(OwnedFd::from(socket));
     let local = Address::Tcp(listener.local_addr()?);
-    Ok(Listener { queue: Queue::Tcp(listener), local })
+    Ok(Listener { queue: Queue::Tcp(listener), local, dropped_before: 0 })
 }
 
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
@@ -380,7 +418,11 @@ fn listen_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     }
     listen(&socket, options.backlog)?;
     let listener = UnixListener::from(OwnedFd::from(socket));
-    Ok(Listener { queue: Queue::Unix { listener, _file: Some(file) }, local: Address::Unix(path.into()) })
+    Ok(Listener {
+        queue: Queue::Unix { listener, _file: Some(file) },
+        local: Address::Unix(path.into()),
+        dropped_before: 0,
+    })
 }
 
 /// Removes a socket file that a server left behind: its kind is certain and nobody answers on it.

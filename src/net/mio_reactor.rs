@@ -12,9 +12,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use super::listener::Listener;
+use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
 use super::torture::{Faults, Torture};
 use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
+use crate::base::accept_queue::AcceptQueue;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -40,6 +42,8 @@ pub struct MioReactor {
     origin: Instant,
     origin_nanos: u64,
     torture: Option<Torture>,
+    /// For questions about accept queues, if the kernel takes any.
+    queues: io::Result<QueueReader>,
 }
 
 /// A listener and what it is for.
@@ -47,6 +51,15 @@ struct Entry {
     /// `None` after it was closed: the others keep their numbers.
     listener: Option<Listener>,
     role: ListenerRole,
+    address: String,
+    key: io::Result<ListenerKey>,
+}
+
+impl Entry {
+    fn new(listener: Listener, role: ListenerRole) -> Entry {
+        let address = listener.local_address().to_string();
+        Entry { key: listener.key(), address, listener: Some(listener), role }
+    }
 }
 
 impl MioReactor {
@@ -59,7 +72,7 @@ impl MioReactor {
         }
         let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
         let happened = Events::with_capacity(EVENTS_PER_POLL);
-        let entries = listeners.into_iter().map(|(listener, role)| Entry { listener: Some(listener), role });
+        let entries = listeners.into_iter().map(|(listener, role)| Entry::new(listener, role));
         Ok(MioReactor {
             poll,
             happened,
@@ -70,6 +83,7 @@ impl MioReactor {
             origin: Instant::now(),
             origin_nanos: monotonic_nanos(),
             torture: None,
+            queues: QueueReader::open(),
         })
     }
 
@@ -164,6 +178,20 @@ impl Reactor for MioReactor {
 
     fn role(&self, listener: ListenerId) -> ListenerRole {
         self.listeners[listener].role
+    }
+
+    fn address(&self, listener: ListenerId) -> String {
+        self.listeners[listener].address.clone()
+    }
+
+    fn accept_queue(&mut self, listener: ListenerId) -> io::Result<AcceptQueue> {
+        let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        let entry = self.listeners.get(listener).filter(|entry| entry.listener.is_some());
+        let key = entry.ok_or(ErrorKind::NotFound)?.key.as_ref().map_err(again)?;
+        match &mut self.queues {
+            Ok(reader) => reader.read(*key),
+            Err(error) => Err(again(error)),
+        }
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Stream, Peer)>> {

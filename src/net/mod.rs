@@ -1,6 +1,7 @@
 //! The world outside: sockets, readiness and clocks. This is the only layer that names mio, socket2 and the operating
 //! system's network; the rest of the server is generic over [`Reactor`] and also runs in a simulated world.
 
+pub mod listen_counters;
 pub mod listener;
 pub mod marks;
 pub mod mio_reactor;
@@ -16,6 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::base::accept_queue::AcceptQueue;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -184,6 +186,19 @@ pub trait Reactor {
 
     /// What a listener is for. There must be one of that number; it may have been closed since.
     fn role(&self, listener: ListenerId) -> ListenerRole;
+
+    /// Where a listener listens, in words. There must be one of that number; it may have been closed since.
+    fn address(&self, listener: ListenerId) -> String {
+        format!("listener {listener}")
+    }
+
+    /// A listener's accept queue just now. To ask takes two system calls and never waits.
+    ///
+    /// # Errors
+    /// The kernel's; [`io::ErrorKind::Unsupported`] if it cannot be asked.
+    fn accept_queue(&mut self, _listener: ListenerId) -> io::Result<AcceptQueue> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Closes the listeners that are for everyone; the numbers of the others stay. Connections that nobody accepted are refused.
     fn stop_listening(&mut self);

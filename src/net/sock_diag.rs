@@ -2,10 +2,13 @@
 //! needed and no `unsafe` either. Linux only; elsewhere every question is answered with [`io::ErrorKind::Unsupported`].
 //!
 //! A question about connections walks the kernel's table of all of them, once for each port and family, which takes
-//! hundreds of microseconds even if there are few; one about listeners takes a tenth of that. A question about one
-//! connection is a look-up in that table, and takes some tens of microseconds with the netlink socket it is asked on. None
-//! waits for a peer: the kernel composes each part of its answer while it is asked for it.
+//! hundreds of microseconds even if there are few. A question about one connection is a look-up in that table, and takes
+//! some tens of microseconds with the netlink socket it is asked on; one about a listener is asked on a socket that is kept,
+//! and takes some microseconds. None waits for a peer: the kernel composes each part of its answer while it is asked for
+//! it.
 
+#[cfg(target_os = "linux")]
+mod accept_queue;
 #[cfg(target_os = "linux")]
 mod dump;
 #[cfg(target_os = "linux")]
@@ -20,6 +23,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+#[cfg(not(target_os = "linux"))]
+use crate::base::accept_queue::AcceptQueue;
 use crate::base::peer::canonical;
 
 /// Sockets as the kernel named them, one after the other: what opened or closed meanwhile may be missing.
@@ -41,11 +46,9 @@ pub struct TcpSocket {
     pub peer: SocketAddr,
     /// Where the connection stands in its life.
     pub state: State,
-    /// Bytes received that nobody has read yet, and one more once the peer has ended its direction. While listening:
-    /// connections that nobody has accepted yet.
+    /// Bytes received that nobody has read yet, and one more once the peer has ended its direction.
     pub rqueue: u32,
-    /// Bytes written that the peer has not acknowledged yet, sent or not, and one more for our own end. While
-    /// listening: the bound of the accept queue.
+    /// Bytes written that the peer has not acknowledged yet, sent or not, and one more for our own end.
     pub wqueue: u32,
     /// The rest of what the kernel knows. `None` for what it keeps of a closed connection in FIN-WAIT-2 once the socket
     /// itself is gone.
@@ -100,15 +103,23 @@ pub struct TcpInfo {
     pub sndbuf_limited_us: u64,
 }
 
-/// A listening socket's queue of connections that nobody has accepted yet.
+/// How the kernel finds a socket that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AcceptQueue {
-    /// Where it listens.
-    pub local: SocketAddr,
-    /// How many connections wait.
-    pub depth: u32,
-    /// The backlog as the kernel cut it. The kernel refuses when `depth` exceeds it: there is room for one more.
-    pub limit: u32,
+pub enum ListenerKey {
+    /// By its address. The cookie (SO_COOKIE) tells it from others that share the address (SO_REUSEPORT).
+    Tcp {
+        /// Where it listens.
+        local: SocketAddr,
+        /// The kernel's own number for it.
+        cookie: u64,
+        /// How many packets it had dropped when it became ours: these do not count.
+        dropped_before: u32,
+    },
+    /// By the inode of the socket, which is not that of its file.
+    Unix {
+        /// What fstat(2) says about its descriptor.
+        inode: u32,
+    },
 }
 
 /// The states of a TCP connection (RFC 9293 §3.3.2), under Linux's numbers (include/net/tcp_states.h).
@@ -196,20 +207,6 @@ pub fn connections(local_ports: &[u16], max: usize) -> io::Result<Snapshot<TcpSo
     sockets(&[Established, CloseWait, FinWait1, FinWait2, Closing, LastAck], local_ports, max)
 }
 
-/// The accept queues, at most `max`, of the sockets that listen on one of `local_ports`.
-///
-/// # Errors
-/// Those of [`connections`].
-pub fn listeners(local_ports: &[u16], max: usize) -> io::Result<Snapshot<AcceptQueue>> {
-    let Snapshot { sockets, complete } = sockets(&[State::Listen], local_ports, max)?;
-    Ok(Snapshot { sockets: sockets.iter().map(accept_queue).collect(), complete })
-}
-
-/// While a socket listens, the kernel puts other meanings into the two queues (tcp_diag_get_info of Linux).
-fn accept_queue(listener: &TcpSocket) -> AcceptQueue {
-    AcceptQueue { local: listener.local, depth: listener.rqueue, limit: listener.wqueue }
-}
-
 /// How many bytes of what was written to the connection from `local` to `peer` the peer's kernel has acknowledged since
 /// the connection began. An IPv4 address may be given in the form of IPv6.
 ///
@@ -224,7 +221,33 @@ pub fn acknowledged(local: SocketAddr, peer: SocketAddr) -> io::Result<u64> {
 }
 
 #[cfg(target_os = "linux")]
+pub use accept_queue::QueueReader;
+#[cfg(target_os = "linux")]
 use dump::{socket, sockets};
+
+/// Asks the kernel about accept queues: here it cannot be asked.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub struct QueueReader;
+
+#[cfg(not(target_os = "linux"))]
+impl QueueReader {
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always [`io::ErrorKind::Unsupported`].
+    pub fn open() -> io::Result<QueueReader> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux tells about accept queues"))
+    }
+
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always [`io::ErrorKind::Unsupported`].
+    pub fn read(&mut self, _key: ListenerKey) -> io::Result<AcceptQueue> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
 
 #[cfg(not(target_os = "linux"))]
 fn socket(_local: SocketAddr, _peer: SocketAddr) -> io::Result<TcpSocket> {

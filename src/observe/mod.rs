@@ -1,6 +1,7 @@
 //! Numbers and reasons: what is known of requests and connections, why they wait, how they ended, and how that is
 //! written. Connections note it, and the admin's pages and the logs report it, so it is a layer below both.
 
+pub mod accept_queue;
 pub mod access_log;
 pub mod close_reason;
 pub mod counters;

@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
 use super::request_record::RequestRecord;
+use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
@@ -112,6 +114,15 @@ pub struct StreamStatus {
     pub waited: Duration,
     /// Bytes of its response that went to the outbox.
     pub sent: u64,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// All families but those of the accept queues.
+    pub families: Vec<Family>,
+    /// The accept queues of all listeners, about which the kernel has more to say.
+    pub queues: Vec<QueueStatus>,
 }
 
 /// A family of metrics, as Prometheus means it.
@@ -236,6 +247,8 @@ pub struct LoopStatus {
     pub longest: Vec<LongestDrive>,
     /// System calls by kind.
     pub syscalls: Vec<(&'static str, u64)>,
+    /// The accept queues of all listeners.
+    pub queues: Vec<QueueStatus>,
 }
 
 /// The longest drive of one second.
@@ -284,8 +297,10 @@ pub struct Overview {
 pub struct KernelReport {
     /// Connections by their two ends, ours first.
     pub sockets: HashMap<(SocketAddr, SocketAddr), KernelSocket>,
-    /// Accept queues.
-    pub queues: Vec<AcceptQueue>,
+    /// The accept queues of all listeners, in the same order as everywhere; `None`: not known.
+    pub queues: Vec<Option<AcceptQueue>>,
+    /// What was counted for all listeners of this network namespace since the server began, if it is known.
+    pub listen: Option<ListenCounters>,
     /// Why there is nothing, if the kernel could not be asked.
     pub missing: Option<String>,
 }
@@ -297,17 +312,6 @@ pub enum KernelTopic {
     Connections(HashSet<(SocketAddr, SocketAddr)>),
     /// The accept queues of the listeners.
     Queues,
-}
-
-/// Connections that wait to be accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AcceptQueue {
-    /// Where they came to.
-    pub address: SocketAddr,
-    /// How many there are.
-    pub depth: u32,
-    /// How many there may be.
-    pub limit: u32,
 }
 
 /// What the kernel says about one connection (linux/tcp.h, `struct tcp_info`).

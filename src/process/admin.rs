@@ -4,43 +4,63 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::accept_queue::ListenCounters;
 use crate::base::peer::canonical;
+use crate::net::listen_counters;
 use crate::net::listener::Listener;
-use crate::net::sock_diag::{self, TcpInfo, TcpSocket};
-use crate::observe::report::{AcceptQueue, KernelReport, KernelSocket, KernelTopic};
+use crate::net::sock_diag::{self, ListenerKey, QueueReader, TcpInfo, TcpSocket};
+use crate::observe::report::{KernelReport, KernelSocket, KernelTopic};
 use crate::service::status::AskKernel;
 
 /// Sockets that the kernel may tell about at a time: it cannot be asked about some of a port's only.
 const SOCKETS_MAX: usize = 100_000;
-/// Others may listen on the same port at another address.
-const QUEUES_MAX: usize = 100;
 
-/// Asks about the sockets of `listeners` alone, whatever else this machine serves.
-pub fn ask_kernel<'l>(listeners: impl Iterator<Item = &'l Listener>) -> AskKernel {
-    let ports: Vec<u16> = listeners.filter_map(|listener| listener.local_address().port()).collect();
-    Arc::new(move |topic| report(&ports, topic).unwrap_or_else(|error| missing(&error)))
+/// What the kernel may be asked about.
+struct Subjects {
+    ports: Vec<u16>,
+    /// In the order of the listeners.
+    keys: Vec<Option<ListenerKey>>,
+    /// What was counted when the server began.
+    listen_before: Option<ListenCounters>,
+}
+
+/// Asks about the sockets of `listeners` alone, whatever else this machine serves; and how much was counted for all
+/// listeners of the network namespace since it was `listen_before`.
+pub fn ask_kernel<'l>(
+    listeners: impl Iterator<Item = &'l Listener>,
+    listen_before: Option<ListenCounters>,
+) -> AskKernel {
+    let mut subjects = Subjects { ports: Vec::new(), keys: Vec::new(), listen_before };
+    for listener in listeners {
+        subjects.ports.extend(listener.local_address().port());
+        subjects.keys.push(listener.key().ok());
+    }
+    Arc::new(move |topic| report(&subjects, topic).unwrap_or_else(|error| missing(&error)))
 }
 
 fn missing(error: &io::Error) -> KernelReport {
     KernelReport { missing: Some(error.to_string()), ..KernelReport::default() }
 }
 
-fn report(ports: &[u16], topic: &KernelTopic) -> io::Result<KernelReport> {
+fn report(subjects: &Subjects, topic: &KernelTopic) -> io::Result<KernelReport> {
     let mut report = KernelReport::default();
     match topic {
-        _ if ports.is_empty() => {}
+        KernelTopic::Connections(_) if subjects.ports.is_empty() => {}
         KernelTopic::Connections(wanted) => {
-            let sockets = sock_diag::connections(ports, SOCKETS_MAX)?.sockets;
+            let sockets = sock_diag::connections(&subjects.ports, SOCKETS_MAX)?.sockets;
             let ends = |socket: &TcpSocket| (canonical(socket.local), canonical(socket.peer));
             let wanted = sockets.iter().filter(|socket| wanted.contains(&ends(socket)));
             report.sockets = wanted.filter_map(|socket| Some((ends(socket), kernel_socket(socket)?))).collect();
         }
         KernelTopic::Queues => {
-            let queues = sock_diag::listeners(ports, QUEUES_MAX)?.sockets;
-            let queues = queues.into_iter();
-            report.queues = queues
-                .map(|queue| AcceptQueue { address: queue.local, depth: queue.depth, limit: queue.limit })
-                .collect();
+            report.listen =
+                subjects.listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
+            match QueueReader::open() {
+                Ok(mut reader) => {
+                    report.queues = subjects.keys.iter().map(|key| key.and_then(|key| reader.read(key).ok())).collect();
+                }
+                Err(error) => report.missing = Some(error.to_string()),
+            }
         }
     }
     Ok(report)

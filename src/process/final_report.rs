@@ -8,8 +8,12 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::cpu::Cpu;
+use crate::base::accept_queue::ListenCounters;
 use crate::event_loop::Totals;
+use crate::observe::accept_queue::{HighWater, QueueStatus};
+use crate::observe::access_log::time_text::of_day;
 use crate::observe::counters::Counters;
+use crate::observe::delay::Delay;
 use crate::observe::histogram::Spread;
 use crate::observe::verdict::{FirstFin, Verdict};
 
@@ -28,6 +32,8 @@ pub(super) struct FinalReport<'a> {
     pub(super) totals: &'a Totals,
     /// Where the server listened.
     pub(super) urls: &'a [String],
+    /// What the kernel has counted for all TCP listeners of this network namespace meanwhile, if it tells.
+    pub(super) listen: Option<ListenCounters>,
     /// Processor time, if it is known.
     pub(super) cpu: Option<Cpu>,
     /// Whether escape sequences may be used.
@@ -50,6 +56,7 @@ impl Display for FinalReport<'_> {
         self.write_costs(f)?;
         self.write_loop(f)?;
         self.write_peaks(f)?;
+        self.write_queues(f)?;
         self.write_losses(f)?;
         self.write_rates(f)
     }
@@ -224,6 +231,25 @@ impl FinalReport<'_> {
         let [queued, inboxes, outboxes] =
             [&counters.queued_max, inboxes_max, outboxes_max].map(|peak| bytes(*peak as f64));
         writeln!(f, "  Peak buffers: {inboxes} in, {outboxes} out; {queued} left waiting by one response")
+    }
+
+    /// A line for each listener with which somebody has connected.
+    fn write_queues(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for QueueStatus { address, limit, high_water, drops, .. } in &self.totals.queues {
+            let Some(HighWater { depth, at, behind }) = high_water else { continue };
+            let room = limit.map_or(String::new(), |limit| format!(" of {}", u64::from(limit) + 1));
+            let behind = behind.as_deref().map_or(String::new(), |Delay { took, connection, request }| {
+                format!(", behind c={connection} {request} for {}", duration(*took))
+            });
+            let drops = drops.unwrap_or(0);
+            let lost = if drops == 0 { String::new() } else { format!("; {} dropped", count(drops.into(), "packet")) };
+            let style = if drops > 0 { YELLOW } else { "" };
+            let at = of_day(*at);
+            self.line(f, style, format_args!("  Accept queue of {address}: {depth}{room} at {at}{behind}{lost}"))?;
+        }
+        let ListenCounters { overflows, drops } = self.listen.unwrap_or_default();
+        let lost = overflows + drops > 0;
+        self.warn_if(f, lost, format_args!("  Listeners of this network: {overflows} overflows, {drops} drops"))
     }
 
     fn write_losses(&self, f: &mut Formatter<'_>) -> fmt::Result {

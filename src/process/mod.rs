@@ -27,10 +27,12 @@ use std::time::Instant;
 use env_logger::{Env, Target, WriteStyle};
 use log::LevelFilter;
 
+use crate::base::accept_queue::ListenCounters;
 use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
+use crate::net::listen_counters;
 use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
@@ -96,6 +98,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
+    let listen_before = listen_counters::read().ok();
     let listeners = listeners(settings, passed)?;
     let tls = tls::start(settings, &listeners)?;
     let https_redirect = tls::redirect(settings, &listeners);
@@ -104,7 +107,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
     };
     let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
-    let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener));
+    let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener), listen_before);
     let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
@@ -132,7 +135,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     manager.tell(notify::READY);
     let outcome = turn_to_the_end(&mut event_loop, &manager)?;
     if settings.report || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
-        report(&event_loop.sum_up(), &urls);
+        let listen = listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
+        report(&event_loop.sum_up(), listen, &urls);
     }
     Ok(outcome)
 }
@@ -236,11 +240,12 @@ fn announce(urls: &[String], admin_urls: &[String], trust: &[String]) {
 }
 
 /// Prints the report. If stderr does not take it, it is lost.
-fn report(totals: &Totals, urls: &[String]) {
+fn report(totals: &Totals, listen: Option<ListenCounters>, urls: &[String]) {
     let is_terminal = io::stderr().is_terminal();
     let report = FinalReport {
         totals,
         urls,
+        listen,
         cpu: cpu::used(),
         colours: is_terminal && std::env::var_os("NO_COLOR").is_none(),
         // The terminal's cursor stands behind the `^C` that it has shown.

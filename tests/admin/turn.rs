@@ -33,6 +33,6 @@ fn accept_queues_are_told_with_their_limits() {
     assert_eq!(field(&head, "Content-Type"), Some("text/plain; charset=utf-8"));
     assert!(text.contains("poll ") && text.contains("reap "), "{text}");
     if cfg!(target_os = "linux") {
-        assert!(text.contains(&format!("accept queue of {}: 0 of 77", server.address)), "{text}");
+        assert!(text.contains(&format!("accept queue of {}: 0 of 77, 0 dropped", server.address)), "{text}");
     }
 }

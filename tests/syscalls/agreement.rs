@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::client::{FIN, TEXT, WebSocket};
 use crate::support::{status, wait_until};
-use crate::trace::KINDS;
+use crate::trace::{KINDS, LOOK};
 use crate::traced::{ACCOUNT_CALLS, Scratch, Traced, difference};
 
 #[test]
@@ -85,5 +85,5 @@ fn a_file_and_half_a_file(server: &Traced) {
     assert_eq!(client.read_response().1.len(), 3_000_000);
     client.send(REQUEST);
     client.read_head();
-    wait_until("the server has looked", || server.text().contains("AF_NETLINK"));
+    wait_until("the server has looked", || server.text().contains(LOOK));
 }

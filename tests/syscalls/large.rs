@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::scenarios::get;
 use crate::support::{Client, DEADLINE, wait_until};
 use crate::table;
-use crate::trace::{Call, Counts};
+use crate::trace::{Call, Counts, LOOK};
 use crate::traced::{Scratch, Traced, Window, assert_calls, difference, while_fresh};
 
 /// What is sent of a file at a time, in bytes.
@@ -94,7 +94,7 @@ fn a_reader_that_stops_us() {
     server.settle();
     client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n"));
     wait_until("the server is stopped", || server.text().contains("EPOLLOUT"));
-    wait_until("the server has looked whether anybody reads", || server.text().contains("AF_NETLINK"));
+    wait_until("the server has looked whether anybody reads", || server.text().contains(LOOK));
     client.read_head();
     client.read_exactly(SIZE);
     server.explain();

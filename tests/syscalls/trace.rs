@@ -100,20 +100,30 @@ pub fn parse(text: &str) -> Vec<Call> {
     calls
 }
 
+/// How a trace shows that a look at a slow reader has begun. The socket that is kept for other questions does not block.
+pub const LOOK: &str = "AF_NETLINK, SOCK_DGRAM|SOCK_CLOEXEC, NETLINK_SOCK_DIAG";
+
 /// The name of a whole question to the kernel over netlink.
 const NETLINK: &str = "netlink";
 
 /// The same calls, in which every question of `thread` over netlink is one call: from the questions for the addresses to
-/// the close of the netlink socket.
+/// the close of the netlink socket; and on the socket that is kept for questions about accept queues, which does not block, what
+/// is sent and what is received.
 pub fn join_netlink(calls: Vec<Call>, thread: u32) -> Vec<Call> {
     let mut joined: Vec<Call> = Vec::new();
-    let mut asked_on: Option<u32> = None;
+    let (mut asked_on, mut kept): (Option<u32>, Option<u32>) = (None, None);
     for call in calls {
         if call.thread != thread {
             joined.push(call);
         } else if let Some(socket) = asked_on {
             let is_over = call.name == "close" && call.descriptor() == Some(socket);
             asked_on = asked_on.filter(|_| !is_over);
+        } else if kept.is_some() && call.descriptor() == kept {
+            if call.name == "sendto" {
+                joined.push(Call { name: NETLINK.to_owned(), ..call });
+            }
+        } else if call.name == "socket" && call.rest.starts_with("AF_NETLINK") && call.rest.contains("SOCK_NONBLOCK") {
+            kept = call.result().and_then(|socket| u32::try_from(socket).ok());
         } else if call.name == "socket" && call.rest.starts_with("AF_NETLINK") {
             asked_on = call.result().and_then(|socket| u32::try_from(socket).ok());
             for of_address in ["getpeername", "getsockname"] {
@@ -204,4 +214,18 @@ fn a_question_over_netlink_is_one_call() {
     let calls = join_netlink(parse(text), 7);
     let names: Vec<_> = calls.iter().map(|call| (call.thread, &*call.name)).collect();
     assert_eq!(names, [(7, "epoll_wait"), (7, "netlink"), (8, "close"), (7, "close")]);
+}
+
+#[test]
+fn a_question_on_the_socket_that_is_kept_is_one_call_too() {
+    let text = "\
+7 socket(AF_NETLINK, SOCK_DGRAM|SOCK_CLOEXEC|SOCK_NONBLOCK, NETLINK_SOCK_DIAG) = 12
+7 recvfrom(9, \"GET\", 16384, 0, NULL, NULL) = 3
+7 sendto(12, [{nlmsg_len=72}], 72, 0, NULL, 0) = 72
+7 recvfrom(12, [{nlmsg_len=400}], 4096, MSG_TRUNC, NULL, NULL) = 400
+7 close(9) = 0
+";
+    let calls = join_netlink(parse(text), 7);
+    let names: Vec<_> = calls.iter().map(|call| &*call.name).collect();
+    assert_eq!(names, ["recvfrom", "netlink", "close"]);
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::base::accept_queue::AcceptQueue;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -57,6 +58,10 @@ pub struct ScriptedReactor {
     roles: Vec<ListenerRole>,
     /// What accepting gives, listener by listener; nothing when the queue is empty.
     queues: Vec<VecDeque<io::Result<ScriptedSocket>>>,
+    /// The backlog and what was dropped so far, of every listener, if the kernel tells of accept queues.
+    pub backlog: Option<(u32, u32)>,
+    /// How often the kernel was asked about an accept queue.
+    pub questions: Vec<ListenerId>,
 }
 
 impl ScriptedReactor {
@@ -74,7 +79,14 @@ impl ScriptedReactor {
             written: Rc::default(),
             roles: roles.to_vec(),
             queues: roles.iter().map(|_| VecDeque::new()).collect(),
+            backlog: None,
+            questions: Vec::new(),
         }
+    }
+
+    /// Who waits to be accepted has gone, and nobody is told.
+    pub fn forget_queue(&mut self, listener: ListenerId) {
+        self.queues[listener].clear();
     }
 
     /// A client connects: the next poll says so.
@@ -372,6 +384,12 @@ impl Reactor for ScriptedReactor {
         self.accepts[listener] += 1;
         let next = self.queues[listener].pop_front();
         next.transpose().map(|socket| socket.map(|socket| (socket, Peer::Unix)))
+    }
+
+    fn accept_queue(&mut self, listener: ListenerId) -> io::Result<AcceptQueue> {
+        self.questions.push(listener);
+        let (limit, drops) = self.backlog.filter(|_| self.listening).ok_or(io::ErrorKind::Unsupported)?;
+        Ok(AcceptQueue { depth: self.queues[listener].len() as u32, limit, drops: Some(drops) })
     }
 
     fn stop_listening(&mut self) {

@@ -280,3 +280,38 @@ fn a_successors_socket_file_is_left_alone() {
     UnixStream::connect(scratch.socket()).unwrap();
     drop(second);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_passed_socket_dropped_before_does_not_count() {
+    let Ok(mut reader) = QueueReader::open() else { return eprintln!("skipped: sock_diag is not available here") };
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap();
+    let connect = || {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        assert!(client.connect(&address).is_err(), "it takes its time, or for ever");
+        client
+    };
+    let _waits = connect();
+    // Each is gone before it could try again.
+    for _ in 0..3 {
+        drop(connect());
+    }
+    let (local, cookie) = (address.as_socket().unwrap(), rustix::net::sockopt::socket_cookie(&socket).unwrap());
+    let mut wait_for_drops = |key, drops| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while reader.read(key).unwrap().drops != Some(drops) {
+            assert!(std::time::Instant::now() < deadline, "{drops} are dropped");
+            std::thread::yield_now();
+        }
+    };
+    wait_for_drops(ListenerKey::Tcp { local, cookie, dropped_before: 0 }, 3);
+    let listener = Listener::adopt(socket.into()).unwrap();
+    assert_eq!(listener.dropped_before, 3);
+    wait_for_drops(listener.key().unwrap(), 0);
+    drop(connect());
+    wait_for_drops(listener.key().unwrap(), 1);
+}

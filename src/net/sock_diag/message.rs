@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use rustix::net::AddressFamily;
 
+use super::accept_queue::{INET_DIAG_SKMEMINFO, nobody};
 use super::tcp_info;
 use super::{Snapshot, State, TcpSocket};
 
@@ -13,7 +14,7 @@ use super::{Snapshot, State, TcpSocket};
 const HEADER_LENGTH: usize = 16;
 
 // linux/netlink.h
-const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
@@ -37,7 +38,7 @@ const REQUEST_LENGTH: usize = 56;
 
 /// `sizeof(struct inet_diag_msg)`, linux/inet_diag.h: family u8, state u8, timer u8, retransmits u8, at 4 the
 /// `inet_diag_sockid`, at 52 expires u32, rqueue u32, wqueue u32, uid u32, inode u32. Attributes follow.
-const SOCKET_LENGTH: usize = 72;
+pub(super) const SOCKET_LENGTH: usize = 72;
 
 /// Which sockets a question is about.
 #[derive(Debug, Clone, Copy)]
@@ -48,37 +49,56 @@ pub(super) enum Question<'a> {
     /// The one between these two addresses, which have the same family. The kernel answers about the listener at `local`
     /// if there is no such connection.
     One { local: SocketAddr, peer: SocketAddr },
+    /// The listener at `local` whose SO_COOKIE this is.
+    Listener { local: SocketAddr, cookie: u64 },
 }
 
-/// Asks for TCP sockets with their TCP_INFO.
-pub(super) fn request(question: Question<'_>, sequence: u32) -> Vec<u8> {
-    let (family, flags, states) = match question {
-        Question::Dump { family, states, .. } => (family, NLM_F_REQUEST | NLM_F_DUMP, mask(states)),
-        Question::One { local: SocketAddr::V4(_), .. } => (AddressFamily::INET, NLM_F_REQUEST, u32::MAX),
-        Question::One { local: SocketAddr::V6(_), .. } => (AddressFamily::INET6, NLM_F_REQUEST, u32::MAX),
-    };
-    let family = u8::try_from(family.as_raw()).expect("AF_INET and AF_INET6 are small");
-    let length = u32::try_from(HEADER_LENGTH + REQUEST_LENGTH).expect("a small constant");
-    let mut bytes = Vec::with_capacity(HEADER_LENGTH + REQUEST_LENGTH);
+/// A netlink message about sockets whose payload has so many bytes, as far as its header goes.
+pub(super) fn begin_message(payload_length: usize, flags: u16, sequence: u32) -> Vec<u8> {
+    let length = u32::try_from(HEADER_LENGTH + payload_length).expect("a small constant");
+    let mut bytes = Vec::with_capacity(HEADER_LENGTH + payload_length);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend(0u32.to_ne_bytes());
-    bytes.extend([family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), 0]);
+    bytes
+}
+
+/// Asks for TCP sockets with their TCP_INFO, and for listeners with what they have dropped.
+pub(super) fn request(question: Question<'_>, sequence: u32) -> Vec<u8> {
+    let family_of = |local: SocketAddr| if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (family, flags, states, attribute) = match question {
+        Question::Dump { family, states, .. } => (family, NLM_F_REQUEST | NLM_F_DUMP, mask(states), INET_DIAG_INFO),
+        Question::One { local, .. } => (family_of(local), NLM_F_REQUEST, u32::MAX, INET_DIAG_INFO),
+        Question::Listener { local, .. } => (family_of(local), NLM_F_REQUEST, u32::MAX, INET_DIAG_SKMEMINFO),
+    };
+    let family = u8::try_from(family.as_raw()).expect("AF_INET and AF_INET6 are small");
+    let mut bytes = begin_message(REQUEST_LENGTH, flags, sequence);
+    bytes.extend([family, IPPROTO_TCP, 1 << (attribute - 1), 0]);
     bytes.extend(states.to_ne_bytes());
+    let mut cookie = [INET_DIAG_NOCOOKIE; 2];
     match question {
         Question::Dump { local_port, .. } => {
             bytes.extend(local_port.to_be_bytes());
             bytes.extend([0; 2 + 16 + 16 + 4]);
         }
-        Question::One { local, peer } => {
-            bytes.extend([local.port(), peer.port()].map(u16::to_be_bytes).concat());
-            bytes.extend([ip_bytes(local), ip_bytes(peer)].concat());
-            bytes.extend(interface(local).max(interface(peer)).to_ne_bytes());
+        Question::One { local, peer } => bytes.extend(ends(local, peer)),
+        Question::Listener { local, cookie: its } => {
+            bytes.extend(ends(local, nobody(local)));
+            // sock_diag_check_cookie of Linux: the lower half comes first.
+            cookie = [its as u32, (its >> 32) as u32];
         }
     }
-    bytes.extend([INET_DIAG_NOCOOKIE; 2].map(u32::to_ne_bytes).concat());
+    bytes.extend(cookie.map(u32::to_ne_bytes).concat());
+    bytes
+}
+
+/// Both ends of a socket, as far as the interface in `struct inet_diag_sockid`.
+fn ends(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
+    let mut bytes = [local.port(), peer.port()].map(u16::to_be_bytes).concat();
+    bytes.extend([ip_bytes(local), ip_bytes(peer)].concat());
+    bytes.extend(interface(local).max(interface(peer)).to_ne_bytes());
     bytes
 }
 
@@ -149,6 +169,20 @@ pub(super) fn read_datagram(
         }
     }
     Ok(Next::Receive)
+}
+
+/// The payload of the message in this datagram that answers question `sequence` about one socket.
+///
+/// # Errors
+/// The kernel's, and [`io::ErrorKind::InvalidData`] if there is no such message.
+pub(super) fn only_payload(datagram: &[u8], sequence: u32) -> io::Result<&[u8]> {
+    let (message, _) =
+        Message::split(datagram).filter(|(message, _)| message.sequence == sequence).ok_or_else(malformed)?;
+    match message.kind {
+        SOCK_DIAG_BY_FAMILY => Ok(message.payload),
+        NLMSG_ERROR => check_status(message.payload).and_then(|()| Err(malformed())),
+        _ => Err(malformed()),
+    }
 }
 
 pub(super) fn malformed() -> io::Error {
@@ -227,7 +261,7 @@ fn socket_address(family: u8, bytes: [u8; 16], port: u16, interface: u32) -> Opt
 
 /// The first attribute of type `kind`, if there is one; `None` if these are no attributes. Each is a `struct nlattr`
 /// (linux/netlink.h: length u16 including this header, type u16) and its value.
-fn attribute(attributes: &[u8], kind: u16) -> Option<Option<&[u8]>> {
+pub(super) fn attribute(attributes: &[u8], kind: u16) -> Option<Option<&[u8]>> {
     let mut rest = attributes;
     while !rest.is_empty() {
         let length = usize::from(u16::from_ne_bytes(bytes_at(rest, 0)?));

@@ -8,7 +8,7 @@ mod escape;
 mod json;
 mod pretty;
 mod sentence;
-mod time_text;
+pub mod time_text;
 
 use std::str::FromStr;
 use std::time::SystemTime;

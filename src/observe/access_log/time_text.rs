@@ -7,6 +7,16 @@ use crate::http::date::DateCache;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+/// `13:55:36.123`.
+pub fn of_day(wall: SystemTime) -> String {
+    TimeText::of(wall).of_day().to_string()
+}
+
+/// `2000-10-10T13:55:36.123Z` (RFC 3339).
+pub fn rfc3339(wall: SystemTime) -> String {
+    TimeText::of(wall).rfc3339().to_string()
+}
+
 /// The time of the line that is being written.
 #[derive(Debug)]
 pub(super) struct TimeText {
@@ -17,6 +27,12 @@ pub(super) struct TimeText {
 impl TimeText {
     pub(super) fn new() -> TimeText {
         TimeText { date: DateCache::new(UNIX_EPOCH), millis: 0 }
+    }
+
+    fn of(wall: SystemTime) -> TimeText {
+        let mut text = TimeText::new();
+        text.set(wall);
+        text
     }
 
     pub(super) fn set(&mut self, wall: SystemTime) {

@@ -1,3 +1,6 @@
+use std::rc::Rc;
+use std::time::UNIX_EPOCH;
+
 use super::*;
 use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
@@ -74,6 +77,7 @@ fn run() -> Totals {
         cut_at_end: 1,
         inboxes_max: 16 * 1024,
         outboxes_max: 1024 * 1024,
+        queues: Vec::new(),
         accept_pauses: 1,
         dropped_lines: 17,
     }
@@ -81,7 +85,7 @@ fn run() -> Totals {
 
 fn text(totals: &Totals, cpu: Option<Cpu>, colours: bool) -> String {
     let urls = ["http://127.0.0.1:8080/".to_string(), "unix:/run/mill".to_string()];
-    FinalReport { totals, urls: &urls, cpu, colours, begins_anew: false }.to_string()
+    FinalReport { totals, urls: &urls, listen: None, cpu, colours, begins_anew: false }.to_string()
 }
 
 const CPU: Cpu = Cpu {
@@ -193,4 +197,35 @@ fn units_change_where_they_would_be_rounded_up() {
     assert_eq!([of(60_000_000_000), of(3_600_000_000_000)], ["1.00m", "1.00h"]);
     assert_eq!([bytes(1023.0), bytes(1024.0), bytes(1_572_864.0)], ["1023B", "1.00KB", "1.50MB"]);
     assert_eq!([ratio(1, 3), ratio(1, 50), ratio(1, 3000), ratio(0, 9)], ["0.33", "0.0200", "0.000333", "0.000000"]);
+}
+
+#[test]
+fn a_run_whose_accept_queues_were_in_use() {
+    let at = UNIX_EPOCH + Duration::from_millis(3_723_250);
+    let behind = Delay { took: Duration::from_millis(250), connection: 3, request: "POST /users".into() };
+    let queue = |address: &str, limit, high_water, drops| QueueStatus {
+        address: address.into(),
+        limit,
+        high_water,
+        drops,
+        dropped_at: None,
+    };
+    let queues = vec![
+        queue("127.0.0.1:80", Some(16), Some(HighWater { depth: 17, at, behind: Some(Rc::new(behind)) }), Some(5)),
+        queue("unix:/a", None, Some(HighWater { depth: 2, at, behind: None }), None),
+        queue("[::1]:80", Some(16), None, Some(0)),
+    ];
+    let (totals, urls) = (Totals { queues, ..run() }, []);
+    let listen = Some(ListenCounters { overflows: 8, drops: 9 });
+    let report = |colours| FinalReport { totals: &totals, urls: &urls, listen, cpu: None, colours, begins_anew: false };
+    let expected = "  Peak buffers: 16.00KB in, 1.00MB out; 64.00KB left waiting by one response
+  Accept queue of 127.0.0.1:80: 17 of 17 at 01:02:03.250, behind c=3 POST /users for 250.00ms; 5 packets dropped
+  Accept queue of unix:/a: 2 at 01:02:03.250
+  Listeners of this network: 8 overflows, 9 drops
+  Accept pauses: 1
+";
+    let text = report(false).to_string();
+    assert!(text.contains(expected), "{text}");
+    assert!(report(true).to_string().contains("\x1b[33m  Accept queue of 127.0.0.1:80"));
+    assert!(report(true).to_string().contains("\n  Accept queue of unix:/a"));
 }

@@ -243,7 +243,7 @@ fn stream_object(s: &StreamStatus) -> String {
     .finish()
 }
 
-fn delay_object(delay: &Delay) -> String {
+pub(super) fn delay_object(delay: &Delay) -> String {
     Object::new()
         .raw("ms", delay.took.as_millis())
         .number("connection", delay.connection)

@@ -10,7 +10,7 @@ use crate::base::json::array;
 use crate::base::ring::Room;
 use crate::http::body::{Failure, Pull, Wait};
 use crate::http::exchange::{Cx, Source};
-use crate::observe::report::Overview;
+use crate::observe::report::{KernelReport, Overview};
 
 const EVERY: Duration = Duration::from_millis(500);
 /// When an unanswered question is looked at again; in practice the answer always comes earlier.
@@ -70,7 +70,7 @@ impl Source for Events {
 }
 
 fn overview_json(overview: &Overview) -> String {
-    turn::object(&overview.turn)
+    turn::object(&overview.turn, &KernelReport::default())
         .number("requests", overview.requests)
         .number("received_bytes", overview.received_bytes)
         .number("sent_bytes", overview.sent_bytes)

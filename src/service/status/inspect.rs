@@ -11,7 +11,7 @@ use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::status::Status;
-use crate::observe::report::{Connections, Family, KernelReport, KernelTopic, LoopStatus};
+use crate::observe::report::{Connections, KernelReport, KernelTopic, LoopStatus, Metrics};
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
@@ -30,16 +30,16 @@ pub enum Format {
 
 /// A report that answers a request.
 pub trait Shown {
-    /// What the kernel is asked to add, if it can add anything.
-    fn kernel_topic(&self) -> Option<KernelTopic>;
+    /// What the kernel is asked to add.
+    fn kernel_topic(&self) -> KernelTopic;
 
     /// The report, with what the kernel has added, and its media type.
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String);
 }
 
 impl Shown for Connections {
-    fn kernel_topic(&self) -> Option<KernelTopic> {
-        Some(connections::kernel_topic(self))
+    fn kernel_topic(&self) -> KernelTopic {
+        connections::kernel_topic(self)
     }
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
@@ -51,8 +51,8 @@ impl Shown for Connections {
 }
 
 impl Shown for LoopStatus {
-    fn kernel_topic(&self) -> Option<KernelTopic> {
-        Some(KernelTopic::Queues)
+    fn kernel_topic(&self) -> KernelTopic {
+        KernelTopic::Queues
     }
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
@@ -63,13 +63,13 @@ impl Shown for LoopStatus {
     }
 }
 
-impl Shown for Vec<Family> {
-    fn kernel_topic(&self) -> Option<KernelTopic> {
-        None
+impl Shown for Metrics {
+    fn kernel_topic(&self) -> KernelTopic {
+        KernelTopic::Queues
     }
 
-    fn show(&self, _kernel: &KernelReport, _format: Format) -> (FieldValue, String) {
-        (METRICS, metrics::text(self))
+    fn show(&self, kernel: &KernelReport, _format: Format) -> (FieldValue, String) {
+        (METRICS, metrics::text(self, kernel))
     }
 }
 
@@ -93,10 +93,9 @@ impl<R: Shown + 'static> Inspection<R> {
         Inspection { asking: Asking::Loop(question), format, ask_kernel }
     }
 
-    /// Asks the kernel, if it has something to add.
+    /// Asks the kernel for what it has to add.
     fn on_report(mut self: Box<Self>, report: R, cx: &Cx<'_>) -> Decision {
-        let Some(topic) = report.kernel_topic() else { return shown(&report, &KernelReport::default(), self.format) };
-        let ask_kernel = Arc::clone(&self.ask_kernel);
+        let (topic, ask_kernel) = (report.kernel_topic(), Arc::clone(&self.ask_kernel));
         match cx.jobs.submit(Lane::Quick, cx.waker(), move || ask_kernel(&topic)) {
             // Then the answer comes without the kernel's part.
             Err(_) => shown(&report, &busy(), self.format),

@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::wake::LocalWaker;
-use crate::observe::report::{Connections, Family, LoopStatus, Overview};
+use crate::observe::report::{Connections, LoopStatus, Metrics, Overview};
 
 /// What is asked, and where its answer goes.
 pub enum Asked {
     /// How many connections wait for what, and so many of them in detail.
     Connections(usize, AnswerSlot<Connections>),
     /// All metrics.
-    Metrics(AnswerSlot<Vec<Family>>),
+    Metrics(AnswerSlot<Metrics>),
     /// The loop itself.
     Loop(AnswerSlot<LoopStatus>),
     /// The overview.

@@ -2,15 +2,16 @@
 
 use std::fmt::{self, Write};
 
-use crate::observe::report::{Buckets, Family, Kind, Samples};
+use super::accept_queues;
+use crate::observe::report::{Buckets, Family, KernelReport, Kind, Metrics, Samples};
 
 /// The media type that Prometheus asks for.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All families, each with its help and type.
-pub fn text(families: &[Family]) -> String {
+pub fn text(metrics: &Metrics, kernel: &KernelReport) -> String {
     let mut out = String::new();
-    for family in families {
+    for family in metrics.families.iter().chain(&accept_queues::families(&metrics.queues, kernel)) {
         write_family(&mut out, family).expect("writing to a String cannot fail");
     }
     out
@@ -125,6 +126,8 @@ tidemill_t_seconds_bucket{phase=\"run\",le=\"+Inf\"} 4
 tidemill_t_seconds_sum{phase=\"run\"} 1.25
 tidemill_t_seconds_count{phase=\"run\"} 4
 ";
-        assert_eq!(text(&families), expected);
+        let metrics = Metrics { families: families.into(), queues: Vec::new() };
+        let text = text(&metrics, &KernelReport::default());
+        assert!(text.starts_with(expected), "{text}");
     }
 }

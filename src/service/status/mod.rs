@@ -1,5 +1,6 @@
 //! The admin listener's answers: what the server does just now, and why anything waits.
 
+mod accept_queues;
 pub mod connections;
 mod durations;
 mod events;

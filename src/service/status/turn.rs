@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::accept_queues;
 use super::durations::{short, spread_object};
 use crate::base::json::{Object, array};
 use crate::base::moment::Moment;
 use crate::observe::histogram::Spread;
-use crate::observe::report::{AcceptQueue, KernelReport, LongestDrive, LoopStatus};
+use crate::observe::report::{KernelReport, LongestDrive, LoopStatus};
 
 /// If a drive was off the CPU for so long or longer, the text says so; less is normal.
 const OFF_CPU_SHOWN: Duration = Duration::from_millis(1);
@@ -33,12 +34,7 @@ fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std
     for (name, spread) in turn.phases.iter().map(|(name, spread)| (*name, spread)).chain(rows) {
         writeln!(out, "{name:10}{}", row(spread))?;
     }
-    if let Some(missing) = &kernel.missing {
-        writeln!(out, "\naccept queues: not known: {missing}")?;
-    }
-    for queue in &kernel.queues {
-        writeln!(out, "\naccept queue of {}: {} of {}", queue.address, queue.depth, queue.limit)?;
-    }
+    accept_queues::write_text(out, &turn.queues, kernel)?;
     let calls: Vec<String> = turn.syscalls.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
     writeln!(out, "\nthe longest drive of each second:")?;
@@ -63,14 +59,12 @@ fn row(spread: &Spread) -> String {
 
 /// The same as an object; durations in microseconds.
 pub fn json(turn: &LoopStatus, kernel: &KernelReport) -> String {
-    object(turn)
-        .optional_text("kernel_missing", kernel.missing.as_deref())
-        .raw("accept_queues", array(kernel.queues.iter().map(queue)))
-        .finish()
+    let object = object(turn, kernel).optional_text("kernel_missing", kernel.missing.as_deref());
+    accept_queues::with_counters(object, kernel).finish()
 }
 
-/// The members about the loop; more can be added.
-pub fn object(turn: &LoopStatus) -> Object {
+/// The members about the loop and its accept queues; more can be added.
+pub fn object(turn: &LoopStatus, kernel: &KernelReport) -> Object {
     let phases =
         turn.phases.iter().fold(Object::new(), |object, (name, spread)| object.raw(name, spread_object(spread)));
     let syscalls = turn.syscalls.iter().fold(Object::new(), |object, (kind, count)| object.number(kind, *count));
@@ -84,6 +78,7 @@ pub fn object(turn: &LoopStatus) -> Object {
         .raw("events_max", turn.events_max)
         .raw("syscalls", syscalls.finish())
         .raw("longest", array(turn.longest.iter().map(|longest| drive(longest, turn.now))))
+        .raw("accept_queues", accept_queues::json(&turn.queues, kernel))
 }
 
 fn drive(drive: &LongestDrive, now: Moment) -> String {
@@ -94,11 +89,6 @@ fn drive(drive: &LongestDrive, now: Moment) -> String {
         .number("connection", drive.connection)
         .text("line", &drive.request)
         .finish()
-}
-
-fn queue(queue: &AcceptQueue) -> String {
-    let object = Object::new().text("address", &queue.address.to_string());
-    object.raw("depth", queue.depth).raw("limit", queue.limit).finish()
 }
 
 #[cfg(test)]
@@ -124,6 +114,7 @@ mod tests {
             events_max: 0,
             longest: vec![drive(100, 80_000), drive(50, 999)],
             syscalls: Vec::new(),
+            queues: Vec::new(),
         };
         let text = text(&turn, &KernelReport::default());
         let expected = "each second:

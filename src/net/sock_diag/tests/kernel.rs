@@ -3,13 +3,18 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::fstat;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use rustix::net::sockopt::socket_cookie;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use crate::net::sock_diag::{AcceptQueue, State, TcpSocket, acknowledged, connections, listeners};
+use crate::base::accept_queue::AcceptQueue;
+use crate::net::listen_counters;
+use crate::net::sock_diag::{ListenerKey, QueueReader, State, TcpSocket, acknowledged, connections};
 
 /// How long the kernel may take to see what has just happened.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -155,19 +160,98 @@ fn a_closed_connection_whose_peer_stays_is_still_named() {
     assert_eq!(socket.local, listener.local_addr().unwrap());
 }
 
+/// What the kernel finds a listener by.
+fn key(listener: &TcpListener) -> ListenerKey {
+    ListenerKey::Tcp {
+        local: listener.local_addr().unwrap(),
+        cookie: socket_cookie(listener).unwrap(),
+        dropped_before: 0,
+    }
+}
+
 #[test]
 fn the_accept_queue_holds_whom_nobody_has_accepted() {
     if !kernel_answers() {
         return;
     }
+    let mut reader = QueueReader::open().unwrap();
+    for ip in [LOCALHOST, IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        let listener = listen(ip, 16).unwrap();
+        let clients: Vec<_> = (0..3).map(|_| TcpStream::connect((LOCALHOST, port(&listener))).unwrap()).collect();
+        let queue = |depth| AcceptQueue { depth, limit: 16, drops: Some(0) };
+        let mut waiting = || reader.read(key(&listener)).unwrap();
+        until(|| (waiting() == queue(3)).then_some(()));
+        listener.accept().unwrap();
+        assert_eq!(waiting(), queue(2));
+        assert!(server_end(&listener, &clients[2]).is_some(), "connected all the same");
+    }
+}
+
+#[test]
+fn what_a_full_accept_queue_drops_is_counted_for_its_listener_alone() {
+    if !kernel_answers() {
+        return;
+    }
+    let mut reader = QueueReader::open().unwrap();
+    let [full, other] = [(); 2].map(|()| listen(LOCALHOST, 1).unwrap());
+    let overflows = || listen_counters::read().unwrap().overflows;
+    let before = overflows();
+    // There is room for one more than the backlog.
+    let _waiting = [(); 2].map(|()| TcpStream::connect(full.local_addr().unwrap()).unwrap());
+    until(|| (reader.read(key(&full)).unwrap().depth == 2).then_some(()));
+    let late = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    late.set_nonblocking(true).unwrap();
+    assert!(late.connect(&full.local_addr().unwrap().into()).is_err(), "it is not answered");
+    until(|| reader.read(key(&full)).ok().filter(|queue| queue.drops != Some(0)));
+    // It is not to try again.
+    drop(late);
+    let queue = reader.read(key(&full)).unwrap();
+    assert_eq!((queue.depth, queue.limit), (2, 1));
+    let ListenerKey::Tcp { local, cookie, .. } = key(&full) else { unreachable!() };
+    let dropped_before = queue.drops.unwrap() + 1;
+    let wrapped = reader.read(ListenerKey::Tcp { local, cookie, dropped_before }).unwrap();
+    assert_eq!(wrapped.drops, Some(u32::MAX));
+    assert!(overflows() > before, "others may have overflown meanwhile, too");
+    assert_eq!(reader.read(key(&other)).unwrap(), AcceptQueue { depth: 0, limit: 1, drops: Some(0) });
+}
+
+#[test]
+fn a_listener_that_has_gone_or_another_of_its_address_is_not_found() {
+    if !kernel_answers() {
+        return;
+    }
+    let mut reader = QueueReader::open().unwrap();
     let listener = listen(LOCALHOST, 16).unwrap();
-    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
-    let queue = |depth| AcceptQueue { local: listener.local_addr().unwrap(), depth, limit: 16 };
-    let waiting = || listeners(&[port(&listener)], 100).unwrap().sockets;
-    until(|| (waiting() == [queue(3)]).then_some(()));
-    listener.accept().unwrap();
-    assert_eq!(waiting(), [queue(2)]);
-    assert!(server_end(&listener, &clients[2]).is_some(), "connected all the same");
+    let ListenerKey::Tcp { local, cookie, dropped_before } = key(&listener) else { unreachable!() };
+    assert!(reader.read(ListenerKey::Tcp { local, cookie: cookie ^ (1 << 40), dropped_before }).is_err());
+    assert!(
+        reader.read(ListenerKey::Tcp { local, cookie, dropped_before }).is_ok(),
+        "the next answer is read all the same"
+    );
+    drop(listener);
+    let gone = until(|| reader.read(ListenerKey::Tcp { local, cookie, dropped_before }).err());
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    assert!(reader.read(ListenerKey::Unix { inode: 1 }).is_err());
+}
+
+#[test]
+fn the_accept_queue_of_a_unix_socket_has_a_depth_and_a_limit() {
+    if !kernel_answers() {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("tidemill-queue-{}.sock", std::process::id()));
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(7).unwrap();
+    let _clients = [(); 2].map(|()| UnixStream::connect(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let inode = u32::try_from(fstat(&listener).unwrap().st_ino).unwrap();
+    let queue = QueueReader::open().unwrap().read(ListenerKey::Unix { inode });
+    match queue {
+        Ok(queue) => assert_eq!(queue, AcceptQueue { depth: 2, limit: 7, drops: None }),
+        // The kernel's module for Unix sockets is not there.
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+    }
 }
 
 #[test]
@@ -184,7 +268,6 @@ fn other_ports_are_left_out() {
     let mut expected = vec![port(&asked), port(&other)];
     expected.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!(listeners(&ports, 100).unwrap().sockets.len(), 2);
     assert_eq!(connections(&[], 100).unwrap().sockets, []);
 }
 

@@ -7,9 +7,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::net::AddressFamily;
 
-use crate::net::sock_diag::message::{Next, Question, read_datagram, request};
+use crate::base::accept_queue::AcceptQueue;
+use crate::net::sock_diag::accept_queue::{question, tcp_queue, unix_queue};
+use crate::net::sock_diag::message::{Next, Question, only_payload, read_datagram, request};
 use crate::net::sock_diag::tcp_info;
-use crate::net::sock_diag::{Snapshot, State, TcpInfo, TcpSocket};
+use crate::net::sock_diag::{ListenerKey, Snapshot, State, TcpInfo, TcpSocket};
 
 /// What the tests ask with, and the kernel repeats.
 const SEQUENCE: u32 = 7;
@@ -361,4 +363,55 @@ proptest! {
             prop_assert!(snapshot.sockets.len() <= max);
         }
     }
+}
+
+/// The answer about a listener whose kernel counts dropped packets if `drops` says so.
+fn listener(state: u8, drops: Option<u32>) -> Vec<u8> {
+    let memory = drops.map(|drops| [[0; 8].as_slice(), &[drops]].concat());
+    let memory = memory.map(|memory| memory.iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<_>>());
+    let attributes = memory.map(|memory| attribute(7, &memory)).unwrap_or_default();
+    [socket(2, state, ipv4_bytes(127, 0, 0, 1), ipv4_bytes(0, 0, 0, 0)), attributes].concat()
+}
+
+#[test]
+fn the_queue_of_a_listener_is_read() {
+    let queue = |drops| AcceptQueue { depth: 11, limit: 12, drops };
+    assert_eq!(tcp_queue(&listener(10, Some(37))), Some(queue(Some(37))));
+    assert_eq!(tcp_queue(&listener(10, None)), Some(queue(None)), "a kernel that does not tell");
+    assert_eq!(tcp_queue(&listener(1, Some(37))), None, "a connection");
+    let whole = listener(10, Some(37));
+    (0..whole.len()).for_each(|length| assert_ne!(tcp_queue(&whole[..length]), Some(queue(Some(37))), "{length}"));
+    let lengths = attribute(4, &[5_u32, 6].map(u32::to_ne_bytes).concat());
+    let unix = |state| [&[1, 1, state, 0], [0; 12].as_slice(), &lengths].concat();
+    assert_eq!(unix_queue(&unix(10)), Some(AcceptQueue { depth: 5, limit: 6, drops: None }));
+    assert_eq!(unix_queue(&unix(1)), None, "a connection");
+    (0..unix(10).len()).for_each(|length| assert_eq!(unix_queue(&unix(10)[..length]), None, "{length}"));
+}
+
+#[test]
+fn a_question_about_a_listener_names_its_address_and_its_cookie() {
+    let bytes = question(
+        ListenerKey::Tcp { local: address("127.0.0.1:8080"), cookie: 0x1_0000_0002, dropped_before: 5 },
+        SEQUENCE,
+    );
+    assert_eq!(bytes[16..20], [2, 6, 1 << 6, 0]);
+    assert_eq!(bytes[24..32], [0x1f, 0x90, 0, 0, 127, 0, 0, 1]);
+    assert_eq!(bytes[32..64], [0; 32]);
+    assert_eq!(bytes[64..], [2_u32, 1].map(u32::to_ne_bytes).concat());
+    let bytes = question(ListenerKey::Unix { inode: 99 }, SEQUENCE);
+    assert_eq!(bytes[..4], (bytes.len() as u32).to_ne_bytes());
+    assert_eq!(bytes[16..20], [1, 0, 0, 0]);
+    assert_eq!(bytes[20..], [u32::MAX, 99, 0x10, u32::MAX, u32::MAX].map(u32::to_ne_bytes).concat());
+}
+
+#[test]
+fn only_the_answer_to_the_question_is_taken() {
+    let payload = listener(10, Some(1));
+    assert_eq!(only_payload(&message(20, 0, SEQUENCE, &payload), SEQUENCE).unwrap(), payload);
+    let refused = |datagram: &[u8]| only_payload(datagram, SEQUENCE).unwrap_err();
+    assert_eq!(refused(&message(20, 0, SEQUENCE + 1, &payload)).kind(), ErrorKind::InvalidData);
+    assert_eq!(refused(&message(2, 0, SEQUENCE, &(-2_i32).to_ne_bytes())).kind(), ErrorKind::NotFound);
+    assert_eq!(refused(&message(2, 0, SEQUENCE, &0_i32.to_ne_bytes())).kind(), ErrorKind::InvalidData);
+    assert_eq!(refused(&message(3, 0, SEQUENCE, &payload)).kind(), ErrorKind::InvalidData);
+    assert_eq!(refused(&[]).kind(), ErrorKind::InvalidData);
 }
