@@ -9,19 +9,15 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::wake::Waker;
+use super::job_name::{JobKind, JobName, Lane};
+use super::wake::{WakeKey, Waker};
 
-/// How long a job may be expected to take. There is always a thread that runs no slow job (if there is more than
-/// one), so that whatever the slow ones wait for, quick ones get on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Microseconds, or one access to a disk: open a file, look at it, read a piece.
-    Quick,
-    /// Milliseconds and more: list a directory, compress a file.
-    Slow,
-}
+/// A job that takes so long, or waits so long for a thread, is remembered: a disk was stalled, or there is too much to do.
+pub const LONG: Duration = Duration::from_secs(1);
+/// Long jobs whose names are remembered.
+const LONGEST_KEPT: usize = 8;
 
 /// A pool's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +51,94 @@ pub struct JobNumbers {
     pub quick_queued: usize,
     /// Slow jobs that wait for a thread.
     pub slow_queued: usize,
-    /// Jobs that run.
-    pub running: usize,
+    /// Jobs that run, by `JobKind::ALL`.
+    pub running: [u64; JobKind::COUNT],
     /// Since when the longest of these has been running. Far in the past means that a disk is stalled.
     pub longest_since: Option<Instant>,
+    /// Jobs that were run, by `JobKind::ALL`.
+    pub done: [u64; JobKind::COUNT],
+    /// Of these, the jobs that ran for [`LONG`] or longer, by `JobKind::ALL`.
+    pub long: [u64; JobKind::COUNT],
+    /// Jobs that waited for a thread for [`LONG`] or longer.
+    pub delayed: u64,
 }
+
+/// A job that was submitted: its name, and whom it wakes when it is done.
+#[derive(Debug)]
+pub struct Job {
+    /// What it is called.
+    pub name: JobName,
+    waker: Waker,
+    /// Those that have joined whoever submitted it. They are gone when it is done.
+    others: Mutex<Vec<Waker>>,
+}
+
+/// A job that a thread runs.
+#[derive(Debug, Clone)]
+pub struct RunningJob {
+    /// Which job.
+    pub job: Arc<Job>,
+    /// Since when it runs.
+    pub since: Instant,
+    /// The number of its thread.
+    pub thread: usize,
+}
+
+/// A job that waits for a thread.
+#[derive(Debug, Clone)]
+pub struct QueuedJob {
+    /// Which job.
+    pub job: Arc<Job>,
+    /// Since when it waits.
+    pub since: Instant,
+    /// Whether somebody still wants its result. Otherwise it is skipped.
+    pub is_wanted: bool,
+    /// The jobs of its lane that wait in front of it.
+    pub ahead: usize,
+}
+
+/// A job that took long.
+#[derive(Debug, Clone)]
+pub struct LongJob {
+    /// Which job.
+    pub job: Arc<Job>,
+    /// How long it ran, or waited for a thread.
+    pub took: Duration,
+}
+
+/// What a pool is doing, job by job.
+#[derive(Debug, Clone, Default)]
+pub struct JobsSnapshot {
+    /// Jobs that run, by thread.
+    pub running: Vec<RunningJob>,
+    /// Jobs that wait for a thread, oldest first. At most as many as were asked for.
+    pub queued: Vec<QueuedJob>,
+    /// Why a job of each lane has to wait, if it has to: the one of the running jobs that has run longest and whose thread it
+    /// could have. Quick first.
+    pub holders: [Option<RunningJob>; 2],
+    /// The jobs that ran longest so far, longest first: a few of those that are done and took [`LONG`] or longer.
+    pub longest: Vec<LongJob>,
+    /// The job that waited longest for a thread so far, if that was [`LONG`] or longer.
+    pub most_delayed: Option<LongJob>,
+}
+
+/// What a job thread is about to do, or has just done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStep {
+    /// The job begins.
+    Begins,
+    /// The job has ended, and has woken who waits for it.
+    Ended,
+}
+
+/// Told on the job's own thread before a job and after it.
+type Watch = Box<dyn Fn(&JobName, JobStep) + Send + Sync>;
 
 /// The claim to a job's result. Dropping it before the job has started cancels the job.
 #[derive(Debug)]
 #[must_use = "a job whose ticket is dropped is skipped"]
 pub struct Ticket<T> {
+    job: Arc<Job>,
     /// `None` once the result was taken.
     answer: Option<Arc<Mutex<Option<JobResult<T>>>>>,
 }
@@ -96,14 +170,23 @@ impl fmt::Display for JobDied {
 impl std::error::Error for JobDied {}
 
 impl JobPool {
-    /// Starts the threads. `clock` is read when a job starts, for [`numbers`](JobPool::numbers). Fails if the system
-    /// has no threads left.
+    /// Starts the threads. `clock` is read when a job is submitted, starts and ends. Fails if the system has no threads
+    /// left.
     pub fn new(limits: JobPoolLimits, clock: fn() -> Instant) -> io::Result<JobPool> {
-        let owner = Owner { shared: Arc::new(Shared::new(limits, clock)) };
+        JobPool::watched(limits, clock, |_, _| {})
+    }
+
+    /// The same. `watch` is called on the job's own thread before each job and after it.
+    pub fn watched(
+        limits: JobPoolLimits,
+        clock: fn() -> Instant,
+        watch: impl Fn(&JobName, JobStep) + Send + Sync + 'static,
+    ) -> io::Result<JobPool> {
+        let owner = Owner { shared: Arc::new(Shared::new(limits, clock, Box::new(watch))) };
         for number in 0..limits.threads.max(1) {
             let shared = Arc::clone(&owner.shared);
             // Nobody joins it: a thread that a disk holds must not hold the end of the process.
-            thread::Builder::new().name(format!("tidemill-io-{number}")).spawn(move || shared.work(number))?;
+            thread::Builder::new().name(thread_name(number)).spawn(move || shared.work(number))?;
         }
         Ok(JobPool(Some(Arc::new(owner))))
     }
@@ -113,37 +196,86 @@ impl JobPool {
         JobPool(None)
     }
 
-    /// Puts a job into its lane's queue. When it is done, `waker` leaves a wake and the ticket has the result.
+    /// Puts a job into the queue of its kind's lane. When it is done, `waker` leaves a wake and the ticket has the result.
     pub fn submit<T: Send + 'static>(
         &self,
-        lane: Lane,
+        name: JobName,
         waker: Waker,
-        job: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Ticket<T>, QueueFull> {
+        let job = Arc::new(Job { name, waker, others: Mutex::new(Vec::new()) });
         let answer = Arc::new(Mutex::new(None));
-        let order = Order { job, answer: Arc::downgrade(&answer), waker };
-        let order: Box<dyn Job> = Box::new(order);
+        let order: Box<dyn Work> = Box::new(Order { work, answer: Arc::downgrade(&answer), job: Arc::clone(&job) });
         match &self.0 {
-            Some(owner) => owner.shared.enqueue(lane, order)?,
+            Some(owner) => owner.shared.enqueue(Arc::clone(&job), order)?,
             None => order.run(),
         }
-        Ok(Ticket { answer: Some(answer) })
+        Ok(Ticket { job, answer: Some(answer) })
     }
 
-    /// What the pool is doing now.
+    /// What the pool is doing now, in numbers.
     pub fn numbers(&self) -> JobNumbers {
         let Some(owner) = &self.0 else { return JobNumbers::default() };
         let queues = owner.shared.lock();
+        let mut running = [0; JobKind::COUNT];
+        queues.running.iter().flatten().for_each(|running_job| running[running_job.job.name.kind as usize] += 1);
         JobNumbers {
             quick_queued: queues.quick.waiting.len(),
             slow_queued: queues.slow.waiting.len(),
-            running: queues.running.iter().flatten().count(),
-            longest_since: queues.running.iter().flatten().min().copied(),
+            running,
+            longest_since: queues.running.iter().flatten().map(|running| running.since).min(),
+            done: queues.past.done,
+            long: queues.past.long,
+            delayed: queues.past.delayed,
+        }
+    }
+
+    /// What the pool is doing now, job by job, with at most `queued_max` of those that wait.
+    pub fn snapshot(&self, queued_max: usize) -> JobsSnapshot {
+        let Some(owner) = &self.0 else { return JobsSnapshot::default() };
+        let queues = owner.shared.lock();
+        JobsSnapshot {
+            running: queues.running.iter().flatten().cloned().collect(),
+            queued: queues.oldest_waiting(queued_max),
+            holders: [Lane::Quick, Lane::Slow].map(|lane| queues.holder(lane).cloned()),
+            longest: queues.past.longest.clone(),
+            most_delayed: queues.past.most_delayed.clone(),
         }
     }
 }
 
+impl Job {
+    /// Whom it wakes when it is done.
+    pub fn wakes(&self) -> Vec<WakeKey> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        [self.waker.key()].into_iter().chain(others.iter().map(Waker::key)).collect()
+    }
+
+    /// It is done.
+    fn wake_all(&self) {
+        self.waker.wake();
+        let others = std::mem::take(&mut *self.others.lock().unwrap_or_else(PoisonError::into_inner));
+        others.iter().for_each(Waker::wake);
+    }
+}
+
+impl RunningJob {
+    /// The name of its thread.
+    pub fn thread_name(&self) -> String {
+        thread_name(self.thread)
+    }
+}
+
+fn thread_name(number: usize) -> String {
+    format!("tidemill-io-{number}")
+}
+
 impl<T> Ticket<T> {
+    /// `waker` leaves a wake, too, when the job is done. If it is done already, it leaves none.
+    pub fn also_wake(&self, waker: Waker) {
+        self.job.others.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+
     /// The result, once, after the wake; `None` before, and after it was taken.
     pub fn take(&mut self) -> Option<Result<T, JobDied>> {
         let slot = self.answer.as_ref()?;
@@ -177,6 +309,7 @@ struct Shared {
     /// A job was queued, or the pool ends.
     changed: Condvar,
     clock: fn() -> Instant,
+    watch: Watch,
 }
 
 struct Queues {
@@ -185,8 +318,9 @@ struct Queues {
     /// How many slow jobs may run at a time.
     slow_running_max: usize,
     slow_running: usize,
-    /// For each thread, since when it has been running its job.
-    running: Vec<Option<Instant>>,
+    /// For each thread, the job that it runs.
+    running: Vec<Option<RunningJob>>,
+    past: Past,
     /// How many jobs have been queued so far.
     submitted: u64,
     closing: bool,
@@ -200,11 +334,23 @@ struct Queue {
 struct Waiting {
     /// The lower, the older.
     ordinal: u64,
-    job: Box<dyn Job>,
+    since: Instant,
+    job: Arc<Job>,
+    work: Box<dyn Work>,
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Past {
+    done: [u64; JobKind::COUNT],
+    long: [u64; JobKind::COUNT],
+    delayed: u64,
+    longest: Vec<LongJob>,
+    most_delayed: Option<LongJob>,
 }
 
 impl Shared {
-    fn new(limits: JobPoolLimits, clock: fn() -> Instant) -> Shared {
+    fn new(limits: JobPoolLimits, clock: fn() -> Instant, watch: Watch) -> Shared {
         let threads = limits.threads.max(1);
         let queues = Queues {
             quick: Queue::new(limits.quick_max),
@@ -212,10 +358,11 @@ impl Shared {
             slow_running_max: (threads - 1).max(1),
             slow_running: 0,
             running: vec![None; threads],
+            past: Past::default(),
             submitted: 0,
             closing: false,
         };
-        Shared { queues: Mutex::new(queues), changed: Condvar::new(), clock }
+        Shared { queues: Mutex::new(queues), changed: Condvar::new(), clock, watch }
     }
 
     /// Jobs run outside the lock, so nothing that panics can leave the queues half changed.
@@ -223,16 +370,17 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, lane: Lane, job: Box<dyn Job>) -> Result<(), QueueFull> {
+    fn enqueue(&self, job: Arc<Job>, work: Box<dyn Work>) -> Result<(), QueueFull> {
+        let since = (self.clock)();
         let mut queues = self.lock();
         let ordinal = queues.submitted;
         queues.submitted += 1;
-        let queue = queues.queue(lane);
+        let queue = queues.queue(job.name.kind.lane());
         let skipped = queue.make_room();
         if queue.is_full() {
             return Err(QueueFull);
         }
-        queue.waiting.push_back(Waiting { ordinal, job });
+        queue.waiting.push_back(Waiting { ordinal, since, job, work });
         drop(queues);
         self.changed.notify_one();
         // What a job owns may take its time to be dropped; not under the lock.
@@ -242,33 +390,48 @@ impl Shared {
 
     /// What a thread does, from its start to its end.
     fn work(&self, thread: usize) {
-        while let Some((lane, job)) = self.next(thread) {
-            job.run();
-            self.done(thread, lane);
+        while let Some((job, work)) = self.next(thread) {
+            let is_wanted = work.is_wanted();
+            if is_wanted {
+                (self.watch)(&job.name, JobStep::Begins);
+                work.run();
+                (self.watch)(&job.name, JobStep::Ended);
+            } else {
+                drop(work);
+            }
+            self.done(thread, is_wanted);
         }
     }
 
     /// Waits for a job. `None`: there will be none.
-    fn next(&self, thread: usize) -> Option<(Lane, Box<dyn Job>)> {
+    fn next(&self, thread: usize) -> Option<(Arc<Job>, Box<dyn Work>)> {
         let mut queues = self.lock();
         loop {
             if queues.closing {
                 return None;
             }
-            if let Some((lane, job)) = queues.pop() {
-                queues.running[thread] = Some((self.clock)());
-                return Some((lane, job));
+            if let Some(Waiting { since, job, work, .. }) = queues.pop() {
+                let now = (self.clock)();
+                if work.is_wanted() {
+                    queues.past.count_wait(&job, now.saturating_duration_since(since));
+                }
+                queues.running[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
+                return Some((job, work));
             }
             queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn done(&self, thread: usize, lane: Lane) {
+    fn done(&self, thread: usize, was_wanted: bool) {
+        let now = (self.clock)();
         let mut queues = self.lock();
-        queues.running[thread] = None;
-        if lane == Lane::Slow {
+        let Some(RunningJob { job, since, .. }) = queues.running[thread].take() else { return };
+        if job.name.kind.lane() == Lane::Slow {
             // Whoever waits for this needs no wake-up: this thread looks for a slow job next.
             queues.slow_running -= 1;
+        }
+        if was_wanted {
+            queues.past.count_run(job, now.saturating_duration_since(since));
         }
     }
 }
@@ -282,11 +445,11 @@ impl Queues {
     }
 
     /// The oldest job that may run now. By age and not by lane: neither lane starves the other.
-    fn pop(&mut self) -> Option<(Lane, Box<dyn Job>)> {
+    fn pop(&mut self) -> Option<Waiting> {
         let lane = self.next_lane()?;
         let waiting = self.queue(lane).waiting.pop_front()?;
         self.slow_running += usize::from(lane == Lane::Slow);
-        Some((lane, waiting.job))
+        Some(waiting)
     }
 
     fn next_lane(&self) -> Option<Lane> {
@@ -298,6 +461,54 @@ impl Queues {
             (None, None) => None,
         }
     }
+
+    /// So many of the jobs that wait, oldest first.
+    fn oldest_waiting(&self, max: usize) -> Vec<QueuedJob> {
+        let (mut quick, mut slow) = (self.quick.told().peekable(), self.slow.told().peekable());
+        let merged = std::iter::from_fn(|| match (quick.peek(), slow.peek()) {
+            (Some((one, _)), Some((other, _))) if other < one => slow.next(),
+            (Some(_), _) => quick.next(),
+            (None, _) => slow.next(),
+        });
+        merged.take(max).map(|(_, queued)| queued).collect()
+    }
+
+    /// Why a job of this lane has to wait, if it has to: the job that has run longest of those whose thread it could have.
+    fn holder(&self, lane: Lane) -> Option<&RunningJob> {
+        let slow_threads_are_busy = lane == Lane::Slow && self.slow_running >= self.slow_running_max;
+        if !slow_threads_are_busy && self.running.iter().any(Option::is_none) {
+            return None;
+        }
+        let running = self.running.iter().flatten();
+        let in_the_way = running.filter(|running| !slow_threads_are_busy || running.job.name.kind.lane() == Lane::Slow);
+        in_the_way.min_by_key(|running| running.since)
+    }
+}
+
+impl Past {
+    /// A job has waited so long for a thread.
+    fn count_wait(&mut self, job: &Arc<Job>, took: Duration) {
+        if took < LONG {
+            return;
+        }
+        self.delayed += 1;
+        if self.most_delayed.as_ref().is_none_or(|most| most.took < took) {
+            self.most_delayed = Some(LongJob { job: Arc::clone(job), took });
+        }
+    }
+
+    /// A job has run for so long.
+    fn count_run(&mut self, job: Arc<Job>, took: Duration) {
+        let kind = job.name.kind as usize;
+        self.done[kind] += 1;
+        if took < LONG {
+            return;
+        }
+        self.long[kind] += 1;
+        let at = self.longest.partition_point(|longer| longer.took >= took);
+        self.longest.insert(at, LongJob { job, took });
+        self.longest.truncate(LONGEST_KEPT);
+    }
 }
 
 impl Queue {
@@ -307,6 +518,14 @@ impl Queue {
 
     fn is_full(&self) -> bool {
         self.waiting.len() >= self.max
+    }
+
+    /// The jobs that wait, oldest first, each with its ordinal.
+    fn told(&self) -> impl Iterator<Item = (u64, QueuedJob)> {
+        self.waiting.iter().enumerate().map(|(ahead, Waiting { ordinal, since, job, work })| {
+            let queued = QueuedJob { job: Arc::clone(job), since: *since, is_wanted: work.is_wanted(), ahead };
+            (*ordinal, queued)
+        })
     }
 
     fn oldest(&self) -> Option<u64> {
@@ -320,29 +539,29 @@ impl Queue {
             return VecDeque::new();
         }
         let (wanted, skipped) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.job.is_wanted());
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.work.is_wanted());
         self.waiting = wanted;
         skipped
     }
 }
 
-/// A job with its result's way back, whatever the result is.
-trait Job: Send {
+/// What a job does, with its result's way back, whatever the result is.
+trait Work: Send {
     /// Whether somebody still holds the ticket.
     fn is_wanted(&self) -> bool;
 
-    /// Runs it if it is wanted. Never panics.
+    /// Does it, if it is wanted. Never panics.
     fn run(self: Box<Self>);
 }
 
 struct Order<T, F> {
-    job: F,
+    work: F,
     /// Weak, so that each side sees when the other has gone.
     answer: Weak<Mutex<Option<JobResult<T>>>>,
-    waker: Waker,
+    job: Arc<Job>,
 }
 
-impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
+impl<T: Send, F: FnOnce() -> T + Send> Work for Order<T, F> {
     fn is_wanted(&self) -> bool {
         self.answer.strong_count() > 0
     }
@@ -351,17 +570,18 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Order<T, F> {
         if !self.is_wanted() {
             return;
         }
-        let Order { job, answer, waker } = *self;
+        let Order { work, answer, job } = *self;
         // Nothing that the job has seen half changed is used again: it owned what it used, or shares it through locks.
-        let result = catch_unwind(AssertUnwindSafe(job)).map_err(|_| JobDied);
+        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| JobDied);
         let Some(answer) = answer.upgrade() else { return };
         *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        waker.wake();
+        job.wake_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
@@ -378,6 +598,11 @@ mod tests {
         fn wake(&self) {
             self.0.lock().unwrap().send(()).expect("the test is still waiting");
         }
+    }
+
+    fn name(lane: Lane, subject: &str) -> JobName {
+        let kind = if lane == Lane::Quick { JobKind::LookUp } else { JobKind::List };
+        JobName::new(kind, subject.as_bytes(), None)
     }
 
     /// A pool, and the event loop's side of it.
@@ -397,9 +622,9 @@ mod tests {
         fn submit<T: Send + 'static>(
             &self,
             lane: Lane,
-            job: impl FnOnce() -> T + Send + 'static,
+            work: impl FnOnce() -> T + Send + 'static,
         ) -> Result<Ticket<T>, QueueFull> {
-            self.pool.submit(lane, self.wakes.waker(KEY), job)
+            self.pool.submit(name(lane, "/a"), self.wakes.waker(KEY), work)
         }
 
         /// A job that has started and stays until the sender returned is used or dropped.
@@ -461,7 +686,7 @@ mod tests {
         let _slow = world.submit(Lane::Slow, || ()).unwrap();
         assert_eq!(world.submit(Lane::Slow, || ()).unwrap_err(), QueueFull);
         let numbers = world.pool.numbers();
-        assert_eq!((numbers.quick_queued, numbers.slow_queued, numbers.running), (2, 1, 1));
+        assert_eq!((numbers.quick_queued, numbers.slow_queued, numbers.running[JobKind::LookUp as usize]), (2, 1, 1));
     }
 
     #[test]
@@ -545,9 +770,108 @@ mod tests {
         let numbers = world.pool.numbers();
         let since = numbers.longest_since.unwrap();
         assert!(before <= since && since <= between, "the longest, not the last");
-        assert_eq!(numbers.running, 2);
+        assert_eq!(numbers.running.iter().sum::<u64>(), 2);
         drop(release);
         world.wait(&mut long).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_names_what_runs_and_what_waits_behind_what() {
+        let world = World::new(3, 8, 8);
+        assert!(world.pool.snapshot(8).running.is_empty());
+        let (_slow_gate, _slow) = world.stall(Lane::Slow);
+        let (_other_gate, _other) = world.stall(Lane::Slow);
+        let mut tickets = vec![world.submit(Lane::Slow, || ()).unwrap()];
+        let snapshot = world.pool.snapshot(8);
+        let holder =
+            |snapshot: &JobsSnapshot, lane: Lane| snapshot.holders[lane as usize].as_ref().map(|job| job.thread);
+        assert_eq!(snapshot.queued.len(), 1, "the last thread is kept for quick jobs");
+        assert!(holder(&snapshot, Lane::Slow).is_some() && holder(&snapshot, Lane::Quick).is_none());
+        let (_quick_gate, _quick) = world.stall(Lane::Quick);
+        drop(world.submit(Lane::Quick, || ()).unwrap());
+        tickets.push(world.pool.submit(name(Lane::Quick, "/b"), world.wakes.waker(KEY), || ()).unwrap());
+        let snapshot = world.pool.snapshot(8);
+        let queued: Vec<_> =
+            snapshot.queued.iter().map(|job| (job.job.name.to_string(), job.ahead, job.is_wanted)).collect();
+        let expected = [("list /a", 0, true), ("look-up /a", 0, false), ("look-up /b", 1, true)];
+        assert_eq!(
+            queued,
+            expected.map(|(name, ahead, is_wanted)| (name.to_string(), ahead, is_wanted)),
+            "oldest first"
+        );
+        assert!(snapshot.queued[0].since <= snapshot.queued[1].since);
+        let oldest = snapshot.running.iter().min_by_key(|running| running.since).unwrap();
+        assert_eq!(oldest.job.name.to_string(), "list /a");
+        assert_eq!(holder(&snapshot, Lane::Quick), Some(oldest.thread), "that would also let a quick one run");
+        assert_eq!(world.pool.snapshot(2).queued.len(), 2);
+    }
+
+    #[test]
+    fn whoever_joins_is_woken_as_well_even_if_the_job_dies() {
+        let world = World::new(1, 8, 8);
+        let (release, _stalled) = world.stall(Lane::Quick);
+        let dying = world.submit(Lane::Quick, || -> u8 { panic!("a job that panics, on purpose") }).unwrap();
+        let other = WakeKey { stream: 5, ..KEY };
+        dying.also_wake(world.wakes.waker(other));
+        assert_eq!(world.pool.snapshot(1).queued[0].job.wakes(), [KEY, other]);
+        drop(release);
+        let mut woken = Vec::new();
+        while !woken.contains(&other) {
+            world.interrupts.recv_timeout(PATIENCE).unwrap();
+            world.wakes.collect(&mut woken);
+        }
+    }
+
+    #[test]
+    fn the_watch_is_called_around_jobs_that_somebody_wants() {
+        let (tell, told) = channel();
+        let tell = Mutex::new(tell);
+        let watch = move |name: &JobName, step| {
+            let thread = thread::current().name().map(str::to_string);
+            tell.lock().unwrap().send((name.to_string(), step, thread)).unwrap();
+        };
+        let limits = JobPoolLimits { threads: 1, quick_max: 8, slow_max: 8 };
+        let pool = JobPool::watched(limits, Instant::now, watch).unwrap();
+        let (sender, interrupts) = channel();
+        let world = World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts };
+        let (release, _stalled) = world.stall(Lane::Slow);
+        drop(world.submit(Lane::Quick, || ()).unwrap());
+        drop(release);
+        let mut last = world.submit(Lane::Quick, || ()).unwrap();
+        world.wait(&mut last).unwrap();
+        let told: Vec<_> = (0..4).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        let thread = Some("tidemill-io-0".to_string());
+        let around =
+            |name: &str| [JobStep::Begins, JobStep::Ended].map(|step| (name.to_string(), step, thread.clone()));
+        assert_eq!(told, [around("list /a"), around("look-up /a")].concat());
+    }
+
+    #[test]
+    fn long_jobs_and_long_waits_are_remembered() {
+        static AHEAD_MS: AtomicU64 = AtomicU64::new(0);
+        let clock = || Instant::now() + Duration::from_millis(AHEAD_MS.load(Ordering::Relaxed));
+        let pool = JobPool::new(JobPoolLimits { threads: 1, quick_max: 99, slow_max: 1 }, clock).unwrap();
+        let (sender, interrupts) = channel();
+        let world = World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts };
+        for long_ms in 1000..1000 + 2 * LONGEST_KEPT as u64 {
+            let (release, mut stalled) = world.stall(Lane::Quick);
+            let mut behind = world.submit(Lane::Slow, || ()).unwrap();
+            AHEAD_MS.fetch_add(10 * long_ms, Ordering::Relaxed);
+            drop(release);
+            world.wait(&mut stalled).unwrap();
+            world.wait(&mut behind).unwrap();
+        }
+        let mut last = world.submit(Lane::Quick, || ()).unwrap();
+        world.wait(&mut last).unwrap();
+        let (numbers, snapshot) = (world.pool.numbers(), world.pool.snapshot(0));
+        let of = |counts: [u64; JobKind::COUNT]| (counts[JobKind::LookUp as usize], counts[JobKind::List as usize]);
+        let all = 2 * LONGEST_KEPT as u64;
+        assert_eq!((of(numbers.long), of(numbers.done).1, numbers.delayed), ((all, 0), all, all));
+        assert_eq!(snapshot.longest.len(), LONGEST_KEPT);
+        assert!(snapshot.longest.is_sorted_by(|one, other| one.took > other.took), "{:?}", snapshot.longest);
+        let most = snapshot.most_delayed.unwrap();
+        assert_eq!(most.job.name.kind, JobKind::List);
+        assert!(most.took >= Duration::from_millis(10 * (1000 + all - 1)), "{most:?}");
     }
 
     #[test]

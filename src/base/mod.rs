@@ -4,6 +4,7 @@ pub mod accept_queue;
 pub mod buffer_pool;
 pub mod disk;
 pub mod glob;
+pub mod job_name;
 pub mod job_pool;
 pub mod json;
 pub mod limits;

@@ -5,6 +5,7 @@
 //! system call.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,6 +100,11 @@ impl Wakes {
 }
 
 impl Waker {
+    /// What it wakes.
+    pub fn key(&self) -> WakeKey {
+        self.key
+    }
+
     /// Leaves a wake: the exchange is asked again soon.
     pub fn wake(&self) {
         let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,6 +116,12 @@ impl Waker {
         if is_first {
             self.shared.wake.wake();
         }
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Waker").field(&self.key).finish()
     }
 }
 

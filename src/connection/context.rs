@@ -112,6 +112,7 @@ impl Environment {
             jobs: &self.jobs,
             complaints: &self.complaints,
             key: WakeKey { token: who.token, stream },
+            connection: who.id,
             peer: who.peer,
             named,
             certificate,

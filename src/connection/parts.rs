@@ -5,7 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::base::disk::Residency;
-use crate::base::job_pool::{Lane, QueueFull, Ticket};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::{QueueFull, Ticket};
 use crate::base::ring::Room;
 use crate::http::body::{ContentPart, Failure, FilePart};
 use crate::http::exchange::Cx;
@@ -161,7 +162,7 @@ impl Parts {
             return Ok(cx.now + PATIENCE);
         }
         let (file, offset, length) = (part.file.clone(), part.offset, part.length.min(PROBED_BYTES));
-        match cx.jobs.submit(Lane::Quick, cx.waker(), move || file.warm(offset, length)) {
+        match cx.submit(JobKind::Read, &part.shown(), move || file.warm(offset, length)) {
             Ok(ticket) => {
                 self.warming = Some(ticket);
                 self.warm_until = offset + length;

@@ -28,6 +28,7 @@ impl<S: Socket> Connection<S> {
             },
             wait: self.waiting.reason().name(),
             waited: now.since(self.waiting.since()),
+            job: None,
             left: self.ends_at(cx).since(now),
             asks_read: interest.read,
             asks_write: interest.write,

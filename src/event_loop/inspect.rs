@@ -1,9 +1,11 @@
 //! Answers to questions about the loop and its connections, given at the end of a turn: nobody is being driven then.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::EventLoop;
+use super::jobs::waits_for_job;
 use super::phases::Phase;
 use crate::connection::Connection;
 use crate::net::Reactor;
@@ -69,9 +71,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         chosen.sort_unstable_by_key(order);
         let mut streams_left = STREAMS_MAX;
+        let jobs = LazyCell::new(|| self.awaited_jobs());
         let with_streams = chosen.into_iter().map(|connection| {
-            let status = connection.status(streams_left, &self.context);
+            let mut status = connection.status(streams_left, &self.context);
             streams_left -= status.http2.as_ref().map_or(0, |http2| http2.streams.len());
+            if waits_for_job(&status) {
+                self.add_jobs(&mut status, connection.who().token, &jobs);
+            }
             status
         });
         with_streams.collect()
@@ -101,6 +107,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             events: phases.events,
             events_max: phases.events_max,
             longest: phases.longest(now).cloned().collect(),
+            jobs: self.jobs_status(),
             syscalls: self.context.counters.syscalls.by_kind().to_vec(),
             queues: self.accept_queues.statuses(),
         }

@@ -9,6 +9,7 @@ use super::access_log::AccessLog;
 use super::inspect::Tally;
 use super::phases::Phase;
 use super::tls_upkeep::TlsUpkeep;
+use crate::base::job_name::JobKind;
 use crate::net::Reactor;
 use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
@@ -278,6 +279,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Families of the job threads and of the access log's thread.
     fn thread_families(&self) -> Vec<Family> {
         let jobs = self.context.jobs();
+        let kinds = |counts: [u64; JobKind::COUNT]| JobKind::ALL.map(JobKind::name).into_iter().zip(counts);
         let longest = jobs.longest_since.map(|since| self.context.environment.now.saturating_duration_since(since));
         vec![
             Family::gauges(
@@ -286,7 +288,19 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "lane",
                 [("quick", jobs.quick_queued as u64), ("slow", jobs.slow_queued as u64)],
             ),
-            Family::gauge("tidemill_jobs_running", "Jobs that run.", jobs.running as u64),
+            Family::gauges("tidemill_jobs_running", "Jobs that run, by what they do.", "kind", kinds(jobs.running)),
+            Family::counters("tidemill_jobs_total", "Jobs that were run, by what they do.", "kind", kinds(jobs.done)),
+            Family::counters(
+                "tidemill_jobs_long_total",
+                "Jobs that ran for a second or longer, by what they do.",
+                "kind",
+                kinds(jobs.long),
+            ),
+            Family::counter(
+                "tidemill_jobs_delayed_total",
+                "Jobs that waited for a thread for a second or longer.",
+                jobs.delayed,
+            ),
             Family::seconds(
                 "tidemill_job_longest_seconds",
                 "For how long the longest of them has been running.",

@@ -7,6 +7,7 @@ mod acceptor;
 mod access_log;
 mod cpu_clock;
 mod inspect;
+mod jobs;
 mod metrics;
 mod phases;
 mod run_queue;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::job_pool::{JobPool, Lane, Ticket};
+use crate::base::job_name::{JobKind, JobName};
+use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
 use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
@@ -63,7 +64,8 @@ impl TlsUpkeep {
                 log::log!(level, "{line}");
             }
         };
-        self.job = jobs.submit(Lane::Quick, wakes.waker(NOBODY), job).ok();
+        let name = JobName::new(JobKind::Certificates, b"", None);
+        self.job = jobs.submit(name, wakes.waker(NOBODY), job).ok();
         if self.job.is_some() {
             (self.due, self.occasion) = (now + INTERVAL, Occasion::Check);
         }

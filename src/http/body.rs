@@ -109,6 +109,13 @@ pub struct FilePart {
     pub length: u64,
 }
 
+impl FilePart {
+    /// As it is shown: the file's path, and where the part begins.
+    pub fn shown(&self) -> Vec<u8> {
+        [b"/", self.file.path(), format!(" from {}", self.offset).as_bytes()].concat()
+    }
+}
+
 /// One of several parts of content.
 #[derive(Debug)]
 pub enum ContentPart {

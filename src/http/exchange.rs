@@ -12,7 +12,8 @@ use super::body::{Failure, Pull, Wait};
 use super::fields::{FieldName, FieldSet, FieldValue, Fields};
 use super::message::Response;
 use super::status::Status;
-use crate::base::job_pool::JobPool;
+use crate::base::job_name::{JobKind, JobName, Requester};
+use crate::base::job_pool::{JobPool, QueueFull, Ticket};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::{Client, Node, Peer};
@@ -37,6 +38,8 @@ pub struct Cx<'a> {
     pub complaints: &'a Complaints,
     /// Names this request to whoever wakes it.
     pub key: WakeKey,
+    /// The connection's number.
+    pub connection: u64,
     /// Who is at the other end of the connection.
     pub peer: Peer,
     /// Whom a trusted proxy names as its sender, if one does.
@@ -62,6 +65,21 @@ impl Cx<'_> {
     /// The same from the loop's own thread, where it costs no system call: for exchanges that wake each other.
     pub fn local_waker(&self) -> LocalWaker {
         self.wakes.local_waker(self.key)
+    }
+
+    /// Has a job do this, which may block, to `subject`: the path of a file, mostly. When it is done, this request's exchange
+    /// is woken, and the ticket has the result.
+    ///
+    /// # Errors
+    /// As many jobs as may wait are waiting already.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        kind: JobKind,
+        subject: &[u8],
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Ticket<T>, QueueFull> {
+        let requester = Requester { connection: self.connection, stream: self.key.stream };
+        self.jobs.submit(JobName::new(kind, subject, Some(requester)), self.waker(), work)
     }
 
     /// Who has sent the request.

@@ -9,6 +9,7 @@ pub mod delay;
 pub mod held;
 pub mod histogram;
 pub mod http2;
+pub mod jobs;
 pub mod report;
 pub mod request_record;
 pub mod times;

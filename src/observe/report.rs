@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
+use super::jobs::{JobWait, JobsStatus};
 use super::request_record::RequestRecord;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::moment::Moment;
@@ -40,6 +41,8 @@ pub struct ConnectionStatus {
     pub wait: &'static str,
     /// For how long.
     pub waited: Duration,
+    /// The job that it waits for, if it does.
+    pub job: Option<Box<JobWait>>,
     /// How long it may still wait.
     pub left: Duration,
     /// Whether the kernel is asked to tell when there is something to read.
@@ -112,6 +115,8 @@ pub struct StreamStatus {
     pub wait: &'static str,
     /// For how long.
     pub waited: Duration,
+    /// The job that it waits for, if it does.
+    pub job: Option<Box<JobWait>>,
     /// Bytes of its response that went to the outbox.
     pub sent: u64,
 }
@@ -245,6 +250,8 @@ pub struct LoopStatus {
     pub events_max: usize,
     /// The longest drive of each second, oldest first.
     pub longest: Vec<LongestDrive>,
+    /// What the job threads do.
+    pub jobs: JobsStatus,
     /// System calls by kind.
     pub syscalls: Vec<(&'static str, u64)>,
     /// The accept queues of all listeners.

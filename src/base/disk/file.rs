@@ -20,6 +20,7 @@ pub struct OpenFile {
     pub file: File,
     /// What it was when it was opened or last looked at.
     pub meta: FileMeta,
+    path: Box<[u8]>,
     /// Given up when the file is closed: fields are dropped in order.
     _place: Place,
 }
@@ -72,8 +73,13 @@ impl FileMeta {
 }
 
 impl OpenFile {
-    pub(super) fn new(file: File, meta: FileMeta, place: Place) -> OpenFile {
-        OpenFile { file, meta, _place: place }
+    pub(super) fn new(file: File, meta: FileMeta, path: &[u8], place: Place) -> OpenFile {
+        OpenFile { file, meta, path: path.into(), _place: place }
+    }
+
+    /// By which path beneath the root it was opened, without a slash in front.
+    pub fn path(&self) -> &[u8] {
+        &self.path
     }
 
     /// The whole content as it is now; `None` if that is more than `max` bytes. May block.

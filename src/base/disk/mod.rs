@@ -171,7 +171,7 @@ impl Root {
             Seen::File(_) => {
                 let place = self.files.take_place().ok_or(NotServed::Exhausted(NO_PLACE))?;
                 let (file, meta) = opened_file(self.open_beneath(path, READ)?)?;
-                Ok(Found::File(OpenFile::new(file, meta, place)))
+                Ok(Found::File(OpenFile::new(file, meta, path, place)))
             }
             Seen::Directory(meta) => {
                 let directory = self.open_beneath(path, kernel::ANCHOR)?;

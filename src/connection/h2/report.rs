@@ -50,6 +50,7 @@ impl Http2 {
             turn: turns.iter().position(|stream| *stream == open.id).map(|at| at + 1),
             wait,
             waited: since.map_or(Duration::ZERO, |since| now.since(since)),
+            job: None,
             sent: record.map_or(0, |record| record.head_bytes + record.framed_bytes),
         }
     }

@@ -7,7 +7,8 @@ use super::Nobody;
 use super::menu::Act;
 use super::script::{Calls, Client};
 use super::stage::{Stage, get, post};
-use crate::base::job_pool::{JobPool, JobPoolLimits, Lane};
+use crate::base::job_name::{JobKind, JobName};
+use crate::base::job_pool::{JobPool, JobPoolLimits};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::slots::Token;
@@ -294,7 +295,7 @@ fn however_often_a_file_is_asked_for_that_a_job_reads_there_is_one_job() {
         is_over.recv().ok()
     };
     let nobody = WakeKey { token: Token { index: 1000, generation: 0 }, stream: 0 };
-    let _ticket = jobs.submit(Lane::Quick, Wakes::new(Nobody).waker(nobody), busy).unwrap();
+    let _ticket = jobs.submit(JobName::new(JobKind::Read, b"/", None), Wakes::new(Nobody).waker(nobody), busy).unwrap();
     assert!(has_begun.recv().is_err());
     let client = saying(&mut stage, &get("/unknown/10"));
     for _ in 0..3 {

@@ -5,7 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::base::disk::Residency;
-use crate::base::job_pool::{Lane, QueueFull, Ticket};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::{QueueFull, Ticket};
 use crate::base::ring::Room;
 use crate::http::body::{Body, ContentPart, Failure, FilePart, Pull, Wait};
 use crate::http::exchange::{Cx, Source};
@@ -88,6 +89,7 @@ impl Pieces {
 
     fn start_reading(&mut self, cx: &Cx<'_>) -> Option<Wait> {
         let Some(ContentPart::File(part)) = self.parts.front() else { return None };
+        let shown = part.shown();
         let FilePart { file, offset, length } = part.clone();
         let job = move || {
             let mut bytes = vec![0; length.min(READ_BYTES_MAX) as usize];
@@ -95,7 +97,7 @@ impl Pieces {
             bytes.truncate(n);
             Ok(bytes)
         };
-        match cx.jobs.submit(Lane::Quick, cx.waker(), job) {
+        match cx.submit(JobKind::Read, &shown, job) {
             Ok(ticket) => {
                 self.reading = Some(ticket);
                 Some(Wait::Job(cx.now + PATIENCE))

@@ -208,6 +208,7 @@ impl World {
             jobs,
             complaints,
             key,
+            connection: 1,
             peer: Peer::Unix,
             named: None,
             certificate: None,

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::base::job_pool::{JobDied, Lane, QueueFull, Ticket};
-use crate::base::wake::Waker;
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::{JobDied, QueueFull, Ticket};
 use crate::http::exchange::Cx;
 
 /// Jobs on their way, by what they are to find out. A handle: clones share them.
@@ -32,13 +32,12 @@ struct Flight<T> {
 
 struct State<T> {
     ticket: Option<Ticket<()>>,
-    result: Option<T>,
-    waiting: Vec<Waker>,
+    result: Option<Result<T, JobDied>>,
 }
 
 impl<T> std::fmt::Debug for State<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "State({} waiting)", self.waiting.len())
+        write!(f, "State({})", if self.result.is_some() { "done" } else { "on its way" })
     }
 }
 
@@ -58,11 +57,11 @@ impl<T: Clone + Send + 'static> Flights<T> {
     pub fn join(
         &self,
         key: &[u8],
-        lane: Lane,
+        name: (JobKind, &[u8]),
         cx: &Cx<'_>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Joined<T>, QueueFull> {
-        self.join_within(Duration::MAX, key, lane, cx, job)
+        self.join_within(Duration::MAX, key, name, cx, job)
     }
 
     /// The same, but a job that was started `age` ago or earlier is not joined: what it finds may be that old.
@@ -70,15 +69,15 @@ impl<T: Clone + Send + 'static> Flights<T> {
         &self,
         age: Duration,
         key: &[u8],
-        lane: Lane,
+        name: (JobKind, &[u8]),
         cx: &Cx<'_>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Joined<T>, QueueFull> {
         let is_young = |flight: &Arc<Flight<T>>| cx.now.saturating_duration_since(flight.started) < age;
         let under_way = self.0.borrow().get(key).and_then(Weak::upgrade);
-        let flight = match under_way.filter(|flight| is_young(flight) && flight.board(cx.waker())) {
+        let flight = match under_way.filter(|flight| is_young(flight) && flight.board(cx)) {
             Some(flight) => flight,
-            None => self.start(key, lane, cx, job)?,
+            None => self.start(key, name, cx, job)?,
         };
         Ok(Joined { flights: self.clone(), key: key.into(), flight })
     }
@@ -86,14 +85,14 @@ impl<T: Clone + Send + 'static> Flights<T> {
     fn start(
         &self,
         key: &[u8],
-        lane: Lane,
+        (kind, subject): (JobKind, &[u8]),
         cx: &Cx<'_>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Arc<Flight<T>>, QueueFull> {
-        let state = State { ticket: None, result: None, waiting: Vec::new() };
+        let state = State { ticket: None, result: None };
         let flight = Arc::new(Flight { started: cx.now, state: Mutex::new(state) });
         let arriving = Arc::downgrade(&flight);
-        let ticket = cx.jobs.submit(lane, cx.waker(), move || {
+        let ticket = cx.submit(kind, subject, move || {
             let result = job();
             if let Some(flight) = arriving.upgrade() {
                 flight.arrive(result);
@@ -106,22 +105,15 @@ impl<T: Clone + Send + 'static> Flights<T> {
 }
 
 impl<T> Flight<T> {
-    /// Joins in, if there is no result yet.
-    fn board(&self, waker: Waker) -> bool {
-        let mut state = self.lock();
-        let on_its_way = state.result.is_none();
-        if on_its_way {
-            state.waiting.push(waker);
-        }
-        on_its_way
+    /// Joins in, if there is no result yet. Then the job has not woken anybody yet either: the result comes first.
+    fn board(&self, cx: &Cx<'_>) -> bool {
+        let state = self.lock();
+        let ticket = state.ticket.as_ref().filter(|_| state.result.is_none());
+        ticket.inspect(|ticket| ticket.also_wake(cx.waker())).is_some()
     }
 
     fn arrive(&self, result: T) {
-        let mut state = self.lock();
-        state.result = Some(result);
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.iter().for_each(Waker::wake);
+        self.lock().result = Some(Ok(result));
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -138,13 +130,13 @@ impl<T: Clone> Joined<T> {
     /// The result, if it has arrived.
     pub fn result(&self) -> Option<Result<T, JobDied>> {
         let mut state = self.flight.lock();
-        if let Some(result) = &state.result {
-            return Some(Ok(result.clone()));
+        if state.result.is_none()
+            && let Some(Err(died)) = state.ticket.as_mut().and_then(Ticket::take)
+        {
+            // Kept, since a ticket says it only once, and others may have joined.
+            state.result = Some(Err(died));
         }
-        match state.ticket.as_mut().and_then(Ticket::take) {
-            Some(Err(died)) => Some(Err(died)),
-            _ => None,
-        }
+        state.result.clone()
     }
 }
 
@@ -172,6 +164,8 @@ mod tests {
     use crate::base::slots::Token;
     use crate::base::throttle::Complaints;
     use crate::base::wake::{Interrupt, WakeKey, Wakes};
+
+    const NAME: (JobKind, &[u8]) = (JobKind::LookUp, b"/path");
 
     struct Nobody;
 
@@ -203,6 +197,7 @@ mod tests {
                 jobs: &self.jobs,
                 complaints: &self.complaints,
                 key: WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 },
+                connection: 1,
                 peer: Peer::Unix,
                 named: None,
                 certificate: None,
@@ -222,21 +217,21 @@ mod tests {
         let (scene, start) = (Scene::new(jobs), Instant::now());
         let at = |now| scene.at(now);
         let flights = Flights::new();
-        let first = flights.join(b"path", Lane::Quick, &at(start), move || gate.recv().is_err()).unwrap();
+        let first = flights.join(b"path", NAME, &at(start), move || gate.recv().is_err()).unwrap();
         let later = at(start + Duration::from_secs(5));
-        let late = flights.join(b"path", Lane::Quick, &later, || panic!("joined, not started anew")).unwrap();
+        let late = flights.join(b"path", NAME, &later, || panic!("joined, not started anew")).unwrap();
         assert_eq!((first.started(), late.started()), (start, start));
         let just_young = at(start + Duration::from_millis(999));
         let second = Duration::from_secs(1);
-        let joined = flights.join_within(second, b"path", Lane::Quick, &just_young, || panic!("it is young enough"));
+        let joined = flights.join_within(second, b"path", NAME, &just_young, || panic!("it is young enough"));
         assert_eq!(joined.unwrap().started(), start);
         let too_late = at(start + second);
-        let anew = flights.join_within(second, b"path", Lane::Quick, &too_late, || true).unwrap();
+        let anew = flights.join_within(second, b"path", NAME, &too_late, || true).unwrap();
         assert_eq!(anew.started(), start + second);
-        let joined = flights.join(b"path", Lane::Quick, &too_late, || panic!("there is a younger one")).unwrap();
+        let joined = flights.join(b"path", NAME, &too_late, || panic!("there is a younger one")).unwrap();
         assert_eq!(joined.started(), start + second);
         drop(late);
-        let joined = flights.join(b"path", Lane::Quick, &too_late, || panic!("the older one leaves it alone")).unwrap();
+        let joined = flights.join(b"path", NAME, &too_late, || panic!("the older one leaves it alone")).unwrap();
         assert_eq!(joined.started(), start + second);
         drop(open);
     }
@@ -246,8 +241,8 @@ mod tests {
         let scene = Scene::new(JobPool::without_threads());
         let cx = scene.at(Instant::now());
         let flights = Flights::new();
-        let first = flights.join(b"path", Lane::Quick, &cx, || 1).unwrap();
-        let second = flights.join(b"path", Lane::Quick, &cx, || 2).unwrap();
+        let first = flights.join(b"path", NAME, &cx, || 1).unwrap();
+        let second = flights.join(b"path", NAME, &cx, || 2).unwrap();
         assert_eq!((first.result().unwrap().unwrap(), second.result().unwrap().unwrap()), (1, 2));
     }
 }

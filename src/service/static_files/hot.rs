@@ -11,7 +11,8 @@ use super::lookup::{Looked, Wanted, look_up};
 use super::representation::{Form, Representation};
 use super::resolve::Resolved;
 use super::respond::{Action, MadeForm, MadeForms, Making, Offer, respond};
-use crate::base::job_pool::{Lane, Ticket};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::Ticket;
 use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
 use crate::http::negotiate::Coding;
@@ -155,7 +156,7 @@ impl Kept {
         let wanted = Wanted::new(resolved, cx.date_secs, Some(Arc::clone(&self.what.representation)));
         let store = Arc::clone(store);
         // A full queue is no harm yet: the next request tries again.
-        let ticket = cx.jobs.submit(Lane::Quick, cx.waker(), move || look_up(&store, &wanted));
+        let ticket = cx.submit(JobKind::Refresh, &resolved.shown(), move || look_up(&store, &wanted));
         self.refresh = ticket.ok().map(|ticket| (cx.now, ticket));
     }
 

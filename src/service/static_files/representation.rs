@@ -230,7 +230,7 @@ impl Form {
     pub fn memory_bytes(&self) -> usize {
         let content = match &self.content {
             FormContent::Memory(bytes) => bytes.len(),
-            FormContent::File(_) => 0,
+            FormContent::File(file) => file.path().len(),
         };
         let fields = self.fields.memory_bytes() + self.not_modified_fields.memory_bytes();
         size_of::<Form>() + self.etag.as_ref().map_or(0, |etag| etag.as_bytes().len()) + fields + content

@@ -18,6 +18,11 @@ impl Resolved<'_> {
         self.key.strip_suffix(b"/").unwrap_or(&self.key)
     }
 
+    /// As it is shown: with a slash in front.
+    pub fn shown(&self) -> Vec<u8> {
+        [b"/", self.key().strip_prefix(b"/").unwrap_or(self.key())].concat()
+    }
+
     /// The request's path ended in a slash: a directory is meant.
     pub fn names_directory(&self) -> bool {
         self.key.ends_with(b"/")

@@ -20,7 +20,8 @@ use super::respond::{Action, error_content, respond_as_it_is};
 use super::tag::Digest;
 use super::{DECODED_BYTES_MAX, Shared, Store, fallback, listings, pages};
 use crate::base::disk::NotServed;
-use crate::base::job_pool::{Lane, QueueFull, Ticket};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::{QueueFull, Ticket};
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, VARY};
@@ -146,9 +147,11 @@ impl Serving {
             None => Wanted::nothing(cx.date_secs),
         };
         let key = sought.map(Resolved::key).unwrap_or_default();
+        let shown = sought.map_or(b"(page for 404)".to_vec(), Resolved::shown);
+        let name = (JobKind::LookUp, &shown[..]);
         let store = Arc::clone(&self.shared.store);
         let lookups = &self.shared.jobs.lookups;
-        match lookups.join_within(FRESH_FOR, key, Lane::Quick, cx, move || look_up(&store, &wanted)) {
+        match lookups.join_within(FRESH_FOR, key, name, cx, move || look_up(&store, &wanted)) {
             Ok(joined) => Next::Progress(Progress::LookingUp(joined)),
             Err(QueueFull) => self.busy("too many look-ups wait for the disk already (--io-threads)", cx),
         }
@@ -219,13 +222,20 @@ impl Serving {
         // Its address tells it from all others: whoever can join the job holds this representation, too.
         let address = Arc::as_ptr(&representation).addr().to_ne_bytes();
         let key = [&address[..], coding.name().as_bytes()].concat();
-        let is_decoded = coding == Coding::Identity && representation.form(coding).is_none();
         let (store, now_secs) = (Arc::clone(&self.shared.store), cx.date_secs);
+        let kind = match representation.form(coding) {
+            Some(_) => JobKind::Hash,
+            None if coding == Coding::Identity => JobKind::Decompress,
+            None => JobKind::Compress,
+        };
+        let shown = [b"/", &*representation.path].concat();
         let job = move || made(&store, &representation, coding, now_secs).map(Arc::new);
-        match self.shared.jobs.forms.join(&key, Lane::Slow, cx, job) {
+        match self.shared.jobs.forms.join(&key, (kind, &shown), cx, job) {
             Ok(joined) => Next::Progress(Progress::Making(hit, coding, joined)),
             // A client that does not take the coded form gets nothing else.
-            Err(QueueFull) if is_decoded => self.busy("too many files wait to be decoded already (--io-threads)", cx),
+            Err(QueueFull) if kind == JobKind::Decompress => {
+                self.busy("too many files wait to be decoded already (--io-threads)", cx)
+            }
             // Sending more bytes now is better than asking the client to come again.
             Err(QueueFull) => Next::Progress(Progress::Found(hit.without_making())),
         }
@@ -244,8 +254,9 @@ impl Serving {
         }
         let (store, path) = (Arc::clone(&self.shared.store), path.to_vec());
         let order = Order::asked(&self.request.as_head().target);
+        let shown = [b"/", &*path].concat();
         let job = move || listings::read(&store.site, &path, order);
-        match cx.jobs.submit(Lane::Slow, cx.waker(), job) {
+        match cx.submit(JobKind::List, &shown, job) {
             Ok(ticket) => Next::Progress(Progress::Listing(ticket)),
             Err(QueueFull) => self.busy("too many folders wait to be listed already (--io-threads)", cx),
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::durations::short;
+use super::jobs;
 use crate::base::json::{Millis, Object, array};
 use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
@@ -70,6 +71,9 @@ fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&Kerne
     if let Some(record) = &c.record {
         write_request(out, record)?;
     }
+    if let Some(job) = &c.job {
+        writeln!(out, "  job      {}", jobs::sentence(job))?;
+    }
     let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
     writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
     if let Some(tls) = &c.tls {
@@ -110,7 +114,8 @@ fn write_stream(out: &mut String, s: &StreamStatus) -> std::fmt::Result {
         out,
         "    windows {} to the client, {} to us; content {} waits; {} sent, {} queued; turn {turn}",
         s.may_send, s.may_receive, s.content, s.sent, s.queued
-    )
+    )?;
+    s.job.as_ref().map_or(Ok(()), |job| writeln!(out, "    job {}", jobs::sentence(job)))
 }
 
 fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
@@ -191,6 +196,10 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         Some(delay) => object.raw("behind", delay_object(delay)),
         None => object,
     };
+    let object = match &c.job {
+        Some(job) => object.raw("job", jobs::wait_object(job)),
+        None => object,
+    };
     let object = match &c.tls {
         Some(tls) => object.raw("tls", tls_object(tls)),
         None => object,
@@ -235,11 +244,15 @@ fn stream_object(s: &StreamStatus) -> String {
         .number("sent", s.sent)
         .number("queued", s.queued)
         .raw("turn", s.turn.map_or("null".to_owned(), |turn| turn.to_string()));
-    match s.wait {
+    let object = match s.wait {
         "-" => object.raw("wait", "null"),
         wait => object.text("wait", wait),
     }
-    .raw("waited_ms", s.waited.as_millis())
+    .raw("waited_ms", s.waited.as_millis());
+    match &s.job {
+        Some(job) => object.raw("job", jobs::wait_object(job)),
+        None => object,
+    }
     .finish()
 }
 
@@ -306,6 +319,7 @@ mod tests {
             state: "sending",
             wait: "client-slow-read",
             waited: ms(2000),
+            job: None,
             left: ms(58_000),
             asks_read: true,
             asks_write: true,
@@ -408,6 +422,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             turn: None,
             wait: "-",
             waited: Duration::ZERO,
+            job: None,
             sent: 0,
         };
         let shut = StreamStatus {

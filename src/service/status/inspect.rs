@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::inspection_queue::Question;
 use super::{AskKernel, connections, fresh, metrics, turn};
-use crate::base::job_pool::{Lane, Ticket};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::Ticket;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::FieldValue;
@@ -96,7 +97,11 @@ impl<R: Shown + 'static> Inspection<R> {
     /// Asks the kernel for what it has to add.
     fn on_report(mut self: Box<Self>, report: R, cx: &Cx<'_>) -> Decision {
         let (topic, ask_kernel) = (report.kernel_topic(), Arc::clone(&self.ask_kernel));
-        match cx.jobs.submit(Lane::Quick, cx.waker(), move || ask_kernel(&topic)) {
+        let subject: &[u8] = match topic {
+            KernelTopic::Connections(_) => b"connections",
+            KernelTopic::Queues => b"accept queues",
+        };
+        match cx.submit(JobKind::Kernel, subject, move || ask_kernel(&topic)) {
             // Then the answer comes without the kernel's part.
             Err(_) => shown(&report, &busy(), self.format),
             Ok(ticket) => {

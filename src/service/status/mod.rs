@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod inspect;
 pub mod inspection_queue;
+mod jobs;
 mod local_name;
 pub mod metrics;
 mod turn;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::accept_queues;
 use super::durations::{short, spread_object};
+use super::jobs::{self, write_jobs};
 use crate::base::json::{Object, array};
 use crate::base::moment::Moment;
 use crate::observe::histogram::Spread;
@@ -35,6 +36,7 @@ fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std
         writeln!(out, "{name:10}{}", row(spread))?;
     }
     accept_queues::write_text(out, &turn.queues, kernel)?;
+    write_jobs(out, &turn.jobs)?;
     let calls: Vec<String> = turn.syscalls.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
     writeln!(out, "\nthe longest drive of each second:")?;
@@ -77,6 +79,7 @@ pub fn object(turn: &LoopStatus, kernel: &KernelReport) -> Object {
         .number("events", turn.events)
         .raw("events_max", turn.events_max)
         .raw("syscalls", syscalls.finish())
+        .raw("jobs", jobs::object(&turn.jobs))
         .raw("longest", array(turn.longest.iter().map(|longest| drive(longest, turn.now))))
         .raw("accept_queues", accept_queues::json(&turn.queues, kernel))
 }
@@ -113,6 +116,7 @@ mod tests {
             events: 0,
             events_max: 0,
             longest: vec![drive(100, 80_000), drive(50, 999)],
+            jobs: Default::default(),
             syscalls: Vec::new(),
             queues: Vec::new(),
         };

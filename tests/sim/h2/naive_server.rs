@@ -66,6 +66,7 @@ impl Environment {
             jobs: &self.jobs,
             complaints: &self.complaints,
             key: WakeKey { token: Token { index: 0, generation: 0 }, stream },
+            connection: 1,
             peer: Peer::Unix,
             named: None,
             certificate: None,

@@ -4,7 +4,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::base::job_pool::{JobPoolLimits, Lane};
+use crate::base::job_name::JobKind;
+use crate::base::job_pool::JobPoolLimits;
 
 /// A file that was served at age 0, and is another one since.
 fn changed() -> (Scene, World) {
@@ -43,7 +44,7 @@ fn hold(world: &mut World) -> std::sync::mpsc::Sender<()> {
         begin.send(()).expect("the test waits for it");
         held.recv().is_err()
     };
-    let ticket = world.jobs.submit(Lane::Quick, world.cx().waker(), wait).expect("the queue is empty");
+    let ticket = world.cx().submit(JobKind::Read, b"/", wait).expect("the queue is empty");
     begun.recv_timeout(Duration::from_secs(20)).expect("there is a thread");
     drop(ticket);
     gate
@@ -179,7 +180,7 @@ fn what_a_look_finds_is_as_old_as_its_beginning_whenever_it_arrives() {
 
 fn wait_until_idle(world: &World) {
     let started = Instant::now();
-    let is_busy = || world.jobs.numbers().running + world.jobs.numbers().quick_queued > 0;
+    let is_busy = || world.jobs.numbers().longest_since.is_some() || world.jobs.numbers().quick_queued > 0;
     while is_busy() {
         assert!(started.elapsed() < Duration::from_secs(20), "it is busy for ever");
         std::thread::yield_now();

@@ -235,7 +235,8 @@ fn a_very_large_file_has_a_tag_that_needs_no_reading() {
 
 #[test]
 fn a_full_queue_costs_the_tag_and_not_the_answer() {
-    use crate::base::job_pool::{JobPoolLimits, Lane};
+    use crate::base::job_name::JobKind;
+    use crate::base::job_pool::JobPoolLimits;
     let scene = Scene::new();
     scene.write("page.bin", letters(b'a', LARGE));
     let mut world = World::new(&scene);
@@ -253,5 +254,5 @@ fn a_full_queue_costs_the_tag_and_not_the_answer() {
         std::thread::yield_now();
     };
     assert_eq!((answer.status, answer.field("ETag"), answer.content.len()), (200, None, LARGE));
-    assert!(world.jobs.submit(Lane::Slow, world.cx().waker(), || ()).is_err(), "the queue is full");
+    assert!(world.cx().submit(JobKind::List, b"/", || ()).is_err(), "the queue is full");
 }

@@ -174,6 +174,7 @@ impl World {
             jobs: &self.jobs,
             complaints: &self.complaints,
             key: WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 },
+            connection: 1,
             peer: Peer::Unix,
             named: None,
             certificate: None,
