@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, accessat};
 
+use crate::base::job_name::JobName;
+use crate::base::job_pool::JobStep;
+
 /// The longest text of a mark, in bytes; what is longer ends in `...`.
 const TEXT_BYTES_MAX: usize = 200;
 const CUT: &[u8] = b"...";
@@ -34,6 +37,21 @@ impl Marks {
             leave(nowhere, |text| {
                 write!(text, "c={id} ");
                 what(text);
+            });
+        }
+    }
+
+    /// Marks on a job thread what it is about to do, or has just done, and for whom.
+    pub fn job(self, name: &JobName, step: JobStep) {
+        if let Some(nowhere) = self.0 {
+            leave(nowhere, |text| {
+                if let Some(requester) = name.requester {
+                    write!(text, "{requester} ");
+                }
+                match step {
+                    JobStep::Begins => write!(text, "job {name}"),
+                    JobStep::Ended => write!(text, "job done: {name}"),
+                }
             });
         }
     }

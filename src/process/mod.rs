@@ -111,7 +111,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
-    let jobs = jobs(settings)?;
+    let marks = marks(settings)?;
+    let jobs = jobs(settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings, &settings.shares(descriptors))?;
     front.https_redirect = https_redirect;
@@ -128,9 +129,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }
-    if settings.mark_syscalls {
-        event_loop.mark_syscalls(Marks::visible().map_err(|error| format!("cannot mark system calls: {error}"))?);
-    }
+    event_loop.mark_syscalls(marks);
     let manager = ServiceManager::from_environment();
     manager.tell(notify::READY);
     let outcome = turn_to_the_end(&mut event_loop, &manager)?;
@@ -156,11 +155,18 @@ fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &Serv
     }
 }
 
+fn marks(settings: &Settings) -> Result<Marks, String> {
+    match settings.mark_syscalls {
+        true => Marks::visible().map_err(|error| format!("cannot mark system calls: {error}")),
+        false => Ok(Marks::default()),
+    }
+}
+
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
 /// watch with strace without them.
-fn jobs(settings: &Settings) -> Result<JobPool, String> {
+fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
     match settings.root.is_some() || settings.has_admin() || settings.has_https() {
-        true => JobPool::new(settings.files.job_limits(), Instant::now),
+        true => JobPool::watched(settings.files.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
         false => Ok(JobPool::without_threads()),
     }
     .map_err(|error| format!("cannot start threads: {error}"))

@@ -173,6 +173,40 @@ fn marks_tell_the_story_of_a_connection() {
 }
 
 #[test]
+fn marks_around_jobs_say_whose_system_calls_these_are() {
+    if !has_tool("strace") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("tidemill-marks-jobs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("a b.html"), "hello").unwrap();
+    let server = Server::start_untortured(&["--mark-syscalls", folder.to_str().unwrap()]);
+    let Some(trace) = Trace::attach(&server, "marks-jobs") else { return };
+    let mut client = server.connect();
+    client.send("GET /a%20b.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response().1, "hello");
+    let mut http2 = Http2::new(server.connect(), 65_535);
+    http2.get(7, "/nothing", "");
+    http2.read_until(|frame| frame.stream == 7);
+    let file = trace.file.clone();
+    let ended = "c=2 s=7 job done: look-up /nothing\"";
+    wait_until("the end is marked", || std::fs::read_to_string(&file).unwrap().contains(ended));
+    let lines = trace.finish(server);
+    std::fs::remove_dir_all(&folder).unwrap();
+    for (job, path) in [("c=1 job look-up /a b.html\"", "\"a b.html"), ("c=2 s=7 job look-up /nothing\"", "\"nothing")]
+    {
+        let begun = lines.iter().find(|line| line.contains(&format!("tidemill {job}"))).unwrap();
+        let (thread, _) = begun.split_once(' ').unwrap();
+        let of_thread: Vec<&str> =
+            lines.iter().map(String::as_str).filter(|line| line.starts_with(&format!("{thread} "))).collect();
+        let done = format!("tidemill {}", job.replacen("job ", "job done: ", 1));
+        assert_story(&of_thread.join("\n"), &[&format!("tidemill {job}"), path, "write(", &done]);
+        let loop_lines = lines.iter().filter(|line| line.contains(" drive\""));
+        assert!(loop_lines.clone().count() > 0 && !loop_lines.clone().any(|line| line.starts_with(thread)), "{thread}");
+    }
+}
+
+#[test]
 fn write_interest_is_set_at_the_first_would_block_and_cleared_when_drained() {
     if !has_tool("strace") {
         return;
