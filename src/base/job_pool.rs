@@ -104,6 +104,8 @@ pub struct LongJob {
     pub job: Arc<Job>,
     /// How long it ran, or waited for a thread.
     pub took: Duration,
+    /// When that was over.
+    pub ended: Instant,
 }
 
 /// What a pool is doing, job by job.
@@ -413,7 +415,7 @@ impl Shared {
             if let Some(Waiting { since, job, work, .. }) = queues.pop() {
                 let now = (self.clock)();
                 if work.is_wanted() {
-                    queues.past.count_wait(&job, now.saturating_duration_since(since));
+                    queues.past.count_wait(&job, now.saturating_duration_since(since), now);
                 }
                 queues.running[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
                 return Some((job, work));
@@ -431,7 +433,7 @@ impl Shared {
             queues.slow_running -= 1;
         }
         if was_wanted {
-            queues.past.count_run(job, now.saturating_duration_since(since));
+            queues.past.count_run(job, now.saturating_duration_since(since), now);
         }
     }
 }
@@ -486,19 +488,19 @@ impl Queues {
 }
 
 impl Past {
-    /// A job has waited so long for a thread.
-    fn count_wait(&mut self, job: &Arc<Job>, took: Duration) {
+    /// A job has waited so long for a thread, and got one at `ended`.
+    fn count_wait(&mut self, job: &Arc<Job>, took: Duration, ended: Instant) {
         if took < LONG {
             return;
         }
         self.delayed += 1;
         if self.most_delayed.as_ref().is_none_or(|most| most.took < took) {
-            self.most_delayed = Some(LongJob { job: Arc::clone(job), took });
+            self.most_delayed = Some(LongJob { job: Arc::clone(job), took, ended });
         }
     }
 
-    /// A job has run for so long.
-    fn count_run(&mut self, job: Arc<Job>, took: Duration) {
+    /// A job has run for so long, until `ended`.
+    fn count_run(&mut self, job: Arc<Job>, took: Duration, ended: Instant) {
         let kind = job.name.kind as usize;
         self.done[kind] += 1;
         if took < LONG {
@@ -506,7 +508,7 @@ impl Past {
         }
         self.long[kind] += 1;
         let at = self.longest.partition_point(|longer| longer.took >= took);
-        self.longest.insert(at, LongJob { job, took });
+        self.longest.insert(at, LongJob { job, took, ended });
         self.longest.truncate(LONGEST_KEPT);
     }
 }

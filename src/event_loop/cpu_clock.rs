@@ -30,16 +30,16 @@ impl CpuClock {
         nanos >= LONG_NANOS || now.nanos_since(self.read_at) >= READING_AGE_NANOS_MAX
     }
 
-    /// For how much of a drive that took so many nanoseconds and ended at `now` the thread was not running, when it has used
+    /// If a drive that took so many nanoseconds and ended at `now` was long: for how much of it that took so many nanoseconds and ended at `now` the thread was not running, when it has used
     /// so much CPU time in all.
     ///
     /// All the time since the last reading that was spent neither in polls nor on the processor counts as that of this
     /// drive: the drives before it were short.
-    pub(super) fn read(&mut self, nanos: u64, now: Moment, cpu_time: Duration) -> Duration {
+    pub(super) fn read(&mut self, nanos: u64, now: Moment, cpu_time: Duration) -> Option<Duration> {
         let awake = Duration::from_nanos(now.nanos_since(self.read_at).saturating_sub(self.polled_nanos));
         let off_cpu = awake.saturating_sub(cpu_time.saturating_sub(self.cpu_time));
         *self = CpuClock { read_at: now, cpu_time, polled_nanos: 0 };
-        if nanos >= LONG_NANOS { off_cpu.min(Duration::from_nanos(nanos)) } else { Duration::ZERO }
+        (nanos >= LONG_NANOS).then(|| off_cpu.min(Duration::from_nanos(nanos)))
     }
 }
 
@@ -56,18 +56,18 @@ mod tests {
     #[test]
     fn what_a_long_drive_did_not_compute_it_waited() {
         let (mut clock, at) = (CpuClock::default(), Moment::from_millis);
-        assert_eq!(clock.read(MS, at(1000), ms(50)), Duration::ZERO, "the first reading, after a short drive");
+        assert_eq!(clock.read(MS, at(1000), ms(50)), None, "the first reading, after a short drive");
         clock.on_polled(20 * MS);
-        assert_eq!(clock.read(80 * MS, at(1101), ms(50 + 81)), Duration::ZERO, "it computed all the time");
+        assert_eq!(clock.read(80 * MS, at(1101), ms(50 + 81)), Some(Duration::ZERO), "it computed all the time");
         clock.on_polled(9 * MS);
-        assert_eq!(clock.read(80 * MS, at(1191), ms(131 + 6)), ms(75), "1 ms was spent on something short");
-        assert_eq!(clock.read(80 * MS, at(1291), ms(137)), ms(80), "no more than the drive itself");
+        assert_eq!(clock.read(80 * MS, at(1191), ms(131 + 6)), Some(ms(75)), "1 ms was spent on something short");
+        assert_eq!(clock.read(80 * MS, at(1291), ms(137)), Some(ms(80)), "no more than the drive itself");
     }
 
     #[test]
     fn the_clock_is_read_after_long_drives_and_ten_times_a_second() {
         let (mut clock, at) = (CpuClock::default(), Moment::from_millis);
-        assert_eq!(clock.read(MS, at(1000), ms(50)), Duration::ZERO);
+        assert_eq!(clock.read(MS, at(1000), ms(50)), None);
         assert!(!clock.is_due(LONG_NANOS - 1, at(1099)));
         assert!(clock.is_due(LONG_NANOS, at(1001)) && clock.is_due(0, at(1100)));
     }

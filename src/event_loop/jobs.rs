@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::EventLoop;
 use crate::base::job_name::{JobKind, Requester};
-use crate::base::job_pool::{Job, JobsSnapshot, LongJob, QueuedJob, RunningJob};
+use crate::base::job_pool::{Job, JobNumbers, JobsSnapshot, LongJob, QueuedJob, RunningJob};
 use crate::base::slots::Token;
 use crate::base::wake::WakeKey;
 use crate::net::Reactor;
-use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobs};
+use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobStatus, LongJobs};
 use crate::observe::report::ConnectionStatus;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
@@ -26,7 +26,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             slow_queued: numbers.slow_queued,
             running: snapshot.running.iter().map(|running| self.running_status(running, now)).collect(),
             queued: snapshot.queued.iter().map(|queued| self.queued_status(queued, now)).collect(),
-            past: long_jobs(snapshot, numbers.long, numbers.delayed),
+            past: self.long_jobs(snapshot, &numbers),
         }
     }
 
@@ -37,6 +37,21 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// The time as far as the loop has looked at the clock; jobs have begun meanwhile.
     fn job_clock(&self) -> Instant {
         self.context.instant_of(self.phases.mark())
+    }
+
+    fn long_jobs(&self, snapshot: JobsSnapshot, numbers: &JobNumbers) -> LongJobs {
+        let (now, wall) = (self.job_clock(), self.reactor.wall());
+        let told = |LongJob { job, took, ended }: LongJob| {
+            let ended = wall.checked_sub(now.saturating_duration_since(ended)).unwrap_or(wall);
+            LongJobStatus { name: job.name.clone(), took, ended }
+        };
+        let ran = JobKind::ALL.into_iter().map(JobKind::name).zip(numbers.long);
+        LongJobs {
+            ran: ran.filter(|(_, count)| *count > 0).collect(),
+            longest: snapshot.longest.into_iter().map(told).collect(),
+            delayed: numbers.delayed,
+            most_delayed: snapshot.most_delayed.map(told),
+        }
     }
 
     /// All jobs that somebody waits for, whether they run or not.
@@ -121,15 +136,4 @@ pub(super) struct AwaitedJobs {
 enum Place {
     Running(usize),
     Queued(usize),
-}
-
-fn long_jobs(snapshot: JobsSnapshot, ran: [u64; JobKind::COUNT], delayed: u64) -> LongJobs {
-    let told = |LongJob { job, took }: LongJob| (job.name.clone(), took);
-    let ran = JobKind::ALL.into_iter().map(JobKind::name).zip(ran);
-    LongJobs {
-        ran: ran.filter(|(_, count)| *count > 0).collect(),
-        longest: snapshot.longest.into_iter().map(told).collect(),
-        delayed,
-        most_delayed: snapshot.most_delayed.map(told),
-    }
 }

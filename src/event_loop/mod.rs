@@ -557,14 +557,14 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
                 None => request.push_str(connection.protocol()),
             }
         };
-        let mut off_cpu = Duration::ZERO;
+        let mut off_cpu = None;
         if self.cpu.is_due(nanos, now) {
             self.context.counters.syscalls.cpu_time += 1;
             off_cpu = self.cpu.read(nanos, now, self.reactor.cpu_time());
         }
-        self.phases.drove(nanos, off_cpu, now, |request| {
-            write_request(request);
-            who.id
+        self.phases.drove(nanos, now, |drive| {
+            write_request(&mut drive.request);
+            (drive.wall, drive.off_cpu, drive.connection) = (self.reactor.wall(), off_cpu, who.id);
         });
         if nanos >= LONG_NANOS {
             self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, write_request);

@@ -1,14 +1,14 @@
 //! Where the loop's time goes: phase by phase, and drive by drive.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::base::moment::Moment;
 use crate::observe::histogram::Histogram;
-use crate::observe::report::LongestDrive;
+use crate::observe::report::LongDrive;
 
-/// Seconds of which the longest drive is remembered.
-const SECONDS_KEPT: usize = 60;
+/// The longest text of a request that is remembered, in bytes; what is longer ends in `...`.
+const REQUEST_BYTES_MAX: usize = 200;
 
 /// The phases of a turn, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Phase {
 }
 
 /// How long everything took that the loop did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Phases {
     /// How long each phase took, by `Phase::ALL`.
     times: [Histogram; 6],
@@ -59,11 +59,28 @@ pub struct Phases {
     pub events: u64,
     /// The most of them in one turn.
     pub events_max: usize,
-    /// The longest drive of each second in which there was one, oldest first.
-    longest: VecDeque<LongestDrive>,
+    of_seconds: LongestDrives,
+    of_minutes: LongestDrives,
     /// When the present phase began.
     mark: Moment,
     turn_began: Moment,
+}
+
+impl Default for Phases {
+    fn default() -> Phases {
+        Phases {
+            times: Default::default(),
+            drives: Histogram::default(),
+            turns: Histogram::default(),
+            lag: Histogram::default(),
+            events: 0,
+            events_max: 0,
+            of_seconds: LongestDrives::new(Duration::from_secs(1), 60),
+            of_minutes: LongestDrives::new(Duration::from_secs(60), 60),
+            mark: Moment::default(),
+            turn_began: Moment::default(),
+        }
+    }
 }
 
 impl Phases {
@@ -101,35 +118,103 @@ impl Phases {
         self.events_max = self.events_max.max(events);
     }
 
-    /// A drive has ended that took so many nanoseconds; for `off_cpu` of that time the thread was not running. `who` is
-    /// asked only if it was the longest of its second: for the connection's number, and to write the request.
-    pub(super) fn drove(&mut self, nanos: u64, off_cpu: Duration, now: Moment, who: impl FnOnce(&mut String) -> u64) {
+    /// A drive has ended that took so many nanoseconds. `describe` is called only if it was the longest of its second: it
+    /// writes the rest of what is remembered.
+    #[inline]
+    pub(super) fn drove(&mut self, nanos: u64, now: Moment, describe: impl FnOnce(&mut LongDrive)) {
         self.drives.record_nanos(nanos);
         let took = Duration::from_nanos(nanos);
-        let same_second = |last: &&mut LongestDrive| now.since(last.at) < Duration::from_secs(1);
-        match self.longest.back_mut().filter(same_second) {
-            Some(last) if took <= last.took => {}
-            Some(last) => {
-                // The second is that of the first drive in it.
-                (last.took, last.off_cpu) = (took, off_cpu);
-                last.request.clear();
-                last.connection = who(&mut last.request);
-            }
-            None => {
-                let mut request = String::new();
-                let connection = who(&mut request);
-                self.longest.push_back(LongestDrive { at: now, took, off_cpu, connection, request });
-                if self.longest.len() > SECONDS_KEPT {
-                    self.longest.pop_front();
-                }
-            }
+        if !self.of_seconds.is_longest(took, now) {
+            return;
+        }
+        self.of_seconds.put(now, |drive| {
+            (drive.ended, drive.took) = (now, took);
+            drive.request.clear();
+            describe(drive);
+            cut(&mut drive.request);
+        });
+        // Whatever is the longest of its minute has also been the longest of its second.
+        if let Some((_, drive)) = self.of_seconds.drives.back().filter(|_| self.of_minutes.is_longest(took, now)) {
+            self.of_minutes.put(now, |longest| copy(drive, longest));
         }
     }
 
-    /// The longest drive of each of the last seconds in which there was one, oldest first.
-    pub fn longest(&self, now: Moment) -> impl Iterator<Item = &LongestDrive> {
-        let recent = move |drive: &&LongestDrive| now.since(drive.at) <= Duration::from_secs(SECONDS_KEPT as u64);
-        self.longest.iter().filter(recent)
+    /// The longest drive of each second of the last minute in which there was one, oldest first.
+    pub fn longest_of_seconds(&self, now: Moment) -> impl Iterator<Item = &LongDrive> {
+        self.of_seconds.recent(now)
+    }
+
+    /// The longest drive of each minute of the last hour in which there was one, oldest first.
+    pub fn longest_of_minutes(&self, now: Moment) -> impl Iterator<Item = &LongDrive> {
+        self.of_minutes.recent(now)
+    }
+}
+
+/// The longest drive of each window of time in which there was one. A window begins with the first drive behind the last one.
+#[derive(Debug)]
+struct LongestDrives {
+    window: Duration,
+    /// So many windows are kept.
+    windows: usize,
+    /// Each with the beginning of its window, oldest first.
+    drives: VecDeque<(Moment, LongDrive)>,
+}
+
+impl LongestDrives {
+    fn new(window: Duration, windows: usize) -> LongestDrives {
+        LongestDrives { window, windows, drives: VecDeque::new() }
+    }
+
+    /// Whether a drive that took so long and ended at `now` is the longest of its window so far.
+    #[inline]
+    fn is_longest(&self, took: Duration, now: Moment) -> bool {
+        !self.drives.back().is_some_and(|(began, last)| now.since(*began) < self.window && took <= last.took)
+    }
+
+    /// Has `write` describe the longest drive of the present window. The memory of what falls out is used again.
+    #[cold]
+    fn put(&mut self, now: Moment, write: impl FnOnce(&mut LongDrive)) {
+        if let Some((_, last)) = self.drives.back_mut().filter(|(began, _)| now.since(*began) < self.window) {
+            return write(last);
+        }
+        let oldest = if self.drives.len() < self.windows { None } else { self.drives.pop_front() };
+        let mut drive = oldest.map_or_else(nothing, |(_, drive)| drive);
+        write(&mut drive);
+        self.drives.push_back((now, drive));
+    }
+
+    fn recent(&self, now: Moment) -> impl Iterator<Item = &LongDrive> {
+        let span = self.window * self.windows as u32;
+        self.drives.iter().map(|(_, drive)| drive).filter(move |drive| now.since(drive.ended) <= span)
+    }
+}
+
+/// A drive that is still to be described.
+fn nothing() -> LongDrive {
+    LongDrive {
+        ended: Moment::default(),
+        wall: UNIX_EPOCH,
+        took: Duration::ZERO,
+        off_cpu: None,
+        connection: 0,
+        request: String::new(),
+    }
+}
+
+/// Without an allocation, mostly.
+fn copy(from: &LongDrive, to: &mut LongDrive) {
+    let mut request = std::mem::take(&mut to.request);
+    request.clone_from(&from.request);
+    let LongDrive { ended, wall, took, off_cpu, connection, .. } = *from;
+    *to = LongDrive { ended, wall, took, off_cpu, connection, request };
+}
+
+/// A request's text is ASCII: it was escaped.
+fn cut(request: &mut String) {
+    if request.len() > REQUEST_BYTES_MAX {
+        request.truncate(request.floor_char_boundary(REQUEST_BYTES_MAX - 3));
+        request.push_str("...");
+        request.shrink_to(REQUEST_BYTES_MAX);
     }
 }
 
@@ -145,33 +230,72 @@ mod tests {
         Moment::from_millis(u64::from(ms))
     }
 
-    #[test]
-    fn the_longest_drive_of_each_second_is_remembered_with_who_it_was() {
-        let mut phases = Phases::default();
-        let drives = [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)];
-        for (ms, took, who) in drives {
-            phases.drove(took * 1_000_000, took as u32 * US, at(ms), |request| {
-                request.push_str(&format!("GET /{who}"));
-                who
-            });
-        }
-        let named = |now: Moment| phases.longest(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>();
-        assert_eq!(named(at(2500)), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
-        assert_eq!(named(at(62_000)), [(11, MS)], "a minute later");
-        let requests: Vec<_> = phases.longest(at(2500)).map(|drive| drive.request.as_str()).collect();
-        assert_eq!(requests, ["GET /8", "GET /10", "GET /11"]);
-        let off_cpu: Vec<_> = phases.longest(at(2500)).map(|drive| drive.off_cpu).collect();
-        assert_eq!(off_cpu, [9 * US, 2 * US, US]);
+    /// A drive of this connection that took so many milliseconds.
+    fn drove(phases: &mut Phases, at_ms: u32, took_ms: u64, connection: u64) {
+        phases.drove(took_ms * 1_000_000, at(at_ms), |drive| {
+            drive.request.push_str(&format!("GET /{connection}"));
+            drive.connection = connection;
+            drive.off_cpu = Some(took_ms as u32 * US);
+        });
     }
 
     #[test]
-    fn no_more_seconds_are_kept_than_are_told() {
+    fn the_longest_drive_of_each_second_is_remembered_with_who_it_was() {
         let mut phases = Phases::default();
-        for second in 0..200 {
-            phases.drove(1, Duration::ZERO, at(second * 1000), |_| u64::from(second));
+        for (ms, took, who) in [(0, 3, 7), (400, 9, 8), (999, 5, 9), (1000, 2, 10), (2500, 1, 11)] {
+            drove(&mut phases, ms, took, who);
         }
-        assert_eq!(phases.longest.len(), SECONDS_KEPT);
-        assert_eq!(phases.longest.back().map(|drive| drive.connection), Some(199));
+        let named = |now: Moment| {
+            phases.longest_of_seconds(now).map(|drive| (drive.connection, drive.took)).collect::<Vec<_>>()
+        };
+        assert_eq!(named(at(2500)), [(8, 9 * MS), (10, 2 * MS), (11, MS)]);
+        assert_eq!(named(at(62_000)), [(11, MS)], "a minute later");
+        let requests: Vec<_> = phases.longest_of_seconds(at(2500)).map(|drive| drive.request.as_str()).collect();
+        assert_eq!(requests, ["GET /8", "GET /10", "GET /11"]);
+        let ended: Vec<_> = phases.longest_of_seconds(at(2500)).map(|drive| drive.ended).collect();
+        assert_eq!(ended, [at(400), at(1000), at(2500)], "when it ended, and not when its second began");
+        let off_cpu: Vec<_> = phases.longest_of_seconds(at(2500)).map(|drive| drive.off_cpu).collect();
+        assert_eq!(off_cpu, [9 * US, 2 * US, US].map(Some));
+    }
+
+    #[test]
+    fn the_longest_drive_of_each_minute_is_remembered_for_an_hour() {
+        let mut phases = Phases::default();
+        // A drive in each second of a hundred minutes; the longest of a minute is somewhere in it.
+        for second in 0..6000_u32 {
+            let (minute, of_minute) = (second / 60, second % 60);
+            let took = if of_minute == minute % 60 { 100 + u64::from(minute) } else { 1 + u64::from(of_minute) };
+            drove(&mut phases, second * 1000, took, u64::from(second));
+        }
+        let of_hour = |now: Moment| phases.longest_of_minutes(now).map(|drive| drive.connection).collect::<Vec<_>>();
+        let expected: Vec<u64> = (40..100).map(|minute| minute * 60 + minute % 60).collect();
+        assert_eq!(of_hour(at(5_999_000)), expected);
+        assert_eq!(phases.of_minutes.drives.len(), 60);
+        assert_eq!(phases.of_seconds.drives.len(), 60);
+        assert_eq!(of_hour(at(6_000_000 + 1_800_000)), expected[30..], "half an hour later");
+        let drive = phases.longest_of_minutes(at(5_999_000)).last().unwrap();
+        assert_eq!((drive.request.as_str(), drive.took, drive.off_cpu), ("GET /5979", 199 * MS, Some(199 * US)));
+    }
+
+    #[test]
+    fn a_culprit_outlives_its_minute_and_a_longer_one_takes_its_place() {
+        let mut phases = Phases::default();
+        drove(&mut phases, 500, 7, 1);
+        drove(&mut phases, 700, 90, 2);
+        drove(&mut phases, 30_000, 80, 3);
+        drove(&mut phases, 59_000, 91, 4);
+        let named = |now| phases.longest_of_minutes(at(now)).map(|drive| drive.connection).collect::<Vec<_>>();
+        assert_eq!(named(59_000), [4]);
+        assert_eq!(named(3_659_000), [4]);
+        assert_eq!(named(3_659_001), [0; 0], "more than an hour ago");
+    }
+
+    #[test]
+    fn a_long_target_takes_little_memory() {
+        let mut phases = Phases::default();
+        phases.drove(1, at(0), |drive| drive.request.extend(["é"; 10_000]));
+        let request = &phases.longest_of_minutes(at(0)).next().unwrap().request;
+        assert!(request.len() <= REQUEST_BYTES_MAX && request.ends_with("é..."), "{request}");
     }
 
     #[test]

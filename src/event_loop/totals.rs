@@ -9,6 +9,8 @@ use crate::net::Reactor;
 use crate::observe::accept_queue::QueueStatus;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Spread;
+use crate::observe::jobs::JobsStatus;
+use crate::observe::report::LongDrive;
 use crate::service::Service;
 
 /// The numbers of one event loop, from its beginning to its end. They include the connections of the admin listener.
@@ -54,6 +56,10 @@ pub struct Totals {
     pub queues: Vec<QueueStatus>,
     /// How often accepting failed and was put off.
     pub accept_pauses: u64,
+    /// The longest drive of each minute of the last hour, oldest first.
+    pub longest_drives: Vec<LongDrive>,
+    /// Jobs that are not done, and those that took long.
+    pub jobs: JobsStatus,
     /// Lines of the access log that were dropped.
     pub dropped_lines: u64,
 }
@@ -80,6 +86,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             turns: phases.turns.count(),
             events: phases.events,
             events_max: phases.events_max,
+            longest_drives: phases.longest_of_minutes(phases.mark()).cloned().collect(),
+            jobs: self.jobs_status(),
             phases: Phase::ALL.iter().map(|phase| (phase.name(), phases.time_of(*phase).sum())).collect(),
             ..totals
         }

@@ -1,6 +1,6 @@
 //! What the job threads do, as it is told: plain values.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::base::job_name::{JobName, Requester};
 
@@ -25,11 +25,22 @@ pub struct LongJobs {
     /// How many ran for a second or longer, by the name of their kind, with those kinds that there are.
     pub ran: Vec<(&'static str, u64)>,
     /// Those that ran longest, longest first; a few of them.
-    pub longest: Vec<(JobName, Duration)>,
+    pub longest: Vec<LongJobStatus>,
     /// How many waited for a thread for a second or longer.
     pub delayed: u64,
     /// The one that waited longest, if it waited so long.
-    pub most_delayed: Option<(JobName, Duration)>,
+    pub most_delayed: Option<LongJobStatus>,
+}
+
+/// A job that took long.
+#[derive(Debug, Clone)]
+pub struct LongJobStatus {
+    /// What it is called, with who asked for it first.
+    pub name: JobName,
+    /// How long it ran, or waited for a thread.
+    pub took: Duration,
+    /// When that was over, as time of day.
+    pub ended: SystemTime,
 }
 
 /// A job that is not done.

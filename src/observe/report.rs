@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
@@ -248,8 +248,10 @@ pub struct LoopStatus {
     pub events: u64,
     /// The most in one turn.
     pub events_max: usize,
-    /// The longest drive of each second, oldest first.
-    pub longest: Vec<LongestDrive>,
+    /// The longest drive of each second of the last minute, oldest first.
+    pub longest: Vec<LongDrive>,
+    /// The longest drive of each minute of the last hour, oldest first.
+    pub longest_of_hour: Vec<LongDrive>,
     /// What the job threads do.
     pub jobs: JobsStatus,
     /// System calls by kind.
@@ -258,20 +260,29 @@ pub struct LoopStatus {
     pub queues: Vec<QueueStatus>,
 }
 
-/// The longest drive of one second.
+/// A drive that was the longest for a while.
 #[derive(Debug, Clone)]
-pub struct LongestDrive {
-    /// When the first drive of that second ended.
-    pub at: Moment,
-    /// How long the longest one took.
+pub struct LongDrive {
+    /// When it ended.
+    pub ended: Moment,
+    /// The same as time of day.
+    pub wall: SystemTime,
+    /// How long it took.
     pub took: Duration,
-    /// For how much of this time the thread was not running: the kernel had given its core to somebody else, or it
-    /// waited in a system call.
-    pub off_cpu: Duration,
+    /// For how much of this time the thread was not running, if that is known: another process had its core, or it waited
+    /// in a system call or for a page. It computed in the rest of the time.
+    pub off_cpu: Option<Duration>,
     /// The connection's number.
     pub connection: u64,
     /// What it was busy with: method and target, escaped. Empty only if no request was involved.
     pub request: String,
+}
+
+impl LongDrive {
+    /// How long it computed, if that is known.
+    pub fn on_cpu(&self) -> Option<Duration> {
+        self.off_cpu.map(|off_cpu| self.took.saturating_sub(off_cpu))
+    }
 }
 
 /// The overview for the live page.

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use super::cpu::Cpu;
 use crate::base::accept_queue::ListenCounters;
+use crate::base::job_name::JobName;
+use crate::base::job_pool::LONG;
 use crate::event_loop::Totals;
 use crate::observe::accept_queue::{HighWater, QueueStatus};
 use crate::observe::access_log::time_text::of_day;
 use crate::observe::counters::Counters;
 use crate::observe::delay::Delay;
 use crate::observe::histogram::Spread;
+use crate::observe::jobs::{LongJobStatus, LongJobs};
+use crate::observe::report::LongDrive;
 use crate::observe::verdict::{FirstFin, Verdict};
 
 const BOLD: &str = "\x1b[1m";
@@ -26,6 +30,11 @@ const RATED_MIN: Duration = Duration::from_secs(1);
 
 /// So many verdicts are told apart.
 const VERDICTS_SHOWN: usize = 6;
+
+/// Shorter drives are not named: hardly anybody had to wait for them.
+const NAMED_DRIVE_MIN: Duration = Duration::from_millis(1);
+/// So many of the longest drives are named, and of the jobs that are not done.
+const NAMED_MAX: usize = 5;
 
 /// The report, to be displayed.
 pub(super) struct FinalReport<'a> {
@@ -55,6 +64,8 @@ impl Display for FinalReport<'_> {
         self.write_http2(f)?;
         self.write_costs(f)?;
         self.write_loop(f)?;
+        self.write_longest_drives(f)?;
+        self.write_jobs(f)?;
         self.write_peaks(f)?;
         self.write_queues(f)?;
         self.write_losses(f)?;
@@ -226,6 +237,38 @@ impl FinalReport<'_> {
         writeln!(f, "  Turns: {turns}, {each:.1} events each, {events_max} at most")
     }
 
+    /// Nothing if all drives were short.
+    fn write_longest_drives(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let drives = self.totals.longest_drives.iter().filter(|drive| drive.took >= NAMED_DRIVE_MIN);
+        let mut drives: Vec<&LongDrive> = drives.collect();
+        if drives.is_empty() {
+            return Ok(());
+        }
+        drives.sort_by_key(|drive| std::cmp::Reverse(drive.took));
+        writeln!(f, "  {:<14}{:>10}{:>10}{:>10}", "Longest drives", "Took", "On CPU", "Off CPU")?;
+        drives.iter().take(NAMED_MAX).try_for_each(|drive| {
+            let known = |time: Option<Duration>| time.map_or("-".to_owned(), duration);
+            let (took, on_cpu, off_cpu) = (duration(drive.took), known(drive.on_cpu()), known(drive.off_cpu));
+            let ended = of_day(drive.wall);
+            writeln!(f, "    {ended}{took:>10}{on_cpu:>10}{off_cpu:>10}  c={} {}", drive.connection, drive.request)
+        })
+    }
+
+    /// Nothing if no job took long.
+    fn write_jobs(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let jobs = &self.totals.jobs;
+        let LongJobs { ran, longest, delayed, most_delayed } = &jobs.past;
+        let kinds = list(ran, |(kind, count)| format!("{kind} {count}"));
+        let stuck = || jobs.running.iter().filter(|job| job.since >= LONG);
+        let kinds = if ran.is_empty() { "none that is done".to_owned() } else { kinds };
+        let any = !ran.is_empty() || stuck().count() > 0;
+        self.warn_if(f, any, format_args!("  Jobs that ran for 1s or longer: {kinds}"))?;
+        longest.iter().take(NAMED_MAX).try_for_each(|job| write_long_job(f, job))?;
+        stuck().take(NAMED_MAX).try_for_each(|job| write_job(f, "still runs", job.since, &job.name))?;
+        self.warn_if(f, *delayed > 0, format_args!("  Jobs that were queued for 1s or longer: {delayed}"))?;
+        most_delayed.as_ref().map_or(Ok(()), |job| write_long_job(f, job))
+    }
+
     fn write_peaks(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Totals { counters, inboxes_max, outboxes_max, .. } = self.totals;
         let [queued, inboxes, outboxes] =
@@ -285,6 +328,15 @@ impl FinalReport<'_> {
     fn line(&self, f: &mut Formatter<'_>, style: &str, line: fmt::Arguments<'_>) -> fmt::Result {
         if self.colours && !style.is_empty() { writeln!(f, "{style}{line}{RESET}") } else { writeln!(f, "{line}") }
     }
+}
+
+fn write_long_job(f: &mut Formatter<'_>, job: &LongJobStatus) -> fmt::Result {
+    write_job(f, &of_day(job.ended), job.took, &job.name)
+}
+
+fn write_job(f: &mut Formatter<'_>, ended: &str, took: Duration, name: &JobName) -> fmt::Result {
+    let requester = name.requester.map_or(String::new(), |requester| format!("  {requester}"));
+    writeln!(f, "    {ended:<12}{:>10}  {name}{requester}", duration(took))
 }
 
 fn write_row(f: &mut Formatter<'_>, name: &str, row: &Spread) -> fmt::Result {

@@ -1,6 +1,9 @@
 //! `/loop`: where the time goes, and who kept the loop busy.
 
-use crate::support::{field, status};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Server, field, status};
 use crate::{ask, ask_json, server};
 
 #[test]
@@ -35,4 +38,50 @@ fn accept_queues_are_told_with_their_limits() {
     if cfg!(target_os = "linux") {
         assert!(text.contains(&format!("accept queue of {}: 0 of 77, 0 dropped", server.address)), "{text}");
     }
+}
+
+/// A request whose last drive takes long: 8 MB of JSON that turns out to be invalid only at its end.
+fn long_request() -> Vec<u8> {
+    let mut json = b"[".to_vec();
+    json.extend(b"1234567,".repeat(1_000_000));
+    let head = format!("POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", json.len());
+    [head.as_bytes(), &json].concat()
+}
+
+/// Of the drives of the last hour the longest one for this connection's request, in microseconds: all of it, on the CPU, off it.
+fn longest_of_hour(server: &Server, connection: u64) -> [u64; 3] {
+    let turn = ask_json(server, "/loop?format=json");
+    let drives = turn["longest_of_hour"].as_array().unwrap();
+    let drive = drives.iter().find(|drive| drive["line"] == "POST /users").expect("it is remembered");
+    assert_eq!(drive["connection"], connection, "{turn}");
+    let ended = drive["ended"].as_str().unwrap();
+    assert!(ended.starts_with("20") && ended.ends_with('Z'), "{ended}");
+    ["took_us", "on_cpu_us", "off_cpu_us"].map(|name| drive[name].as_u64().expect("it was long enough to look"))
+}
+
+#[test]
+fn a_drive_that_computed_and_one_that_was_stopped_are_told_apart_for_an_hour() {
+    let server = server(&["--max-body-size", "16MiB"]);
+    let mut busy = server.connect();
+    busy.send(long_request());
+    assert_eq!(status(&busy.read_response().0), "400");
+    let [took, on_cpu, off_cpu] = longest_of_hour(&server, 1);
+    assert!(took.abs_diff(on_cpu + off_cpu) <= 1, "{took} {on_cpu} {off_cpu}");
+    assert!(on_cpu >= 5_000, "checking the content takes longer than that: {took} {on_cpu} {off_cpu}");
+
+    // The process is stopped again and again, so that the drive is hit wherever it is.
+    let mut stopped = server.connect();
+    stopped.send(long_request());
+    stopped.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    while stopped.stream.peek(&mut [0]).is_err() {
+        server.signal("STOP");
+        thread::sleep(Duration::from_millis(50));
+        server.signal("CONT");
+    }
+    let [took, on_cpu, off_cpu] = longest_of_hour(&server, 3);
+    assert!(took.abs_diff(on_cpu + off_cpu) <= 1, "{took} {on_cpu} {off_cpu}");
+    assert!(off_cpu > on_cpu && off_cpu >= 50_000, "it was stopped most of the time: {took} {on_cpu} {off_cpu}");
+    let (_, text) = ask(&server, "/loop");
+    let (_, hour) = text.split_once("the longest drive of each minute of the last hour, in UTC:\n").expect(&text);
+    assert!(hour.lines().any(|line| line.ends_with("  c=3 POST /users")), "{text}");
 }

@@ -118,6 +118,23 @@ fn the_numbers_are_those_that_the_clients_count() {
     }
 }
 
+#[test]
+fn a_long_drive_is_named_with_what_it_computed_and_waited() {
+    let mut server = Server::start(&["--report", "--max-body-size", "16MiB"]);
+    let mut json = b"[".to_vec();
+    json.extend(b"1234567,".repeat(1_000_000));
+    let mut client = server.connect();
+    client.send(format!("POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", json.len()));
+    client.send(json);
+    assert_eq!(status(&client.read_response().0), "400");
+    let report = report(&mut server, "TERM", 0);
+    let drive = report.lines().find(|line| line.ends_with("  c=1 POST /users")).expect(&report);
+    let columns: Vec<&str> = drive.split_whitespace().collect();
+    assert_eq!(columns.len(), 7, "when it ended, how long it took, on the CPU and off it, who: {drive}");
+    assert!(columns[1..4].iter().all(|time| time.ends_with('s')), "{drive}");
+    assert!(!report.contains("Jobs that"), "there was none:\n{report}");
+}
+
 fn bytes_as_told(n: usize) -> String {
     if n < 1024 { format!("{n}B") } else { format!("{:.2}KB", n as f64 / 1024.0) }
 }

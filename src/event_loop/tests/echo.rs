@@ -212,7 +212,8 @@ fn a_long_drive_of_an_echo_is_named_by_its_protocol() {
         let behind = format!("{{\"connection\":1,\"ms\":80.0,\"request\":\"{name}\"}}");
         assert_eq!(stage.log("behind"), [behind]);
         let now = stage.event_loop.context.moment;
-        let longest: Vec<_> = stage.event_loop.phases.longest(now).map(|drive| drive.request.clone()).collect();
+        let longest: Vec<_> =
+            stage.event_loop.phases.longest_of_seconds(now).map(|drive| drive.request.clone()).collect();
         assert_eq!(longest, [name]);
     }
 }

@@ -47,7 +47,7 @@ impl TimeText {
     }
 
     /// `2000-10-10T13:55:36.123Z` (RFC 3339).
-    pub(super) fn rfc3339(&self) -> impl Display {
+    pub fn rfc3339(&self) -> impl Display {
         fmt::from_fn(|f| {
             let month = MONTHS.iter().position(|name| *name == self.month()).unwrap_or(0) + 1;
             write!(f, "{}-{month:02}-{}T{}.{:03}Z", self.year(), self.day(), self.time(), self.millis)
@@ -55,7 +55,7 @@ impl TimeText {
     }
 
     /// `13:55:36.123`.
-    pub(super) fn of_day(&self) -> impl Display {
+    pub fn of_day(&self) -> impl Display {
         fmt::from_fn(|f| write!(f, "{}.{:03}", self.time(), self.millis))
     }
 

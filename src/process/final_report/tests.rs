@@ -1,10 +1,13 @@
 use std::rc::Rc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::base::job_name::{JobKind, Requester};
+use crate::base::moment::Moment;
 use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
 use crate::observe::http2::Http2Counts;
+use crate::observe::jobs::{JobPlace, JobStatus, JobsStatus};
 use crate::observe::tls::{Failure, TlsCounts};
 use crate::observe::verdict::{Means, Phase, Side};
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
@@ -79,6 +82,8 @@ fn run() -> Totals {
         outboxes_max: 1024 * 1024,
         queues: Vec::new(),
         accept_pauses: 1,
+        longest_drives: Vec::new(),
+        jobs: JobsStatus::default(),
         dropped_lines: 17,
     }
 }
@@ -124,6 +129,62 @@ Requests/sec: 100000.00, 120000 in the busiest second
 Transfer/sec:      1.50GB, 4.00MB read
 ";
     assert_eq!(text(&run(), Some(CPU), false), expected);
+}
+
+/// 08:49:37.123 of a day.
+fn ended() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(784_111_777_123)
+}
+
+#[test]
+fn long_drives_are_named_with_what_they_computed_and_waited() {
+    let drive = |took_us: u64, off_cpu: Option<u64>| LongDrive {
+        ended: Moment::default(),
+        wall: ended(),
+        took: us(took_us),
+        off_cpu: off_cpu.map(us),
+        connection: 3,
+        request: "POST /users".into(),
+    };
+    let short = || drive(999, None);
+    let text_of = |longest_drives: Vec<LongDrive>| text(&Totals { longest_drives, ..run() }, None, false);
+    assert!(!text_of(vec![short(), short()]).contains("Longest drives"));
+    let expected = "
+  Longest drives      Took    On CPU   Off CPU
+    08:49:37.123  122.00ms   42.00ms   80.00ms  c=3 POST /users
+    08:49:37.123    1.00ms         -         -  c=3 POST /users
+  Peak buffers";
+    let text = text_of(vec![short(), drive(1000, None), drive(122_000, Some(80_000))]);
+    assert!(text.contains(expected), "{text}");
+    let text = text_of((0..60).map(|ms| drive(ms * 1000, None)).collect());
+    assert_eq!(text.lines().filter(|line| line.ends_with("c=3 POST /users")).count(), NAMED_MAX, "{text}");
+}
+
+#[test]
+fn long_jobs_are_named_also_those_that_still_run() {
+    let name =
+        |subject: &[u8], connection| JobName::new(JobKind::LookUp, subject, Some(Requester { connection, stream: 0 }));
+    let long =
+        |subject: &[u8], ms| LongJobStatus { name: name(subject, 7), took: Duration::from_millis(ms), ended: ended() };
+    let place = || JobPlace::Running("tidemill-io-0".into());
+    let running = |since| JobStatus { name: name(b"/mnt/slow/b", 8), place: place(), since, waiting: Vec::new() };
+    let past = LongJobs {
+        ran: vec![("look-up", 2), ("hash", 1)],
+        longest: vec![long(b"/mnt/slow/\x1b", 25_000)],
+        delayed: 4,
+        most_delayed: Some(long(b"/a", 1500)),
+    };
+    let running = vec![running(Duration::from_millis(999)), running(LONG)];
+    let jobs = JobsStatus { past, running, ..JobsStatus::default() };
+    let told = text(&Totals { jobs, ..run() }, None, false);
+    let expected = "
+  Jobs that ran for 1s or longer: look-up 2, hash 1
+    08:49:37.123    25.00s  look-up /mnt/slow/\\x1b  c=7
+    still runs       1.00s  look-up /mnt/slow/b  c=8
+  Jobs that were queued for 1s or longer: 4
+    08:49:37.123     1.50s  look-up /a  c=7
+  Peak buffers";
+    assert!(told.contains(expected), "{told}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::durations::short;
 use crate::base::job_name::{JobName, Requester};
 use crate::base::json::{Object, array};
-use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobs};
+use crate::observe::access_log::time_text::TimeText;
+use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobStatus, LongJobs};
 
 /// Those who wait for one job and are named; the others are only counted.
 const WAITING_SHOWN: usize = 5;
@@ -32,24 +33,25 @@ pub fn write_jobs(out: &mut String, jobs: &JobsStatus) -> Result {
 fn write_long(out: &mut String, past: &LongJobs) -> Result {
     if !past.ran.is_empty() {
         let kinds: Vec<String> = past.ran.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        writeln!(out, "jobs that ran for a second or longer: {}", kinds.join(", "))?;
-        past.longest.iter().try_for_each(|(name, took)| writeln!(out, "  {:>24}  {}", short(*took), asked(name)))?;
+        writeln!(out, "jobs that ran for a second or longer: {}; the longest, in UTC:", kinds.join(", "))?;
+        past.longest.iter().try_for_each(|job| write_long_job(out, job))?;
     }
     match &past.most_delayed {
-        Some((name, took)) => writeln!(
-            out,
-            "jobs that were queued for a second or longer: {}; the longest, for {}: {}",
-            past.delayed,
-            short(*took),
-            asked(name)
-        ),
+        Some(job) => {
+            writeln!(out, "jobs that were queued for a second or longer: {}; the longest, in UTC:", past.delayed)?;
+            write_long_job(out, job)
+        }
         None => Ok(()),
     }
 }
 
-/// A job with who has asked for it.
-fn asked(name: &JobName) -> String {
-    name.requester.map_or(name.to_string(), |requester| format!("{name}  {requester}"))
+fn write_long_job(out: &mut String, job: &LongJobStatus) -> Result {
+    let (ended, took) = (TimeText::at(job.ended), short(job.took));
+    write!(out, "  {:<16}{took:>8}  {}", ended.of_day().to_string(), job.name)?;
+    match job.name.requester {
+        Some(requester) => writeln!(out, "  {requester}"),
+        None => writeln!(out),
+    }
 }
 
 /// Who waits for a job.
@@ -131,8 +133,9 @@ fn job_object(job: &JobStatus) -> Object {
     object.raw("waiting", array(waiting))
 }
 
-fn long_object((name, took): &(JobName, Duration)) -> String {
-    named_object(name, *took).finish()
+fn long_object(job: &LongJobStatus) -> String {
+    let ended = TimeText::at(job.ended).rfc3339().to_string();
+    named_object(&job.name, job.took).text("ended", &ended).finish()
 }
 
 /// With the connection that has asked for it.
@@ -191,7 +194,8 @@ mod tests {
         let gone = JobStatus { waiting: Vec::new(), ..stalled() };
         let refresh = job(JobKind::Refresh, b"/hot", 3, JobPlace::Running("tidemill-io-2".into()), 1);
         let certificates = JobStatus { name: JobName::new(JobKind::Certificates, b"", None), ..refresh.clone() };
-        let long = |ms: u32| (stalled().name, ms * MS);
+        let ended = std::time::UNIX_EPOCH + Duration::from_millis(784_111_777_123);
+        let long = |ms: u32| LongJobStatus { name: stalled().name, took: ms * MS, ended };
         let jobs = JobsStatus {
             quick_queued: 3,
             slow_queued: 1,
@@ -214,10 +218,11 @@ jobs: 4 running; queued: 3 quick, 1 slow
   tidemill-io-2      1.0ms  certificates
   queued              2.1s  look-up /a\\\"  c=9
   ... and 3 more queued
-jobs that ran for a second or longer: look-up 2
-                     12.0s  look-up /mnt/slow/b  c=7
-                      1.5s  look-up /mnt/slow/b  c=7
-jobs that were queued for a second or longer: 4; the longest, for 2.0s: look-up /mnt/slow/b  c=7
+jobs that ran for a second or longer: look-up 2; the longest, in UTC:
+  08:49:37.123       12.0s  look-up /mnt/slow/b  c=7
+  08:49:37.123        1.5s  look-up /mnt/slow/b  c=7
+jobs that were queued for a second or longer: 4; the longest, in UTC:
+  08:49:37.123        2.0s  look-up /mnt/slow/b  c=7
 ";
         assert_eq!(text, expected);
         let object: serde_json::Value = serde_json::from_str(&object(&jobs)).unwrap();
@@ -225,5 +230,6 @@ jobs that were queued for a second or longer: 4; the longest, for 2.0s: look-up 
         assert_eq!(object["queued"][0]["subject"], "/a\\\"");
         assert_eq!((&object["long"]["look-up"], &object["longest"][1]["ms"]), (&2.into(), &1500.into()));
         assert_eq!((&object["delayed"], &object["most_delayed"]["ms"]), (&4.into(), &2000.into()));
+        assert_eq!(object["most_delayed"]["ended"], "1994-11-06T08:49:37.123Z");
     }
 }

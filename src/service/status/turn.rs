@@ -8,8 +8,12 @@ use super::durations::{short, spread_object};
 use super::jobs::{self, write_jobs};
 use crate::base::json::{Object, array};
 use crate::base::moment::Moment;
+use crate::observe::access_log::time_text::{of_day, rfc3339};
 use crate::observe::histogram::Spread;
-use crate::observe::report::{KernelReport, LongestDrive, LoopStatus};
+use crate::observe::report::{KernelReport, LongDrive, LoopStatus};
+
+/// Of the drives of the last hour, so many are shown as text; as JSON, all that are known.
+const OF_HOUR_SHOWN: usize = 16;
 
 /// If a drive was off the CPU for so long or longer, the text says so; less is normal.
 const OFF_CPU_SHOWN: Duration = Duration::from_millis(1);
@@ -41,12 +45,28 @@ fn write_text(out: &mut String, turn: &LoopStatus, kernel: &KernelReport) -> std
     writeln!(out, "\nsystem calls: {}", calls.join(", "))?;
     writeln!(out, "\nthe longest drive of each second:")?;
     turn.longest.iter().rev().try_for_each(|drive| {
-        let ago = turn.now.since(drive.at).as_secs();
+        let ago = turn.now.since(drive.ended).as_secs();
         write!(out, "  {ago:>4} s ago {:>10} c={} {}", short(drive.took), drive.connection, drive.request)?;
-        if drive.off_cpu >= OFF_CPU_SHOWN {
-            write!(out, "  of which {} off the CPU", short(drive.off_cpu))?;
+        if let Some(off_cpu) = drive.off_cpu.filter(|off_cpu| *off_cpu >= OFF_CPU_SHOWN) {
+            write!(out, "  of which {} off the CPU", short(off_cpu))?;
         }
         writeln!(out)
+    })?;
+    write_hour(out, &turn.longest_of_hour)
+}
+
+/// A table with the longest drive first.
+fn write_hour(out: &mut String, drives: &[LongDrive]) -> std::fmt::Result {
+    let mut longest: Vec<&LongDrive> = drives.iter().collect();
+    longest.sort_by_key(|drive| std::cmp::Reverse(drive.took));
+    writeln!(out, "\nthe longest drive of each minute of the last hour, in UTC:")?;
+    writeln!(out, "  {:<12}{:>10}{:>10}{:>10}", "ended", "took", "on CPU", "off CPU")?;
+    longest.iter().take(OF_HOUR_SHOWN).try_for_each(|drive| {
+        let ended = TimeText::at(drive.wall);
+        let known = |time: Option<Duration>| time.map_or("-".to_owned(), short);
+        let (on_cpu, off_cpu) = (known(drive.on_cpu()), known(drive.off_cpu));
+        write!(out, "  {}{:>10}{on_cpu:>10}{off_cpu:>10}", ended.of_day(), short(drive.took))?;
+        writeln!(out, "  c={} {}", drive.connection, drive.request)
     })
 }
 
@@ -61,7 +81,9 @@ fn row(spread: &Spread) -> String {
 
 /// The same as an object; durations in microseconds.
 pub fn json(turn: &LoopStatus, kernel: &KernelReport) -> String {
-    let object = object(turn, kernel).optional_text("kernel_missing", kernel.missing.as_deref());
+    let object = object(turn, kernel)
+        .raw("longest_of_hour", array(turn.longest_of_hour.iter().map(|longest| drive(longest, turn.now))))
+        .optional_text("kernel_missing", kernel.missing.as_deref());
     accept_queues::with_counters(object, kernel).finish()
 }
 
@@ -84,11 +106,15 @@ pub fn object(turn: &LoopStatus, kernel: &KernelReport) -> Object {
         .raw("accept_queues", accept_queues::json(&turn.queues, kernel))
 }
 
-fn drive(drive: &LongestDrive, now: Moment) -> String {
+/// What is not known is null.
+fn drive(drive: &LongDrive, now: Moment) -> String {
+    let known = |time: Option<Duration>| time.map_or("null".to_owned(), |time| time.as_micros().to_string());
     Object::new()
-        .raw("ago_ms", now.since(drive.at).as_millis())
+        .raw("ago_ms", now.since(drive.ended).as_millis())
+        .text("ended", &rfc3339(drive.wall))
         .raw("took_us", drive.took.as_micros())
-        .raw("off_cpu_us", drive.off_cpu.as_micros())
+        .raw("on_cpu_us", known(drive.on_cpu()))
+        .raw("off_cpu_us", known(drive.off_cpu))
         .number("connection", drive.connection)
         .text("line", &drive.request)
         .finish()
@@ -96,18 +122,23 @@ fn drive(drive: &LongestDrive, now: Moment) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
-    #[test]
-    fn a_drive_says_how_long_it_was_off_the_cpu_if_that_was_long() {
-        let drive = |took, off_cpu: u64| LongestDrive {
-            at: Moment::from_millis(1000),
+    fn drive(took: u64, off_cpu: Option<u64>) -> LongDrive {
+        LongDrive {
+            ended: Moment::from_millis(1000),
+            wall: UNIX_EPOCH + Duration::from_millis(784_111_777_123),
             took: Duration::from_millis(took),
-            off_cpu: Duration::from_micros(off_cpu),
+            off_cpu: off_cpu.map(Duration::from_micros),
             connection: 9,
             request: "GET /\\\"".into(),
-        };
-        let turn = LoopStatus {
+        }
+    }
+
+    fn status(longest: Vec<LongDrive>, longest_of_hour: Vec<LongDrive>) -> LoopStatus {
+        LoopStatus {
             now: Moment::from_millis(7000),
             phases: Vec::new(),
             turns: Spread::default(),
@@ -115,19 +146,46 @@ mod tests {
             lag: Spread::default(),
             events: 0,
             events_max: 0,
-            longest: vec![drive(100, 80_000), drive(50, 999)],
+            longest,
+            longest_of_hour,
             jobs: Default::default(),
             syscalls: Vec::new(),
             queues: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_drive_says_how_long_it_was_off_the_cpu_if_that_was_long() {
+        let turn = status(vec![drive(100, Some(80_000)), drive(50, Some(999)), drive(4, None)], Vec::new());
         let text = text(&turn, &KernelReport::default());
         let expected = "each second:
+     6 s ago      4.0ms c=9 GET /\\\"
      6 s ago     50.0ms c=9 GET /\\\"
      6 s ago    100.0ms c=9 GET /\\\"  of which 80.0ms off the CPU
 ";
-        assert!(text.ends_with(expected), "{text}");
+        assert!(text.contains(expected), "{text}");
         let object: serde_json::Value = serde_json::from_str(&json(&turn, &KernelReport::default())).unwrap();
-        let first = r#"{"ago_ms":6000,"took_us":100000,"off_cpu_us":80000,"connection":9,"line":"GET /\\\""}"#;
+        let first = r#"{"ago_ms":6000,"ended":"1994-11-06T08:49:37.123Z","took_us":100000,"on_cpu_us":20000,"off_cpu_us":80000,"connection":9,"line":"GET /\\\""}"#;
         assert_eq!(object["longest"][0], serde_json::from_str::<serde_json::Value>(first).unwrap());
+        assert_eq!(object["longest"][2]["on_cpu_us"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn the_longest_drives_of_the_hour_come_with_their_time_of_day_the_longest_first() {
+        let mut drives: Vec<_> = (1..=60).map(|ms| drive(ms, None)).collect();
+        drives.insert(30, drive(100, Some(80_000)));
+        let turn = status(Vec::new(), drives);
+        let text = text(&turn, &KernelReport::default());
+        let expected = "of the last hour, in UTC:
+  ended             took    on CPU   off CPU
+  08:49:37.123   100.0ms    20.0ms    80.0ms  c=9 GET /\\\"
+  08:49:37.123    60.0ms         -         -  c=9 GET /\\\"
+  08:49:37.123    59.0ms         -         -  c=9 GET /\\\"
+";
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("  08:")).count(), OF_HOUR_SHOWN);
+        let object: serde_json::Value = serde_json::from_str(&json(&turn, &KernelReport::default())).unwrap();
+        assert_eq!(object["longest_of_hour"].as_array().unwrap().len(), 61, "all of them, oldest first");
+        assert_eq!(object["longest_of_hour"][30]["on_cpu_us"], 20_000);
     }
 }
