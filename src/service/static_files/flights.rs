@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn everybody_who_has_joined_hears_that_a_job_died() {
+        // Only the first who asked heard it; the others waited until they looked again, a minute later.
+        let scene = Scene::new(JobPool::without_threads());
+        let cx = scene.at(Instant::now());
+        let flights = Flights::new();
+        let dies = || -> u8 { panic!("a job that panics, on purpose") };
+        let joined = [(); 3].map(|()| flights.join(b"path", NAME, &cx, dies).unwrap());
+        assert!(joined.iter().all(|joined| joined.result() == Some(Err(JobDied))));
+        let anew = flights.join(b"path", NAME, &cx, || 1).unwrap();
+        assert_eq!(anew.result(), Some(Ok(1)), "nobody joins what is known to have died");
+    }
+
+    #[test]
     fn a_job_that_is_done_says_nothing_about_now() {
         let scene = Scene::new(JobPool::without_threads());
         let cx = scene.at(Instant::now());
