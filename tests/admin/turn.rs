@@ -48,40 +48,45 @@ fn long_request() -> Vec<u8> {
     [head.as_bytes(), &json].concat()
 }
 
-/// Of the drives of the last hour the longest one for this connection's request, in microseconds: all of it, on the CPU, off it.
-fn longest_of_hour(server: &Server, connection: u64) -> [u64; 3] {
+/// Of the drives of the last hour the one for this request, in microseconds: all of it, on the CPU, off it.
+fn remembered(server: &Server) -> [u64; 3] {
     let turn = ask_json(server, "/loop?format=json");
     let drives = turn["longest_of_hour"].as_array().unwrap();
     let drive = drives.iter().find(|drive| drive["line"] == "POST /users").expect("it is remembered");
-    assert_eq!(drive["connection"], connection, "{turn}");
+    assert_eq!(drive["connection"], 1, "{turn}");
     let ended = drive["ended"].as_str().unwrap();
     assert!(ended.starts_with("20") && ended.ends_with('Z'), "{ended}");
-    ["took_us", "on_cpu_us", "off_cpu_us"].map(|name| drive[name].as_u64().expect("it was long enough to look"))
+    let times = ["took_us", "on_cpu_us", "off_cpu_us"];
+    let [took, on_cpu, off_cpu] = times.map(|name| drive[name].as_u64().expect("it was long enough to look"));
+    assert!(took.abs_diff(on_cpu + off_cpu) <= 1, "{drive}");
+    [took, on_cpu, off_cpu]
 }
 
 #[test]
-fn a_drive_that_computed_and_one_that_was_stopped_are_told_apart_for_an_hour() {
+fn a_drive_that_computed_is_remembered_with_its_cpu_time() {
     let server = server(&["--max-body-size", "16MiB"]);
-    let mut busy = server.connect();
-    busy.send(long_request());
-    assert_eq!(status(&busy.read_response().0), "400");
-    let [took, on_cpu, off_cpu] = longest_of_hour(&server, 1);
-    assert!(took.abs_diff(on_cpu + off_cpu) <= 1, "{took} {on_cpu} {off_cpu}");
+    let mut client = server.connect();
+    client.send(long_request());
+    assert_eq!(status(&client.read_response().0), "400");
+    let [took, on_cpu, off_cpu] = remembered(&server);
     assert!(on_cpu >= 5_000, "checking the content takes longer than that: {took} {on_cpu} {off_cpu}");
+    let (_, text) = ask(&server, "/loop");
+    let (_, hour) = text.split_once("the longest drive of each minute of the last hour, in UTC:\n").expect(&text);
+    assert!(hour.lines().any(|line| line.ends_with("  c=1 POST /users")), "{text}");
+}
 
-    // The process is stopped again and again, so that the drive is hit wherever it is.
-    let mut stopped = server.connect();
-    stopped.send(long_request());
-    stopped.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-    while stopped.stream.peek(&mut [0]).is_err() {
+#[test]
+fn a_drive_during_which_the_process_was_stopped_is_told_apart() {
+    let server = server(&["--max-body-size", "16MiB"]);
+    let mut client = server.connect();
+    client.send(long_request());
+    // It is stopped again and again, so that the drive is hit wherever it is.
+    client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    while client.stream.peek(&mut [0]).is_err() {
         server.signal("STOP");
         thread::sleep(Duration::from_millis(50));
         server.signal("CONT");
     }
-    let [took, on_cpu, off_cpu] = longest_of_hour(&server, 3);
-    assert!(took.abs_diff(on_cpu + off_cpu) <= 1, "{took} {on_cpu} {off_cpu}");
+    let [took, on_cpu, off_cpu] = remembered(&server);
     assert!(off_cpu > on_cpu && off_cpu >= 50_000, "it was stopped most of the time: {took} {on_cpu} {off_cpu}");
-    let (_, text) = ask(&server, "/loop");
-    let (_, hour) = text.split_once("the longest drive of each minute of the last hour, in UTC:\n").expect(&text);
-    assert!(hour.lines().any(|line| line.ends_with("  c=3 POST /users")), "{text}");
 }
