@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::durations::short;
 use crate::base::job_name::{JobName, Requester};
 use crate::base::json::{Object, array};
-use crate::observe::access_log::time_text::TimeText;
+use crate::observe::access_log::time_text::{of_day, rfc3339};
 use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobStatus, LongJobs};
 
 /// Those who wait for one job and are named; the others are only counted.
@@ -46,8 +46,8 @@ fn write_long(out: &mut String, past: &LongJobs) -> Result {
 }
 
 fn write_long_job(out: &mut String, job: &LongJobStatus) -> Result {
-    let (ended, took) = (TimeText::at(job.ended), short(job.took));
-    write!(out, "  {:<16}{took:>8}  {}", ended.of_day().to_string(), job.name)?;
+    let took = short(job.took);
+    write!(out, "  {:<16}{took:>8}  {}", of_day(job.ended), job.name)?;
     match job.name.requester {
         Some(requester) => writeln!(out, "  {requester}"),
         None => writeln!(out),
@@ -134,7 +134,7 @@ fn job_object(job: &JobStatus) -> Object {
 }
 
 fn long_object(job: &LongJobStatus) -> String {
-    let ended = TimeText::at(job.ended).rfc3339().to_string();
+    let ended = rfc3339(job.ended);
     named_object(&job.name, job.took).text("ended", &ended).finish()
 }
 

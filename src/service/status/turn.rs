@@ -62,10 +62,9 @@ fn write_hour(out: &mut String, drives: &[LongDrive]) -> std::fmt::Result {
     writeln!(out, "\nthe longest drive of each minute of the last hour, in UTC:")?;
     writeln!(out, "  {:<12}{:>10}{:>10}{:>10}", "ended", "took", "on CPU", "off CPU")?;
     longest.iter().take(OF_HOUR_SHOWN).try_for_each(|drive| {
-        let ended = TimeText::at(drive.wall);
         let known = |time: Option<Duration>| time.map_or("-".to_owned(), short);
         let (on_cpu, off_cpu) = (known(drive.on_cpu()), known(drive.off_cpu));
-        write!(out, "  {}{:>10}{on_cpu:>10}{off_cpu:>10}", ended.of_day(), short(drive.took))?;
+        write!(out, "  {}{:>10}{on_cpu:>10}{off_cpu:>10}", of_day(drive.wall), short(drive.took))?;
         writeln!(out, "  c={} {}", drive.connection, drive.request)
     })
 }
