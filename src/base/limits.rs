@@ -129,7 +129,7 @@ pub struct Http2Limits {
     /// them has as much as the window of a stream in any case, and a stream what its window has grown by.
     pub held_bytes_max: u32,
     /// Memory for content that handlers have taken and still keep, over all connections of a loop, in bytes. Each of them has
-    /// as much as the window of a stream in any case.
+    /// half the window of a stream in any case.
     pub kept_bytes_max: u32,
 }
 
@@ -155,7 +155,7 @@ impl Default for Http2Limits {
             glitches_per_second: 10,
             small_data_bytes_max: 64 * 1024,
             held_bytes_max: 4 * 1024 * 1024,
-            kept_bytes_max: 8 * 1024 * 1024,
+            kept_bytes_max: 4 * 1024 * 1024,
         }
     }
 }

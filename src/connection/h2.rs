@@ -402,7 +402,8 @@ impl Http2 {
     }
 
     /// Memory for content is bounded over all connections of the loop: for what nobody takes, and for what handlers keep. A
-    /// connection may have as much of each as the window of one stream in any case, so that others cannot take that from it.
+    /// connection may have as much as the window of one stream in any case, or half of that, so that others cannot take that
+    /// from it.
     ///
     /// What windows have grown by comes on top of what nobody takes: there are limits for that as well. Of what handlers keep, a
     /// connection may have as much as is left for others. So one alone has half, and of many each has the same.
@@ -424,7 +425,7 @@ impl Http2 {
                 format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
             cx.complain(Level::Info, held);
             self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
-        } else if exceeds(OpenStream::kept_bytes, left.max(own_max)) {
+        } else if exceeds(OpenStream::kept_bytes, left.max(own_max / 2)) {
             self.with(at, channel, cx, |open, work| open.refuse_content(work));
         }
     }

@@ -164,11 +164,11 @@ pub struct Http2Settings {
         default_value = "4MiB", value_parser = bytes(0..=GIB)
     )]
     http2_held: u32,
-    /// Memory for content that handlers keep until they answer, over all connections, 0 to 1GiB; each connection has as much
-    /// as the --http2-stream-window in any case
+    /// Memory for content that handlers keep until they answer, over all connections, 0 to 1GiB; each connection has half the
+    /// --http2-stream-window in any case
     #[arg(
         long, value_name = "SIZE", env = "TIDEMILL_HTTP2_KEPT", hide_env = true,
-        default_value = "8MiB", value_parser = bytes(0..=GIB)
+        default_value = "4MiB", value_parser = bytes(0..=GIB)
     )]
     http2_kept: u32,
 }

@@ -115,6 +115,11 @@ fn window_bits(value: &str) -> Option<u8> {
     ["8", "9", "10", "11", "12", "13", "14", "15"].contains(&value).then(|| value.parse().ok())?
 }
 
+/// What decompressing takes, in bytes: a window of 32 KiB and tables.
+const INFLATER_BYTES: usize = 40 * 1024;
+/// What compressing takes, in bytes.
+const DEFLATER_BYTES: usize = 300 * 1024;
+
 /// The client's direction. Owns memory, about 40 KiB of it, from the first compressed message on, or only within one.
 pub struct Inflater {
     stream: Option<Box<Decompress>>,
@@ -152,6 +157,11 @@ impl Inflater {
         Ok(used)
     }
 
+    /// How much memory it owns now, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.stream.as_ref().map_or(0, |_| INFLATER_BYTES)
+    }
+
     /// A message has ended.
     pub fn end_message(&mut self) {
         self.stream.take_if(|_| !self.takeover);
@@ -173,6 +183,11 @@ impl Deflater {
             takeover: !agreement.server_no_context_takeover,
             window_bits: agreement.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
         }
+    }
+
+    /// How much memory it owns now, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.stream.as_ref().map_or(0, |_| DEFLATER_BYTES)
     }
 
     /// Compresses a piece of a message; `end`: the last one, perhaps empty. What comes out may be empty before that.

@@ -72,6 +72,11 @@ impl Receiver {
         Receiver { intake: NO_HEAD, message: None, inflater: deflate.map(Inflater::new), control: Vec::new() }
     }
 
+    /// How much memory decompression takes now, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.inflater.as_ref().map_or(0, Inflater::memory_bytes)
+    }
+
     /// Takes bytes off the front of `input` up to the next event. `payload` is cleared and gets the content of a
     /// piece, at most `max` bytes of it (at least one). To be called again until it needs bytes: there may be an event
     /// without any. After an error nothing more may be received.

@@ -20,6 +20,11 @@ impl Sender {
         Sender { in_message: false, continues: false, deflater: deflate.map(Deflater::new) }
     }
 
+    /// How much memory compression takes now, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.deflater.as_ref().map_or(0, Deflater::memory_bytes)
+    }
+
     /// Adds the next piece of a message to `out`, as a frame of its own. All pieces of a message are of one kind;
     /// `end`: the last one, which may be empty.
     pub fn put_piece(&mut self, out: &mut Vec<u8>, kind: Kind, content: &[u8], end: bool) {

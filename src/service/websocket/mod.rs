@@ -268,7 +268,7 @@ impl<A: Application> Taker for WebSocket<A> {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.out.len() + self.application.kept_bytes()
+        self.receiver.memory_bytes() + self.out.memory_bytes() + self.application.kept_bytes()
     }
 }
 

@@ -86,6 +86,11 @@ impl Outgoing {
         self.len
     }
 
+    /// Memory for what waits and for compression, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.len + self.sender.memory_bytes()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -45,7 +45,7 @@ fn content_that_handlers_keep_is_bounded_over_all_connections() {
     let mut client = Client::connect(&siege.server);
     client.send(
         r#"POST 1 /users
-        4 times DATA 1 "\{ *10000}"
+        2 times DATA 1 "\{ *12000}"
         DATA 1 end "17""#,
     );
     let answer = client.response(1);
@@ -92,10 +92,10 @@ fn what_waits_in_mailboxes_is_bounded_over_all_connections() {
     siege.check();
 }
 
-/// Without memory for all, a connection has as much as the window of a stream. What is over is kept no longer.
+/// Without memory for all, a connection has half the window of a stream. What is over is kept no longer.
 #[test]
 fn who_keeps_too_much_is_told_to_try_again_later() {
-    let server = Server::start(&["--http2-kept", "0", "--http2-stream-window", "8KiB"]);
+    let server = Server::start(&["--http2-kept", "0", "--http2-stream-window", "16KiB"]);
     let mut client = Client::connect(&server);
     let post = |stream: u32| format!("POST {stream} /users\nDATA {stream} \"\\{{ *4000}}\"\n");
     client.send(&(post(1) + &post(3) + &post(5)));
