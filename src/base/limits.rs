@@ -44,6 +44,8 @@ pub struct Limits {
     pub gathered_bytes_max: usize,
     /// Content nobody wants that is read and thrown away to keep a connection usable, in bytes.
     pub discarded_bytes_max: u64,
+    /// Handlers stop when the client ends its direction before the response has begun.
+    pub abort_on_close: bool,
     /// The slowest honest client, in bytes per second, measured after `body_timeout`.
     pub rate_floor: u64,
 
@@ -199,6 +201,7 @@ impl Default for Limits {
             fields_max: 100,
             gathered_bytes_max: 1024 * 1024,
             discarded_bytes_max: 64 * 1024,
+            abort_on_close: false,
             rate_floor: 256,
             ws_message_bytes_max: 16 * 1024,
             ws_queue_bytes_max: WS_QUEUE_BYTES,

@@ -55,13 +55,15 @@ enum Stop {
     Refused,
     /// The same, because the client has ended its direction in the middle of the request.
     Unfinished(ClientEnd),
+    /// The client has ended its direction while a handler worked, which was to stop then.
+    Abandoned(ClientEnd),
     /// The same, because the client took too long with this.
     Late(WaitReason),
 }
 
 impl Stop {
     fn ignores_input(self) -> bool {
-        matches!(self, Stop::Refused | Stop::Unfinished(_) | Stop::Late(_))
+        !matches!(self, Stop::No | Stop::AfterResponse { .. })
     }
 }
 
@@ -83,6 +85,7 @@ impl Protocol for Http1 {
                 progress = true;
             }
             progress |= self.stream.is_idle() && self.begin_next_request(channel);
+            progress |= self.abandon(channel, cx);
             moved |= progress;
             if !progress || (channel.inbox_is_empty() && self.is_idle()) {
                 return Ok(moved);
@@ -98,6 +101,9 @@ impl Protocol for Http1 {
             let request_complete = self.codec.receiving() == Receiving::Done;
             let has_said_all = matches!(self.stop, Stop::AfterResponse { asked_by_client: true, .. });
             return Some(if request_complete && has_said_all { Ending::AtOnce } else { Ending::InOrder });
+        }
+        if let Stop::Abandoned(end) = self.stop {
+            return Some(Ending::Idle(CloseReason::ByClient(end)));
         }
         let has_ended = channel.input_ended() && channel.inbox_is_empty() && self.is_idle();
         has_ended.then_some(Ending::InOrder)
@@ -162,7 +168,7 @@ impl Protocol for Http1 {
     fn why(&self) -> Why {
         match self.stop {
             Stop::AfterResponse { why, .. } => why,
-            Stop::Refused | Stop::Unfinished(_) | Stop::Late(_) => Why::Refusal,
+            Stop::Refused | Stop::Unfinished(_) | Stop::Abandoned(_) | Stop::Late(_) => Why::Refusal,
             Stop::No => Why::Drain,
         }
     }
@@ -217,6 +223,7 @@ impl Protocol for Http1 {
         self.end_rx(channel);
         let reason = if let Stop::Late(wait) = self.stop { CloseReason::Timeout(wait) } else { reason };
         let phase = if self.stream.is_idle() { Phase::Content } else { self.stream.phase() };
+        self.stream.note_farewell();
         let unfinished = self.stream.record.take().map(|mut record| {
             record.tx.end = channel.position();
             (record, phase)
@@ -462,6 +469,20 @@ impl Http1 {
             record.tx.end = channel.position();
             self.leaving.push(record);
         }
+    }
+
+    /// The client has left while a handler worked that is to stop then: `--abort-on-close`, or the handler's own wish.
+    fn abandon<S: Socket>(&mut self, channel: &Channel<S>, cx: &LoopContext) -> bool {
+        let Some(end) = channel.client_end().filter(|_| self.codec.receiving() == Receiving::Done) else {
+            return false;
+        };
+        if !self.stream.ends_with_client(cx.environment.limits.abort_on_close) {
+            return false;
+        }
+        self.note_verdict(Verdict::on_client_end(end, self.stream.phase()), cx.moment);
+        self.stream.abandon();
+        self.stop = Stop::Abandoned(end);
+        true
     }
 
     fn note_verdict(&mut self, verdict: Verdict, now: Moment) {

@@ -660,7 +660,8 @@ impl Http2 {
     fn on_input_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         for at in (0..self.open.len()).rev() {
             let open = &mut self.open[at];
-            if open.expects_more() || open.lacks_window(&self.session) {
+            let is_abandoned = open.stream.ends_with_client(cx.environment.limits.abort_on_close);
+            if open.expects_more() || open.lacks_window(&self.session) || is_abandoned {
                 let end = channel.client_end().unwrap_or(ClientEnd::Fin);
                 open.cut(RequestCut::Connection(CloseReason::ByClient(end)), cx.moment);
                 let stream = open.id;

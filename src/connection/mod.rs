@@ -242,7 +242,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// What is going on.
-    fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Phase {
         match self.channel.is_handshaking() {
             true => Phase::Handshake,
             false if !self.channel.is_flushed() => Phase::Sending,

@@ -210,6 +210,29 @@ impl Stream {
         }
     }
 
+    /// Whether the client's end is the end of an answer that has not begun; `always`: of any.
+    pub(super) fn ends_with_client(&self, always: bool) -> bool {
+        match &self.answer {
+            Answer::Deciding(exchange, _) => always || exchange.ends_with_client(),
+            Answer::Informing(interim) => always || interim.exchange.ends_with_client(),
+            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
+        }
+    }
+
+    /// Drops the answer: nobody waits for it any more.
+    pub(super) fn abandon(&mut self) {
+        self.answer = Answer::Idle;
+    }
+
+    /// Notes in the record how a conversation stands that ends with its connection.
+    pub(super) fn note_farewell(&mut self) {
+        if let Answer::Sending(Content::Source(source), _) = &self.answer
+            && let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade())
+        {
+            record.farewell = source.farewell().map(String::into_boxed_str);
+        }
+    }
+
     fn ask(&mut self, out: &mut impl Sink, request_complete: bool, cx: &mut Cx<'_>) -> Result<bool, Failure> {
         let Answer::Deciding(exchange, _) = mem::take(&mut self.answer) else { return Ok(false) };
         match exchange.respond(cx)? {
@@ -293,6 +316,9 @@ impl Stream {
         *wait = None;
         match pulled? {
             Pull::End => {
+                if let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade()) {
+                    record.farewell = source.farewell().map(String::into_boxed_str);
+                }
                 self.answer = Answer::Ending(source.trailers().unwrap_or_default());
                 self.end(out)?;
             }

@@ -5,7 +5,11 @@ use std::time::Instant;
 use super::EventLoop;
 use crate::net::{Reactor, Signal};
 use crate::observe::close_reason::{CloseReason, Fault, Why};
+use crate::observe::request_record::RequestRecord;
 use crate::service::Service;
+
+/// So many of the connections that are cut are listed.
+const CUT_LISTED_MAX: usize = 20;
 
 /// How a loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +108,31 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 0 => Outcome::Clean,
                 _ => {
                     log::warn!("{why}: {left} connections are cut");
+                    self.list_cut();
                     Outcome::Cut(left)
                 }
             });
             self.abandon_all();
+        }
+    }
+
+    /// Says whose requests are cut.
+    fn list_cut(&self) {
+        let at_work = self.connections.iter().map(|(_, connection)| connection);
+        let at_work = at_work.filter(|connection| connection.is_at_work() && connection.role().is_for_everyone());
+        for connection in at_work.take(CUT_LISTED_MAX) {
+            let (who, phase) = (connection.who(), connection.phase().meaning());
+            let since = |record: &RequestRecord| self.context.moment.since(record.began);
+            match connection.record() {
+                Some(record) => log::warn!(
+                    "{}: cut: c={} {} after {:.1?} {phase}",
+                    who.peer,
+                    who.id,
+                    record.request(),
+                    since(record)
+                ),
+                None => log::warn!("{}: cut: c={} {} {phase}", who.peer, who.id, connection.protocol()),
+            }
         }
     }
 

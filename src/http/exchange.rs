@@ -134,6 +134,12 @@ pub trait Exchange {
     ///
     /// An exchange that also produces the response's content hands itself on: `Body::Source(self)`.
     fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure>;
+
+    /// Whether it is dropped when the client has sent its request and then ends its direction, as one that gives up does. A
+    /// client that has only said all it had to say would get no answer then. With `--abort-on-close` all are dropped.
+    fn ends_with_client(&self) -> bool {
+        false
+    }
 }
 
 /// What an exchange says when it is asked for the response.
@@ -152,6 +158,11 @@ pub enum Decision {
 pub trait Source {
     /// How many bytes there will be in all, if that is known. Asked once, before the first pull.
     fn length(&self) -> Option<u64>;
+
+    /// How the conversation ended or stands, in words for the log, if it is one.
+    fn farewell(&self) -> Option<String> {
+        None
+    }
 
     /// Puts more content into `room`, as much as is there and fits. `room` is never full when this is called, and
     /// never takes more than the announced length. Must not block.
@@ -197,6 +208,10 @@ struct Concluded<F> {
 impl<F: FnOnce(&mut Response, &mut Cx<'_>) + 'static> Exchange for Concluded<F> {
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         self.exchange.as_mut()?.taker()
+    }
+
+    fn ends_with_client(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.ends_with_client())
     }
 
     fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {

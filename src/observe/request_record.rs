@@ -70,6 +70,8 @@ pub struct RequestRecord {
     pub held: Held,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
+    /// How the conversation behind an upgrade ended, in words; they may be the client's.
+    pub farewell: Option<Box<str>>,
     /// What has disturbed it, if anything did. In a box, because most requests are not.
     pub disturbance: Option<Box<Disturbance>>,
     /// The next one in the chain that this one is in.
@@ -134,6 +136,7 @@ impl RequestRecord {
             blocked: Stopwatch::default(),
             held: Held::default(),
             queued_max: 0,
+            farewell: None,
             disturbance: None,
             next: None,
         }
@@ -299,6 +302,7 @@ impl RequestRecord {
             blocked: self.blocked,
             held: self.held,
             queued_max: self.queued_max,
+            farewell: self.farewell.clone(),
             disturbance: self.disturbance.clone(),
             next: None,
         };

@@ -186,6 +186,11 @@ pub struct Settings {
     )]
     pub send_timeout: Duration,
 
+    /// Stop a handler when its client ends its direction before the response has begun; otherwise the response is sent, for
+    /// clients that have only said all they had to say
+    #[arg(long, help_heading = LIMITS, env = "TIDEMILL_ABORT_ON_CLOSE", hide_env = true)]
+    pub abort_on_close: bool,
+
     /// Time a connection may idle between two requests, 1ms to 24h
     #[arg(
         long, help_heading = LIMITS, value_name = "DURATION", env = "TIDEMILL_KEEP_ALIVE_TIMEOUT", hide_env = true,
@@ -509,6 +514,7 @@ impl Settings {
             body_timeout: self.body_timeout,
             send_timeout: self.send_timeout,
             keep_alive_timeout: self.keep_alive_timeout,
+            abort_on_close: self.abort_on_close,
             idle_told_secs: self.keep_alive_field.and_then(|told| u32::try_from(told.as_secs()).ok()),
             drain_timeout: self.drain_timeout,
             ws_ping_interval: self.ws_ping_interval,

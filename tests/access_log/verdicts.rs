@@ -160,3 +160,54 @@ fn connections_have_verdicts_and_somebody_ended_first() {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }
+
+/// `--abort-on-close`: nobody waits for the answer any more, so the handler stops.
+#[test]
+fn a_handler_may_stop_when_its_client_leaves() {
+    let logged = Logged::start_untortured("json", &["--abort-on-close"]);
+    let mut client = logged.connect();
+    client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\nGET /delay/600000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_response();
+    drop(client);
+    let line = logged.objects(2).remove(1);
+    assert_eq!((&line["verdict"], &line["status"]), (&"CFW".into(), &Value::Null), "{line}");
+    let mut client = Http2::new(logged.connect(), 65_535);
+    client.ask(1, END_STREAM, &head("GET", "/delay/600000"));
+    client.get(3, "/plaintext", "");
+    client.read_end_of(3);
+    drop(client);
+    let line = logged.objects(4).remove(3);
+    assert_eq!((&line["stream"], &line["verdict"]), (&1.into(), &"CFW".into()), "{line}");
+}
+
+/// RFC 6455 §7.1.5: each side's Close with its code and reason.
+#[test]
+fn a_websocket_tells_who_closed_it_and_why() {
+    let upgrade = "GET /ws/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: http://a\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let closed = line(&[], upgrade, |mut client, _| {
+        client.read_head();
+        // 1000 and a reason, masked with zeros.
+        client.send(b"\x88\x87\0\0\0\0\x03\xe8\"bye\"");
+        client.read_to_end();
+    });
+    let farewell = "Close 1000 from the client (\"bye\"), 1000 from the server";
+    assert_eq!((&closed["farewell"], &closed["verdict"]), (&farewell.into(), &"---".into()), "{closed}");
+    let cut = line(&[], upgrade, |mut client, _| {
+        client.read_head();
+        reset(&client);
+    });
+    assert_eq!((&cut["farewell"], &cut["verdict"]), (&"no Close".into(), &"CRC".into()), "{cut}");
+}
+
+#[test]
+fn those_who_are_cut_at_the_deadline_are_listed() {
+    let mut logged = Logged::start_untortured("json", &["--drain-timeout", "0s"]);
+    let mut client = logged.connect();
+    client.send("GET /drip?bytes=9&over=10m HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head();
+    logged.server.signal("TERM");
+    logged.server.wait();
+    logged.server.wait_for_log(": cut: c=1 GET /drip?bytes=9&over=10m after ");
+    logged.server.wait_for_log(" while the handler worked\n");
+}

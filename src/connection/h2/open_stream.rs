@@ -349,6 +349,7 @@ impl OpenStream {
     /// It ends for this reason. A response that is complete is not cut by that, and the first reason is the one that counts.
     pub(super) fn cut(&mut self, cut: Cut, now: Moment) {
         let (is_answered, phase) = (self.is_answered(), self.phase());
+        self.stream.note_farewell();
         if let Some(record) = self.stream.record.as_mut().filter(|_| !is_answered) {
             record.end_early(cut, phase, now);
         }

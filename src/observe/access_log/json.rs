@@ -36,6 +36,10 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     // The words for a reason are the server's own: nothing in them has to be escaped.
     put(lines, format_args!(",\"close\":{}", or_null(record.cut().map(quoted))));
     put(lines, format_args!(",\"verdict\":\"{}\"", record.verdict()));
+    if let Some(farewell) = &record.farewell {
+        lines.extend_from_slice(b",\"farewell\":");
+        quote_bytes(lines, farewell.as_bytes());
+    }
     if let Some(disturbance) = &record.disturbance {
         disturbed(record, disturbance, lines);
     }

@@ -36,6 +36,10 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
     if let Some(delay) = &record.behind {
         behind(delay, &paint, lines);
     }
+    if let Some(farewell) = &record.farewell {
+        lines.extend_from_slice(b"  ");
+        escape::plain(farewell.as_bytes(), lines);
+    }
     if let Some(disturbance) = &record.disturbance {
         put(lines, format_args!("  {}{}{}", paint.alarm(), sentence(record, disturbance), paint.end()));
     }

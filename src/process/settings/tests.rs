@@ -29,7 +29,7 @@ fn without_flags_the_limits_are_the_defaults() {
 fn every_flag_reaches_its_limit() {
     let flags = "--tls-handshake-timeout 7s --tls-handshakes-per-turn 3 --header-timeout 1s --first-byte-timeout 2s --body-timeout 3s --send-timeout 4s \
                  --keep-alive-timeout 5s --keep-alive-field 4900ms --drain-timeout 0s --max-header-size 32k --max-headers 7 \
-                 --max-target-size 20k --max-body-size 9 --max-connections 11 --ws-ping-interval 6s --ws-max-message 13";
+                 --max-target-size 20k --abort-on-close --max-body-size 9 --max-connections 11 --ws-ping-interval 6s --ws-max-message 13";
     let limits = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().limits(1024);
     let seconds = Duration::from_secs;
     let expected = Limits {
@@ -47,6 +47,7 @@ fn every_flag_reaches_its_limit() {
         fields_max: 7,
         target_bytes_max: 20 * 1024,
         gathered_bytes_max: 9,
+        abort_on_close: true,
         connections_max: 11,
         ws_ping_interval: seconds(6),
         ws_message_bytes_max: 13,

@@ -72,6 +72,11 @@ impl Receiver {
         Receiver { intake: NO_HEAD, message: None, inflater: deflate.map(Inflater::new), control: Vec::new() }
     }
 
+    /// What the Close says that was received last: at most 123 bytes (RFC 6455 §5.5.1).
+    pub fn close_reason(&self) -> &str {
+        self.control.get(2..).and_then(|reason| str::from_utf8(reason).ok()).unwrap_or_default()
+    }
+
     /// How much memory decompression takes now, in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
         self.inflater.as_ref().map_or(0, Inflater::memory_bytes)

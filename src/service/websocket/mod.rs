@@ -14,6 +14,7 @@ pub use origin::{InvalidOrigin, Origin};
 pub use outgoing::Outgoing;
 pub use upgrade::{Endpoint, Policy, Subprotocols, upgrade};
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use log::Level;
@@ -100,6 +101,15 @@ struct WebSocket<A> {
     held: bool,
     /// Given back when it ends.
     _share: Option<Share>,
+    /// The Close that the peer has sent, and ours, in the order in which they came.
+    closes: Vec<SaidClose>,
+}
+
+/// A Close, for the log.
+struct SaidClose {
+    from: &'static str,
+    code: Option<CloseCode>,
+    reason: Box<str>,
 }
 
 /// How far a WebSocket's life has come. It only moves downwards.
@@ -127,6 +137,7 @@ impl<A: Application> WebSocket<A> {
             allowance: Allowance::new(now),
             held: false,
             _share: share,
+            closes: Vec::new(),
         }
     }
 
@@ -173,17 +184,23 @@ impl<A: Application> WebSocket<A> {
 
     /// RFC 6455 §5.5.1: a Close is answered by one, usually with the same code.
     fn on_close(&mut self, code: Option<CloseCode>) {
+        self.closes.push(SaidClose { from: "client", code, reason: self.receiver.close_reason().into() });
         if self.life == Life::Open {
-            self.out.close(code, "");
+            self.say_close(code, "");
         }
         self.life = Life::Over;
+    }
+
+    fn say_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.out.close(code, reason);
+        self.closes.push(SaidClose { from: "server", code, reason: reason.into() });
     }
 
     /// RFC 6455 §7.1.7: nothing of what follows can be trusted.
     fn on_violation(&mut self, violation: Violation, cx: &Cx<'_>) {
         cx.complain(Level::Info, format_args!("WebSocket closed with {}: {violation}", violation.code));
         if self.life == Life::Open {
-            self.out.close(Some(violation.code), violation.reason);
+            self.say_close(Some(violation.code), violation.reason);
         }
         self.life = Life::Over;
     }
@@ -194,7 +211,7 @@ impl<A: Application> WebSocket<A> {
 
     fn close(&mut self, farewell: Farewell, cx: &Cx<'_>) {
         if self.life == Life::Open {
-            self.out.close(Some(farewell.code), farewell.reason);
+            self.say_close(Some(farewell.code), farewell.reason);
             self.life = Life::Closing(cx.now + cx.limits.ws_close_timeout);
         }
     }
@@ -208,7 +225,7 @@ impl<A: Application> WebSocket<A> {
             Life::Open if cx.now < self.patience(cx) => {}
             Life::Open if self.asked.is_some() => {
                 cx.complain(Level::Info, format_args!("WebSocket closed: no sign of life"));
-                self.out.close(Some(CloseCode::UNEXPECTED), "no answer to a ping");
+                self.say_close(Some(CloseCode::UNEXPECTED), "no answer to a ping");
                 self.life = Life::Over;
             }
             Life::Open => {
@@ -253,6 +270,16 @@ impl<A: Application> WebSocket<A> {
     }
 }
 
+impl fmt::Display for SaidClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "{code} from the {}", self.from)?,
+            None => write!(f, "without a code from the {}", self.from)?,
+        }
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
+    }
+}
+
 impl<A: Application> Taker for WebSocket<A> {
     fn take(&mut self, content: &[u8], cx: &mut Cx<'_>) -> Result<usize, Failure> {
         self.on_life(cx);
@@ -275,6 +302,12 @@ impl<A: Application> Taker for WebSocket<A> {
 impl<A: Application> Source for WebSocket<A> {
     fn length(&self) -> Option<u64> {
         None
+    }
+
+    /// Both Closes with their codes and reasons (RFC 6455 §7.1.5, §7.1.6).
+    fn farewell(&self) -> Option<String> {
+        let said: Vec<String> = self.closes.iter().map(SaidClose::to_string).collect();
+        Some(if said.is_empty() { "no Close".to_owned() } else { format!("Close {}", said.join(", ")) })
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
