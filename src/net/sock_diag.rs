@@ -67,6 +67,12 @@ pub struct TcpInfo {
     pub lost: u32,
     /// Segments of those that were sent again.
     pub retrans: u32,
+    /// How often the oldest of them was sent again without an answer.
+    pub retransmits: u8,
+    /// Probes of a shut window, or of an idle peer, that have had no answer.
+    pub probes: u8,
+    /// How often the time until the next try was doubled.
+    pub backoff: u8,
     /// Segments sent again, all told.
     pub total_retrans: u32,
     /// Milliseconds since we last sent content.

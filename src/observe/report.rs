@@ -347,4 +347,120 @@ pub struct KernelSocket {
     pub sndbuf_limited: Duration,
     /// Segments sent again.
     pub resent: u32,
+    /// The state of TCP (RFC 9293 §3.3.2).
+    pub state: &'static str,
+    /// How often the oldest segment was sent again without an answer.
+    pub retransmits: u8,
+    /// Probes of a shut window that have had no answer.
+    pub probes: u8,
+    /// How often the time until the next try was doubled.
+    pub backoff: u8,
+    /// Bytes that the peer's kernel has acknowledged.
+    pub acknowledged: u64,
+    /// How long ago content was sent last.
+    pub last_sent: Duration,
+    /// How long ago the peer's kernel has acknowledged anything.
+    pub last_acknowledgement: Duration,
+    /// The peer's window in bytes, where the kernel tells.
+    pub window: Option<u32>,
+}
+
+/// How the peer of a connection stands, as far as its kernel shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerHealth {
+    /// It answers nothing: it has vanished, or the network between us has gone.
+    Silent,
+    /// It answers, and has no room for more: the program there does not read.
+    WindowShut,
+    /// It answers.
+    Alive,
+}
+
+impl PeerHealth {
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerHealth::Silent => "silent",
+            PeerHealth::WindowShut => "window-shut",
+            PeerHealth::Alive => "alive",
+        }
+    }
+}
+
+impl KernelSocket {
+    /// A peer that answers does so within a round trip and the time by which an acknowledgement may be delayed, which is at
+    /// most 500 ms (RFC 9293 §3.8.6.3).
+    const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(500);
+
+    /// How the peer stands.
+    ///
+    /// That segments were resent tells nothing: on loopback, a peer that does not read lets segments fall that have no room,
+    /// and acknowledges what it has at each try. What counts is whether anything was answered since the last try. A probe of a
+    /// shut window is not content, so the time of the last content does not tell of it, but the kernel counts those that
+    /// have had no answer.
+    pub fn health(&self) -> PeerHealth {
+        let patience = 2 * self.rtt + Self::ACKNOWLEDGEMENT_DELAY;
+        let is_unanswered = self.unacked > 0 && self.last_acknowledgement > self.last_sent + patience;
+        let is_shut = self.window == Some(0) || (self.notsent > 0 && self.unacked == 0);
+        match () {
+            () if (is_unanswered && self.retransmits > 0) || self.probes > 1 => PeerHealth::Silent,
+            () if is_shut && self.notsent + self.unacked > 0 => PeerHealth::WindowShut,
+            () => PeerHealth::Alive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection on loopback that has just moved something.
+    fn socket() -> KernelSocket {
+        let (rtt, zero) = (Duration::from_micros(30), Duration::ZERO);
+        KernelSocket {
+            rtt,
+            unacked: 0,
+            notsent: 0,
+            rwnd_limited: zero,
+            sndbuf_limited: zero,
+            resent: 0,
+            state: "ESTABLISHED",
+            retransmits: 0,
+            probes: 0,
+            backoff: 0,
+            acknowledged: 1000,
+            last_sent: zero,
+            last_acknowledgement: zero,
+            window: Some(65_536),
+        }
+    }
+
+    #[test]
+    fn what_counts_is_whether_the_last_try_was_answered() {
+        let seconds = Duration::from_secs;
+        let idle = KernelSocket { last_sent: seconds(60), last_acknowledgement: seconds(60), ..socket() };
+        assert_eq!(idle.health(), PeerHealth::Alive);
+        let vanished = KernelSocket {
+            unacked: 3,
+            retransmits: 4,
+            backoff: 4,
+            resent: 4,
+            last_sent: Duration::from_millis(400),
+            last_acknowledgement: Duration::from_millis(3100),
+            ..socket()
+        };
+        assert_eq!(vanished.health(), PeerHealth::Silent);
+        let shut = KernelSocket { notsent: 100_000, window: Some(0), last_sent: seconds(3), ..socket() };
+        assert_eq!(shut.health(), PeerHealth::WindowShut);
+        // On loopback: a segment without room falls, is sent again, and what fits is acknowledged each time.
+        let resent = KernelSocket { unacked: 1, retransmits: 2, resent: 5, ..shut };
+        assert_eq!(resent.health(), PeerHealth::WindowShut);
+        let vanished_behind_a_shut_window =
+            KernelSocket { probes: 3, backoff: 3, last_acknowledgement: seconds(3), ..shut };
+        assert_eq!(vanished_behind_a_shut_window.health(), PeerHealth::Silent);
+        let unknown_window = KernelSocket { window: None, ..shut };
+        assert_eq!(unknown_window.health(), PeerHealth::WindowShut);
+        let busy = KernelSocket { unacked: 10, notsent: 50_000, ..socket() };
+        assert_eq!(busy.health(), PeerHealth::Alive);
+    }
 }

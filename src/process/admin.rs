@@ -76,5 +76,13 @@ fn kernel_socket(socket: &TcpSocket) -> Option<KernelSocket> {
         rwnd_limited: microseconds(info.rwnd_limited_us),
         sndbuf_limited: microseconds(info.sndbuf_limited_us),
         resent: info.total_retrans,
+        state: socket.state.name(),
+        retransmits: info.retransmits,
+        probes: info.probes,
+        backoff: info.backoff,
+        acknowledged: info.bytes_acked,
+        last_sent: Duration::from_millis(info.last_data_sent_ms.into()),
+        last_acknowledgement: Duration::from_millis(info.last_ack_recv_ms.into()),
+        window: info.snd_wnd,
     })
 }

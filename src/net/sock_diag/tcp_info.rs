@@ -6,9 +6,13 @@ use super::message::bytes_at;
 
 /// Reads as much of the structure as the kernel sent.
 pub(super) fn read(bytes: &[u8]) -> TcpInfo {
+    let u8_at = |offset: usize| bytes.get(offset).copied().unwrap_or(0);
     let u32_at = |offset| bytes_at(bytes, offset).map(u32::from_ne_bytes);
     let u64_at = |offset| bytes_at(bytes, offset).map(u64::from_ne_bytes);
     TcpInfo {
+        retransmits: u8_at(2),
+        probes: u8_at(3),
+        backoff: u8_at(4),
         snd_mss: u32_at(16).unwrap_or(0),
         unacked: u32_at(24).unwrap_or(0),
         lost: u32_at(32).unwrap_or(0),

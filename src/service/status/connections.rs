@@ -11,7 +11,7 @@ use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::report::{
-    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, StreamStatus,
+    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, PeerHealth, StreamStatus,
 };
 use crate::observe::request_record::RequestRecord;
 
@@ -125,6 +125,11 @@ fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
     if let Some(client) = record.client {
         writeln!(out, "  client   {client}, as a trusted proxy says")?;
     }
+    if let Some(disturbance) = &record.disturbance {
+        let (verdict, after) = (disturbance.verdict, short(disturbance.at.since(record.began)));
+        let (side, means, phase) = (verdict.side.meaning(), verdict.means.meaning(), verdict.phase.meaning());
+        writeln!(out, "  verdict  {verdict}: {side}, {means}, {phase}, after {after}")?;
+    }
     match &record.behind {
         Some(delay) => writeln!(out, "  behind   {} c={} {}", short(delay.took), delay.connection, delay.request),
         None => Ok(()),
@@ -138,7 +143,34 @@ fn write_kernel(out: &mut String, k: &KernelSocket) -> std::fmt::Result {
         out,
         "  kernel   rtt {}; {sending}; limited by its window for {window}, our buffer for {buffer}",
         short(k.rtt)
-    )
+    )?;
+    writeln!(out, "  peer     {}", health(k))
+}
+
+/// How the peer stands, in a sentence.
+fn health(k: &KernelSocket) -> String {
+    let acknowledged = match k.acknowledged {
+        0 => "nothing acknowledged".to_owned(),
+        bytes => format!("{bytes} bytes acknowledged"),
+    };
+    match k.health() {
+        PeerHealth::Silent => {
+            let (tries, what) = match k.retransmits {
+                0 => (k.probes, "probe"),
+                retransmits => (retransmits, "retransmit"),
+            };
+            let plural = if tries == 1 { "" } else { "s" };
+            let silent = short(k.last_acknowledgement);
+            format!("silent for {silent}: {tries} {what}{plural} without an answer, {acknowledged}; {}", k.state)
+        }
+        PeerHealth::WindowShut => {
+            let (shut, answered) = (short(k.last_sent), short(k.last_acknowledgement));
+            format!("alive, its window shut for {shut}: it answered {answered} ago, {acknowledged}; {}", k.state)
+        }
+        PeerHealth::Alive => {
+            format!("alive, heard {} ago, {acknowledged}; {}", short(k.last_acknowledgement), k.state)
+        }
+    }
 }
 
 fn interest(connection: &ConnectionStatus) -> &'static str {
@@ -192,6 +224,10 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         .raw("outbox_max", c.outbox.1)
         .raw("paused_ms", time(RequestRecord::paused_time))
         .raw("blocked_ms", time(RequestRecord::blocked_time));
+    let object = match c.record.as_ref().and_then(|record| record.disturbance.as_ref()) {
+        Some(disturbance) => object.text("verdict", &disturbance.verdict.to_string()),
+        None => object,
+    };
     let object = match c.record.as_ref().and_then(|record| record.behind.as_deref()) {
         Some(delay) => object.raw("behind", delay_object(delay)),
         None => object,
@@ -297,6 +333,14 @@ fn kernel_object(kernel: &KernelSocket) -> String {
         .raw("resent", kernel.resent)
         .raw("rwnd_limited_ms", kernel.rwnd_limited.as_millis())
         .raw("sndbuf_limited_ms", kernel.sndbuf_limited.as_millis())
+        .text("state", kernel.state)
+        .text("peer", kernel.health().name())
+        .raw("retransmits", kernel.retransmits)
+        .raw("probes", kernel.probes)
+        .raw("backoff", kernel.backoff)
+        .raw("acknowledged", kernel.acknowledged)
+        .raw("last_sent_ms", kernel.last_sent.as_millis())
+        .raw("last_acknowledgement_ms", kernel.last_acknowledgement.as_millis())
         .finish()
 }
 
