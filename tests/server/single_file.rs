@@ -103,8 +103,9 @@ fn a_single_file_may_be_hidden_a_link_or_without_a_folder_in_its_name() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
     command.args(["--listen", "127.0.0.1:0", ".env"]).current_dir(&folder.0);
     assert_content(&Server::spawn(command), "/.env", "the file");
-    let refused =
-        Command::new(env!("CARGO_BIN_EXE_tidemill")).args(["--no-symlinks", &folder.path("link.txt")]).output();
+    let refused = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--listen", "127.0.0.1:0", "--no-symlinks", &folder.path("link.txt")])
+        .output();
     let refused = refused.unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8(refused.stderr).unwrap().ends_with(": it is a symbolic link\n"));
