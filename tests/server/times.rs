@@ -153,5 +153,6 @@ fn a_request_that_waited_for_the_drive_of_another_connection_is_noted_as_behind_
         "{line}"
     );
     let latency = milliseconds(waited.first_byte - waited.sent);
-    assert!(noted(behind, "ms") >= latency - 10.0, "the client waited {latency:.1} ms: {line}");
+    // The client itself may have waited for a busy machine.
+    assert!(noted(behind, "ms") >= 0.95 * latency - 10.0, "the client waited {latency:.1} ms: {line}");
 }
