@@ -36,6 +36,16 @@ impl From<Peer> for Client {
     }
 }
 
+impl Peer {
+    /// Whether it is on this machine.
+    pub fn is_local(self) -> bool {
+        match self {
+            Peer::Ip(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix => true,
+        }
+    }
+}
+
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.named {

@@ -28,6 +28,7 @@ use crate::protocol::h2;
 use super::Identity;
 use super::h2::TotalBytes;
 use super::secured::CiphertextRings;
+use super::telling::{self, Telling};
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
 pub struct LoopContext {
@@ -84,6 +85,8 @@ pub struct Environment {
     pub trusted_proxies: TrustedProxies,
     /// What responses over TLS tell browsers, if anything.
     pub hsts: Option<Hsts>,
+    /// What responses tell about their requests, if anything.
+    pub telling: Option<Box<Telling>>,
     pub(super) wakes: Wakes,
     /// Threads for what may block.
     pub jobs: JobPool,
@@ -94,6 +97,11 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The most that a head tells about its request, in bytes.
+    pub(super) fn told_bytes_max(&self) -> usize {
+        if self.telling.is_some() { telling::BYTES_MAX } else { 0 }
+    }
+
     /// What a service may know about the request it answers, on this `stream` of the connection: whom a trusted proxy has
     /// `named` as its sender, and which `certificate` the client has shown, if so.
     pub(super) fn cx<'a>(
@@ -167,6 +175,7 @@ impl LoopContext {
                 draining: None,
                 trusted_proxies: TrustedProxies::default(),
                 hsts: None,
+                telling: None,
                 wakes,
                 jobs,
                 date,

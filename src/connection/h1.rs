@@ -288,6 +288,10 @@ impl Http1 {
                     // Most requests come from the peer, and a record begins so.
                     record.client = named;
                 }
+                if let Some(telling) = &cx.environment.telling {
+                    record.ordinal = ordinal;
+                    telling.prepare(record, who, Some(request.fields), &cx.environment.trusted_proxies);
+                }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
                 let mut request_cx = cx.environment.cx(who, *role, STREAM, record.client.as_ref(), certificate);
                 let reply = service.call(request, &mut request_cx);
@@ -310,6 +314,9 @@ impl Http1 {
                 };
                 self.codec.release(inbox);
                 self.end_rx(channel);
+                if let Some(record) = &mut self.stream.record {
+                    record.content_at = Some(cx.drive_began);
+                }
                 self.fail_on(ended, channel, cx)?;
                 Ok(true)
             }
@@ -435,7 +442,7 @@ impl Http1 {
         channel: &'a mut Channel<S>,
         cx: &'a mut LoopContext,
     ) -> (&'a mut Stream, Http1Sink<'a, S>, &'a Environment) {
-        let LoopContext { environment, outboxes, head, counters, marks, .. } = cx;
+        let LoopContext { environment, outboxes, head, counters, marks, drive_began, .. } = cx;
         let ordinal = self.answered + 1;
         let out = Http1Sink {
             codec: &mut self.codec,
@@ -447,6 +454,7 @@ impl Http1 {
             counters,
             marks,
             ordinal,
+            drive_began: *drive_began,
         };
         (&mut self.stream, out, environment)
     }
@@ -578,6 +586,9 @@ impl Http1 {
         record.ordinal = self.answered + 1;
         if let Some(line) = channel.inbox.as_mut().and_then(|inbox| self.codec.request_line(inbox)) {
             record.note_line(line.method, line.target, line.version);
+        }
+        if let Some(telling) = &cx.environment.telling {
+            telling.prepare(record, &channel.who, None, &cx.environment.trusted_proxies);
         }
     }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::LoopContext;
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use super::{Environment, Identity, LoopContext};
 use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::http::body::Failure;
@@ -298,6 +298,9 @@ impl Http2 {
                 let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
                 record.note_head(&head, cx.notes_fields);
                 record.client = cx.environment.trusted_proxies.client(who.peer, head.fields);
+                if let Some(telling) = &cx.environment.telling {
+                    telling.prepare(&mut record, who, Some(head.fields), &cx.environment.trusted_proxies);
+                }
                 if !cx.long_drives.is_empty() {
                     let last = self.open.last().and_then(|open| open.stream.record.as_ref());
                     record.behind = match last.filter(|last| last.head_at == record.head_at) {
@@ -323,12 +326,12 @@ impl Http2 {
             }
             Ok(Step::Refused { stream, line, error }) => {
                 let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
-                note_line(&mut record, &line);
+                note_line(&mut record, &line, who, &cx.environment);
                 self.refuse(record, error, channel, cx);
             }
             Ok(Step::Rejected { stream, line, fault }) => {
                 let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
-                note_line(&mut record, &line);
+                note_line(&mut record, &line, who, &cx.environment);
                 self.on_rejected(record, fault, channel, cx);
             }
             Ok(Step::Content { stream, bytes }) => match self.position(stream) {
@@ -673,9 +676,12 @@ impl Http2 {
 }
 
 /// Notes what is known of a request that is not served.
-fn note_line(record: &mut RequestRecord, line: &RequestLine<'_>) {
+fn note_line(record: &mut RequestRecord, line: &RequestLine<'_>, who: &Identity, environment: &Environment) {
     if let Some(method) = line.method {
         record.note_line(method, line.target, Version::Http2);
+    }
+    if let Some(telling) = &environment.telling {
+        telling.prepare(record, who, None, &environment.trusted_proxies);
     }
 }
 

@@ -21,9 +21,11 @@ mod status;
 mod stopping;
 mod stream;
 mod tcp_echo;
+mod telling;
 
 pub use context::{Environment, LoopContext};
 pub use settle::Settled;
+pub use telling::{NAME_BYTES_MAX as TOLD_NAME_BYTES_MAX, Telling};
 
 use log::Level;
 

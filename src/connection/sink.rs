@@ -8,6 +8,7 @@ use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::observe::histogram::Syscalls;
+use crate::observe::request_record::RequestRecord;
 
 /// Where a response goes.
 pub(super) trait Sink {
@@ -15,8 +16,9 @@ pub(super) trait Sink {
     fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full>;
 
     /// Encodes the head of a final response, for which there is room. `content_is_wanted`: the response's source takes the
-    /// request's content. The result is where the head stands in the stream to the client.
-    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Range<u64>;
+    /// request's content. `record` is that of the request, of which the head may tell something. The result is where the head
+    /// stands in the stream to the client.
+    fn head(&mut self, response: &Response, content_is_wanted: bool, record: Option<&RequestRecord>) -> Range<u64>;
 
     /// Encodes an interim response (RFC 9110 §15.2); false if there is no room for it now.
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool;

@@ -101,7 +101,7 @@ impl Stream {
             // A client that holds its content back would wait for it behind the head as well.
             out.invite_content();
         }
-        let head = out.head(response, content_is_wanted);
+        let head = out.head(response, content_is_wanted, self.record.as_deref());
         if let Some(record) = &mut self.record {
             record.status = Some(response.status);
             record.head_bytes = head.end - head.start;

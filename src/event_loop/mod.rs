@@ -41,7 +41,7 @@ use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::{WakeKey, Wakes};
-use crate::connection::{Connection, Identity, LoopContext, Settled};
+use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::net::tls::{Fault, LiveConfig, Session};
@@ -137,6 +137,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on browsers are told over TLS to use nothing else for so many seconds.
     pub fn insist_on_https(&mut self, seconds: u32) {
         self.context.environment.hsts = Some(Hsts::new(seconds));
+    }
+
+    /// From now on responses tell this about their requests.
+    pub fn tell(&mut self, telling: Telling) {
+        self.context.environment.telling = Some(Box::new(telling));
     }
 
     /// From now on the files that `config` is made of are looked at again and again.

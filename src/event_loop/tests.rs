@@ -13,6 +13,7 @@ mod menu;
 mod records;
 mod script;
 mod stage;
+mod telling;
 #[cfg(feature = "_tls")]
 mod tls;
 #[cfg(feature = "_tls")]

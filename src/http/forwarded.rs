@@ -79,13 +79,17 @@ impl TrustedProxies {
         if self.nets.is_empty() && !self.unix { None } else { self.named_client(peer, fields) }
     }
 
-    #[inline(never)]
-    fn named_client(&self, peer: Peer, fields: Fields<'_>) -> Option<Node> {
-        let is_trusted = match peer {
+    /// Whether `peer` is one of them.
+    pub fn trust(&self, peer: Peer) -> bool {
+        match peer {
             Peer::Ip(address) => self.trusts(address.ip()),
             Peer::Unix => self.unix,
-        };
-        if !is_trusted {
+        }
+    }
+
+    #[inline(never)]
+    fn named_client(&self, peer: Peer, fields: Fields<'_>) -> Option<Node> {
+        if !self.trust(peer) {
             return None;
         }
         let elements: Vec<&[u8]> = fields.all("forwarded").flat_map(elements).collect();

@@ -217,7 +217,8 @@ impl Response {
     }
 }
 
-fn is_owned_by_the_protocol(name: &[u8]) -> bool {
+/// Whether the protocol alone sends the field with this name.
+pub fn is_owned_by_the_protocol(name: &[u8]) -> bool {
     ["connection", "content-length", "transfer-encoding", "date", "server", "content-type", "keep-alive", "trailer"]
         .iter()
         .any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()))

@@ -38,16 +38,21 @@ pub struct RequestRecord {
     pub method: Option<Method>,
     /// Its version.
     pub version: Version,
-    /// Target, `Referer` and `User-Agent`, one behind the other.
+    /// Target, `Referer`, `User-Agent` and the identifier, one behind the other.
     texts: Vec<u8>,
     target_end: u16,
     referer_end: u16,
+    user_agent_end: u16,
+    /// Whether the response tells how long the request took.
+    pub tells_times: bool,
     /// The status of its response, as soon as there is one.
     pub status: Option<Status>,
     /// When its first byte was noticed to be readable: the beginning of that turn.
     pub began: Moment,
     /// When the drive began in which its head was complete.
     pub head_at: Moment,
+    /// When the drive began in which the last of its content was taken, if somebody has taken it to the end.
+    pub content_at: Option<Moment>,
     /// Which connection it had to wait for before that drive, if it did. Requests that came in the same drive share it.
     pub behind: Option<Rc<Delay>>,
     /// When the drive was over in which the first byte of the response left.
@@ -122,9 +127,12 @@ impl RequestRecord {
             texts: Vec::new(),
             target_end: 0,
             referer_end: 0,
+            user_agent_end: 0,
+            tells_times: false,
             status: None,
             began,
             head_at: began,
+            content_at: None,
             behind: None,
             first_byte_at: None,
             last_byte_at: None,
@@ -183,7 +191,14 @@ impl RequestRecord {
         self.texts.clear();
         self.target_end = self.add_text(target, TARGET_BYTES_MAX);
         self.referer_end = self.add_text(referer, FIELD_BYTES_MAX);
-        self.add_text(user_agent, FIELD_BYTES_MAX);
+        self.user_agent_end = self.add_text(user_agent, FIELD_BYTES_MAX);
+    }
+
+    /// Notes the identifier that `write` appends to a text: at most [`ID_BYTES_MAX`](super::request_id::ID_BYTES_MAX) bytes,
+    /// which can be printed. The other texts must be known by then.
+    pub fn set_id(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.texts.truncate(self.user_agent_end.into());
+        write(&mut self.texts);
     }
 
     /// Notes the request line alone: of a request that was refused, the rest may not be known.
@@ -192,7 +207,7 @@ impl RequestRecord {
         self.version = version;
         self.texts.clear();
         self.target_end = self.add_text(target, TARGET_BYTES_MAX);
-        self.referer_end = self.target_end;
+        (self.referer_end, self.user_agent_end) = (self.target_end, self.target_end);
     }
 
     /// Whether the response has opened a tunnel: with 101, or with 200 to CONNECT (RFC 8441 §5).
@@ -221,7 +236,12 @@ impl RequestRecord {
 
     /// `User-Agent`, or empty.
     pub fn user_agent(&self) -> &[u8] {
-        &self.texts[self.referer_end.into()..]
+        &self.texts[self.referer_end.into()..self.user_agent_end.into()]
+    }
+
+    /// The request's identifier, or empty.
+    pub fn id(&self) -> &[u8] {
+        &self.texts[self.user_agent_end.into()..]
     }
 
     /// Method and target, to be printed: bytes that are not printable are escaped. It is never empty; `-` stands for a
@@ -288,9 +308,12 @@ impl RequestRecord {
             texts: self.texts.clone(),
             target_end: self.target_end,
             referer_end: self.referer_end,
+            user_agent_end: self.user_agent_end,
+            tells_times: self.tells_times,
             status: self.status,
             began: self.began,
             head_at: self.head_at,
+            content_at: self.content_at,
             behind: self.behind.clone(),
             first_byte_at: self.first_byte_at,
             last_byte_at: self.last_byte_at,

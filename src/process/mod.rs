@@ -14,6 +14,7 @@ mod notify;
 mod patient_stderr;
 pub mod quantity;
 pub mod settings;
+mod telling_settings;
 mod tls;
 pub mod tls_settings;
 pub mod usage;
@@ -126,6 +127,9 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         event_loop.insist_on_https(seconds);
     }
     event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
+    if let Some(telling) = settings.telling.telling() {
+        event_loop.tell(telling);
+    }
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }

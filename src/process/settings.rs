@@ -16,6 +16,7 @@ use super::file_settings::FileSettings;
 use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
 use super::quantity::{duration, format_duration, format_size, number, size};
+use super::telling_settings::TellingSettings;
 use super::tls_settings::TlsSettings;
 use super::usage::{self, Given, Objection, Refusal};
 use crate::base::limits::{Limits, WS_MESSAGE_BYTES_LIMIT};
@@ -44,7 +45,7 @@ const INBOX_BYTES_MIN: usize = 16 * 1024;
 /// Headings in the help.
 const LIMITS: &str = "Limits and timeouts";
 const WEBSOCKETS: &str = "WebSockets";
-const INSPECTING: &str = "Inspecting";
+pub(super) const INSPECTING: &str = "Inspecting";
 
 /// The HTTP server you can see through.
 #[derive(Debug, Clone, Parser)]
@@ -286,6 +287,10 @@ pub struct Settings {
     /// Answer /healthz and /readyz on the public listeners, too
     #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_HEALTH", hide_env = true, value_parser = switch)]
     pub health: bool,
+
+    /// What responses tell about their requests.
+    #[command(flatten)]
+    pub telling: TellingSettings,
 
     /// Time for requests in flight after the order to stop, 0s to 24h
     #[arg(

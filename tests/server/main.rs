@@ -39,6 +39,7 @@ mod support;
 mod syscalls;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod telling;
 mod timed;
 mod timeouts;
 mod times;

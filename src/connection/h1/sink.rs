@@ -5,10 +5,12 @@ use std::ops::Range;
 use super::Stop;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::ring::Room;
 use crate::connection::Environment;
 use crate::connection::channel::Channel;
 use crate::connection::sink::{Full, ShortContent, Sink};
+use crate::connection::telling;
 use crate::http::body::FilePart;
 use crate::http::fields::FieldSet;
 use crate::http::message::{Announced, Response, Version};
@@ -18,6 +20,7 @@ use crate::net::marks::Marks;
 use crate::observe::close_reason::Why;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
+use crate::observe::request_record::RequestRecord;
 use crate::protocol::h1::server::{Sending, Server};
 
 /// Room for the interim response that asks for content, in bytes.
@@ -35,6 +38,7 @@ pub(super) struct Http1Sink<'a, S> {
     pub(super) marks: &'a Marks,
     /// The request's number on its connection.
     pub(super) ordinal: u64,
+    pub(super) drive_began: Moment,
 }
 
 impl<S: Socket> Http1Sink<'_, S> {
@@ -64,7 +68,8 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
     fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full> {
         let invitation = if with_invitation { INVITATION_BYTES_MAX } else { 0 };
         let outbox = self.channel.outbox.ring(self.outboxes);
-        match outbox.free() >= response.head_bytes_max() + invitation {
+        let told = self.environment.told_bytes_max();
+        match outbox.free() >= response.head_bytes_max() + told + invitation {
             true => Ok(()),
             false if outbox.is_empty() => Err(Full::ForEver),
             false => Err(Full::Now),
@@ -72,7 +77,7 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
     }
 
     #[inline]
-    fn head(&mut self, response: &Response, content_is_wanted: bool) -> Range<u64> {
+    fn head(&mut self, response: &Response, content_is_wanted: bool, record: Option<&RequestRecord>) -> Range<u64> {
         let last = self.is_last(content_is_wanted);
         let (id, ordinal) = (self.channel.who.id, self.ordinal);
         self.marks.connection(id, |text| write!(text, "r={ordinal} respond {}", response.status));
@@ -84,6 +89,9 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
             && self.channel.role == ListenerRole::Https
         {
             hsts.add_to(self.head, response);
+        }
+        if let (Some(telling), Some(record)) = (&self.environment.telling, record) {
+            telling::add_to(self.head, telling, response, record, self.drive_began);
         }
         if *self.stop == Stop::No && !self.codec.persists() {
             let why = match last {

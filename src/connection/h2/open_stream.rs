@@ -81,7 +81,7 @@ pub(super) struct Work<'a, S> {
 impl<S: Socket> Work<'_, S> {
     /// Where the response of this stream goes.
     fn sink(&mut self, stream: u32) -> Http2Sink<'_> {
-        let LoopContext { environment, outboxes, http2, counters, marks, .. } = &mut *self.cx;
+        let LoopContext { environment, outboxes, http2, counters, marks, drive_began, .. } = &mut *self.cx;
         let (connection, role, sent) = (self.channel.who.id, self.channel.role, self.channel.sent());
         let outbox = self.channel.outbox.ring(outboxes);
         let (scratch, syscalls) = (http2, &mut counters.syscalls);
@@ -97,6 +97,7 @@ impl<S: Socket> Work<'_, S> {
             marks,
             connection,
             role,
+            drive_began: *drive_began,
             added: Appended::default(),
         }
     }
@@ -248,6 +249,9 @@ impl OpenStream {
         let trailers = trailers.as_ref().map_or(Fields::default(), |trailers| trailers.as_fields());
         let told = taker.end(trailers, &mut cx);
         self.stream.resume();
+        if let Some(record) = &mut self.stream.record {
+            record.content_at = Some(work.cx.drive_began);
+        }
         if let Err(failure) = told {
             self.fail(&failure, work);
         }

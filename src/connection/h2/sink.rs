@@ -3,15 +3,18 @@
 use std::ops::Range;
 
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::ring::{RingBuffer, Room};
 use crate::connection::Environment;
 use crate::connection::sink::{Full, ShortContent, Sink};
+use crate::connection::telling::{Timings, Told};
 use crate::http::body::FilePart;
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::net::marks::Marks;
 use crate::observe::histogram::Syscalls;
+use crate::observe::request_record::RequestRecord;
 use crate::protocol::h2::session::{Added, Scratch, Session};
 
 /// Room for the interim response that asks for content, in bytes.
@@ -30,6 +33,7 @@ pub(super) struct Http2Sink<'a> {
     pub(super) marks: &'a Marks,
     pub(super) connection: u64,
     pub(super) role: ListenerRole,
+    pub(super) drive_began: Moment,
     pub(super) added: Appended,
 }
 
@@ -67,20 +71,28 @@ impl Sink for Http2Sink<'_> {
     fn room_for_head(&mut self, response: &Response, with_invitation: bool) -> Result<(), Full> {
         let invitation = if with_invitation { INVITATION_BYTES_MAX } else { 0 };
         let fields = response.prepared.len() + response.fields.len();
-        match self.session.has_room_for_head(response.head_bytes_max() + invitation, fields, self.outbox) {
+        let told = self.environment.told_bytes_max();
+        match self.session.has_room_for_head(response.head_bytes_max() + told + invitation, fields, self.outbox) {
             true => Ok(()),
             false if self.outbox.is_empty() => Err(Full::ForEver),
             false => Err(Full::Now),
         }
     }
 
-    fn head(&mut self, response: &Response, _content_is_wanted: bool) -> Range<u64> {
+    fn head(&mut self, response: &Response, _content_is_wanted: bool, record: Option<&RequestRecord>) -> Range<u64> {
         let stream = self.stream;
         self.marks.connection(self.connection, |text| write!(text, "s={stream} respond {}", response.status));
         let (start, before) = (self.position(), self.session.control_bytes());
-        let Environment { hsts, date, .. } = self.environment;
+        let Environment { hsts, date, telling, .. } = self.environment;
+        let mut memory = None;
+        let told = match telling.as_ref().zip(record) {
+            Some((telling, record)) => {
+                telling.fields(response, record, self.drive_began, memory.insert(Timings::default()))
+            }
+            None => Told::default(),
+        };
         let hsts = hsts.as_ref().filter(|_| self.role == ListenerRole::Https);
-        let added = Added { date, field: hsts.and_then(|hsts| hsts.field_for(response)) };
+        let added = Added { date, field: hsts.and_then(|hsts| hsts.field_for(response)), told: &told };
         let length = response.body.length();
         self.session.send_head(stream, response, length, added, self.outbox, self.scratch);
         start..self.note_added(start, before)

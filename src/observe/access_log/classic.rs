@@ -1,5 +1,5 @@
 //! The Common Log Format and the Combined Log Format, which has two more fields. Every log analyser reads them. Behind the
-//! usual fields stands the verdict, which analysers leave alone.
+//! usual fields stand the verdict and the identifier, which analysers leave alone.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::base::peer::Peer;
 /// `%h - - %t "%r" %>s %b`, and the verdict behind it: nobody is ever identified or logged in.
 pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     usual(line, time, lines);
-    put(lines, format_args!(" {}", line.record.verdict()));
+    behind_the_usual(line, lines);
 }
 
 fn usual(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
@@ -35,7 +35,16 @@ pub(super) fn combined(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
         escape::plain(if value.is_empty() { b"-" } else { value }, lines);
         lines.push(b'"');
     }
+    behind_the_usual(line, lines);
+}
+
+/// The verdict, and the identifier if the request has one.
+fn behind_the_usual(line: &Line<'_>, lines: &mut Vec<u8>) {
     put(lines, format_args!(" {}", line.record.verdict()));
+    if !line.record.id().is_empty() {
+        lines.push(b' ');
+        escape::plain(line.record.id(), lines);
+    }
 }
 
 /// Whom a trusted proxy names, or else the peer.

@@ -21,6 +21,10 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
         put(lines, format_args!(",\"stream\":{}", record.stream));
     }
     put(lines, format_args!(",\"request\":{}", record.ordinal));
+    if !record.id().is_empty() {
+        lines.extend_from_slice(b",\"request_id\":");
+        quote_bytes(lines, record.id());
+    }
     put(lines, format_args!(",\"peer\":\"{}\"", line.peer));
     if let Some(client) = record.client {
         put(lines, format_args!(",\"client\":\"{client}\""));

@@ -28,7 +28,12 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
         0 => put(lines, format_args!(" r={}", record.ordinal)),
         stream => put(lines, format_args!(" s={stream}")),
     }
-    put(lines, format_args!(" rx={} tx={}{}", relative(&record.rx), relative(&record.tx), paint.end()));
+    put(lines, format_args!(" rx={} tx={}", relative(&record.rx), relative(&record.tx)));
+    if !record.id().is_empty() {
+        lines.extend_from_slice(b" id=");
+        escape::plain(record.id(), lines);
+    }
+    lines.extend_from_slice(paint.end().as_bytes());
     if let Some(client) = record.client {
         put(lines, format_args!("  for {client}"));
     }

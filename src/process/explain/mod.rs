@@ -48,6 +48,7 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let mut front = super::front(&order.settings, &order.settings.shares(descriptors))?;
     front.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(front, limits);
+    rehearsals.tell(order.settings.telling.telling());
     let understood = rehearsals.understand(asked);
     let mut before = Explanation::default();
     if let (Some(config), Some(Ok(request))) = (tls::config(&order.settings), &understood) {

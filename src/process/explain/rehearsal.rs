@@ -20,7 +20,7 @@ use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
 use crate::base::wake::{Interrupt, Wakes};
-use crate::connection::{Connection, Identity, LoopContext, Settled};
+use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
 use crate::net::Readiness;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
@@ -98,6 +98,11 @@ impl Rehearsals {
         let wakes = Wakes::new(Awake);
         let cx = LoopContext::new(limits, wakes.clone(), jobs, start, wall);
         Rehearsals { service: Witness::new(front), cx, wakes, wall, waited: Duration::ZERO }
+    }
+
+    /// Responses tell this about their requests.
+    pub fn tell(&mut self, telling: Option<Telling>) {
+        self.cx.environment.telling = telling.map(Box::new);
     }
 
     /// What the service was seen to do.

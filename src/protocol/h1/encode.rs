@@ -114,6 +114,14 @@ impl ConnectionLines {
     }
 }
 
+/// Adds a field to a head that is complete.
+pub fn add_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    debug_assert!(head.ends_with(b"\r\n\r\n"), "it ends with an empty line");
+    head.truncate(head.len() - CRLF.len());
+    field_line(head, name, value);
+    head.extend_from_slice(CRLF);
+}
+
 fn status_line(out: &mut Vec<u8>, status: Status) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&three_digits(status.code()));

@@ -4,7 +4,7 @@
 //! takes the content out of its framing. Sending: `encode` writes heads and framing. `server` joins both directions.
 
 mod decode;
-mod encode;
+pub(crate) mod encode;
 pub(super) mod framing;
 mod head;
 pub mod hsts;

@@ -65,7 +65,8 @@ fn receive(
         }
         let (response, date) = (Response::new(Status::OK), DateCache::new(UNIX_EPOCH));
         let length = (stream % 4 == 1).then_some(u64::from(stream) * 100);
-        if session.send_head(stream, &response, length, Added { date: &date, field: None }, outbox, scratch) {
+        if session.send_head(stream, &response, length, Added { date: &date, field: None, told: &[] }, outbox, scratch)
+        {
             session.has_content(stream, true);
         }
     }

@@ -201,7 +201,14 @@ impl<'a> Driver<'a> {
         }
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
         let length = Some(content.len() as u64);
-        if self.session.send_head(stream, response, length, Added { date: &self.date, field: None }, out, scratch) {
+        if self.session.send_head(
+            stream,
+            response,
+            length,
+            Added { date: &self.date, field: None, told: &[] },
+            out,
+            scratch,
+        ) {
             self.to_send.insert(stream, content.to_vec());
             self.session.has_content(stream, true);
         }
@@ -213,7 +220,14 @@ impl<'a> Driver<'a> {
         }
         let response = Response::new(status);
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
-        if self.session.send_head(stream, &response, None, Added { date: &self.date, field: None }, out, scratch) {
+        if self.session.send_head(
+            stream,
+            &response,
+            None,
+            Added { date: &self.date, field: None, told: &[] },
+            out,
+            scratch,
+        ) {
             self.to_send.insert(stream, content.to_vec());
             self.session.has_content(stream, true);
         }

@@ -309,8 +309,14 @@ impl NaiveServer {
             body => body.length(),
         };
         let (out, scratch) = (&mut self.outbox, &mut self.scratch);
-        let is_followed =
-            self.session.send_head(id, response, length, Added { date: &self.date, field: None }, out, scratch);
+        let is_followed = self.session.send_head(
+            id,
+            response,
+            length,
+            Added { date: &self.date, field: None, told: &[] },
+            out,
+            scratch,
+        );
         let content = match std::mem::take(&mut response.body) {
             Body::Source(source) => Content::Source(source),
             Body::Bytes(bytes) => Content::Bytes(bytes.as_slice().to_vec()),

@@ -324,6 +324,12 @@ impl Block<'_> {
         }
     }
 
+    /// Adds a field whose value hardly ever comes again: it takes no place in the table. As for [`field`](Self::field),
+    /// nothing is checked.
+    pub fn passing_field(&mut self, name: &[u8], value: &[u8]) {
+        self.literal(LITERAL, Name::Other(name), value);
+    }
+
     /// Adds a field whose name is in the static table.
     pub fn known(&mut self, name: StaticName, value: &[u8]) {
         let tag = field_hash(name.as_bytes(), value) | 1;

@@ -26,6 +26,8 @@ pub struct Added<'a> {
     pub date: &'a DateCache,
     /// Another field, with a name in lower case.
     pub field: Option<(&'a [u8], &'a [u8])>,
+    /// Fields whose values are those of this response alone, with names in any case.
+    pub told: &'a [(&'a [u8], &'a [u8])],
 }
 
 impl Session {
@@ -72,6 +74,9 @@ impl Session {
         put_response(&mut block, response, field, added.date);
         if let Some((name, value)) = added.field {
             block.field(name, value);
+        }
+        for (name, value) in added.told {
+            block.passing_field(name, value);
         }
         let is_last = content == ResponseContent::Nothing;
         self.put_field_block(stream, is_last, outbox, scratch);

@@ -74,7 +74,7 @@ impl Connection {
 
     fn respond(&mut self, stream: u32, length: Option<u64>) -> bool {
         let (response, date) = (Response::new(Status::OK), DateCache::new(UNIX_EPOCH));
-        let added = Added { date: &date, field: None };
+        let added = Added { date: &date, field: None, told: &[] };
         self.session.send_head(stream, &response, length, added, &mut self.outbox, &mut self.scratch)
     }
 }
