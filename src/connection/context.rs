@@ -19,6 +19,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::observe::counters::Counters;
 use crate::observe::delay::LongDrives;
+use crate::observe::past::{Past, PastRequest};
 use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
 use crate::observe::times::Times;
 use crate::protocol::h1::hsts::Hsts;
@@ -68,6 +69,8 @@ pub struct LoopContext {
     /// Requests that are over, until the event loop has logged them.
     pub finished: RecordQueue,
     pub(super) records: RecordPool,
+    /// What is over and still known, if anybody may ask.
+    pub past: Option<Box<Past>>,
     /// Whether the log wants to know who sent a request, and from where.
     pub notes_fields: bool,
     date_good_until: Moment,
@@ -162,6 +165,7 @@ impl LoopContext {
             times: Times::default(),
             finished: RecordQueue::new(),
             records: RecordPool::default(),
+            past: None,
             notes_fields: false,
             marks: Marks::default(),
             moment: Moment::default(),
@@ -213,12 +217,26 @@ impl LoopContext {
         self.environment.jobs.numbers()
     }
 
-    /// Counts a request that is over, and keeps its record for another one.
-    pub fn close_record(&mut self, record: Box<RequestRecord>, log: impl FnOnce(&RequestRecord)) {
+    /// Counts a request that is over. Its record is kept to be asked for, or else for another request.
+    pub fn close_record(
+        &mut self,
+        record: Box<RequestRecord>,
+        who: &Identity,
+        role: ListenerRole,
+        log: impl FnOnce(&RequestRecord),
+    ) {
         self.counters.count_request(&record);
         self.times.count_request(&record);
         log(&record);
-        self.records.give_back(record);
+        let unused = match &mut self.past {
+            Some(past) if role.is_for_everyone() => {
+                past.add_request(PastRequest::new(who.id, who.peer, record), self.moment)
+            }
+            _ => Some(record),
+        };
+        if let Some(record) = unused {
+            self.records.give_back(record);
+        }
     }
 
     /// The most memory that was in use for input at a time, and for output, in bytes.

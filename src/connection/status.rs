@@ -5,6 +5,7 @@ use super::{Connection, Life, LoopContext};
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
+use crate::observe::past::PastConnection;
 use crate::observe::report::ConnectionStatus;
 use crate::observe::wait_reason::WaitReason;
 
@@ -41,6 +42,22 @@ impl<S: Socket> Connection<S> {
             http2: self.driver.http2().map(|http2| Box::new(http2.http2_status(streams_max, self.channel.sent(), now))),
             record: status.record.map(|record| record.snapshot(now)),
         }
+    }
+
+    /// What is to be kept of it, if it is over.
+    pub fn past(&self, ended_at: Moment) -> Option<PastConnection> {
+        Some(PastConnection {
+            id: self.channel.who.id,
+            peer: self.channel.who.peer,
+            protocol: self.protocol(),
+            ended_at,
+            verdict: self.verdict()?,
+            reason: self.close_reason()?,
+            requests: self.requests(),
+            received: self.channel.received(),
+            sent: self.channel.sent(),
+            tls: self.channel.tls(),
+        })
     }
 
     /// When the wait has lasted too long. The deadline of a slow read may be earlier: it is the next look at the client.

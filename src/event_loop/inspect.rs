@@ -10,7 +10,9 @@ use super::phases::Phase;
 use crate::connection::Connection;
 use crate::net::Reactor;
 use crate::observe::http2::{Http2Now, add};
-use crate::observe::report::{ConnectionStatus, Connections, LoopStatus, Overview};
+use crate::observe::past::Past;
+use crate::observe::report::{ConnectionStatus, Connections, Known, LoopStatus, Overview, PastRecord, Subject};
+use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
 use crate::service::status::inspection_queue::{Asked, InspectionQueue};
@@ -19,6 +21,8 @@ use crate::service::status::inspection_queue::{Asked, InspectionQueue};
 const ANSWERS_PER_TURN: usize = 4;
 /// Streams that are listed in one answer, on all connections together.
 const STREAMS_MAX: usize = 1000;
+/// Requests that are listed of one connection.
+const REQUESTS_MAX: usize = 100;
 /// Connections that the overview names.
 const SLOWEST: usize = 10;
 
@@ -26,6 +30,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on the questions in this queue are answered.
     pub fn answer_inspections(&mut self, inspections: Rc<InspectionQueue>) {
         self.inspections = Some(inspections);
+    }
+
+    /// From now on so many requests and connections are kept to be asked for when they are over, and some for longer.
+    pub fn keep_past(&mut self, max: usize) {
+        self.context.past = Some(Box::new(Past::new(max)));
     }
 
     /// Answers what has been asked, if anything was.
@@ -45,6 +54,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Asked::Metrics(answer) => answer.give(self.metrics()),
             Asked::Loop(answer) => answer.give(self.loop_status()),
             Asked::Overview(answer) => answer.give(self.overview()),
+            Asked::Subject(subject, answer) => answer.give(self.known(subject)),
         }
     }
 
@@ -81,6 +91,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             status
         });
         with_streams.collect()
+    }
+
+    /// All that is known of a connection, or of a request on it.
+    pub(super) fn known(&self, subject: Subject) -> Known {
+        let Subject { connection, request } = subject;
+        let now = self.context.moment;
+        let past = self.context.past.as_deref();
+        let mut kept = past.map_or(Vec::new(), |past| past.requests(connection));
+        kept.retain(|past| request.is_none_or(|key| key.fits(&past.record)));
+        let more = kept.len().saturating_sub(REQUESTS_MAX);
+        // Its stopwatches have counted up to its end, and not to now.
+        let snapshot = |record: &RequestRecord| record.snapshot(record.last_byte_at.unwrap_or(now));
+        let requests = kept[more..].iter().map(|past| PastRecord { peer: past.peer, record: snapshot(&past.record) });
+        Known {
+            subject,
+            now,
+            wall: self.reactor.wall(),
+            open: self.longest_waits(1, |open| open.who().id == connection).pop(),
+            ended: past.and_then(|past| past.connection(connection)).cloned(),
+            requests: requests.collect(),
+            more,
+        }
     }
 
     /// One look at every connection.

@@ -486,6 +486,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
+        if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
+            && let Some(ended) = connection.past(closed_at)
+        {
+            past.add_connection(ended);
+        }
         self.log_end(&connection);
         if let Some(reason) = connection.close_reason() {
             self.context.marks.connection(connection.who().id, |text| write!(text, "close: {reason}"));
@@ -584,7 +589,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         let (who, role) = (connection.who(), connection.role());
         while let Some(record) = self.context.finished.pop_front() {
             self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
-            self.context.close_record(record, |record| {
+            self.context.close_record(record, who, role, |record| {
                 if let Some(log) = self.access_log {
                     let wall = self.reactor.wall();
                     let began = wall.checked_sub(now.since(record.began)).unwrap_or(wall);

@@ -10,6 +10,7 @@ mod http2;
 mod http2_deadlines;
 mod kernel;
 mod menu;
+mod past;
 mod records;
 mod script;
 mod stage;

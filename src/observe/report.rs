@@ -1,12 +1,14 @@
 //! What can be told about the server from inside: plain values, taken by the event loop at the end of a turn.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
 use super::jobs::{JobWait, JobsStatus};
+use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::moment::Moment;
@@ -119,6 +121,71 @@ pub struct StreamStatus {
     pub job: Option<Box<JobWait>>,
     /// Bytes of its response that went to the outbox.
     pub sent: u64,
+}
+
+/// What is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The number of a connection.
+    pub connection: u64,
+    /// One request on it; `None` for all.
+    pub request: Option<RequestKey>,
+}
+
+/// Which request on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKey {
+    /// Its number.
+    Ordinal(u64),
+    /// The stream of HTTP/2 that it came on.
+    Stream(u32),
+}
+
+impl RequestKey {
+    /// Whether it is the key of the request with this record.
+    pub fn fits(self, record: &RequestRecord) -> bool {
+        match self {
+            RequestKey::Ordinal(ordinal) => record.ordinal == ordinal,
+            RequestKey::Stream(stream) => record.stream == stream,
+        }
+    }
+}
+
+impl fmt::Display for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestKey::Ordinal(ordinal) => write!(f, "r={ordinal}"),
+            RequestKey::Stream(stream) => write!(f, "s={stream}"),
+        }
+    }
+}
+
+/// What is known of a connection, or of a request on it.
+#[derive(Debug)]
+pub struct Known {
+    /// What was asked about.
+    pub subject: Subject,
+    /// When that was.
+    pub now: Moment,
+    /// The same by the wall clock.
+    pub wall: SystemTime,
+    /// The connection, if it is open.
+    pub open: Option<ConnectionStatus>,
+    /// The connection, if it is over and still known.
+    pub ended: Option<PastConnection>,
+    /// Requests that are over, in the order in which they began.
+    pub requests: Vec<PastRecord>,
+    /// So many older ones are known as well.
+    pub more: usize,
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub struct PastRecord {
+    /// Who was at the other end of its connection.
+    pub peer: Peer,
+    /// What is known of it.
+    pub record: RequestRecord,
 }
 
 /// Everything that is counted.

@@ -1,6 +1,7 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
 mod admin;
+mod ask;
 mod choice;
 mod cpu;
 pub mod descriptors;
@@ -59,11 +60,14 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_CUT: u8 = 3;
 
 /// The whole program: reads the settings, serves until told to stop, and says how that ended. Or explains what it would
-/// do.
+/// do, or asks a server that runs.
 pub fn run() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|word| word == explain::NAME) {
         return explain::run(&arguments[1..]);
+    }
+    if arguments.get(1).is_some_and(|word| word == ask::NAME) {
+        return ask::run(&arguments[1..]);
     }
     let mut settings = match Settings::read(arguments) {
         Ok(settings) => settings,
@@ -120,6 +124,9 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     event_loop.answer_inspections(inspections);
+    if settings.has_admin() && settings.past > 0 {
+        event_loop.keep_past(settings.past as usize);
+    }
     if let Some(tls) = tls {
         event_loop.keep_tls(tls.config);
     }

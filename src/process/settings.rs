@@ -57,7 +57,8 @@ pub(super) const INSPECTING: &str = "Inspecting";
                   KB, MB, GB in 1000s).\n\
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT, and ROOT has TIDEMILL_ROOT; \
                   the command line wins. RUST_LOG, if set, wins over --log-level.\n\
-                  tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why."
+                  tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why.\n\
+                  tidemill ask c=17 tells what a running server knows of a connection or a request."
 )]
 pub struct Settings {
     /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints
@@ -284,6 +285,14 @@ pub struct Settings {
     )]
     pub admin: Option<Address>,
 
+    /// Requests and connections that the admin listener still knows when they are over, and a fourth as many of the slowest
+    /// and of the failed requests for longer, 0 to 10000; each takes about 0.5 to 2KiB
+    #[arg(
+        long, help_heading = INSPECTING, value_name = "N", env = "TIDEMILL_PAST", hide_env = true,
+        default_value = "1024", value_parser = number(0..=10_000)
+    )]
+    pub past: u32,
+
     /// Answer /healthz and /readyz on the public listeners, too
     #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_HEALTH", hide_env = true, value_parser = switch)]
     pub health: bool,
@@ -468,6 +477,9 @@ impl Settings {
         };
         if self.log.place().is_none() {
             note("log_format", "there is no access log without --access-log");
+        }
+        if !self.has_admin() {
+            note("past", "nobody can ask without --admin");
         }
         let addresses = self.listen.iter().map(|listen| &listen.address).chain(&self.admin);
         if !addresses.into_iter().any(|address| matches!(address, Address::Unix(_))) {

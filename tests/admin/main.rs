@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod accept_queues;
+mod ask;
 #[path = "../browser_driver/mod.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod browser_driver;

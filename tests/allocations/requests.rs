@@ -16,9 +16,13 @@ use tidemill::base::job_pool::{JobPool, JobPoolLimits};
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::wake::{Interrupt, Wakes};
+use tidemill::connection::Telling;
 use tidemill::event_loop::EventLoop;
+use tidemill::http::fields::FieldName;
+use tidemill::http::forwarded::TrustedProxy;
 use tidemill::net::listener::{Address, ListenOptions, Listener};
 use tidemill::net::mio_reactor::{MioReactor, PollWaker};
+use tidemill::observe::request_id::RequestIds;
 use tidemill::service::front::{Front, Public};
 use tidemill::service::lab;
 use tidemill::service::static_files::{Site, StaticFiles};
@@ -62,6 +66,19 @@ fn pipelined_plaintext_allocates_nothing() {
 fn a_keep_alive_field_allocates_nothing() {
     let mut lab = Running::with(lab(), Limits { idle_told_secs: Some(86_400), ..Limits::default() });
     assert_allocate(0, &lab.allocations(&get("/plaintext", SMALL_FIELDS), b"Hello, World!", 1));
+}
+
+/// A record that is kept displaces one that serves the next request.
+#[test]
+fn requests_that_are_kept_and_have_identifiers_allocate_nothing() {
+    let mut lab = Running::new(lab());
+    lab.event_loop.keep_past(WARM_UP / 4);
+    let request_ids = Some(RequestIds::new(FieldName::from_static("X-Request-Id"), "ab12"));
+    lab.event_loop.tell(Telling { request_ids, server_timing: None });
+    // Given ones, because they are all as long, and the client knows how long the responses are.
+    lab.event_loop.trust_proxies(["127.0.0.1".parse::<TrustedProxy>().unwrap()].into_iter().collect());
+    let fields = format!("{SMALL_FIELDS}X-Request-Id: 7b1c2f4e-0d3a-4c9b-8f51-2f2a3c4d5e6f\n");
+    assert_allocate(0, &lab.allocations(&get("/plaintext", &fields), b"Hello, World!", 1));
 }
 
 /// Its path without escapes and dots, and the key by which the cache knows it.

@@ -24,14 +24,14 @@ pub fn kernel_topic(connections: &Connections) -> KernelTopic {
 }
 
 /// The two ends of a connection, ours first.
-fn ends(connection: &ConnectionStatus) -> Option<(SocketAddr, SocketAddr)> {
+pub(super) fn ends(connection: &ConnectionStatus) -> Option<(SocketAddr, SocketAddr)> {
     match connection.peer {
         Peer::Ip(peer) => connection.local.map(|local| (local, peer)),
         Peer::Unix => None,
     }
 }
 
-fn kernel_of<'k>(connection: &ConnectionStatus, kernel: &'k KernelReport) -> Option<&'k KernelSocket> {
+pub(super) fn kernel_of<'k>(connection: &ConnectionStatus, kernel: &'k KernelReport) -> Option<&'k KernelSocket> {
     kernel.sockets.get(&ends(connection)?)
 }
 
@@ -55,6 +55,7 @@ pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
         out.push_str(&format!("the kernel's explanation is missing: {missing}\n"));
     }
     for connection in &connections.listed {
+        out.push('\n');
         write_paragraph(&mut out, connection, kernel_of(connection, kernel)).expect("writing to a String cannot fail");
     }
     match connections.total - connections.listed.len() {
@@ -64,10 +65,14 @@ pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
     out
 }
 
-fn write_paragraph(out: &mut String, c: &ConnectionStatus, kernel: Option<&KernelSocket>) -> std::fmt::Result {
+pub(super) fn write_paragraph(
+    out: &mut String,
+    c: &ConnectionStatus,
+    kernel: Option<&KernelSocket>,
+) -> std::fmt::Result {
     let (waited, left) = (short(c.waited), short(c.left));
     let wait = wait(c, kernel);
-    writeln!(out, "\nc={} {}  {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.protocol, c.state)?;
+    writeln!(out, "c={} {}  {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.protocol, c.state)?;
     if let Some(record) = &c.record {
         write_request(out, record)?;
     }
@@ -301,7 +306,7 @@ pub(super) fn delay_object(delay: &Delay) -> String {
 }
 
 /// With the members of the access log.
-fn tls_object(tls: &TlsStatus) -> String {
+pub(super) fn tls_object(tls: &TlsStatus) -> String {
     let TlsStatus { session, waited, read, written } = tls;
     let object = Object::new()
         .number("read", *read)

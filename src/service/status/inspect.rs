@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inspection_queue::Question;
-use super::{AskKernel, connections, fresh, metrics, turn};
+use super::{AskKernel, ask, connections, fresh, metrics, turn};
 use crate::base::job_name::JobKind;
 use crate::base::job_pool::Ticket;
 use crate::http::body::{Body, Failure, Wait};
@@ -12,7 +12,7 @@ use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{JSON, TEXT_UTF8};
 use crate::http::status::Status;
-use crate::observe::report::{Connections, KernelReport, KernelTopic, LoopStatus, Metrics};
+use crate::observe::report::{Connections, KernelReport, KernelTopic, Known, LoopStatus, Metrics};
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
@@ -33,6 +33,11 @@ pub enum Format {
 pub trait Shown {
     /// What the kernel is asked to add.
     fn kernel_topic(&self) -> KernelTopic;
+
+    /// The status of an answer with it.
+    fn status(&self) -> Status {
+        Status::OK
+    }
 
     /// The report, with what the kernel has added, and its media type.
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String);
@@ -71,6 +76,23 @@ impl Shown for Metrics {
 
     fn show(&self, kernel: &KernelReport, _format: Format) -> (FieldValue, String) {
         (METRICS, metrics::text(self, kernel))
+    }
+}
+
+impl Shown for Known {
+    fn kernel_topic(&self) -> KernelTopic {
+        ask::kernel_topic(self)
+    }
+
+    fn status(&self) -> Status {
+        if ask::is_anything_known(self) { Status::OK } else { Status::NOT_FOUND }
+    }
+
+    fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
+        match format {
+            Format::Text => (TEXT_UTF8, ask::text(self, kernel)),
+            Format::Json => (JSON, ask::json(self, kernel)),
+        }
     }
 }
 
@@ -115,7 +137,7 @@ impl<R: Shown + 'static> Inspection<R> {
 
 fn shown(report: &impl Shown, kernel: &KernelReport, format: Format) -> Decision {
     let (content_type, text) = report.show(kernel, format);
-    Decision::Respond(fresh(Status::OK, content_type, Body::from(text)))
+    Decision::Respond(fresh(report.status(), content_type, Body::from(text)))
 }
 
 /// The threads that could ask the kernel have other things to do.

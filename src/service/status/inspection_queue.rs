@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::wake::LocalWaker;
-use crate::observe::report::{Connections, LoopStatus, Metrics, Overview};
+use crate::observe::report::{Connections, Known, LoopStatus, Metrics, Overview, Subject};
 
 /// What is asked, and where its answer goes.
 pub enum Asked {
@@ -17,6 +17,8 @@ pub enum Asked {
     Loop(AnswerSlot<LoopStatus>),
     /// The overview.
     Overview(AnswerSlot<Overview>),
+    /// All that is known of this.
+    Subject(Subject, AnswerSlot<Known>),
 }
 
 /// A question, kept by whoever asked it.

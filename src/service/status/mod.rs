@@ -1,6 +1,7 @@
 //! The admin listener's answers: what the server does just now, and why anything waits.
 
 mod accept_queues;
+mod ask;
 pub mod connections;
 mod durations;
 mod events;
@@ -29,7 +30,7 @@ use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
 use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{CACHE_CONTROL, FieldValue};
-use crate::http::media_type::HTML;
+use crate::http::media_type::{HTML, TEXT_UTF8};
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
@@ -75,7 +76,21 @@ fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
         )
         .get("/metrics", inspect(inspections, ask_kernel, |_, answer| Asked::Metrics(answer)))
         .get("/loop", inspect(inspections, ask_kernel, |_, answer| Asked::Loop(answer)))
+        .get("/ask", ask_about(inspections, ask_kernel))
         .get("/events", events)
+}
+
+/// Answers with what is known of a connection or a request.
+fn ask_about(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> impl Handler + use<> {
+    let (inspections, ask_kernel) = (Rc::clone(inspections), Arc::clone(ask_kernel));
+    move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        let Some(subject) = ask::subject(&request.target) else {
+            let expected = Body::from_static(ask::EXPECTED.as_bytes());
+            return Ok(Reply::Respond(fresh(Status::BAD_REQUEST, TEXT_UTF8, expected)));
+        };
+        let question = inspections.ask(cx.local_waker(), |answer| Asked::Subject(subject, answer));
+        Ok(Reply::Decide(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+    }
 }
 
 /// Answers with the report on a topic, and what the kernel has to add to it.

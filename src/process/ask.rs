@@ -1,0 +1,187 @@
+//! `tidemill ask`: what a running server knows of a connection or a request. Its admin listener is asked for `/ask`.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::usage::{self, Refusal};
+use super::{EXIT_FAILURE, cause, complain};
+use crate::net::listener::Address;
+
+/// The word that asks for it.
+pub const NAME: &str = "ask";
+
+/// How long the server may keep silent. Its loop answers at the end of a turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes. It has a hundred requests at most.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Asks a running server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemill ask",
+    about = "Ask a running server what it knows of a connection or a request, also some time after it has ended",
+    override_usage = "tidemill ask c=17 [r=3 | s=5] [--admin ADDR] [--json]",
+    after_help = "The keys are those of the logs. An identifier that --request-id has made is a key, too: \
+                  6a5ea3c7f09ab1e2-c17-r3. How much is kept, --past of the server says."
+)]
+struct Order {
+    /// c=N: the connection; r=N: the request on it; s=N: the stream of HTTP/2
+    #[arg(value_name = "KEY", required = true)]
+    keys: Vec<String>,
+
+    /// Address of the server's admin listener
+    #[arg(long, value_name = "ADDR", env = "TIDEMILL_ADMIN", hide_env = true, default_value = "127.0.0.1:9901")]
+    admin: Address,
+
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks what the `arguments`, the first of them being [`NAME`], want to know.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let program = [OsString::from("tidemill ask")];
+    let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
+    let order = usage::read(&arguments, |_: &mut Order, _| Ok(()));
+    let (order, target) = match order.and_then(|order| target(&order).map(|target| (order, target))) {
+        Ok(read) => read,
+        Err(refusal) => return refusal.report(),
+    };
+    match ask(&order.admin, &target) {
+        Ok(text) => Refusal::Answer(text).report(),
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// The target that asks for what these keys name.
+fn target(order: &Order) -> Result<String, Refusal> {
+    let mut target = String::from("/ask?format=");
+    target.push_str(if order.json { "json" } else { "text" });
+    let mut seen = String::new();
+    for key in order.keys.iter().flat_map(|key| of_identifier(key).unwrap_or_else(|| vec![key.clone()])) {
+        let wrong =
+            || Refusal::usage(format!("invalid value '{key}' for '<KEY>': expected c=N, r=N or s=N, each once"));
+        let (name, number) = key.split_once('=').ok_or_else(wrong)?;
+        let is_number = number.parse::<u64>().is_ok() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if !matches!(name, "c" | "r" | "s") || !is_number || seen.contains(name) {
+            return Err(wrong());
+        }
+        seen.push_str(name);
+        target.push_str(&format!("&{key}"));
+    }
+    match seen.contains('c') && !(seen.contains('r') && seen.contains('s')) {
+        true => Ok(target),
+        false => Err(Refusal::usage("'<KEY>' needs c=N, and at most one of r=N and s=N".into())),
+    }
+}
+
+/// The keys in an identifier that a server has made (`RequestIds`).
+fn of_identifier(word: &str) -> Option<Vec<String>> {
+    let mut parts = word.rsplitn(3, '-');
+    let keys = [parts.next()?, parts.next()?];
+    parts.next()?;
+    let key = |part: &str| {
+        let (letter, number) = part.split_at_checked(1)?;
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| format!("{letter}={number}"))
+    };
+    keys.into_iter().rev().map(key).collect()
+}
+
+/// The content of the answer. The error is one line for the user.
+fn ask(admin: &Address, target: &str) -> Result<String, String> {
+    let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error));
+    let answer = exchange(admin, target).map_err(|error| cannot(&error))?;
+    let malformed = || cannot(&io::Error::new(io::ErrorKind::InvalidData, "what answers there is no admin listener"));
+    let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(format!("{}\n", content.trim_end())),
+        Some("404") if content.starts_with("nothing is known") || content.starts_with("{\"connection\":") => {
+            Err(content.trim_end().to_owned())
+        }
+        _ => Err(malformed()),
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nobody listens there (--admin of the server)".into(),
+        io::ErrorKind::NotFound => "there is no such socket (--admin of the server)".into(),
+        io::ErrorKind::WouldBlock => format!("it has not answered for {PATIENCE:?}"),
+        _ => cause(error),
+    }
+}
+
+fn exchange(admin: &Address, target: &str) -> io::Result<String> {
+    match admin {
+        Address::Tcp(address) => over(TcpStream::connect(address)?, TcpStream::set_read_timeout, target),
+        Address::Localhost(port) => {
+            over(TcpStream::connect(("localhost", *port))?, TcpStream::set_read_timeout, target)
+        }
+        Address::Unix(path) => over(UnixStream::connect(path)?, UnixStream::set_read_timeout, target),
+    }
+}
+
+/// HTTP/1.0: the answer is not chunked and ends with the connection.
+fn over<S: Read + Write>(
+    mut stream: S,
+    set_timeout: fn(&S, Option<Duration>) -> io::Result<()>,
+    target: &str,
+) -> io::Result<String> {
+    set_timeout(&stream, Some(PATIENCE))?;
+    stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<String, String> {
+        let order = Order::try_parse_from([&["tidemill ask"], words].concat()).map_err(|error| error.to_string())?;
+        target(&order).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn keys_stand_in_any_order_and_in_identifiers() {
+        for (words, query) in [
+            (&["c=17"][..], "text&c=17"),
+            (&["r=3", "c=17"], "text&r=3&c=17"),
+            (&["c=17", "s=5", "--json"], "json&c=17&s=5"),
+            (&["6a5e-c17-r3"], "text&c=17&r=3"),
+            (&["a-b-c17-s5"], "text&c=17&s=5"),
+        ] {
+            assert_eq!(read(words).as_deref(), Ok(&*format!("/ask?format={query}")), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn other_words_are_refused() {
+        for words in [
+            &[][..],
+            &["17"],
+            &["c="],
+            &["c=+1"],
+            &["c=1", "c=2"],
+            &["r=1"],
+            &["c=1", "r=1", "s=1"],
+            &["c=1&x=2"],
+            &["c=1\r\nA:"],
+            &["c=99999999999999999999"],
+            &["-c1-x2"],
+            &["c=1", "--admin", "example.org:1"],
+        ] {
+            assert!(read(words).is_err(), "{words:?}");
+        }
+    }
+}
