@@ -171,7 +171,7 @@ impl<S: Socket> Channel<S> {
     pub(super) fn abort_on_close(&mut self) {
         match self.socket.abort_on_close() {
             Ok(()) => self.is_aborted = true,
-            Err(error) => log::debug!("{}: cannot abort: {error}", self.who.peer),
+            Err(error) => log::debug!("{}: cannot abort: {error}", self.who.log_key(None)),
         }
     }
 
@@ -183,7 +183,7 @@ impl<S: Socket> Channel<S> {
         self.holds_unsent = without_bound;
         match self.socket.hold_unsent(without_bound) {
             Ok(was_asked) => counters.syscalls.option += u64::from(was_asked),
-            Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.who.peer),
+            Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.who.log_key(None)),
         }
     }
 
@@ -321,7 +321,7 @@ impl<S: Socket> Channel<S> {
     pub(super) fn arrived(&self, counters: &mut Counters) -> u64 {
         counters.syscalls.unread += 1;
         let unread = self.socket.unread().unwrap_or_else(|error| {
-            log::debug!("{}: the kernel does not tell what is unread: {error}", self.who.peer);
+            log::debug!("{}: the kernel does not tell what is unread: {error}", self.who.log_key(None));
             0
         });
         self.received + unread

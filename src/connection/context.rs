@@ -8,6 +8,7 @@ use crate::base::buffer_pool::BufferPool;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::base::throttle::Complaints;
@@ -105,13 +106,13 @@ impl Environment {
         if self.telling.is_some() { telling::BYTES_MAX } else { 0 }
     }
 
-    /// What a service may know about the request it answers, on this `stream` of the connection: whom a trusted proxy has
-    /// `named` as its sender, and which `certificate` the client has shown, if so.
+    /// What a service may know about the `request` it answers: whom a trusted proxy has `named` as its sender, and which
+    /// `certificate` the client has shown, if so.
     pub(super) fn cx<'a>(
         &'a self,
         who: &Identity,
         role: ListenerRole,
-        stream: u32,
+        request: RequestKey,
         named: Option<&'a Node>,
         certificate: Option<&'a ClientCertificate>,
     ) -> Cx<'a> {
@@ -122,8 +123,9 @@ impl Environment {
             wakes: &self.wakes,
             jobs: &self.jobs,
             complaints: &self.complaints,
-            key: WakeKey { token: who.token, stream },
+            key: WakeKey { token: who.token, stream: request.stream() },
             connection: who.id,
+            request,
             peer: who.peer,
             named,
             certificate,

@@ -73,8 +73,8 @@ impl<S: Socket> Connection<S> {
             Ok(Flushed::Bytes(n)) => Moved::bytes(n),
             Ok(Flushed::Blocked) => Moved::NOTHING,
             Ok(Flushed::FileEnded) => {
-                let peer = self.channel.who.peer;
-                cx.complain(log::Level::Error, format_args!("{peer}: cut: a file became shorter while it was sent"));
+                let key = self.log_key();
+                cx.complain(log::Level::Error, format_args!("{key}: cut: a file became shorter while it was sent"));
                 self.channel.abort_on_close();
                 self.close(CloseReason::CutShort(Fault::Handler));
                 Moved::NOTHING
@@ -87,7 +87,7 @@ impl<S: Socket> Connection<S> {
     /// Nothing more is received or produced. A connection that was ending already ends as it was to.
     fn refuse(&mut self, refusal: &Refusal, cx: &mut LoopContext) -> Moved {
         self.channel.note_refusal(refusal, cx);
-        cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.channel.who.peer));
+        cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.log_key()));
         if self.life == Life::Serving {
             self.life = Life::Flushing(Ending::InOrder);
         }
@@ -95,7 +95,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn break_off(&mut self, error: &io::Error) -> Moved {
-        log::debug!("{}: {error}", self.channel.who.peer);
+        log::debug!("{}: {error}", self.log_key());
         self.close(CloseReason::Broken(error.kind()));
         Moved::NOTHING
     }

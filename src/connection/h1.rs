@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use super::stream::Stream;
 use super::{Environment, LoopContext};
+use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Reply, Tunnel};
@@ -23,9 +24,6 @@ use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
 use crate::service::{Service, errors};
 use sink::Http1Sink;
-
-/// Its only stream.
-const STREAM: u32 = 0;
 
 /// One connection that speaks HTTP/1.
 pub(super) struct Http1 {
@@ -160,7 +158,7 @@ impl Protocol for Http1 {
         if self.codec.sending() != Sending::Done {
             return Err(Cut(Fault::Request));
         }
-        cx.complain(Level::Info, format_args!("{}: closed after the response: {what}", channel.who.peer));
+        cx.complain(Level::Info, format_args!("{}: closed after the response: {what}", self.log_key(channel)));
         self.stop = stop;
         Ok(())
     }
@@ -256,6 +254,15 @@ impl Http1 {
         }
     }
 
+    /// What names the present request in the logs.
+    fn request_key(&self) -> RequestKey {
+        RequestKey::Ordinal(self.answered + 1)
+    }
+
+    fn log_key<S: Socket>(&self, channel: &Channel<S>) -> LogKey {
+        channel.who.log_key(Some(self.request_key()))
+    }
+
     /// Inbox → codec → service, exchange or source: one step. Says whether it moved anything.
     fn receive<S: Socket>(
         &mut self,
@@ -275,6 +282,7 @@ impl Http1 {
         if self.codec.receiving() == Receiving::Idle {
             self.head_began = cx.moment;
         }
+        let request_key = self.request_key();
         match self.codec.receive(inbox, &mut cx.scratch, &cx.environment.limits) {
             Ok(Step::Head(ref request)) => {
                 let ordinal = self.answered + 1;
@@ -293,7 +301,7 @@ impl Http1 {
                     telling.prepare(record, who, Some(request.fields), &cx.environment.trusted_proxies);
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let mut request_cx = cx.environment.cx(who, *role, STREAM, record.client.as_ref(), certificate);
+                let mut request_cx = cx.environment.cx(who, *role, request_key, record.client.as_ref(), certificate);
                 let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
@@ -308,7 +316,7 @@ impl Http1 {
                 let client = self.stream.client();
                 let ended = match self.stream.taker() {
                     Some(taker) => {
-                        taker.end(trailers, &mut cx.environment.cx(who, *role, STREAM, client.as_ref(), None))
+                        taker.end(trailers, &mut cx.environment.cx(who, *role, request_key, client.as_ref(), None))
                     }
                     None => Ok(()),
                 };
@@ -384,7 +392,7 @@ impl Http1 {
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
         let Some(inbox) = &mut channel.inbox else { return Ok(false) };
-        let client = self.stream.client();
+        let (request_key, client) = (self.request_key(), self.stream.client());
         let Some(taker) = self.stream.taker() else {
             self.codec.taken(inbox, n);
             self.discarded = self.discarded.saturating_add(n as u32);
@@ -394,7 +402,7 @@ impl Http1 {
             return Ok(true);
         };
         let front = inbox.readable()[0];
-        let mut request_cx = cx.environment.cx(&channel.who, channel.role, STREAM, client.as_ref(), None);
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, request_key, client.as_ref(), None);
         match taker.take(&front[..n.min(front.len())], &mut request_cx) {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
@@ -426,11 +434,14 @@ impl Http1 {
         }
         // A source that waits for content which an error has cut off has not failed.
         let request_complete = self.codec.receiving() == Receiving::Done && !self.stop.ignores_input();
-        let (who, role) = (channel.who, channel.role);
+        let (who, role, request_key) = (channel.who, channel.role, self.request_key());
         let (stream, mut out, environment) = self.split(channel, cx);
         let client = stream.client();
-        match stream.produce(&mut out, request_complete, &mut environment.cx(&who, role, STREAM, client.as_ref(), None))
-        {
+        match stream.produce(
+            &mut out,
+            request_complete,
+            &mut environment.cx(&who, role, request_key, client.as_ref(), None),
+        ) {
             Ok(moved) => Ok(moved),
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }
@@ -530,15 +541,15 @@ impl Http1 {
             self.refuse(error.status, error.reason, error.section, stop, channel, cx);
             return Ok(true);
         }
-        let peer = channel.who.peer;
+        let key = self.log_key(channel);
         self.stop = stop;
         // What came before the error is answered as far as there is room, however it arrived.
         while self.produce(channel, cx)? {}
         if self.codec.sending() != Sending::Done {
-            cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response: {error}"));
+            cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response: {error}"));
             return Err(Cut(Fault::Request));
         }
-        cx.complain(Level::Info, format_args!("{peer}: closed after the response: {error}"));
+        cx.complain(Level::Info, format_args!("{key}: closed after the response: {error}"));
         Ok(true)
     }
 
@@ -557,7 +568,7 @@ impl Http1 {
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) {
-        cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", channel.who.peer));
+        cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.log_key(channel)));
         self.stop = stop;
         let phase = if self.stream.record.is_some() { self.stream.phase() } else { Phase::Head };
         self.note_refused(channel, cx);
@@ -603,15 +614,15 @@ impl Http1 {
 
     /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
     fn fail<S: Socket>(&mut self, failure: &Failure, channel: &Channel<S>, cx: &mut LoopContext) -> Result<(), Cut> {
-        let peer = channel.who.peer;
-        cx.complain(Level::Error, format_args!("{peer}: handler failed: {failure}"));
+        let key = self.log_key(channel);
+        cx.complain(Level::Error, format_args!("{key}: handler failed: {failure}"));
         let verdict = Verdict { side: Side::Server, means: Means::Handler, phase: self.stream.phase() };
         self.note_verdict(verdict, cx.moment);
         if self.codec.sending() == Sending::Idle {
             self.stream.replace_answer(errors::internal_error());
             return Ok(());
         }
-        cx.complain(Level::Info, format_args!("{peer}: cut in the middle of a response"));
+        cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response"));
         Err(Cut(Fault::Handler))
     }
 }

@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use super::{Environment, Identity, LoopContext};
 use crate::base::limits::Limits;
+use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::http::body::Failure;
 use crate::http::exchange::Reply;
@@ -319,7 +320,7 @@ impl Http2 {
                     return true;
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let mut request_cx = cx.environment.cx(who, *role, stream, record.client.as_ref(), certificate);
+                let mut request_cx = cx.environment.cx(who, *role, record.key(), record.client.as_ref(), certificate);
                 let reply = service.call(&head, &mut request_cx);
                 cx.counters.http2.streams += 1;
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
@@ -351,10 +352,12 @@ impl Http2 {
             }
             Ok(Step::Reset { stream, code, fault }) => self.on_reset(stream, code, fault, channel, cx),
             // A client that goes because of an error may have found one of ours.
-            Ok(Step::GoAway(ErrorCode::NO_ERROR)) => log::debug!("{}: GOAWAY from the client: NO_ERROR", who.peer),
+            Ok(Step::GoAway(ErrorCode::NO_ERROR)) => {
+                log::debug!("{}: GOAWAY from the client: NO_ERROR", who.log_key(None))
+            }
             Ok(Step::GoAway(code)) => {
                 self.client_went_away = true;
-                cx.complain(Level::Info, format_args!("{}: GOAWAY from the client: {code}", who.peer))
+                cx.complain(Level::Info, format_args!("{}: GOAWAY from the client: {code}", who.log_key(None)))
             }
             Ok(Step::NeedBytes) => {
                 self.needs_bytes = true;
@@ -423,9 +426,8 @@ impl Http2 {
             bytes(&self.open[at]) > 0 && self.open.iter().map(|open| bytes(open)).sum::<usize>() > most
         };
         if holds_too_much && exceeds(OpenStream::held_bytes, own_max) && !self.open[at].has_grown() {
-            let peer = channel.who.peer;
-            let held =
-                format_args!("{peer}: stream {stream}: reset: content that nobody takes fills the memory for it");
+            let key = channel.who.log_key(Some(self.open[at].key()));
+            let held = format_args!("{key}: reset: content that nobody takes fills the memory for it");
             cx.complain(Level::Info, held);
             self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
         } else if exceeds(OpenStream::kept_bytes, left.max(own_max / 2)) {
@@ -474,9 +476,9 @@ impl Http2 {
         cx: &mut LoopContext,
     ) {
         self.delayed_bytes -= head.memory_bytes();
-        let (stream, client) = (self.open[at].id, self.open[at].stream.client());
+        let (request, client) = (self.open[at].key(), self.open[at].stream.client());
         let certificate = channel.secured.as_ref().and_then(|secured| secured.client_certificate());
-        let mut request_cx = cx.environment.cx(&channel.who, channel.role, stream, client.as_ref(), certificate);
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, request, client.as_ref(), certificate);
         let reply = service.call(&head.as_head(), &mut request_cx);
         self.with(at, channel, cx, |open, work| open.answer(reply, work));
     }
@@ -561,7 +563,7 @@ impl Http2 {
         cx: &mut LoopContext,
     ) {
         let (ProtocolError { status, reason, section }, stream) = (error, record.stream);
-        cx.complain(Level::Info, format_args!("{}: stream {stream}: {status}: {error}", channel.who.peer));
+        cx.complain(Level::Info, format_args!("{}: {status}: {error}", channel.who.log_key(Some(record.key()))));
         cx.counters.http2.streams += 1;
         let verdict = Verdict { side: Side::Server, means: Means::Refusal, phase: Phase::Head };
         record.note_verdict(verdict, cx.moment);
@@ -578,7 +580,7 @@ impl Http2 {
         cx: &mut LoopContext,
     ) {
         let (who, stream) = (channel.who, record.stream);
-        cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
+        cx.complain(Level::Info, format_args!("{}: reset: {fault}", who.log_key(Some(record.key()))));
         cx.counters.http2.streams += 1;
         count_reset(fault.code, who.id, stream, cx);
         record.end_early(RequestCut::ResetByServer(reset_code(fault.code)), Phase::Head, cx.moment);
@@ -597,7 +599,10 @@ impl Http2 {
         let who = channel.who;
         let cut = match fault {
             Some(fault) => {
-                cx.complain(Level::Info, format_args!("{}: stream {stream}: reset: {fault}", who.peer));
+                cx.complain(
+                    Level::Info,
+                    format_args!("{}: reset: {fault}", who.log_key(Some(RequestKey::Stream(stream)))),
+                );
                 count_reset(code, who.id, stream, cx);
                 RequestCut::ResetByServer(reset_code(code))
             }
@@ -623,7 +628,10 @@ impl Http2 {
         cx: &mut LoopContext,
     ) {
         let streams = self.open.len();
-        cx.complain(Level::Info, format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.peer));
+        cx.complain(
+            Level::Info,
+            format_args!("{}: GOAWAY with {streams} streams open: {fault}", channel.who.log_key(None)),
+        );
         cx.marks.connection(channel.who.id, |text| write!(text, "goaway: {}", fault.code));
         self.stop = Stop::Failed(wait);
         let reason = wait.map_or(CloseReason::ByServer(Why::GoAway), CloseReason::Timeout);

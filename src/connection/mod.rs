@@ -36,6 +36,7 @@ use h2::Http2;
 use secured::Secured;
 
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
@@ -71,6 +72,13 @@ pub struct Identity {
     pub token: Token,
     /// Who is at the other end.
     pub peer: Peer,
+}
+
+impl Identity {
+    /// How a line of the log about it begins, and about this request on it, if it is about one.
+    pub fn log_key(&self, request: Option<RequestKey>) -> LogKey {
+        LogKey { client: self.peer.into(), connection: self.id, request }
+    }
 }
 
 /// How far a connection's life has come. It only moves downwards.
@@ -182,7 +190,7 @@ impl<S: Socket> Connection<S> {
             match told {
                 Ok(acknowledged) => return acknowledged,
                 Err(error) => {
-                    log::debug!("{}: the kernel does not tell what it has read: {error}", self.channel.who.peer)
+                    log::debug!("{}: the kernel does not tell what it has read: {error}", self.log_key())
                 }
             }
         }
@@ -193,10 +201,10 @@ impl<S: Socket> Connection<S> {
 
     fn cut_as_late(&mut self, cx: &mut LoopContext, reason: &str) {
         let waited = cx.moment.since(self.waiting.since());
-        let (peer, sent, queued) = (self.channel.who.peer, self.channel.sent(), self.channel.outbox.len());
+        let (key, sent, queued) = (self.log_key(), self.channel.sent(), self.channel.outbox.len());
         cx.complain(
             Level::Info,
-            format_args!("{peer}: cut after {waited:.1?}: {reason} ({sent} bytes sent, {queued} queued)"),
+            format_args!("{key}: cut after {waited:.1?}: {reason} ({sent} bytes sent, {queued} queued)"),
         );
         self.channel.abort_on_close();
         self.close_timed_out();
@@ -324,6 +332,12 @@ impl<S: Socket> Connection<S> {
     /// Which connection it is, and who is at its other end.
     pub fn who(&self) -> &Identity {
         &self.channel.who
+    }
+
+    /// How a line of the log about it begins. If it has one request at a time, that is about the present one, too.
+    fn log_key(&self) -> LogKey {
+        let request = self.record().filter(|record| record.stream == 0);
+        self.channel.who.log_key(request.map(RequestRecord::key))
     }
 
     /// The role of the listener that accepted it.

@@ -99,7 +99,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let now = self.context.moment;
         let past = self.context.past.as_deref();
         let mut kept = past.map_or(Vec::new(), |past| past.requests(connection));
-        kept.retain(|past| request.is_none_or(|key| key.fits(&past.record)));
+        kept.retain(|past| request.is_none_or(|key| past.record.is_named_by(key)));
         let more = kept.len().saturating_sub(REQUESTS_MAX);
         // Its stopwatches have counted up to its end, and not to now.
         let snapshot = |record: &RequestRecord| record.snapshot(record.last_byte_at.unwrap_or(now));

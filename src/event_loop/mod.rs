@@ -467,12 +467,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Says why a connection is over: to everybody, if its client is to blame.
     fn log_end(&self, connection: &Connection<R::Socket>) {
-        let (peer, now) = (connection.who().peer, self.context.moment);
+        let (key, now) = (connection.who().log_key(None), self.context.moment);
         if connection.ends_badly() {
             let (line, farewell) = (close_line(connection), connection.farewell(now));
-            self.context.complain(Level::Info, format_args!("{peer}: {line}{farewell}"));
+            self.context.complain(Level::Info, format_args!("{key}: {line}{farewell}"));
         } else {
-            log::debug!("{peer}: {}{}", close_line(connection), connection.farewell(now));
+            log::debug!("{key}: {}{}", close_line(connection), connection.farewell(now));
         }
     }
 
@@ -541,7 +541,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         match self.reactor.arm(socket, token, armed, interest) {
             Ok(()) => connection.on_armed(interest),
             Err(error) => {
-                log::error!("{}: the kernel refuses to watch it: {error}", connection.who().peer);
+                log::error!("{}: the kernel refuses to watch it: {error}", connection.who().log_key(None));
                 connection.close(CloseReason::Broken(error.kind()));
                 self.on_closed(token);
             }

@@ -121,17 +121,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let at_work = self.connections.iter().map(|(_, connection)| connection);
         let at_work = at_work.filter(|connection| connection.is_at_work() && connection.role().is_for_everyone());
         for connection in at_work.take(CUT_LISTED_MAX) {
-            let (who, phase) = (connection.who(), connection.phase().meaning());
-            let since = |record: &RequestRecord| self.context.moment.since(record.began);
-            match connection.record() {
-                Some(record) => log::warn!(
-                    "{}: cut: c={} {} after {:.1?} {phase}",
-                    who.peer,
-                    who.id,
-                    record.request(),
-                    since(record)
-                ),
-                None => log::warn!("{}: cut: c={} {} {phase}", who.peer, who.id, connection.protocol()),
+            let (record, phase) = (connection.record(), connection.phase().meaning());
+            let key = connection.who().log_key(record.map(RequestRecord::key));
+            match record {
+                Some(record) => {
+                    let (request, lasted) = (record.request(), self.context.moment.since(record.began));
+                    log::warn!("{key}: cut: {request} after {lasted:.1?} {phase}");
+                }
+                None => log::warn!("{key}: cut: {} {phase}", connection.protocol()),
             }
         }
     }

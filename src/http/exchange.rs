@@ -16,6 +16,7 @@ use crate::base::job_name::{JobKind, JobName, Requester};
 use crate::base::job_pool::{JobPool, QueueFull, Ticket};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::peer::{Client, Node, Peer};
 use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
@@ -40,6 +41,8 @@ pub struct Cx<'a> {
     pub key: WakeKey,
     /// The connection's number.
     pub connection: u64,
+    /// Which request on it.
+    pub request: RequestKey,
     /// Who is at the other end of the connection.
     pub peer: Peer,
     /// Whom a trusted proxy names as its sender, if one does.
@@ -82,14 +85,15 @@ impl Cx<'_> {
         self.jobs.submit(JobName::new(kind, subject, Some(requester)), self.waker(), work)
     }
 
-    /// Who has sent the request.
-    pub fn client(&self) -> Client {
-        Client { peer: self.peer, named: self.named.copied() }
+    /// How a line of the log about this request begins.
+    pub fn log_key(&self) -> LogKey {
+        let client = Client { peer: self.peer, named: self.named.copied() };
+        LogKey { client, connection: self.connection, request: Some(self.request) }
     }
 
-    /// Logs something about the client, but not more of it than a log can take.
+    /// Logs something about the request, but not more of it than a log can take.
     pub fn complain(&self, level: Level, what: fmt::Arguments<'_>) {
-        self.complaints.log(self.now, level, format_args!("{}: {what}", self.client()));
+        self.complaints.log(self.now, level, format_args!("{}: {what}", self.log_key()));
     }
 }
 

@@ -1,7 +1,6 @@
 //! What can be told about the server from inside: plain values, taken by the event loop at the end of a turn.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use super::jobs::{JobWait, JobsStatus};
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
+use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
@@ -130,34 +130,6 @@ pub struct Subject {
     pub connection: u64,
     /// One request on it; `None` for all.
     pub request: Option<RequestKey>,
-}
-
-/// Which request on its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestKey {
-    /// Its number.
-    Ordinal(u64),
-    /// The stream of HTTP/2 that it came on.
-    Stream(u32),
-}
-
-impl RequestKey {
-    /// Whether it is the key of the request with this record.
-    pub fn fits(self, record: &RequestRecord) -> bool {
-        match self {
-            RequestKey::Ordinal(ordinal) => record.ordinal == ordinal,
-            RequestKey::Stream(stream) => record.stream == stream,
-        }
-    }
-}
-
-impl fmt::Display for RequestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RequestKey::Ordinal(ordinal) => write!(f, "r={ordinal}"),
-            RequestKey::Stream(stream) => write!(f, "s={stream}"),
-        }
-    }
 }
 
 /// What is known of a connection, or of a request on it.

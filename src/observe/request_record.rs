@@ -10,6 +10,7 @@ use super::close_reason::{CloseReason, Cut};
 use super::delay::Delay;
 use super::held::{Held, HeldBy};
 use super::verdict::{Disturbance, Phase, UNDISTURBED, Verdict};
+use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::http::message::{RequestHead, Version};
@@ -175,6 +176,16 @@ impl RequestRecord {
     /// Why the request ended before its response was complete, if it did.
     pub fn cut(&self) -> Option<Cut> {
         self.disturbance.as_ref()?.cut
+    }
+
+    /// What names it in the logs.
+    pub fn key(&self) -> RequestKey {
+        if self.stream == 0 { RequestKey::Ordinal(self.ordinal) } else { RequestKey::Stream(self.stream) }
+    }
+
+    /// Whether `key` names it. On HTTP/2 its number on the connection does so, too.
+    pub fn is_named_by(&self, key: RequestKey) -> bool {
+        key == self.key() || key == RequestKey::Ordinal(self.ordinal)
     }
 
     /// Notes the request line, and the fields that are wanted.

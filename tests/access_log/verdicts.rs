@@ -208,6 +208,6 @@ fn those_who_are_cut_at_the_deadline_are_listed() {
     client.read_head();
     logged.server.signal("TERM");
     logged.server.wait();
-    logged.server.wait_for_log(": cut: c=1 GET /drip?bytes=9&over=10m after ");
+    logged.server.wait_for_log(" c=1 r=1: cut: GET /drip?bytes=9&over=10m after ");
     logged.server.wait_for_log(" while the handler worked\n");
 }

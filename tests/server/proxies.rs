@@ -71,5 +71,9 @@ fn connections_and_the_log_name_the_client_too() {
     let asks = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                 Connection: Upgrade\r\nOrigin: http://evil.example\r\nX-Forwarded-For: 192.0.2.3\r\n";
     assert_eq!(status(&server.ask(&request("/ws/chat", asks))), "403");
-    server.wait_for_log("192.0.2.3 through 127.0.0.1:");
+    wait_until("the log names the client, and where the request is to be found", || {
+        let log = server.log();
+        let line = log.lines().find_map(|line| line.split_once("192.0.2.3 through 127.0.0.1:"));
+        line.is_some_and(|(_, rest)| rest.contains(" c=") && rest.contains(" r=1: WebSocket refused with 403: "))
+    });
 }

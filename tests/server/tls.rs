@@ -403,7 +403,7 @@ fn who_speaks_something_else_is_closed_and_the_log_says_what_it_is() {
         socket.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"", "{told}");
         let peer = socket.local_addr().unwrap();
-        server.wait_for_log(&format!("{peer}: {told}"));
+        server.wait_for_log(&format!("{peer} c={}: {told}", index + 1));
         assert_eq!(server.log().matches("INFO ]").count(), index + 1, "{}", server.log());
     }
 }

@@ -128,7 +128,7 @@ impl<S: Socket> Channel<S> {
     pub(in crate::connection) fn announce_end(&mut self, cx: &mut LoopContext) -> bool {
         let Some(secured) = &mut self.secured else { return false };
         if let Err(fault) = secured.close(&mut cx.ciphertexts) {
-            log::debug!("{}: cannot say the end: {fault}", self.who.peer);
+            log::debug!("{}: cannot say the end: {fault}", self.who.log_key(None));
         }
         secured.has_outgoing()
     }
@@ -157,13 +157,16 @@ impl<S: Socket> Channel<S> {
         cx.marks.connection(self.who.id, |text| write!(text, "tls handshake failed: {failure}"));
         let stage = match (secured.read, secured.has_answered()) {
             // Health checks by TCP come and go like this every second.
-            (0, _) => return log::debug!("{}: {reason} before the TLS handshake began", self.who.peer),
+            (0, _) => return log::debug!("{}: {reason} before the TLS handshake began", self.who.log_key(None)),
             (_, false) => "before its ClientHello was complete",
             (_, true) => "after our answer",
         };
         // Of a timeout there is a line already.
         if !matches!(reason, CloseReason::Timeout(_)) {
-            cx.complain(Level::Info, format_args!("{}: {reason} in the TLS handshake, {stage}", self.who.peer));
+            cx.complain(
+                Level::Info,
+                format_args!("{}: {reason} in the TLS handshake, {stage}", self.who.log_key(None)),
+            );
         }
     }
 
@@ -190,5 +193,5 @@ fn note_handshake(secured: &Secured, who: &Identity, cx: &mut LoopContext) {
     cx.times.handshakes.record(status.handshake_time().unwrap_or_default());
     cx.times.handshake_work.record(status.session.worked);
     cx.marks.connection(who.id, |text| write!(text, "tls handshake done {status}"));
-    log::debug!("{}: TLS: {status}", who.peer);
+    log::debug!("{}: TLS: {status}", who.log_key(None));
 }

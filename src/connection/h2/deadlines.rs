@@ -97,18 +97,16 @@ impl Http2 {
     /// use to anybody.
     fn on_stalled<S: Socket>(&mut self, at: usize, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let limits = &cx.environment.limits.http2;
-        let (bytes, timeout, stream) = (limits.stall_bytes, limits.stall_timeout, self.open[at].id);
+        let (bytes, timeout) = (limits.stall_bytes, limits.stall_timeout);
         if let Some(acknowledged) = self.unfinished_reading(channel, cx)
             && self.open[at].waiting.prolong(acknowledged, bytes.into(), cx.moment)
         {
             return;
         }
-        let peer = channel.who.peer;
+        let key = channel.who.log_key(Some(self.open[at].key()));
         cx.complain(
             Level::Info,
-            format_args!(
-                "{peer}: stream {stream}: reset: its window let less than {bytes} bytes through in {timeout:?}"
-            ),
+            format_args!("{key}: reset: its window let less than {bytes} bytes through in {timeout:?}"),
         );
         let waiting = || self.open.iter().map(|open| &open.waiting);
         if waiting().all(|waiting| waiting.reason() == WaitReason::Window && cx.moment >= waiting.since() + timeout) {

@@ -8,6 +8,7 @@ use super::held::{Counted, HeldContent};
 use super::sink::{Appended, Http2Sink};
 use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
+use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
@@ -129,6 +130,11 @@ impl OpenStream {
         }
     }
 
+    /// What names its request in the logs.
+    pub(super) fn key(&self) -> RequestKey {
+        RequestKey::Stream(self.id)
+    }
+
     /// Begins with the answer to the request.
     pub(super) fn answer<S: Socket>(&mut self, reply: Result<Reply, Failure>, work: &mut Work<'_, S>) {
         let mut response = match reply {
@@ -150,14 +156,14 @@ impl OpenStream {
     /// is not taken now is kept, because frames of other streams stand behind it.
     pub(super) fn receive<S: Socket>(&mut self, bytes: usize, work: &mut Work<'_, S>) {
         let takes_now = self.content.is_empty() && self.may_take(work.session);
-        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let (who, role, key, client) = (work.channel.who, work.channel.role, self.key(), self.stream.client());
         let Some(inbox) = &mut work.channel.inbox else { return };
         let front = inbox.readable()[0];
         let piece = &front[..bytes.min(front.len())];
         let arrived = piece.len();
         self.received += arrived as u64;
         let offered = match self.stream.taker().filter(|_| takes_now) {
-            Some(taker) => taker.take(piece, &mut work.cx.environment.cx(&who, role, self.id, client.as_ref(), None)),
+            Some(taker) => taker.take(piece, &mut work.cx.environment.cx(&who, role, key, client.as_ref(), None)),
             None => Ok(0),
         };
         if let Ok(taken) = offered {
@@ -235,9 +241,9 @@ impl OpenStream {
         if (self.content.is_empty() && !has_ended) || !self.may_take(work.session) {
             return false;
         }
-        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let (who, role, key, client) = (work.channel.who, work.channel.role, self.key(), self.stream.client());
         let Some(taker) = self.stream.taker() else { return self.discard(work) };
-        let mut cx = work.cx.environment.cx(&who, role, self.id, client.as_ref(), None);
+        let mut cx = work.cx.environment.cx(&who, role, key, client.as_ref(), None);
         if !self.content.is_empty() {
             let offered = taker.take(self.content.front(), &mut cx);
             if let Ok(taken) = offered {
@@ -303,10 +309,10 @@ impl OpenStream {
 
     /// Adds more of the response: one step. Says whether it moved anything.
     fn produce<S: Socket>(&mut self, work: &mut Work<'_, S>) -> bool {
-        let (who, role, client) = (work.channel.who, work.channel.role, self.stream.client());
+        let (who, role, key, client) = (work.channel.who, work.channel.role, self.key(), self.stream.client());
         let is_complete = matches!(self.end, RequestEnd::Told);
         let mut out = work.sink(self.id);
-        let mut cx = out.environment.cx(&who, role, self.id, client.as_ref(), None);
+        let mut cx = out.environment.cx(&who, role, key, client.as_ref(), None);
         let produced = self.stream.produce(&mut out, is_complete, &mut cx);
         let added = out.added;
         self.note_added(added);
@@ -318,8 +324,8 @@ impl OpenStream {
 
     /// The handler failed: a 500 if nothing of its response is out yet, otherwise the stream is reset.
     fn fail<S: Socket>(&mut self, failure: &Failure, work: &mut Work<'_, S>) {
-        let (peer, stream) = (work.channel.who.peer, self.id);
-        work.cx.complain(Level::Error, format_args!("{peer}: stream {stream}: handler failed: {failure}"));
+        let key = work.channel.who.log_key(Some(self.key()));
+        work.cx.complain(Level::Error, format_args!("{key}: handler failed: {failure}"));
         self.note_verdict(Means::Handler, work.cx.moment);
         if self.is_unanswered(work.session) {
             self.stream.replace_answer(errors::internal_error());
@@ -330,16 +336,16 @@ impl OpenStream {
 
     /// The memory for what handlers keep is full: the client may try again later, unless its response has begun.
     pub(super) fn refuse_content<S: Socket>(&mut self, work: &mut Work<'_, S>) {
-        let (peer, stream) = (work.channel.who.peer, self.id);
+        let key = work.channel.who.log_key(Some(self.key()));
         let what = "the content of other requests fills the memory";
         self.note_verdict(Means::Limit, work.cx.moment);
         if self.is_unanswered(work.session) {
             let status = Status::SERVICE_UNAVAILABLE;
-            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what}"));
+            work.cx.complain(Level::Info, format_args!("{key}: {status}: {what}"));
             let response = errors::refuse(status, what, "").with_field(RETRY_AFTER, FieldValue::from_static("1"));
             self.stream.replace_answer(response);
         } else {
-            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: reset: {what}"));
+            work.cx.complain(Level::Info, format_args!("{key}: reset: {what}"));
             self.reset(ErrorCode::ENHANCE_YOUR_CALM, work);
         }
     }
@@ -400,23 +406,20 @@ impl OpenStream {
 
     /// The client is late with the content of the request (RFC 9110 §15.5.9).
     pub(super) fn on_late<S: Socket>(&mut self, work: &mut Work<'_, S>) {
-        let (peer, stream, what) = (work.channel.who.peer, self.id, "the request content came too slowly");
+        let (key, what) = (work.channel.who.log_key(Some(self.key())), "the request content came too slowly");
         self.is_late = true;
         if !self.is_answered() {
             self.note_verdict(Means::Timeout, work.cx.moment);
         }
         if self.is_unanswered(work.session) {
             let (status, section) = (Status::REQUEST_TIMEOUT, "RFC 9110 §15.5.9");
-            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: {status}: {what} ({section})"));
+            work.cx.complain(Level::Info, format_args!("{key}: {status}: {what} ({section})"));
             self.stream.replace_answer(errors::refuse(status, what, section));
         } else if !self.stream.is_idle() {
-            work.cx.complain(
-                Level::Info,
-                format_args!("{peer}: stream {stream}: cut in the middle of a response: {what}"),
-            );
+            work.cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response: {what}"));
             self.reset(ErrorCode::CANCEL, work);
         } else {
-            work.cx.complain(Level::Info, format_args!("{peer}: stream {stream}: closed after the response: {what}"));
+            work.cx.complain(Level::Info, format_args!("{key}: closed after the response: {what}"));
         }
     }
 

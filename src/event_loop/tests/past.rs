@@ -5,7 +5,8 @@ use super::menu::Act;
 use super::stage::{Stage, get};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
-use crate::observe::report::{Known, RequestKey, Subject};
+use crate::base::log_key::RequestKey;
+use crate::observe::report::{Known, Subject};
 
 fn known(stage: &Stage, connection: u64, request: Option<RequestKey>) -> Known {
     stage.event_loop.known(Subject { connection, request })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::RequestKey;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
@@ -209,6 +210,7 @@ impl World {
             complaints,
             key,
             connection: 1,
+            request: RequestKey::Ordinal(1),
             peer: Peer::Unix,
             named: None,
             certificate: None,

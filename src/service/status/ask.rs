@@ -7,10 +7,11 @@ use super::connections::{self, kernel_of, tls_object, write_paragraph};
 use super::durations::short;
 use crate::base::json::{Object, array};
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::RequestKey;
 use crate::http::target::Target;
 use crate::observe::access_log::{Format, Formatter, Line};
 use crate::observe::past::PastConnection;
-use crate::observe::report::{KernelReport, KernelTopic, Known, PastRecord, RequestKey, Subject};
+use crate::observe::report::{KernelReport, KernelTopic, Known, PastRecord, Subject};
 
 /// What is answered to a question about nothing that could be known.
 pub const EXPECTED: &str = "expected /ask?c=N, and perhaps &r=N (a request) or &s=N (a stream of HTTP/2)\n";

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
+use tidemill::base::log_key::RequestKey;
 use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::ring::{RingBuffer, Room};
@@ -67,6 +68,7 @@ impl Environment {
             complaints: &self.complaints,
             key: WakeKey { token: Token { index: 0, generation: 0 }, stream },
             connection: 1,
+            request: RequestKey::Stream(stream),
             peer: Peer::Unix,
             named: None,
             certificate: None,

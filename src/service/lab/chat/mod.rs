@@ -68,7 +68,7 @@ impl Chat {
 
     /// Lets the client in.
     pub fn open(&self, request: &RequestHead<'_>, policy: &Policy, cx: &mut Cx<'_>) -> Reply {
-        let (client, waker, queue_bytes_max) = (cx.client(), cx.local_waker(), cx.limits.ws_queue_bytes_max);
+        let (client, waker, queue_bytes_max) = (cx.log_key(), cx.local_waker(), cx.limits.ws_queue_bytes_max);
         upgrade(request, policy, &ENDPOINT, cx, || {
             let room = name(&Argument::query(request, "room", "lobby"))?;
             let name = name(&Argument::query(request, "name", ""))?.unwrap_or_else(|| self.guest());

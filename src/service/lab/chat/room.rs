@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::base::peer::Client;
+use crate::base::log_key::LogKey;
 use crate::base::wake::LocalWaker;
 
 /// What a frame in a queue costs besides its bytes.
@@ -25,7 +25,7 @@ pub struct Rooms {
     rooms: RefCell<HashMap<Box<str>, Rc<Room>>>,
     rooms_max: usize,
     /// Whose mailbox has overflowed, in any room, since this was last asked.
-    overflowed: RefCell<Vec<Client>>,
+    overflowed: RefCell<Vec<LogKey>>,
 }
 
 /// A room: what one member sends reaches all members.
@@ -59,7 +59,7 @@ pub struct Mailbox {
     bytes_max: usize,
     /// It is in no room any more, and does not know it yet.
     overflowed: Cell<bool>,
-    client: Client,
+    client: LogKey,
     waker: LocalWaker,
 }
 
@@ -86,7 +86,7 @@ impl Rooms {
         self: &Rc<Self>,
         name: &str,
         member: Box<str>,
-        client: Client,
+        client: LogKey,
         waker: LocalWaker,
         bytes_max: usize,
     ) -> Option<Membership> {
@@ -195,7 +195,7 @@ impl Mailbox {
         &self.name
     }
 
-    fn new(name: Box<str>, client: Client, waker: LocalWaker, bytes_max: usize) -> Mailbox {
+    fn new(name: Box<str>, client: LogKey, waker: LocalWaker, bytes_max: usize) -> Mailbox {
         let (frames, bytes, overflowed) = (RefCell::default(), Cell::new(0), Cell::new(false));
         Mailbox { name, key: Cell::new(None), frames, bytes, bytes_max, overflowed, client, waker }
     }
@@ -265,7 +265,7 @@ impl Membership {
     }
 
     /// Whose mailbox has overflowed since this was last asked. Such a member may learn it late, because it does not read.
-    pub fn overflowed(&self) -> Vec<Client> {
+    pub fn overflowed(&self) -> Vec<LogKey> {
         self.rooms.overflowed.take()
     }
 
@@ -294,9 +294,16 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::peer::Peer;
+    use crate::base::log_key::RequestKey;
+    use crate::base::peer::{Client, Peer};
     use crate::base::slots::Token;
     use crate::base::wake::{Interrupt, WakeKey, Wakes};
+
+    const LOG_KEY: LogKey = LogKey {
+        client: Client { peer: Peer::Unix, named: None },
+        connection: 1,
+        request: Some(RequestKey::Ordinal(1)),
+    };
 
     struct Asleep;
 
@@ -306,7 +313,7 @@ mod tests {
 
     fn enter(rooms: &Rc<Rooms>, wakes: &Wakes, room: &str, bytes_max: usize) -> Option<Membership> {
         let key = WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 };
-        rooms.enter(room, "x".into(), Peer::Unix.into(), wakes.local_waker(key), bytes_max)
+        rooms.enter(room, "x".into(), LOG_KEY, wakes.local_waker(key), bytes_max)
     }
 
     fn frame(len: usize) -> Arc<[u8]> {
@@ -374,7 +381,7 @@ mod tests {
         }
         assert_eq!(slow.take(), Err(Overflowed));
         assert_eq!(fast.take(), Ok(None));
-        assert_eq!(fast.overflowed(), [Peer::Unix.into()], "once");
+        assert_eq!(fast.overflowed(), [LOG_KEY], "once");
         assert_eq!(slow.overflowed(), []);
     }
 

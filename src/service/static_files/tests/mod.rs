@@ -21,6 +21,7 @@ use crate::base::disk::{Calls, Links, take_calls};
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::log_key::RequestKey;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
@@ -175,6 +176,7 @@ impl World {
             complaints: &self.complaints,
             key: WakeKey { token: Token { index: 0, generation: 0 }, stream: 0 },
             connection: 1,
+            request: RequestKey::Ordinal(1),
             peer: Peer::Unix,
             named: None,
             certificate: None,
