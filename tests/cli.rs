@@ -73,6 +73,8 @@ fn help_and_version_are_answers_not_errors() {
         "--report",
         "--mark-syscalls",
         "--torture <FAULTS>",
+        "--pcapng <FILE>",
+        "--pcapng-size <SIZE>",
         "-h, --help",
         "-V, --version",
         "TIDEMILL_HEADER_TIMEOUT",

@@ -21,7 +21,7 @@ impl<S: Socket> Connection<S> {
     /// leave in one write. A pass that reads nothing always writes, and so does the last one of the budget.
     pub fn drive(&mut self, service: &mut impl Service, cx: &mut LoopContext) -> Settled {
         self.queued = false;
-        cx.marks.connection(self.channel.who.id, |text| write!(text, "r={} drive", self.requests() + 1));
+        cx.marks.strace(self.channel.who.id, |text| write!(text, "r={} drive", self.requests() + 1));
         let mut budget = Budget::new(&cx.environment.limits);
         while !self.is_closed() && !budget.is_spent() {
             let Some(mut moved) = self.fill(cx) else { return self.settle(cx, true) };

@@ -311,6 +311,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "Lines of the access log that nobody took in time.",
                 self.access_log().map_or(0, AccessLog::dropped),
             ),
+            Family::counter(
+                "tidemill_capture_packets_total",
+                "Packets of the capture, dropped ones included.",
+                self.reactor.captured().map_or(0, |captured| captured.seen),
+            ),
+            Family::counter(
+                "tidemill_capture_dropped_total",
+                "Packets of the capture that memory or the disk had no room for.",
+                self.reactor.captured().map_or(0, |captured| captured.dropped),
+            ),
         ]
     }
 }

@@ -45,8 +45,8 @@ use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::net::tls::{Fault, LiveConfig, Session};
-use crate::net::{Event, Interest, Reactor};
-use crate::observe::access_log::Line;
+use crate::net::{Event, Interest, Reactor, Socket};
+use crate::observe::access_log::{Line, summary};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::delay::LONG_NANOS;
 use crate::protocol::h1::hsts::Hsts;
@@ -205,8 +205,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         (&mut self.connections, parts)
     }
 
-    /// From now on what happens is marked between system calls.
-    pub fn mark_syscalls(&mut self, marks: Marks) {
+    /// From now on what happens is marked.
+    pub fn mark(&mut self, marks: Marks) {
         self.context.marks = marks;
     }
 
@@ -422,12 +422,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let (full, backoff) = (self.full(), self.context.environment.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.context.counters.syscalls.accept = self.acceptor.attempts();
-        let Some((socket, peer, role)) = accepted else { return false };
+        let Some((mut socket, peer, role)) = accepted else { return false };
         self.admins += usize::from(role == ListenerRole::Admin);
         let Ok(session) = self.session(role) else { return true };
         let token = self.connections.next_token();
         self.accepted += 1;
         let id = self.accepted;
+        socket.on_named(id);
         self.context.marks.connection(id, |text| write!(text, "accepted {peer}"));
         let connection = self.connections.insert(Connection::new(
             Identity { id, token, peer },
@@ -493,7 +494,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         self.log_end(&connection);
         if let Some(reason) = connection.close_reason() {
-            self.context.marks.connection(connection.who().id, |text| write!(text, "close: {reason}"));
+            let (id, marks) = (connection.who().id, self.context.marks);
+            marks.strace(id, |text| write!(text, "close: {reason}"));
+            marks.comment(id, |text| write!(text, "close: {}", close_line(&connection)));
         }
     }
 }
@@ -589,6 +592,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         let (who, role) = (connection.who(), connection.role());
         while let Some(record) = self.context.finished.pop_front() {
             self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
+            self.context.marks.comment(who.id, |text| write!(text, "{}", summary(&record)));
             self.context.close_record(record, who, role, |record| {
                 if let Some(log) = self.access_log {
                     let wall = self.reactor.wall();

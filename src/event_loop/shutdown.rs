@@ -41,7 +41,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn on_signal(&mut self, signal: Signal) {
         self.interrupted |= signal == Signal::Interrupt;
         match (&self.shutdown, signal) {
-            (_, Signal::Reopen) => self.reopen_access_log(),
+            (_, Signal::Reopen) => self.reopen_logs(),
             (_, Signal::Reload) => self.reload_tls(),
             (None, _) => self.start_draining(),
             (Some(_), Signal::Interrupt) => self.cut("interrupted while stopping"),
@@ -49,9 +49,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    fn reopen_access_log(&mut self) {
+    fn reopen_logs(&mut self) {
+        let is_captured = self.reactor.captured().is_some();
+        self.reactor.reopen_capture();
         match &mut self.access_log {
             Some(log) => log.reopen(),
+            None if is_captured => {}
             None => log::info!("there is no access log to reopen"),
         }
     }

@@ -62,6 +62,8 @@ pub struct Totals {
     pub jobs: JobsStatus,
     /// Lines of the access log that were dropped.
     pub dropped_lines: u64,
+    /// Packets of the capture that were dropped.
+    pub dropped_packets: u64,
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
@@ -119,6 +121,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             outboxes_max,
             queues: self.queues_of_everyone(),
             accept_pauses: self.acceptor.rests(),
+            dropped_packets: self.reactor.captured().map_or(0, |captured| captured.dropped),
             ..Totals::default()
         }
     }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use super::capture::Tap;
 use rustix::fs::{Access, AtFlags, accessat};
 
 use crate::base::job_name::JobName;
@@ -17,53 +18,69 @@ use crate::base::job_pool::JobStep;
 const TEXT_BYTES_MAX: usize = 200;
 const CUT: &[u8] = b"...";
 
-/// Whether system calls are marked, and by failing at what. By default they are not, and a mark costs one comparison.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Marks(Option<&'static File>);
+/// Who is told what happens. By default that is nobody, and a mark costs one comparison.
+#[derive(Clone, Copy, Default)]
+pub struct Marks(Option<&'static Readers>);
+
+/// Those who are told.
+struct Readers {
+    /// strace, and by failing at what.
+    nowhere: Option<File>,
+    /// The capture: marks are comments on its packets.
+    capture: Option<Tap>,
+}
 
 impl Marks {
-    /// From now on every mark is a system call.
+    /// Marks for strace, where every mark is a system call, and for a capture.
     ///
     /// # Errors
     /// The system's, if it does not let us open `/dev/null`.
-    pub fn visible() -> io::Result<Marks> {
+    pub fn new(for_strace: bool, capture: Option<Tap>) -> io::Result<Marks> {
+        let nowhere = if for_strace { Some(File::open("/dev/null")?) } else { None };
         // Marks are copied to wherever one is needed, and last as long as the process.
-        Ok(Marks(Some(Box::leak(Box::new(File::open("/dev/null")?)))))
+        Ok(Marks(Some(Box::leak(Box::new(Readers { nowhere, capture })))))
     }
 
     /// Marks what now happens on a connection, in the words that `what` writes.
     pub fn connection(self, id: u64, what: impl FnOnce(&mut Text)) {
-        if let Some(nowhere) = self.0 {
-            leave(nowhere, |text| {
-                write!(text, "c={id} ");
-                what(text);
-            });
+        if let Some(readers) = self.0 {
+            tell(readers.nowhere.as_ref(), readers.capture.as_ref(), id, what);
+        }
+    }
+
+    /// The same for strace alone: what says nothing about the bytes.
+    pub fn strace(self, id: u64, what: impl FnOnce(&mut Text)) {
+        if let Some(readers) = self.0 {
+            tell(readers.nowhere.as_ref(), None, id, what);
+        }
+    }
+
+    /// The same for the capture alone: what is known when the system calls are over.
+    pub fn comment(self, id: u64, what: impl FnOnce(&mut Text)) {
+        if let Some(readers) = self.0 {
+            tell(None, readers.capture.as_ref(), id, what);
         }
     }
 
     /// Marks on a job thread what it is about to do, or has just done, and for whom.
     pub fn job(self, name: &JobName, step: JobStep) {
-        if let Some(nowhere) = self.0 {
-            leave(nowhere, |text| {
-                if let Some(requester) = name.requester {
-                    write!(text, "{requester} ");
-                }
-                match step {
-                    JobStep::Begins => write!(text, "job {name}"),
-                    JobStep::Ended => write!(text, "job done: {name}"),
-                }
-            });
+        if let Some(Readers { nowhere: Some(nowhere), .. }) = self.0 {
+            let whose = fmt::from_fn(|f| name.requester.map_or(Ok(()), |requester| write!(f, "{requester} ")));
+            match step {
+                JobStep::Begins => leave(nowhere, format_args!("{whose}job {name}")),
+                JobStep::Ended => leave(nowhere, format_args!("{whose}job done: {name}")),
+            }
         }
     }
 
     /// Marks that there is nothing to do until `timeout`, or until something happens. Looking without waiting is not
     /// marked.
     pub fn wait(self, timeout: Option<Duration>) {
-        if let Some(nowhere) = self.0 {
+        if let Some(Readers { nowhere: Some(nowhere), .. }) = self.0 {
             match timeout {
                 Some(Duration::ZERO) => {}
-                Some(timeout) => leave(nowhere, |text| write!(text, "wait {timeout:.1?}")),
-                None => leave(nowhere, |text| write!(text, "wait without end")),
+                Some(timeout) => leave(nowhere, format_args!("wait {timeout:.1?}")),
+                None => leave(nowhere, format_args!("wait without end")),
             }
         }
     }
@@ -71,10 +88,22 @@ impl Marks {
 
 /// A function of its own, so that it costs nothing where there are no marks.
 #[cold]
-fn leave(nowhere: &File, what: impl FnOnce(&mut Text)) {
-    let mut text = Text { bytes: [0; TEXT_BYTES_MAX], len: 0 };
-    write!(text, "tidemill ");
+fn tell(nowhere: Option<&File>, capture: Option<&Tap>, id: u64, what: impl FnOnce(&mut Text)) {
+    let mut text = Text::new();
+    write!(text, "c={id} ");
     what(&mut text);
+    if let Some(nowhere) = nowhere {
+        leave(nowhere, format_args!("{}", text.as_str()));
+    }
+    if let Some(tap) = capture {
+        tap.comment(id, text.as_str());
+    }
+}
+
+#[cold]
+fn leave(nowhere: &File, what: fmt::Arguments<'_>) {
+    let mut text = Text::new();
+    write!(text, "tidemill {what}");
     let reached = accessat(nowhere, text.as_bytes(), Access::EXISTS, AtFlags::empty()).is_ok();
     debug_assert!(!reached, "there is nothing beneath a file that is no directory");
 }
@@ -87,6 +116,10 @@ pub struct Text {
 }
 
 impl Text {
+    fn new() -> Text {
+        Text { bytes: [0; TEXT_BYTES_MAX], len: 0 }
+    }
+
     /// What `write!` calls. A text that is too long is cut.
     pub fn write_fmt(&mut self, what: fmt::Arguments<'_>) {
         if Write::write_fmt(self, what).is_err() {
@@ -97,13 +130,22 @@ impl Text {
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
 }
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             let place = self.bytes.get_mut(self.len).ok_or(fmt::Error)?;
-            *place = if matches!(character, ' '..='~') { character as u8 } else { b'?' };
+            *place = match character {
+                ' '..='~' => character as u8,
+                // As in 650.1µs.
+                'µ' => b'u',
+                _ => b'?',
+            };
             self.len += 1;
         }
         Ok(())
@@ -115,7 +157,7 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> String {
-        let mut written = Text { bytes: [0; TEXT_BYTES_MAX], len: 0 };
+        let mut written = Text::new();
         write!(written, "{text}");
         String::from_utf8(written.as_bytes().to_vec()).unwrap()
     }
@@ -132,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_mark_reaches_nothing() {
-        let marks = Marks::visible().unwrap();
+        let marks = Marks::new(true, None).unwrap();
         // Taken as paths from anywhere else, these exist.
         for path in ["/", ".", "..", "../..", "/dev/null", ""] {
             marks.connection(7, |text| write!(text, "{path}"));

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
+use super::capture::{CaptureCounts, Tap};
 use super::listener::Listener;
 use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
@@ -42,6 +43,8 @@ pub struct MioReactor {
     origin: Instant,
     origin_nanos: u64,
     torture: Option<Torture>,
+    /// Where to record what connections read and write.
+    capture: Option<Tap>,
     /// For questions about accept queues, if the kernel takes any.
     queues: io::Result<QueueReader>,
 }
@@ -83,6 +86,7 @@ impl MioReactor {
             origin: Instant::now(),
             origin_nanos: monotonic_nanos(),
             torture: None,
+            capture: None,
             queues: QueueReader::open(),
         })
     }
@@ -101,14 +105,26 @@ impl MioReactor {
         self.torture = Some(Torture::new(faults));
     }
 
+    /// From now on what accepted connections read and write is recorded. Those of the admin are not.
+    pub fn capture(&mut self, tap: Tap) {
+        self.capture = Some(tap);
+    }
+
     /// A handle that makes `poll` return with [`Event::Wake`], from any thread.
     pub fn waker(&self) -> PollWaker {
         PollWaker(Arc::clone(&self.waker))
     }
 
-    /// An accepted connection as the loop gets it.
-    fn entered(torture: &mut Option<Torture>, stream: Stream) -> Stream {
-        match torture {
+    /// An accepted connection as the loop gets it. What is recorded is what the kernel has done, torture or not.
+    fn entered(&mut self, stream: Stream, peer: Peer, listener: ListenerId) -> Stream {
+        let role = self.listeners[listener].role;
+        let stream = match &self.capture {
+            Some(tap) if role.is_for_everyone() => {
+                Stream::Captured(Box::new(tap.capture(stream, peer, listener, role)))
+            }
+            _ => stream,
+        };
+        match &mut self.torture {
             None => stream,
             Some(torture) => Stream::Tortured(Box::new(torture.accept(stream))),
         }
@@ -150,6 +166,9 @@ impl Reactor for MioReactor {
     #[inline]
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.report_pending(timeout, events));
+        if let Some(tap) = &self.capture {
+            tap.end_turn();
+        }
         // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
         // due and spin until it is.
         let polled = self.poll.poll(&mut self.happened, timeout);
@@ -194,13 +213,23 @@ impl Reactor for MioReactor {
         }
     }
 
-    fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
+    fn captured(&self) -> Option<CaptureCounts> {
+        self.capture.as_ref().map(Tap::counts)
+    }
+
+    fn reopen_capture(&mut self) {
+        if let Some(tap) = &self.capture {
+            tap.reopen();
+        }
+    }
+
+    fn accept(&mut self, id: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
         // An event of this batch may name a listener that has been closed since.
-        let entry = self.listeners.get(listener);
+        let entry = self.listeners.get(id);
         let Some(listener) = entry.and_then(|entry| entry.listener.as_ref()) else { return Ok(None) };
         loop {
             match listener.accept() {
-                Ok((stream, peer)) => return Ok(Some((Self::entered(&mut self.torture, stream), peer))),
+                Ok((stream, peer)) => return Ok(Some((self.entered(stream, peer, id), peer))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 // Each of these takes one connection off the queue, or is an interruption: the loop ends.
                 Err(error) if concerns_one_connection(&error) => continue,

@@ -1,6 +1,7 @@
 //! The world outside: sockets, readiness and clocks. This is the only layer that names mio, socket2 and the operating
 //! system's network; the rest of the server is generic over [`Reactor`] and also runs in a simulated world.
 
+pub mod capture;
 pub mod listen_counters;
 pub mod listener;
 pub mod marks;
@@ -22,6 +23,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
+use capture::CaptureCounts;
 
 /// What one read or write did. There is no `Ok(0)` to guess at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,9 @@ pub trait Socket {
     fn unread(&self) -> io::Result<u64> {
         Ok(0)
     }
+
+    /// Marks under which number the connection is known, for whoever records what it reads and writes.
+    fn on_named(&mut self, _id: u64) {}
 
     /// Our end's address, if it has one and the kernel tells.
     fn local_address(&self) -> Option<SocketAddr> {
@@ -199,6 +204,14 @@ pub trait Reactor {
     fn accept_queue(&mut self, _listener: ListenerId) -> io::Result<AcceptQueue> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    /// How much was captured of what connections read and write, if it is.
+    fn captured(&self) -> Option<CaptureCounts> {
+        None
+    }
+
+    /// Begins the file of the capture anew, if there is one.
+    fn reopen_capture(&mut self) {}
 
     /// Closes the listeners that are for everyone; the numbers of the others stay. Connections that nobody accepted are refused.
     fn stop_listening(&mut self);

@@ -11,6 +11,7 @@ use mio::net::{TcpStream, UnixStream};
 use rustix::io::ioctl_fionread;
 use socket2::SockRef;
 
+use super::capture::CapturedSocket;
 use super::torture::TorturedSocket;
 use super::{Io, Socket, outgoing, sock_diag};
 use crate::base::peer::canonical;
@@ -22,7 +23,9 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
-    /// Either of these, tortured.
+    /// Either of these, whose reads and writes are recorded.
+    Captured(Box<CapturedSocket<Stream>>),
+    /// Any of these, tortured.
     Tortured(Box<TorturedSocket<Stream>>),
 }
 
@@ -32,16 +35,26 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => socket,
             Stream::Unix(socket) => socket,
+            Stream::Captured(socket) => socket.socket().source(),
             Stream::Tortured(socket) => socket.socket().source(),
         }
     }
 }
 
 impl Socket for Stream {
+    fn on_named(&mut self, id: u64) {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => {}
+            Stream::Captured(socket) => socket.on_named(id),
+            Stream::Tortured(socket) => socket.on_named(id),
+        }
+    }
+
     fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(socket) => socket.local_addr().ok().map(canonical),
             Stream::Unix(_) => None,
+            Stream::Captured(socket) => socket.local_address(),
             Stream::Tortured(socket) => socket.local_address(),
         }
     }
@@ -50,6 +63,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => read_from(socket, space),
             Stream::Unix(socket) => read_from(socket, space),
+            Stream::Captured(socket) => socket.read(space),
             Stream::Tortured(socket) => socket.read(space),
         }
     }
@@ -60,6 +74,7 @@ impl Socket for Stream {
             Stream::Tcp(socket) => write_to(socket, bytes),
             // There are no packets to fill.
             Stream::Unix(socket) => write_to(socket, bytes),
+            Stream::Captured(socket) => socket.write(bytes, more),
             Stream::Tortured(socket) => socket.write(bytes, more),
         }
     }
@@ -69,6 +84,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => send_to(socket, file, offset, count),
             Stream::Unix(socket) => send_to(socket, file, offset, count),
+            Stream::Captured(socket) => socket.send_file(file, offset, count),
             Stream::Tortured(socket) => socket.send_file(file, offset, count),
         }
     }
@@ -77,6 +93,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Stream::Captured(socket) => socket.shutdown_write(),
             Stream::Tortured(socket) => socket.shutdown_write(),
         }
     }
@@ -85,6 +102,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => outgoing::hold_unsent(socket, without_bound),
             Stream::Unix(_) => Ok(false),
+            Stream::Captured(socket) => socket.hold_unsent(without_bound),
             Stream::Tortured(socket) => socket.hold_unsent(without_bound),
         }
     }
@@ -93,6 +111,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => Some(acknowledged(socket)),
             Stream::Unix(_) => None,
+            Stream::Captured(socket) => socket.acknowledged(),
             Stream::Tortured(socket) => socket.acknowledged(),
         }
     }
@@ -101,6 +120,7 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(socket) => Ok(ioctl_fionread(socket)?),
             Stream::Unix(socket) => Ok(ioctl_fionread(socket)?),
+            Stream::Captured(socket) => socket.unread(),
             Stream::Tortured(socket) => socket.unread(),
         }
     }
@@ -109,6 +129,7 @@ impl Socket for Stream {
         let error = match self {
             Stream::Tcp(socket) => socket.take_error()?,
             Stream::Unix(socket) => socket.take_error()?,
+            Stream::Captured(socket) => return socket.take_error(),
             Stream::Tortured(socket) => return socket.take_error(),
         };
         error.map_or(Ok(()), Err)
@@ -120,6 +141,7 @@ impl Socket for Stream {
             Stream::Tcp(socket) => SockRef::from(&*socket).set_linger(Some(Duration::ZERO)),
             // There is nothing to abort: what is queued is the peer's to read, and goes when the peer goes.
             Stream::Unix(_) => Ok(()),
+            Stream::Captured(socket) => socket.abort_on_close(),
             Stream::Tortured(socket) => socket.abort_on_close(),
         }
     }
@@ -254,7 +276,7 @@ mod tests {
         let fd = match stream {
             Stream::Tcp(socket) => socket.as_fd(),
             Stream::Unix(socket) => socket.as_fd(),
-            Stream::Tortured(_) => unreachable!("it is not tortured"),
+            Stream::Captured(_) | Stream::Tortured(_) => unreachable!("it is as accepted"),
         };
         poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None).unwrap();
         stream.unread().unwrap()

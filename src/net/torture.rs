@@ -136,6 +136,10 @@ impl<S: Socket> TorturedSocket<S> {
 }
 
 impl<S: Socket> Socket for TorturedSocket<S> {
+    fn on_named(&mut self, id: u64) {
+        self.socket.on_named(id);
+    }
+
     fn local_address(&self) -> Option<SocketAddr> {
         self.socket.local_address()
     }

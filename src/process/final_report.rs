@@ -296,9 +296,10 @@ impl FinalReport<'_> {
     }
 
     fn write_losses(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { accept_pauses, dropped_lines, .. } = self.totals;
+        let Totals { accept_pauses, dropped_lines, dropped_packets, .. } = self.totals;
         self.warn_if(f, *accept_pauses > 0, format_args!("  Accept pauses: {accept_pauses}"))?;
-        self.warn_if(f, *dropped_lines > 0, format_args!("  Access log lines dropped: {dropped_lines}"))
+        self.warn_if(f, *dropped_lines > 0, format_args!("  Access log lines dropped: {dropped_lines}"))?;
+        self.warn_if(f, *dropped_packets > 0, format_args!("  Packets of the capture dropped: {dropped_packets}"))
     }
 
     fn write_rates(&self, f: &mut Formatter<'_>) -> fmt::Result {

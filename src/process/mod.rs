@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod capture_settings;
 mod choice;
 mod cpu;
 pub mod descriptors;
@@ -34,6 +35,7 @@ use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
+use crate::net::capture::{Capture, Tap};
 use crate::net::listen_counters;
 use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
@@ -105,7 +107,10 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let access_log = settings.log.open()?;
     let listen_before = listen_counters::read().ok();
     let listeners = listeners(settings, passed)?;
-    let tls = tls::start(settings, &listeners)?;
+    // It goes after the loop, whose end it records.
+    let capture = settings.capture.start(&listeners)?;
+    let tap = capture.as_ref().map(Capture::tap);
+    let tls = tls::start(settings, &listeners, tap.clone())?;
     let https_redirect = tls::redirect(settings, &listeners);
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
@@ -113,10 +118,11 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     };
     let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
     let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener), listen_before);
-    let reactor = reactor(listeners, settings).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    let reactor =
+        reactor(listeners, settings, tap.clone()).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
-    let marks = marks(settings)?;
+    let marks = marks(settings, tap)?;
     let jobs = jobs(settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
     let mut front = front(settings, &settings.shares(descriptors))?;
@@ -140,7 +146,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }
-    event_loop.mark_syscalls(marks);
+    event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
     manager.tell(notify::READY);
     let outcome = turn_to_the_end(&mut event_loop, &manager)?;
@@ -166,9 +172,11 @@ fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &Serv
     }
 }
 
-fn marks(settings: &Settings) -> Result<Marks, String> {
-    match settings.mark_syscalls {
-        true => Marks::visible().map_err(|error| format!("cannot mark system calls: {error}")),
+fn marks(settings: &Settings, capture: Option<Tap>) -> Result<Marks, String> {
+    match settings.mark_syscalls || capture.is_some() {
+        true => {
+            Marks::new(settings.mark_syscalls, capture).map_err(|error| format!("cannot mark system calls: {error}"))
+        }
         false => Ok(Marks::default()),
     }
 }
@@ -222,8 +230,11 @@ fn listeners(settings: &Settings, passed: Passed) -> Result<Vec<Bound>, String> 
 }
 
 /// Signals are watched before anybody is told that we listen: from then on a signal finds us ready for it.
-fn reactor(listeners: Vec<Bound>, settings: &Settings) -> io::Result<MioReactor> {
+fn reactor(listeners: Vec<Bound>, settings: &Settings, tap: Option<Tap>) -> io::Result<MioReactor> {
     let mut reactor = MioReactor::new(listeners)?;
+    if let Some(tap) = tap {
+        reactor.capture(tap);
+    }
     reactor.watch_signals()?;
     if let Some(faults) = settings.torture {
         log::warn!("reads and writes are tortured: {faults}");

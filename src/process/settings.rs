@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use log::LevelFilter;
 
+use super::capture_settings::CaptureSettings;
 use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
@@ -319,6 +320,10 @@ pub struct Settings {
     #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_REPORT", hide_env = true, value_parser = switch)]
     pub report: bool,
 
+    /// The capture.
+    #[command(flatten)]
+    pub capture: CaptureSettings,
+
     /// Show in strace what the server does, by system calls that fail and whose path is a message
     #[arg(long, help_heading = INSPECTING, env = "TIDEMILL_MARK_SYSCALLS", hide_env = true, value_parser = switch)]
     pub mark_syscalls: bool,
@@ -480,6 +485,9 @@ impl Settings {
         }
         if !self.has_admin() {
             note("past", "nobody can ask without --admin");
+        }
+        if !self.capture.is_on() {
+            note("pcapng_size", "there is no capture without --pcapng");
         }
         let addresses = self.listen.iter().map(|listen| &listen.address).chain(&self.admin);
         if !addresses.into_iter().any(|address| matches!(address, Address::Unix(_))) {

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use super::Bound;
 use super::settings::Settings;
 use crate::base::listener_role::ListenerRole;
+use crate::net::capture::Tap;
 use crate::net::listener::{Address, Listener};
-use crate::net::tls::{LiveConfig, SelfSigned};
+use crate::net::tls::{LiveConfig, SelfSigned, TlsOptions};
 use crate::service::https_redirect::HttpsRedirect;
 
 /// What listeners with TLS need.
@@ -21,11 +22,11 @@ pub(super) struct Tls {
 
 /// The configuration for TLS, if one of the `listeners` has it. The log has what the user should know about the
 /// certificates. The error is one line for the user.
-pub(super) fn start(settings: &Settings, listeners: &[Bound]) -> Result<Option<Tls>, String> {
+pub(super) fn start(settings: &Settings, listeners: &[Bound], capture: Option<Tap>) -> Result<Option<Tls>, String> {
     let https: Vec<&Listener> =
         listeners.iter().filter(|(_, role)| *role == ListenerRole::Https).map(|(listener, _)| listener).collect();
     let Some(first) = https.first() else { return Ok(None) };
-    let (mut options, mut lines) = (settings.tls_options(), Vec::new());
+    let (mut options, mut lines) = (TlsOptions { capture, ..settings.tls_options() }, Vec::new());
     if let Some(directory) = settings.tls.self_signed_directory() {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let names = names(&host, https.iter().map(|listener| listener.local_address()));

@@ -168,7 +168,7 @@ impl TlsSettings {
         let authentication = self.tls_client.unwrap_or(ClientAuthentication::Required);
         let clients = self.tls_client_ca.clone().map(|authorities| ClientOptions { authorities, authentication });
         let (strict_sni, key_log) = (self.tls_strict_sni, self.tls_key_log.clone());
-        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, key_log, offers_http2: false }
+        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, key_log, ..TlsOptions::default() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The keys of sessions, for Wireshark and tshark, in the format of NSS (draft-ietf-tls-keylogfile).
+//! The keys of sessions, for Wireshark and tshark, in the format of NSS (draft-ietf-tls-keylogfile): in a file of their own,
+//! in a capture, or in both.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -12,10 +13,31 @@ use std::time::Duration;
 
 use rustls::KeyLog;
 
+use crate::net::capture::Tap;
+
 /// Lines that wait for the disk. A handshake makes five.
 const LINES_WAITING_MAX: usize = 4096;
 /// How long the end of the server waits for lines that are not written yet.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who gets the keys.
+#[derive(Debug)]
+pub(super) struct KeyLogs {
+    pub(super) file: Option<KeyLogFile>,
+    pub(super) capture: Option<Tap>,
+}
+
+impl KeyLog for KeyLogs {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let line = format!("{label} {} {}\n", Hex(client_random), Hex(secret));
+        if let Some(tap) = &self.capture {
+            tap.add_secret(&line);
+        }
+        if let Some(file) = &self.file {
+            file.add(line);
+        }
+    }
+}
 
 /// A file that gets a line for each secret. A thread writes it: handshakes never wait for the disk.
 pub(super) struct KeyLogFile {
@@ -52,6 +74,17 @@ impl KeyLogFile {
         thread::Builder::new().name("tls-key-log".into()).spawn(run)?;
         Ok(KeyLogFile { lines: Some(lines), written: Mutex::new(written), has_dropped: Mutex::new(false) })
     }
+
+    fn add(&self, line: String) {
+        let Some(lines) = &self.lines else { return };
+        if lines.try_send(line).is_err() {
+            let mut has_dropped = self.has_dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*has_dropped {
+                log::error!("keys are missing in the key log: the disk does not take them fast enough");
+            }
+            *has_dropped = true;
+        }
+    }
 }
 
 /// Writes lines until there will be none. What is wrong is said once.
@@ -63,20 +96,6 @@ fn write_all(mut file: File, name: &str, lines: &Receiver<String>) {
         {
             has_complained = true;
             log::error!("{name}: keys are missing in it: {error}");
-        }
-    }
-}
-
-impl KeyLog for KeyLogFile {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let Some(lines) = &self.lines else { return };
-        let line = format!("{label} {} {}\n", Hex(client_random), Hex(secret));
-        if lines.try_send(line).is_err() {
-            let mut has_dropped = self.has_dropped.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*has_dropped {
-                log::error!("keys are missing in the key log: the disk does not take them fast enough");
-            }
-            *has_dropped = true;
         }
     }
 }
@@ -156,6 +175,6 @@ mod tests {
     #[test]
     fn a_full_disk_does_not_end_anything() {
         let log = KeyLogFile::write_to(File::options().write(true).open("/dev/full").unwrap(), "full".into()).unwrap();
-        (0..3).for_each(|_| log.log("LABEL", &[1], &[2]));
+        (0..3).for_each(|_| log.add("LABEL 01 02\n".into()));
     }
 }

@@ -17,7 +17,7 @@ use rustls::{Error, KeyLog, NoKeyLog, ServerConfig};
 
 use super::clients;
 use super::files::{Files, Stamp, stamps};
-use super::key_log::KeyLogFile;
+use super::key_log::{KeyLogFile, KeyLogs};
 use super::pair::{Pair, PairReader, mistake};
 use super::provider::{fingerprint, provider, sha256, ticketer};
 use super::selection::Selection;
@@ -214,15 +214,18 @@ impl TlsOptions {
     }
 }
 
-/// Opens the key log, if one is wanted.
+/// Who gets the keys. Opens the file for them, if one is wanted.
 fn key_log(options: &TlsOptions, warn: &mut dyn FnMut(String)) -> Result<Arc<dyn KeyLog>, Mistake> {
-    let Some(path) = &options.key_log else { return Ok(Arc::new(NoKeyLog {})) };
+    let capture = options.capture.clone();
+    let Some(path) = &options.key_log else {
+        return Ok(if capture.is_some() { Arc::new(KeyLogs { file: None, capture }) } else { Arc::new(NoKeyLog {}) });
+    };
     let file = KeyLogFile::open(path).map_err(|problem| mistake(FileKind::KeyLog, path, problem))?;
     warn(format!("{}: it gets the keys of all TLS sessions: whoever reads it can decrypt them", path.display()));
     if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
         warn(format!("{}: other users of this machine may read or write it (chmod 600 forbids it)", path.display()));
     }
-    Ok(Arc::new(file))
+    Ok(Arc::new(KeyLogs { file: Some(file), capture }))
 }
 
 /// Of what a configuration is made.

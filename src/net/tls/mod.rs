@@ -41,6 +41,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use super::capture::Tap;
+
 #[cfg(feature = "_tls")]
 pub use fault::Fault;
 #[cfg(feature = "_tls")]
@@ -92,6 +94,8 @@ pub struct TlsOptions {
     pub clients: Option<ClientOptions>,
     /// A file that gets the keys of all sessions.
     pub key_log: Option<PathBuf>,
+    /// A capture that gets them, too.
+    pub capture: Option<Tap>,
     /// Offer `h2`, and prefer it to `http/1.1`, which is offered in any case.
     pub offers_http2: bool,
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Display};
 
+use super::json::relative;
 use super::pretty::{Size, Span};
 use crate::observe::close_reason::{CloseReason, Cut};
 use crate::observe::request_record::RequestRecord;
-use crate::observe::verdict::{Disturbance, Means, Side};
+use crate::observe::verdict::{Disturbance, Means, Side, UNDISTURBED};
 
 /// The sentence, behind the verdict's letters.
 pub(super) fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturbance) -> impl Display + 'a {
@@ -20,6 +21,25 @@ pub(super) fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturban
         write!(f, "{verdict} {who} ({}) after {}", how(disturbance), Span(disturbance.at.since(record.began)))?;
         write!(f, " {}", verdict.phase.meaning())?;
         fate(record, disturbance, f)
+    })
+}
+
+/// A request that is over, in one line: which one, its status, where it stood in the two streams, and its verdict.
+pub fn summary(record: &RequestRecord) -> impl Display {
+    fmt::from_fn(|f| {
+        match record.stream {
+            0 => write!(f, "r={}", record.ordinal)?,
+            stream => write!(f, "s={stream}")?,
+        }
+        match record.status {
+            Some(status) => write!(f, " over {}", status.code())?,
+            None => f.write_str(" over ---")?,
+        }
+        write!(f, " rx={} tx={} verdict ", relative(&record.rx), relative(&record.tx))?;
+        match &record.disturbance {
+            Some(disturbance) => sentence(record, disturbance).fmt(f),
+            None => f.write_str(UNDISTURBED),
+        }
     })
 }
 

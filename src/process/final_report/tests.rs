@@ -84,6 +84,7 @@ fn run() -> Totals {
         accept_pauses: 1,
         longest_drives: Vec::new(),
         jobs: JobsStatus::default(),
+        dropped_packets: 5,
         dropped_lines: 17,
     }
 }
@@ -125,6 +126,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   Peak buffers: 16.00KB in, 1.00MB out; 64.00KB left waiting by one response
   Accept pauses: 1
   Access log lines dropped: 17
+  Packets of the capture dropped: 5
 Requests/sec: 100000.00, 120000 in the busiest second
 Transfer/sec:      1.50GB, 4.00MB read
 ";
@@ -241,7 +243,7 @@ Served for 1.50m @ http://127.0.0.1:8080/ unix:/run/mill
 #[test]
 fn colours_change_nothing_else() {
     let coloured = text(&run(), Some(CPU), true);
-    assert_eq!(coloured.matches(YELLOW).count(), 5, "{coloured}");
+    assert_eq!(coloured.matches(YELLOW).count(), 6, "{coloured}");
     assert_eq!(coloured.matches(BOLD).count(), 3, "{coloured}");
     let plain = [BOLD, YELLOW, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(plain, text(&run(), Some(CPU), false));

@@ -1,0 +1,60 @@
+//! What can be set about the capture.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::quantity::size;
+use super::{Bound, cause};
+use crate::net::capture::{Capture, CaptureOptions, Interface};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// Whether and where what connections read and write is captured.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Inspecting")]
+pub struct CaptureSettings {
+    /// Capture what connections read and write to FILE, for Wireshark, with the keys of TLS; USR1 begins it anew
+    #[arg(long, value_name = "FILE", env = "TIDEMILL_PCAPNG", hide_env = true)]
+    pcapng: Option<PathBuf>,
+
+    /// Size of the capture on disk, 1MiB to 1TiB: at half of it, FILE becomes FILE.1, and FILE begins anew
+    #[arg(
+        long, value_name = "SIZE", env = "TIDEMILL_PCAPNG_SIZE", hide_env = true, default_value = "64MiB",
+        value_parser = size(MIB..=TIB)
+    )]
+    pcapng_size: usize,
+}
+
+impl CaptureSettings {
+    /// Whether there is a capture.
+    pub(super) fn is_on(&self) -> bool {
+        self.pcapng.is_some()
+    }
+
+    /// Begins the capture, if one is wanted. The error is one line for the user.
+    pub(super) fn start(&self, listeners: &[Bound]) -> Result<Option<Capture>, String> {
+        let Some(path) = &self.pcapng else { return Ok(None) };
+        let interface = |(listener, role): &Bound| Interface {
+            name: listener.url(*role).trim_end_matches('/').into(),
+            role: *role,
+        };
+        let options = CaptureOptions {
+            path: path.clone(),
+            bytes_max: self.pcapng_size as u64,
+            program: concat!("tidemill ", env!("CARGO_PKG_VERSION")).into(),
+            interfaces: listeners.iter().filter(|(_, role)| role.is_for_everyone()).map(interface).collect(),
+        };
+        let name = path.display();
+        let capture =
+            Capture::start(options).map_err(|error| format!("cannot write the capture {name}: {}", cause(&error)))?;
+        log::warn!("{name}: it gets what all connections say, and the keys of TLS: whoever reads it can read them");
+        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            log::warn!("{name}: other users of this machine may read or write it (chmod 600 forbids it)");
+        }
+        Ok(Some(capture))
+    }
+}
