@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -36,8 +36,14 @@ impl CaptureSettings {
     }
 
     /// Begins the capture, if one is wanted. The error is one line for the user.
-    pub(super) fn start(&self, listeners: &[Bound]) -> Result<Option<Capture>, String> {
+    pub(super) fn start(&self, listeners: &[Bound], root: Option<&Path>) -> Result<Option<Capture>, String> {
         let Some(path) = &self.pcapng else { return Ok(None) };
+        if root.is_some_and(|root| is_beneath(path, root)) {
+            return Err(format!(
+                "cannot write the capture {}: it would be served, because it is in ROOT",
+                path.display()
+            ));
+        }
         let interface = |(listener, role): &Bound| Interface {
             name: listener.url(*role).trim_end_matches('/').into(),
             role: *role,
@@ -57,4 +63,11 @@ impl CaptureSettings {
         }
         Ok(Some(capture))
     }
+}
+
+/// Whether the file that `path` names, which may not be there yet, lies in the folder `root`.
+fn is_beneath(path: &Path, root: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(folder), Ok(root)) = (folder.canonicalize(), root.canonicalize()) else { return false };
+    folder.starts_with(root)
 }

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::limits::{ADMINS_MAX, ConnectionsBound};
+use crate::net::capture::DESCRIPTORS_MAX;
 
 /// Descriptors of the process itself: standard streams, the selector, signals, the access log. So many are kept
 /// back at least, and at most if there are few.
@@ -35,6 +36,8 @@ pub struct Needs {
     pub admin: bool,
     /// How many threads look up files; 0 if none are served.
     pub file_threads: usize,
+    /// Whether there is a capture.
+    pub capture: bool,
 }
 
 /// What the descriptors are for. All shares together are no more than there are.
@@ -73,7 +76,8 @@ pub fn raise_limit() -> u64 {
 pub fn share(descriptors: u64, needs: &Needs) -> Shares {
     let own = (descriptors / 4).clamp(OWN_MIN, OWN_MAX).max(OWN_MIN + needs.listeners as u64);
     let admin_share = (descriptors / 8).clamp(ADMIN_MIN, ADMINS_MAX as u64 + QUESTIONS);
-    let rest = descriptors.saturating_sub(own + if needs.admin { admin_share } else { 0 });
+    let capture = if needs.capture { DESCRIPTORS_MAX } else { 0 };
+    let rest = descriptors.saturating_sub(own + capture + if needs.admin { admin_share } else { 0 });
     let look_ups = (LOOK_UP * needs.file_threads as u64).min(rest / 3);
     let rest = rest - look_ups;
     let (safe, possible, cached) = match needs.file_threads {
@@ -119,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    const LAB: Needs = Needs { asked: None, listeners: 1, admin: false, file_threads: 0 };
+    const LAB: Needs = Needs { asked: None, listeners: 1, admin: false, file_threads: 0, capture: false };
     const FILES: Needs = Needs { admin: true, listeners: 2, file_threads: 4, ..LAB };
 
     fn connections(descriptors: u64, needs: Needs) -> usize {
@@ -134,6 +138,7 @@ mod tests {
         assert_eq!(connections(0, LAB), 1);
         assert_eq!(connections(u64::MAX, LAB), 1_000_000);
         assert_eq!(connections(1024, Needs { listeners: 100, ..LAB }), 1024 - 116);
+        assert_eq!(connections(1024, Needs { capture: true, ..LAB }), 960 - DESCRIPTORS_MAX as usize);
     }
 
     #[test]
@@ -162,7 +167,7 @@ mod tests {
             admin: bool,
             file_threads in 0usize..=64,
         ) {
-            let needs = Needs { asked, listeners, admin, file_threads };
+            let needs = Needs { asked, listeners, admin, file_threads, capture: false };
             let shares = share(descriptors, &needs);
             let files = if file_threads > 0 { shares.files } else { 0 };
             let admins = if admin { shares.admins + QUESTIONS as usize } else { 0 };

@@ -108,7 +108,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let listen_before = listen_counters::read().ok();
     let listeners = listeners(settings, passed)?;
     // It goes after the loop, whose end it records.
-    let capture = settings.capture.start(&listeners)?;
+    let capture = settings.capture.start(&listeners, settings.root.as_deref())?;
     let tap = capture.as_ref().map(Capture::tap);
     let tls = tls::start(settings, &listeners, tap.clone())?;
     let https_redirect = tls::redirect(settings, &listeners);

@@ -517,6 +517,7 @@ impl Settings {
             asked: self.max_connections,
             listeners: self.passed.len() + self.sockets_max(),
             admin: self.has_admin(),
+            capture: self.capture.is_on(),
             file_threads: if self.root.is_some() { self.files.io_threads as usize } else { 0 },
         }
     }

@@ -28,6 +28,12 @@ fn a_file_that_cannot_be_made_is_one_line_at_the_start() {
         assert_eq!(code, Some(1), "{said}");
         assert_eq!(said, format!("tidemill: cannot write the capture {path}: {why}\n"));
     }
+    // Where everybody could fetch it, with the keys.
+    fs::create_dir(scratch.path("root")).unwrap();
+    let (root, path) = (scratch.path("root"), scratch.path("root/../root/x"));
+    let (code, said) = refusal(&["--pcapng", &path.display().to_string(), &root.display().to_string()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.ends_with("x: it would be served, because it is in ROOT\n") && !path.exists(), "{said}");
     let (code, said) = refusal(&["--pcapng", "x", "--pcapng-size", "1KiB"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--pcapng-size") && said.contains("1MiB"), "{said}");

@@ -30,6 +30,9 @@ use writer::{Place, Writer};
 /// What waits for the disk, in bytes, and how many files that were sent wait to be read. Each of these has a descriptor.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAITING_FILES_MAX: usize = 16;
+/// Descriptors that a capture has at a time, at most: its file and the next one, those that wait, and one more that was opened
+/// before it was clear that it may not wait.
+pub const DESCRIPTORS_MAX: u64 = 2 + WAITING_FILES_MAX as u64 + 1;
 /// Comments of a connection that wait for its next packet, in bytes.
 const COMMENTS_BYTES_MAX: usize = 2048;
 /// How long the end of the server waits for what is not written yet.

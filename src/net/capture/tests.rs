@@ -356,7 +356,7 @@ fn files_take_turns_and_stay_within_their_bound() {
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2);
     let (last, former) = (folder.read("x"), folder.read("x.1"));
     assert_eq!(last.blocks[..3], [0x0A0D_0D0A, 1, 1]);
-    assert_eq!(last.packets[0].comments, ["this connection is older than this file"]);
+    assert_eq!(last.packets[0].comments, ["this beginning is repeated: it is in an older file, or was dropped"]);
     assert_eq!(last.packets[0].flags, SYN, "so relative sequence numbers are the same in every file");
     let (end, next) = (former.packets.last().unwrap(), &last.packets[3]);
     assert_eq!(next.sequence, end.sequence + end.length as u32, "no packet is missing between the files");

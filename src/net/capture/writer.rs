@@ -21,6 +21,9 @@ const BLOCK_ADDS_MAX: usize = 64;
 /// What an interface needs at the end of a file, in bytes.
 const STATISTICS_BYTES: usize = 52;
 
+/// A comment on a beginning that is written once more.
+const BEGINNING_IS_ELSEWHERE: &str = "this beginning is repeated: it is in an older file, or was dropped";
+
 /// A file that is open, and where it is.
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -225,7 +228,7 @@ impl Writer {
             return self.add_beginning(&flow, &comments);
         }
         if flow.section.load(Ordering::Relaxed) != self.section {
-            self.add_beginning(&flow, &["this connection is older than this file".into()]);
+            self.add_beginning(&flow, &[BEGINNING_IS_ELSEWHERE.into()]);
         }
         match &event.what {
             What::Accepted => {}
@@ -298,7 +301,7 @@ impl Writer {
         if self.written + (self.out.len() + needed) as u64 > self.bytes_max {
             self.renew(true);
             if flow.section.load(Ordering::Relaxed) != self.section && flags & SYN == 0 {
-                self.add_beginning(flow, &["this connection is older than this file".into()]);
+                self.add_beginning(flow, &[BEGINNING_IS_ELSEWHERE.into()]);
             }
         }
         let (is_inbound, length) = (*direction == Direction::FromClient, headers.len() + length);
