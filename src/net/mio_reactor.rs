@@ -42,9 +42,8 @@ pub struct MioReactor {
     /// When moments begin, on both clocks.
     origin: Instant,
     origin_nanos: u64,
-    torture: Option<Torture>,
-    /// Where to record what connections read and write.
-    capture: Option<Tap>,
+    /// In a box, because few servers have it, and so others pay one question for all of it.
+    between: Option<Box<Between>>,
     /// For questions about accept queues, if the kernel takes any.
     queues: io::Result<QueueReader>,
 }
@@ -85,8 +84,7 @@ impl MioReactor {
             moment: Moment::default(),
             origin: Instant::now(),
             origin_nanos: monotonic_nanos(),
-            torture: None,
-            capture: None,
+            between: None,
             queues: QueueReader::open(),
         })
     }
@@ -102,12 +100,12 @@ impl MioReactor {
 
     /// From now on accepted connections are tortured.
     pub fn torture(&mut self, faults: Faults) {
-        self.torture = Some(Torture::new(faults));
+        self.between.get_or_insert_default().torture = Some(Torture::new(faults));
     }
 
     /// From now on what accepted connections read and write is recorded. Those of the admin are not.
     pub fn capture(&mut self, tap: Tap) {
-        self.capture = Some(tap);
+        self.between.get_or_insert_default().capture = Some(tap);
     }
 
     /// A handle that makes `poll` return with [`Event::Wake`], from any thread.
@@ -115,9 +113,28 @@ impl MioReactor {
         PollWaker(Arc::clone(&self.waker))
     }
 
+    fn tap(&self) -> Option<&Tap> {
+        self.between.as_ref()?.capture.as_ref()
+    }
+
+    /// The listeners that are open.
+    pub fn bound(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter_map(|entry| entry.listener.as_ref())
+    }
+}
+
+/// What stands between the kernel and the loop.
+#[derive(Default)]
+struct Between {
+    torture: Option<Torture>,
+    /// Where to record what connections read and write.
+    capture: Option<Tap>,
+}
+
+impl Between {
     /// An accepted connection as the loop gets it. What is recorded is what the kernel has done, torture or not.
-    fn entered(&mut self, stream: Stream, peer: Peer, listener: ListenerId) -> Stream {
-        let role = self.listeners[listener].role;
+    #[cold]
+    fn enter(&mut self, stream: Stream, peer: Peer, listener: ListenerId, role: ListenerRole) -> Stream {
         let stream = match &self.capture {
             Some(tap) if role.is_for_everyone() => {
                 Stream::Captured(Box::new(tap.capture(stream, peer, listener, role)))
@@ -130,9 +147,13 @@ impl MioReactor {
         }
     }
 
-    /// The listeners that are open.
-    pub fn bound(&self) -> impl Iterator<Item = &Listener> {
-        self.listeners.iter().filter_map(|entry| entry.listener.as_ref())
+    /// Before each poll, as [`Torture::report_pending`].
+    #[cold]
+    fn end_turn(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> Option<Duration> {
+        if let Some(tap) = &self.capture {
+            tap.end_turn();
+        }
+        self.torture.as_ref().map_or(timeout, |torture| torture.report_pending(timeout, events))
     }
 }
 
@@ -165,10 +186,7 @@ impl Reactor for MioReactor {
 
     #[inline]
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let timeout = self.torture.as_ref().map_or(timeout, |torture| torture.report_pending(timeout, events));
-        if let Some(tap) = &self.capture {
-            tap.end_turn();
-        }
+        let timeout = self.between.as_ref().map_or(timeout, |between| between.end_turn(timeout, events));
         // mio rounds the timeout up to whole milliseconds: rounded down, the loop would wake before its deadline is
         // due and spin until it is.
         let polled = self.poll.poll(&mut self.happened, timeout);
@@ -214,22 +232,27 @@ impl Reactor for MioReactor {
     }
 
     fn captured(&self) -> Option<CaptureCounts> {
-        self.capture.as_ref().map(Tap::counts)
+        self.tap().map(Tap::counts)
     }
 
     fn reopen_capture(&mut self) {
-        if let Some(tap) = &self.capture {
+        if let Some(tap) = self.tap() {
             tap.reopen();
         }
     }
 
     fn accept(&mut self, id: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
         // An event of this batch may name a listener that has been closed since.
-        let entry = self.listeners.get(id);
-        let Some(listener) = entry.and_then(|entry| entry.listener.as_ref()) else { return Ok(None) };
+        let Some(Entry { listener: Some(listener), role, .. }) = self.listeners.get(id) else { return Ok(None) };
         loop {
             match listener.accept() {
-                Ok((stream, peer)) => return Ok(Some((self.entered(stream, peer, id), peer))),
+                Ok((stream, peer)) => {
+                    let stream = match &mut self.between {
+                        None => stream,
+                        Some(between) => between.enter(stream, peer, id, *role),
+                    };
+                    return Ok(Some((stream, peer)));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 // Each of these takes one connection off the queue, or is an interruption: the loop ends.
                 Err(error) if concerns_one_connection(&error) => continue,
