@@ -127,10 +127,7 @@ pub(super) trait Protocol {
 
     /// What is going on on the connection.
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
-        match () {
-            () if channel.received() == 0 => Phase::Silent,
-            () => Phase::Conversation,
-        }
+        if channel.received() == 0 { Phase::Silent } else { Phase::Conversation }
     }
 
     /// How far it has come.
