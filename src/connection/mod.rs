@@ -297,12 +297,12 @@ impl<S: Socket> Connection<S> {
     /// Who ended its direction first. Nobody has, if the connection was reset.
     fn first_fin(&self, reason: CloseReason) -> FirstFin {
         match reason {
-            CloseReason::Broken(_) | CloseReason::CutShort(_) => FirstFin::Nobody,
+            CloseReason::Broken(_) => FirstFin::Nobody,
             _ if self.channel.is_aborted() => FirstFin::Nobody,
             CloseReason::ByClient(_) => FirstFin::Client,
             CloseReason::ByServer(_) | CloseReason::Timeout(WaitReason::Lingering) => FirstFin::Server,
-            CloseReason::Timeout(_) if self.channel.input_ended() => FirstFin::Client,
-            CloseReason::Timeout(_) => FirstFin::Server,
+            CloseReason::Timeout(_) | CloseReason::CutShort(_) if self.channel.input_ended() => FirstFin::Client,
+            CloseReason::Timeout(_) | CloseReason::CutShort(_) => FirstFin::Server,
         }
     }
 

@@ -221,6 +221,33 @@ fn a_second_interrupt_cuts_who_is_at_work_and_a_second_terminate_does_not() {
 }
 
 #[test]
+fn whoever_is_cut_gets_our_fin_unless_the_response_must_not_look_complete() {
+    for (path, ended, first_fins) in [
+        ("/acts", false, [0, 1, 0]),
+        ("/acts", true, [1, 0, 0]),
+        ("/pull", false, [0, 0, 1]),
+        ("/pull", true, [0, 0, 1]),
+    ] {
+        let mut stage = stage();
+        stage.menu.plan(&[Act::Put(10), Act::Until(60_000)]);
+        if path == "/acts" {
+            stage.menu.plan(&[Act::Until(60_000)]);
+        }
+        let client = stage.asking(path);
+        if ended {
+            stage.reactor().end(&client);
+            stage.turn();
+        }
+        stage.signal(Signal::Interrupt);
+        stage.signal(Signal::Interrupt);
+        stage.turn();
+        assert_eq!(stage.event_loop.outcome(), Some(Outcome::Cut(1)), "{path} {ended}");
+        let aborts = usize::from(path == "/pull");
+        assert_eq!((client.calls().aborts, stage.counters().first_fins), (aborts, first_fins), "{path} {ended}");
+    }
+}
+
+#[test]
 fn who_has_half_a_line_or_waits_for_the_rest_of_a_last_answer_is_cut() {
     for (role, text, cut) in [
         (ListenerRole::Http, LAST, true),
