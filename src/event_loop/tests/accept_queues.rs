@@ -36,6 +36,14 @@ impl Scene {
     fn questions(&mut self) -> usize {
         self.reactor().questions.split_off(0).len()
     }
+
+    /// How often the kernel is asked in a turn after so many milliseconds, and how many connections are known by then to
+    /// have been dropped from the first queue.
+    fn asks_after(&mut self, ms: u32) -> (usize, Option<u32>) {
+        self.pass(ms * MS);
+        self.turn();
+        (self.questions(), self.queue().drops)
+    }
 }
 
 #[test]
@@ -129,29 +137,20 @@ fn what_the_kernel_dropped_is_found_when_the_queue_was_full() {
 fn what_was_dropped_before_the_loop_began_is_found_in_its_first_turn() {
     let mut scene = scene_with_drops(100, 5, Limits::default());
     assert_eq!(scene.queue().drops, Some(0));
-    scene.turn();
-    assert_eq!((scene.questions(), scene.queue().drops), (2, Some(5)));
-    scene.pass(100 * MS);
-    scene.turn();
-    assert_eq!(scene.questions(), 0);
+    assert_eq!(scene.asks_after(0), (2, Some(5)));
+    assert_eq!(scene.asks_after(100), (0, Some(5)));
 }
 
 #[test]
 fn a_full_queue_that_may_not_be_asked_about_yet_is_asked_about_later() {
     let mut scene = scene(3, Limits::default());
     let _full = scene.connect(4);
-    scene.turn();
-    assert_eq!(scene.questions(), 1);
+    assert_eq!(scene.asks_after(0), (1, Some(0)));
     scene.reactor().backlog = Some((3, 2));
     let _again = scene.connect(4);
-    scene.turn();
-    assert_eq!((scene.questions(), scene.queue().drops), (0, Some(0)));
-    scene.pass(10 * MS);
-    scene.turn();
-    assert_eq!((scene.questions(), scene.queue().drops), (1, Some(2)));
-    scene.pass(10 * MS);
-    scene.turn();
-    assert_eq!(scene.questions(), 0);
+    assert_eq!(scene.asks_after(0), (0, Some(0)));
+    assert_eq!(scene.asks_after(10), (1, Some(2)));
+    assert_eq!(scene.asks_after(10), (0, Some(2)));
 }
 
 #[test]
@@ -203,9 +202,7 @@ fn as_long_as_somebody_waits_who_may_not_come_in_the_loop_wakes_to_look() {
     scene.questions();
     scene.reactor().backlog = Some((10, 3));
     assert_eq!(scene.turn(), Some(1000 * MS));
-    scene.pass(1000 * MS);
-    scene.turn();
-    assert_eq!((scene.questions(), scene.queue().drops), (1, Some(3)));
+    assert_eq!(scene.asks_after(1000), (1, Some(3)));
     assert_eq!(scene.turn(), Some(1000 * MS));
     scene.reactor().forget_queue(0);
     scene.reactor().end(&only);
@@ -214,9 +211,7 @@ fn as_long_as_somebody_waits_who_may_not_come_in_the_loop_wakes_to_look() {
     scene.pass(2000 * MS);
     scene.turn();
     scene.questions();
-    scene.pass(2000 * MS);
-    scene.turn();
-    assert_eq!(scene.questions(), 0, "nobody waits any more");
+    assert_eq!(scene.asks_after(2000), (0, Some(3)), "nobody waits any more");
     assert_eq!(scene.event_loop.accept_queues.due(), None);
 }
 
