@@ -10,6 +10,7 @@ mod open_stream;
 mod report;
 mod sink;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use log::Level;
@@ -22,9 +23,11 @@ use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::http::body::Failure;
 use crate::http::exchange::Reply;
-use crate::http::message::{OwnedHead, Version};
+use crate::http::fields::OwnedFields;
+use crate::http::message::{OwnedHead, RequestHead, Version};
 use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Cut as RequestCut, ResetCode, Why};
+use crate::observe::delay::{Delay, LongDrives};
 use crate::observe::http2::add;
 use crate::observe::request_record::{LeavingRecords, RecordPool, RequestRecord};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
@@ -298,32 +301,17 @@ impl Http2 {
                     write!(text, "s={stream} head {} {}", head.method, head.target.raw.escape_ascii());
                 });
                 let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
-                record.note_head(&head, cx.notes_fields);
-                record.client = cx.environment.trusted_proxies.client(who.peer, head.fields);
-                if let Some(telling) = &cx.environment.telling {
-                    telling.prepare(&mut record, who, Some(head.fields), &cx.environment.trusted_proxies);
-                }
-                if !cx.long_drives.is_empty() {
-                    let last = self.open.last().and_then(|open| open.stream.record.as_ref());
-                    record.behind = match last.filter(|last| last.head_at == record.head_at) {
-                        Some(last) => last.behind.clone(),
-                        None => cx.long_drives.delay(who.id, self.driven_at, cx.drive_began),
-                    };
-                }
+                note_head(&mut record, &head, cx.notes_fields, who, &cx.environment);
+                record.behind = self.delay(&record, who, &cx.long_drives);
+                cx.counters.http2.streams += 1;
                 if is_delayed {
-                    cx.counters.http2.streams += 1;
-                    cx.counters.http2.delayed += 1;
                     let head = Box::new(head.to_owned());
-                    let mut open = OpenStream::new(stream, record, cx.moment);
-                    self.delayed_bytes += head.memory_bytes();
-                    open.delayed = Some(head);
-                    self.open.push(Box::new(open));
+                    self.put_off(record, head, cx);
                     return true;
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
                 let mut request_cx = cx.environment.cx(who, *role, record.key(), record.client.as_ref(), certificate);
                 let reply = service.call(&head, &mut request_cx);
-                cx.counters.http2.streams += 1;
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
             Ok(Step::Refused { stream, line, error }) => {
@@ -336,30 +324,14 @@ impl Http2 {
                 note_line(&mut record, &line, who, &cx.environment);
                 self.on_rejected(record, fault, channel, cx);
             }
-            Ok(Step::Content { stream, bytes }) => match self.position(stream) {
-                Some(at) => {
-                    self.with(at, channel, cx, |open, work| open.receive(bytes, work));
-                    self.bound_memory(stream, channel, cx);
-                }
-                None => self.session.taken(inbox, bytes),
-            },
+            Ok(Step::Content { stream, bytes }) => self.take_content(stream, bytes, channel, cx),
             Ok(Step::End { stream, trailers }) => {
                 // Copied only if there are any: they do not last.
                 let trailers = (!trailers.is_empty()).then(|| Box::new(trailers.to_owned()));
-                let end = self.session.frame_end();
-                if let Some(at) = self.position(stream) {
-                    self.with(at, channel, cx, |open, _| open.end(trailers, end));
-                }
+                self.on_end(stream, trailers, channel, cx);
             }
             Ok(Step::Reset { stream, code, fault }) => self.on_reset(stream, code, fault, channel, cx),
-            // A client that goes because of an error may have found one of ours.
-            Ok(Step::GoAway(ErrorCode::NO_ERROR)) => {
-                log::debug!("{}: GOAWAY from the client: NO_ERROR", who.log_key(None))
-            }
-            Ok(Step::GoAway(code)) => {
-                self.client_went_away = true;
-                cx.complain(Level::Info, format_args!("{}: GOAWAY from the client: {code}", who.log_key(None)))
-            }
+            Ok(Step::GoAway(code)) => self.on_go_away(code, who, cx),
             Ok(Step::NeedBytes) => {
                 self.needs_bytes = true;
                 return false;
@@ -368,6 +340,63 @@ impl Http2 {
             Err(fault) => self.on_fault(&fault, None, channel, cx),
         }
         true
+    }
+
+    /// Which connection the request, whose head was complete in this drive, had to wait for before that, if it did.
+    #[inline]
+    fn delay(&self, record: &RequestRecord, who: &Identity, long_drives: &LongDrives) -> Option<Rc<Delay>> {
+        if long_drives.is_empty() {
+            return None;
+        }
+        let last = self.open.last().and_then(|open| open.stream.record.as_ref());
+        match last.filter(|last| last.head_at == record.head_at) {
+            Some(last) => last.behind.clone(),
+            None => long_drives.delay(who.id, self.driven_at, record.head_at),
+        }
+    }
+
+    /// The client has reset so many streams that the service gets the head of this one later.
+    #[cold]
+    fn put_off(&mut self, record: Box<RequestRecord>, head: Box<OwnedHead>, cx: &mut LoopContext) {
+        cx.counters.http2.delayed += 1;
+        self.delayed_bytes += head.memory_bytes();
+        let mut open = OpenStream::new(record.stream, record, cx.moment);
+        open.delayed = Some(head);
+        self.open.push(Box::new(open));
+    }
+
+    /// So many bytes of content are at the front of the inbox.
+    fn take_content<S: Socket>(&mut self, stream: u32, bytes: usize, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        if let Some(at) = self.position(stream) {
+            self.with(at, channel, cx, |open, work| open.receive(bytes, work));
+            self.bound_memory(stream, channel, cx);
+        } else if let Some(inbox) = &mut channel.inbox {
+            self.session.taken(inbox, bytes);
+        }
+    }
+
+    /// The request is complete.
+    fn on_end<S: Socket>(
+        &mut self,
+        stream: u32,
+        trailers: Option<Box<OwnedFields>>,
+        channel: &mut Channel<S>,
+        cx: &mut LoopContext,
+    ) {
+        let end = self.session.frame_end();
+        if let Some(at) = self.position(stream) {
+            self.with(at, channel, cx, |open, _| open.end(trailers, end));
+        }
+    }
+
+    /// A client that goes because of an error may have found one of ours.
+    fn on_go_away(&mut self, code: ErrorCode, who: &Identity, cx: &LoopContext) {
+        let key = who.log_key(None);
+        if code == ErrorCode::NO_ERROR {
+            return log::debug!("{key}: GOAWAY from the client: NO_ERROR");
+        }
+        self.client_went_away = true;
+        cx.complain(Level::Info, format_args!("{key}: GOAWAY from the client: {code}"));
     }
 
     /// A request begins, and this is the first answer to it. Most are over with that.
@@ -653,6 +682,22 @@ impl Http2 {
                 self.complete(at, channel.position());
             }
         }
+    }
+}
+
+/// Notes the head of a request and who has sent it.
+#[inline]
+fn note_head(
+    record: &mut RequestRecord,
+    head: &RequestHead<'_>,
+    notes_fields: bool,
+    who: &Identity,
+    environment: &Environment,
+) {
+    record.note_head(head, notes_fields);
+    record.client = environment.trusted_proxies.client(who.peer, head.fields);
+    if let Some(telling) = &environment.telling {
+        telling.prepare(record, who, Some(head.fields), &environment.trusted_proxies);
     }
 }
 
