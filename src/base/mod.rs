@@ -18,3 +18,4 @@ pub mod throttle;
 pub mod timer_wheel;
 pub mod tls_facts;
 pub mod wake;
+pub mod words;

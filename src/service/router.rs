@@ -11,6 +11,7 @@ use std::fmt;
 use super::Service;
 use super::errors::{self, Detail};
 use super::explanation::{Explanation, printable};
+use crate::base::words::find_byte;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{ALLOW, FieldValue};
@@ -307,7 +308,7 @@ impl Node {
     }
 
     fn find_segment(&self, path: Path<'_>, start: usize, spans: &mut Spans) -> Option<&Route> {
-        let slash = path.bytes[start..].iter().position(|byte| *byte == b'/');
+        let slash = find_byte(b'/', &path.bytes[start..]);
         let end = slash.map_or(path.bytes.len(), |length| start + length);
         let next = (end < path.bytes.len()).then_some(end + 1);
         self.find_literal(path, start..end, next, spans)

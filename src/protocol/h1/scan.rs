@@ -10,6 +10,7 @@ use super::spans::{Owner, Spans};
 use super::target;
 use super::{BARE_CR, BARE_LF, bad_request};
 use crate::base::limits::Limits;
+use crate::base::words::{below, equal_to, first};
 use crate::http::fields::{FieldSpan, is_field_value_byte, is_tchar, trim_ows};
 use crate::http::message::Version;
 use crate::http::method::{METHOD_BYTES_MAX, Method};
@@ -365,26 +366,6 @@ fn run_of_target_bytes(bytes: &[u8]) -> usize {
 /// Where the first control character stands (tab is one) in eight bytes, the first of them the lowest.
 fn first_control_byte(word: u64) -> Option<usize> {
     first(below(b' ', word) | equal_to(0x7f, word))
-}
-
-/// 1 in each of eight bytes.
-const EACH: u64 = u64::MAX / 0xff;
-
-/// Sets the top bit of each byte that is below `bound` (at most 0x80): subtracting `bound` from it needs a borrow. The
-/// borrow changes the next byte, so only the first byte found is certain.
-fn below(bound: u8, word: u64) -> u64 {
-    word.wrapping_sub(EACH * u64::from(bound)) & !word
-}
-
-/// Sets the top bit of each byte that equals `byte`: after the XOR it is 0, which is the only byte below 1.
-fn equal_to(byte: u8, word: u64) -> u64 {
-    below(1, word ^ (EACH * u64::from(byte)))
-}
-
-/// Which byte is the first whose top bit is set.
-fn first(found: u64) -> Option<usize> {
-    let found = found & (EACH * 0x80);
-    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// A set of bytes, as a table.

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use memchr::memchr;
 
 use super::bad_request;
+use crate::base::words::find_byte;
 use crate::http::method::Method;
 use crate::http::target::{Target, TargetForm, hex_digit};
 use crate::protocol::ProtocolError;
@@ -22,8 +23,7 @@ pub fn parse<'a>(method: &Method, raw: &'a [u8]) -> Result<Target<'a>, ProtocolE
 
 /// A target of this form, whose path and query are `rest`.
 pub fn with_path<'a>(form: TargetForm, raw: &'a [u8], authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
-    // Targets are short: a simple loop is faster than to start a vectorised search.
-    let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
+    let (path, query) = match find_byte(b'?', rest) {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
