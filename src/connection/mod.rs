@@ -242,13 +242,25 @@ impl<S: Socket> Connection<S> {
     /// Notes what the drive that was over at `now` has brought about: which responses began to leave, which requests
     /// are over, what held them up.
     pub fn note_drive(&mut self, now: Moment, cx: &mut LoopContext) {
-        let Life::Closed(reason) = self.life else {
-            return self.driver.note_drive(&self.channel, now, cx);
-        };
-        self.ended_in = Some(self.phase());
         self.driver.note_drive(&self.channel, now, cx);
-        self.driver.note_close(&self.channel, reason, now, cx);
+        if let Life::Closed(reason) = self.life {
+            self.note_end(reason, now, cx);
+        }
+    }
+
+    /// Counts the end, and ends the request records.
+    fn note_end(&mut self, reason: CloseReason, now: Moment, cx: &mut LoopContext) {
+        let phase = self.phase();
+        self.ended_in = Some(phase);
+        let counted = self.driver.note_close(&self.channel, reason, now, cx);
         self.note_fate(reason, cx);
+        cx.counters.count_close(counted, Verdict::on_connection(counted, phase), self.first_fin(reason));
+        if let Some(http2) = self.driver.http2() {
+            http2.count_end(&mut cx.counters.http2);
+        }
+        self.channel.note_close(counted, cx);
+        // From now on, who asks is told the reason that was counted.
+        self.life = Life::Closed(counted);
     }
 
     /// What is going on.
@@ -277,19 +289,12 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Counts the close, ends the request records at `now`, and returns the rings. The connection must be closed.
+    /// Returns the rings. The connection must be closed; its end is noted at `now`, if no drive has done so.
     pub fn give_back(&mut self, now: Moment, cx: &mut LoopContext) {
-        if let Life::Closed(reason) = self.life {
-            let phase = *self.ended_in.get_or_insert(self.phase());
-            let counted = self.driver.note_close(&self.channel, reason, now, cx);
-            self.note_fate(reason, cx);
-            cx.counters.count_close(counted, Verdict::on_connection(counted, phase), self.first_fin(reason));
-            if let Some(http2) = self.driver.http2() {
-                http2.count_end(&mut cx.counters.http2);
-            }
-            self.channel.note_close(counted, cx);
-            // From now on, who asks is told the reason that was counted.
-            self.life = Life::Closed(counted);
+        if let Life::Closed(reason) = self.life
+            && self.ended_in.is_none()
+        {
+            self.note_end(reason, now, cx);
         }
         self.channel.give_back_all(cx);
     }

@@ -15,7 +15,7 @@ use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
-use crate::observe::verdict::{FirstFin, Verdict};
+use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::service::Service;
 
 /// Upper bounds of the histograms, in microseconds.
@@ -201,7 +201,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_loop_phase_seconds",
                 "Time in each phase of a turn.",
                 "phase",
-                Phase::ALL.iter().map(|phase| (phase.name(), buckets(phases.time_of(*phase)))),
+                Phase::ALL.iter().map(|phase| (phase.name(), buckets(&phases.time_of(*phase)))),
             ),
             Family::histogram("tidemill_loop_turn_seconds", "A turn without its poll.", buckets(&phases.turns)),
             Family::histogram(
@@ -326,8 +326,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 }
 
 /// Counts by the letters of verdicts, and by what each of the letters means.
-fn verdicts(name: &'static str, help: &'static str, counts: &BTreeMap<Verdict, u64>) -> Family {
-    let labels = |verdict: &Verdict| {
+fn verdicts(name: &'static str, help: &'static str, counts: &VerdictCounts) -> Family {
+    let labels = |verdict: Verdict| {
         vec![
             ("verdict", verdict.to_string()),
             ("side", verdict.side.meaning().to_owned()),
@@ -335,7 +335,7 @@ fn verdicts(name: &'static str, help: &'static str, counts: &BTreeMap<Verdict, u
             ("phase", verdict.phase.meaning().to_owned()),
         ]
     };
-    let samples = counts.iter().map(|(verdict, count)| (labels(verdict), *count as f64)).collect();
+    let samples = counts.iter().map(|(verdict, count)| (labels(verdict), count as f64)).collect();
     Family { name, help, samples: Samples::Labelled(Kind::Counter, samples) }
 }
 

@@ -1,13 +1,11 @@
 //! Counters of requests, bytes and connections.
 
-use std::collections::BTreeMap;
-
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
 use super::http2::Http2Counts;
 use super::request_record::RequestRecord;
 use super::tls::TlsCounts;
-use super::verdict::{FirstFin, Verdict};
+use super::verdict::{FirstFin, Verdict, VerdictCounts};
 use super::wait_reason::WaitCounts;
 
 /// Counters of one event loop, from its start. They include the connections of the admin listener.
@@ -38,9 +36,9 @@ pub struct Counters {
     /// Connections that ended because a wait lasted too long, by what they waited for.
     pub timeouts: WaitCounts,
     /// The verdicts on connections that ended, and on requests that were disturbed.
-    pub verdicts: BTreeMap<Verdict, u64>,
+    pub verdicts: VerdictCounts,
     /// The same for requests.
-    pub request_verdicts: BTreeMap<Verdict, u64>,
+    pub request_verdicts: VerdictCounts,
     /// Who ended a connection first, by the number of [`FirstFin`].
     pub first_fins: [u64; 3],
     /// Handshakes of TLS, and what became of them.
@@ -57,7 +55,7 @@ impl Counters {
 
     /// Counts a connection that has ended.
     pub fn count_close(&mut self, reason: CloseReason, verdict: Verdict, first: FirstFin) {
-        *self.verdicts.entry(verdict).or_default() += 1;
+        self.verdicts.count(verdict);
         self.first_fins[first as usize] += 1;
         match reason {
             CloseReason::ByClient(_) => self.closed_by_client += 1,
@@ -73,7 +71,7 @@ impl Counters {
         let class = record.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
         if let Some(disturbance) = &record.disturbance {
-            *self.request_verdicts.entry(disturbance.verdict).or_default() += 1;
+            self.request_verdicts.count(disturbance.verdict);
         }
         self.cut += u64::from(record.cut().is_some());
         self.queued_max = self.queued_max.max(record.queued_max);

@@ -137,6 +137,35 @@ impl Verdict {
     }
 }
 
+/// How often there was each verdict.
+#[derive(Debug, Clone)]
+pub struct VerdictCounts(Box<[u64; VERDICTS]>);
+
+/// So many verdicts can be told apart, although not all of them occur.
+const VERDICTS: usize = Side::ALL.len() * Means::ALL.len() * Phase::ALL.len();
+
+impl Default for VerdictCounts {
+    fn default() -> VerdictCounts {
+        VerdictCounts(Box::new([0; VERDICTS]))
+    }
+}
+
+impl VerdictCounts {
+    /// Counts a verdict.
+    pub fn count(&mut self, verdict: Verdict) {
+        let Verdict { side, means, phase } = verdict;
+        self.0[(side as usize * Means::ALL.len() + means as usize) * Phase::ALL.len() + phase as usize] += 1;
+    }
+
+    /// The verdicts that there were, in their order, with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Verdict, u64)> {
+        let means = Side::ALL.iter().flat_map(|side| Means::ALL.iter().map(move |means| (*side, *means)));
+        let all = means.flat_map(|(side, means)| Phase::ALL.iter().map(move |phase| (side, means, *phase)));
+        let verdicts = all.map(|(side, means, phase)| Verdict { side, means, phase });
+        verdicts.zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+}
+
 /// Who ended its direction of a connection first. Whoever does so has the socket in TIME_WAIT afterwards (RFC 9293 §3.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstFin {

@@ -3,7 +3,6 @@
 //! Layout and units are wrk's where it has them: durations in us, ms and s, bytes in 1024s.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::observe::delay::Delay;
 use crate::observe::histogram::Spread;
 use crate::observe::jobs::{LongJobStatus, LongJobs};
 use crate::observe::report::LongDrive;
-use crate::observe::verdict::{FirstFin, Verdict};
+use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
@@ -116,18 +115,18 @@ impl FinalReport<'_> {
     }
 
     /// The commonest first.
-    fn write_verdicts(&self, f: &mut Formatter<'_>, what: &str, counts: &BTreeMap<Verdict, u64>) -> fmt::Result {
-        if counts.is_empty() {
+    fn write_verdicts(&self, f: &mut Formatter<'_>, what: &str, counts: &VerdictCounts) -> fmt::Result {
+        let mut sorted: Vec<_> = counts.iter().collect();
+        if sorted.is_empty() {
             return Ok(());
         }
-        let mut sorted: Vec<_> = counts.iter().collect();
-        sorted.sort_by_key(|(_, count)| Reverse(**count));
+        sorted.sort_by_key(|(_, count)| Reverse(*count));
         let words = |verdict: &Verdict| {
             format!("{}: {}, {}", verdict.side.meaning(), verdict.means.meaning(), verdict.phase.meaning())
         };
         let shown = sorted.iter().take(VERDICTS_SHOWN);
         let text = list(shown, |(verdict, count)| format!("{verdict} {count} ({})", words(verdict)));
-        let others: u64 = sorted.iter().skip(VERDICTS_SHOWN).map(|(_, count)| **count).sum();
+        let others: u64 = sorted.iter().skip(VERDICTS_SHOWN).map(|(_, count)| *count).sum();
         let others = if others > 0 { format!(", others {others}") } else { String::new() };
         writeln!(f, "{what}: {text}{others}")
     }

@@ -21,8 +21,12 @@ fn spread(p50: u64) -> Spread {
     Spread { count: 9, total: 9 * p90, p50, p90, p99, p999, max }
 }
 
-fn verdict(side: Side, means: Means, phase: Phase, count: u64) -> (Verdict, u64) {
-    (Verdict { side, means, phase }, count)
+fn verdicts(all: &[(Side, Means, Phase, usize)]) -> VerdictCounts {
+    let mut counts = VerdictCounts::default();
+    for &(side, means, phase, count) in all {
+        (0..count).for_each(|_| counts.count(Verdict { side, means, phase }));
+    }
+    counts
 }
 
 fn counted() -> Counters {
@@ -40,12 +44,11 @@ fn counted() -> Counters {
         closed_by_server: 2,
         broken: 4,
         cut_short: 1,
-        verdicts: [
-            verdict(Side::Client, Means::Fin, Phase::Idle, 60),
-            verdict(Side::Server, Means::Asked, Phase::Idle, 2),
-        ]
-        .into(),
-        request_verdicts: [verdict(Side::Client, Means::Reset, Phase::Sending, 4)].into(),
+        verdicts: verdicts(&[
+            (Side::Client, Means::Fin, Phase::Idle, 60),
+            (Side::Server, Means::Asked, Phase::Idle, 2),
+        ]),
+        request_verdicts: verdicts(&[(Side::Client, Means::Reset, Phase::Sending, 4)]),
         first_fins: [60, 5, 5],
         timeouts,
         tls: TlsCounts::default(),
