@@ -232,7 +232,7 @@ impl LoopContext {
         log(&record);
         let unused = match &mut self.past {
             Some(past) if role.is_for_everyone() => {
-                past.add_request(PastRequest::new(who.id, who.peer, record), self.moment)
+                past.add_request(PastRequest { connection: who.id, peer: who.peer, record }, self.moment)
             }
             _ => Some(record),
         };

@@ -56,7 +56,7 @@ impl<S: Socket> Connection<S> {
             requests: self.requests(),
             received: self.channel.received(),
             sent: self.channel.sent(),
-            tls: self.channel.tls(),
+            tls: self.channel.tls().map(Box::new),
         })
     }
 

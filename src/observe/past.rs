@@ -44,11 +44,8 @@ pub struct PastRequest {
     pub connection: u64,
     /// Who was at the other end.
     pub peer: Peer,
-    /// What is known of it.
+    /// What is known of it; all of it.
     pub record: Box<RequestRecord>,
-    ended_at: Moment,
-    took_nanos: u64,
-    is_failure: bool,
 }
 
 /// A connection that is over.
@@ -73,27 +70,33 @@ pub struct PastConnection {
     /// Bytes sent, likewise.
     pub sent: u64,
     /// What is known of TLS on it, if it had TLS.
-    pub tls: Option<TlsStatus>,
+    pub tls: Option<Box<TlsStatus>>,
 }
 
 impl PastRequest {
-    /// A request on the `connection` with this number. Its record must be complete.
-    pub fn new(connection: u64, peer: Peer, record: Box<RequestRecord>) -> PastRequest {
-        let ended_at = record.last_byte_at.unwrap_or(record.began);
-        // A tunnel lasts as long as those at its ends talk: that is not slow.
-        let took_nanos = if record.is_upgrade() { 0 } else { ended_at.nanos_since(record.began) };
-        let is_failure = record.disturbance.is_some() || record.status.is_some_and(|status| status.code() >= 500);
-        PastRequest { connection, peer, record, ended_at, took_nanos, is_failure }
+    fn ended_at(&self) -> Moment {
+        self.record.last_byte_at.unwrap_or(self.record.began)
+    }
+
+    fn took_nanos(&self) -> u64 {
+        self.ended_at().nanos_since(self.record.began)
+    }
+
+    fn is_failure(&self) -> bool {
+        self.record.disturbance.is_some() || self.record.status.is_some_and(|status| status.code() >= 500)
     }
 }
 
 /// Orders requests by how long they took, the least slow one last: a heap has its greatest element at the top.
 #[derive(Debug)]
-struct BySlowness(PastRequest);
+struct BySlowness {
+    took_nanos: u64,
+    request: PastRequest,
+}
 
 impl Ord for BySlowness {
     fn cmp(&self, other: &BySlowness) -> Ordering {
-        other.0.took_nanos.cmp(&self.0.took_nanos)
+        other.took_nanos.cmp(&self.took_nanos)
     }
 }
 
@@ -116,32 +119,39 @@ impl Eq for BySlowness {}
 struct Slowest {
     max: usize,
     kept: BinaryHeap<BySlowness>,
+    /// Who took no longer than this is not one of them. `None` while there is room for anybody.
+    least_nanos: Option<u64>,
     /// When those are looked for that have been kept for too long.
     look_at: Moment,
 }
 
 impl Slowest {
     /// Whether the request may be one of the slowest. Most are not.
+    #[inline]
     fn may_take(&self, request: &PastRequest, now: Moment) -> bool {
-        self.kept.len() < self.max
-            || now >= self.look_at
-            || self.kept.peek().is_none_or(|least| least.0.took_nanos < request.took_nanos)
+        now >= self.look_at || self.least_nanos.is_none_or(|least| least < request.took_nanos())
     }
 
     /// Keeps a request if it is one of the slowest. Returns the one that is not kept, if there is one.
     fn add(&mut self, request: PastRequest, now: Moment) -> Option<PastRequest> {
         if now >= self.look_at {
-            self.kept.retain(|kept| now.since(kept.0.ended_at) < SLOW_FOR);
+            self.kept.retain(|kept| now.since(kept.request.ended_at()) < SLOW_FOR);
             self.look_at = now + LOOK_EVERY;
         }
-        if self.kept.len() < self.max {
-            self.kept.push(BySlowness(request));
-            return None;
-        }
-        match self.kept.peek_mut() {
-            Some(mut least) if least.0.took_nanos < request.took_nanos => Some(mem::replace(&mut least.0, request)),
-            _ => Some(request),
-        }
+        // A tunnel lasts as long as those at its ends talk: that is not slow.
+        let took_nanos = if request.record.is_upgrade() { 0 } else { request.took_nanos() };
+        let new = BySlowness { took_nanos, request };
+        let out = if self.kept.len() < self.max {
+            self.kept.push(new);
+            None
+        } else {
+            match self.kept.peek_mut() {
+                Some(mut least) if least.took_nanos < new.took_nanos => Some(mem::replace(&mut *least, new)),
+                _ => Some(new),
+            }
+        };
+        self.least_nanos = self.kept.peek().filter(|_| self.kept.len() >= self.max).map(|least| least.took_nanos);
+        out.map(|out| out.request)
     }
 }
 
@@ -169,13 +179,14 @@ impl Past {
             slowest: Slowest {
                 max: longer_max,
                 kept: BinaryHeap::with_capacity(longer_max),
+                least_nanos: None,
                 look_at: Moment::default(),
             },
             connections: VecDeque::with_capacity(max),
         }
     }
 
-    /// Keeps a request. Returns a record that nobody needs any more, if there is one.
+    /// Keeps a request, whose record must be complete. Returns a record that nobody needs any more, if there is one.
     pub fn add_request(&mut self, request: PastRequest, now: Moment) -> Option<Box<RequestRecord>> {
         if self.recent.len() < self.max {
             self.recent.push(request);
@@ -183,7 +194,7 @@ impl Past {
         }
         let Some(oldest) = self.recent.get_mut(self.oldest) else { return Some(request.record) };
         self.oldest = if self.oldest + 1 == self.max { 0 } else { self.oldest + 1 };
-        if !oldest.is_failure && !self.slowest.may_take(oldest, now) {
+        if !oldest.is_failure() && !self.slowest.may_take(oldest, now) {
             return Some(mem::replace(oldest, request).record);
         }
         let oldest = mem::replace(oldest, request);
@@ -193,7 +204,7 @@ impl Past {
     #[cold]
     #[inline(never)]
     fn keep_longer(&mut self, oldest: PastRequest, now: Moment) -> Option<Box<RequestRecord>> {
-        let out = match oldest.is_failure {
+        let out = match oldest.is_failure() {
             true => push(&mut self.failed, self.longer_max, oldest),
             false => self.slowest.add(oldest, now),
         };
@@ -212,7 +223,7 @@ impl Past {
 
     /// The requests that are kept of the connection with this number, in the order in which they began.
     pub fn requests(&self, connection: u64) -> Vec<&PastRequest> {
-        let all = self.recent.iter().chain(&self.failed).chain(self.slowest.kept.iter().map(|kept| &kept.0));
+        let all = self.recent.iter().chain(&self.failed).chain(self.slowest.kept.iter().map(|kept| &kept.request));
         let mut requests: Vec<_> = all.filter(|request| request.connection == connection).collect();
         requests.sort_by_key(|request| request.record.ordinal);
         requests
@@ -229,7 +240,7 @@ mod tests {
         let mut record = Box::new(RequestRecord::new(Moment::from_millis(began * 1000)));
         (record.ordinal, record.status) = (ordinal, Some(status));
         record.last_byte_at = Some(Moment::from_millis(began * 1000 + ms));
-        PastRequest::new(1, Peer::Unix, record)
+        PastRequest { connection: 1, peer: Peer::Unix, record }
     }
 
     fn known(past: &Past) -> Vec<u64> {
