@@ -49,6 +49,7 @@ impl<S: Socket> Connection<S> {
         self.deadline_with(&self.driver.wait(&self.channel), cx)
     }
 
+    #[inline]
     fn deadline_with(&self, wait: &DriverWait, cx: &LoopContext) -> Moment {
         let deadline = self.own_deadline(wait.timer.map(|at| cx.moment_of(at)), cx);
         // The driver acts on its deadlines only while it is driven.
@@ -61,6 +62,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// When the wait of the connection itself has lasted too long.
+    #[inline]
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
         let limits = &cx.environment.limits;
         let draining = cx.environment.draining.map(|at| at + self.driver.farewell_time(limits));

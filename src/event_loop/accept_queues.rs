@@ -30,7 +30,11 @@ const NOBODY: u64 = 0;
 
 /// What is known of the accept queue of each listener.
 #[derive(Debug)]
-pub(super) struct AcceptQueues(Vec<Watched>);
+pub(super) struct AcceptQueues {
+    watched: Vec<Watched>,
+    /// When the kernel is to be asked about one of them, if it is.
+    due: Option<Moment>,
+}
 
 #[derive(Debug)]
 struct Watched {
@@ -88,27 +92,33 @@ impl AcceptQueues {
             let due_at = queue.filter(|queue| queue.drops > Some(0)).map(|_| Moment::default());
             Watched { status, due_at, asked_at: None, overflowed_at: None }
         });
-        AcceptQueues(watched.collect())
+        let mut queues = AcceptQueues { watched: watched.collect(), due: None };
+        queues.find_due();
+        queues
     }
 
     /// When the kernel is to be asked about one of them, if it is.
     pub(super) fn due(&self) -> Option<Moment> {
-        self.0.iter().filter_map(|watched| watched.due_at).min()
+        self.due
+    }
+
+    fn find_due(&mut self) {
+        self.due = self.watched.iter().filter_map(|watched| watched.due_at).min();
     }
 
     /// What there is to tell, by `ListenerId`.
     pub(super) fn statuses(&self) -> Vec<QueueStatus> {
-        self.0.iter().map(|watched| watched.status.clone()).collect()
+        self.watched.iter().map(|watched| watched.status.clone()).collect()
     }
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Looks how many connections have waited, after some were accepted or could not be.
     pub(super) fn watch_accept_queues(&mut self) {
-        for listener in 0..self.accept_queues.0.len() {
+        for listener in 0..self.accept_queues.watched.len() {
             let seen = self.acceptor.take_seen(listener);
             let now = self.context.moment;
-            let watched = &mut self.accept_queues.0[listener];
+            let watched = &mut self.accept_queues.watched[listener];
             let was_full = watched.status.limit.is_some_and(|limit| seen.accepted > limit);
             if seen.left_some || was_full {
                 watched.expect_question(now);
@@ -120,22 +130,24 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 watched.note_depth(seen.accepted, || self.reactor.wall(), behind);
             }
         }
+        self.accept_queues.find_due();
     }
 
     /// Looks at all queues that are about to be closed.
     pub(super) fn ask_about_queues_at_last(&mut self) {
-        for listener in 0..self.accept_queues.0.len() {
+        for listener in 0..self.accept_queues.watched.len() {
             let seen = self.acceptor.take_seen(listener);
             self.ask_about_queue(listener, seen);
-            self.accept_queues.0[listener].due_at = None;
+            self.accept_queues.watched[listener].due_at = None;
         }
+        self.accept_queues.find_due();
     }
 
     fn ask_about_queue(&mut self, listener: ListenerId, seen: Seen) {
         let (now, full) = (self.context.moment, self.full());
         let queue = self.reactor.accept_queue(listener).ok();
         self.context.counters.syscalls.netlink += u64::from(queue.is_some());
-        let watched = &mut self.accept_queues.0[listener];
+        let watched = &mut self.accept_queues.watched[listener];
         watched.asked_at = Some(now);
         watched.due_at = queue.filter(|queue| queue.depth > 0).map(|_| now + LOOK_AGAIN);
         let depth = seen.accepted + queue.map_or(0, |queue| queue.depth);

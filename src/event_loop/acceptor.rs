@@ -75,6 +75,8 @@ pub(super) struct Acceptor {
     news: Option<News>,
     /// Whether any listener was ready, or any connection accepted, since the queues were last looked at.
     has_seen: bool,
+    /// How many listeners may have connections in their queues. Mostly none has, and each turn asks.
+    ready: usize,
 }
 
 /// Something that is worth a log line.
@@ -105,11 +107,13 @@ impl Acceptor {
             said_full: None,
             news: None,
             has_seen: false,
+            ready: 0,
         }
     }
 
     pub(super) fn on_readable(&mut self, listener: ListenerId) {
         if let Some(state) = self.listeners.get_mut(listener) {
+            self.ready += usize::from(!state.ready);
             (state.ready, state.told) = (true, true);
             self.has_seen = true;
         }
@@ -136,8 +140,8 @@ impl Acceptor {
 
     /// Nobody else comes in, but for the admin.
     pub(super) fn stop(&mut self) {
-        for state in self.of_everyone() {
-            state.ready = false;
+        for state in self.listeners.iter_mut().filter(|state| state.role.is_for_everyone()) {
+            self.ready -= usize::from(std::mem::take(&mut state.ready));
         }
         self.resting_until = None;
     }
@@ -152,20 +156,16 @@ impl Acceptor {
         self.attempts
     }
 
-    fn of_everyone(&mut self) -> impl Iterator<Item = &mut State> {
-        self.listeners.iter_mut().filter(|state| state.role.is_for_everyone())
-    }
-
     /// Whether some listener that may be accepted from may have somebody in its queue.
     fn is_anybody_waiting(&self, full: Full) -> bool {
-        self.listeners.iter().any(|state| state.is_open(full))
+        self.ready > 0 && self.listeners.iter().any(|state| state.is_open(full))
     }
 
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
     /// each time a connection leaves and the next takes its place.
     pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<News> {
         let said = self.said_full.is_some_and(|at| now.saturating_duration_since(at) < SAY_FULL_AGAIN);
-        if full && !said && self.of_everyone().any(|state| state.ready) {
+        if full && !said && self.listeners.iter().any(|state| state.role.is_for_everyone() && state.ready) {
             self.said_full = Some(now);
             return Some(News::Full);
         }
@@ -217,7 +217,7 @@ impl Acceptor {
 
     /// Only an empty queue ends an episode: at the limit each connection that ends lets one in, and that is no news.
     fn on_empty(&mut self, listener: ListenerId) {
-        self.listeners[listener].ready = false;
+        self.ready -= usize::from(std::mem::take(&mut self.listeners[listener].ready));
         if std::mem::take(&mut self.short_of_descriptors) {
             self.news = Some(News::Line(Level::Info, "descriptors are available again: the backlog has been accepted"));
         }

@@ -179,7 +179,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         // After everything that drives: a question that nobody answers before the loop sleeps waits for the next event.
         let answered = self.answer_questions();
         self.end_phase(Phase::Reap, reaped || answered);
-        self.context.times.end_turn(self.context.counters.requests_over(), self.phases.mark());
+        self.context.times.end_turn(self.phases.mark());
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Phase {
 /// How long everything took that the loop did.
 #[derive(Debug)]
 pub struct Phases {
-    /// How long each phase took, by `Phase::ALL`.
+    /// How long each phase took in which something was done, by `Phase::ALL`.
     times: [Histogram; 6],
     /// How long each drive took.
     pub drives: Histogram,
@@ -85,16 +85,18 @@ impl Default for Phases {
 
 impl Phases {
     /// How long this phase took, each time.
-    pub(super) fn time_of(&self, phase: Phase) -> &Histogram {
-        &self.times[phase as usize]
+    pub(super) fn time_of(&self, phase: Phase) -> Histogram {
+        let worked = &self.times[phase as usize];
+        // Each turn has each phase, and the present one is not over.
+        worked.plus_zeros(self.turns.count().saturating_sub(worked.count()))
     }
 
     /// A phase has ended; the next begins. Most turns have phases in which nothing is done.
     #[inline]
     pub(super) fn end(&mut self, phase: Phase, now: Moment) {
-        match now.nanos_since(self.mark) {
-            0 => self.times[phase as usize].record_zero(),
-            nanos => self.times[phase as usize].record_nanos(nanos),
+        let nanos = now.nanos_since(self.mark);
+        if nanos > 0 {
+            self.times[phase as usize].record_nanos(nanos);
         }
         self.mark = now;
         match phase {

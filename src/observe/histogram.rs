@@ -40,10 +40,12 @@ impl Histogram {
         self.max_ns = self.max_ns.max(ns);
     }
 
-    /// Counts one duration of nothing.
-    pub fn record_zero(&mut self) {
-        self.buckets[0] += 1;
-        self.count += 1;
+    /// The same durations, and so many of nothing.
+    pub fn plus_zeros(&self, count: u64) -> Histogram {
+        let mut both = self.clone();
+        both.buckets[0] += count;
+        both.count += count;
+        both
     }
 
     /// The durations of both.

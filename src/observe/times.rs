@@ -24,8 +24,8 @@ pub struct Times {
     pub handshakes: Histogram,
     /// How long TLS handshakes kept the loop busy.
     pub handshake_work: Histogram,
-    /// Requests that were over at the end of the last turn.
-    over_last_turn: u64,
+    /// Requests that were over in this turn.
+    over_in_turn: u64,
 }
 
 impl Times {
@@ -36,6 +36,7 @@ impl Times {
 
     /// Counts a request that is over.
     pub fn count_request(&mut self, record: &RequestRecord) {
+        self.over_in_turn += 1;
         let now = record.last_byte_at.unwrap_or(record.began);
         let (first, _) = self.first_and_last.unwrap_or((record.began, now));
         self.first_and_last = Some((first.min(record.began), now));
@@ -58,11 +59,11 @@ impl Times {
         }
     }
 
-    /// A turn has ended at `now`. So many requests have ended since the loop began.
-    pub fn end_turn(&mut self, over: u64, now: Moment) {
-        if over > self.over_last_turn {
-            self.pace.count(over - self.over_last_turn, now);
-            self.over_last_turn = over;
+    /// A turn has ended at `now`.
+    pub fn end_turn(&mut self, now: Moment) {
+        if self.over_in_turn > 0 {
+            self.pace.count(self.over_in_turn, now);
+            self.over_in_turn = 0;
         }
     }
 

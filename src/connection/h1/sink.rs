@@ -42,10 +42,10 @@ pub(super) struct Http1Sink<'a, S> {
 }
 
 impl<S: Socket> Http1Sink<'_, S> {
-    /// Why the connection cannot be used after this response, if that is so: the server stops, the request was refused, or more
+    /// Whether the connection cannot be used after this response: the server stops, the request was refused, or more
     /// unwanted content follows than is thrown away. A client that waits for 100 Continue, and does not get it, may send
     /// its content or not, so that nobody could tell where the next request begins.
-    fn is_last(&self, content_is_wanted: bool) -> Option<Why> {
+    fn is_last(&self, content_is_wanted: bool) -> bool {
         let content_is_too_much = !content_is_wanted
             && match self.codec.content_to_come() {
                 Announced::Nothing => false,
@@ -54,11 +54,21 @@ impl<S: Socket> Http1Sink<'_, S> {
                 }
                 Announced::Unknown => self.codec.expects_continue(),
             };
+        self.environment.draining.is_some() || *self.stop != Stop::No || content_is_too_much
+    }
+
+    /// Why the connection cannot be used after this response, to a request that was not refused: the client has asked for
+    /// that, or the response is the `last` one for a reason of ours, or has no length.
+    #[cold]
+    fn why_it_ends(&self, asked_by_client: bool, last: bool, status: Status) -> Why {
         match () {
-            () if *self.stop != Stop::No => Some(Why::Refusal),
-            () if self.environment.draining.is_some() => Some(Why::Drain),
-            () if content_is_too_much => Some(Why::Limit),
-            () => None,
+            () if asked_by_client && self.codec.version() == Version::Http10 => Why::Http10,
+            () if asked_by_client => Why::Asked,
+            () if self.environment.draining.is_some() => Why::Drain,
+            () if last => Why::Limit,
+            () if status == Status::SWITCHING_PROTOCOLS => Why::Conversation,
+            // HTTP/1.0 has no chunks.
+            () => Why::Http10,
         }
     }
 }
@@ -84,7 +94,7 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         let asked_by_client = !self.codec.persists();
         self.head.clear();
         let Environment { limits, date, .. } = self.environment;
-        self.codec.send_head(response, response.body.length(), last.is_some(), limits.idle_told_secs, date, self.head);
+        self.codec.send_head(response, response.body.length(), last, limits.idle_told_secs, date, self.head);
         if let Some(hsts) = &self.environment.hsts
             && self.channel.role == ListenerRole::Https
         {
@@ -94,14 +104,7 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
             telling::add_to(self.head, telling, response, record, self.drive_began);
         }
         if *self.stop == Stop::No && !self.codec.persists() {
-            let why = match last {
-                _ if asked_by_client && self.codec.version() == Version::Http10 => Why::Http10,
-                _ if asked_by_client => Why::Asked,
-                Some(why) => why,
-                None if response.status == Status::SWITCHING_PROTOCOLS => Why::Conversation,
-                // The response has no length, and HTTP/1.0 no chunks.
-                None => Why::Http10,
-            };
+            let why = self.why_it_ends(asked_by_client, last, response.status);
             *self.stop = Stop::AfterResponse { why, asked_by_client };
         }
         let put = self.channel.outbox.ring(self.outboxes).put(self.head);
