@@ -70,7 +70,7 @@ fn a_connection_that_answered_one_request_says_so_when_it_closes() {
         assert_eq!(client.read_to_end(), "");
         let mut line = None;
         wait_until("the log says that the connection has closed", || {
-            let is_its_end = |line: &&str| line.contains(&format!("{name}: ")) && line.contains(" after ");
+            let is_its_end = |line: &&str| line.contains(&format!("{name} c=")) && line.contains(" after ");
             line = server.log().lines().find(is_its_end).map(str::to_owned);
             line.is_some()
         });
