@@ -23,6 +23,8 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// After our last byte: altogether.
     pub linger_total: Duration,
+    /// After our FIN on an idle connection: a request that crosses it is noticed.
+    pub idle_linger: Duration,
     /// From the order to stop until connections that still work are cut.
     pub drain_timeout: Duration,
     /// From the order to stop until idle connections are closed: a request that is on its way already gets its answer.
@@ -191,6 +193,7 @@ impl Default for Limits {
             idle_told_secs: None,
             linger_timeout: Duration::from_secs(5),
             linger_total: Duration::from_secs(30),
+            idle_linger: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
             drain_idle_grace: Duration::from_millis(250),
             ws_ping_interval: Duration::from_secs(30),

@@ -167,6 +167,19 @@ impl<S: Socket> Channel<S> {
         n
     }
 
+    /// Whether more has been received than the empty lines that some clients send behind a request (RFC 9112 §2.2).
+    pub(super) fn has_input_beyond_lines(&self) -> bool {
+        let parts = self.inbox.as_deref().map_or([&[][..]; 2], RingBuffer::readable);
+        parts.into_iter().flatten().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// Our direction has ended, and what still arrives is of interest all the same.
+    pub(super) fn look_on(&mut self) {
+        if let Some(secured) = &mut self.secured {
+            secured.look_on();
+        }
+    }
+
     /// Makes the close that follows abortive. Failing at that leaves an ordinary close, which is right as well.
     pub(super) fn abort_on_close(&mut self) {
         match self.socket.abort_on_close() {

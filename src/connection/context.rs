@@ -51,6 +51,8 @@ pub struct LoopContext {
     pub(super) ciphertexts: CiphertextRings,
     /// So many full TLS handshakes may still be begun in this turn.
     pub(super) handshakes_left: usize,
+    /// Connections that were idle and are over, but for a request that may still come.
+    pub idle_lingerers: usize,
     /// The kernel may still be asked so often in this turn what became of a response.
     pub(super) fates_left: usize,
     pub(super) scratch: Scratch,
@@ -156,6 +158,7 @@ impl LoopContext {
             outboxes: BufferPool::new(limits.outbox_bytes.max(Self::OUTBOX_BYTES_MIN), Self::RINGS_KEPT),
             ciphertexts: CiphertextRings::new(Self::RINGS_KEPT),
             handshakes_left: limits.handshakes_per_turn,
+            idle_lingerers: 0,
             fates_left: Self::FATES_PER_TURN,
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),

@@ -4,9 +4,10 @@ use std::io;
 
 use super::channel::Filled;
 use super::driver::{Cut, Ending, Protocol};
+use super::h2::Http2;
 use super::outbox::Flushed;
 use super::secured::Refusal;
-use super::{Connection, Life, LoopContext, Settled};
+use super::{Connection, Crossing, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
 use crate::net::Socket;
 use crate::observe::close_reason::{CloseReason, Fault, Why};
@@ -34,7 +35,7 @@ impl<S: Socket> Connection<S> {
                         Err(Cut(fault)) => self.life = Life::Flushing(Ending::Reset(fault)),
                     }
                 }
-                Life::Lingering => moved.anything |= self.channel.discard() > 0,
+                Life::Lingering | Life::IdleLingering(_) => moved.anything |= self.discard_late(cx),
                 // If the read has failed, there is nobody left to write to.
                 Life::Flushing(_) | Life::Closed(_) => {}
             }
@@ -88,14 +89,22 @@ impl<S: Socket> Connection<S> {
     fn refuse(&mut self, refusal: &Refusal, cx: &mut LoopContext) -> Moved {
         self.channel.note_refusal(refusal, cx);
         cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.log_key()));
-        if self.life == Life::Serving {
-            self.life = Life::Flushing(Ending::InOrder);
+        match self.life {
+            Life::Serving => self.life = Life::Flushing(Ending::InOrder),
+            Life::IdleLingering(reason) => self.close(reason),
+            Life::Flushing(_) | Life::Lingering | Life::Closed(_) => {}
         }
         Moved { anything: true, bytes: 0 }
     }
 
     fn break_off(&mut self, error: &io::Error) -> Moved {
         log::debug!("{}: {error}", self.log_key());
+        if let Life::IdleLingering(reason) = self.life {
+            // It was over for that reason. The reset has left no FIN to be counted.
+            self.channel.abort_on_close();
+            self.close(reason);
+            return Moved::NOTHING;
+        }
         self.close(CloseReason::Broken(error.kind()));
         Moved::NOTHING
     }
@@ -106,6 +115,9 @@ impl<S: Socket> Connection<S> {
             Life::Serving => self.driver.finish(&self.channel).map(Life::Flushing),
             Life::Flushing(ending) if self.channel.is_flushed() => Some(self.life_after_flush(ending, cx)),
             Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer(self.why()))),
+            Life::IdleLingering(reason) if self.channel.input_ended() || cx.environment.draining.is_some() => {
+                Some(Life::Closed(reason))
+            }
             _ => None,
         };
         self.life = next.unwrap_or(self.life);
@@ -123,7 +135,7 @@ impl<S: Socket> Connection<S> {
             return Life::Flushing(ending);
         }
         if let Ending::Idle(reason) = ending {
-            return Life::Closed(reason);
+            return self.end_idle_direction(reason, cx);
         }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(&mut cx.counters) {
@@ -138,6 +150,40 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// RFC 9112 §9.5: a client may send a request at the moment at which we end an idle connection. That is noticed, unless
+    /// the server stops, which is not to take longer because of it.
+    fn end_idle_direction(&mut self, reason: CloseReason, cx: &mut LoopContext) -> Life {
+        let is_over = self.channel.input_ended() || cx.environment.draining.is_some();
+        if is_over || self.end_our_direction(cx) != Life::Lingering {
+            return Life::Closed(reason);
+        }
+        self.channel.look_on();
+        self.crossing = Crossing::None;
+        cx.idle_lingerers += 1;
+        Life::IdleLingering(reason)
+    }
+
+    /// Throws away what has arrived behind the end of our direction, and looks whether a request has crossed our FIN. It gets no
+    /// answer: the client learns from a reset that it may send it again. With HTTP/2 it knows that from GOAWAY, which a reset
+    /// might destroy. Says whether anything was thrown away.
+    fn discard_late(&mut self, cx: &mut LoopContext) -> bool {
+        let before = self.channel.inbox_len();
+        if before == 0 {
+            return false;
+        }
+        let is_late = self.driver.discard_late(&mut self.channel, cx);
+        if let Life::IdleLingering(reason) = self.life
+            && is_late
+        {
+            self.crossing = Crossing::Seen;
+            if self.driver.http2().is_none() {
+                self.channel.abort_on_close();
+                self.close(reason);
+            }
+        }
+        self.channel.inbox_len() < before
+    }
+
     /// Why we end the connection.
     fn why(&self) -> Why {
         if self.channel.is_refused() { Why::Refusal } else { self.driver.why() }
@@ -148,7 +194,12 @@ impl<S: Socket> Connection<S> {
     fn end_our_direction(&mut self, cx: &mut LoopContext) -> Life {
         cx.counters.syscalls.shutdown += 1;
         match self.channel.socket.shutdown_write() {
-            Ok(()) => Life::Lingering,
+            Ok(()) => {
+                if self.driver.http2().is_some_and(Http2::counts_late) {
+                    self.channel.look_on();
+                }
+                Life::Lingering
+            }
             Err(error) => Life::Closed(CloseReason::Broken(error.kind())),
         }
     }

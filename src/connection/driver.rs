@@ -105,6 +105,14 @@ pub(super) trait Protocol {
         Ending::Idle(reason)
     }
 
+    /// Throws away what has arrived behind the end of our direction of an idle connection. Says whether a request was among it,
+    /// or what the client would have sent instead.
+    fn discard_late<S: Socket>(&mut self, channel: &mut Channel<S>, _cx: &LoopContext) -> bool {
+        let is_late = channel.has_input_beyond_lines();
+        channel.discard();
+        is_late
+    }
+
     /// How much longer than others its idle connections live when the server stops, because there is something to say.
     fn farewell_time(&self, _limits: &Limits) -> Duration {
         Duration::ZERO
@@ -229,6 +237,10 @@ impl Protocol for Driver {
         cx: &mut LoopContext,
     ) -> Ending {
         each!(self, protocol => protocol.on_idle_end(reason, channel, cx))
+    }
+
+    fn discard_late<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &LoopContext) -> bool {
+        each!(self, protocol => protocol.discard_late(channel, cx))
     }
 
     fn on_late<S: Socket>(

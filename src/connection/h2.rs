@@ -130,7 +130,7 @@ impl Protocol for Http2 {
     }
 
     /// RFC 9113 §6.8: GOAWAY tells the client that a request which is on its way was not looked at, and can be sent again.
-    /// So its bytes are thrown away: closed at once, the connection would be reset by them, and GOAWAY lost.
+    /// So its bytes are thrown away: closed at once, the connection would be reset by them, and GOAWAY lost. It is counted.
     fn on_idle_end<S: Socket>(
         &mut self,
         reason: CloseReason,
@@ -140,8 +140,17 @@ impl Protocol for Http2 {
         let was_told = matches!(self.stop, Stop::Announced { is_idle: true, .. });
         self.stop = Stop::Idle(reason);
         let why = if reason == CloseReason::ByServer(Why::Drain) { SERVER_STOPS } else { "idle for too long" };
-        self.session.shut_down(channel.outbox.ring(&mut cx.outboxes), ErrorCode::NO_ERROR, why);
-        if was_told { Ending::AtOnce } else { Ending::InOrder }
+        self.session.shut_down(channel.outbox.ring(&mut cx.outboxes), ErrorCode::NO_ERROR, why, cx.moment);
+        match reason {
+            _ if was_told => Ending::AtOnce,
+            CloseReason::Timeout(_) => Ending::Idle(reason),
+            _ => Ending::InOrder,
+        }
+    }
+
+    fn discard_late<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &LoopContext) -> bool {
+        let Some(inbox) = &mut channel.inbox else { return false };
+        self.session.discard_late(inbox, &cx.environment.limits, cx.moment)
     }
 
     /// RFC 9113 §6.8: the second GOAWAY comes a while after the first.

@@ -27,6 +27,8 @@ pub use context::{Environment, LoopContext};
 pub use settle::Settled;
 pub use telling::{NAME_BYTES_MAX as TOLD_NAME_BYTES_MAX, Telling};
 
+use std::time::SystemTime;
+
 use log::Level;
 
 use channel::Channel;
@@ -45,9 +47,11 @@ use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
 use crate::observe::close_reason::{CloseReason, Why};
 use crate::observe::http2::Http2Now;
+use crate::observe::keep_alive_race::{Goodbye, KeepAliveRace};
 use crate::observe::request_record::RequestRecord;
 use crate::observe::verdict::{FirstFin, Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
+use crate::protocol::h2::session::Late;
 
 /// A connection: its channel to the peer, and what the bytes mean.
 pub struct Connection<S> {
@@ -61,6 +65,7 @@ pub struct Connection<S> {
     queued: bool,
     /// What was going on when it ended, if it has.
     ended_in: Option<Phase>,
+    crossing: Crossing,
 }
 
 /// Which connection it is, and who is at its other end.
@@ -91,8 +96,22 @@ enum Life {
     /// Our direction has ended. What still arrives is thrown away, because closing with unread input would reset the
     /// connection and destroy the answer on its way.
     Lingering,
+    /// Our direction of an idle connection has ended, for this reason. A request may have been on its way: for a moment it is
+    /// noticed if one comes.
+    IdleLingering(CloseReason),
     /// Over. The event loop frees the slot at the end of its turn.
     Closed(CloseReason),
+}
+
+/// Whether a request has crossed our FIN on an idle connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crossing {
+    /// There was no such FIN, or nobody has looked.
+    Unwatched,
+    /// None has come.
+    None,
+    /// One has.
+    Seen,
 }
 
 impl<S: Socket> Connection<S> {
@@ -108,6 +127,7 @@ impl<S: Socket> Connection<S> {
             armed: None,
             queued: false,
             ended_in: None,
+            crossing: Crossing::Unwatched,
         }
     }
 
@@ -159,6 +179,7 @@ impl<S: Socket> Connection<S> {
                 self.end_idle(CloseReason::ByServer(Why::Drain), cx)
             }
             reason @ (WaitReason::FirstByte | WaitReason::Idle) => self.end_idle(CloseReason::Timeout(reason), cx),
+            WaitReason::Lingering if self.lingers_idle() => self.end_idle_linger(),
             WaitReason::SlowLine | WaitReason::Lingering => self.close_timed_out(),
             WaitReason::TlsHandshake => self.cut_as_late(cx, "the TLS handshake took too long"),
             reason @ (WaitReason::SlowHead | WaitReason::SlowBody) => {
@@ -215,6 +236,18 @@ impl<S: Socket> Connection<S> {
         self.life = Life::Flushing(self.driver.on_idle_end(reason, &mut self.channel, cx));
     }
 
+    /// Whether it was idle and is over, but for a request that may still come.
+    pub fn lingers_idle(&self) -> bool {
+        matches!(self.life, Life::IdleLingering(_))
+    }
+
+    /// A request that crosses our FIN is not waited for any longer.
+    pub fn end_idle_linger(&mut self) {
+        if let Life::IdleLingering(reason) = self.life {
+            self.close(reason);
+        }
+    }
+
     fn close_timed_out(&mut self) {
         self.close(CloseReason::Timeout(self.waiting.reason()));
     }
@@ -224,7 +257,7 @@ impl<S: Socket> Connection<S> {
         match self.life {
             Life::Serving => !self.driver.is_idle() || !self.channel.outbox.is_empty(),
             Life::Flushing(_) => true,
-            Life::Lingering | Life::Closed(_) => false,
+            Life::Lingering | Life::IdleLingering(_) | Life::Closed(_) => false,
         }
     }
 
@@ -257,6 +290,9 @@ impl<S: Socket> Connection<S> {
         cx.counters.count_close(counted, Verdict::on_connection(counted, phase), self.first_fin(reason));
         if let Some(http2) = self.driver.http2() {
             http2.count_end(&mut cx.counters.http2);
+        }
+        if self.crossing != Crossing::Unwatched {
+            cx.idle_lingerers -= 1;
         }
         self.channel.note_close(counted, cx);
         // From now on, who asks is told the reason that was counted.
@@ -306,6 +342,8 @@ impl<S: Socket> Connection<S> {
             _ if self.channel.is_aborted() => FirstFin::Nobody,
             CloseReason::ByClient(_) => FirstFin::Client,
             CloseReason::ByServer(_) | CloseReason::Timeout(WaitReason::Lingering) => FirstFin::Server,
+            // The client has answered our FIN with its own.
+            _ if self.crossing != Crossing::Unwatched => FirstFin::Server,
             CloseReason::Timeout(_) | CloseReason::CutShort(_) if self.channel.input_ended() => FirstFin::Client,
             CloseReason::Timeout(_) | CloseReason::CutShort(_) => FirstFin::Server,
         }
@@ -314,6 +352,24 @@ impl<S: Socket> Connection<S> {
     /// Who ended the connection, how, and in which phase, if it is over.
     pub fn verdict(&self) -> Option<Verdict> {
         Some(Verdict::on_connection(self.close_reason()?, self.ended_in?))
+    }
+
+    /// Requests that came when the client had been told that there are no more answers, if any did. `wall` tells what time it
+    /// is now.
+    pub fn race(&self, cx: &LoopContext, wall: impl FnOnce() -> SystemTime) -> Option<KeepAliveRace> {
+        let (goodbye, Late { said_at, requests, first_at }) = match self.driver.http2() {
+            Some(http2) => (Goodbye::GoAway, http2.late()?),
+            None => (Goodbye::Fin, self.late(cx.moment)?),
+        };
+        let (wall, ago) = (wall(), cx.moment.since(said_at));
+        let said_wall = wall.checked_sub(ago).unwrap_or(wall);
+        Some(KeepAliveRace { goodbye, said_at: said_wall, requests, first_after: first_at?.since(said_at) })
+    }
+
+    /// The request that has crossed our FIN, if one has. That ends the connection, so nobody asks in a later turn.
+    fn late(&self, now: Moment) -> Option<Late> {
+        let said_at = if self.waiting.reason() == WaitReason::Lingering { self.waiting.since() } else { now };
+        (self.crossing == Crossing::Seen).then_some(Late { said_at, requests: 1, first_at: Some(now) })
     }
 
     /// Whether the connection is over.

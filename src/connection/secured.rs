@@ -50,6 +50,8 @@ pub(super) struct Secured {
     sent_at: Moment,
     /// Nothing is to be encrypted any more: the peer has been told the end, or that it was refused.
     is_over: bool,
+    /// What arrives after that is decrypted all the same.
+    looks_on: bool,
     /// When the connection was accepted.
     began: Moment,
     /// How long the handshake has waited; `None` before it is done.
@@ -114,6 +116,7 @@ impl Secured {
             burst: 0,
             sent_at: now,
             is_over: false,
+            looks_on: false,
             began: now,
             waited: None,
             has_failed: false,
@@ -154,6 +157,10 @@ impl Secured {
             // What follows the end means nothing (RFC 8446 §6.1).
             incoming.clear();
         }
+        if self.looks_on {
+            // Our direction has ended.
+            outgoing.clear();
+        }
         self.note_others(before);
         if self.waited.is_none() && !self.session.is_handshaking() && opened.is_ok() {
             // What this turn has done comes after the wait.
@@ -175,8 +182,9 @@ impl Secured {
 
     /// One read of ciphertext. `None`: there is no room for more of it, whatever the kernel holds.
     pub(super) fn read(&mut self, socket: &mut impl Socket, rings: &mut CiphertextRings) -> io::Result<Option<Io>> {
+        let is_deaf = self.is_deaf();
         let incoming = self.incoming.get_or_insert_with(|| rings.small.take());
-        if self.is_over {
+        if is_deaf {
             // Nobody is to see what still comes.
             incoming.clear();
         }
@@ -280,12 +288,17 @@ impl Secured {
 
     /// Whether what arrives can be dealt with: there is room for the answer that it may need, or none is given any more.
     pub(super) fn can_open(&self) -> bool {
-        self.is_over || self.outgoing.as_ref().is_none_or(|outgoing| outgoing.free() >= RECORD_WIRE_MAX)
+        self.is_deaf() || self.outgoing.as_ref().is_none_or(|outgoing| outgoing.free() >= RECORD_WIRE_MAX)
     }
 
     /// Whether nothing that arrives is decrypted any more.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) fn is_deaf(&self) -> bool {
+        self.is_over && !self.looks_on
+    }
+
+    /// What arrives is decrypted although the peer has been told the end. It is not answered.
+    pub(super) fn look_on(&mut self) {
+        self.looks_on = !self.has_failed;
     }
 
     pub(super) fn is_handshaking(&self) -> bool {

@@ -65,6 +65,9 @@ impl<S: Socket> Connection<S> {
     #[inline]
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
         let limits = &cx.environment.limits;
+        if self.lingers_idle() {
+            return self.waiting.since() + limits.idle_linger;
+        }
         let draining = cx.environment.draining.map(|at| at + self.driver.farewell_time(limits));
         self.waiting.deadline(limits, timer, draining)
     }
@@ -76,7 +79,7 @@ impl<S: Socket> Connection<S> {
         // Once nothing more is wanted from the client, all that is left to wait for is that it reads.
         let only_reading_is_left = matches!(self.life, Life::Flushing(_)) || wait.ignores_input;
         match self.life {
-            Life::Lingering => DriverWait { reason: WaitReason::Lingering, ..wait },
+            Life::Lingering | Life::IdleLingering(_) => DriverWait { reason: WaitReason::Lingering, ..wait },
             // Whatever the client does or does not, there is one deadline for all of it.
             Life::Serving if self.channel.is_handshaking() => {
                 DriverWait { reason: WaitReason::TlsHandshake, ordinal: 0, ..wait }

@@ -1,17 +1,20 @@
 //! What can be told about a connection from inside.
 
+use std::time::SystemTime;
+
 use super::driver::Protocol;
 use super::{Connection, Life, LoopContext};
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
+use crate::observe::keep_alive_race::KeepAliveRace;
 use crate::observe::past::PastConnection;
 use crate::observe::report::ConnectionStatus;
 use crate::observe::wait_reason::WaitReason;
 
 impl<S: Socket> Connection<S> {
-    /// How it stands, for people and programs that ask, with at most `streams_max` of its streams.
-    pub fn status(&self, streams_max: usize, cx: &LoopContext) -> ConnectionStatus {
+    /// How it stands, for people and programs that ask, with at most `streams_max` of its streams. `wall` is the time now.
+    pub fn status(&self, streams_max: usize, cx: &LoopContext, wall: SystemTime) -> ConnectionStatus {
         let now = cx.moment;
         let (who, interest) = (self.channel.who, self.armed.unwrap_or_default());
         let status = self.driver.status(&self.channel);
@@ -24,7 +27,7 @@ impl<S: Socket> Connection<S> {
             state: match self.life {
                 Life::Serving => status.state,
                 Life::Flushing(_) => "flushing",
-                Life::Lingering => "lingering",
+                Life::Lingering | Life::IdleLingering(_) => "lingering",
                 Life::Closed(_) => "closed",
             },
             wait: self.waiting.reason().name(),
@@ -41,17 +44,19 @@ impl<S: Socket> Connection<S> {
             tls: self.channel.tls(),
             http2: self.driver.http2().map(|http2| Box::new(http2.http2_status(streams_max, self.channel.sent(), now))),
             record: status.record.map(|record| record.snapshot(now)),
+            race: self.race(cx, || wall),
         }
     }
 
-    /// What is to be kept of it, if it is over.
-    pub fn past(&self, ended_at: Moment) -> Option<PastConnection> {
+    /// What is to be kept of it, with the requests that came too late, if it is over.
+    pub fn past(&self, ended_at: Moment, race: Option<KeepAliveRace>) -> Option<PastConnection> {
         Some(PastConnection {
             id: self.channel.who.id,
             peer: self.channel.who.peer,
             protocol: self.protocol(),
             ended_at,
             verdict: self.verdict()?,
+            race,
             reason: self.close_reason()?,
             requests: self.requests(),
             received: self.channel.received(),

@@ -161,6 +161,11 @@ impl Acceptor {
         self.ready > 0 && self.listeners.iter().any(|state| state.is_open(full))
     }
 
+    /// Whether the last accept has failed for want of descriptors, or of something else.
+    pub(super) fn is_short_of_descriptors(&self) -> bool {
+        self.short_of_descriptors
+    }
+
     /// What is worth a log line since the last call. At the limit on connections it is said that there is one, and not
     /// each time a connection leaves and the next takes its place.
     pub(super) fn take_news(&mut self, full: bool, now: Instant) -> Option<News> {

@@ -81,9 +81,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         chosen.sort_unstable_by_key(order);
         let mut streams_left = STREAMS_MAX;
-        let jobs = LazyCell::new(|| self.awaited_jobs());
+        let (jobs, wall) = (LazyCell::new(|| self.awaited_jobs()), self.reactor.wall());
         let with_streams = chosen.into_iter().map(|connection| {
-            let mut status = connection.status(streams_left, &self.context);
+            let mut status = connection.status(streams_left, &self.context, wall);
             streams_left -= status.http2.as_ref().map_or(0, |http2| http2.streams.len());
             if waits_for_job(&status) {
                 self.add_jobs(&mut status, connection.who().token, &jobs);

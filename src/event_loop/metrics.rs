@@ -13,6 +13,7 @@ use crate::base::job_name::JobKind;
 use crate::net::Reactor;
 use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
+use crate::observe::keep_alive_race::Goodbye;
 use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
@@ -97,6 +98,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "Connections closed, by who ended its direction first: whose socket was left in TIME_WAIT.",
                 "side",
                 FirstFin::NAMES.into_iter().zip(stats.first_fins),
+            ),
+            Family::counters(
+                "tidemill_keep_alive_races_total",
+                "Requests that came when the server had ended an idle connection, by how it had said so.",
+                "after",
+                Goodbye::LABELS.into_iter().zip(stats.keep_alive_races),
             ),
             Family::counters(
                 "tidemill_timeouts_total",

@@ -49,6 +49,7 @@ use crate::net::{Event, Interest, Reactor, Socket};
 use crate::observe::access_log::{Line, summary};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::delay::LONG_NANOS;
+use crate::observe::keep_alive_race::KeepAliveRace;
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
@@ -384,6 +385,31 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
+        let any = self.accept_some();
+        if self.context.idle_lingerers > 0 {
+            self.spare_lingerers();
+        }
+        any
+    }
+
+    /// Whoever lingers only to see whether a request comes too late holds no slot and no descriptor that others want.
+    #[cold]
+    fn spare_lingerers(&mut self) {
+        let full = self.full();
+        if !full.everyone && !full.admin && !self.acceptor.is_short_of_descriptors() {
+            return;
+        }
+        let lingering = self.connections.iter().filter(|(_, connection)| connection.lingers_idle());
+        let tokens: Vec<_> = lingering.map(|(token, _)| token).collect();
+        for token in tokens {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.end_idle_linger();
+                self.closed.push(token);
+            }
+        }
+    }
+
+    fn accept_some(&mut self) -> bool {
         let (now, full) = (self.context.environment.now, self.full());
         let any = self.acceptor.has_work(now, full);
         if !any && !full.everyone {
@@ -466,14 +492,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         any | self.access_log.as_mut().is_some_and(AccessLog::end_turn)
     }
 
-    /// Says why a connection is over: to everybody, if its client is to blame.
-    fn log_end(&self, connection: &Connection<R::Socket>) {
+    /// Says why a connection is over: to everybody, if its client is to blame, or if a request came too late.
+    fn log_end(&self, connection: &Connection<R::Socket>, race: Option<&KeepAliveRace>) {
         let (key, now) = (connection.who().log_key(None), self.context.moment);
-        if connection.ends_badly() {
-            let (line, farewell) = (close_line(connection), connection.farewell(now));
+        if connection.ends_badly() || race.is_some() {
+            let (line, farewell) = (close_line(connection, race), connection.farewell(now));
             self.context.complain(Level::Info, format_args!("{key}: {line}{farewell}"));
         } else {
-            log::debug!("{key}: {}{}", close_line(connection), connection.farewell(now));
+            log::debug!("{key}: {}{}", close_line(connection, race), connection.farewell(now));
         }
     }
 
@@ -484,19 +510,23 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let closed_at = self.phases.mark();
         connection.give_back(closed_at, &mut self.context);
         self.context.counters.syscalls.close += 1;
+        let race = connection.race(&self.context, || self.reactor.wall());
+        if let Some(race) = &race {
+            self.context.counters.count_race(race);
+        }
         self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
         if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
-            && let Some(ended) = connection.past(closed_at)
+            && let Some(ended) = connection.past(closed_at, race)
         {
             past.add_connection(ended);
         }
-        self.log_end(&connection);
+        self.log_end(&connection, race.as_ref());
         if let Some(reason) = connection.close_reason() {
             let (id, marks) = (connection.who().id, self.context.marks);
             marks.strace(id, |text| write!(text, "close: {reason}"));
-            marks.comment(id, |text| write!(text, "close: {}", close_line(&connection)));
+            marks.comment(id, |text| write!(text, "close: {}", close_line(&connection, race.as_ref())));
         }
     }
 }
@@ -614,15 +644,16 @@ fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
     }
 }
 
-fn close_line<S: crate::net::Socket>(connection: &Connection<S>) -> String {
+fn close_line<S: Socket>(connection: &Connection<S>, race: Option<&KeepAliveRace>) -> String {
     let reason = match (connection.verdict(), connection.close_reason()) {
         (Some(verdict), Some(reason)) => format!("{verdict} {reason} {}", verdict.phase.meaning()),
         _ => String::from("open"),
     };
     let how = if connection.is_truncated() { ", without close_notify" } else { "" };
+    let late = race.map_or(String::new(), |race| format!("; {}", race.sentence()));
     match connection.requests() {
-        1 => format!("{reason} after 1 request{how}"),
-        n => format!("{reason} after {n} requests{how}"),
+        1 => format!("{reason} after 1 request{how}{late}"),
+        n => format!("{reason} after {n} requests{how}{late}"),
     }
 }
 

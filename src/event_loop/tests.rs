@@ -11,6 +11,7 @@ mod http2_deadlines;
 mod kernel;
 mod menu;
 mod past;
+mod races;
 mod records;
 mod script;
 mod stage;

@@ -3,6 +3,7 @@
 use super::close_reason::CloseReason;
 use super::histogram::Syscalls;
 use super::http2::Http2Counts;
+use super::keep_alive_race::KeepAliveRace;
 use super::request_record::RequestRecord;
 use super::tls::TlsCounts;
 use super::verdict::{FirstFin, Verdict, VerdictCounts};
@@ -41,6 +42,9 @@ pub struct Counters {
     pub request_verdicts: VerdictCounts,
     /// Who ended a connection first, by the number of [`FirstFin`].
     pub first_fins: [u64; 3],
+    /// Requests that came when the server had ended an idle connection, by the number of
+    /// [`Goodbye`](super::keep_alive_race::Goodbye).
+    pub keep_alive_races: [u64; 2],
     /// Handshakes of TLS, and what became of them.
     pub tls: TlsCounts,
     /// HTTP/2.
@@ -64,6 +68,11 @@ impl Counters {
             CloseReason::CutShort(_) => self.cut_short += 1,
             CloseReason::Timeout(reason) => self.timeouts.count(reason),
         }
+    }
+
+    /// Counts requests that came too late on a connection that has ended.
+    pub fn count_race(&mut self, race: &KeepAliveRace) {
+        self.keep_alive_races[race.goodbye as usize] += u64::from(race.requests);
     }
 
     /// Counts a request that is over.

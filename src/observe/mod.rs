@@ -10,6 +10,7 @@ pub mod held;
 pub mod histogram;
 pub mod http2;
 pub mod jobs;
+pub mod keep_alive_race;
 pub mod past;
 pub mod report;
 pub mod request_id;

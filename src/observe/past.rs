@@ -6,6 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::close_reason::CloseReason;
+use super::keep_alive_race::KeepAliveRace;
 use super::request_record::RequestRecord;
 use super::verdict::Verdict;
 use crate::base::moment::Moment;
@@ -63,6 +64,8 @@ pub struct PastConnection {
     pub verdict: Verdict,
     /// Why it ended.
     pub reason: CloseReason,
+    /// Requests that came too late, if any did.
+    pub race: Option<KeepAliveRace>,
     /// How many requests were answered.
     pub requests: u64,
     /// Bytes received, within TLS if it had that.

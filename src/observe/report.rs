@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
 use super::jobs::{JobWait, JobsStatus};
+use super::keep_alive_race::KeepAliveRace;
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
@@ -67,6 +68,8 @@ pub struct ConnectionStatus {
     pub http2: Option<Box<Http2Status>>,
     /// The present request, if there is one; of several, the one whose response is being sent.
     pub record: Option<RequestRecord>,
+    /// Requests that came too late to be answered, if any did.
+    pub race: Option<KeepAliveRace>,
 }
 
 /// What HTTP/2 adds to a connection.

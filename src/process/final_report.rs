@@ -151,6 +151,9 @@ impl FinalReport<'_> {
             let sides = FirstFin::NAMES.into_iter().zip(first_fins).filter(|(_, count)| **count > 0);
             writeln!(f, "  First FIN by: {}", list(sides, |(side, count)| format!("{side} {count}")))?;
         }
+        let [fin, goaway] = self.totals.counters.keep_alive_races;
+        let late = format_args!("  Requests that came too late: {fin} after our FIN, {goaway} after GOAWAY");
+        self.warn_if(f, fin + goaway > 0, late)?;
         let cut = self.totals.cut_at_end;
         self.warn_if(f, cut > 0, format_args!("  Cut at the end: {}", count(cut as u64, "connection")))
     }

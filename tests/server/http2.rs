@@ -1,6 +1,6 @@
 //! HTTP/2 on real sockets: attacks, and what the driver owes to clients.
 
-mod client;
+pub mod client;
 #[path = "../corpus_text/mod.rs"]
 #[allow(dead_code, reason = "the corpora need more of it")]
 mod corpus_text;

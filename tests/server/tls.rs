@@ -407,3 +407,31 @@ fn who_speaks_something_else_is_closed_and_the_log_says_what_it_is() {
         assert_eq!(server.log().matches("INFO ]").count(), index + 1, "{}", server.log());
     }
 }
+
+/// The `close_notify` with which a client answers ours is no request; what crosses ours is one.
+#[test]
+fn a_request_that_crosses_close_notify_and_fin_is_told_from_an_end() {
+    let server = serve(&["--keep-alive-timeout", "200ms", "--log-level", "debug"]);
+    let late = |connection: u32| {
+        format!(" c={connection}: STI timeout: client-idle between requests after 1 request; a request came ")
+    };
+    let ended =
+        |connection: u32| format!(" c={connection}: STI timeout: client-idle between requests after 1 request\n");
+    for (index, version) in [&TLS13, &TLS12].into_iter().enumerate() {
+        let mut clients = [(); 2].map(|()| Secure::with(&server, config(&[version]), "ec.example"));
+        for client in &mut clients {
+            client.send("GET /plaintext HTTP/1.1\r\nHost: ec.example\r\n\r\n");
+            assert_eq!(client.read_response().1, b"Hello, World!");
+        }
+        for client in &mut clients {
+            assert_eq!(client.stream().read(&mut [0]).unwrap(), 0, "close_notify");
+        }
+        let [mut asks, mut ends] = clients;
+        asks.send("GET /late HTTP/1.1\r\nHost: ec.example\r\n\r\n");
+        ends.say_end();
+        drop(ends);
+        let first = 2 * index as u32 + 1;
+        server.wait_for_log(&late(first));
+        server.wait_for_log(&ended(first + 1));
+    }
+}

@@ -65,7 +65,7 @@ impl<S: Socket> Channel<S> {
     }
 
     fn decrypt(&mut self, cx: &mut LoopContext) -> Filled {
-        let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_over()) else { return Filled::Bytes(0) };
+        let Some(secured) = self.secured.as_mut().filter(|secured| !secured.is_deaf()) else { return Filled::Bytes(0) };
         let (awaited_hello, owed_handshake) = (secured.awaits_hello(), secured.owes_handshake());
         let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
         let before = inbox.len();

@@ -139,7 +139,7 @@ impl Http2 {
                 self.stop = Stop::Announced { at: cx.moment, is_idle: self.open.is_empty() && self.leaving.is_empty() };
             }
             Stop::Announced { at, is_idle } if cx.moment >= at + GOAWAY_PAUSE => {
-                self.session.shut_down(outbox, ErrorCode::NO_ERROR, SERVER_STOPS);
+                self.session.shut_down(outbox, ErrorCode::NO_ERROR, SERVER_STOPS, cx.moment);
                 self.stop = Stop::Last { is_idle };
             }
             _ => {}

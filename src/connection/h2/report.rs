@@ -11,6 +11,7 @@ use crate::observe::http2::{Http2Counts, Http2Now, add};
 use crate::observe::report::{Http2Status, StreamStatus};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
+use crate::protocol::h2::session::Late;
 
 /// Kinds of misbehaviour that also well-behaved clients show.
 const ORDINARY: [&str; 3] = ["reset-before-answer", "ping", "settings"];
@@ -26,7 +27,7 @@ impl Http2 {
             may_receive: self.session.receive_window_bytes(),
             budgets: ledger.percentages(now).collect(),
             misbehaviour: ledger.counts().collect(),
-            gone_away: self.session.gone_away().map(|(code, why)| format!("{code}: {why}")),
+            gone_away: self.session.gone_away().map(|gone| format!("{}: {}", gone.code, gone.why)),
             streams_total: self.open.len(),
             streams: streams.collect(),
         }
@@ -66,26 +67,36 @@ impl Http2 {
 
     /// The connection is over: counts what it has to tell.
     pub(in crate::connection) fn count_end(&self, counts: &mut Http2Counts) {
-        if let Some((code, _)) = self.session.gone_away() {
-            add(&mut counts.goaways, super::reset_code(code).label(), 1);
+        if let Some(gone) = self.session.gone_away() {
+            add(&mut counts.goaways, super::reset_code(gone.code).label(), 1);
         }
         for (kind, count) in self.session.ledger().counts() {
             add(&mut counts.misbehaviour, kind, count.into());
         }
     }
 
+    /// Requests behind the last one that GOAWAY has promised to serve, if any came.
+    pub(in crate::connection) fn late(&self) -> Option<Late> {
+        self.session.gone_away()?.late.filter(|late| late.requests > 0)
+    }
+
+    /// Whether streams that still come are counted: GOAWAY has named the last one that is served, and not because of an error.
+    pub(in crate::connection) fn counts_late(&self) -> bool {
+        !self.has_failed() && self.session.gone_away().is_some_and(|gone| gone.late.is_some())
+    }
+
     /// Whether the end of the connection should be seen by everybody: we have sent GOAWAY because of the client, or it has
     /// done what no well-behaved client does.
     pub(in crate::connection) fn ends_badly(&self) -> bool {
-        let is_fault = self.session.gone_away().is_some_and(|(code, _)| code != ErrorCode::NO_ERROR);
+        let is_fault = self.session.gone_away().is_some_and(|gone| gone.code != ErrorCode::NO_ERROR);
         is_fault || self.session.ledger().counts().any(|(kind, _)| !ORDINARY.contains(&kind))
     }
 
     /// What the line of its end says: the last GOAWAY, and what the ledger holds.
     pub(in crate::connection) fn farewell(&self, now: Moment) -> String {
         let mut text = String::new();
-        if let Some((code, why)) = self.session.gone_away() {
-            write!(text, "; GOAWAY {code}: {why}").expect("writing to a String cannot fail");
+        if let Some(gone) = self.session.gone_away() {
+            write!(text, "; GOAWAY {}: {}", gone.code, gone.why).expect("writing to a String cannot fail");
         }
         let ledger = self.session.ledger().summary(now);
         if !ledger.is_empty() {

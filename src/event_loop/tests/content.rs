@@ -362,8 +362,10 @@ fn the_protocols_without_requests_are_idle_between_their_answers() {
             assert_eq!((client.received().as_str(), stage.wait_of(&client)), (answer, WaitReason::Idle));
         }
         stage.turn_after(74_999);
-        assert!(!client.is_closed());
+        assert_eq!(client.calls().shutdowns, 0);
         stage.turn_after(1);
+        assert_eq!(client.calls().shutdowns, 1);
+        stage.turn_after(1000);
         assert_eq!((client.is_closed(), stage.timeouts()), (true, vec![("client-idle", 1)]));
     }
 }

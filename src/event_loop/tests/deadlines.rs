@@ -24,6 +24,7 @@ fn limits() -> Limits {
         keep_alive_timeout: ms(1500),
         linger_timeout: ms(500),
         linger_total: ms(1700),
+        idle_linger: ms(700),
         drain_idle_grace: ms(70),
         drain_timeout: ms(5000),
         rate_floor: 100,
@@ -45,11 +46,17 @@ fn is_closed(_: &Stage, client: &Client) -> bool {
     client.is_closed()
 }
 
+/// The server has ended its direction.
+fn is_ended(_: &Stage, client: &Client) -> bool {
+    client.calls().shutdowns == 1
+}
+
 #[test]
 fn a_client_that_says_nothing_has_the_first_byte_timeout() {
     let mut stage = Stage::new(limits());
     let client = stage.client();
-    lasts(&mut stage, &client, WaitReason::FirstByte, 1100, is_closed);
+    lasts(&mut stage, &client, WaitReason::FirstByte, 1100, is_ended);
+    lasts(&mut stage, &client, WaitReason::Lingering, 700, is_closed);
     assert_eq!(stage.timeouts(), [("client-silent", 1)]);
     assert_eq!(client.received(), "");
     assert_eq!(stage.sleeps(), None, "nobody is left to wait for");
@@ -65,7 +72,8 @@ fn a_client_that_has_been_answered_has_the_keep_alive_timeout() {
     // The timer of the first wait is still there: it is armed once and not for each request.
     assert_eq!(stage.sleeps(), Some(100));
     stage.turn_after(100);
-    lasts(&mut stage, &client, WaitReason::Idle, 1400, is_closed);
+    lasts(&mut stage, &client, WaitReason::Idle, 1400, is_ended);
+    lasts(&mut stage, &client, WaitReason::Lingering, 700, is_closed);
     assert_eq!(stage.timeouts(), [("client-idle", 1)]);
     assert_eq!(stage.closes(), [0, 0, 0, 0, 1]);
 }
@@ -440,5 +448,5 @@ fn a_deadline_is_not_put_off_by_a_turn_that_took_long() {
     stage.turn();
     assert_eq!(stage.sleeps(), Some(1100 - 80));
     stage.turn_after(1100 - 80);
-    assert!(silent.is_closed());
+    assert_eq!(silent.calls().shutdowns, 1);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::menu::Act;
+use super::races::IDLE;
 use super::script::Client;
 use super::stage::{Stage, get, post};
 use super::tls::Pair;
@@ -205,7 +206,7 @@ fn whoever_is_idle_for_too_long_is_told_the_end() {
         }
         stage.turn_after(if drains { 250 } else { 75_000 });
         for (client, tls) in [(&asked, &mut asked_tls), (&fresh, &mut fresh_tls)] {
-            assert!(client.is_closed());
+            assert_eq!((client.is_closed(), client.calls().shutdowns), (drains, usize::from(!drains)));
             assert_eq!(tls.open(&client.received_bytes()).unwrap(), b"");
             assert!(tls.has_end, "drains: {drains}");
         }
@@ -305,5 +306,27 @@ fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
         settle(&mut stage);
         let answer = records(&client.received_bytes());
         assert_eq!(answer.last(), Some(&27), "{answer:?}");
+    }
+}
+
+/// A request that crosses `close_notify` and FIN is told from the `close_notify` with which any client may answer.
+#[test]
+fn a_request_that_crosses_our_close_notify_is_counted_and_a_close_notify_is_not() {
+    for (version, asks) in [("1.3", true), ("1.3", false), ("1.2", true), ("1.2", false)] {
+        let mut stage = stage(&format!("race{version}{asks}"), Limits::default());
+        let client = if version == "1.2" { TestClient::of_tls12() } else { TestClient::new() };
+        let (client, mut tls) = established(&mut stage, client);
+        stage.reactor().send_bytes(&client, tls.seal(get("/")));
+        settle(&mut stage);
+        tls.open(&client.received_bytes()).unwrap();
+        stage.turn_after(IDLE);
+        assert_eq!((client.calls().shutdowns, client.is_closed()), (1, false));
+        let late = if asks { tls.seal(get("/late")) } else { tls.seal_end() };
+        stage.reactor().send_bytes(&client, late);
+        stage.turn_after(3);
+        assert!(client.is_closed(), "{version} {asks}");
+        assert_eq!(stage.counters().keep_alive_races, [u64::from(asks), 0], "{version} {asks}");
+        assert_eq!(stage.timeouts(), [("client-idle", 1)]);
+        assert!(tls.open(&client.received_bytes()).is_ok_and(|content| content.is_empty()), "nothing but close_notify");
     }
 }

@@ -50,6 +50,7 @@ fn counted() -> Counters {
         ]),
         request_verdicts: verdicts(&[(Side::Client, Means::Reset, Phase::Sending, 4)]),
         first_fins: [60, 5, 5],
+        keep_alive_races: [3, 1],
         timeouts,
         tls: TlsCounts::default(),
         http2: Http2Counts::default(),
@@ -121,6 +122,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   Closed by: client 60, server 2, reset 4, cut short 1, timeout 3 (client-idle 2, client-slow-head 1)
   Verdicts: CFI 60 (client: FIN, between requests), SAI 2 (server: as the client asked, between requests)
   First FIN by: client 60, server 5, nobody 5
+  Requests that came too late: 3 after our FIN, 1 after GOAWAY
   Cut at the end: 1 connection
   Syscalls/request: 2.25 (epoll_wait 0.25, epoll_ctl 0.000320, read 1.00, write 1.00)
   CPU/request: 8.00us (user 2.50us, system 5.50us), 80% of a core, 0.50us of it outside the loop's thread
@@ -246,7 +248,7 @@ Served for 1.50m @ http://127.0.0.1:8080/ unix:/run/mill
 #[test]
 fn colours_change_nothing_else() {
     let coloured = text(&run(), Some(CPU), true);
-    assert_eq!(coloured.matches(YELLOW).count(), 6, "{coloured}");
+    assert_eq!(coloured.matches(YELLOW).count(), 7, "{coloured}");
     assert_eq!(coloured.matches(BOLD).count(), 3, "{coloured}");
     let plain = [BOLD, YELLOW, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(plain, text(&run(), Some(CPU), false));

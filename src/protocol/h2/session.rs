@@ -18,7 +18,7 @@ use super::hpack::encoder::Encoder;
 use super::ledger::{Ledger, Misbehaviour, Standing};
 use super::priority::{Priorities, Priority};
 use super::settings::{self, NextSettings, PeerSettings};
-use super::stream_state::Ending;
+use super::stream_state::{Ending, State};
 use super::streams::{Stream, Streams};
 use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow, WINDOW_BYTES_MAX};
 use crate::base::limits::Limits;
@@ -193,8 +193,8 @@ pub struct Session {
     control: Control,
     /// No new streams are taken behind this one: GOAWAY has said so.
     last_taken: Option<u32>,
-    /// The last GOAWAY that was sent: its code and its debug data.
-    gone_away: Option<Box<(ErrorCode, String)>>,
+    /// The last GOAWAY that was sent.
+    gone_away: Option<Box<GoneAway>>,
     /// GOAWAY was sent because of misbehaviour.
     is_warned: bool,
     /// Something was sent on a stream since the last PING.
@@ -207,6 +207,28 @@ pub struct Session {
     consumed_bytes: u64,
     /// Where the present frame begins in the input, or the field block that it belongs to.
     frame_start: u64,
+}
+
+/// A GOAWAY that was sent.
+#[derive(Debug)]
+pub struct GoneAway {
+    /// Its code.
+    pub code: ErrorCode,
+    /// Its debug data.
+    pub why: String,
+    /// What came behind the last stream that is served, once that has been named.
+    pub late: Option<Late>,
+}
+
+/// Requests on streams behind the last one that is served (§6.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    /// When GOAWAY had named that one.
+    pub said_at: Moment,
+    /// How many came.
+    pub requests: u32,
+    /// When the first of them did.
+    pub first_at: Option<Moment>,
 }
 
 /// What a call of `receive` works with.
@@ -324,8 +346,51 @@ impl Session {
     }
 
     /// Takes no new streams. Those that live go on.
-    pub fn shut_down(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
-        self.put_go_away(outbox, code, why);
+    pub fn shut_down(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str, now: Moment) {
+        self.put_go_away(outbox, code, why, now);
+    }
+
+    /// Throws away what has arrived when nothing can be answered any more. Says whether there was a request in it.
+    pub fn discard_late(&mut self, inbox: &mut RingBuffer, limits: &Limits, now: Moment) -> bool {
+        let before = self.late_requests();
+        while self.phase != Phase::Failed {
+            match self.next_late(inbox, limits) {
+                Ok(Some(Frame::Headers { stream, .. })) if self.streams.state(stream) == State::Idle => {
+                    self.streams.skip(stream, Ending::ResetByUs);
+                    self.note_late(now);
+                }
+                Ok(Some(Frame::Data { .. })) => {
+                    self.reader.skip_content();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return self.late_requests() > before,
+                Err(_) => self.phase = Phase::Failed,
+            }
+        }
+        inbox.clear();
+        self.late_requests() > before
+    }
+
+    /// The next frame of those that are thrown away.
+    fn next_late(&mut self, inbox: &mut RingBuffer, limits: &Limits) -> Result<Option<Frame>, Fault> {
+        if let Phase::Preface(arrived) = self.phase
+            && !self.take_preface(arrived, inbox)?
+        {
+            return Ok(None);
+        }
+        self.reader.next(inbox, &frame_limits(limits))
+    }
+
+    fn late_requests(&self) -> u32 {
+        self.gone_away.as_ref().and_then(|gone| gone.late).map_or(0, |late| late.requests)
+    }
+
+    /// A request has come behind the last one that is served.
+    fn note_late(&mut self, now: Moment) {
+        if let Some(late) = self.gone_away.as_mut().and_then(|gone| gone.late.as_mut()) {
+            late.requests += 1;
+            late.first_at.get_or_insert(now);
+        }
     }
 
     /// Whether everything has been answered after [`shut_down`](Session::shut_down).
@@ -350,7 +415,7 @@ impl Session {
         if fault.code == ErrorCode::ENHANCE_YOUR_CALM {
             why = format!("{why} {}", self.ledger.summary(now));
         }
-        self.put_go_away(outbox, fault.code, &why);
+        self.put_go_away(outbox, fault.code, &why, now);
     }
 
     /// Where the frame that was returned last begins in the input; of a field block: where its first frame does.
@@ -398,9 +463,9 @@ impl Session {
         &self.ledger
     }
 
-    /// The last GOAWAY that was sent, if one was: its code, and why, as its debug data says.
-    pub fn gone_away(&self) -> Option<(ErrorCode, &str)> {
-        self.gone_away.as_ref().map(|gone| (gone.0, gone.1.as_str()))
+    /// The last GOAWAY that was sent, if one was.
+    pub fn gone_away(&self) -> Option<&GoneAway> {
+        self.gone_away.as_deref()
     }
 
     /// How much content the client may send on all streams, in bytes.
@@ -425,14 +490,18 @@ impl Session {
     }
 
     /// The last stream that GOAWAY names may become lower and never higher (§6.8).
-    fn put_go_away(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str) {
+    fn put_go_away(&mut self, outbox: &mut RingBuffer, code: ErrorCode, why: &str, now: Moment) {
         let last_taken = *self.last_taken.get_or_insert(self.streams.highest());
         self.tell_to_go(last_taken, code, why, outbox);
+        if let Some(gone) = &mut self.gone_away {
+            gone.late.get_or_insert(Late { said_at: now, requests: 0, first_at: None });
+        }
     }
 
     fn tell_to_go(&mut self, last_stream: u32, code: ErrorCode, why: &str, outbox: &mut RingBuffer) {
         self.control.put(outbox, &frame_writer::go_away(last_stream, code, why));
-        self.gone_away = Some(Box::new((code, why.to_owned())));
+        let late = self.gone_away.take().and_then(|gone| gone.late);
+        self.gone_away = Some(Box::new(GoneAway { code, why: why.to_owned(), late }));
     }
 
     fn advance(&mut self, work: &mut Work<'_>) -> Result<Event, Fault> {
@@ -517,7 +586,7 @@ impl Session {
             Standing::Warned if self.last_taken.is_none() => {
                 let why = format!("too much misbehaviour: {}", self.ledger.summary(now));
                 self.is_warned = true;
-                self.shut_down(outbox, ErrorCode::NO_ERROR, &why);
+                self.shut_down(outbox, ErrorCode::NO_ERROR, &why, now);
                 Ok(())
             }
             Standing::Good | Standing::Warned => Ok(()),

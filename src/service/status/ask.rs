@@ -78,6 +78,7 @@ fn write_ended(out: &mut String, ended: &PastConnection, known: &Known) -> std::
     let ago = short(known.now.since(ended.ended_at));
     let phase = verdict.phase.meaning();
     writeln!(out, "c={id} {peer}  {protocol}  ended {ago} ago: {verdict} {reason} {phase}, requests: {requests}")?;
+    ended.race.map_or(Ok(()), |race| writeln!(out, "  late     {}", race.sentence()))?;
     writeln!(out, "  bytes    {} received, {} sent", ended.received, ended.sent)?;
     ended.tls.as_ref().map_or(Ok(()), |tls| writeln!(out, "  tls      {tls}"))
 }
@@ -144,6 +145,10 @@ fn ended_object(ended: &PastConnection, ago: Duration) -> String {
         .number("requests", ended.requests)
         .number("received", ended.received)
         .number("sent", ended.sent);
+    let object = match &ended.race {
+        Some(race) => object.raw("late", race.object()),
+        None => object,
+    };
     match &ended.tls {
         Some(tls) => object.raw("tls", tls_object(tls)),
         None => object,

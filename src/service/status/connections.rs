@@ -79,6 +79,9 @@ pub(super) fn write_paragraph(
     if let Some(job) = &c.job {
         writeln!(out, "  job      {}", jobs::sentence(job))?;
     }
+    if let Some(race) = &c.race {
+        writeln!(out, "  late     {}", race.sentence())?;
+    }
     let queues = format!("inbox {} of {}, outbox {} of {}", c.inbox.0, c.inbox.1, c.outbox.0, c.outbox.1);
     writeln!(out, "  bytes    {} received, {} sent; {queues}; interest: {}", c.received, c.sent, interest(c))?;
     if let Some(tls) = &c.tls {
@@ -241,6 +244,10 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         Some(job) => object.raw("job", jobs::wait_object(job)),
         None => object,
     };
+    let object = match &c.race {
+        Some(race) => object.raw("late", race.object()),
+        None => object,
+    };
     let object = match &c.tls {
         Some(tls) => object.raw("tls", tls_object(tls)),
         None => object,
@@ -380,6 +387,7 @@ mod tests {
             http2: None,
             ordinal: 1,
             record,
+            race: None,
         };
         Connections { total: 1, waits: vec![("client-slow-read", 1)], listed: vec![connection] }
     }

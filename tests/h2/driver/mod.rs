@@ -185,7 +185,10 @@ impl<'a> Driver<'a> {
                 self.session.consumed(*stream, *bytes, &mut self.outbox, self.limits);
             }
             Action::Announce => self.session.announce_shutdown(&mut self.outbox),
-            Action::ShutDown => self.session.shut_down(&mut self.outbox, ErrorCode::NO_ERROR, "bye"),
+            Action::ShutDown => {
+                let now = Moment::from_millis(self.now.as_millis() as u64);
+                self.session.shut_down(&mut self.outbox, ErrorCode::NO_ERROR, "bye", now);
+            }
         }
         self.settle();
     }

@@ -109,6 +109,7 @@ impl Session {
         let Section { stream, end_stream, depends_on, is_too_large } = section;
         if self.last_taken.is_some() {
             // The client may have sent it before it knew (§6.8). If it was told because of its misbehaviour, that counts too.
+            self.note_late(work.now);
             let event = self.reject(stream, BEHIND_GOAWAY, work);
             if self.is_warned {
                 self.charge(Misbehaviour::ForcedReset, work)?;

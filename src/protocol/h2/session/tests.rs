@@ -197,7 +197,7 @@ fn a_shut_down_session_is_done_when_its_streams_are() {
     let mut connection = Connection::new(4096);
     connection.get(1);
     assert_eq!(connection.steps().len(), 3);
-    connection.session.shut_down(&mut connection.outbox, ErrorCode::NO_ERROR, "bye");
+    connection.session.shut_down(&mut connection.outbox, ErrorCode::NO_ERROR, "bye", Moment::default());
     assert!(!connection.session.is_done());
     assert!(!connection.respond(1, Some(0)));
     assert!(connection.session.is_done());
