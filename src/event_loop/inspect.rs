@@ -9,9 +9,12 @@ use super::jobs::waits_for_job;
 use super::phases::Phase;
 use crate::connection::Connection;
 use crate::net::Reactor;
+use crate::observe::access_log::sentence;
 use crate::observe::http2::{Http2Now, add};
-use crate::observe::past::Past;
-use crate::observe::report::{ConnectionStatus, Connections, Known, LoopStatus, Overview, PastRecord, Subject};
+use crate::observe::past::{Disturbed, Past, PastRequest};
+use crate::observe::report::{
+    ConnectionStatus, Connections, DisturbedStatus, Known, LoopStatus, Overview, PastRecord, Subject,
+};
 use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
@@ -25,6 +28,8 @@ const STREAMS_MAX: usize = 1000;
 const REQUESTS_MAX: usize = 100;
 /// Connections that the overview names.
 const SLOWEST: usize = 10;
+/// Requests and connections that the overview names because they were disturbed.
+const DISTURBED: usize = 10;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on the questions in this queue are answered.
@@ -158,8 +163,31 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             paused: tally.paused,
             blocked: tally.blocked,
             slowest: self.longest_waits(SLOWEST, |connection| rank(connection.wait_reason()) == 0),
+            disturbed: self.disturbed(),
             draining: self.shutdown.is_some(),
         }
+    }
+
+    /// The last requests and connections that were disturbed, if what is over is kept.
+    pub(super) fn disturbed(&self) -> Vec<DisturbedStatus> {
+        let disturbed = self.context.past.as_deref().map_or(Vec::new(), |past| past.disturbed(DISTURBED));
+        let status = |disturbed: Disturbed<'_>| {
+            let ago = self.context.moment.since(disturbed.ended_at());
+            match disturbed {
+                Disturbed::Request(&PastRequest { connection, peer, ref record, .. }) => {
+                    let disturbance = record.disturbance.as_ref()?;
+                    let (request, text) =
+                        (Some((record.key(), record.request())), sentence(record, disturbance).to_string());
+                    Some(DisturbedStatus { ago, connection, peer, request, verdict: disturbance.verdict, text })
+                }
+                Disturbed::Connection(ended) => {
+                    let (connection, peer, verdict) = (ended.id, ended.peer, ended.verdict);
+                    let text = ended.sentence().to_string();
+                    Some(DisturbedStatus { ago, connection, peer, request: None, verdict, text })
+                }
+            }
+        };
+        disturbed.into_iter().filter_map(status).collect()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is over and still known: the last requests, the slowest and those that failed for longer, and the last connections.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
+use std::fmt::{self, Display};
 use std::mem;
 use std::time::Duration;
 
@@ -76,6 +77,21 @@ pub struct PastConnection {
     pub tls: Option<Box<TlsStatus>>,
 }
 
+impl PastConnection {
+    /// Its verdict in letters and words.
+    pub fn sentence(&self) -> impl Display {
+        let PastConnection { verdict, reason, race, .. } = self;
+        fmt::from_fn(move |f| {
+            write!(f, "{verdict} {reason} {}", verdict.phase.meaning())?;
+            race.map_or(Ok(()), |race| write!(f, "; {}", race.sentence()))
+        })
+    }
+
+    fn is_disturbed(&self) -> bool {
+        self.verdict.is_disturbance() || self.race.is_some()
+    }
+}
+
 impl PastRequest {
     fn ended_at(&self) -> Moment {
         self.record.last_byte_at.unwrap_or(self.record.began)
@@ -87,6 +103,25 @@ impl PastRequest {
 
     fn is_failure(&self) -> bool {
         self.record.disturbance.is_some() || self.record.status.is_some_and(|status| status.code() >= 500)
+    }
+}
+
+/// Something that is over and was disturbed.
+#[derive(Debug)]
+pub enum Disturbed<'a> {
+    /// A request.
+    Request(&'a PastRequest),
+    /// A connection.
+    Connection(&'a PastConnection),
+}
+
+impl Disturbed<'_> {
+    /// When it was over.
+    pub fn ended_at(&self) -> Moment {
+        match self {
+            Disturbed::Request(request) => request.ended_at(),
+            Disturbed::Connection(connection) => connection.ended_at,
+        }
     }
 }
 
@@ -217,6 +252,27 @@ impl Past {
     /// Keeps a connection.
     pub fn add_connection(&mut self, connection: PastConnection) {
         push(&mut self.connections, self.max, connection);
+    }
+
+    /// The last requests and connections that were disturbed, the last one first: `max` of them. A connection that has ended
+    /// together with its request, for the same reason, is left out.
+    pub fn disturbed(&self, max: usize) -> Vec<Disturbed<'_>> {
+        let (older, newer) = self.recent.split_at(self.oldest.min(self.recent.len()));
+        let requests = older.iter().rev().chain(newer.iter().rev()).chain(self.failed.iter().rev());
+        let requests: Vec<_> = requests.filter(|past| past.record.disturbance.is_some()).take(max).collect();
+        let is_told = |connection: &PastConnection| {
+            requests.iter().any(|past| {
+                let verdict = past.record.disturbance.as_ref().map(|disturbance| disturbance.verdict);
+                past.connection == connection.id && verdict == Some(connection.verdict)
+            })
+        };
+        let connections = self.connections.iter().rev().filter(|connection| connection.is_disturbed());
+        let connections = connections.filter(|connection| !is_told(connection)).take(max).map(Disturbed::Connection);
+        let mut disturbed: Vec<_> = connections.collect();
+        disturbed.extend(requests.iter().map(|request| Disturbed::Request(request)));
+        disturbed.sort_by_key(|disturbed| Reverse(disturbed.ended_at()));
+        disturbed.truncate(max);
+        disturbed
     }
 
     /// What is kept of the connection with this number.

@@ -10,6 +10,7 @@ use super::jobs::{JobWait, JobsStatus};
 use super::keep_alive_race::KeepAliveRace;
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
+use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -348,8 +349,27 @@ pub struct Overview {
     pub blocked: u64,
     /// Those that have waited longest for their clients, longest first; a few of them.
     pub slowest: Vec<ConnectionStatus>,
+    /// The last requests and connections that were disturbed, the last one first; a few of them.
+    pub disturbed: Vec<DisturbedStatus>,
     /// Whether the server was told to stop.
     pub draining: bool,
+}
+
+/// A request or a connection that is over and was disturbed.
+#[derive(Debug)]
+pub struct DisturbedStatus {
+    /// How long it has been over.
+    pub ago: Duration,
+    /// The number of the connection.
+    pub connection: u64,
+    /// Who was at the other end.
+    pub peer: Peer,
+    /// What names the request, if it is one, and its method and target.
+    pub request: Option<(RequestKey, String)>,
+    /// Its letters.
+    pub verdict: Verdict,
+    /// The letters and the sentence.
+    pub text: String,
 }
 
 /// What the kernel says about the server's sockets.

@@ -122,6 +122,19 @@ impl Verdict {
         Verdict { side, means, phase }
     }
 
+    /// Whether the end of a connection is one that is worth a look: not one of a client that has said all and got all, nor one
+    /// by the server as it was asked, after a time without requests, or because it stops.
+    pub fn is_disturbance(self) -> bool {
+        let between = matches!(self.phase, Phase::Silent | Phase::Idle | Phase::Conversation);
+        match (self.side, self.means) {
+            (Side::Client, Means::Fin | Means::CloseNotify) | (Side::Server, Means::Timeout) => !between,
+            (Side::Server, Means::Asked | Means::Http10 | Means::Conversation) | (Side::Operator, Means::Drain) => {
+                false
+            }
+            _ => true,
+        }
+    }
+
     /// The verdict on a request whose client ended its direction before it had the whole response.
     pub fn on_client_end(end: ClientEnd, phase: Phase) -> Verdict {
         Verdict::on_connection(CloseReason::ByClient(end), phase)

@@ -100,6 +100,39 @@ fn events_tell_twice_a_second_what_happens() {
     }
 }
 
+/// A client that gave up, and one that broke the rules before it had a request.
+#[test]
+fn events_tell_what_was_disturbed_with_its_letters_and_in_words() {
+    let server = server(&["--header-timeout", "100ms"]);
+    let mut events = Client::new(std::net::TcpStream::connect(server.admin()).unwrap());
+    events.send("GET /events HTTP/1.0\r\n\r\n");
+    events.read_head();
+    assert_eq!(event(&mut events)["disturbed"], serde_json::json!([]));
+    let mut hasty = server.connect();
+    hasty.send("GET /delay/100 HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(hasty);
+    wait_until("it is told", || event(&mut events)["disturbed"].as_array().is_some_and(|told| !told.is_empty()));
+    let mut slow = server.connect();
+    slow.send("GET /slow");
+    slow.read_head();
+    drop(slow);
+    let mut told = serde_json::Value::Null;
+    wait_until("both are told", || {
+        told = event(&mut events)["disturbed"].take();
+        told.as_array().is_some_and(|told| told.len() == 2)
+    });
+    let [late, left] = [&told[0], &told[1]];
+    assert_eq!((&late["verdict"], &late["connection"]), (&"STH".into(), &3.into()), "{told}");
+    assert_eq!(
+        (&left["verdict"], &left["request"], &left["line"]),
+        (&"CFW".into(), &"r=1".into(), &"GET /delay/100".into())
+    );
+    assert!(left["text"].as_str().unwrap().starts_with("CFW client left (FIN) after "), "{told}");
+    assert!(
+        left["ago_ms"].as_u64() >= late["ago_ms"].as_u64() && left["peer"].as_str().unwrap().starts_with("127.0.0.1:")
+    );
+}
+
 /// The next event that is sent.
 fn event(client: &mut Client) -> serde_json::Value {
     let mut text = Vec::new();

@@ -6,7 +6,7 @@ use super::stage::{Stage, get};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
-use crate::observe::report::{Known, Subject};
+use crate::observe::report::{DisturbedStatus, Known, Subject};
 
 fn known(stage: &Stage, connection: u64, request: Option<RequestKey>) -> Known {
     stage.event_loop.known(Subject { connection, request })
@@ -95,6 +95,55 @@ fn the_past_is_bounded_and_older_requests_are_counted() {
     // Of the 100 that are not among the last 200, those that were slowest are known: a fourth of 200.
     assert_eq!((known.requests.len(), known.more), (100, 150));
     assert_eq!(known.requests.last().map(|past| past.record.ordinal), Some(300));
+}
+
+/// The letters, and what names them.
+fn disturbed(stage: &Stage) -> Vec<(String, u64, Option<String>)> {
+    let disturbed = stage.event_loop.disturbed().into_iter();
+    let told = |told: DisturbedStatus| {
+        assert!(told.text.starts_with(&format!("{} ", told.verdict)), "{told:?}");
+        (told.verdict.to_string(), told.connection, told.request.map(|(key, line)| format!("{key} {line}")))
+    };
+    disturbed.map(told).collect()
+}
+
+#[test]
+fn what_was_disturbed_is_told_last_things_first_and_once() {
+    let mut stage = stage(100);
+    // Those that nobody has disturbed.
+    let polite = stage.asking("/");
+    stage.reactor().end(&polite);
+    let idle = stage.asking("/");
+    stage.turn_after(75_000);
+    stage.turn_after(1000);
+    assert!(polite.is_closed() && idle.is_closed());
+    assert_eq!(disturbed(&stage), []);
+    // A request that was reset together with its connection.
+    let slow = stage.client();
+    slow.limit_room(10);
+    stage.ask(&slow, "/bytes/1000");
+    stage.turn();
+    stage.reactor().reset(&slow);
+    stage.turn_after(1);
+    // A connection that broke between requests, and one that came too late.
+    let broken = stage.asking("/");
+    stage.reactor().reset(&broken);
+    stage.turn_after(1);
+    let late = stage.asking("/");
+    stage.turn_after(75_000);
+    stage.ask(&late, "/late");
+    stage.turn_after(1);
+    let expected = [("STI", 5, None), ("CRI", 4, None), ("CRS", 3, Some("r=1 GET /bytes/1000"))];
+    let expected: Vec<_> = expected.map(|(verdict, id, line)| (verdict.into(), id, line.map(str::to_owned))).into();
+    assert_eq!(disturbed(&stage), expected);
+    // However many there are: ten. The ring of requests has begun anew meanwhile.
+    for _ in 0..250 {
+        let client = stage.asking("/fail");
+        stage.reactor().reset(&client);
+        stage.turn_after(1);
+    }
+    let last: Vec<u64> = disturbed(&stage).into_iter().map(|(_, connection, _)| connection).collect();
+    assert_eq!(last, (246..=255).rev().collect::<Vec<u64>>());
 }
 
 #[test]

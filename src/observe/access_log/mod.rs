@@ -19,7 +19,7 @@ use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::http::message::Version;
 use crate::http::status::Status;
-pub use sentence::summary;
+pub use sentence::{sentence, summary};
 use time_text::TimeText;
 
 /// One line of the log: a request that is over, and where it came from.

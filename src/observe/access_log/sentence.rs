@@ -9,7 +9,7 @@ use crate::observe::request_record::RequestRecord;
 use crate::observe::verdict::{Disturbance, Means, Side, UNDISTURBED};
 
 /// The sentence, behind the verdict's letters.
-pub(super) fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturbance) -> impl Display + 'a {
+pub fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturbance) -> impl Display + 'a {
     fmt::from_fn(move |f| {
         let verdict = disturbance.verdict;
         let who = match verdict.side {

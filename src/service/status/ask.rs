@@ -74,11 +74,9 @@ fn write_text(out: &mut String, known: &Known, kernel: &KernelReport) -> std::fm
 }
 
 fn write_ended(out: &mut String, ended: &PastConnection, known: &Known) -> std::fmt::Result {
-    let PastConnection { id, peer, protocol, verdict, reason, requests, .. } = ended;
+    let PastConnection { id, peer, protocol, requests, .. } = ended;
     let ago = short(known.now.since(ended.ended_at));
-    let phase = verdict.phase.meaning();
-    writeln!(out, "c={id} {peer}  {protocol}  ended {ago} ago: {verdict} {reason} {phase}, requests: {requests}")?;
-    ended.race.map_or(Ok(()), |race| writeln!(out, "  late     {}", race.sentence()))?;
+    writeln!(out, "c={id} {peer}  {protocol}  ended {ago} ago: {}, requests: {requests}", ended.sentence())?;
     writeln!(out, "  bytes    {} received, {} sent", ended.received, ended.sent)?;
     ended.tls.as_ref().map_or(Ok(()), |tls| writeln!(out, "  tls      {tls}"))
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::durations::spread_object;
 use super::inspection_queue::{Asked, InspectionQueue, Question};
 use super::{connections, turn};
-use crate::base::json::array;
+use crate::base::json::{Object, array};
 use crate::base::ring::Room;
 use crate::http::body::{Failure, Pull, Wait};
 use crate::http::exchange::{Cx, Source};
-use crate::observe::report::{KernelReport, Overview};
+use crate::observe::report::{DisturbedStatus, KernelReport, Overview};
 
 const EVERY: Duration = Duration::from_millis(500);
 /// When an unanswered question is looked at again; in practice the answer always comes earlier.
@@ -79,6 +79,21 @@ fn overview_json(overview: &Overview) -> String {
         .raw("paused", overview.paused)
         .raw("blocked", overview.blocked)
         .raw("slowest", array(overview.slowest.iter().map(|connection| connections::object(connection, None))))
+        .raw("disturbed", array(overview.disturbed.iter().map(disturbed_object)))
         .raw("draining", overview.draining)
+        .finish()
+}
+
+/// `request` and `line` are left out if it is a connection.
+fn disturbed_object(disturbed: &DisturbedStatus) -> String {
+    let (request, line) = disturbed.request.as_ref().map(|(key, line)| (key.to_string(), line.as_str())).unzip();
+    Object::new()
+        .raw("ago_ms", disturbed.ago.as_millis())
+        .number("connection", disturbed.connection)
+        .text("peer", &disturbed.peer.to_string())
+        .optional_text("request", request.as_deref())
+        .optional_text("line", line)
+        .text("verdict", &disturbed.verdict.to_string())
+        .text("text", &disturbed.text)
         .finish()
 }
