@@ -169,9 +169,6 @@ impl Writer {
     fn begin_file(&mut self) {
         self.section += 1;
         self.packets.fill(0);
-        for (before, counts) in self.dropped_before.iter_mut().zip(&self.shared.lock().counts) {
-            *before = counts.dropped;
-        }
         let comment = "What the server has read and written, as packets. It has seen no acknowledgements and no \
                        retransmissions, so there are none.";
         block::section_header(&mut self.out, &self.program, comment);
@@ -210,6 +207,9 @@ impl Writer {
             }
         }
         self.written = 0;
+        for (before, counts) in self.dropped_before.iter_mut().zip(&self.shared.lock().counts) {
+            *before = counts.dropped;
+        }
         self.begin_file();
     }
 
