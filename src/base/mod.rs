@@ -2,6 +2,7 @@
 
 pub mod accept_queue;
 pub mod buffer_pool;
+pub mod byte_pipe;
 pub mod disk;
 pub mod glob;
 pub mod job_name;

@@ -150,6 +150,16 @@ impl RingBuffer {
         [&self.bytes[head..head + first], &self.bytes[..self.len() - first]]
     }
 
+    /// The last `n` bytes that the ring holds, in order; it must hold as many.
+    pub fn last(&self, n: usize) -> [&[u8]; 2] {
+        let [front, back] = self.readable();
+        let skipped = self.len() - n;
+        match skipped.checked_sub(front.len()) {
+            Some(of_back) => [&back[of_back..], &[]],
+            None => [&front[skipped..], back],
+        }
+    }
+
     /// The byte at `index`, counted from the front.
     pub fn get(&self, index: usize) -> Option<u8> {
         (index < self.len()).then(|| self.bytes[self.wrap(self.head as usize + index)])

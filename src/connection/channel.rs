@@ -8,11 +8,14 @@ use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
 use super::secured::{Refusal, Secured};
 use super::{Identity, LoopContext};
+use crate::base::disk::Residency;
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
+use crate::net::capture::live::LiveCaptures;
 use crate::net::{Io, Readiness, Socket};
 use crate::observe::close_reason::{ClientEnd, CloseReason};
 use crate::observe::counters::Counters;
+use crate::observe::histogram::Syscalls;
 
 /// How much is read when it only matters whether there is anything, in bytes.
 const LAST_READ_BYTES: usize = 64;
@@ -90,7 +93,7 @@ impl<S: Socket> Channel<S> {
         if !self.readiness.readable {
             return Ok(Filled::Bytes(0));
         }
-        let LoopContext { inboxes, counters, .. } = cx;
+        let LoopContext { inboxes, counters, live_captures, .. } = cx;
         let inbox = self.inbox.get_or_insert_with(|| inboxes.take());
         counters.syscalls.read += 1;
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
@@ -104,6 +107,9 @@ impl<S: Socket> Channel<S> {
             }
         };
         inbox.commit(n);
+        if let Some(live) = live_captures {
+            live.received(self.who.id, self.received, inbox.last(n));
+        }
         self.readiness.readable = still_readable;
         self.received += n as u64;
         counters.read_bytes += n as u64;
@@ -111,12 +117,16 @@ impl<S: Socket> Channel<S> {
     }
 
     /// One read more, of what is thrown away. Says whether there was anything: more bytes, or the end.
-    pub(super) fn read_last(&mut self, counters: &mut Counters) -> io::Result<bool> {
+    pub(super) fn read_last(&mut self, cx: &mut LoopContext) -> io::Result<bool> {
+        let LoopContext { counters, live_captures, .. } = cx;
         let mut bytes = [0; LAST_READ_BYTES];
         counters.syscalls.read += 1;
         match self.socket.read([&mut bytes, &mut []])? {
             Io::Moved(n) | Io::Drained(n) => {
                 if self.secured.is_none() {
+                    if let Some(live) = live_captures {
+                        live.received(self.who.id, self.received, [&bytes[..n], &[]]);
+                    }
                     self.received += n as u64;
                 }
                 counters.read_bytes += n as u64;
@@ -138,11 +148,14 @@ impl<S: Socket> Channel<S> {
         if self.secured.is_some() {
             return self.flush_encrypted(cx);
         }
-        let counters = &mut cx.counters;
+        let LoopContext { counters, live_captures, .. } = cx;
         if !self.readiness.writable || self.outbox.is_empty() {
             return Ok(Flushed::Bytes(0));
         }
-        let flushed = self.outbox.flush(&mut self.socket, &mut counters.syscalls)?;
+        let flushed = match live_captures {
+            None => self.outbox.flush(&mut self.socket, &mut counters.syscalls)?,
+            Some(live) => self.flush_captured(live, &mut counters.syscalls)?,
+        };
         match flushed {
             Flushed::Bytes(n) => {
                 self.sent += n as u64;
@@ -150,6 +163,31 @@ impl<S: Socket> Channel<S> {
             }
             Flushed::Blocked => self.readiness.writable = false,
             Flushed::FileEnded | Flushed::Refused(_) => {}
+        }
+        Ok(flushed)
+    }
+
+    /// The same while connections are captured, of which this may be one.
+    #[cold]
+    fn flush_captured(&mut self, live: &mut LiveCaptures, syscalls: &mut Syscalls) -> io::Result<Flushed> {
+        if !live.wants(self.who.id) {
+            return self.outbox.flush(&mut self.socket, syscalls);
+        }
+        let (bytes, file) = (self.outbox.readable().concat(), self.outbox.file());
+        let flushed = self.outbox.flush(&mut self.socket, syscalls)?;
+        if let Flushed::Bytes(n) = flushed {
+            match file.filter(|_| bytes.is_empty()) {
+                None => live.sent(self.who.id, self.sent, [&bytes[..n], &[]], 0),
+                Some((file, offset)) => {
+                    let mut content = vec![0; n];
+                    // It was in memory when it was sent. What is not there any more is not waited for.
+                    let known = match file.read_resident(&mut content, offset) {
+                        Ok(Residency::Read(known)) => known,
+                        Ok(Residency::Cold | Residency::Unknown) | Err(_) => 0,
+                    };
+                    live.sent(self.who.id, self.sent, [&content[..known], &[]], n - known);
+                }
+            }
         }
         Ok(flushed)
     }

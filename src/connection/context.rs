@@ -17,6 +17,7 @@ use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
 use crate::http::exchange::Cx;
 use crate::http::forwarded::TrustedProxies;
+use crate::net::capture::live::LiveCaptures;
 use crate::net::marks::Marks;
 use crate::observe::counters::Counters;
 use crate::observe::delay::LongDrives;
@@ -43,6 +44,8 @@ pub struct LoopContext {
     /// Drives so long that others were held up by them.
     pub long_drives: LongDrives,
     began: Instant,
+    /// Captures of connections that somebody has asked for, if there are any.
+    pub live_captures: Option<Box<LiveCaptures>>,
     /// What strace is shown between system calls, if anything.
     pub marks: Marks,
     pub(super) inboxes: BufferPool,
@@ -172,6 +175,7 @@ impl LoopContext {
             records: RecordPool::default(),
             past: None,
             notes_fields: false,
+            live_captures: None,
             marks: Marks::default(),
             moment: Moment::default(),
             drive_began: Moment::default(),
@@ -242,6 +246,11 @@ impl LoopContext {
         if let Some(record) = unused {
             self.records.give_back(record);
         }
+    }
+
+    /// Nobody is asked about captures while there are none.
+    pub fn forget_captures(&mut self) {
+        self.live_captures.take_if(|live| live.is_empty());
     }
 
     /// The most memory that was in use for input at a time, and for output, in bytes.

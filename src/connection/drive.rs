@@ -138,7 +138,7 @@ impl<S: Socket> Connection<S> {
             return self.end_idle_direction(reason, cx);
         }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
-            match self.channel.read_last(&mut cx.counters) {
+            match self.channel.read_last(cx) {
                 Ok(true) => {}
                 Ok(false) => return Life::Closed(CloseReason::ByServer(self.why())),
                 Err(error) => return Life::Closed(CloseReason::Broken(error.kind())),

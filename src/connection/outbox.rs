@@ -1,9 +1,11 @@
 //! What goes out: bytes in a ring, and behind them part of a file.
 
 use std::io;
+use std::sync::Arc;
 
 use super::secured::Refusal;
 use crate::base::buffer_pool::BufferPool;
+use crate::base::disk::OpenFile;
 use crate::base::ring::RingBuffer;
 use crate::http::body::FilePart;
 use crate::net::{Io, Socket};
@@ -75,6 +77,11 @@ impl Outbox {
     /// The bytes, in order.
     pub(super) fn readable(&self) -> [&[u8]; 2] {
         self.ring.as_deref().map_or([&[], &[]], RingBuffer::readable)
+    }
+
+    /// The file at the end, and where in it the next byte stands, if there is one.
+    pub(super) fn file(&self) -> Option<(Arc<OpenFile>, u64)> {
+        self.file.as_ref().map(|part| (Arc::clone(&part.file), part.offset))
     }
 
     /// Takes off so many bytes that have been sent.

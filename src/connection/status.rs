@@ -7,6 +7,8 @@ use super::{Connection, Life, LoopContext};
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
+use crate::net::capture::live::{Beginning, Closed, LiveCaptures};
+use crate::observe::close_reason::CloseReason;
 use crate::observe::keep_alive_race::KeepAliveRace;
 use crate::observe::past::PastConnection;
 use crate::observe::report::ConnectionStatus;
@@ -63,6 +65,38 @@ impl<S: Socket> Connection<S> {
             sent: self.channel.sent(),
             tls: self.channel.tls().map(Box::new),
         })
+    }
+
+    /// What a capture of it that begins now has to know.
+    pub fn capture_beginning(&self) -> Beginning {
+        Beginning {
+            connection: self.channel.who.id,
+            local: self.channel.socket.local_address(),
+            peer: self.channel.who.peer,
+            role: self.channel.role,
+            protocol: self.protocol(),
+            is_secured: self.channel.secured.is_some(),
+            received: self.channel.received(),
+            sent: self.channel.sent(),
+        }
+    }
+
+    /// Tells those who capture it that a drive is over: which direction has ended by then.
+    pub fn end_captured_drive(&self, live: &mut LiveCaptures) {
+        let is_ended = matches!(self.life, Life::Lingering | Life::IdleLingering(_));
+        live.note_ends(self.channel.who.id, self.channel.input_ended(), is_ended);
+        if !self.is_closed() {
+            live.flush(self.channel.who.id);
+        }
+    }
+
+    /// How its end is captured.
+    pub fn captured_end(&self) -> Closed {
+        match self.close_reason() {
+            Some(CloseReason::Broken(_)) => Closed::Broken,
+            _ if self.channel.is_aborted() => Closed::ByReset,
+            _ => Closed::InOrder,
+        }
     }
 
     /// When the wait has lasted too long. The deadline of a slow read may be earlier: it is the next look at the client.

@@ -9,11 +9,13 @@ use super::jobs::waits_for_job;
 use super::phases::Phase;
 use crate::connection::Connection;
 use crate::net::Reactor;
+use crate::net::capture::live::{LIVE_MAX, LiveCaptures};
 use crate::observe::access_log::sentence;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::past::{Disturbed, Past, PastRequest};
 use crate::observe::report::{
-    ConnectionStatus, Connections, DisturbedStatus, Known, LoopStatus, Overview, PastRecord, Subject,
+    CaptureOrder, CaptureRefusal, CaptureStream, ConnectionStatus, Connections, DisturbedStatus, Known, LoopStatus,
+    Overview, PastRecord, Subject,
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
@@ -47,19 +49,31 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let Some(inspections) = self.inspections.as_ref().filter(|inspections| !inspections.is_empty()) else {
             return false;
         };
-        for asked in inspections.take(ANSWERS_PER_TURN) {
-            self.answer(asked);
-        }
+        let asked = inspections.take(ANSWERS_PER_TURN);
+        asked.into_iter().for_each(|asked| self.answer(asked));
         true
     }
 
-    fn answer(&self, asked: Asked) {
+    /// Begins a capture of a connection.
+    fn capture(&mut self, order: CaptureOrder) -> Result<CaptureStream, CaptureRefusal> {
+        let is_meant = |open: &&Connection<R::Socket>| open.who().id == order.connection && !open.is_closed();
+        let connection = self.connections_of_everyone().find(is_meant);
+        let connection = connection.ok_or(CaptureRefusal::NotOpen)?;
+        let (beginning, key) = (connection.capture_beginning(), connection.who().log_key(None));
+        let live = self.context.live_captures.get_or_insert_default();
+        let file = live.begin(&beginning, order.bytes_max).ok_or(CaptureRefusal::TooMany(LIVE_MAX))?;
+        log::info!("{key}: what it says is captured from now on, for somebody who has asked the admin listener");
+        Ok(CaptureStream { file, sign_of_life: LiveCaptures::sign_of_life() })
+    }
+
+    fn answer(&mut self, asked: Asked) {
         match asked {
             Asked::Connections(limit, answer) => answer.give(self.list(limit)),
             Asked::Metrics(answer) => answer.give(self.metrics()),
             Asked::Loop(answer) => answer.give(self.loop_status()),
             Asked::Overview(answer) => answer.give(self.overview()),
             Asked::Subject(subject, answer) => answer.give(self.known(subject)),
+            Asked::Capture(order, answer) => answer.give(self.capture(order)),
         }
     }
 

@@ -526,7 +526,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if let Some(reason) = connection.close_reason() {
             let (id, marks) = (connection.who().id, self.context.marks);
             marks.strace(id, |text| write!(text, "close: {reason}"));
-            marks.comment(id, |text| write!(text, "close: {}", close_line(&connection, race.as_ref())));
+            let line = || close_line(&connection, race.as_ref());
+            marks.comment(id, |text| write!(text, "close: {}", line()));
+            if let Some(live) = &mut self.context.live_captures {
+                live.end(id, connection.captured_end(), |text| write!(text, "close: {}", line()));
+                self.context.forget_captures();
+            }
         }
     }
 }
@@ -613,6 +618,10 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
             self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, write_request);
         }
         self.close_records(connection, now);
+        if let Some(live) = &mut self.context.live_captures {
+            connection.end_captured_drive(live);
+            self.context.forget_captures();
+        }
         self.context.drive_began = now;
         now
     }
@@ -623,6 +632,9 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
         while let Some(record) = self.context.finished.pop_front() {
             self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
             self.context.marks.comment(who.id, |text| write!(text, "{}", summary(&record)));
+            if let Some(live) = &mut self.context.live_captures {
+                live.comment(who.id, |text| write!(text, "{} {}", summary(&record), record.request()));
+            }
             self.context.close_record(record, who, role, |record| {
                 if let Some(log) = self.access_log {
                     let wall = self.reactor.wall();

@@ -120,6 +120,13 @@ impl Text {
         Text { bytes: [0; TEXT_BYTES_MAX], len: 0 }
     }
 
+    /// What is written by `what`.
+    pub(super) fn of(what: impl FnOnce(&mut Text)) -> Box<str> {
+        let mut text = Text::new();
+        what(&mut text);
+        text.as_str().into()
+    }
+
     /// What `write!` calls. A text that is too long is cut.
     pub fn write_fmt(&mut self, what: fmt::Arguments<'_>) {
         if Write::write_fmt(self, what).is_err() {

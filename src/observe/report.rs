@@ -12,6 +12,7 @@ use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
+use crate::base::byte_pipe::PipeReader;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -353,6 +354,33 @@ pub struct Overview {
     pub disturbed: Vec<DisturbedStatus>,
     /// Whether the server was told to stop.
     pub draining: bool,
+}
+
+/// A connection that is to be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureOrder {
+    /// Its number.
+    pub connection: u64,
+    /// The size of the file at most, in bytes.
+    pub bytes_max: u64,
+}
+
+/// A capture that has begun.
+#[derive(Debug)]
+pub struct CaptureStream {
+    /// The file as it grows.
+    pub file: PipeReader,
+    /// What may be put into it while nothing comes, so that it is noticed whether anybody still reads it.
+    pub sign_of_life: Vec<u8>,
+}
+
+/// Why a connection cannot be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureRefusal {
+    /// It is not open.
+    NotOpen,
+    /// So many captures are under way, and there may be no more.
+    TooMany(usize),
 }
 
 /// A request or a connection that is over and was disturbed.

@@ -1,17 +1,22 @@
-//! `tidemill ask`: what a running server knows of a connection or a request. Its admin listener is asked for `/ask`.
+//! `tidemill ask`: what a running server knows of a connection or a request. Its admin listener is asked for `/ask`, or for
+//! `/capture`.
+
+mod capture;
+mod link;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
+use super::quantity::size;
 use super::usage::{self, Refusal};
 use super::{EXIT_FAILURE, cause, complain};
 use crate::net::listener::Address;
+use capture::CaptureWish;
+use link::Link;
 
 /// The word that asks for it.
 pub const NAME: &str = "ask";
@@ -20,18 +25,21 @@ pub const NAME: &str = "ask";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes. It has a hundred requests at most.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
 
 /// Asks a running server.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidemill ask",
     about = "Ask a running server what it knows of a connection or a request, also some time after it has ended",
-    override_usage = "tidemill ask c=17 [r=3 | s=5] [--admin ADDR] [--json]",
+    override_usage = "tidemill ask c=17 [r=3 | s=5] [--admin ADDR] [--json]\n       \
+                      tidemill ask --pcapng c=17 [FILE] [--admin ADDR] [--pcapng-size SIZE]",
     after_help = "The keys are those of the logs. An identifier that --request-id has made is a key, too: \
                   6a5ea3c7f09ab1e2-c17-r3. How much is kept, --past of the server says."
 )]
 struct Order {
-    /// c=N: the connection; r=N: the request on it; s=N: the stream of HTTP/2
+    /// c=N: the connection; r=N: the request on it; s=N: the stream of HTTP/2. With --pcapng also FILE
     #[arg(value_name = "KEY", required = true)]
     keys: Vec<String>,
 
@@ -42,23 +50,35 @@ struct Order {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
+
+    /// Capture what an open connection says from now on, for Wireshark, until it ends: to FILE, or to standard output
+    #[arg(long, conflicts_with = "json")]
+    pcapng: bool,
+
+    /// Size of the capture at most, 1MiB to 1TiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size(MIB..=TIB), requires = "pcapng")]
+    pcapng_size: usize,
 }
 
 /// Asks what the `arguments`, the first of them being [`NAME`], want to know.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let program = [OsString::from("tidemill ask")];
     let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
-    let order = usage::read(&arguments, |_: &mut Order, _| Ok(()));
-    let (order, target) = match order.and_then(|order| target(&order).map(|target| (order, target))) {
-        Ok(read) => read,
+    let order = match usage::read(&arguments, |_: &mut Order, _| Ok(())) {
+        Ok(order) => order,
         Err(refusal) => return refusal.report(),
     };
-    match ask(&order.admin, &target) {
-        Ok(text) => Refusal::Answer(text).report(),
-        Err(failure) => {
+    let told = match order.pcapng {
+        true => CaptureWish::of(&order.keys, order.pcapng_size).map(|wish| wish.fulfil(&order.admin)),
+        false => target(&order).map(|target| ask(&order.admin, &target)),
+    };
+    match told {
+        Ok(Ok(text)) => Refusal::Answer(text).report(),
+        Ok(Err(failure)) => {
             complain(&failure);
             ExitCode::from(EXIT_FAILURE)
         }
+        Err(refusal) => refusal.report(),
     }
 }
 
@@ -99,7 +119,7 @@ fn of_identifier(word: &str) -> Option<Vec<String>> {
 /// The content of the answer. The error is one line for the user.
 fn ask(admin: &Address, target: &str) -> Result<String, String> {
     let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error));
-    let answer = exchange(admin, target).map_err(|error| cannot(&error))?;
+    let answer = answer(admin, target).map_err(|error| cannot(&error))?;
     let malformed = || cannot(&io::Error::new(io::ErrorKind::InvalidData, "what answers there is no admin listener"));
     let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
     match head.split(' ').nth(1) {
@@ -120,26 +140,9 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn exchange(admin: &Address, target: &str) -> io::Result<String> {
-    match admin {
-        Address::Tcp(address) => over(TcpStream::connect(address)?, TcpStream::set_read_timeout, target),
-        Address::Localhost(port) => {
-            over(TcpStream::connect(("localhost", *port))?, TcpStream::set_read_timeout, target)
-        }
-        Address::Unix(path) => over(UnixStream::connect(path)?, UnixStream::set_read_timeout, target),
-    }
-}
-
-/// HTTP/1.0: the answer is not chunked and ends with the connection.
-fn over<S: Read + Write>(
-    mut stream: S,
-    set_timeout: fn(&S, Option<Duration>) -> io::Result<()>,
-    target: &str,
-) -> io::Result<String> {
-    set_timeout(&stream, Some(PATIENCE))?;
-    stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+fn answer(admin: &Address, target: &str) -> io::Result<String> {
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Link::asking(admin, target)?.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -6,6 +6,7 @@ mod dialogues;
 #[path = "../sim/h2/frames.rs"]
 #[allow(dead_code, reason = "shared with the simulator")]
 mod frames;
+mod live;
 #[path = "../access_log/logged.rs"]
 #[allow(dead_code, reason = "shared with the tests of the access log")]
 mod logged;

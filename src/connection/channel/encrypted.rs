@@ -70,6 +70,9 @@ impl<S: Socket> Channel<S> {
         let inbox = self.inbox.get_or_insert_with(|| cx.inboxes.take());
         let before = inbox.len();
         let opened = secured.open(inbox, &mut cx.ciphertexts, cx.moment);
+        if let Some(live) = &mut cx.live_captures {
+            live.received(self.who.id, self.received, inbox.last(inbox.len() - before));
+        }
         // What came in front of a fault was received as well.
         self.received += (inbox.len() - before) as u64;
         if awaited_hello && !secured.awaits_hello() && !secured.is_resumed() {
@@ -112,6 +115,11 @@ impl<S: Socket> Channel<S> {
         cx.counters.syscalls.write += 1;
         match secured.write(&mut self.socket, cx.moment)? {
             (Io::Moved(n), content) => {
+                if let Some(live) = &mut cx.live_captures {
+                    let [front, back] = self.outbox.readable();
+                    let of_front = content.min(front.len());
+                    live.sent(self.who.id, self.sent, [&front[..of_front], &back[..content - of_front]], 0);
+                }
                 self.outbox.consume(content);
                 self.sent += content as u64;
                 cx.counters.written_bytes += n as u64;

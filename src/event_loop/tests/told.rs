@@ -8,9 +8,10 @@ use super::menu::Act;
 use super::stage::{Stage, get, post};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
+use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
 use crate::base::wake::{LocalWaker, WakeKey, Wakes};
-use crate::observe::report::{Connections, Overview};
+use crate::observe::report::{CaptureOrder, CaptureRefusal, CaptureStream, Connections, Overview};
 use crate::service::status::inspection_queue::{AnswerSlot, Asked, InspectionQueue};
 
 const INBOX: usize = 1024;
@@ -120,4 +121,52 @@ fn four_questions_are_answered_in_a_turn_and_the_loop_does_not_sleep_before_the_
         assert_eq!(questions.iter().filter_map(|question| question.answer()).count(), answered);
         assert_eq!(slept == Some(Duration::ZERO), answered > 0);
     }
+}
+
+/// What has been captured since the last call, as far as it is text.
+fn captured(stream: &CaptureStream) -> String {
+    let mut ring = RingBuffer::new(1 << 20);
+    let n = stream.file.take(&mut ring.room(0, 1 << 20));
+    ring.seal(0, b"", n);
+    String::from_utf8_lossy(&ring.readable().concat()).into_owned()
+}
+
+#[test]
+fn a_connection_is_captured_until_it_ends_and_then_nobody_is_asked_any_more() {
+    let mut stage = Stage::with_roles(&[ListenerRole::Http, ListenerRole::Admin], Limits::default());
+    let client = stage.asking("/");
+    let other = stage.client();
+    stage.client_of(1);
+    let wish = |connection| move |answer| Asked::Capture(CaptureOrder { connection, bytes_max: 1 << 20 }, answer);
+    assert!(matches!(ask(&mut stage, wish(3)), Err(CaptureRefusal::NotOpen)), "the admin");
+    assert!(stage.event_loop.context.live_captures.is_none());
+    let [one, two] = [(); 2].map(|()| ask(&mut stage, wish(1)).unwrap());
+    for stream in [&one, &two] {
+        assert!(captured(stream).contains("c=1 http/1 from here on: rx=28 tx="));
+    }
+    stage.ask(&client, "/bytes/5");
+    stage.ask(&other, "/other");
+    stage.turn();
+    let said = captured(&one);
+    assert!(said.contains("GET /bytes/5 HTTP/1.1\r\n") && said.contains("\r\n\r\nbbbbb"), "{said}");
+    assert!(said.contains("c=1 r=2 over 200 rx=28:") && !said.contains("other"), "{said}");
+    drop(one);
+    stage.reactor().end(&client);
+    stage.turn();
+    let said = captured(&two);
+    assert!(said.contains("c=1 close: CFI closed by the client") && said.contains("the connection is over"), "{said}");
+    assert!(two.file.has_ended() && stage.event_loop.context.live_captures.is_none());
+    assert!(matches!(ask(&mut stage, wish(1)), Err(CaptureRefusal::NotOpen)), "it is over");
+}
+
+/// Four askers who have all left make room, although nothing was said meanwhile.
+#[test]
+fn captures_are_bounded_and_askers_who_have_left_do_not_count() {
+    let mut stage = Stage::new(Limits::default());
+    stage.client();
+    let wish = |answer| Asked::Capture(CaptureOrder { connection: 1, bytes_max: 1 << 20 }, answer);
+    let all = [(); 4].map(|()| ask(&mut stage, wish).unwrap());
+    assert!(matches!(ask(&mut stage, wish), Err(CaptureRefusal::TooMany(4))));
+    drop(all);
+    assert!(ask(&mut stage, wish).is_ok());
 }

@@ -107,13 +107,22 @@ pub(super) fn secrets(out: &mut Vec<u8>, lines: &str) {
     });
 }
 
-/// How many packets were seen on an interface until `at`, and how many of them are not in the file.
-pub(super) fn statistics(out: &mut Vec<u8>, interface: u32, at: u64, seen: u64, dropped: u64) {
+/// How many packets were seen on an interface until `at`, and how many of them are not in the file, if that is told.
+pub(super) fn statistics(
+    out: &mut Vec<u8>,
+    interface: u32,
+    at: u64,
+    packets: Option<(u64, u64)>,
+    comments: &[Box<str>],
+) {
     block(out, INTERFACE_STATISTICS, |out| {
         out.extend(interface.to_le_bytes());
         time(out, at);
-        option(out, PACKETS_SEEN, &seen.to_le_bytes());
-        option(out, PACKETS_DROPPED, &dropped.to_le_bytes());
+        if let Some((seen, dropped)) = packets {
+            option(out, PACKETS_SEEN, &seen.to_le_bytes());
+            option(out, PACKETS_DROPPED, &dropped.to_le_bytes());
+        }
+        comments.iter().for_each(|comment| option(out, COMMENT, comment.as_bytes()));
         option(out, END_OF_OPTIONS, &[]);
     });
 }
@@ -210,7 +219,7 @@ mod tests {
             4, 0, 8, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             52, 0, 0, 0,
         ];
-        assert_eq!(made(|out| statistics(out, 1, 9, 7, 2)), expected);
+        assert_eq!(made(|out| statistics(out, 1, 9, Some((7, 2)), &[])), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! what finds no room in memory is dropped and counted.
 
 mod block;
+pub mod live;
 mod segment;
 mod socket;
 mod writer;

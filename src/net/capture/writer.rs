@@ -185,7 +185,7 @@ impl Writer {
         for (number, (dropped, before)) in dropped.iter().zip(&self.dropped_before).enumerate() {
             let dropped = dropped - before;
             let seen = self.packets[number] + dropped;
-            block::statistics(&mut self.out, number as u32, now(), seen, dropped);
+            block::statistics(&mut self.out, number as u32, now(), Some((seen, dropped)), &[]);
         }
     }
 

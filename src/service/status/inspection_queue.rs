@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::wake::LocalWaker;
-use crate::observe::report::{Connections, Known, LoopStatus, Metrics, Overview, Subject};
+use crate::observe::report::{
+    CaptureOrder, CaptureRefusal, CaptureStream, Connections, Known, LoopStatus, Metrics, Overview, Subject,
+};
 
 /// What is asked, and where its answer goes.
 pub enum Asked {
@@ -19,6 +21,8 @@ pub enum Asked {
     Overview(AnswerSlot<Overview>),
     /// All that is known of this.
     Subject(Subject, AnswerSlot<Known>),
+    /// That this connection is captured from now on.
+    Capture(CaptureOrder, AnswerSlot<Result<CaptureStream, CaptureRefusal>>),
 }
 
 /// A question, kept by whoever asked it.

@@ -2,6 +2,7 @@
 
 mod accept_queues;
 mod ask;
+mod capture;
 pub mod connections;
 mod durations;
 mod events;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use health::health;
 
 use crate::observe::report::{KernelReport, KernelTopic};
+use capture::Capture;
 use events::Events;
 use inspect::{Format, Inspection, Shown};
 use inspection_queue::{AnswerSlot, Asked, InspectionQueue};
@@ -78,6 +80,7 @@ fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
         .get("/loop", inspect(inspections, ask_kernel, |_, answer| Asked::Loop(answer)))
         .get("/ask", ask_about(inspections, ask_kernel))
         .get("/events", events)
+        .get("/capture", capture_of(inspections))
 }
 
 /// Answers with what is known of a connection or a request.
@@ -90,6 +93,19 @@ fn ask_about(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> impl 
         };
         let question = inspections.ask(cx.local_waker(), |answer| Asked::Subject(subject, answer));
         Ok(Reply::Decide(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
+    }
+}
+
+/// Answers with what a connection reads and writes from now on.
+fn capture_of(inspections: &Rc<InspectionQueue>) -> impl Handler + use<> {
+    let inspections = Rc::clone(inspections);
+    move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        let Some(order) = capture::order(&request.target) else {
+            let expected = Body::from_static(capture::EXPECTED.as_bytes());
+            return Ok(Reply::Respond(fresh(Status::BAD_REQUEST, TEXT_UTF8, expected)));
+        };
+        let question = inspections.ask(cx.local_waker(), |answer| Asked::Capture(order, answer));
+        Ok(Reply::Decide(Box::new(Capture::new(order, question))))
     }
 }
 
