@@ -243,7 +243,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.on_turn(now, || self.reactor.wall());
         let nanos = now.nanos_since(self.phases.mark());
         self.cpu.on_polled(nanos);
-        self.context.long_drives.on_polled(turn_began, nanos, now);
+        self.context.long_drives.on_polled(turn_began, nanos, now, self.accepted);
         self.phases.woke(due, self.events.len(), now);
         self.phases.end(Phase::Poll, now);
         Ok(())

@@ -32,6 +32,12 @@ pub struct Delay {
 pub struct LongDrives {
     /// Whatever was reported by the last poll cannot have been there before this moment.
     since: Moment,
+    /// The same for connections that were accepted in the turn before that poll: they may have been in the accept queue.
+    newcomers_since: Moment,
+    /// The last connection that was accepted before that turn.
+    last_before: u64,
+    /// The last connection that was accepted before that poll.
+    last: u64,
     drives: Vec<LongDrive>,
     /// Texts that no drive uses just now.
     spare: Vec<String>,
@@ -48,16 +54,20 @@ struct LongDrive {
 impl Default for LongDrives {
     fn default() -> LongDrives {
         let spare = (0..DRIVES_MAX).map(|_| String::with_capacity(REQUEST_BYTES)).collect();
-        LongDrives { since: Moment::default(), drives: Vec::with_capacity(DRIVES_MAX), spare }
+        let (never, nobody) = (Moment::default(), 0);
+        let drives = Vec::with_capacity(DRIVES_MAX);
+        LongDrives { since: never, newcomers_since: never, last_before: nobody, last: nobody, drives, spare }
     }
 }
 
 impl LongDrives {
     /// A poll has returned at `now`, and took so many nanoseconds. If it returned at once, what it reports may have arrived
-    /// while the loop was busy with the turn that began at `turn_began`.
+    /// while the loop was busy with the turn that began at `turn_began`. `last` is the last connection that was accepted.
     #[inline]
-    pub fn on_polled(&mut self, turn_began: Moment, nanos: u64, now: Moment) {
-        self.since = if nanos < AT_ONCE_NANOS { turn_began } else { now };
+    pub fn on_polled(&mut self, turn_began: Moment, nanos: u64, now: Moment, last: u64) {
+        (self.newcomers_since, self.since) =
+            if nanos < AT_ONCE_NANOS { (self.since.min(turn_began), turn_began) } else { (now, now) };
+        (self.last_before, self.last) = (self.last, last);
         if !self.drives.is_empty() {
             self.forget_earlier();
         }
@@ -65,7 +75,7 @@ impl LongDrives {
 
     #[cold]
     fn forget_earlier(&mut self) {
-        let over = self.drives.extract_if(.., |drive| drive.ended <= self.since);
+        let over = self.drives.extract_if(.., |drive| drive.ended <= self.newcomers_since);
         self.spare.extend(over.map(|drive| drive.request));
     }
 
@@ -87,7 +97,8 @@ impl LongDrives {
     /// Which connection a request of `connection` had to wait for, if it did. The request's own drive began at `drive_began`.
     /// The connection's last drive ended at `driven_at` and read everything that had arrived by then.
     pub fn delay(&self, connection: u64, driven_at: Moment, drive_began: Moment) -> Option<Rc<Delay>> {
-        let since = self.since.max(driven_at);
+        let is_newcomer = (self.last_before + 1..=self.last).contains(&connection);
+        let since = if is_newcomer { self.newcomers_since } else { self.since }.max(driven_at);
         let others = self.drives.iter().filter(|drive| drive.connection != connection && drive.ended > since);
         let longest = others.max_by_key(|drive| drive.took)?;
         let took = drive_began.since(since);
@@ -112,7 +123,7 @@ mod tests {
     #[test]
     fn a_request_is_behind_the_longest_drive_of_somebody_else() {
         let mut drives = LongDrives::default();
-        drives.on_polled(at(0), 1_000_000, at(10));
+        drives.on_polled(at(0), 1_000_000, at(10), 0);
         drives.note(5 * MS, at(15), 1, |_| {});
         drives.note(80 * MS, at(95), 2, |_| {});
         assert_eq!(behind(&drives, 3, 96), Some((2, 86 * MS)));
@@ -125,14 +136,34 @@ mod tests {
     #[test]
     fn what_was_there_before_a_poll_may_be_as_old_as_the_turn_before() {
         let mut drives = LongDrives::default();
-        drives.on_polled(at(0), 1_000_000, at(10));
+        drives.on_polled(at(0), 1_000_000, at(10), 0);
         drives.note(80 * MS, at(90), 2, |_| {});
-        drives.on_polled(at(10), 500_000, at(91));
+        drives.on_polled(at(10), 500_000, at(91), 0);
         assert_eq!(behind(&drives, 3, 92), Some((2, 82 * MS)));
-        drives.on_polled(at(91), 500_000, at(93));
+        drives.on_polled(at(91), 500_000, at(93), 0);
         assert_eq!(behind(&drives, 3, 94), None, "that turn was short, and the long drive was over before it");
-        drives.on_polled(at(91), 7_000_000, at(100));
+        drives.on_polled(at(91), 7_000_000, at(100), 0);
         assert_eq!(behind(&drives, 3, 101), None, "it came while the loop slept");
+    }
+
+    #[test]
+    fn a_connection_may_have_waited_to_be_accepted() {
+        let mut drives = LongDrives::default();
+        drives.on_polled(at(0), 2_000_000, at(10), 2);
+        drives.note(80 * MS, at(90), 2, |_| {});
+        drives.on_polled(at(10), 500_000, at(91), 2);
+        // In this turn connection 3 is accepted, and the next poll reports its request.
+        drives.on_polled(at(91), 500_000, at(92), 3);
+        assert_eq!(behind(&drives, 3, 93), Some((2, 83 * MS)));
+        assert_eq!(
+            behind(&drives, 1, 93),
+            None,
+            "it was accepted long before, and its request came after the long drive"
+        );
+        drives.on_polled(at(92), 500_000, at(94), 3);
+        assert_eq!(behind(&drives, 3, 95), None, "its request came later than it");
+        drives.on_polled(at(94), 2_000_000, at(100), 4);
+        assert_eq!(behind(&drives, 4, 101), None, "the loop slept after it was accepted");
     }
 
     #[test]
