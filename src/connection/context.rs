@@ -234,7 +234,7 @@ impl LoopContext {
         role: ListenerRole,
         log: impl FnOnce(&RequestRecord),
     ) {
-        self.counters.count_request(&record);
+        self.counters.count_request(&record, role.is_for_everyone());
         self.times.count_request(&record);
         log(&record);
         let unused = match &mut self.past {

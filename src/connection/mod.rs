@@ -287,7 +287,8 @@ impl<S: Socket> Connection<S> {
         self.ended_in = Some(phase);
         let counted = self.driver.note_close(&self.channel, reason, now, cx);
         self.note_fate(reason, cx);
-        cx.counters.count_close(counted, Verdict::on_connection(counted, phase), self.first_fin(reason));
+        let verdict = || (Verdict::on_connection(counted, phase), self.first_fin(reason));
+        cx.counters.count_close(counted, self.role().is_for_everyone().then(verdict));
         if let Some(http2) = self.driver.http2() {
             http2.count_end(&mut cx.counters.http2);
         }

@@ -36,11 +36,11 @@ pub struct Counters {
     pub cut_short: u64,
     /// Connections that ended because a wait lasted too long, by what they waited for.
     pub timeouts: WaitCounts,
-    /// The verdicts on connections that ended, and on requests that were disturbed.
+    /// The verdicts on connections that ended, those of the admin listener left out.
     pub verdicts: VerdictCounts,
-    /// The same for requests.
+    /// The same for requests that were disturbed.
     pub request_verdicts: VerdictCounts,
-    /// Who ended a connection first, by the number of [`FirstFin`].
+    /// Who ended these connections first, by the number of [`FirstFin`].
     pub first_fins: [u64; 3],
     /// Requests that came when the server had ended an idle connection, by the number of
     /// [`Goodbye`](super::keep_alive_race::Goodbye).
@@ -57,10 +57,13 @@ impl Counters {
         self.requests.iter().sum()
     }
 
-    /// Counts a connection that has ended.
-    pub fn count_close(&mut self, reason: CloseReason, verdict: Verdict, first: FirstFin) {
-        self.verdicts.count(verdict);
-        self.first_fins[first as usize] += 1;
+    /// Counts a connection that has ended. `verdict` is `None` for one of the admin listener: whoever asks it again and again
+    /// would be all that is seen.
+    pub fn count_close(&mut self, reason: CloseReason, verdict: Option<(Verdict, FirstFin)>) {
+        if let Some((verdict, first)) = verdict {
+            self.verdicts.count(verdict);
+            self.first_fins[first as usize] += 1;
+        }
         match reason {
             CloseReason::ByClient(_) => self.closed_by_client += 1,
             CloseReason::ByServer(_) => self.closed_by_server += 1,
@@ -75,11 +78,11 @@ impl Counters {
         self.keep_alive_races[race.goodbye as usize] += u64::from(race.requests);
     }
 
-    /// Counts a request that is over.
-    pub fn count_request(&mut self, record: &RequestRecord) {
+    /// Counts a request that is over, and what disturbed it if it `is_for_everyone` and did not come through the admin listener.
+    pub fn count_request(&mut self, record: &RequestRecord, is_for_everyone: bool) {
         let class = record.status.map_or(0, |status| usize::from(status.code() / 100));
         self.requests[class.min(5)] += 1;
-        if let Some(disturbance) = &record.disturbance {
+        if let Some(disturbance) = record.disturbance.as_ref().filter(|_| is_for_everyone) {
             self.request_verdicts.count(disturbance.verdict);
         }
         self.cut += u64::from(record.cut().is_some());
@@ -98,7 +101,7 @@ mod tests {
         for queued_max in [5, 9, 2] {
             let mut record = RequestRecord::new(Moment::default());
             record.queued_max = queued_max;
-            counters.count_request(&record);
+            counters.count_request(&record, true);
         }
         assert_eq!((counters.queued_max, counters.requests_over()), (9, 3));
     }

@@ -117,8 +117,12 @@ impl Verdict {
             CloseReason::CutShort(Fault::Request) => (Side::Server, Means::Refusal),
             CloseReason::CutShort(Fault::Deadline) => (Side::Operator, Means::Deadline),
         };
-        // What was waited for says more than what else was going on.
-        let phase = if let CloseReason::Timeout(wait) = reason { phase_of(wait, phase) } else { phase };
+        let phase = match reason {
+            // What was waited for says more than what else was going on.
+            CloseReason::Timeout(wait) => phase_of(wait, phase),
+            CloseReason::ByServer(Why::Conversation) => Phase::Conversation,
+            _ => phase,
+        };
         Verdict { side, means, phase }
     }
 
@@ -242,5 +246,17 @@ fn phase_of(wait: WaitReason, phase: Phase) -> Phase {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{}", self.side.letter(), self.means.letter(), self.phase.letter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_ends_in_the_conversation_whatever_its_handler_says() {
+        let verdict = |why, phase| Verdict::on_connection(CloseReason::ByServer(why), phase).to_string();
+        assert_eq!(verdict(Why::Conversation, Phase::Content), "SWC");
+        assert_eq!(verdict(Why::Limit, Phase::Content), "SLB");
     }
 }

@@ -104,6 +104,24 @@ fn requests_and_ends_are_counted_by_kind() {
 }
 
 #[test]
+fn verdicts_are_those_on_connections_for_everyone() {
+    let server = server(&[]);
+    get(&server, "/plaintext");
+    let sum = |family: &str| {
+        let samples = samples(&server);
+        let of_family = samples.iter().filter(|(name, _)| name.starts_with(family));
+        of_family.map(|(_, count)| count).sum::<f64>()
+    };
+    wait_until("it has ended", || sum("tidemill_connection_verdicts_total{") >= 1.0);
+    for _ in 0..3 {
+        sum("tidemill_first_fins_total{");
+    }
+    assert_eq!(sum("tidemill_connection_verdicts_total{"), 1.0, "who asks the admin listener is not counted");
+    assert_eq!(sum("tidemill_first_fins_total{"), 1.0);
+    assert!(sum("tidemill_connections_closed_total{") > 4.0, "there they are counted");
+}
+
+#[test]
 fn buckets_only_grow() {
     let server = server(&[]);
     for _ in 0..20 {
