@@ -48,6 +48,11 @@ impl fmt::Display for InvalidGlob {
 }
 
 impl Glob {
+    /// The text that it was made of.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The pattern that `text` means.
     pub fn new(text: &str) -> Result<Glob, InvalidGlob> {
         if text.len() > GLOB_BYTES_MAX {

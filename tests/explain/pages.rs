@@ -41,6 +41,29 @@ fn every_step_of_a_file_names_its_rule() {
 }
 
 #[test]
+fn what_is_not_compressed_says_why() {
+    let site = Site::new();
+    let forms = |request, arguments: &[&str], expected| {
+        let asked = Asked { request, fields: &["Accept-Encoding: gzip"] };
+        Page::of(asked, &[arguments, &[site.path()]].concat()).assert_line("forms", expected);
+    };
+    forms("GET /large.bin", &[], "identity; application/octet-stream is not compressed, since most of it");
+    forms("GET /small.txt", &[], "identity; not compressed, since 6 bytes would hardly become fewer");
+    let no_transform = ["--cache-control", "no-transform"];
+    forms("GET /lines.txt", &no_transform, "identity; not compressed, since its Cache-Control says no-transform");
+    forms("GET /lines.txt", &["--file-cache", "0"], "identity; --file-cache 0 compresses nothing");
+}
+
+#[test]
+fn the_rule_is_named_that_a_field_comes_from() {
+    let site = Site::new();
+    let rules = ["--cache-control", "max-age=60", "--header", "*.txt,*.md Cache-Control: no-store", site.path()];
+    let field = |request| Page::of(Asked { request, fields: &[] }, &rules);
+    field("GET /small.txt").assert_line("field", "Cache-Control: no-store, for *.txt,*.md");
+    field("GET /both.html").assert_line("field", "Cache-Control: max-age=60, for everything");
+}
+
+#[test]
 fn a_coded_form_alone_says_what_is_made_of_it() {
     let site = Site::new();
     let decoded = page(&site, "GET /alone.html", &["Accept-Encoding: br"]);
@@ -90,6 +113,11 @@ fn a_condition_that_decides_is_named() {
     because(&["If-None-Match: *"], "If-None-Match: * → what the client has is still good: 304 (RFC 9110 §13.1.2)");
     because(&["If-Match: \"a\""], "412 (RFC 9110 §13.1.1)");
     because(&["If-None-Match: \"a\""], "nothing in If-None-Match stands in the way (RFC 9110 §13.2.2)");
+    because(
+        &["If-None-Match: \"a\"", "If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT"],
+        "nothing in If-None-Match stands in the way (RFC 9110 §13.2.2); \
+         If-Modified-Since is not looked at beside If-None-Match (RFC 9110 §13.1.3)",
+    );
     because(&["If-Range: \"a\"", "Range: bytes=0-1"], "so it gets the whole (RFC 9110 §13.1.5)");
     because(&[], "no condition");
 }

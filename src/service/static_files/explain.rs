@@ -6,7 +6,7 @@ use super::StaticFiles;
 use super::fallback::Reason;
 use super::listing::Order;
 use super::locate::Address;
-use super::lookup::{Looked, Wanted, look_up};
+use super::lookup::{Looked, Wanted, look_up, site_rules, stays_as_it_is};
 use super::pages;
 use super::representation::{Compressible, Form, Representation};
 use super::resolve::{Resolved, Unresolved, resolve};
@@ -14,6 +14,7 @@ use super::respond::{Choice, MadeForm, MadeForms, Making, Offer, Selection, choo
 use super::serving::made;
 use crate::http::conditional::{Condition, Outcome, Verdict};
 use crate::http::fields::Fields;
+use crate::http::media_type::is_compressible;
 use crate::http::message::RequestHead;
 use crate::http::method::Method;
 use crate::http::negotiate::Coding;
@@ -91,6 +92,9 @@ impl StaticFiles {
         explanation: &mut Explanation,
     ) {
         explanation.note("file", file_text(found));
+        for rule in site_rules(&self.shared.store.site, &found.path) {
+            explanation.note("field", rule);
+        }
         explanation.note("forms", forms_text(found, self.shared.hot.making() == Making::All));
         if let Some(form) = self.explain_coding(found, request, now_secs, explanation) {
             let selection = Selection::of(request, &form, found.common.last_modified, now_secs);
@@ -174,14 +178,28 @@ fn forms_text(found: &Representation, can_compress: bool) -> String {
     let names: Vec<&str> = there.map(Coding::name).collect();
     let is_decoded = found.form(Coding::Identity).is_none() && found.can_make(Coding::Identity);
     let others = match found.compressible {
-        Compressible::Whole if can_compress => "; the others are made when they are asked for",
+        Compressible::No if can_compress && is_decoded => "; it is decoded when that is asked for".into(),
+        Compressible::No => not_compressed_text(found),
+        Compressible::Whole if can_compress => "; the others are made when they are asked for".into(),
         Compressible::AsSent if can_compress => {
-            "; too long to be compressed as a whole: gzip and zstd are made while it is sent"
+            "; too long to be compressed as a whole: gzip and zstd are made while it is sent".into()
         }
-        Compressible::No if can_compress && is_decoded => "; it is decoded when that is asked for",
-        Compressible::Whole | Compressible::AsSent | Compressible::No => "",
+        Compressible::Whole | Compressible::AsSent => "; --file-cache 0 compresses nothing".into(),
     };
     format!("{}{others}", names.join(", "))
+}
+
+/// Why a file that is there uncoded is never compressed (`lookup::compressible`).
+fn not_compressed_text(found: &Representation) -> String {
+    let Some(form) = found.form(Coding::Identity) else { return String::new() };
+    if !is_compressible(&found.content_type) {
+        let content_type = printable(found.content_type.as_bytes());
+        return format!("; {content_type} is not compressed, since most of it would not become smaller");
+    }
+    match found.common.site_fields.iter().any(stays_as_it_is) {
+        true => "; not compressed, since its Cache-Control says no-transform (RFC 9111 §5.2.2.6)".into(),
+        false => format!("; not compressed, since {} bytes would hardly become fewer", form.length),
+    }
 }
 
 fn accepted_text(fields: Fields<'_>) -> String {
@@ -193,12 +211,18 @@ fn accepted_text(fields: Fields<'_>) -> String {
 }
 
 fn verdict_text(verdict: Verdict, fields: Fields<'_>) -> String {
-    let given = || Condition::ALL.into_iter().filter(|condition| fields.first(condition.name()).is_some());
+    let counts =
+        |condition: &Condition| fields.first(condition.name()).is_some() && overruled_by(*condition, fields).is_none();
+    let given = || Condition::ALL.into_iter().filter(counts);
     let Some(condition) = verdict.because else {
         let names: Vec<&str> = given().map(Condition::name).collect();
         return match names.is_empty() {
             true => "no condition".into(),
-            false => format!("nothing in {} stands in the way (RFC 9110 §13.2.2)", names.join(", ")),
+            false => format!(
+                "nothing in {} stands in the way (RFC 9110 §13.2.2){}",
+                names.join(", "),
+                overruled_text(fields)
+            ),
         };
     };
     let leads_to = match verdict.outcome {
@@ -208,6 +232,25 @@ fn verdict_text(verdict: Verdict, fields: Fields<'_>) -> String {
     };
     let value = fields.first(condition.name()).map(printable).unwrap_or_default();
     format!("{}: {value} → {leads_to} ({})", condition.name(), condition.section())
+}
+
+/// The condition beside which a date is not looked at, if the request has both.
+fn overruled_by(condition: Condition, fields: Fields<'_>) -> Option<Condition> {
+    let other = match condition {
+        Condition::IfUnmodifiedSince => Condition::IfMatch,
+        Condition::IfModifiedSince => Condition::IfNoneMatch,
+        Condition::IfMatch | Condition::IfNoneMatch | Condition::IfRange => return None,
+    };
+    [condition, other].iter().all(|each| fields.first(each.name()).is_some()).then_some(other)
+}
+
+fn overruled_text(fields: Fields<'_>) -> String {
+    let overruled =
+        Condition::ALL.into_iter().filter_map(|condition| Some((condition, overruled_by(condition, fields)?)));
+    let text = |(condition, other): (Condition, Condition)| {
+        format!("; {} is not looked at beside {} ({})", condition.name(), other.name(), condition.section())
+    };
+    overruled.map(text).collect()
 }
 
 fn range_text(method: Method, selection: &Selection, length: u64) -> String {

@@ -106,6 +106,26 @@ impl FieldRule {
         let value = FieldValue::new(value).map_err(|_| InvalidRule::NotAField)?;
         Ok(FieldRule { scope, name, value })
     }
+
+    /// What it adds.
+    pub fn field(&self) -> (FieldName, FieldValue) {
+        (self.name.clone(), self.value.clone())
+    }
+}
+
+/// The field, and what it is for.
+impl fmt::Display for FieldRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, for ", self.name.as_str(), self.value.as_bytes().escape_ascii())?;
+        match &self.scope {
+            Scope::Everything => f.write_str("everything"),
+            Scope::Hashed => f.write_str("names with a hash in them"),
+            Scope::Paths(globs) => {
+                let texts: Vec<&str> = globs.iter().map(Glob::as_str).collect();
+                f.write_str(&texts.join(","))
+            }
+        }
+    }
 }
 
 /// What stands before the field, if anything does, and the field.
@@ -150,9 +170,9 @@ impl FieldRules {
         self.0.extend(rules);
     }
 
-    /// The fields of the file at `path`, which begins with `/`. `address` is the path for which it is served, if that is
+    /// The rules for the file at `path`, which begins with `/`. `address` is the path for which it is served, if that is
     /// another one: that of its directory, with a slash at its end, or of a page without its extension.
-    pub fn of_file(&self, path: &[u8], address: Option<&[u8]>) -> Vec<(FieldName, FieldValue)> {
+    pub fn of_file(&self, path: &[u8], address: Option<&[u8]>) -> Vec<&FieldRule> {
         let applies =
             |rule: &FieldRule| rule.scope.contains(path) || address.is_some_and(|address| rule.scope.contains(address));
         self.select(applies)
@@ -163,22 +183,23 @@ impl FieldRules {
     pub fn add_to(&self, response: &mut Response, path: &[u8]) {
         let is_about_caching =
             |rule: &FieldRule| ABOUT_CACHING.iter().any(|name| rule.name.as_str().eq_ignore_ascii_case(name));
-        let fields = self.select(|rule| !is_about_caching(rule) && rule.scope.contains(path));
+        let rules = self.select(|rule| !is_about_caching(rule) && rule.scope.contains(path));
+        let fields: Vec<_> = rules.into_iter().map(FieldRule::field).collect();
         let is_replaced = |name: &FieldName| fields.iter().any(|(new, _)| new.is(name));
         response.fields.retain(|(name, _)| !is_replaced(name));
         response.fields.extend(fields);
     }
 
-    /// The fields of those rules that apply. Of the rules for one field the last one counts, with all that have the same
+    /// Those rules that apply. Of the rules for one field the last one counts, with all that have the same
     /// scope. An empty value sends no field.
-    fn select(&self, applies: impl Fn(&FieldRule) -> bool) -> Vec<(FieldName, FieldValue)> {
+    fn select(&self, applies: impl Fn(&FieldRule) -> bool) -> Vec<&FieldRule> {
         let last = |rule: &FieldRule| self.0.iter().rfind(|other| rule.name.is(&other.name) && applies(other));
         let counts = |rule: &&FieldRule| {
             applies(rule)
                 && last(rule).is_some_and(|last| last.scope == rule.scope)
                 && !rule.value.as_bytes().is_empty()
         };
-        self.0.iter().filter(counts).map(|rule| (rule.name.clone(), rule.value.clone())).collect()
+        self.0.iter().filter(counts).collect()
     }
 }
 
@@ -240,8 +261,13 @@ mod tests {
         fields.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    fn fields_of(rules: &FieldRules, path: &str, address: Option<&str>) -> String {
+        let rules = rules.of_file(path.as_bytes(), address.map(str::as_bytes));
+        shown(&rules.into_iter().map(FieldRule::field).collect::<Vec<_>>())
+    }
+
     fn of_file(texts: &[&str], path: &str) -> String {
-        shown(&rules(texts).of_file(path.as_bytes(), None))
+        fields_of(&rules(texts), path, None)
     }
 
     #[test]
@@ -285,8 +311,8 @@ mod tests {
     #[test]
     fn an_index_page_has_the_fields_of_its_directory_too() {
         let rules = rules(&["/ X-A: 1", "*.html X-B: 1"]);
-        assert_eq!(shown(&rules.of_file(b"/index.html", Some(b"/"))), "X-A: 1\nX-B: 1");
-        assert_eq!(shown(&rules.of_file(b"/a/index.html", Some(b"/a/"))), "X-B: 1");
+        assert_eq!(fields_of(&rules, "/index.html", Some("/")), "X-A: 1\nX-B: 1");
+        assert_eq!(fields_of(&rules, "/a/index.html", Some("/a/")), "X-B: 1");
     }
 
     #[test]

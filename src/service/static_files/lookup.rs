@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::field_rules::FieldRule;
 use super::locate::{Address, PAGE_EXTENSION, Place, locate, locate_file, sibling_extension, unless_exhausted};
 use super::representation::{Common, Compressible, Form, FormContent, Forms, Representation};
 use super::resolve::Resolved;
@@ -218,12 +219,17 @@ fn last_modified(version: FileMeta, now_secs: u64) -> Option<u64> {
     u64::try_from(version.modified.secs).ok().filter(|secs| *secs > 1).map(|secs| secs.min(now_secs))
 }
 
-fn site_fields(site: &Site, path: &[u8], is_fallback: bool) -> Vec<(FieldName, FieldValue)> {
+/// The rules of the site for the file at `path`.
+pub fn site_rules<'a>(site: &'a Site, path: &[u8]) -> Vec<&'a FieldRule> {
     let path = [b"/", path].concat();
     let of_index = |name: &Vec<u8>| path.strip_suffix(&name[..]).filter(|directory| directory.ends_with(b"/"));
     let directory = site.index.iter().chain(&site.only).find_map(of_index);
     let page = || path.strip_suffix(PAGE_EXTENSION).filter(|_| site.try_html);
-    let mut fields = site.field_rules.of_file(&path, directory.or_else(page));
+    site.field_rules.of_file(&path, directory.or_else(page))
+}
+
+fn site_fields(site: &Site, path: &[u8], is_fallback: bool) -> Vec<(FieldName, FieldValue)> {
+    let mut fields: Vec<_> = site_rules(site, path).into_iter().map(FieldRule::field).collect();
     if is_fallback {
         // What stands where something else may come is not immutable, whatever is said of all files.
         let is_immutable = |value: &FieldValue| has_directive(value.as_bytes(), "immutable");
@@ -233,12 +239,15 @@ fn site_fields(site: &Site, path: &[u8], is_fallback: bool) -> Vec<(FieldName, F
     fields
 }
 
+/// Whether a field of the site forbids to compress what has it.
+pub fn stays_as_it_is((name, value): &(FieldName, FieldValue)) -> bool {
+    name.is(&CACHE_CONTROL) && forbids_transforms(value.as_bytes())
+}
+
 /// How a file is compressed that has these fields from the site.
 fn compressible(content_type: &FieldValue, length: u64, site_fields: &[(FieldName, FieldValue)]) -> Compressible {
-    let stays =
-        |(name, value): &(FieldName, FieldValue)| name.is(&CACHE_CONTROL) && forbids_transforms(value.as_bytes());
     match super::compress_lengths() {
-        _ if !is_compressible(content_type) || site_fields.iter().any(stays) => Compressible::No,
+        _ if !is_compressible(content_type) || site_fields.iter().any(stays_as_it_is) => Compressible::No,
         whole if whole.contains(&length) => Compressible::Whole,
         whole if length > *whole.end() => Compressible::AsSent,
         _ => Compressible::No,
