@@ -276,6 +276,22 @@ CASES = [
         ),
     ),
     Case(
+        "keep-alive-race",
+        "My proxy says `upstream prematurely closed connection` now and then. Why?",
+        "/usr/bin/python3 tcp-client.py 127.0.0.1:8080 late",
+        "grep 'a request came' server.log",
+        [r"c=1: STI timeout: client-idle between requests after 1 request; a request came [\d.]+ ms after our FIN of"],
+        "The server ended an idle connection at the moment at which the client used it again. Its `--keep-alive-timeout` is to be "
+        "longer than that of the proxy.",
+        flags="--keep-alive-timeout 300ms",
+        tuning={
+            "nginx": {"http": "keepalive_timeout 300ms;"},
+            "haproxy": {"defaults": "timeout http-keep-alive 300ms"},
+            "lighttpd": {"main": "server.max-keep-alive-idle = 1"},
+        },
+        peers=peers(NOTHING, NOTHING, NOTHING),
+    ),
+    Case(
         "time-wait",
         "There are hundreds of sockets in TIME_WAIT. Who made them, and why?",
         "ab -q -n 100 -c 4 http://127.0.0.1:8080/plaintext >/dev/null\ncurl -s 127.0.0.1:8080/plaintext >/dev/null",

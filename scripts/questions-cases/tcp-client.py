@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a client does with a socket of its own: tcp-client.py ADDRESS:PORT reset|segments|crowd N|idle|websocket|websocket-silent"""
+"""What a client does with a socket of its own: tcp-client.py ADDRESS:PORT reset|segments|crowd N|idle|late|websocket|websocket-silent"""
 
 import os
 import socket
@@ -79,6 +79,16 @@ def websocket_silent(address):
         pass
 
 
+def late(address):
+    """A request, silence until the server ends the connection, and one request more, as if both had crossed."""
+    client = connect(address)
+    client.sendall(GET.format("/plaintext").encode())
+    while client.recv(65536):
+        pass
+    client.sendall(GET.format("/late").encode())
+    time.sleep(2)
+
+
 def idle(address):
     """A request, and then silence until the server ends the connection."""
     client = connect(address)
@@ -89,6 +99,6 @@ def idle(address):
 
 if __name__ == "__main__":
     address, name, *arguments = sys.argv[1:]
-    known = {"reset": reset, "segments": segments, "crowd": crowd, "idle": idle}
+    known = {"reset": reset, "segments": segments, "crowd": crowd, "idle": idle, "late": late}
     known |= {"websocket": websocket, "websocket-silent": websocket_silent}
     known[name](address, *arguments)
