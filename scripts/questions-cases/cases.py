@@ -281,8 +281,8 @@ CASES = [
         "/usr/bin/python3 tcp-client.py 127.0.0.1:8080 late",
         "grep 'a request came' server.log",
         [r"c=1: STI timeout: client-idle between requests after 1 request; a request came [\d.]+ ms after our FIN of"],
-        "The server ended an idle connection at the moment at which the client used it again. Its `--keep-alive-timeout` is to be "
-        "longer than that of the proxy.",
+        "The server ended an idle connection at the moment at which the client used it again. Its"
+        " `--keep-alive-timeout` is to be longer than that of the proxy.",
         flags="--keep-alive-timeout 300ms",
         tuning={
             "nginx": {"http": "keepalive_timeout 300ms;"},
@@ -525,8 +525,9 @@ CASES = [
         "capture",
         "What was said on this connection over TLS? Nobody has a key log, and I am not root.",
         "curl -sS -o /dev/null --cacert tls/cert.pem https://localhost:8443/plaintext",
-        "tshark -r site.pcapng -Y http2 2>/dev/null",
-        [r"HEADERS\[1\]: GET /plaintext", r"HEADERS\[1\]: 200 OK"],
+        "tshark -r site.pcapng -Y http2.header -T fields -e frame.number -e http2.headers.method -e http2.headers.path"
+        " -e http2.headers.status 2>/dev/null",
+        [r"^\d+\tGET\t/plaintext", r"^\d+\t\t\t200"],
         "The server writes down what it has read and written, and the keys beside it ([capture.md](capture.md)).",
         flags="--listen https:127.0.0.1:8443 --tls-self-signed=tls --pcapng site.pcapng",
     ),
