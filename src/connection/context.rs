@@ -72,6 +72,8 @@ pub struct LoopContext {
     pub counters: Counters,
     /// How long it took.
     pub times: Times,
+    /// The part of the admin listener in both. Only requests, ends of connections and bytes are told apart.
+    pub admin: Box<AdminPart>,
     /// Requests that are over, until the event loop has logged them.
     pub finished: RecordQueue,
     pub(super) records: RecordPool,
@@ -80,6 +82,17 @@ pub struct LoopContext {
     /// Whether the log wants to know who sent a request, and from where.
     pub notes_fields: bool,
     date_good_until: Moment,
+}
+
+/// What the admin listener has its part in.
+#[derive(Debug, Default)]
+pub struct AdminPart {
+    /// Its requests, its connections that are over, and the bytes of those.
+    pub counters: Counters,
+    /// How long its requests took.
+    pub times: Times,
+    /// Connections that were accepted there.
+    pub accepted: u64,
 }
 
 /// The environment of every connection: what a service may know.
@@ -171,6 +184,7 @@ impl LoopContext {
             head: Vec::new(),
             counters: Counters::default(),
             times: Times::default(),
+            admin: Box::default(),
             finished: RecordQueue::new(),
             records: RecordPool::default(),
             past: None,
@@ -198,17 +212,20 @@ impl LoopContext {
         }
     }
 
-    /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong.
-    pub fn on_turn(&mut self, now: Moment, wall: impl FnOnce() -> SystemTime) {
+    /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong. Returns whether it was: it is
+    /// once a second while the loop turns.
+    pub fn on_turn(&mut self, now: Moment, wall: impl FnOnce() -> SystemTime) -> bool {
         self.environment.now = self.instant_of(now);
         self.moment = now;
         self.drive_began = now;
         self.handshakes_left = self.environment.limits.handshakes_per_turn;
         self.fates_left = Self::FATES_PER_TURN;
         self.counters.syscalls.look += self.environment.file_looks.take();
-        if now >= self.date_good_until {
+        let is_next_second = now >= self.date_good_until;
+        if is_next_second {
             self.date_good_until = now + self.environment.date.refresh(wall());
         }
+        is_next_second
     }
 
     /// A moment as it is counted.
@@ -253,9 +270,22 @@ impl LoopContext {
         self.live_captures.take_if(|live| live.is_empty());
     }
 
+    /// Counts a request that came through the admin listener and that is about to be counted with all others.
+    #[cold]
+    pub fn count_admin_request(&mut self, record: &RequestRecord) {
+        self.counters.admin_requests += 1;
+        self.admin.counters.count_request(record, false);
+        self.admin.times.count_request(record);
+    }
+
     /// The most memory that was in use for input at a time, and for output, in bytes.
     pub fn lent_bytes_max(&self) -> (u64, u64) {
         (self.inboxes.lent_bytes_max(), self.outboxes.lent_bytes_max())
+    }
+
+    /// Content of HTTP/2 that nobody has taken, and such that handlers have taken and keep, in bytes.
+    pub fn content_bytes(&self) -> (usize, usize) {
+        (self.held.get(), self.kept.get())
     }
 
     /// Logs something that a peer can provoke, but not more of it than a log can take.

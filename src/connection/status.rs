@@ -107,6 +107,11 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// The bytes that were received on it and sent, within TLS if it has that.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.channel.received(), self.channel.sent())
+    }
+
     /// Since when it waits.
     pub fn waits_since(&self) -> Moment {
         self.waiting.since()

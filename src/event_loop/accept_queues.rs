@@ -106,6 +106,11 @@ impl AcceptQueues {
         self.due = self.watched.iter().filter_map(|watched| watched.due_at).min();
     }
 
+    /// How many packets the kernel has dropped at each listener, as far as the loop knows.
+    pub(super) fn drops(&self) -> impl Iterator<Item = Option<u32>> {
+        self.watched.iter().map(|watched| watched.status.drops)
+    }
+
     /// What there is to tell, by `ListenerId`.
     pub(super) fn statuses(&self) -> Vec<QueueStatus> {
         self.watched.iter().map(|watched| watched.status.clone()).collect()

@@ -146,6 +146,11 @@ impl Acceptor {
         self.resting_until = None;
     }
 
+    /// Whether connections wait because accepting fails, for want of descriptors mostly.
+    pub(super) fn fails(&self) -> bool {
+        self.short_of_descriptors
+    }
+
     /// How often accepting was put off because it failed.
     pub(super) fn rests(&self) -> u64 {
         self.rests

@@ -15,7 +15,7 @@ use crate::observe::http2::{Http2Now, add};
 use crate::observe::past::{Disturbed, Past, PastRequest};
 use crate::observe::report::{
     CaptureOrder, CaptureRefusal, CaptureStream, ConnectionStatus, Connections, DisturbedStatus, Known, LoopStatus,
-    Overview, PastRecord, Subject,
+    MemoryBound, Overview, PastRecord, Subject,
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
@@ -28,8 +28,8 @@ const ANSWERS_PER_TURN: usize = 4;
 const STREAMS_MAX: usize = 1000;
 /// Requests that are listed of one connection.
 const REQUESTS_MAX: usize = 100;
-/// Connections that the overview names.
-const SLOWEST: usize = 10;
+/// Connections that the overview lists. The kernel is asked about these alone.
+const LISTED: usize = 100;
 /// Requests and connections that the overview names because they were disturbed.
 const DISTURBED: usize = 10;
 
@@ -79,7 +79,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn list(&self, limit: usize) -> Connections {
         let waits = self.tally().waits.some_by_name().collect();
-        let total = self.connections.len() - self.admins;
+        let total = self.connections.len() - self.admins.len();
         Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
     }
 
@@ -166,19 +166,36 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn overview(&self) -> Overview {
-        let (stats, tally) = (&self.context.counters, self.tally());
+        let (tally, minute, limits) = (self.tally(), self.minute(), &self.context.environment.limits);
+        let (received_bytes, sent_bytes) = self.bytes_of_everyone();
+        let failures = if minute.has_failures() { self.failures(minute.span) } else { Vec::new() };
         Overview {
             turn: self.loop_status(),
-            requests: stats.requests_over(),
-            received_bytes: stats.read_bytes,
-            sent_bytes: stats.written_bytes,
-            latency: self.context.times.latency().spread(),
+            wall: self.reactor.wall(),
+            requests: self.context.counters.requests_over() - self.context.admin.counters.requests_over(),
+            received_bytes,
+            sent_bytes,
+            latency: self.latency_of_everyone().spread(),
+            minute,
+            failures,
+            connections: self.connections.len() - self.admins.len(),
+            connections_max: limits.connections_max,
+            connections_bound: limits.connections_bound,
+            accept_fails: self.acceptor.fails(),
             waits: tally.waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,
-            slowest: self.longest_waits(SLOWEST, |connection| rank(connection.wait_reason()) == 0),
+            listed: self.longest_waits(LISTED, |_| true),
             disturbed: self.disturbed(),
-            draining: self.shutdown.is_some(),
+            draining: self.shutdown.as_ref().zip(self.context.environment.draining).map(|(shutdown, since)| {
+                let now = self.context.environment.now;
+                (self.context.moment.since(since), shutdown.deadline().saturating_duration_since(now))
+            }),
+            memory: self.memory(),
+            certificates: self.tls.as_ref().map_or(Vec::new(), |tls| {
+                let certificates = tls.config().certificates().into_iter();
+                certificates.map(|facts| (facts.subject, facts.not_after)).collect()
+            }),
         }
     }
 
@@ -202,6 +219,22 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             }
         };
         disturbed.into_iter().filter_map(status).collect()
+    }
+
+    /// Memory that all connections share.
+    fn memory(&self) -> Vec<MemoryBound> {
+        let limits = &self.context.environment.limits.http2;
+        let (held, kept) = self.context.content_bytes();
+        let bound = |flag, purpose, used: usize, max: u32| MemoryBound {
+            flag,
+            purpose,
+            used: used as u64,
+            max: u64::from(max),
+        };
+        vec![
+            bound("--http2-held", "content of HTTP/2 that nobody has taken", held, limits.held_bytes_max),
+            bound("--http2-kept", "content of HTTP/2 that handlers keep", kept, limits.kept_bytes_max),
+        ]
     }
 }
 

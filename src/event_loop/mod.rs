@@ -9,6 +9,7 @@ mod cpu_clock;
 mod inspect;
 mod jobs;
 mod metrics;
+mod minute;
 mod phases;
 mod run_queue;
 mod shutdown;
@@ -50,6 +51,7 @@ use crate::observe::access_log::{Line, summary};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::delay::LONG_NANOS;
 use crate::observe::keep_alive_race::KeepAliveRace;
+use crate::observe::minute::LastMinute;
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
 use crate::service::status::inspection_queue::InspectionQueue;
@@ -74,8 +76,10 @@ pub struct EventLoop<R: Reactor, V: Service> {
     cpu: CpuClock,
     /// Where questions about the loop are left, if anybody may ask.
     inspections: Option<Rc<InspectionQueue>>,
-    /// How many of the connections came through the admin's listener.
-    admins: usize,
+    /// Those of the connections that came through the admin's listener.
+    admins: Vec<Token>,
+    /// What was counted in the last minute, if anybody may ask.
+    last_minute: LastMinute,
     access_log: Option<AccessLog>,
     /// The configuration for TLS, if a listener has it.
     tls: Option<TlsUpkeep>,
@@ -111,7 +115,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             phases: Phases::default(),
             cpu: CpuClock::default(),
             inspections: None,
-            admins: 0,
+            admins: Vec::new(),
+            last_minute: LastMinute::default(),
             access_log: None,
             tls: None,
             connections_max: 0,
@@ -240,7 +245,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.marks.wait(timeout);
         self.reactor.poll(timeout, &mut self.events)?;
         let now = self.reactor.moment();
-        self.context.on_turn(now, || self.reactor.wall());
+        if self.context.on_turn(now, || self.reactor.wall()) && self.inspections.is_some() {
+            self.look_at_counters(now);
+        }
         let nanos = now.nanos_since(self.phases.mark());
         self.cpu.on_polled(nanos);
         self.context.long_drives.on_polled(turn_began, nanos, now, self.accepted);
@@ -378,8 +385,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Which limits on connections are reached. The admin has a limit of its own.
     fn full(&self) -> Full {
-        let (others, limits) = (self.connections.len() - self.admins, &self.context.environment.limits);
-        Full { everyone: others >= limits.connections_max, admin: self.admins >= limits.admins_max }
+        let (others, limits) = (self.connections.len() - self.admins.len(), &self.context.environment.limits);
+        Full { everyone: others >= limits.connections_max, admin: self.admins.len() >= limits.admins_max }
     }
 
     /// Takes new connections off the listeners' queues, a bounded number of them. Says whether there may have been any;
@@ -449,9 +456,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.context.counters.syscalls.accept = self.acceptor.attempts();
         let Some((mut socket, peer, role)) = accepted else { return false };
-        self.admins += usize::from(role == ListenerRole::Admin);
         let Ok(session) = self.session(role) else { return true };
         let token = self.connections.next_token();
+        if role == ListenerRole::Admin {
+            self.admins.push(token);
+            self.context.admin.accepted += 1;
+        }
         self.accepted += 1;
         let id = self.accepted;
         socket.on_named(id);
@@ -505,7 +515,6 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     fn free(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(token) else { return };
-        self.admins -= usize::from(connection.role() == ListenerRole::Admin);
         // Others may have been driven in this turn, so its beginning would be too early.
         let closed_at = self.phases.mark();
         connection.give_back(closed_at, &mut self.context);
@@ -517,6 +526,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
+        if connection.role() == ListenerRole::Admin {
+            self.forget_admin(token, &connection);
+        }
         if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
             && let Some(ended) = connection.past(closed_at, race)
         {
@@ -610,7 +622,9 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
             self.context.counters.syscalls.cpu_time += 1;
             off_cpu = self.cpu.read(nanos, now, self.reactor.cpu_time());
         }
-        self.phases.drove(nanos, now, |drive| {
+        // Answers of the admin listener are named only if they hold others up.
+        let is_named = || nanos >= LONG_NANOS || connection.role().is_for_everyone();
+        self.phases.drove(nanos, now, is_named, |drive| {
             write_request(&mut drive.request);
             (drive.wall, drive.off_cpu, drive.connection) = (self.reactor.wall(), off_cpu, who.id);
         });
@@ -630,7 +644,9 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
     fn close_records(&mut self, connection: &Connection<R::Socket>, now: Moment) {
         let (who, role) = (connection.who(), connection.role());
         while let Some(record) = self.context.finished.pop_front() {
-            self.context.counters.admin_requests += u64::from(role == ListenerRole::Admin);
+            if role == ListenerRole::Admin {
+                self.context.count_admin_request(&record);
+            }
             self.context.marks.comment(who.id, |text| write!(text, "{}", summary(&record)));
             if let Some(live) = &mut self.context.live_captures {
                 live.comment(who.id, |text| write!(text, "{} {}", summary(&record), record.request()));

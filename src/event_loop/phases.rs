@@ -120,13 +120,19 @@ impl Phases {
         self.events_max = self.events_max.max(events);
     }
 
-    /// A drive has ended that took so many nanoseconds. `describe` is called only if it was the longest of its second: it
-    /// writes the rest of what is remembered.
+    /// A drive has ended that took so many nanoseconds. If it was the longest of its second and `is_named`, `describe` writes
+    /// the rest of what is remembered.
     #[inline]
-    pub(super) fn drove(&mut self, nanos: u64, now: Moment, describe: impl FnOnce(&mut LongDrive)) {
+    pub(super) fn drove(
+        &mut self,
+        nanos: u64,
+        now: Moment,
+        is_named: impl FnOnce() -> bool,
+        describe: impl FnOnce(&mut LongDrive),
+    ) {
         self.drives.record_nanos(nanos);
         let took = Duration::from_nanos(nanos);
-        if !self.of_seconds.is_longest(took, now) {
+        if !self.of_seconds.is_longest(took, now) || !is_named() {
             return;
         }
         self.of_seconds.put(now, |drive| {
@@ -234,11 +240,16 @@ mod tests {
 
     /// A drive of this connection that took so many milliseconds.
     fn drove(phases: &mut Phases, at_ms: u32, took_ms: u64, connection: u64) {
-        phases.drove(took_ms * 1_000_000, at(at_ms), |drive| {
-            drive.request.push_str(&format!("GET /{connection}"));
-            drive.connection = connection;
-            drive.off_cpu = Some(took_ms as u32 * US);
-        });
+        phases.drove(
+            took_ms * 1_000_000,
+            at(at_ms),
+            || true,
+            |drive| {
+                drive.request.push_str(&format!("GET /{connection}"));
+                drive.connection = connection;
+                drive.off_cpu = Some(took_ms as u32 * US);
+            },
+        );
     }
 
     #[test]
@@ -295,7 +306,7 @@ mod tests {
     #[test]
     fn a_long_target_takes_little_memory() {
         let mut phases = Phases::default();
-        phases.drove(1, at(0), |drive| drive.request.extend(["é"; 10_000]));
+        phases.drove(1, at(0), || true, |drive| drive.request.extend(["é"; 10_000]));
         let request = &phases.longest_of_minutes(at(0)).next().unwrap().request;
         assert!(request.len() <= REQUEST_BYTES_MAX && request.ends_with("é..."), "{request}");
     }

@@ -146,7 +146,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     pub(super) fn end_when_drained(&mut self) {
-        if self.shutdown.is_some() && self.connections.len() == self.admins && self.outcome.is_none() {
+        if self.shutdown.is_some() && self.connections.len() == self.admins.len() && self.outcome.is_none() {
             self.outcome = Some(Outcome::Clean);
         }
         if self.outcome.is_some() {

@@ -51,11 +51,42 @@ impl Histogram {
     /// The durations of both.
     pub fn plus(&self, other: &Histogram) -> Histogram {
         let mut both = self.clone();
-        both.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(sum, count)| *sum += count);
-        both.count += other.count;
-        both.sum_ns = both.sum_ns.saturating_add(other.sum_ns);
-        both.max_ns = both.max_ns.max(other.max_ns);
+        both.add(other);
         both
+    }
+
+    /// Counts all durations of `other`, too.
+    pub fn add(&mut self, other: &Histogram) {
+        self.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(sum, count)| *sum += count);
+        self.count += other.count;
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// Takes out durations that were counted here. The longest of the others is then known as exactly as all of them: to an
+    /// eighth, rounded up.
+    pub fn take_out(&mut self, other: &Histogram) {
+        if other.count == 0 {
+            return;
+        }
+        self.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(all, out)| *all = all.saturating_sub(*out));
+        self.count = self.buckets.iter().sum();
+        self.sum_ns = self.sum_ns.saturating_sub(other.sum_ns);
+        let longest = self.buckets.iter().rposition(|count| *count > 0);
+        self.max_ns = longest.map_or(0, |index| upper_bound(index).min(self.max_ns));
+    }
+
+    /// The durations that came in addition since this was `earlier`.
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let mut since = self.clone();
+        since.take_out(earlier);
+        since
+    }
+
+    /// Becomes a copy, in the memory that it has.
+    pub fn set(&mut self, other: &Histogram) {
+        self.buckets.copy_from_slice(&other.buckets[..]);
+        (self.count, self.sum_ns, self.max_ns) = (other.count, other.sum_ns, other.max_ns);
     }
 
     /// How many there were.
@@ -254,6 +285,23 @@ mod tests {
     fn nothing_recorded_is_no_time() {
         let histogram = Histogram::default();
         assert_eq!((histogram.quantile(0.5), histogram.max(), histogram.count()), (Duration::ZERO, Duration::ZERO, 0));
+    }
+
+    #[test]
+    fn what_came_in_addition_has_its_own_percentiles() {
+        let (mut histogram, ms) = (Histogram::default(), Duration::from_millis);
+        (0..100).for_each(|_| histogram.record(ms(500)));
+        let earlier = histogram.clone();
+        (0..10).for_each(|_| histogram.record(ms(2)));
+        let since = histogram.since(&earlier);
+        assert_eq!((since.count(), since.sum()), (10, ms(20)));
+        assert!(since.max() >= ms(2) && since.max() <= ms(2) + ms(2) / 8, "{since:?}");
+        assert_eq!(since.quantile(0.99), since.max());
+        assert_eq!(histogram.since(&histogram).spread(), Spread::default());
+        assert_eq!(histogram.since(&Histogram::default()).spread(), histogram.spread());
+        let mut copy = earlier;
+        copy.set(&histogram);
+        assert_eq!(copy.spread(), histogram.spread());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod http2;
 pub mod jobs;
 pub mod keep_alive_race;
+pub mod minute;
 pub mod past;
 pub mod report;
 pub mod request_id;

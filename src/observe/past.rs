@@ -280,6 +280,12 @@ impl Past {
         self.connections.iter().rev().find(|connection| connection.id == id)
     }
 
+    /// Those requests that are kept and that failed at `from` or later.
+    pub fn failures_since(&self, from: Moment) -> impl Iterator<Item = &PastRequest> {
+        let all = self.recent.iter().chain(&self.failed);
+        all.filter(move |request| request.is_failure() && request.ended_at() >= from)
+    }
+
     /// The requests that are kept of the connection with this number, in the order in which they began.
     pub fn requests(&self, connection: u64) -> Vec<&PastRequest> {
         let all = self.recent.iter().chain(&self.failed).chain(self.slowest.kept.iter().map(|kept| &kept.request));

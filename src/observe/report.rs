@@ -8,11 +8,13 @@ use super::accept_queue::QueueStatus;
 use super::histogram::Spread;
 use super::jobs::{JobWait, JobsStatus};
 use super::keep_alive_race::KeepAliveRace;
+use super::minute::Minute;
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::byte_pipe::PipeReader;
+use crate::base::limits::ConnectionsBound;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -329,31 +331,79 @@ impl LongDrive {
     }
 }
 
-/// The overview for the live page.
+/// How the server stands, all in all. The admin listener's own requests, bytes and connections are left out.
 #[derive(Debug)]
 pub struct Overview {
     /// The loop.
     pub turn: LoopStatus,
+    /// The time of day.
+    pub wall: SystemTime,
     /// Requests that are over.
     pub requests: u64,
     /// Bytes read from connections so far.
     pub received_bytes: u64,
     /// Bytes written to connections so far.
     pub sent_bytes: u64,
-    /// From the first byte of a request to the last of its response.
+    /// From the first byte of a request to the last of its response, since the loop began.
     pub latency: Spread,
+    /// What happened in the last minute.
+    pub minute: Minute,
+    /// Which requests have failed in this time, the most frequent first, as far as they are still known.
+    pub failures: Vec<Failures>,
+    /// How many connections there are.
+    pub connections: usize,
+    /// How many there may be.
+    pub connections_max: usize,
+    /// What that number comes from.
+    pub connections_bound: ConnectionsBound,
+    /// Whether connections wait because accepting fails, for want of descriptors mostly.
+    pub accept_fails: bool,
     /// Connections by what they wait for, with those reasons that there are.
     pub waits: Vec<(&'static str, u64)>,
     /// Connections on which reading is paused.
     pub paused: u64,
     /// Connections on which writing is blocked.
     pub blocked: u64,
-    /// Those that have waited longest for their clients, longest first; a few of them.
-    pub slowest: Vec<ConnectionStatus>,
+    /// Some of them: those that hold a request up first, and among these the longest wait.
+    pub listed: Vec<ConnectionStatus>,
     /// The last requests and connections that were disturbed, the last one first; a few of them.
     pub disturbed: Vec<DisturbedStatus>,
-    /// Whether the server was told to stop.
-    pub draining: bool,
+    /// If the server was told to stop: for how long it has been stopping, and how long it may still take.
+    pub draining: Option<(Duration, Duration)>,
+    /// Memory that all connections share.
+    pub memory: Vec<MemoryBound>,
+    /// The certificates in use, by their subjects, with the last second in which they are valid.
+    pub certificates: Vec<(String, SystemTime)>,
+}
+
+/// Memory that all connections share, and that is bounded.
+#[derive(Debug, Clone)]
+pub struct MemoryBound {
+    /// The setting that bounds it.
+    pub flag: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// How much is in use, in bytes.
+    pub used: u64,
+    /// How much may be, in bytes.
+    pub max: u64,
+}
+
+/// Requests that failed in the same way.
+#[derive(Debug, Clone)]
+pub struct Failures {
+    /// Their status, if it is 5xx.
+    pub status: Option<u16>,
+    /// Who has disturbed them, if anybody has.
+    pub verdict: Option<Verdict>,
+    /// Method and target, escaped.
+    pub request: String,
+    /// How many there were.
+    pub count: u64,
+    /// The connection of one of them.
+    pub connection: u64,
+    /// Which request it was there.
+    pub key: RequestKey,
 }
 
 /// A connection that is to be captured.
@@ -420,6 +470,8 @@ pub enum KernelTopic {
     Connections(HashSet<(SocketAddr, SocketAddr)>),
     /// The accept queues of the listeners.
     Queues,
+    /// Both.
+    All(HashSet<(SocketAddr, SocketAddr)>),
 }
 
 /// What the kernel says about one connection (linux/tcp.h, `struct tcp_info`).

@@ -72,6 +72,12 @@ impl Times {
         self.one_write.plus(&self.several_writes)
     }
 
+    /// Has `latency` become the same, in the memory that it has.
+    pub fn write_latency(&self, latency: &mut Histogram) {
+        latency.set(&self.one_write);
+        latency.add(&self.several_writes);
+    }
+
     /// From the first byte of a request to the first of its response.
     pub fn first_byte(&self) -> Histogram {
         self.one_write.plus(&self.first_of_several_writes)

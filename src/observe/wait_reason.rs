@@ -81,9 +81,14 @@ impl WaitCounts {
         self.0.iter().sum()
     }
 
+    /// For each reason, also where it is none.
+    pub fn by_reason(&self) -> impl Iterator<Item = (WaitReason, u64)> + use<> {
+        WaitReason::ALL.into_iter().zip(self.0)
+    }
+
     /// For each reason by its name, also where it is none.
     pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        WaitReason::ALL.into_iter().map(WaitReason::name).zip(self.0)
+        self.by_reason().map(|(reason, count)| (reason.name(), count))
     }
 
     /// Those reasons by name for which there is any.

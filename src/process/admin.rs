@@ -44,24 +44,25 @@ fn missing(error: &io::Error) -> KernelReport {
 
 fn report(subjects: &Subjects, topic: &KernelTopic) -> io::Result<KernelReport> {
     let mut report = KernelReport::default();
+    if let KernelTopic::Queues | KernelTopic::All(_) = topic {
+        report.listen = subjects.listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
+        match QueueReader::open() {
+            Ok(mut reader) => {
+                report.queues = subjects.keys.iter().map(|key| key.and_then(|key| reader.read(key).ok())).collect();
+            }
+            Err(error) => report.missing = Some(error.to_string()),
+        }
+    }
     match topic {
-        KernelTopic::Connections(_) if subjects.ports.is_empty() => {}
-        KernelTopic::Connections(wanted) => {
+        KernelTopic::Connections(wanted) | KernelTopic::All(wanted)
+            if !wanted.is_empty() && !subjects.ports.is_empty() =>
+        {
             let sockets = sock_diag::connections(&subjects.ports, SOCKETS_MAX)?.sockets;
             let ends = |socket: &TcpSocket| (canonical(socket.local), canonical(socket.peer));
             let wanted = sockets.iter().filter(|socket| wanted.contains(&ends(socket)));
             report.sockets = wanted.filter_map(|socket| Some((ends(socket), kernel_socket(socket)?))).collect();
         }
-        KernelTopic::Queues => {
-            report.listen =
-                subjects.listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
-            match QueueReader::open() {
-                Ok(mut reader) => {
-                    report.queues = subjects.keys.iter().map(|key| key.and_then(|key| reader.read(key).ok())).collect();
-                }
-                Err(error) => report.missing = Some(error.to_string()),
-            }
-        }
+        _ => {}
     }
     Ok(report)
 }

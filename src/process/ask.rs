@@ -1,5 +1,5 @@
-//! `tidemill ask`: what a running server knows of a connection or a request. Its admin listener is asked for `/ask`, or for
-//! `/capture`.
+//! `tidemill ask`: what a running server knows of a connection or a request, or what is wrong with it. Its admin listener is
+//! asked for `/ask`, without keys for `/now`, or for `/capture`.
 
 mod capture;
 mod link;
@@ -32,15 +32,17 @@ const TIB: u64 = 1 << 40;
 #[derive(Debug, Parser)]
 #[command(
     name = "tidemill ask",
-    about = "Ask a running server what it knows of a connection or a request, also some time after it has ended",
-    override_usage = "tidemill ask c=17 [r=3 | s=5] [--admin ADDR] [--json]\n       \
+    about = "Ask a running server what is wrong with it, or what it knows of a connection or a request, also some time \
+             after it has ended",
+    override_usage = "tidemill ask [c=17 [r=3 | s=5]] [--admin ADDR] [--json]\n       \
                       tidemill ask --pcapng c=17 [FILE] [--admin ADDR] [--pcapng-size SIZE]",
-    after_help = "The keys are those of the logs. An identifier that --request-id has made is a key, too: \
-                  6a5ea3c7f09ab1e2-c17-r3. How much is kept, --past of the server says."
+    after_help = "Without keys it says what is wrong just now, or was in the last minute. The keys are those of the logs. \
+                  An identifier that --request-id has made is a key, too: 6a5ea3c7f09ab1e2-c17-r3. How much is kept, \
+                  --past of the server says."
 )]
 struct Order {
     /// c=N: the connection; r=N: the request on it; s=N: the stream of HTTP/2. With --pcapng also FILE
-    #[arg(value_name = "KEY", required = true)]
+    #[arg(value_name = "KEY")]
     keys: Vec<String>,
 
     /// Address of the server's admin listener
@@ -82,10 +84,13 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// The target that asks for what these keys name.
+/// The target that asks for what these keys name; without keys, for how the server stands.
 fn target(order: &Order) -> Result<String, Refusal> {
-    let mut target = String::from("/ask?format=");
+    let mut target = String::from(if order.keys.is_empty() { "/now?format=" } else { "/ask?format=" });
     target.push_str(if order.json { "json" } else { "text" });
+    if order.keys.is_empty() {
+        return Ok(target);
+    }
     let mut seen = String::new();
     for key in order.keys.iter().flat_map(|key| of_identifier(key).unwrap_or_else(|| vec![key.clone()])) {
         let wrong =
@@ -169,10 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_key_it_is_the_server_that_is_asked_about() {
+        assert_eq!(read(&[]).as_deref(), Ok("/now?format=text"));
+        assert_eq!(read(&["--json"]).as_deref(), Ok("/now?format=json"));
+    }
+
+    #[test]
     fn other_words_are_refused() {
         for words in [
-            &[][..],
-            &["17"],
+            &["17"][..],
             &["c="],
             &["c=+1"],
             &["c=1", "c=2"],

@@ -59,7 +59,7 @@ pub(super) const INSPECTING: &str = "Inspecting";
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT, and ROOT has TIDEMILL_ROOT; \
                   the command line wins. RUST_LOG, if set, wins over --log-level.\n\
                   tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why.\n\
-                  tidemill ask c=17 tells what a running server knows of a connection or a request."
+                  tidemill ask says what is wrong with a running server, and tidemill ask c=17 what it knows of a connection."
 )]
 pub struct Settings {
     /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints

@@ -18,6 +18,7 @@ mod http2;
 mod http2_client;
 mod listener_role;
 mod metrics;
+mod now;
 mod page;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]

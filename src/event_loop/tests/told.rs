@@ -103,10 +103,10 @@ fn a_connection_is_told_as_it_is() {
 }
 
 #[test]
-fn the_overview_names_only_those_that_wait_for_their_clients() {
+fn the_overview_lists_those_first_that_wait_for_their_clients() {
     let told: Overview = ask(&mut stage(), Asked::Overview);
     assert_eq!((told.paused, told.blocked), (1, 1));
-    assert_eq!(told.slowest.iter().map(|connection| connection.id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(told.listed.iter().map(|connection| connection.id).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn write_kernel(out: &mut String, k: &KernelSocket) -> std::fmt::Result {
 }
 
 /// How the peer stands, in a sentence.
-fn health(k: &KernelSocket) -> String {
+pub(super) fn health(k: &KernelSocket) -> String {
     let acknowledged = match k.acknowledged {
         0 => "nothing acknowledged".to_owned(),
         bytes => format!("{bytes} bytes acknowledged"),

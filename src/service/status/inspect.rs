@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inspection_queue::Question;
-use super::{AskKernel, ask, connections, fresh, metrics, turn};
+use super::{AskKernel, ask, connections, fresh, metrics, now, page, turn};
 use crate::base::job_name::JobKind;
 use crate::base::job_pool::Ticket;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange};
 use crate::http::fields::FieldValue;
-use crate::http::media_type::{JSON, TEXT_UTF8};
+use crate::http::media_type::{HTML, JSON, TEXT_UTF8};
 use crate::http::status::Status;
-use crate::observe::report::{Connections, KernelReport, KernelTopic, Known, LoopStatus, Metrics};
+use crate::observe::report::{Connections, KernelReport, KernelTopic, Known, LoopStatus, Metrics, Overview};
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
@@ -27,6 +27,8 @@ pub enum Format {
     Text,
     /// Programs.
     Json,
+    /// A browser that takes a picture, or prints it.
+    Page,
 }
 
 /// A report that answers a request.
@@ -50,7 +52,7 @@ impl Shown for Connections {
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
         match format {
-            Format::Text => (TEXT_UTF8, connections::text(self, kernel)),
+            Format::Text | Format::Page => (TEXT_UTF8, connections::text(self, kernel)),
             Format::Json => (JSON, connections::json(self, kernel)),
         }
     }
@@ -63,7 +65,7 @@ impl Shown for LoopStatus {
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
         match format {
-            Format::Text => (TEXT_UTF8, turn::text(self, kernel)),
+            Format::Text | Format::Page => (TEXT_UTF8, turn::text(self, kernel)),
             Format::Json => (JSON, turn::json(self, kernel)),
         }
     }
@@ -79,6 +81,20 @@ impl Shown for Metrics {
     }
 }
 
+impl Shown for Overview {
+    fn kernel_topic(&self) -> KernelTopic {
+        now::kernel_topic(self)
+    }
+
+    fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
+        match format {
+            Format::Text => (TEXT_UTF8, now::text(self, kernel)),
+            Format::Json => (JSON, now::json(self, kernel)),
+            Format::Page => (HTML, page::still(self, kernel)),
+        }
+    }
+}
+
 impl Shown for Known {
     fn kernel_topic(&self) -> KernelTopic {
         ask::kernel_topic(self)
@@ -90,7 +106,7 @@ impl Shown for Known {
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
         match format {
-            Format::Text => (TEXT_UTF8, ask::text(self, kernel)),
+            Format::Text | Format::Page => (TEXT_UTF8, ask::text(self, kernel)),
             Format::Json => (JSON, ask::json(self, kernel)),
         }
     }
@@ -122,6 +138,7 @@ impl<R: Shown + 'static> Inspection<R> {
         let subject: &[u8] = match topic {
             KernelTopic::Connections(_) => b"connections",
             KernelTopic::Queues => b"accept queues",
+            KernelTopic::All(_) => b"connections and accept queues",
         };
         match cx.submit(JobKind::Kernel, subject, move || ask_kernel(&topic)) {
             // Then the answer comes without the kernel's part.
@@ -141,7 +158,7 @@ fn shown(report: &impl Shown, kernel: &KernelReport, format: Format) -> Decision
 }
 
 /// The threads that could ask the kernel have other things to do.
-fn busy() -> KernelReport {
+pub(super) fn busy() -> KernelReport {
     let missing = Some(String::from("the job threads are busy"));
     KernelReport { missing, ..KernelReport::default() }
 }

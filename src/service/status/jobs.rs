@@ -88,6 +88,11 @@ pub fn sentence(wait: &JobWait) -> impl std::fmt::Display {
     })
 }
 
+/// A job that runs, since when and where.
+pub fn running(job: &JobStatus) -> impl std::fmt::Display {
+    from_fn(|f| write_running(f, job))
+}
+
 fn write_running(f: &mut Formatter<'_>, job: &JobStatus) -> Result {
     write!(f, "{}, running for {}", job.name, short(job.since))?;
     if let JobPlace::Running(thread) = &job.place { write!(f, " on {thread}") } else { Ok(()) }

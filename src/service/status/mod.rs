@@ -6,12 +6,15 @@ mod capture;
 pub mod connections;
 mod durations;
 mod events;
+mod findings;
 mod health;
 mod inspect;
 pub mod inspection_queue;
 mod jobs;
 mod local_name;
 pub mod metrics;
+mod now;
+mod page;
 mod turn;
 
 use std::rc::Rc;
@@ -32,7 +35,7 @@ use crate::base::peer::Peer;
 use crate::http::body::{Body, Failure};
 use crate::http::exchange::{Cx, Reply};
 use crate::http::fields::{CACHE_CONTROL, FieldValue};
-use crate::http::media_type::{HTML, TEXT_UTF8};
+use crate::http::media_type::TEXT_UTF8;
 use crate::http::message::{RequestHead, Response};
 use crate::http::negotiate::Accept;
 use crate::http::status::Status;
@@ -65,13 +68,14 @@ pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Adm
 }
 
 fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
-    let events_inspections = Rc::clone(inspections);
+    let (events_inspections, events_kernel) = (Rc::clone(inspections), Arc::clone(ask_kernel));
     let events = move |_: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
-        let events = Events::new(Rc::clone(&events_inspections), cx.now);
+        let events = Events::new(Rc::clone(&events_inspections), Arc::clone(&events_kernel), cx.now);
         Ok(Reply::Respond(event_stream(Body::Source(Box::new(events)))))
     };
     health(Router::new())
-        .get("/", page)
+        .get("/", page::page(inspections, ask_kernel))
+        .get("/now", inspect(inspections, ask_kernel, |_, answer| Asked::Overview(answer)))
         .get(
             "/connections",
             inspect(inspections, ask_kernel, |request, answer| Asked::Connections(limit(request), answer)),
@@ -120,12 +124,6 @@ fn inspect<R: Shown + 'static>(
         let question = inspections.ask(cx.local_waker(), |answer| topic(request, answer));
         Ok(Reply::Decide(Box::new(Inspection::new(question, format(request), Arc::clone(&ask_kernel)))))
     }
-}
-
-/// `GET /`: the live page.
-fn page(_: &RequestHead<'_>, _: &Params<'_>, _: &mut Cx<'_>) -> Result<Reply, Failure> {
-    let page = Body::from_static(include_bytes!("page.html"));
-    Ok(Reply::Respond(Response::new(Status::OK).with_content(HTML, page)))
 }
 
 /// An answer about this moment: nobody is to keep it.
