@@ -6,9 +6,11 @@ use super::durations::{short, spread_object};
 use super::findings::{self, Culprit, Finding, culprits, findings, headline, pace};
 use super::{connections, turn};
 use crate::base::json::{Object, array};
+use crate::observe::access_log::time_text::rfc3339;
 use crate::observe::histogram::Histogram;
-use crate::observe::minute::{Minute, Second, Tallies};
+use crate::observe::minute::{Counts, Minute, Second, Tallies};
 use crate::observe::report::{DisturbedStatus, KernelReport, KernelTopic, Overview};
+use crate::observe::verdict::Verdict;
 
 /// Connections that are named as culprits.
 const CULPRITS: usize = 12;
@@ -71,9 +73,9 @@ pub fn json(overview: &Overview, kernel: &KernelReport) -> String {
     });
     let all = culprits(overview, kernel);
     turn::object(&overview.turn, kernel)
+        .text("at", &rfc3339(overview.wall))
         .text("headline", &headline(overview, &findings))
         .raw("findings", array(findings.iter().map(findings::object)))
-        .raw("slowest", array(all.iter().take(CULPRITS).map(|c| connections::object(c.connection, c.kernel))))
         .raw("culprits_total", all.len())
         .raw("culprits", array(all.iter().take(CULPRITS).map(culprit_object)))
         .raw("minute", minute_object(&overview.minute))
@@ -152,10 +154,22 @@ fn ledgers(object: Object, tallies: &Tallies) -> Object {
     );
     object
         .raw("timeouts", counts(timeouts))
-        .raw("disturbed", counts(tallies.disturbed.iter().map(|(verdict, count)| (verdict.to_string(), count))))
-        .raw("closed", counts(tallies.closed.iter().map(|(verdict, count)| (verdict.to_string(), count))))
+        .raw("disturbed", verdicts(&tallies.disturbed))
+        .raw("closed", verdicts(&tallies.closed))
         .raw("tls", tls.finish())
         .raw("http2", http2.finish())
+}
+
+/// Each verdict with what its letters mean.
+fn verdicts(counts: &Counts<Verdict>) -> String {
+    array(counts.iter().map(|(verdict, count)| {
+        let (side, means, phase) = (verdict.side.meaning(), verdict.means.meaning(), verdict.phase.meaning());
+        Object::new()
+            .text("verdict", &verdict.to_string())
+            .text("means", &format!("{side}: {means}, {phase}"))
+            .number("count", count)
+            .finish()
+    }))
 }
 
 fn counts(counts: impl Iterator<Item = (String, u64)>) -> String {

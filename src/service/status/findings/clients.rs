@@ -113,7 +113,8 @@ fn culprit<'a>(connection: &'a ConnectionStatus, kernel: Option<&'a KernelSocket
 fn longest_shut(connection: &ConnectionStatus) -> Option<&StreamStatus> {
     let streams = connection.http2.iter().flat_map(|http2| &http2.streams);
     let shut = streams.filter(|stream| matches!(stream.wait, "stream-window" | "connection-window"));
-    shut.max_by_key(|stream| stream.waited)
+    // The oldest of those that have waited equally long.
+    shut.max_by_key(|stream| (stream.waited, std::cmp::Reverse(stream.id)))
 }
 
 /// Who does not take what is to be sent. Without the kernel's word it is the reader, as most often.

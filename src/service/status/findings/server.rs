@@ -188,18 +188,22 @@ fn held_loop(overview: &Overview) -> Option<Finding> {
     let longest: &LongDrive = drives.iter().filter(|drive| drive.took >= HELD).max_by_key(|drive| drive.took)?;
     let (took, ago) = (short(longest.took), overview.turn.now.since(longest.ended).as_secs());
     let (id, others) = (longest.connection, drives.iter().filter(|drive| drive.took >= HELD).count() - 1);
-    let mut text = format!("the loop was held for {took} by c={id} {}, {ago} s ago", longest.request);
+    // Who is served while the thread does not run is not to blame.
+    let off_cpu = longest.off_cpu.filter(|off_cpu| *off_cpu >= longest.took / 2).map(short);
+    let request = &longest.request;
+    let mut text = match &off_cpu {
+        Some(off_cpu) => format!("the loop did not run for {off_cpu} while it served c={id} {request}, {ago} s ago"),
+        None => format!("the loop was held for {took} by c={id} {request}, {ago} s ago"),
+    };
     if others > 0 {
         text.push_str(&format!(", and in {} of the last minute", counted(others as u64, "other second")));
     }
     let severity = if longest.took >= HELD_LONG { Alarm } else { Warning };
-    let finding = match longest.off_cpu.filter(|off_cpu| *off_cpu >= longest.took / 2) {
-        Some(off_cpu) => Finding::new(severity, "loop-held", text).advice(format!(
-            "its thread did not run for {} of it: the machine is busy, or it was stopped",
-            short(off_cpu)
-        )),
-        None => Finding::new(severity, "loop-held", text).advice("/loop lists the longest drives"),
+    let advice = match off_cpu {
+        Some(_) => "the machine is busy, or the process was stopped",
+        None => "/loop lists the longest drives",
     };
+    let finding = Finding::new(severity, "loop-held", text).advice(advice);
     Some(finding.about(id, None))
 }
 
