@@ -254,6 +254,12 @@ fn an_innocent_look_up_names_the_stalled_one() {
     ] {
         assert!(text.lines().any(|line| line.ends_with(&expected)), "{expected} in {text}");
     }
+    let began = std::time::Instant::now();
+    let now = std::iter::repeat_with(|| server.told("/now"))
+        .find(|now| now.contains("jobs are stalled: ") || began.elapsed().as_secs() > 20)
+        .unwrap();
+    let line = now.lines().find(|line| line.starts_with("alarm    jobs are stalled: ")).expect(&now);
+    assert!(line.contains(", look-up /0.txt for ") && line.contains(" behind look-up /mnt/slow/"), "{line}");
     let metrics = server.told("/metrics");
     for expected in ["tidemill_jobs_running{kind=\"look-up\"} 2", "tidemill_jobs_queued{lane=\"quick\"} 2"] {
         assert!(metrics.lines().any(|line| line == expected), "{expected} in {metrics}");

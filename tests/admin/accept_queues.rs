@@ -128,6 +128,15 @@ fn a_drive_that_holds_the_loop_lets_the_queue_overflow_and_every_report_says_so(
     assert_eq!((queue["drops"].as_u64(), high_water["depth"].as_u64()), (Some(dropped), Some(5)), "{turn}");
     assert_eq!(high_water["behind"]["request"].as_str(), Some("POST /users"), "{turn}");
 
+    let now = ask_json(&server, "/now?format=json");
+    let all = now["findings"].as_array().unwrap();
+    let found = all.iter().find(|finding| finding["kind"] == "accept-queue").unwrap_or_else(|| panic!("{now}"));
+    let text = found["text"].as_str().unwrap();
+    assert!(
+        text.starts_with(&format!("the accept queue of {address} overflows: ")) && text.ends_with("room for 5"),
+        "{text}"
+    );
+
     let counted = samples(&server);
     let of_listener = |name: &str| counted[&format!("tidemill_accept_queue_{name}{{listener=\"{address}\"}}")];
     assert_eq!(["connections", "limit", "max_connections"].map(of_listener), [0.0, 4.0, 5.0]);

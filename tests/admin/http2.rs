@@ -102,6 +102,20 @@ fn resets_goaways_and_misbehaviour_are_counted_and_the_end_says_why() {
         "; GOAWAY PROTOCOL_ERROR: WINDOW_UPDATE of 0 (RFC 9113 §6.9); ledger: reset-before-answer=3 forced-reset=1 \
          resets=100%",
     );
+    let now = ask_json(&server, "/now?format=json");
+    let text = |kind: &str| {
+        let all = now["findings"].as_array().unwrap();
+        all.iter().find(|finding| finding["kind"] == kind).map(|finding| finding["text"].as_str().unwrap())
+    };
+    assert_eq!(text("http2-goaway"), Some("GOAWAY to HTTP/2 clients in the last minute: 1 × PROTOCOL_ERROR"));
+    assert_eq!(
+        text("http2-resets"),
+        Some("streams of HTTP/2 reset by the server in the last minute: 1 × PROTOCOL_ERROR")
+    );
+    assert_eq!(
+        text("http2-delays"),
+        Some("1 stream of HTTP/2 delayed in the last minute, because clients have reset too many")
+    );
     let samples = samples(&server);
     for (name, number) in [
         ("connections_total", 1.0),

@@ -111,6 +111,7 @@ fn failures_are_told_by_who_has_said_why() {
         seen.server.wait_for_log(line);
     }
     assert_eq!(seen.server.log().matches("INFO").count(), 6, "none for the silent one: {}", seen.server.log());
+    assert!(seen.admin("/now").contains(" TLS handshakes failed in the last minute: 2 × ended, 1 × "));
     seen.server.signal("TERM");
     seen.server.wait();
     seen.server

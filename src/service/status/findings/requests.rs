@@ -159,7 +159,7 @@ fn http2(tallies: &Tallies) -> Vec<Finding> {
     }
     if tallies.delayed_streams > 0 {
         let streams = counted(tallies.delayed_streams, "stream");
-        let text = format!("{streams} of HTTP/2 delayed in the last minute: their clients have reset too many");
+        let text = format!("{streams} of HTTP/2 delayed in the last minute, because clients have reset too many");
         findings.push(Finding::new(Warning, "http2-delays", text).advice("--http2-resets says how many are borne"));
     }
     findings

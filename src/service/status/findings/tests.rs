@@ -436,7 +436,7 @@ fn tls_and_http2_are_told_with_alerts_and_codes() {
         [
             "warning http2-goaway: GOAWAY to HTTP/2 clients in the last minute: 2 × ENHANCE_YOUR_CALM",
             "warning http2-resets: streams of HTTP/2 reset by the server in the last minute: 40 × REFUSED_STREAM, 1 × CANCEL",
-            "warning http2-delays: 6 streams of HTTP/2 delayed in the last minute: their clients have reset too many",
+            "warning http2-delays: 6 streams of HTTP/2 delayed in the last minute, because clients have reset too many",
         ]
     );
     let cancels = found(|overview| overview.minute.tallies.resets_by_server = counts(&[("CANCEL", 1)]));
