@@ -74,7 +74,7 @@ fn a_slow_reader_of_tcp_echo_is_not_read_from_and_gets_everything_before_the_end
     client.stream.read_to_end(&mut echoed).unwrap();
     sender.join().unwrap();
     assert!(echoed == sent, "{} of {SIZE} bytes came back, or others", echoed.len());
-    assert!(server.memory_kib("VmHWM") < 32 * 1024, "{} KiB", server.memory_kib("VmHWM"));
+    assert!(server.peak_kib() < 20 * 1024, "{} KiB", server.peak_kib());
 }
 
 #[test]

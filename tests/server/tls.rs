@@ -214,7 +214,7 @@ fn echo_streams_both_ways_at_once_in_constant_memory() {
     }
     sender.join().unwrap();
     assert_eq!(count, SIZE);
-    assert!(server.memory_kib("VmHWM") < 24 * 1024, "peak memory: {} KiB", server.memory_kib("VmHWM"));
+    assert!(server.peak_kib() < 12 * 1024, "peak memory: {} KiB", server.peak_kib());
 }
 
 #[test]
