@@ -129,9 +129,11 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     front.https_redirect = https_redirect;
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
-    event_loop.answer_inspections(inspections);
-    if settings.has_admin() && settings.past > 0 {
-        event_loop.keep_past(settings.past as usize);
+    if settings.has_admin() {
+        event_loop.answer_inspections(inspections);
+        if settings.past > 0 {
+            event_loop.keep_past(settings.past as usize);
+        }
     }
     if let Some(tls) = tls {
         event_loop.keep_tls(tls.config);

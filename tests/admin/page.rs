@@ -107,6 +107,12 @@ fn keys_lead_through_the_connections_and_open_them() {
     let both = format!("{},{}", first.as_str().unwrap(), second.as_str().unwrap());
     assert_eq!(browser.evaluate(&page, &format!("{rows}.join()")), both);
     assert_eq!(press(&mut browser, "k"), first);
+    let mut third = server.connect();
+    third.send("GET / HT");
+    browser.wait(&page, &format!("{rows}.length === 3"));
+    assert_eq!(browser.evaluate(&page, "document.activeElement.id"), first, "who comes and goes takes no focus");
+    drop(third);
+    browser.wait(&page, &format!("{rows}.length === 2"));
     assert_eq!(press(&mut browser, "Enter"), first, "an opened row keeps the focus");
     browser.wait(&page, "document.querySelector('.detail')?.textContent.includes('tidemill ask c=')");
     press(&mut browser, "Enter");

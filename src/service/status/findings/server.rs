@@ -14,6 +14,8 @@ use crate::service::status::jobs;
 
 /// A drive that others will have noticed.
 const HELD: Duration = Duration::from_millis(20);
+/// On a busy machine every thread has to wait for its core now and then, so a shorter time off it is no trouble.
+const OFF_CPU: Duration = Duration::from_millis(200);
 /// A drive because of which clients give up.
 const HELD_LONG: Duration = Duration::from_secs(1);
 /// A job that takes so long is stalled, or has too much to do.
@@ -198,7 +200,11 @@ fn held_loop(overview: &Overview) -> Option<Finding> {
     if others > 0 {
         text.push_str(&format!(", and in {} of the last minute", counted(others as u64, "other second")));
     }
-    let severity = if longest.took >= HELD_LONG { Alarm } else { Warning };
+    let severity = match longest.took {
+        took if took >= HELD_LONG => Alarm,
+        took if off_cpu.is_some() && took < OFF_CPU => Notice,
+        _ => Warning,
+    };
     let advice = match off_cpu {
         Some(_) => "the machine is busy, or the process was stopped",
         None => "/loop lists the longest drives",

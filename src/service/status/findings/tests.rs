@@ -344,6 +344,9 @@ fn a_loop_that_was_held_names_who_held_it() {
     assert_eq!((all[0].severity, all[0].about), (Severity::Alarm, Some((20, None))));
     assert_eq!(all[0].text, "the loop did not run for 2.0s while it served c=20 POST /users, 12 s ago");
     assert_eq!(all[0].advice.as_deref(), Some("the machine is busy, or the process was stopped"));
+    let off_cpu = |ms| found(|overview| overview.turn.longest = vec![drive(20, ms * MS, Some(ms * MS))]).remove(0);
+    assert!(off_cpu(199).starts_with("notice loop-held: the loop did not run for 199.0ms while it served c=20"));
+    assert!(off_cpu(200).starts_with("warning loop-held: "));
     let busy = found(|overview| overview.minute.tallies.work_nanos = 57_000_000_000);
     assert_eq!(busy, ["warning loop-busy: the loop was at work for 95% of the last minute: it has little to spare"]);
 }
