@@ -58,7 +58,10 @@ fn a_server_without_trouble_says_so_and_leaves_its_own_requests_out() {
     let (received, sent) = (now["received_bytes"].as_u64().unwrap(), now["sent_bytes"].as_u64().unwrap());
     assert_eq!(received, 3 * "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n".len() as u64);
     assert!(sent > 0 && sent < 1000, "only what the client got: {sent}");
-    assert!(now["longest"].as_array().unwrap().iter().all(|drive| !drive["line"].as_str().unwrap().contains("/now")));
+    // Its own answers are named only if they have held others up, as they may on a busy machine.
+    let own =
+        |drive: &Value| drive["line"].as_str().unwrap().contains("/now") && drive["took_us"].as_u64() < Some(5000);
+    assert!(!now["longest"].as_array().unwrap().iter().any(own), "{now}");
 }
 
 #[test]
