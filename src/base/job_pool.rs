@@ -143,7 +143,7 @@ impl JobPool {
         let order: Box<dyn Work> = Box::new(Order { work, answer: Arc::downgrade(&answer), job: Arc::clone(&job) });
         match &self.0 {
             Some(owner) => owner.shared.enqueue(Arc::clone(&job), order)?,
-            None => order.run(),
+            None => order.run(None),
         }
         Ok(Ticket { job, answer: Some(answer) })
     }
@@ -186,11 +186,12 @@ impl Job {
         [self.waker.key()].into_iter().chain(others.iter().map(Waker::key)).collect()
     }
 
-    /// It is done.
-    fn wake_all(&self) {
-        self.waker.wake();
+    /// It is done, and had a thread since `began`, if it had one of its own.
+    fn wake_all(&self, began: Option<Instant>) {
         let others = std::mem::take(&mut *self.others.lock().unwrap_or_else(PoisonError::into_inner));
-        others.iter().for_each(Waker::wake);
+        for waker in [&self.waker].into_iter().chain(&others) {
+            began.map_or_else(|| waker.wake(), |began| waker.wake_for_job(began));
+        }
     }
 }
 
@@ -308,11 +309,11 @@ impl Shared {
 
     /// What a thread does, from its start to its end.
     fn work(&self, thread: usize) {
-        while let Some((job, work)) = self.next(thread) {
+        while let Some((job, work, began)) = self.next(thread) {
             let is_wanted = work.is_wanted();
             if is_wanted {
                 (self.watch)(&job.name, JobStep::Begins);
-                work.run();
+                work.run(Some(began));
                 (self.watch)(&job.name, JobStep::Ended);
             } else {
                 drop(work);
@@ -321,8 +322,8 @@ impl Shared {
         }
     }
 
-    /// Waits for a job. `None`: there will be none.
-    fn next(&self, thread: usize) -> Option<(Arc<Job>, Box<dyn Work>)> {
+    /// Waits for a job, and says when it begins. `None`: there will be none.
+    fn next(&self, thread: usize) -> Option<(Arc<Job>, Box<dyn Work>, Instant)> {
         let mut queues = self.lock();
         loop {
             if queues.closing {
@@ -334,7 +335,7 @@ impl Shared {
                     queues.past.count_wait(&job, now.saturating_duration_since(since), now);
                 }
                 queues.running[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
-                return Some((job, work));
+                return Some((job, work, now));
             }
             queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
@@ -442,8 +443,8 @@ trait Work: Send {
     /// Whether somebody still holds the ticket.
     fn is_wanted(&self) -> bool;
 
-    /// Does it, if it is wanted. Never panics.
-    fn run(self: Box<Self>);
+    /// Does it, if it is wanted. `began`: since when it has a thread, if it has one of its own. Never panics.
+    fn run(self: Box<Self>, began: Option<Instant>);
 }
 
 struct Order<T, F> {
@@ -458,7 +459,7 @@ impl<T: Send, F: FnOnce() -> T + Send> Work for Order<T, F> {
         self.answer.strong_count() > 0
     }
 
-    fn run(self: Box<Self>) {
+    fn run(self: Box<Self>, began: Option<Instant>) {
         if !self.is_wanted() {
             return;
         }
@@ -467,7 +468,7 @@ impl<T: Send, F: FnOnce() -> T + Send> Work for Order<T, F> {
         let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| JobDied);
         let Some(answer) = answer.upgrade() else { return };
         *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        job.wake_all();
+        job.wake_all(began);
     }
 }
 

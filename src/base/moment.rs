@@ -51,6 +51,16 @@ impl Moment {
         self.nanos().div_ceil(NANOS_PER_MILLI)
     }
 
+    /// The moment in the middle between this and a later one.
+    pub fn middle(self, later: Moment) -> Moment {
+        Moment(self.0.saturating_add(later.nanos_since(self) / 2))
+    }
+
+    /// So much earlier; the beginning of the loop, if that is later.
+    pub fn earlier(self, duration: Duration) -> Moment {
+        Moment::from_nanos(self.nanos().saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// The nanoseconds since an earlier moment; none since a later one.
     pub fn nanos_since(self, earlier: Moment) -> u64 {
         self.0.get().saturating_sub(earlier.0.get())
@@ -87,8 +97,16 @@ mod tests {
         assert_eq!(moment(1).since(moment(2)), Duration::ZERO);
         assert_eq!(Moment::new(start + Duration::from_secs(1), start), Moment::default());
         assert!(moment(1) < moment(2));
+        assert_eq!(
+            (moment(1).middle(moment(4)), moment(4).middle(moment(1))),
+            (moment(1) + Duration::from_micros(1500), moment(4))
+        );
         assert_eq!(moment(1) + Duration::from_millis(2), Moment::from_millis(3));
         assert_eq!(moment(1) + Duration::MAX, Moment::from_nanos(u64::MAX));
+        assert_eq!(
+            (moment(5).earlier(Duration::from_millis(2)), moment(5).earlier(Duration::MAX)),
+            (moment(3), moment(0))
+        );
         assert_eq!(size_of::<Option<Moment>>(), 8);
         let between = moment(5) + Duration::from_nanos(1);
         assert_eq!((between.millis_floor(), between.millis_ceil(), moment(5).millis_ceil()), (5, 6, 5));

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::slots::Token;
 
@@ -24,6 +25,15 @@ pub struct WakeKey {
     pub token: Token,
     /// Which of its streams. HTTP/1 has one, which is always 0.
     pub stream: u32,
+}
+
+/// A wake that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake {
+    /// What is woken.
+    pub key: WakeKey,
+    /// If a job that is done has left it: since when that had a thread.
+    pub job_began: Option<Instant>,
 }
 
 /// The event loop's side: where wakes are collected.
@@ -48,7 +58,7 @@ pub struct LocalWaker {
 }
 
 struct Shared {
-    pending: Mutex<Vec<WakeKey>>,
+    pending: Mutex<Vec<Wake>>,
     wake: Box<dyn Interrupt>,
 }
 
@@ -79,13 +89,13 @@ impl Wakes {
     }
 
     /// Moves all wakes that a [`Waker`] left since the last call to `into`.
-    pub fn collect(&self, into: &mut Vec<WakeKey>) {
+    pub fn collect(&self, into: &mut Vec<Wake>) {
         into.append(&mut self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Moves what is ready in this turn to `into`.
-    pub fn collect_ready(&self, into: &mut Vec<WakeKey>) {
-        into.append(&mut self.ready.soon.borrow_mut());
+    pub fn collect_ready(&self, into: &mut Vec<Wake>) {
+        into.extend(self.ready.soon.borrow_mut().drain(..).map(|key| Wake { key, job_began: None }));
     }
 
     /// A new turn begins: what was to wait for it is ready now.
@@ -107,10 +117,21 @@ impl Waker {
 
     /// Leaves a wake: the exchange is asked again soon.
     pub fn wake(&self) {
+        self.leave(None);
+    }
+
+    /// The same, because a job is done that had a thread since `began`.
+    pub fn wake_for_job(&self, began: Instant) {
+        self.leave(Some(began));
+    }
+
+    fn leave(&self, job_began: Option<Instant>) {
         let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if !push_once(&mut pending, self.key) {
+        if let Some(last) = pending.last_mut().filter(|last| last.key == self.key) {
+            last.job_began = last.job_began.or(job_began);
             return;
         }
+        pending.push(Wake { key: self.key, job_began });
         let is_first = pending.len() == 1;
         drop(pending);
         if is_first {
@@ -138,13 +159,11 @@ impl LocalWaker {
 }
 
 /// Adds `key` unless it was the last one added: one more wake for it says nothing new, and a chatty waker must not fill the
-/// list. Says whether it was added.
-fn push_once(keys: &mut Vec<WakeKey>, key: WakeKey) -> bool {
-    let is_new = keys.last() != Some(&key);
-    if is_new {
+/// list.
+fn push_once(keys: &mut Vec<WakeKey>, key: WakeKey) {
+    if keys.last() != Some(&key) {
         keys.push(key);
     }
-    is_new
 }
 
 #[cfg(test)]
@@ -175,15 +194,15 @@ mod tests {
     }
 
     fn collected(wakes: &Wakes) -> Vec<WakeKey> {
-        let mut keys = Vec::new();
-        wakes.collect(&mut keys);
-        keys
+        let mut left = Vec::new();
+        wakes.collect(&mut left);
+        left.into_iter().map(|wake| wake.key).collect()
     }
 
     fn ready(wakes: &Wakes) -> Vec<WakeKey> {
-        let mut keys = Vec::new();
-        wakes.collect_ready(&mut keys);
-        keys
+        let mut left = Vec::new();
+        wakes.collect_ready(&mut left);
+        left.into_iter().map(|wake| wake.key).collect()
     }
 
     #[test]
@@ -198,10 +217,23 @@ mod tests {
     #[test]
     fn collecting_keeps_what_was_there() {
         let (wakes, _interrupts) = wakes();
-        let mut keys = vec![key(9)];
+        let wake = |index| Wake { key: key(index), job_began: None };
+        let mut left = vec![wake(9)];
         wakes.waker(key(1)).wake();
-        wakes.collect(&mut keys);
-        assert_eq!(keys, [key(9), key(1)]);
+        wakes.collect(&mut left);
+        assert_eq!(left, [wake(9), wake(1)]);
+    }
+
+    #[test]
+    fn a_job_says_since_when_it_ran_also_behind_another_wake() {
+        let (wakes, _interrupts) = wakes();
+        let (waker, began) = (wakes.waker(key(1)), Instant::now());
+        waker.wake();
+        waker.wake_for_job(began);
+        waker.wake();
+        let mut left = Vec::new();
+        wakes.collect(&mut left);
+        assert_eq!(left, [Wake { key: key(1), job_began: Some(began) }]);
     }
 
     #[test]
@@ -238,7 +270,7 @@ mod tests {
         // Sleeps whenever there is nothing to collect: a wake without its interrupt would leave it asleep.
         while keys.len() < THREADS as usize {
             interrupts.recv_timeout(Duration::from_secs(30)).expect("a wake for what is still to come");
-            wakes.collect(&mut keys);
+            keys.append(&mut collected(&wakes));
         }
         for thread in threads {
             thread.join().expect("the notifying thread ended well");

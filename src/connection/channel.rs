@@ -12,7 +12,7 @@ use crate::base::disk::Residency;
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::net::capture::live::LiveCaptures;
-use crate::net::{Io, Readiness, Socket};
+use crate::net::{Io, PeerProgress, Readiness, Socket};
 use crate::observe::close_reason::{ClientEnd, CloseReason};
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
@@ -330,9 +330,9 @@ impl<S: Socket> Channel<S> {
         self.is_aborted
     }
 
-    /// Up to where the peer's kernel has acknowledged the stream to the peer, in bytes, if that is known, and whether the
-    /// peer has reset the connection, which ended for this `reason`. With TLS, only what certainly was is counted.
-    pub(super) fn fate(&mut self, reason: CloseReason, counters: &mut Counters) -> (Option<u64>, bool) {
+    /// How far the peer's kernel has taken the stream to the peer, if that is known, and whether the peer has reset the
+    /// connection, which ended for this `reason`.
+    pub(super) fn fate(&mut self, reason: CloseReason, counters: &mut Counters) -> (Option<PeerProgress>, bool) {
         if let CloseReason::Broken(kind) = reason {
             // The kernel has forgotten it.
             return (None, matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
@@ -340,11 +340,17 @@ impl<S: Socket> Channel<S> {
         if self.socket.take_error().is_err() {
             return (None, true);
         }
-        let Some(told) = self.socket.acknowledged() else { return (None, false) };
+        (self.peer_progress(counters), false)
+    }
+
+    /// How far the peer's kernel has taken the stream to the peer, if that is known. With TLS, only what it certainly has
+    /// acknowledged is counted.
+    pub(super) fn peer_progress(&self, counters: &mut Counters) -> Option<PeerProgress> {
+        let told = self.socket.peer_progress()?;
         counters.syscalls.netlink += 1;
-        let written = self.written_to_socket();
-        let position = told.ok().map(|acknowledged| self.sent.saturating_sub(written.saturating_sub(acknowledged)));
-        (position, false)
+        let progress = told.ok()?;
+        let on_its_way = self.written_to_socket().saturating_sub(progress.acknowledged);
+        Some(PeerProgress { acknowledged: self.sent.saturating_sub(on_its_way), ..progress })
     }
 
     /// Bytes read from the peer so far.

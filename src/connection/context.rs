@@ -19,6 +19,7 @@ use crate::http::exchange::Cx;
 use crate::http::forwarded::TrustedProxies;
 use crate::net::capture::live::LiveCaptures;
 use crate::net::marks::Marks;
+use crate::observe::arrivals::Arrivals;
 use crate::observe::counters::Counters;
 use crate::observe::delay::LongDrives;
 use crate::observe::past::{Past, PastRequest};
@@ -43,6 +44,8 @@ pub struct LoopContext {
     pub drive_began: Moment,
     /// Drives so long that others were held up by them.
     pub long_drives: LongDrives,
+    /// When the requests of this turn may have arrived.
+    pub arrivals: Arrivals,
     began: Instant,
     /// Captures of connections that somebody has asked for, if there are any.
     pub live_captures: Option<Box<LiveCaptures>>,
@@ -56,6 +59,8 @@ pub struct LoopContext {
     pub(super) handshakes_left: usize,
     /// Connections that were idle and are over, but for a request that may still come.
     pub idle_lingerers: usize,
+    /// A request is over that was blocked for so long that the kernel may say why.
+    pub(super) asks_why: bool,
     /// The kernel may still be asked so often in this turn what became of a response.
     pub(super) fates_left: usize,
     pub(super) scratch: Scratch,
@@ -175,6 +180,7 @@ impl LoopContext {
             ciphertexts: CiphertextRings::new(Self::RINGS_KEPT),
             handshakes_left: limits.handshakes_per_turn,
             idle_lingerers: 0,
+            asks_why: false,
             fates_left: Self::FATES_PER_TURN,
             scratch: Scratch::default(),
             http2: h2::session::Scratch::default(),
@@ -194,6 +200,7 @@ impl LoopContext {
             moment: Moment::default(),
             drive_began: Moment::default(),
             long_drives: LongDrives::default(),
+            arrivals: Arrivals::default(),
             began: now,
             date_good_until,
             environment: Environment {

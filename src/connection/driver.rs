@@ -14,7 +14,9 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::net::Socket;
 use crate::observe::close_reason::{CloseReason, Fault, Why};
+use crate::observe::report::Progress;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::Drive;
 use crate::observe::verdict::Phase;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
@@ -92,8 +94,9 @@ pub(super) trait Protocol {
     /// What it waits for.
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait;
 
-    /// Marks that one of its streams was woken. A protocol with one stream asks it in every drive anyway.
-    fn on_woken(&mut self, _stream: u32) {}
+    /// Marks that one of its streams was woken, perhaps by a job that has a thread since `job_began`. A protocol with one stream
+    /// asks it in every drive anyway.
+    fn on_woken(&mut self, _stream: u32, _job_began: Option<Moment>) {}
 
     /// The connection is idle and ends for this reason: the client may be told. Says how it ends.
     fn on_idle_end<S: Socket>(
@@ -141,16 +144,21 @@ pub(super) trait Protocol {
     /// How far it has come.
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_>;
 
-    /// A drive was over at `now`: notes in the request records what it has brought about.
-    fn note_drive<S: Socket>(&mut self, _channel: &Channel<S>, _now: Moment, _cx: &mut LoopContext) {}
+    /// How far the request has come whose record its status has, for those who ask at `now`.
+    fn progress<S: Socket>(&self, _channel: &Channel<S>, _now: Moment) -> Progress {
+        Progress::default()
+    }
 
-    /// The connection has ended for this reason, and with it the requests that are not over. Returns the reason as it
-    /// counts: a wait may have been the cause.
+    /// A drive is over: notes in the request records what it has brought about.
+    fn note_drive<S: Socket>(&mut self, _channel: &Channel<S>, _drive: &Drive, _cx: &mut LoopContext) {}
+
+    /// The connection has ended for this reason with this drive, and with it the requests that are not over. Returns the
+    /// reason as it counts: a wait may have been the cause.
     fn note_close<S: Socket>(
         &mut self,
         _channel: &Channel<S>,
         reason: CloseReason,
-        _now: Moment,
+        _drive: &Drive,
         _cx: &mut LoopContext,
     ) -> CloseReason {
         reason
@@ -226,8 +234,8 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.wait(channel))
     }
 
-    fn on_woken(&mut self, stream: u32) {
-        each!(self, protocol => protocol.on_woken(stream));
+    fn on_woken(&mut self, stream: u32, job_began: Option<Moment>) {
+        each!(self, protocol => protocol.on_woken(stream, job_began));
     }
 
     fn on_idle_end<S: Socket>(
@@ -268,17 +276,21 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.status(channel))
     }
 
-    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
-        each!(self, protocol => protocol.note_drive(channel, now, cx))
+    fn progress<S: Socket>(&self, channel: &Channel<S>, now: Moment) -> Progress {
+        each!(self, protocol => protocol.progress(channel, now))
+    }
+
+    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, drive: &Drive, cx: &mut LoopContext) {
+        each!(self, protocol => protocol.note_drive(channel, drive, cx))
     }
 
     fn note_close<S: Socket>(
         &mut self,
         channel: &Channel<S>,
         reason: CloseReason,
-        now: Moment,
+        drive: &Drive,
         cx: &mut LoopContext,
     ) -> CloseReason {
-        each!(self, protocol => protocol.note_close(channel, reason, now, cx))
+        each!(self, protocol => protocol.note_close(channel, reason, drive, cx))
     }
 }

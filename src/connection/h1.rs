@@ -13,11 +13,13 @@ use crate::base::moment::Moment;
 use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Reply, Tunnel};
 use crate::http::fields::{FieldValue, UPGRADE};
-use crate::http::message::Response;
+use crate::http::message::{Announced, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
+use crate::observe::report::{Progress, Transfer};
 use crate::observe::request_record::LeavingRecords;
+use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
@@ -194,20 +196,47 @@ impl Protocol for Http1 {
         DriverStatus { protocol: "http/1", state, answered: self.answered, record, is_sending }
     }
 
-    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
-        self.driven_at = now;
+    fn progress<S: Socket>(&self, channel: &Channel<S>, now: Moment) -> Progress {
+        let sends_an_earlier_one = !self.leaving.is_empty();
+        let content = self.stream.record.as_ref().filter(|_| self.codec.receiving() == Receiving::Content);
+        let record = self.leaving.front().or(self.stream.record.as_deref()).filter(|record| record.status.is_some());
+        Progress {
+            content: content.filter(|_| !sends_an_earlier_one).map(|record| {
+                let arrived = channel.received() - record.rx.end;
+                let total = match self.codec.content_to_come() {
+                    Announced::Length(left) => Some(arrived - inbox_len(channel) + left),
+                    Announced::Nothing | Announced::Unknown => None,
+                };
+                let bytes = total.map_or(arrived, |total| arrived.min(total));
+                Transfer { bytes, total, took: now.since(record.head_at) }
+            }),
+            response: record.map(|record| {
+                let start = record.tx.start + record.head_bytes;
+                let total = match sends_an_earlier_one {
+                    true => Some(record.tx.end - start),
+                    false => self.codec.response_left().map(|left| channel.position().saturating_sub(start) + left),
+                };
+                let began = record.first_byte_at.unwrap_or(now);
+                Transfer { bytes: channel.sent().saturating_sub(start), total, took: now.since(began) }
+            }),
+        }
+    }
+
+    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, drive: &Drive, cx: &mut LoopContext) {
+        self.driven_at = drive.over;
         // First those that have left: what still waits belongs to those behind them.
-        self.leaving.retire(channel.sent(), now, &mut cx.finished);
+        cx.asks_why |= self.leaving.retire(channel.sent(), drive, &mut cx.finished);
         if let Some(end) = channel.client_end() {
-            self.note_client_end(end, now);
+            self.note_client_end(end, drive.over);
         }
-        let facts = channel.facts();
-        if let Some(record) = &mut self.stream.record {
-            record.paused.set(facts.inbox_full, now);
+        if self.stream.record.is_some() || !self.leaving.is_empty() {
+            self.note_waits(channel, drive);
         }
-        if let Some(record) = self.leaving.front_mut().or(self.stream.record.as_deref_mut()) {
-            record.blocked.set(facts.write_blocked, now);
-            record.note_leaving(channel.sent(), channel.outbox.len(), now);
+    }
+
+    fn on_woken(&mut self, _stream: u32, job_began: Option<Moment>) {
+        if let (Some(record), Some(began)) = (&mut self.stream.record, job_began) {
+            record.note_job_began(began);
         }
     }
 
@@ -215,7 +244,7 @@ impl Protocol for Http1 {
         &mut self,
         channel: &Channel<S>,
         reason: CloseReason,
-        now: Moment,
+        drive: &Drive,
         cx: &mut LoopContext,
     ) -> CloseReason {
         self.end_rx(channel);
@@ -226,7 +255,7 @@ impl Protocol for Http1 {
             record.tx.end = channel.position();
             (record, phase)
         });
-        self.leaving.cut(unfinished, reason, channel.sent(), now, &mut cx.finished);
+        cx.asks_why |= self.leaving.cut(unfinished, reason, channel.sent(), drive, &mut cx.finished);
         reason
     }
 }
@@ -322,9 +351,6 @@ impl Http1 {
                 };
                 self.codec.release(inbox);
                 self.end_rx(channel);
-                if let Some(record) = &mut self.stream.record {
-                    record.content_at = Some(cx.drive_began);
-                }
                 self.fail_on(ended, channel, cx)?;
                 Ok(true)
             }
@@ -340,6 +366,36 @@ impl Http1 {
         }
     }
 
+    /// Notes what the requests wait for that are not over.
+    fn note_waits<S: Socket>(&mut self, channel: &Channel<S>, drive: &Drive) {
+        let part = self.part(channel);
+        let facts = channel.facts();
+        if let Some(record) = &mut self.stream.record {
+            record.paused.set(facts.inbox_full, drive.over);
+            record.note_wait(drive, part, true);
+        }
+        if let Some(record) = self.leaving.front_mut() {
+            record.note_wait(drive, if facts.write_blocked { Part::Blocked } else { Part::Queue }, true);
+        }
+        if let Some(record) = self.leaving.front_mut().or(self.stream.record.as_deref_mut()) {
+            record.note_leaving(channel.sent(), channel.outbox.len(), drive.over);
+        }
+    }
+
+    /// What the present request waits for. A client that does not read comes first, once there is something to read.
+    fn part<S: Socket>(&self, channel: &Channel<S>) -> Part {
+        let is_blocked = channel.is_write_blocked();
+        let is_blocked_by_others = is_blocked && !self.leaving.is_empty();
+        match self.stream.waiting_part() {
+            Some(part) if self.codec.sending() == Sending::Idle => part,
+            _ if is_blocked_by_others => Part::Turn,
+            _ if is_blocked => Part::Blocked,
+            Some(part) => part,
+            None if self.stream.is_idle() && self.codec.receiving() == Receiving::Content => Part::Content,
+            None => Part::Queue,
+        }
+    }
+
     /// Notes when the head of the present request came, where it stands in the input, and what it had to wait for.
     fn note_arrival<S: Socket>(&mut self, head_bytes: u64, channel: &Channel<S>, cx: &mut LoopContext) {
         let Some(record) = &mut self.stream.record else { return };
@@ -347,6 +403,13 @@ impl Http1 {
         record.began = self.head_began;
         record.head_at = cx.drive_began;
         (record.rx, record.ordinal) = (end - head_bytes..end, self.answered + 1);
+        record.ahead = cx.arrivals.driven;
+        if self.head_began == cx.moment {
+            record.readable_at = cx.arrivals.estimate(self.driven_at);
+        } else {
+            record.readable_at = self.head_began;
+            record.note_slow_head(cx.moment);
+        }
         if !cx.long_drives.is_empty() {
             record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
         }
@@ -592,7 +655,11 @@ impl Http1 {
         }
         let record = self.stream.record.insert(cx.records.take(cx.moment));
         record.began = self.head_began;
+        record.readable_at = self.head_began;
         record.head_at = cx.drive_began;
+        if self.head_began != cx.moment {
+            record.note_slow_head(cx.moment);
+        }
         record.rx = received - inbox_len(channel)..received;
         record.ordinal = self.answered + 1;
         if let Some(line) = channel.inbox.as_mut().and_then(|inbox| self.codec.request_line(inbox)) {

@@ -26,10 +26,12 @@ use crate::http::exchange::Reply;
 use crate::http::fields::OwnedFields;
 use crate::http::message::{OwnedHead, RequestHead, Version};
 use crate::net::Socket;
+use crate::observe::arrivals::Arrivals;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Cut as RequestCut, ResetCode, Why};
 use crate::observe::delay::{Delay, LongDrives};
 use crate::observe::http2::add;
 use crate::observe::request_record::{LeavingRecords, RecordPool, RequestRecord};
+use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
@@ -90,7 +92,8 @@ impl Protocol for Http2 {
         self.keep_time(channel, cx);
         if self.leaving.len() >= LEAVING_MAX {
             // What the last pass has flushed is over.
-            self.leaving.retire(channel.sent(), cx.drive_began, &mut cx.finished);
+            let drive = Drive { due: cx.moment, began: cx.drive_began, over: cx.drive_began };
+            cx.asks_why |= self.leaving.retire(channel.sent(), &drive, &mut cx.finished);
         }
         let mut moved = false;
         loop {
@@ -125,8 +128,13 @@ impl Protocol for Http2 {
         self.open.is_empty() && self.asked.is_empty() && self.partial.is_none() && !self.has_failed()
     }
 
-    fn on_woken(&mut self, stream: u32) {
+    fn on_woken(&mut self, stream: u32, job_began: Option<Moment>) {
         self.asked.push(stream);
+        if let (Some(at), Some(began)) = (self.position(stream), job_began)
+            && let Some(record) = &mut self.open[at].stream.record
+        {
+            record.note_job_began(began);
+        }
     }
 
     /// RFC 9113 §6.8: GOAWAY tells the client that a request which is on its way was not looked at, and can be sent again.
@@ -207,21 +215,21 @@ impl Protocol for Http2 {
         DriverStatus { protocol: "http/2", state, answered: self.over, record, is_sending }
     }
 
-    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, now: Moment, cx: &mut LoopContext) {
+    fn note_drive<S: Socket>(&mut self, channel: &Channel<S>, drive: &Drive, cx: &mut LoopContext) {
+        let now = drive.over;
         self.driven_at = now;
         let (sent, is_blocked, queued) = (channel.sent(), channel.is_write_blocked(), channel.outbox.len());
-        self.leaving.retire(sent, now, &mut cx.finished);
+        cx.asks_why |= self.leaving.retire(sent, drive, &mut cx.finished);
         self.leaving.for_each(|record| {
             record.paused.set(false, now);
-            record.held.set(None, now);
-            record.blocked.set(is_blocked, now);
+            record.note_wait(drive, if is_blocked { Part::Blocked } else { Part::Queue }, false);
             record.note_leaving(sent, queued, now);
         });
         if let Some(end) = channel.client_end() {
             self.note_client_end(end, now);
         }
         for open in &mut self.open {
-            open.note_progress(&self.session, sent, is_blocked, queued, now);
+            open.note_progress(&self.session, sent, is_blocked, queued, drive);
         }
     }
 
@@ -229,7 +237,7 @@ impl Protocol for Http2 {
         &mut self,
         channel: &Channel<S>,
         reason: CloseReason,
-        now: Moment,
+        drive: &Drive,
         cx: &mut LoopContext,
     ) -> CloseReason {
         let reason = match self.stop {
@@ -241,8 +249,8 @@ impl Protocol for Http2 {
             }
             _ => reason,
         };
-        self.cut_all(reason, channel.position(), now);
-        self.leaving.cut(None, reason, channel.sent(), now, &mut cx.finished);
+        self.cut_all(reason, channel.position(), drive.over);
+        cx.asks_why |= self.leaving.cut(None, reason, channel.sent(), drive, &mut cx.finished);
         reason
     }
 }
@@ -309,7 +317,7 @@ impl Http2 {
                 cx.marks.connection(who.id, |text| {
                     write!(text, "s={stream} head {} {}", head.method, head.target.raw.escape_ascii());
                 });
-                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
+                let mut record = self.new_record(stream, &mut cx.records, &cx.arrivals, cx.drive_began);
                 note_head(&mut record, &head, cx.notes_fields, who, &cx.environment);
                 record.behind = self.delay(&record, who, &cx.long_drives);
                 cx.counters.http2.streams += 1;
@@ -324,12 +332,12 @@ impl Http2 {
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
             Ok(Step::Refused { stream, line, error }) => {
-                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
+                let mut record = self.new_record(stream, &mut cx.records, &cx.arrivals, cx.drive_began);
                 note_line(&mut record, &line, who, &cx.environment);
                 self.refuse(record, error, channel, cx);
             }
             Ok(Step::Rejected { stream, line, fault }) => {
-                let mut record = self.new_record(stream, &mut cx.records, cx.moment, cx.drive_began);
+                let mut record = self.new_record(stream, &mut cx.records, &cx.arrivals, cx.drive_began);
                 note_line(&mut record, &line, who, &cx.environment);
                 self.on_rejected(record, fault, channel, cx);
             }
@@ -437,6 +445,7 @@ impl Http2 {
         let open = &mut self.open[at];
         let id = open.id;
         act(open, &mut work);
+        open.was_driven = true;
         open.serve(&mut work);
         let needs_room = open.settle(&mut work);
         if self.session.stream(id).is_none() {
@@ -549,7 +558,7 @@ impl Http2 {
         &mut self,
         stream: u32,
         records: &mut RecordPool,
-        now: Moment,
+        arrivals: &Arrivals,
         drive_began: Moment,
     ) -> Box<RequestRecord> {
         self.begun += 1;
@@ -557,9 +566,16 @@ impl Http2 {
             *is_idle = false;
         }
         let start = self.session.frame_start();
-        let began = self.partial.filter(|partial| partial.start == start).map_or(now, |partial| partial.since);
+        let due = arrivals.due;
+        let began = self.partial.filter(|partial| partial.start == start).map_or(due, |partial| partial.since);
         let mut record = records.take(began);
         (record.stream, record.ordinal, record.head_at) = (stream, self.begun, drive_began);
+        record.ahead = arrivals.driven;
+        if began == due {
+            record.readable_at = arrivals.estimate(self.driven_at);
+        } else {
+            record.note_slow_head(due);
+        }
         record.version = Version::Http2;
         record.rx = start..self.session.frame_end();
         record

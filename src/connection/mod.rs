@@ -27,7 +27,7 @@ pub use context::{Environment, LoopContext};
 pub use settle::Settled;
 pub use telling::{NAME_BYTES_MAX as TOLD_NAME_BYTES_MAX, Telling};
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use log::Level;
 
@@ -49,6 +49,7 @@ use crate::observe::close_reason::{CloseReason, Why};
 use crate::observe::http2::Http2Now;
 use crate::observe::keep_alive_race::{Goodbye, KeepAliveRace};
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::Drive;
 use crate::observe::verdict::{FirstFin, Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::session::Late;
@@ -66,6 +67,8 @@ pub struct Connection<S> {
     /// What was going on when it ended, if it has.
     ended_in: Option<Phase>,
     crossing: Crossing,
+    /// For how long the client's window was shut when the kernel was last asked, in milliseconds.
+    told_shut_ms: u32,
 }
 
 /// Which connection it is, and who is at its other end.
@@ -128,6 +131,7 @@ impl<S: Socket> Connection<S> {
             queued: false,
             ended_in: None,
             crossing: Crossing::Unwatched,
+            told_shut_ms: 0,
         }
     }
 
@@ -136,9 +140,9 @@ impl<S: Socket> Connection<S> {
         self.channel.on_readiness(readiness);
     }
 
-    /// Marks that one of the streams was woken.
-    pub fn on_woken(&mut self, stream: u32) {
-        self.driver.on_woken(stream);
+    /// Marks that one of the streams was woken, perhaps by a job that has a thread since `job_began`.
+    pub fn on_woken(&mut self, stream: u32, job_began: Option<Moment>) {
+        self.driver.on_woken(stream, job_began);
     }
 
     /// Marks that the connection stands in the run queue, and says whether it did not already.
@@ -206,10 +210,10 @@ impl<S: Socket> Connection<S> {
     /// taken, after a try to give it more. That it has room is told only from a third of the send buffer on, so a slow
     /// reader of a large one would look like somebody who does not read.
     fn taken_by_peer(&mut self, cx: &mut LoopContext) -> u64 {
-        if let Some(told) = self.channel.socket.acknowledged() {
+        if let Some(told) = self.channel.socket.peer_progress() {
             cx.counters.syscalls.netlink += 1;
             match told {
-                Ok(acknowledged) => return acknowledged,
+                Ok(progress) => return progress.acknowledged,
                 Err(error) => {
                     log::debug!("{}: the kernel does not tell what it has read: {error}", self.log_key())
                 }
@@ -275,18 +279,21 @@ impl<S: Socket> Connection<S> {
     /// Notes what the drive that was over at `now` has brought about: which responses began to leave, which requests
     /// are over, what held them up.
     pub fn note_drive(&mut self, now: Moment, cx: &mut LoopContext) {
-        self.driver.note_drive(&self.channel, now, cx);
+        let drive = Drive { due: cx.moment, began: cx.drive_began, over: now };
+        self.driver.note_drive(&self.channel, &drive, cx);
         if let Life::Closed(reason) = self.life {
-            self.note_end(reason, now, cx);
+            self.note_end(reason, &drive, cx);
+        } else if cx.asks_why {
+            self.note_fate(None, cx);
         }
     }
 
-    /// Counts the end, and ends the request records.
-    fn note_end(&mut self, reason: CloseReason, now: Moment, cx: &mut LoopContext) {
+    /// Counts the end, and ends the request records with this drive.
+    fn note_end(&mut self, reason: CloseReason, drive: &Drive, cx: &mut LoopContext) {
         let phase = self.phase();
         self.ended_in = Some(phase);
-        let counted = self.driver.note_close(&self.channel, reason, now, cx);
-        self.note_fate(reason, cx);
+        let counted = self.driver.note_close(&self.channel, reason, drive, cx);
+        self.note_fate(Some(reason), cx);
         let verdict = || (Verdict::on_connection(counted, phase), self.first_fin(reason));
         cx.counters.count_close(counted, self.role().is_for_everyone().then(verdict));
         if let Some(http2) = self.driver.http2() {
@@ -309,20 +316,35 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Notes what became of the responses to requests that were disturbed, as far as the kernel tells. It is asked only about
+    /// Notes what became of the responses to requests that are over and were disturbed, if the connection has ended for this
+    /// `reason`, and why there was no room for those that were blocked, as far as the kernel tells. It is asked only about
     /// those, and about some of them in each turn, because clients can bring about as many as they like.
-    fn note_fate(&mut self, reason: CloseReason, cx: &mut LoopContext) {
-        let is_concerned = |record: &RequestRecord| record.disturbance.is_some() && !record.tx.is_empty();
-        if !cx.finished.iter().any(|record| is_concerned(record)) || cx.fates_left == 0 {
+    #[cold]
+    fn note_fate(&mut self, reason: Option<CloseReason>, cx: &mut LoopContext) {
+        let asks_why = std::mem::take(&mut cx.asks_why);
+        let is_disturbed =
+            |record: &RequestRecord| reason.is_some() && record.disturbance.is_some() && !record.tx.is_empty();
+        let asks = asks_why || cx.finished.iter().any(|record| is_disturbed(record));
+        if !asks || cx.fates_left == 0 {
             return;
         }
         cx.fates_left -= 1;
-        let (acknowledged, was_reset) = self.channel.fate(reason, &mut cx.counters);
-        for record in cx.finished.iter_mut().filter(|record| is_concerned(record)) {
-            let tx = record.tx.clone();
-            let Some(disturbance) = &mut record.disturbance else { continue };
+        let (progress, was_reset) = match reason {
+            Some(reason) => self.channel.fate(reason, &mut cx.counters),
+            None => (self.channel.peer_progress(&mut cx.counters), false),
+        };
+        let shut_ms = progress.map_or(0, |progress| progress.window_was_shut.as_millis() as u32);
+        let window_was_shut = Duration::from_millis(shut_ms.saturating_sub(self.told_shut_ms).into());
+        self.told_shut_ms = self.told_shut_ms.max(shut_ms);
+        for record in &mut cx.finished {
+            if let Some(progress) = progress {
+                record.note_peer(window_was_shut, progress.acknowledged);
+            }
+            let (tx, is_disturbed) = (record.tx.clone(), is_disturbed(record));
+            let Some(disturbance) = record.disturbance.as_mut().filter(|_| is_disturbed) else { continue };
             disturbance.was_reset = was_reset;
-            disturbance.acknowledged = acknowledged.map(|position| position.clamp(tx.start, tx.end) - tx.start);
+            disturbance.acknowledged =
+                progress.map(|progress| progress.acknowledged.clamp(tx.start, tx.end) - tx.start);
         }
     }
 
@@ -331,7 +353,7 @@ impl<S: Socket> Connection<S> {
         if let Life::Closed(reason) = self.life
             && self.ended_in.is_none()
         {
-            self.note_end(reason, now, cx);
+            self.note_end(reason, &Drive { due: now, began: now, over: now }, cx);
         }
         self.channel.give_back_all(cx);
     }

@@ -47,6 +47,7 @@ impl<S: Socket> Connection<S> {
             http2: self.driver.http2().map(|http2| Box::new(http2.http2_status(streams_max, self.channel.sent(), now))),
             record: status.record.map(|record| record.snapshot(now)),
             race: self.race(cx, || wall),
+            progress: self.driver.progress(&self.channel, now),
         }
     }
 

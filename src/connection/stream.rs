@@ -12,6 +12,7 @@ use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::Part;
 use crate::observe::verdict::Phase;
 
 /// One request and its answer.
@@ -196,6 +197,18 @@ impl Stream {
             Answer::Sending(_, wait) => *wait,
             Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(_) => None,
         }
+    }
+
+    /// What part of the request's time passes while the answer waits, if it does.
+    pub(super) fn waiting_part(&self) -> Option<Part> {
+        let is_upgrade = || self.record.as_ref().is_some_and(|record| record.is_upgrade());
+        Some(match self.wait()? {
+            Wait::Until(_) => Part::Clock,
+            // When the job gets a thread is known when it is done.
+            Wait::Job(_) => Part::JobQueued,
+            Wait::Content if !is_upgrade() => Part::Content,
+            Wait::Content | Wait::Idle(_) => Part::Conversation,
+        })
     }
 
     /// What is going on. Of an answer that waits for nothing, a part is on its way.

@@ -1,7 +1,7 @@
 //! What the job threads do, told with the numbers of the connections that wait.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use crate::base::job_name::{JobKind, Requester};
@@ -11,6 +11,7 @@ use crate::base::wake::WakeKey;
 use crate::net::Reactor;
 use crate::observe::jobs::{JobPlace, JobStatus, JobWait, JobsStatus, LongJobStatus, LongJobs};
 use crate::observe::report::ConnectionStatus;
+use crate::observe::timers::job_runs;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
 
@@ -76,9 +77,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if is_for_job(status.wait) {
             // On HTTP/2 it is a stream that waits, and no stream has this number.
             status.job = job(0);
+            if let (Some(ran), Some(record)) = (ran(status.job.as_deref()), &mut status.record) {
+                record.note_job_began(self.context.moment.earlier(ran));
+            }
         }
         let streams = status.http2.iter_mut().flat_map(|http2| &mut http2.streams);
-        streams.filter(|stream| is_for_job(stream.wait)).for_each(|stream| stream.job = job(stream.id));
+        for stream in streams.filter(|stream| is_for_job(stream.wait)) {
+            stream.job = job(stream.id);
+            if let (Some(ran), Some(parts)) = (ran(stream.job.as_deref()), &mut stream.parts) {
+                job_runs(parts, ran);
+            }
+        }
     }
 
     fn job_wait(&self, key: WakeKey, jobs: &AwaitedJobs) -> Option<JobWait> {
@@ -113,6 +122,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let since = now.saturating_duration_since(since);
         JobStatus { name: job.name.clone(), place, since, waiting: waiting.collect() }
     }
+}
+
+/// For how long a job has run, if it runs. It tells that when it is done, and who asks before is told now.
+fn ran(job: Option<&JobWait>) -> Option<Duration> {
+    job.filter(|wait| matches!(wait.job.place, JobPlace::Running(_))).map(|wait| wait.job.since)
 }
 
 /// Whether the connection, or one of its streams, waits for a job.

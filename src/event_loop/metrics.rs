@@ -141,6 +141,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 buckets(&self.context.times.latency()),
             ),
             Family::histogram(
+                "tidemill_request_client_duration_seconds",
+                "The same from when the request was readable in the kernel: an estimate of what the client sees.",
+                buckets(&self.context.times.client_latency()),
+            ),
+            Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
                 buckets(&self.context.times.first_byte()),

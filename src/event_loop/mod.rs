@@ -41,7 +41,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
-use crate::base::wake::{WakeKey, Wakes};
+use crate::base::wake::{Wake, WakeKey, Wakes};
 use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
@@ -93,7 +93,7 @@ pub struct EventLoop<R: Reactor, V: Service> {
     closed: Vec<Token>,
     /// Memory for what a phase collects, reused from turn to turn.
     events: Vec<Event>,
-    woken: Vec<WakeKey>,
+    woken: Vec<Wake>,
     due: Vec<u32>,
 }
 
@@ -251,6 +251,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let nanos = now.nanos_since(self.phases.mark());
         self.cpu.on_polled(nanos);
         self.context.long_drives.on_polled(turn_began, nanos, now, self.accepted);
+        self.context.arrivals.on_polled(turn_began, nanos, self.events.len(), now);
         self.phases.woke(due, self.events.len(), now);
         self.phases.end(Phase::Poll, now);
         Ok(())
@@ -314,10 +315,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Notes wakes on their connections, and queues these. A wake for a connection that has gone reaches nobody.
     fn queue_woken(&mut self) {
-        for WakeKey { token, stream } in self.woken.drain(..) {
+        for Wake { key: WakeKey { token, stream }, job_began } in self.woken.drain(..) {
             let connection = self.connections.get_mut(token);
             if let Some(connection) = connection.filter(|connection| !connection.is_closed()) {
-                connection.on_woken(stream);
+                connection.on_woken(stream, job_began.map(|at| self.context.moment_of(at)));
                 self.run_queue.push(token, connection);
             }
         }
@@ -637,6 +638,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
             self.context.forget_captures();
         }
         self.context.drive_began = now;
+        self.context.arrivals.driven += 1;
         now
     }
 

@@ -26,6 +26,8 @@ pub struct Totals {
     pub busiest_second: u64,
     /// From a request's first byte to the last of its response.
     pub latency: Spread,
+    /// From when a request was readable in the kernel, as far as that can be estimated, to the last byte of its response.
+    pub client_latency: Spread,
     /// From a request's first byte to the first of its response.
     pub first_byte: Spread,
     /// The duration of a turn without its poll.
@@ -109,6 +111,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             busy: times.busy_time(),
             busiest_second: times.pace.busiest_second(),
             latency: times.latency().spread(),
+            client_latency: times.client_latency().spread(),
             first_byte: times.first_byte().spread(),
             handshakes: times.handshakes.spread(),
             accepted: self.accepted,

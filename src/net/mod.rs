@@ -40,6 +40,15 @@ pub enum Io {
     Eof,
 }
 
+/// How far the peer's kernel has taken what was written to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// The bytes that it has acknowledged since the connection began.
+    pub acknowledged: u64,
+    /// How long its window was shut while there was something to send, since the connection began.
+    pub window_was_shut: Duration,
+}
+
 /// One accepted connection's byte stream, never blocking. `Interrupted` is dealt with inside.
 pub trait Socket {
     /// Reads into the free space given, front slice first. At least one slice is not empty.
@@ -73,9 +82,9 @@ pub trait Socket {
         Ok(false)
     }
 
-    /// How many bytes of what was written the peer's kernel has acknowledged since the connection began; `None` if the
-    /// kernel cannot be asked. To ask takes several system calls: it is for a peer that seems not to read.
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
+    /// How far the peer's kernel has taken what was written; `None` if ours cannot be asked. To ask takes several system calls:
+    /// it is for a peer that seems not to read.
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
         None
     }
 

@@ -22,7 +22,9 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::PeerProgress;
 #[cfg(not(target_os = "linux"))]
 use crate::base::accept_queue::AcceptQueue;
 use crate::base::peer::canonical;
@@ -213,17 +215,17 @@ pub fn connections(local_ports: &[u16], max: usize) -> io::Result<Snapshot<TcpSo
     sockets(&[Established, CloseWait, FinWait1, FinWait2, Closing, LastAck], local_ports, max)
 }
 
-/// How many bytes of what was written to the connection from `local` to `peer` the peer's kernel has acknowledged since
-/// the connection began. An IPv4 address may be given in the form of IPv6.
+/// How far the peer's kernel has taken what was written to the connection from `local` to `peer`. An IPv4 address may be given in the form of IPv6.
 ///
 /// # Errors
 /// Those of [`connections`]; [`io::ErrorKind::NotFound`] also if there is no such connection any more. The kernel has 5 ms
 /// for its answer.
-pub fn acknowledged(local: SocketAddr, peer: SocketAddr) -> io::Result<u64> {
+pub fn peer_progress(local: SocketAddr, peer: SocketAddr) -> io::Result<PeerProgress> {
     let found = socket(canonical(local), canonical(peer))?;
     let info = found.info.ok_or(io::ErrorKind::NotFound)?;
     // Our end was acknowledged, too, and is counted as one byte.
-    Ok(info.bytes_acked.saturating_sub(u64::from(found.state == State::FinWait2)))
+    let acknowledged = info.bytes_acked.saturating_sub(u64::from(found.state == State::FinWait2));
+    Ok(PeerProgress { acknowledged, window_was_shut: Duration::from_micros(info.rwnd_limited_us) })
 }
 
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use super::capture::CapturedSocket;
 use super::torture::TorturedSocket;
-use super::{Io, Socket, outgoing, sock_diag};
+use super::{Io, PeerProgress, Socket, outgoing, sock_diag};
 use crate::base::peer::canonical;
 
 /// One accepted connection.
@@ -107,12 +107,12 @@ impl Socket for Stream {
         }
     }
 
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
         match self {
-            Stream::Tcp(socket) => Some(acknowledged(socket)),
+            Stream::Tcp(socket) => Some(peer_progress(socket)),
             Stream::Unix(_) => None,
-            Stream::Captured(socket) => socket.acknowledged(),
-            Stream::Tortured(socket) => socket.acknowledged(),
+            Stream::Captured(socket) => socket.peer_progress(),
+            Stream::Tortured(socket) => socket.peer_progress(),
         }
     }
 
@@ -147,8 +147,8 @@ impl Socket for Stream {
     }
 }
 
-fn acknowledged(socket: &TcpStream) -> io::Result<u64> {
-    sock_diag::acknowledged(socket.local_addr()?, socket.peer_addr()?)
+fn peer_progress(socket: &TcpStream) -> io::Result<PeerProgress> {
+    sock_diag::peer_progress(socket.local_addr()?, socket.peer_addr()?)
 }
 
 /// A read that does not fill the space has emptied the kernel's queue. The exceptions harm only who causes them: a

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Event, Interest, Io, Readiness, Socket};
+use super::{Event, Interest, Io, PeerProgress, Readiness, Socket};
 use crate::base::slots::Token;
 use faults::Dice;
 pub use faults::Faults;
@@ -178,8 +178,8 @@ impl<S: Socket> Socket for TorturedSocket<S> {
         self.socket.hold_unsent(without_bound)
     }
 
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
-        self.socket.acknowledged()
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
+        self.socket.peer_progress()
     }
 
     fn unread(&self) -> io::Result<u64> {

@@ -3,10 +3,10 @@
 
 pub mod accept_queue;
 pub mod access_log;
+pub mod arrivals;
 pub mod close_reason;
 pub mod counters;
 pub mod delay;
-pub mod held;
 pub mod histogram;
 pub mod http2;
 pub mod jobs;
@@ -17,6 +17,7 @@ pub mod report;
 pub mod request_id;
 pub mod request_record;
 pub mod server_timing;
+pub mod timers;
 pub mod times;
 pub mod tls;
 pub mod verdict;

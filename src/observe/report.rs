@@ -11,6 +11,7 @@ use super::keep_alive_race::KeepAliveRace;
 use super::minute::Minute;
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
+use super::timers::PartTimes;
 use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::byte_pipe::PipeReader;
@@ -74,6 +75,36 @@ pub struct ConnectionStatus {
     pub record: Option<RequestRecord>,
     /// Requests that came too late to be answered, if any did.
     pub race: Option<KeepAliveRace>,
+    /// How far its content and its response have come. Streams of HTTP/2 have their own.
+    pub progress: Progress,
+}
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Its content, while that arrives.
+    pub content: Option<Transfer>,
+    /// The content of its response, as soon as that has begun.
+    pub response: Option<Transfer>,
+}
+
+/// How far some content has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// Bytes that have come so far, or have left.
+    pub bytes: u64,
+    /// How many there will be, if that was announced.
+    pub total: Option<u64>,
+    /// For how long it has been going on.
+    pub took: Duration,
+}
+
+impl Transfer {
+    /// Bytes a second, on average; `None` if it has not gone on for a millisecond.
+    pub fn per_second(&self) -> Option<u64> {
+        let ms = self.took.as_millis();
+        (ms > 0).then(|| u64::try_from(u128::from(self.bytes) * 1000 / ms).unwrap_or(u64::MAX))
+    }
 }
 
 /// What HTTP/2 adds to a connection.
@@ -128,6 +159,10 @@ pub struct StreamStatus {
     pub job: Option<Box<JobWait>>,
     /// Bytes of its response that went to the outbox.
     pub sent: u64,
+    /// Where the time of its request went so far.
+    pub parts: Option<PartTimes>,
+    /// How far it has come.
+    pub progress: Progress,
 }
 
 /// What is asked about.

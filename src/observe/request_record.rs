@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::close_reason::Cut;
 use super::delay::Delay;
-use super::held::{Held, HeldBy};
+use super::timers::{Drive, Part, PartTimes, Timers, times_of_one_drive};
 use super::verdict::{Disturbance, Phase, UNDISTURBED, Verdict};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -26,6 +26,8 @@ const TARGET_BYTES_MAX: usize = 512;
 const FIELD_BYTES_MAX: usize = 512;
 /// What is printed for a request whose method is not known.
 pub(super) const NOT_UNDERSTOOD: &str = "(not understood)";
+/// From so long on the kernel is asked why there was no room for the response: that takes about 20 us.
+const WHY_BLOCKED_MIN: Duration = Duration::from_millis(10);
 /// Records that are kept for the next requests.
 const KEPT_MAX: usize = 64;
 
@@ -55,8 +57,10 @@ pub struct RequestRecord {
     pub began: Moment,
     /// When the drive began in which its head was complete.
     pub head_at: Moment,
-    /// When the drive began in which the last of its content was taken, if somebody has taken it to the end.
-    pub content_at: Option<Moment>,
+    /// Since when it may have been readable in the kernel: an estimate, at the latest [`Self::began`].
+    pub readable_at: Moment,
+    /// How many connections were driven in its turn before its head was complete.
+    pub ahead: u32,
     /// Which connection it had to wait for before that drive, if it did. Requests that came in the same drive share it.
     pub behind: Option<Rc<Delay>>,
     /// When the drive was over in which the first byte of the response left.
@@ -71,12 +75,12 @@ pub struct RequestRecord {
     pub head_bytes: u64,
     /// What of the response follows its head, in bytes, if the bytes of other streams may stand in between.
     pub framed_bytes: u64,
+    /// Content of the response that was framed so far, in bytes; of HTTP/2 alone.
+    pub produced_bytes: u64,
     /// How long nothing was read, since nobody took what was there.
     pub paused: Stopwatch,
-    /// How long there was something to send that the kernel had no room for.
-    pub blocked: Stopwatch,
-    /// How long its stream was held up by what concerns that stream alone.
-    pub held: Held,
+    /// Where its time went, if it was not over within the drive in which its head was complete. Most requests are.
+    timers: Option<Box<Timers>>,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
@@ -108,11 +112,6 @@ impl Stopwatch {
         }
     }
 
-    /// Since when the condition holds, if it does.
-    pub fn since(&self) -> Option<Moment> {
-        self.since
-    }
-
     /// How long the condition held until `now`.
     pub fn total(&self, now: Moment) -> Duration {
         Duration::from_nanos(self.total + self.since.map_or(0, |since| now.nanos_since(since)))
@@ -136,7 +135,8 @@ impl RequestRecord {
             status: None,
             began,
             head_at: began,
-            content_at: None,
+            readable_at: began,
+            ahead: 0,
             behind: None,
             first_byte_at: None,
             last_byte_at: None,
@@ -144,9 +144,9 @@ impl RequestRecord {
             tx: 0..0,
             head_bytes: 0,
             framed_bytes: 0,
+            produced_bytes: 0,
             paused: Stopwatch::default(),
-            blocked: Stopwatch::default(),
-            held: Held::default(),
+            timers: None,
             queued_max: 0,
             farewell: None,
             disturbance: None,
@@ -275,6 +275,11 @@ impl RequestRecord {
         text.extend(target.escape_ascii().map(char::from));
     }
 
+    /// How long it was readable in the kernel before the turn began in which its first byte was noticed: an estimate.
+    pub fn time_before_turn(&self) -> Duration {
+        self.began.since(self.readable_at)
+    }
+
     /// The time from the request's first byte to the beginning of the drive in which its head was complete.
     pub fn time_to_head(&self) -> Duration {
         self.head_at.since(self.began)
@@ -299,19 +304,85 @@ impl RequestRecord {
         self.paused.total(self.last_byte_at.unwrap_or_default())
     }
 
-    /// How long writing was blocked. A block that goes on counts up to the end of the request, if the request is over.
+    /// How long there was something to send that the kernel had no room for; with several responses queued on HTTP/1, the
+    /// time counts for the first one. It is in no drive.
     pub fn blocked_time(&self) -> Duration {
-        self.blocked.total(self.last_byte_at.unwrap_or_default())
+        self.timers.as_ref().map_or(Duration::ZERO, |timers| timers.blocked())
     }
 
-    /// For how long each cause has held up its stream, with those that have: up to the end of the request, if it is over.
-    pub fn held_times(&self) -> impl Iterator<Item = (HeldBy, Duration)> + use<> {
-        let times = self.held.times(self.last_byte_at.unwrap_or_default());
-        times.into_iter().filter(|(_, time)| !time.is_zero())
+    /// Where its time went up to `now`, or up to its end if it is over. The parts add up to the time since its first byte.
+    pub fn part_times(&self, now: Moment) -> PartTimes {
+        let now = self.last_byte_at.unwrap_or(now);
+        match &self.timers {
+            Some(timers) => timers.times(now),
+            None => times_of_one_drive(self.began, self.head_at, now),
+        }
     }
 
-    /// A copy of the record alone, to be shown. Its stopwatches have stopped at `now`: [`Self::paused_time`] and
-    /// [`Self::blocked_time`] count up to then.
+    /// What it waits for and since when, if it was not over within one drive.
+    pub fn present_part(&self) -> Option<(Part, Moment)> {
+        self.timers.as_ref().map(|timers| timers.present())
+    }
+
+    /// What the client's kernel had acknowledged of the response when it was over, in bytes, if the kernel was asked.
+    pub fn acknowledged(&self) -> Option<u64> {
+        self.timers.as_ref()?.acknowledged
+    }
+
+    /// Its head has taken more than one turn: it was complete when one began at `due`.
+    pub fn note_slow_head(&mut self, due: Moment) {
+        self.timers = Some(Box::new(Timers::new(self.began, due, self.head_at)));
+    }
+
+    /// A drive is over, and the request is not: it waits for this now. `moved`: the drive was about it.
+    pub fn note_wait(&mut self, drive: &Drive, part: Part, moved: bool) {
+        self.timers_in(drive).on_drive(drive, part, moved);
+    }
+
+    /// The job that it waits for has a thread since `began`.
+    pub fn note_job_began(&mut self, began: Moment) {
+        if let Some(timers) = &mut self.timers {
+            timers.on_job_began(began);
+        }
+    }
+
+    /// The kernel says that the client's window was shut for so long, and up to where it has acknowledged the stream to it.
+    pub fn note_peer(&mut self, window_was_shut: Duration, acknowledged: u64) {
+        let tx = self.tx.clone();
+        if let Some(timers) = &mut self.timers {
+            timers.blame(window_was_shut);
+            timers.acknowledged = Some(acknowledged.clamp(tx.start, tx.end) - tx.start);
+        }
+    }
+
+    /// The request is over with this drive. Says whether it was blocked for so long that the kernel may say why.
+    #[inline]
+    fn note_over(&mut self, drive: &Drive) -> bool {
+        self.last_byte_at = Some(drive.over);
+        (self.timers.is_some() || self.head_at != drive.began) && self.end_timers(drive)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_timers(&mut self, drive: &Drive) -> bool {
+        let timers = self.timers_in(drive);
+        timers.on_drive(drive, Part::Queue, true);
+        timers.blocked() >= WHY_BLOCKED_MIN
+    }
+
+    fn timers_in(&mut self, drive: &Drive) -> &mut Timers {
+        let (began, head_at) = (self.began, self.head_at);
+        self.timers.get_or_insert_with(|| {
+            let mut timers = Timers::new(began, began, head_at);
+            if head_at != drive.began {
+                // Of a response that waits behind others nobody has said so.
+                timers.wait_behind_others();
+            }
+            Box::new(timers)
+        })
+    }
+
+    /// A copy of the record alone, to be shown. Its stopwatch has stopped at `now`, and its timers count up to then.
     pub fn snapshot(&self, now: Moment) -> RequestRecord {
         let mut copy = RequestRecord {
             ordinal: self.ordinal,
@@ -327,7 +398,8 @@ impl RequestRecord {
             status: self.status,
             began: self.began,
             head_at: self.head_at,
-            content_at: self.content_at,
+            readable_at: self.readable_at,
+            ahead: self.ahead,
             behind: self.behind.clone(),
             first_byte_at: self.first_byte_at,
             last_byte_at: self.last_byte_at,
@@ -335,17 +407,18 @@ impl RequestRecord {
             tx: self.tx.clone(),
             head_bytes: self.head_bytes,
             framed_bytes: self.framed_bytes,
+            produced_bytes: self.produced_bytes,
             paused: self.paused,
-            blocked: self.blocked,
-            held: self.held,
+            timers: self.timers.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
             disturbance: self.disturbance.clone(),
             next: None,
         };
         copy.paused.set(false, now);
-        copy.blocked.set(false, now);
-        copy.held.set(None, now);
+        if let Some(timers) = &mut copy.timers {
+            timers.bring_up_to(now);
+        }
         copy
     }
 
@@ -421,7 +494,7 @@ mod tests {
         let mut record = RequestRecord::new(at(10));
         record.method = Some(Method::Get);
         record.set_texts(b"/a\n", b"r", b"u");
-        record.blocked.set(true, at(12));
+        record.note_wait(&drive(10, 12), Part::Blocked, true);
         let snapshot = record.snapshot(at(15));
         assert_eq!(
             (snapshot.request().as_str(), snapshot.referer(), snapshot.user_agent()),
@@ -455,6 +528,11 @@ mod tests {
         assert_eq!(record.request(), "(not understood)");
         record.method = Some(Method::Post);
         assert_eq!(record.request(), "POST -");
+    }
+
+    /// A drive that began at once when it was due.
+    fn drive(due: u64, over: u64) -> Drive {
+        Drive { due: at(due), began: at(due), over: at(over) }
     }
 
     fn at(ms: u64) -> Moment {

@@ -16,6 +16,12 @@ pub struct Times {
     /// Responses that left in one write: from the request's first byte to the response's last one. The first byte of the
     /// response left at the same time.
     one_write: Histogram,
+    /// The same for requests that may have been readable in the kernel before their turn began.
+    late_one_write: Histogram,
+    /// The same, from then on.
+    early_one_write: Histogram,
+    /// Responses that left in several writes: from when the request was readable in the kernel to the response's last byte.
+    early_several_writes: Histogram,
     /// Responses that left in several writes: from the request's first byte to the response's last one.
     several_writes: Histogram,
     /// Responses that left in several writes: from the request's first byte to the response's first one.
@@ -49,11 +55,16 @@ impl Times {
         let is_upgrade = record.is_upgrade();
         let to_last_byte = now.nanos_since(record.began);
         match record.first_byte_at.filter(|first| *first != now) {
-            None if !is_upgrade => self.one_write.record_nanos(to_last_byte),
+            None if !is_upgrade && record.readable_at == record.began => self.one_write.record_nanos(to_last_byte),
+            None if !is_upgrade => {
+                self.late_one_write.record_nanos(to_last_byte);
+                self.early_one_write.record_nanos(now.nanos_since(record.readable_at));
+            }
             first => {
                 self.first_of_several_writes.record_nanos(first.unwrap_or(now).nanos_since(record.began));
                 if !is_upgrade {
                     self.several_writes.record_nanos(to_last_byte);
+                    self.early_several_writes.record_nanos(now.nanos_since(record.readable_at));
                 }
             }
         }
@@ -69,7 +80,12 @@ impl Times {
 
     /// From the first byte of a request to the last byte of its response; conversations after an upgrade do not count.
     pub fn latency(&self) -> Histogram {
-        self.one_write.plus(&self.several_writes)
+        self.one_write.plus(&self.late_one_write).plus(&self.several_writes)
+    }
+
+    /// The same as its client sees it, as far as that can be estimated: from when the request was readable in the kernel.
+    pub fn client_latency(&self) -> Histogram {
+        self.one_write.plus(&self.early_one_write).plus(&self.early_several_writes)
     }
 
     /// Has `latency` become the same, in the memory that it has.
@@ -80,7 +96,7 @@ impl Times {
 
     /// From the first byte of a request to the first of its response.
     pub fn first_byte(&self) -> Histogram {
-        self.one_write.plus(&self.first_of_several_writes)
+        self.one_write.plus(&self.late_one_write).plus(&self.first_of_several_writes)
     }
 }
 
@@ -106,6 +122,20 @@ mod tests {
             let counts = (times.latency().count(), times.first_byte().count());
             assert_eq!(counts, (latencies, 1), "{method} {status}");
         }
+    }
+
+    #[test]
+    fn what_waited_in_the_kernel_counts_for_the_client_alone() {
+        let (mut times, at) = (Times::default(), Moment::from_millis);
+        for (readable, began, first, last) in [(40, 40, 45, 45), (20, 40, 50, 50), (10, 40, 50, 60)] {
+            let mut record = RequestRecord::new(at(began));
+            (record.readable_at, record.status) = (at(readable), Some(Status::OK));
+            (record.first_byte_at, record.last_byte_at) = (Some(at(first)), Some(at(last)));
+            times.count_request(&record);
+        }
+        let ms = |histogram: Histogram| (histogram.count(), histogram.sum().as_millis());
+        assert_eq!((ms(times.latency()), ms(times.client_latency())), ((3, 5 + 10 + 20), (3, 5 + 30 + 50)));
+        assert_eq!(ms(times.first_byte()), (3, 5 + 10 + 10));
     }
 
     #[test]

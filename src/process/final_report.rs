@@ -81,9 +81,10 @@ impl FinalReport<'_> {
     }
 
     fn write_durations(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Totals { latency, first_byte, handshakes, turn, lag, .. } = self.totals;
+        let Totals { latency, client_latency, first_byte, handshakes, turn, lag, .. } = self.totals;
         let rows = [
             ("Latency", latency),
+            ("Client est", client_latency),
             ("First byte", first_byte),
             ("Handshake", handshakes),
             ("Loop turn", turn),

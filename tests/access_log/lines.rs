@@ -53,10 +53,20 @@ fn json_says_everything() {
     let [head, first, last] =
         ["head_ms", "first_byte_ms", "last_byte_ms"].map(|name| object[name].as_f64().expect("a number"));
     assert!(0.0 <= head && head <= first && first <= last && last < 20_000.0, "{line}");
+    let parts = object["timers_ms"].as_object().unwrap();
+    let sum: f64 = parts.values().map(|part| part.as_f64().unwrap()).sum();
+    // Each part is rounded to a microsecond.
+    assert!(
+        (sum - last).abs() < 0.002 && parts.keys().all(|part| ["queue", "work"].contains(&part.as_str())),
+        "{line}"
+    );
+    assert!(object["early_ms"].as_f64().unwrap() >= 0.0 && object["ahead"].is_u64(), "{line}");
     let without_times = line
         .split_inclusive(',')
         .filter(|member| {
-            !["\"head_ms", "\"first_byte_ms", "\"last_byte_ms"].iter().any(|time| member.starts_with(time))
+            let times =
+                ["\"head_ms", "\"first_byte_ms", "\"last_byte_ms", "\"timers_ms", "\"work", "\"early_ms", "\"ahead"];
+            !times.iter().any(|time| member.starts_with(time))
         })
         .collect::<String>();
     let (rx, tx) = (request().len() + 1, length + 1);

@@ -26,7 +26,7 @@ fn line(logged: &Logged, n: usize, stream: u64) -> Value {
 #[track_caller]
 fn assert_held(object: &Value, by: &str) {
     let delay = DELAY.as_millis() as f64;
-    let held = object["held_ms"].as_object().unwrap();
+    let held = object["timers_ms"].as_object().unwrap();
     // It is noted at the end of a drive, and the handler began at the beginning of one.
     assert!(held[by].as_f64().unwrap() >= 0.9 * delay, "{object}");
     assert!(held.iter().all(|(cause, ms)| cause == by || ms.as_f64().unwrap() < delay / 2.0), "{object}");
@@ -43,7 +43,7 @@ fn the_window_of_a_stream_and_a_handler_hold_it_up() {
     client.read_end_of(1);
     assert_held(&line(&logged, 2, 1), "stream-window");
     let delayed = line(&logged, 2, 3);
-    assert_held(&delayed, "handler");
+    assert_held(&delayed, "clock");
     assert!(delayed["first_byte_ms"].as_f64().unwrap() >= DELAY.as_millis() as f64, "{delayed}");
 }
 
@@ -71,8 +71,8 @@ fn others_hold_up_a_stream_that_is_less_urgent_while_tcp_holds_up_them() {
     let (urgent, other) = (line(&logged, 3, 1), line(&logged, 3, 3));
     let ms = |object: &Value, name: &str| object[name].as_f64().unwrap();
     let half = DELAY.as_millis() as f64 / 2.0;
-    assert!(ms(&urgent, "blocked_ms") > half && urgent["held_ms"]["turn"].is_null(), "{urgent}");
-    assert!(ms(&other["held_ms"], "turn") > half, "{other}");
+    assert!(ms(&urgent, "blocked_ms") > half && urgent["timers_ms"]["turn"].is_null(), "{urgent}");
+    assert!(ms(&other["timers_ms"], "turn") > half, "{other}");
     assert!(ms(&urgent, "last_byte_ms") < ms(&other, "last_byte_ms"), "{urgent} {other}");
 }
 

@@ -23,6 +23,10 @@ fn stream(http2: &Value, id: u32) -> Value {
     let streams = http2["streams"].as_array().unwrap();
     let mut stream = streams.iter().find(|stream| stream["stream"] == id).expect("a stream that is listed").clone();
     assert!(stream["waited_ms"].take().is_u64());
+    assert!(stream["timers_ms"].take().is_object());
+    if let Some(pace) = stream.pointer_mut("/response_progress/per_second") {
+        pace.take();
+    }
     stream
 }
 
@@ -46,7 +50,8 @@ fn streams_are_listed_with_their_windows_and_what_they_wait_for() {
     let expected = json!({
         "stream": 1, "line": "GET /bytes/200000", "status": 200, "state": "half-closed (remote)", "urgency": 1,
         "incremental": true, "may_send": 0, "may_receive": 65_536, "content": 0, "sent": sent, "queued": 0, "turn": null,
-        "wait": "stream-window", "waited_ms": null,
+        "wait": "stream-window", "waited_ms": null, "timers_ms": null,
+        "response_progress": {"bytes": 10, "total": 200_000, "per_second": null},
     });
     assert_eq!(shut, expected);
     let echo = stream(&told, 3);
@@ -54,6 +59,11 @@ fn streams_are_listed_with_their_windows_and_what_they_wait_for() {
     let (content, left) = (echo["content"].as_u64().unwrap(), echo["may_receive"].as_u64().unwrap());
     assert!((1..49_152).contains(&content) && (16_384..65_536).contains(&left), "{echo}");
     assert_eq!((&echo["state"], &echo["wait"]), (&"open".into(), &"stream-window".into()), "{echo}");
+    let arrived = json!({"bytes": 49_152, "total": null});
+    assert_eq!(
+        (&echo["content_progress"]["bytes"], &echo["content_progress"]["total"]),
+        (&arrived["bytes"], &arrived["total"])
+    );
     let delayed = stream(&told, 5);
     assert_eq!((&delayed["status"], &delayed["wait"], &delayed["urgency"]), (&Value::Null, &"timer".into(), &3.into()));
     let (_, text) = ask(&server, "/connections");

@@ -15,7 +15,7 @@ use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::base::wake::Interrupt;
-use tidemill::net::{Event, Interest, Io, ListenerId, Reactor, Socket};
+use tidemill::net::{Event, Interest, Io, ListenerId, PeerProgress, Reactor, Socket};
 
 use crate::link::{Direction, LinkId};
 use crate::timeline::excerpt;
@@ -51,7 +51,7 @@ impl Reactor for SimReactor {
     }
 
     fn clock(&self) -> Moment {
-        self.moment()
+        Moment::new(self.began, self.began + self.world.borrow().now)
     }
 
     fn wall(&self) -> SystemTime {
@@ -171,8 +171,9 @@ impl Socket for SimSocket {
         Ok(self.world.borrow().links[self.link].up.received.len() as u64)
     }
 
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
-        Some(Ok(self.world.borrow().links[self.link].down.arrived))
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
+        let acknowledged = self.world.borrow().links[self.link].down.arrived;
+        Some(Ok(PeerProgress { acknowledged, window_was_shut: Duration::ZERO }))
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

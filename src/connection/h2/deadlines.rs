@@ -120,9 +120,9 @@ impl Http2 {
     fn unfinished_reading<S: Socket>(&mut self, channel: &Channel<S>, cx: &mut LoopContext) -> Option<u64> {
         // Streams that wait together are asked about once.
         if self.acknowledged.is_none_or(|(at, _)| at != cx.moment) {
-            let told = channel.socket.acknowledged()?;
+            let told = channel.socket.peer_progress()?;
             cx.counters.syscalls.netlink += 1;
-            self.acknowledged = Some((cx.moment, told.ok()?));
+            self.acknowledged = Some((cx.moment, told.ok()?.acknowledged));
         }
         self.acknowledged.map(|(_, acknowledged)| acknowledged).filter(|bytes| *bytes < channel.written_to_socket())
     }

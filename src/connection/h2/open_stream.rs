@@ -21,8 +21,8 @@ use crate::http::message::{OwnedHead, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::Cut;
-use crate::observe::held::HeldBy;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
@@ -57,6 +57,8 @@ pub(super) struct OpenStream {
     discarded: u64,
     /// The client was late with the content: no more of it is waited for.
     is_late: bool,
+    /// Whether the present drive was about it, and not about other streams alone.
+    pub(super) was_driven: bool,
     pub(super) waiting: Waiting,
     /// When the wait is over.
     pub(super) due: Option<Moment>,
@@ -125,6 +127,7 @@ impl OpenStream {
             received: 0,
             discarded: 0,
             is_late: false,
+            was_driven: true,
             waiting: Waiting::new(now),
             due: None,
         }
@@ -209,6 +212,11 @@ impl OpenStream {
         self.content.len()
     }
 
+    /// How much content has arrived, in bytes.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received
+    }
+
     /// Whether more of the request is to come.
     pub(super) fn expects_more(&self) -> bool {
         matches!(self.end, RequestEnd::Expected)
@@ -255,9 +263,6 @@ impl OpenStream {
         let trailers = trailers.as_ref().map_or(Fields::default(), |trailers| trailers.as_fields());
         let told = taker.end(trailers, &mut cx);
         self.stream.resume();
-        if let Some(record) = &mut self.stream.record {
-            record.content_at = Some(work.cx.drive_began);
-        }
         if let Err(failure) = told {
             self.fail(&failure, work);
         }
@@ -438,6 +443,7 @@ impl OpenStream {
     fn note_added(&mut self, added: Appended) {
         if let (Some(record), Some(end)) = (&mut self.stream.record, added.end) {
             record.framed_bytes += added.framed_bytes;
+            record.produced_bytes += added.content_bytes;
             record.tx.end = end;
         }
     }
@@ -499,18 +505,13 @@ impl OpenStream {
     }
 
     /// Notes in the request's record how far the response has come, and what holds it up.
-    pub(super) fn note_progress(&mut self, session: &Session, sent: u64, is_blocked: bool, queued: u64, now: Moment) {
-        let (by, is_next) = (self.held_by(session), self.is_next(session));
-        let is_paused = !self.content.is_empty();
+    pub(super) fn note_progress(&mut self, session: &Session, sent: u64, is_blocked: bool, queued: u64, drive: &Drive) {
+        let (part, is_paused) = (self.part(session, sent, is_blocked), !self.content.is_empty());
+        let was_driven = mem::take(&mut self.was_driven);
         let Some(record) = &mut self.stream.record else { return };
-        // What the kernel has no room for is in the outbox, or comes next.
-        let is_in_outbox = record.tx.end > sent;
-        let is_blocked = is_blocked && (is_in_outbox || (is_next && by.is_none()));
-        let by = by.filter(|by| *by != HeldBy::Turn || !is_blocked);
-        record.paused.set(is_paused, now);
-        record.blocked.set(is_blocked, now);
-        record.held.set(by, now);
-        record.note_leaving(sent, queued, now);
+        record.paused.set(is_paused, drive.over);
+        record.note_wait(drive, part, was_driven);
+        record.note_leaving(sent, queued, drive.over);
     }
 
     /// Whether it would be the next to send, if there were room.
@@ -518,22 +519,27 @@ impl OpenStream {
         !self.stream.is_sending() || session.next_turn().is_some_and(|turn| turn.stream == self.id)
     }
 
-    /// What holds the response up, if that is something of this stream alone.
-    fn held_by(&self, session: &Session) -> Option<HeldBy> {
-        if self.delayed.is_some() {
-            return Some(HeldBy::Delay);
+    /// What the request waits for. A client that does not read comes first, once there is something for it to read: what the
+    /// kernel has no room for is in the outbox, or comes next.
+    fn part(&self, session: &Session, sent: u64, is_blocked: bool) -> Part {
+        let is_in_outbox = self.stream.record.as_ref().is_some_and(|record| record.tx.end > sent);
+        if is_blocked && is_in_outbox {
+            return Part::Blocked;
         }
-        match self.stream.wait() {
-            Some(Wait::Until(_) | Wait::Job(_)) => Some(HeldBy::Handler),
-            // The client has to say something, or nobody has.
-            Some(Wait::Content | Wait::Idle(_)) => None,
-            None if !self.stream.is_sending() => None,
-            None if session.stream(self.id).is_some_and(|live| live.send.available() == 0) => {
-                Some(HeldBy::StreamWindow)
-            }
-            None if session.send_window_bytes() == 0 => Some(HeldBy::ConnectionWindow),
-            None if self.is_next(session) => None,
-            None => Some(HeldBy::Turn),
+        if self.delayed.is_some() {
+            return Part::Delay;
+        }
+        if let Some(part) = self.stream.waiting_part() {
+            return part;
+        }
+        let is_sending = self.stream.is_sending();
+        match session.stream(self.id).map_or(0, |live| live.send.available()) {
+            0 if is_sending => Part::StreamWindow,
+            _ if is_sending && session.send_window_bytes() == 0 => Part::ConnectionWindow,
+            _ if !self.is_next(session) => Part::Turn,
+            _ if is_blocked && !self.stream.is_idle() => Part::Blocked,
+            _ if self.stream.is_idle() && self.expects_more() => Part::Content,
+            _ => Part::Queue,
         }
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::Http2;
 use super::open_stream::OpenStream;
 use crate::base::moment::Moment;
-use crate::observe::held::HeldBy;
 use crate::observe::http2::{Http2Counts, Http2Now, add};
-use crate::observe::report::{Http2Status, StreamStatus};
+use crate::observe::report::{Http2Status, Progress, StreamStatus, Transfer};
+use crate::observe::timers::Part;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
+use crate::protocol::h2::head::ResponseContent;
 use crate::protocol::h2::session::Late;
+use crate::protocol::h2::streams::Output;
 
 /// Kinds of misbehaviour that also well-behaved clients show.
 const ORDINARY: [&str; 3] = ["reset-before-answer", "ping", "settings"];
@@ -53,6 +55,31 @@ impl Http2 {
             waited: since.map_or(Duration::ZERO, |since| now.since(since)),
             job: None,
             sent: record.map_or(0, |record| record.head_bytes + record.framed_bytes),
+            parts: record.map(|record| record.part_times(now)),
+            progress: self.stream_progress(open, now),
+        }
+    }
+
+    fn stream_progress(&self, open: &OpenStream, now: Moment) -> Progress {
+        let (Some(record), Some(live)) = (open.stream.record.as_deref(), self.session.stream(open.id)) else {
+            return Progress::default();
+        };
+        let bytes = open.received_bytes();
+        let total = live.content_left.map(|left| bytes + left);
+        let left = match live.output {
+            Output::Content(ResponseContent::Length(left)) => Some(left),
+            Output::Content(ResponseContent::Unknown) => None,
+            Output::Content(ResponseContent::Nothing) | Output::Idle | Output::Done => Some(0),
+        };
+        let produced = record.produced_bytes;
+        let sending_since = record.first_byte_at.unwrap_or(now);
+        Progress {
+            content: open.expects_more().then_some(Transfer { bytes, total, took: now.since(record.head_at) }),
+            response: record.status.map(|_| Transfer {
+                bytes: produced,
+                total: left.map(|left| produced + left),
+                took: now.since(sending_since),
+            }),
         }
     }
 
@@ -110,12 +137,13 @@ impl OpenStream {
     /// What the stream waits for, and since when. `-`: for nothing, it goes on.
     fn wait_now(&self) -> (&'static str, Option<Moment>) {
         let Some(record) = self.stream.record.as_deref() else { return ("-", None) };
-        match record.held.present() {
-            Some((HeldBy::Handler, since)) => (self.waiting.reason().name(), Some(since)),
-            Some((cause, since)) => (cause.name(), Some(since)),
-            None if record.blocked.since().is_some() => (WaitReason::SlowRead.name(), record.blocked.since()),
-            None if self.due.is_some() => (self.waiting.reason().name(), Some(self.waiting.since())),
-            None => ("-", None),
+        match record.present_part() {
+            Some((part @ (Part::StreamWindow | Part::ConnectionWindow | Part::Turn | Part::Delay), since)) => {
+                (part.name(), Some(since))
+            }
+            Some((Part::Blocked, since)) => (WaitReason::SlowRead.name(), Some(since)),
+            _ if self.due.is_some() => (self.waiting.reason().name(), Some(self.waiting.since())),
+            _ => ("-", None),
         }
     }
 }

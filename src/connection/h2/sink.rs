@@ -42,6 +42,8 @@ pub(super) struct Http2Sink<'a> {
 pub(super) struct Appended {
     /// Bytes behind its head.
     pub(super) framed_bytes: u64,
+    /// Content alone.
+    pub(super) content_bytes: u64,
     /// Where the last byte of it ends in the stream to the client, if any was added.
     pub(super) end: Option<u64>,
 }
@@ -119,6 +121,7 @@ impl Sink for Http2Sink<'_> {
         let (start, before) = (self.position(), self.session.control_bytes());
         let put = self.session.put_all(self.stream, content, self.outbox);
         self.note_framed(start, before);
+        self.added.content_bytes += if put { content.len() as u64 } else { 0 };
         put
     }
 
@@ -130,6 +133,7 @@ impl Sink for Http2Sink<'_> {
         let (start, before) = (self.position(), self.session.control_bytes());
         self.session.seal(self.stream, self.outbox, written);
         self.note_framed(start, before);
+        self.added.content_bytes += written as u64;
     }
 
     fn takes_files(&self) -> bool {

@@ -225,6 +225,28 @@ fn each_stream_has_a_record() {
 }
 
 /// RFC 9113 §8.1: the last bytes of a response may leave when a window opens, long after the handler was asked.
+/// While the connection is driven for one stream, another waits as before.
+#[test]
+fn each_stream_says_where_its_time_went() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    stage.menu.plan(&[Act::Content, Act::Until(30), Act::Respond(3)]);
+    peer.say(&mut stage, "SETTINGS 4=5\nGET 1 /bytes/10\nPOST 3 /takes");
+    for part in ["a", "b"] {
+        stage.pass(20);
+        peer.say(&mut stage, &format!("DATA 3 \"{part}\""));
+    }
+    stage.pass(20);
+    peer.say(&mut stage, "DATA 3 end \"c\"");
+    stage.turn_after(30);
+    stage.settle();
+    stage.pass(10);
+    peer.say(&mut stage, "WINDOW_UPDATE 1 1000");
+    let lines: Vec<String> =
+        stage.log("stream last_byte_ms timers_ms").iter().map(|line| line.replace('"', "")).collect();
+    assert_eq!(lines, ["3 90.0 {clock:30.0,content:60.0}", "1 100.0 {stream-window:100.0}"]);
+}
+
 #[test]
 fn a_response_that_is_complete_ends_a_request_that_is_not() {
     let mut stage = Stage::new(Limits::default());

@@ -7,7 +7,7 @@ use super::stage::{REOPENING, Stage, get, post};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::wake::WakeKey;
-use crate::net::Signal;
+use crate::net::{Reactor, Signal};
 use crate::observe::histogram::Spread;
 
 const TIMES: &str = "request head_ms first_byte_ms last_byte_ms";
@@ -368,8 +368,8 @@ fn an_upgraded_connection_is_one_request() {
     stage.turn_after(5);
     let end = request.len() + 5 + 1;
     assert_eq!(
-        stage.log("request status bytes rx tx head_ms first_byte_ms last_byte_ms close"),
-        [format!("1 101 10 1:{end} 1:{} 0.0 0.0 90.0 null", sent + 1)]
+        stage.log("request status bytes rx tx head_ms first_byte_ms last_byte_ms timers_ms close"),
+        [format!("1 101 10 1:{end} 1:{} 0.0 0.0 90.0 {{\"conversation\":90.0}} null", sent + 1)]
     );
     assert_eq!(stage.counters().requests, [0, 1, 0, 0, 0, 0]);
 }
@@ -477,4 +477,116 @@ fn the_date_of_a_response_is_that_of_its_second() {
         let date = format!("\r\nDate: Thu, 01 Jan 1970 00:{:02}:{:02} GMT\r\n", second / 60, second % 60);
         assert!(client.received().contains(&date), "{date}");
     }
+}
+
+const PARTS: &str = "last_byte_ms timers_ms";
+
+/// What the log says of the parts of a request, without spaces.
+fn parts(stage: &mut Stage) -> Vec<String> {
+    stage.log(PARTS).into_iter().map(|line| line.replace('"', "")).collect()
+}
+
+#[test]
+fn a_slow_head_slow_content_and_a_slow_handler_are_told_apart() {
+    let mut stage = Stage::new(Limits::default());
+    stage.menu.plan(&[Act::Content, Act::Until(70), Act::Respond(5)]);
+    let client = stage.client();
+    let request = post("/takes", 4);
+    let (line, rest) = request.split_at(5);
+    stage.send(&client, line);
+    stage.turn();
+    stage.pass(10);
+    stage.send(&client, rest);
+    stage.turn();
+    stage.pass(20);
+    stage.send(&client, "abcd");
+    stage.turn();
+    stage.turn_after(70);
+    stage.settle();
+    assert_eq!(parts(&mut stage), ["100.0 {clock:70.0,content:20.0,head:10.0}"]);
+}
+
+#[test]
+fn a_job_that_is_done_says_for_how_long_it_was_queued() {
+    let mut stage = Stage::new(Limits::default());
+    stage.menu.plan(&[Act::Job(80), Act::Respond(5)]);
+    let client = stage.client();
+    stage.ask(&client, "/takes");
+    stage.turn();
+    let began = stage.reactor().now() + Duration::from_millis(30);
+    stage.pass(80);
+    let key = WakeKey { token: client.token().unwrap(), stream: 0 };
+    stage.event_loop.wakes.waker(key).wake_for_job(began);
+    stage.event_loop.on_wakes();
+    stage.turn();
+    assert_eq!(parts(&mut stage), ["80.0 {job-queued:30.0,job-running:50.0}"]);
+}
+
+#[test]
+fn what_the_loop_does_for_others_and_for_the_request_is_told_apart() {
+    let mut stage = Stage::new(Limits::default());
+    let [slow, next] = [(); 2].map(|()| stage.client());
+    stage.ask(&slow, "/slow/80");
+    stage.ask(&next, "/slow/15");
+    stage.turn();
+    assert_eq!(parts(&mut stage), ["80.0 {work:80.0}", "95.0 {queue:80.0,work:15.0}"]);
+}
+
+#[test]
+fn a_response_that_is_blocked_says_whether_its_reader_was_to_blame() {
+    for (acknowledges, shut, expected) in [
+        (true, 30, "100.0 {network:70.0,reader:30.0} 12"),
+        (true, 999, "100.0 {reader:100.0} 12"),
+        (false, 0, "100.0 {blocked:100.0} null"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        let client = stage.client();
+        client.limit_room(0);
+        if acknowledges {
+            client.acknowledge(12);
+        }
+        client.shut_window(Duration::from_millis(shut));
+        stage.ask(&client, "/bytes/100");
+        stage.turn();
+        stage.pass(100);
+        stage.reactor().make_room(&client, 10_000);
+        stage.turn();
+        assert_eq!(stage.log("last_byte_ms timers_ms acknowledged")[0].replace('"', ""), expected);
+    }
+}
+
+#[test]
+fn the_kernel_is_asked_only_about_what_was_blocked_for_long_and_a_window_counts_once() {
+    let mut stage = Stage::new(Limits::default());
+    let client = stage.client();
+    client.acknowledge(0);
+    client.shut_window(Duration::from_millis(40));
+    for (ms, asked) in [(9, 0), (50, 1), (50, 2)] {
+        client.limit_room(0);
+        stage.ask(&client, "/bytes/100");
+        stage.turn();
+        stage.pass(ms);
+        stage.reactor().make_room(&client, 10_000);
+        stage.turn();
+        assert_eq!(stage.counters().syscalls.netlink, asked);
+    }
+    let expected = ["9.0 {blocked:9.0}", "50.0 {network:10.0,reader:40.0}", "50.0 {network:50.0}"];
+    assert_eq!(parts(&mut stage), expected);
+}
+
+#[test]
+fn a_response_behind_a_blocked_one_waits_for_its_turn() {
+    let one = head_len("/bytes/100") + 100;
+    let mut stage = Stage::new(Limits::default());
+    let client = stage.client();
+    client.limit_room(0);
+    stage.send(&client, &get("/bytes/100").repeat(3));
+    stage.turn();
+    for _ in 0..3 {
+        stage.pass(20);
+        stage.reactor().make_room(&client, one);
+        stage.turn();
+    }
+    let expected = ["20.0 {blocked:20.0}", "40.0 {blocked:20.0,turn:20.0}", "60.0 {blocked:20.0,turn:40.0}"];
+    assert_eq!(parts(&mut stage), expected);
 }

@@ -14,7 +14,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
-use crate::net::{Event, Interest, Io, ListenerId, Reactor, Readiness, Socket};
+use crate::net::{Event, Interest, Io, ListenerId, PeerProgress, Reactor, Readiness, Socket};
 
 /// The clock of a scripted world. Its wall clock began in 1970 with it.
 #[derive(Clone)]
@@ -155,6 +155,8 @@ struct Wire {
     room: Option<usize>,
     /// How many bytes the client's kernel has acknowledged, if that is told.
     acknowledged: Option<u64>,
+    /// How long its window was shut, as it would tell.
+    window_was_shut: Duration,
     /// How long each read takes.
     read_takes: Duration,
     /// The most bytes that a read gives, if there is such a limit.
@@ -239,6 +241,11 @@ impl Client {
     /// The kernel tells that the client's kernel has so many bytes.
     pub fn acknowledge(&self, bytes: u64) {
         self.0.borrow_mut().acknowledged = Some(bytes);
+    }
+
+    /// The kernel tells that the client's window was shut for so long.
+    pub(super) fn shut_window(&self, time: Duration) {
+        self.0.borrow_mut().window_was_shut = time;
     }
 
     /// Each time the server has said whether the kernel may hold as many unsent bytes as it likes: what it has said.
@@ -341,8 +348,9 @@ impl Socket for ScriptedSocket {
         Ok(self.wire.borrow().to_server.len() as u64)
     }
 
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
-        self.wire.borrow().acknowledged.map(Ok)
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
+        let Wire { acknowledged, window_was_shut, .. } = *self.wire.borrow();
+        acknowledged.map(|acknowledged| Ok(PeerProgress { acknowledged, window_was_shut }))
     }
 }
 

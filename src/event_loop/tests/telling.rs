@@ -72,7 +72,7 @@ fn streams_have_their_own_identifiers() {
     for stream in [1, 5, 7] {
         assert_eq!(frames.matches(&format!("ab12-c1-s{stream}")).count(), 1, "{frames}");
     }
-    assert!(frames.contains("head;dur=0.000, wait;dur=0.000"), "{frames}");
+    assert!(frames.contains("server-timing: queue;dur=0.000"), "{frames}");
     assert_eq!(stage.log("stream request_id")[..2], ["1 ab12-c1-s1", "5 ab12-c1-s5"]);
 }
 
@@ -115,7 +115,7 @@ fn times_tell_the_head_from_the_content_and_the_handler() {
     assert_eq!(told(&client, "Server-Timing"), [""; 0], "the handler waits");
     stage.turn_after(50);
     stage.settle();
-    let expected = "head;dur=10.000, content;dur=20.000, wait;dur=50.000";
+    let expected = "head;dur=10.000, queue;dur=0.000, content;dur=20.000, clock;dur=50.000";
     assert_eq!(told(&client, "Server-Timing"), [expected]);
 }
 
@@ -126,7 +126,7 @@ fn times_tell_the_drive_that_was_in_front() {
     stage.ask(&slow, "/slow/80");
     stage.ask(&next, "/");
     stage.turn();
-    assert_eq!(told(&next, "Server-Timing"), ["head;dur=80.000, wait;dur=0.000, queue;dur=80.000"]);
+    assert_eq!(told(&next, "Server-Timing"), ["queue;dur=80.000, behind;dur=80.000"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn times_are_told_to_whom_they_are_for() {
     stage.send(&client, &(get("/") + with_field + &get("/")));
     stage.turn();
     let received = client.received();
-    assert_eq!(received.matches("\r\nServer-Timing: head;dur=").count(), 1, "{received}");
+    assert_eq!(received.matches("\r\nServer-Timing: queue;dur=").count(), 1, "{received}");
     assert!(received.find("Server-Timing").unwrap() > received.find("c1-r2").unwrap(), "it is the second");
 }
 

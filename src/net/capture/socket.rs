@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Direction, Event, Flow, Tap, What, now};
-use crate::net::{Io, Socket};
+use crate::net::{Io, PeerProgress, Socket};
 
 /// A socket whose reads and writes are recorded as packets: what the kernel has moved, in the order and at the time in which
 /// the server has seen it.
@@ -155,8 +155,8 @@ impl<S: Socket> Socket for CapturedSocket<S> {
         self.socket.hold_unsent(without_bound)
     }
 
-    fn acknowledged(&self) -> Option<io::Result<u64>> {
-        self.socket.acknowledged()
+    fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
+        self.socket.peer_progress()
     }
 
     fn unread(&self) -> io::Result<u64> {

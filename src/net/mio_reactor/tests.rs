@@ -449,18 +449,18 @@ fn the_cpu_time_of_a_thread_grows_with_its_work_alone() {
 #[test]
 fn a_stream_tells_what_its_peer_has_acknowledged_if_it_has_one_that_tells() {
     let (_reactor, mut server, mut client) = connected();
-    let told = |stream: &Stream| stream.acknowledged().and_then(Result::ok);
+    let told = |stream: &Stream| stream.peer_progress()?.ok().map(|progress| progress.acknowledged);
     let Some(nothing) = told(&server) else { return eprintln!("skipped: sock_diag is not available here") };
     assert_eq!(nothing, 0);
     assert_eq!(server.write([b"hello", b""], false).unwrap(), Io::Moved(5));
     client.read_exact(&mut [0; 5]).unwrap();
     let began = Instant::now();
     while told(&server) != Some(5) {
-        assert!(began.elapsed() < PATIENCE, "{:?}", server.acknowledged());
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.peer_progress());
     }
     let mut tortured = Torture::new("seed=1,short-write".parse().unwrap());
     let tortured = Stream::Tortured(Box::new(tortured.accept(server)));
     assert_eq!(told(&tortured), Some(5));
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    assert!(Stream::Unix(mio::net::UnixStream::from_std(ours)).acknowledged().is_none());
+    assert!(Stream::Unix(mio::net::UnixStream::from_std(ours)).peer_progress().is_none());
 }

@@ -11,6 +11,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::some;
 use crate::observe::verdict::Disturbance;
 
 pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
@@ -49,8 +50,10 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     }
     put(lines, format_args!(",\"paused_ms\":{}", Millis(record.paused_time())));
     put(lines, format_args!(",\"blocked_ms\":{}", Millis(record.blocked_time())));
-    if record.stream > 0 {
-        held(record, lines);
+    timers(record, lines);
+    put(lines, format_args!(",\"early_ms\":{},\"ahead\":{}", Millis(record.time_before_turn()), record.ahead));
+    if let Some(acknowledged) = record.acknowledged() {
+        put(lines, format_args!(",\"acknowledged\":{acknowledged}"));
     }
     put(lines, format_args!(",\"queued_max\":{}", record.queued_max));
     put(lines, format_args!(",\"rx\":\"{}\",\"tx\":\"{}\"", relative(&record.rx), relative(&record.tx)));
@@ -89,12 +92,12 @@ fn disturbed(record: &RequestRecord, disturbance: &Disturbance, lines: &mut Vec<
     put(lines, format_args!(",\"reset\":{was_reset},\"text\":\"{}\"}}", sentence(record, disturbance)));
 }
 
-/// What held up the stream alone.
-fn held(record: &RequestRecord, lines: &mut Vec<u8>) {
-    lines.extend_from_slice(b",\"held_ms\":{");
-    for (index, (cause, time)) in record.held_times().enumerate() {
+/// Where the time went: parts that add up to the whole.
+fn timers(record: &RequestRecord, lines: &mut Vec<u8>) {
+    lines.extend_from_slice(b",\"timers_ms\":{");
+    for (index, (part, time)) in some(record.part_times(record.began)).enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        put(lines, format_args!("{comma}\"{}\":{}", cause.name(), Millis(time)));
+        put(lines, format_args!("{comma}\"{}\":{}", part.name(), Millis(time)));
     }
     lines.push(b'}');
 }

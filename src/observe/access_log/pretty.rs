@@ -11,11 +11,14 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::{NOT_UNDERSTOOD, RequestRecord};
+use crate::observe::timers::{Part, some};
 
 /// Columns kept for method and target; longer ones push the rest of their line to the right.
 const REQUEST_COLUMNS: usize = 32;
-/// A stream that was held up for less than this by its handler, or by others, is not worth a word. It is what can be printed.
-const HELD_MIN: Duration = Duration::from_micros(100);
+/// A part of a request's time that is shorter than this is not worth a word. It is what can be printed.
+const PART_MIN: Duration = Duration::from_micros(100);
+/// The same for what the server itself takes, which is a part of each request.
+const OWN_PART_MIN: Duration = Duration::from_millis(5);
 
 pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut Vec<u8>) {
     let (record, paint) = (line.record, Paint { colours });
@@ -75,12 +78,21 @@ fn request(line: &Line<'_>, lines: &mut Vec<u8>) {
     put(lines, format_args!("{:1$}", "", REQUEST_COLUMNS.saturating_sub(columns)));
 }
 
+/// Whether a part of the time is worth a word. The blocked time has one of its own, whatever the reason was.
+fn is_told((part, time): &(Part, Duration)) -> bool {
+    match part {
+        Part::Queue | Part::Work => *time >= OWN_PART_MIN,
+        Part::Blocked => false,
+        _ => *time >= PART_MIN,
+    }
+}
+
 /// What held the request up, and for how long, if anything did.
 fn backpressure(record: &RequestRecord, paint: &Paint, lines: &mut Vec<u8>) {
     let times = [("blocked", record.blocked_time()), ("paused", record.paused_time())];
     let is_of_network = times.iter().any(|(_, time)| !time.is_zero());
-    let held = record.held_times().map(|(cause, time)| (cause.name(), time)).filter(|(_, time)| *time >= HELD_MIN);
-    let mut all = times.into_iter().filter(|(_, time)| !time.is_zero()).chain(held).peekable();
+    let parts = some(record.part_times(record.began)).filter(is_told).map(|(part, time)| (part.name(), time));
+    let mut all = times.into_iter().filter(|(_, time)| !time.is_zero()).chain(parts).peekable();
     if all.peek().is_none() {
         return;
     }

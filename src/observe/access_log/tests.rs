@@ -11,7 +11,7 @@ use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 use crate::http::method::Method;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Cut, Fault, ResetCode, Why};
 use crate::observe::delay::Delay;
-use crate::observe::held::HeldBy;
+use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::Phase;
 use crate::observe::wait_reason::WaitReason;
 
@@ -20,6 +20,11 @@ const BEGAN: Duration = Duration::from_millis(971_186_136_042);
 /// The moment so many microseconds after the request began.
 fn after(us: u64) -> Moment {
     Moment::from_millis(1000) + Duration::from_micros(us)
+}
+
+/// A drive that began when it was due.
+fn drive(due: u64, over: u64) -> Drive {
+    Drive { due: after(due), began: after(due), over: after(over) }
 }
 
 /// A request that was answered.
@@ -40,8 +45,8 @@ fn cut() -> RequestRecord {
     record.end_early(Cut::Connection(CloseReason::ByClient(ClientEnd::Fin)), Phase::Head, after(64_000));
     (record.rx, record.tx, record.head_bytes, record.first_byte_at) = (412..420, 9314..9314, 0, None);
     record.paused.set(true, after(34_000));
-    record.blocked.set(true, after(0));
-    record.blocked.set(false, after(1_250_000));
+    record.note_wait(&drive(40, 1_250), Part::Blocked, true);
+    record.note_wait(&drive(62_000, 64_000), Part::Queue, true);
     record
 }
 
@@ -66,9 +71,9 @@ fn stream() -> RequestRecord {
     let mut record = answered();
     (record.stream, record.version) = (7, Version::Http2);
     record.framed_bytes = 2000;
-    record.held.set(Some(HeldBy::Handler), after(0));
-    record.held.set(Some(HeldBy::Turn), after(40));
-    record.held.set(Some(HeldBy::StreamWindow), after(2_540));
+    record.note_wait(&drive(40, 60), Part::Clock, true);
+    record.note_wait(&drive(90, 90), Part::Turn, true);
+    record.note_wait(&drive(2_540, 2_540), Part::StreamWindow, false);
     record.end_early(Cut::ResetByClient(ResetCode { number: 8, name: Some("CANCEL") }), Phase::Sending, after(64_000));
     record
 }
@@ -110,9 +115,9 @@ fn the_classic_formats_are_exact() {
 
 #[test]
 fn json_is_exact() {
-    let full = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"192.0.2.7:5678","method":"GET","target":"/x?a=b","version":"HTTP/1.1","status":200,"bytes":2326,"head_ms":0.040,"first_byte_ms":1.500,"last_byte_ms":64.000,"close":null,"verdict":"---","paused_ms":0.000,"blocked_ms":0.000,"queued_max":65536,"rx":"1:413","tx":"1:9315","referer":"http://example.org/","user_agent":"curl/8"}"#;
+    let full = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"192.0.2.7:5678","method":"GET","target":"/x?a=b","version":"HTTP/1.1","status":200,"bytes":2326,"head_ms":0.040,"first_byte_ms":1.500,"last_byte_ms":64.000,"close":null,"verdict":"---","paused_ms":0.000,"blocked_ms":0.000,"timers_ms":{"queue":0.040,"work":63.960},"early_ms":0.000,"ahead":0,"queued_max":65536,"rx":"1:413","tx":"1:9315","referer":"http://example.org/","user_agent":"curl/8"}"#;
     assert_eq!(plain(Format::Json, &answered()), format!("{full}\n"));
-    let cut_short = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"unix:","method":null,"target":null,"version":null,"status":null,"bytes":0,"head_ms":0.040,"first_byte_ms":null,"last_byte_ms":64.000,"close":"closed by the client","verdict":"CFH","disturbed":{"after_ms":64.000,"left_over":0,"acknowledged":null,"reset":false,"text":"CFH client left (FIN) after 64ms in the head; no answer"},"paused_ms":30.000,"blocked_ms":1250.000,"queued_max":65536,"rx":"413:421","tx":"9315:9315"}"#;
+    let cut_short = r#"{"time":"2000-10-10T13:55:36.042Z","connection":17,"request":4,"peer":"unix:","method":null,"target":null,"version":null,"status":null,"bytes":0,"head_ms":0.040,"first_byte_ms":null,"last_byte_ms":64.000,"close":"closed by the client","verdict":"CFH","disturbed":{"after_ms":64.000,"left_over":0,"acknowledged":null,"reset":false,"text":"CFH client left (FIN) after 64ms in the head; no answer"},"paused_ms":30.000,"blocked_ms":60.750,"timers_ms":{"queue":0.040,"work":3.210,"blocked":60.750},"early_ms":0.000,"ahead":0,"queued_max":65536,"rx":"413:421","tx":"9315:9315"}"#;
     let cut = cut();
     assert_eq!(written(Format::Json, false, &Line { peer: Peer::Unix, ..line(&cut) }), format!("{cut_short}\n"));
 }
@@ -126,21 +131,21 @@ fn whom_a_trusted_proxy_names_is_the_client() {
     assert!(plain(Format::Combined, &record).starts_with("2001:db8::9 - - ["));
     let json = plain(Format::Json, &record);
     assert!(json.contains(r#","peer":"192.0.2.7:5678","client":"[2001:db8::9]:80","method""#), "{json}");
-    assert!(plain(Format::Pretty, &record).ends_with(" rx=1:413 tx=1:9315  for [2001:db8::9]:80\n"));
+    assert!(plain(Format::Pretty, &record).ends_with(" rx=1:413 tx=1:9315  for [2001:db8::9]:80  work 63ms\n"));
     record.client = node(None);
-    assert!(plain(Format::Pretty, &record).ends_with("  for 2001:db8::9\n"));
+    assert!(plain(Format::Pretty, &record).ends_with("  for 2001:db8::9  work 63ms\n"));
 }
 
 #[test]
 fn pretty_keeps_its_columns() {
     assert_eq!(
         plain(Format::Pretty, &answered()),
-        "13:55:36.042 200 GET /x?a=b                          2.2KiB     64ms  c=17 r=4 rx=1:413 tx=1:9315\n"
+        "13:55:36.042 200 GET /x?a=b                          2.2KiB     64ms  c=17 r=4 rx=1:413 tx=1:9315  work 63ms\n"
     );
     assert_eq!(
         plain(Format::Pretty, &cut()),
         "13:55:36.042 --- (not understood)                        0B     64ms  c=17 r=4 rx=413:421 tx=9315:9315  \
-         blocked 1.2s paused 30ms peak 64KiB  CFH client left (FIN) after 64ms in the head; no answer\n"
+         blocked 60ms paused 30ms peak 64KiB  CFH client left (FIN) after 64ms in the head; no answer\n"
     );
     let mut long = answered();
     long.set_texts(&[b'a'; 40], b"", b"");
@@ -152,7 +157,7 @@ fn pretty_keeps_its_columns() {
 fn a_request_that_waited_for_another_connection_says_for_which() {
     let record = delayed("POST /\\\"users");
     let pretty = plain(Format::Pretty, &record);
-    assert!(pretty.ends_with(" tx=1:9315  behind 122ms c=3 POST /\\\"users\n"), "{pretty}");
+    assert!(pretty.ends_with(" tx=1:9315  work 63ms  behind 122ms c=3 POST /\\\"users\n"), "{pretty}");
     let json = plain(Format::Json, &record);
     let member = r#","tx":"1:9315","behind":{"ms":122.000,"connection":3,"request":"POST /\\\"users"},"referer":"#;
     assert!(json.contains(member), "{json}");
@@ -370,7 +375,7 @@ proptest! {
 #[test]
 fn a_stream_is_named_with_what_held_it_up_and_who_has_reset_it() {
     let pretty = plain(Format::Pretty, &stream());
-    let expected = "c=17 s=7 rx=1:413 tx=1:9315  stream-window 61ms turn 2.5ms  CSS client left (RST_STREAM CANCEL) after 64ms while sending; 8.7KiB of the answer written\n";
+    let expected = "c=17 s=7 rx=1:413 tx=1:9315  stream-window 61ms turn 2.4ms  CSS client left (RST_STREAM CANCEL) after 64ms while sending; 8.7KiB of the answer written\n";
     assert!(pretty.ends_with(expected), "{pretty}");
     let json = plain(Format::Json, &stream());
     for part in [
@@ -378,7 +383,7 @@ fn a_stream_is_named_with_what_held_it_up_and_who_has_reset_it() {
         r#""version":"HTTP/2.0","status":200,"bytes":2000,"#,
         r#","close":"reset by the client: CANCEL","#,
         r#","verdict":"CSS","disturbed":{"after_ms":64.000,"left_over":0,"acknowledged":null,"reset":false,"text":"CSS client"#,
-        r#","blocked_ms":0.000,"held_ms":{"stream-window":61.460,"turn":2.500,"handler":0.040},"queued_max":"#,
+        r#","blocked_ms":0.000,"timers_ms":{"queue":0.040,"work":0.020,"clock":0.030,"stream-window":61.460,"turn":2.450},"early_ms":0.000,"ahead":0,"queued_max":"#,
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }

@@ -1,8 +1,8 @@
 //! Requests whose responses are complete and have not left yet.
 
 use super::{RecordQueue, RequestRecord};
-use crate::base::moment::Moment;
 use crate::observe::close_reason::{CloseReason, Cut};
+use crate::observe::timers::Drive;
 use crate::observe::verdict::Phase;
 
 /// The requests of one connection whose responses are complete, and have not left yet.
@@ -71,42 +71,46 @@ impl LeavingRecords {
         }
     }
 
-    /// Moves those whose response has left to `finished`: `sent` bytes of all had left at `now`.
+    /// Moves those whose response has left to `finished`: `sent` bytes of all had left when the drive was over. Says whether
+    /// one of them was blocked for so long that the kernel may say why.
     #[inline]
-    pub fn retire(&mut self, sent: u64, now: Moment, finished: &mut RecordQueue) {
+    pub fn retire(&mut self, sent: u64, drive: &Drive, finished: &mut RecordQueue) -> bool {
+        let mut was_blocked = false;
         while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
             self.front = record.next.take();
             self.len -= 1;
-            record.last_byte_at = Some(now);
+            was_blocked |= record.note_over(drive);
             finished.push_back(record);
             if self.front.is_none() && self.back.is_some() {
                 self.turn_round();
             }
         }
+        was_blocked
     }
 
-    /// The connection was over at `now`, when `sent` bytes had left of all: moves all records to `finished`. `unfinished`
-    /// is the request that was being received or answered, and what was going on with it.
+    /// The connection was over with this drive, when `sent` bytes had left of all: moves all records to `finished`.
+    /// `unfinished` is the request that was being received or answered, and what was going on with it. Says whether one of
+    /// them was blocked for so long that the kernel may say why.
     pub fn cut(
         &mut self,
         unfinished: Option<(Box<RequestRecord>, Phase)>,
         reason: CloseReason,
         sent: u64,
-        now: Moment,
+        drive: &Drive,
         finished: &mut RecordQueue,
-    ) {
-        self.retire(sent, now, finished);
+    ) -> bool {
+        let mut was_blocked = self.retire(sent, drive, finished);
         let start = finished.len();
-        self.retire(u64::MAX, now, finished);
+        was_blocked |= self.retire(u64::MAX, drive, finished);
         for record in finished.iter_mut().skip(start) {
-            record.end_early(Cut::Connection(reason), Phase::Sending, now);
+            record.end_early(Cut::Connection(reason), Phase::Sending, drive.over);
         }
         if let Some((mut record, phase)) = unfinished {
-            record.end_early(Cut::Connection(reason), phase, now);
+            record.end_early(Cut::Connection(reason), phase, drive.over);
             if record.status.is_none() {
                 record.tx = sent..sent;
             }
-            record.last_byte_at = Some(now);
+            was_blocked |= record.note_over(drive);
             finished.push_back(record);
         }
         for record in finished.iter_mut().skip(start) {
@@ -116,12 +120,14 @@ impl LeavingRecords {
             }
             record.tx = record.tx.start.min(sent)..end;
         }
+        was_blocked
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::moment::Moment;
     use crate::http::status::Status;
     use crate::observe::close_reason::{ClientEnd, Fault};
     use crate::observe::request_record::RecordPool;
@@ -140,6 +146,11 @@ mod tests {
         leaving
     }
 
+    /// A drive that began at once when it was due.
+    fn drive(due: u64, over: u64) -> Drive {
+        Drive { due: at(due), began: at(due), over: at(over) }
+    }
+
     fn ordinals(finished: &RecordQueue) -> Vec<u64> {
         finished.iter().map(|record| record.ordinal).collect()
     }
@@ -153,9 +164,9 @@ mod tests {
         let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
         let mut leaving = complete(5, &mut pool);
         assert_eq!(leaving.front().map(|record| record.ordinal), Some(1));
-        leaving.retire(9, at(1), &mut finished);
+        leaving.retire(9, &drive(0, 1), &mut finished);
         assert_eq!(ordinals(&finished), [0; 0], "one byte of the first is left");
-        leaving.retire(25, at(2), &mut finished);
+        leaving.retire(25, &drive(0, 2), &mut finished);
         assert_eq!(ordinals(&finished), [1, 2]);
         assert!(finished.iter().all(|record| record.last_byte_at == Some(at(2)) && record.cut().is_none()));
         assert_eq!(leaving.front().map(|record| record.ordinal), Some(3));
@@ -173,7 +184,7 @@ mod tests {
                     (record.ordinal, record.tx.end) = (came, came);
                     leaving.push(record);
                 } else {
-                    leaving.retire(finished.len() as u64 + 1, at(0), &mut finished);
+                    leaving.retire(finished.len() as u64 + 1, &drive(0, 0), &mut finished);
                 }
                 let oldest = Some(finished.len() as u64 + 1).filter(|ordinal| *ordinal <= came);
                 assert_eq!(leaving.front().map(|record| record.ordinal), oldest);
@@ -189,7 +200,7 @@ mod tests {
         let mut leaving = complete(3, &mut pool);
         let mut unfinished = pool.take(Moment::default());
         unfinished.ordinal = 4;
-        leaving.cut(Some((unfinished, Phase::Handler)), BY_CLIENT, 15, at(3), &mut finished);
+        leaving.cut(Some((unfinished, Phase::Handler)), BY_CLIENT, 15, &drive(0, 3), &mut finished);
         assert_eq!(ordinals(&finished), [1, 2, 3, 4]);
         assert!(finished.iter().all(|record| record.last_byte_at == Some(at(3))));
         let cuts: Vec<_> = finished.iter().map(|record| (record.cut(), record.tx.clone())).collect();
@@ -206,7 +217,7 @@ mod tests {
             let stream = record.ordinal as u32;
             (record.stream, record.tx) = (stream, record.ordinal..10 * record.ordinal);
         });
-        leaving.cut(None, BY_CLIENT, 15, at(3), &mut finished);
+        leaving.cut(None, BY_CLIENT, 15, &drive(0, 3), &mut finished);
         let ranges: Vec<_> = finished.iter().map(|record| record.tx.clone()).collect();
         assert_eq!(ranges, [1..10, 2..15, 3..15]);
     }
@@ -216,7 +227,7 @@ mod tests {
         let (mut pool, mut finished) = (RecordPool::default(), RecordQueue::new());
         let mut unfinished = pool.take(Moment::default());
         (unfinished.status, unfinished.tx) = (Some(Status::OK), 40..60);
-        LeavingRecords::default().cut(Some((unfinished, Phase::Sending)), CUT_SHORT, 55, at(3), &mut finished);
+        LeavingRecords::default().cut(Some((unfinished, Phase::Sending)), CUT_SHORT, 55, &drive(0, 3), &mut finished);
         assert_eq!((finished[0].cut(), finished[0].tx.clone()), (Some(Cut::Connection(CUT_SHORT)), 40..55));
         assert_eq!(finished[0].disturbance.as_ref().map(|disturbance| disturbance.left_over), Some(5));
     }

@@ -169,7 +169,7 @@ impl Rehearsals {
         self.wakes.begin_turn();
         let mut ready = Vec::new();
         self.wakes.collect_ready(&mut ready);
-        ready.iter().for_each(|key| connection.on_woken(key.stream));
+        ready.iter().for_each(|wake| connection.on_woken(wake.key.stream, None));
         if !ready.is_empty() {
             let later = self.cx.moment + Duration::from_nanos(1);
             let wall = self.wall + later.since(Moment::default());
@@ -182,7 +182,7 @@ impl Rehearsals {
     fn wake(&mut self, connection: &mut Connection<PaperSocket>) {
         let mut woken = Vec::new();
         self.wakes.collect(&mut woken);
-        woken.iter().for_each(|key| connection.on_woken(key.stream));
+        woken.iter().for_each(|wake| connection.on_woken(wake.key.stream, None));
     }
 
     /// Drives the connection until it waits for the client, or for the clock when it has begun to answer.

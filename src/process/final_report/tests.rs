@@ -64,6 +64,7 @@ fn run() -> Totals {
         busy: Duration::from_secs(2),
         busiest_second: 120_000,
         latency: spread(55),
+        client_latency: spread(60),
         first_byte: spread(40),
         handshakes: Spread::default(),
         turn: spread(7),
@@ -111,6 +112,7 @@ Served for 5.25s @ http://127.0.0.1:8080/ unix:/run/mill
   70 connections, 64 at most at a time
   Server Stats       p50       p90       p99     p99.9       Max
     Latency      55.00us  110.00us    1.65ms   22.00ms  275.00ms
+    Client est   60.00us  120.00us    1.80ms   24.00ms  300.00ms
     First byte   40.00us   80.00us    1.20ms   16.00ms  200.00ms
     Loop turn     7.00us   14.00us  210.00us    2.80ms   35.00ms
     Timer lag     1.00ms    2.00ms   30.00ms  400.00ms     5.00s

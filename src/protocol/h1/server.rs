@@ -399,6 +399,15 @@ impl Server {
         }
     }
 
+    /// How much of the response's content is still to be added, if its length was announced.
+    pub fn response_left(&self) -> Option<u64> {
+        match self.output {
+            Output::Content(Wire::Length(left)) => Some(left),
+            Output::Content(_) => None,
+            Output::Idle | Output::Done => Some(0),
+        }
+    }
+
     /// The version of the present request.
     pub fn version(&self) -> Version {
         self.terms.version

@@ -90,6 +90,10 @@ fn write_request(out: &mut String, request: &PastRecord, known: &Known, formatte
     writeln!(out, "  times    head {head}, first byte {first_byte}, end {last_byte}, which was {} ago", {
         short(known.now.since(ended_at))
     })?;
+    writeln!(out, "  timers   {}", connections::timers(record.part_times(ended_at)))?;
+    if !record.time_before_turn().is_zero() {
+        writeln!(out, "  before   {} in the kernel, an estimate", short(record.time_before_turn()))?;
+    }
     for (name, value) in [("referer", record.referer()), ("agent", record.user_agent())] {
         if !value.is_empty() {
             writeln!(out, "  {name:8} {}", value.escape_ascii())?;

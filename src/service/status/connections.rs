@@ -11,9 +11,11 @@ use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::report::{
-    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, PeerHealth, StreamStatus,
+    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, PeerHealth, Progress,
+    StreamStatus, Transfer,
 };
 use crate::observe::request_record::RequestRecord;
+use crate::observe::timers::{PartTimes, some};
 
 /// The server waits for nothing, but the kernel still has bytes for the client that it may not send.
 const PEER_WINDOW: &str = "peer-window";
@@ -75,6 +77,10 @@ pub(super) fn write_paragraph(
     writeln!(out, "c={} {}  {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.protocol, c.state)?;
     if let Some(record) = &c.record {
         write_request(out, record)?;
+        writeln!(out, "  timers   {}", timers(record.part_times(record.began)))?;
+    }
+    for (name, transfer) in transfers(&c.progress) {
+        writeln!(out, "  {name:8} {}", transfer_text(&transfer))?;
     }
     if let Some(job) = &c.job {
         writeln!(out, "  job      {}", jobs::sentence(job))?;
@@ -123,7 +129,31 @@ fn write_stream(out: &mut String, s: &StreamStatus) -> std::fmt::Result {
         "    windows {} to the client, {} to us; content {} waits; {} sent, {} queued; turn {turn}",
         s.may_send, s.may_receive, s.content, s.sent, s.queued
     )?;
+    let parts = s.parts.map(|parts| format!("timers {}", timers(parts)));
+    let transfers = transfers(&s.progress).map(|(name, transfer)| format!("{name} {}", transfer_text(&transfer)));
+    let progress = parts.into_iter().chain(transfers).collect::<Vec<_>>();
+    if !progress.is_empty() {
+        writeln!(out, "    {}", progress.join("; "))?;
+    }
     s.job.as_ref().map_or(Ok(()), |job| writeln!(out, "    job {}", jobs::sentence(job)))
+}
+
+/// Where the time went so far.
+pub(super) fn timers(times: PartTimes) -> String {
+    let parts: Vec<String> = some(times).map(|(part, time)| format!("{} {}", part.name(), short(time))).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+}
+
+/// What is on its way, by name.
+fn transfers(progress: &Progress) -> impl Iterator<Item = (&'static str, Transfer)> {
+    let both = [("content", progress.content), ("response", progress.response)];
+    both.into_iter().filter_map(|(name, transfer)| Some((name, transfer?)))
+}
+
+fn transfer_text(transfer: &Transfer) -> String {
+    let total = transfer.total.map_or("unknown".to_owned(), |total| total.to_string());
+    let pace = transfer.per_second().map_or(String::new(), |pace| format!(", {pace} bytes/s"));
+    format!("{} of {total} bytes{pace}", transfer.bytes)
 }
 
 fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
@@ -232,6 +262,7 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         .raw("outbox_max", c.outbox.1)
         .raw("paused_ms", time(RequestRecord::paused_time))
         .raw("blocked_ms", time(RequestRecord::blocked_time));
+    let object = with_progress(object, c.record.as_ref().map(|record| record.part_times(record.began)), &c.progress);
     let object = match c.record.as_ref().and_then(|record| record.disturbance.as_ref()) {
         Some(disturbance) => object.text("verdict", &disturbance.verdict.to_string()),
         None => object,
@@ -297,11 +328,39 @@ fn stream_object(s: &StreamStatus) -> String {
         wait => object.text("wait", wait),
     }
     .raw("waited_ms", s.waited.as_millis());
+    let object = with_progress(object, s.parts, &s.progress);
     match &s.job {
         Some(job) => object.raw("job", jobs::wait_object(job)),
         None => object,
     }
     .finish()
+}
+
+fn or_null(number: Option<u64>) -> String {
+    number.map_or("null".to_owned(), |number| number.to_string())
+}
+
+/// Adds where the time went so far, and how far the request has come.
+fn with_progress(object: Object, parts: Option<PartTimes>, progress: &Progress) -> Object {
+    let object = match parts {
+        Some(times) => {
+            let parts = some(times).fold(Object::new(), |object, (part, time)| object.raw(part.name(), Millis(time)));
+            object.raw("timers_ms", parts.finish())
+        }
+        None => object,
+    };
+    let members = [("content_progress", progress.content), ("response_progress", progress.response)];
+    members.into_iter().fold(object, |object, (name, transfer)| match transfer {
+        Some(transfer) => object.raw(
+            name,
+            Object::new()
+                .number("bytes", transfer.bytes)
+                .raw("total", or_null(transfer.total))
+                .raw("per_second", or_null(transfer.per_second()))
+                .finish(),
+        ),
+        None => object,
+    })
 }
 
 pub(super) fn delay_object(delay: &Delay) -> String {
@@ -364,6 +423,7 @@ mod tests {
     use crate::base::moment::Moment;
     use crate::base::tls_facts::{ClientCertificate, SessionFacts};
     use crate::http::method::Method;
+    use crate::observe::timers::{Drive, Part, times_of_one_drive};
 
     fn listed(record: Option<RequestRecord>) -> Connections {
         let ms = Duration::from_millis;
@@ -388,6 +448,7 @@ mod tests {
             ordinal: 1,
             record,
             race: None,
+            progress: Progress::default(),
         };
         Connections { total: 1, waits: vec![("client-slow-read", 1)], listed: vec![connection] }
     }
@@ -397,7 +458,9 @@ mod tests {
         let mut record = RequestRecord::new(Moment::default());
         (record.ordinal, record.method) = (1, Some(Method::Get));
         record.set_texts(b"/a\"", b"", b"");
-        record.blocked.set(true, Moment::from_millis(500));
+        let at = Moment::from_millis;
+        let drive = Drive { due: at(0), began: at(0), over: at(500) };
+        record.note_wait(&drive, Part::Blocked, true);
         let (took, request) = (Duration::from_millis(122), "POST /\\\"users".to_owned());
         record.behind = Some(Rc::new(Delay { took, connection: 3, request }));
         record.snapshot(Moment::from_millis(2500))
@@ -410,6 +473,7 @@ mod tests {
 c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
   request  r=1 GET /a\\\"  reading paused 0s, writing blocked 2.0s
   behind   122.0ms c=3 POST /\\\"users
+  timers   work 500.0ms, blocked 2.0s
   bytes    93 received, 3329041 sent; inbox 0 of 0, outbox 65536 of 65536; interest: read write
 ";
         assert_eq!(text(&listed(Some(delayed())), &KernelReport::default()), expected);
@@ -481,7 +545,10 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             waited: Duration::ZERO,
             job: None,
             sent: 0,
+            parts: None,
+            progress: Progress::default(),
         };
+        let response = Transfer { bytes: 65_535, total: Some(100_000), took: Duration::from_millis(1500) };
         let shut = StreamStatus {
             id: 1,
             request: "GET /a\\\"".into(),
@@ -496,6 +563,8 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             wait: "stream-window",
             waited: Duration::from_millis(1500),
             sent: 65_620,
+            parts: Some(times_of_one_drive(Moment::default(), Moment::from_millis(2), Moment::from_millis(5))),
+            progress: Progress { content: None, response: Some(response) },
             ..paused.clone()
         };
         Http2Status {
@@ -520,20 +589,34 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
   goaway   NO_ERROR: the server stops
   s=1 GET /a\\\"  200  half-closed (remote)  u=0 i  stream-window for 1.5s
     windows -5 to the client, 60000 to us; content 0 waits; 65620 sent, 70 queued; turn 2
+    timers queue 2.0ms, work 3.0ms; response 65535 of 100000 bytes, 43690 bytes/s
   s=3 POST /b  -  open  u=3  -
     windows 65535 to the client, 60000 to us; content 5535 waits; 0 sent, 0 queued; turn none
   ... and 1 more streams
 ";
         assert!(text.ends_with(expected), "{text}");
         let json = json(&listed, &KernelReport::default());
-        let expected = r#","http2":{"may_send":17,"may_receive":1048576,"spent_percent":{"resets":0,"glitches":4},"misbehaviour":{"glitch":3,"ping":1},"goaway":"NO_ERROR: the server stops","streams_total":3,"streams":[{"stream":1,"line":"GET /a\\\"","status":200,"state":"half-closed (remote)","urgency":0,"incremental":true,"may_send":-5,"may_receive":60000,"content":0,"sent":65620,"queued":70,"turn":2,"wait":"stream-window","waited_ms":1500},{"stream":3,"line":"POST /b","status":null,"state":"open","urgency":3,"incremental":false,"may_send":65535,"may_receive":60000,"content":5535,"sent":0,"queued":0,"turn":null,"wait":null,"waited_ms":0}]}}]}"#;
+        let expected = r#","http2":{"may_send":17,"may_receive":1048576,"spent_percent":{"resets":0,"glitches":4},"misbehaviour":{"glitch":3,"ping":1},"goaway":"NO_ERROR: the server stops","streams_total":3,"streams":[{"stream":1,"line":"GET /a\\\"","status":200,"state":"half-closed (remote)","urgency":0,"incremental":true,"may_send":-5,"may_receive":60000,"content":0,"sent":65620,"queued":70,"turn":2,"wait":"stream-window","waited_ms":1500,"timers_ms":{"queue":2.000,"work":3.000},"response_progress":{"bytes":65535,"total":100000,"per_second":43690}},{"stream":3,"line":"POST /b","status":null,"state":"open","urgency":3,"incremental":false,"may_send":65535,"may_receive":60000,"content":5535,"sent":0,"queued":0,"turn":null,"wait":null,"waited_ms":0}]}}]}"#;
         assert!(json.ends_with(expected), "{json}");
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_shown_with_its_pace() {
+        let mut listed = listed(Some(delayed()));
+        let transfer = |bytes, total, ms| Some(Transfer { bytes, total, took: Duration::from_millis(ms) });
+        listed.listed[0].progress = Progress { content: transfer(500, None, 250), response: transfer(0, Some(7), 0) };
+        let text = text(&listed, &KernelReport::default());
+        let expected = "\n  content  500 of unknown bytes, 2000 bytes/s\n  response 0 of 7 bytes\n  bytes ";
+        assert!(text.contains(expected), "{text}");
+        let json = json(&listed, &KernelReport::default());
+        let expected = r#","content_progress":{"bytes":500,"total":null,"per_second":2000},"response_progress":{"bytes":0,"total":7,"per_second":null},"#;
+        assert!(json.contains(expected), "{json}");
     }
 
     #[test]
     fn json_is_exact() {
         let object = |record| json(&listed(record), &KernelReport::default());
-        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
+        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"timers_ms":{"work":500.000,"blocked":2000.000},"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
         assert_eq!(object(Some(delayed())), expected);
         let without = object(None);
         assert!(

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::base::accept_queue::AcceptQueue;
 use crate::net::listen_counters;
-use crate::net::sock_diag::{ListenerKey, QueueReader, State, TcpSocket, acknowledged, connections};
+use crate::net::sock_diag::{ListenerKey, QueueReader, State, TcpSocket, connections, peer_progress};
 
 /// How long the kernel may take to see what has just happened.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -301,7 +301,7 @@ fn an_answer_of_many_datagrams_is_read_to_its_end() {
 
 /// How many bytes the client's kernel has acknowledged.
 fn acknowledged_by_client(accepted: &TcpStream) -> io::Result<u64> {
-    acknowledged(accepted.local_addr()?, accepted.peer_addr()?)
+    Ok(peer_progress(accepted.local_addr()?, accepted.peer_addr()?)?.acknowledged)
 }
 
 /// Follows what a client's kernel acknowledges while the client reads nothing, a part and all.
@@ -363,15 +363,15 @@ fn nothing_is_told_of_a_connection_that_is_gone() {
     let listener = listen(LOCALHOST, 16).unwrap();
     let (client, accepted) = pair(&listener, LOCALHOST);
     let (local, peer) = (accepted.local_addr().unwrap(), accepted.peer_addr().unwrap());
-    assert_eq!(acknowledged(local, peer).unwrap(), 0);
+    assert_eq!(peer_progress(local, peer).unwrap().acknowledged, 0);
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     // The listener has the same address and port, and is not taken for the connection.
-    let error = until(|| acknowledged(local, peer).err());
+    let error = until(|| peer_progress(local, peer).err());
     assert_eq!(error.kind(), ErrorKind::NotFound);
     drop(listener);
-    assert_eq!(acknowledged(local, peer).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(peer_progress(local, peer).unwrap_err().kind(), ErrorKind::NotFound);
     let (listener, unconnected) = (listen(LOCALHOST, 16).unwrap(), SocketAddr::new(LOCALHOST, 1));
-    let error = acknowledged(listener.local_addr().unwrap(), unconnected).unwrap_err();
+    let error = peer_progress(listener.local_addr().unwrap(), unconnected).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

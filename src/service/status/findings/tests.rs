@@ -15,7 +15,7 @@ use crate::observe::histogram::{Histogram, Spread};
 use crate::observe::jobs::{JobPlace, JobStatus};
 use crate::observe::minute::{Counts, Minute, Tallies};
 use crate::observe::report::{
-    ConnectionStatus, Failures, Http2Status, KernelSocket, LongDrive, LoopStatus, MemoryBound, StreamStatus,
+    ConnectionStatus, Failures, Http2Status, KernelSocket, LongDrive, LoopStatus, MemoryBound, Progress, StreamStatus,
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::tls::Failure;
@@ -108,6 +108,7 @@ fn connection(id: u64, wait: &'static str, waited: Duration) -> ConnectionStatus
         http2: None,
         race: None,
         record: wait.contains("read").then_some(record),
+        progress: Progress::default(),
     }
 }
 
@@ -300,6 +301,8 @@ fn stream(id: u32, wait: &'static str, waited: Duration) -> StreamStatus {
         waited,
         job: None,
         sent: 0,
+        parts: None,
+        progress: Progress::default(),
     }
 }
 
