@@ -18,4 +18,5 @@ mod streams;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod support;
+mod timers;
 mod verdicts;

@@ -44,11 +44,20 @@ impl LogAudit {
         AccessLog::new(Formatter::new(Format::Json, false), Box::new(self.clone()))
     }
 
+    /// The lines.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.0.borrow();
+        let lines = lines.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| serde_json::from_slice(line).expect("the log is JSON")).collect()
+    }
+
     /// What is wrong with them, if anything is.
     pub fn audit(&self, is_http2: impl Fn(LinkId) -> bool) -> Result<(), String> {
         let mut connections = BTreeMap::<u64, Vec<Value>>::new();
-        for line in self.0.borrow().split_inclusive(|byte| *byte == b'\n') {
-            let object: Value = serde_json::from_slice(line).map_err(|error| format!("the log is no JSON: {error}"))?;
+        for object in self.lines() {
+            if !are_parts_the_whole(&object) {
+                return Err(format!("the log is wrong: the parts are not the whole: {object}"));
+            }
             connections.entry(number(&object, "connection")).or_default().push(object);
         }
         connections.into_values().try_for_each(|lines| match is_http2(link(&lines[0])) {
@@ -59,7 +68,7 @@ impl LogAudit {
 }
 
 /// The address of a client says which it is.
-fn link(line: &Value) -> LinkId {
+pub fn link(line: &Value) -> LinkId {
     let peer = line["peer"].as_str().and_then(|peer| peer.parse::<SocketAddrV4>().ok());
     let [.., high, low] = peer.unwrap_or_else(|| panic!("no address: {line}")).ip().octets();
     LinkId::from(high) << 8 | LinkId::from(low)
@@ -114,6 +123,14 @@ impl Last {
         *self = Last { ordinal, rx_end: rx.end, tx_end: tx.end, cut: !object["close"].is_null() };
         Ok(())
     }
+}
+
+/// Whether the parts of the request's time add up to the whole. Each of them is rounded to a microsecond.
+pub fn are_parts_the_whole(object: &Value) -> bool {
+    let parts = object["timers_ms"].as_object().expect("parts");
+    let sum: f64 = parts.values().map(|part| part.as_f64().expect("a number")).sum();
+    let whole = object["last_byte_ms"].as_f64().expect("a number");
+    (sum - whole).abs() <= 0.001 * (parts.len() + 1) as f64
 }
 
 fn number(object: &Value, name: &str) -> u64 {

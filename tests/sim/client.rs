@@ -327,6 +327,7 @@ impl Client {
             return self.fail(world, format!("answer {}: {error}", self.answered));
         }
         self.answered += 1;
+        world.links[self.link].marks.answered = Some(world.now);
         self.continued = false;
         self.announced_close = answer.announces_close();
         let (n, all) = (self.answered, self.expected.len());

@@ -215,6 +215,8 @@ pub struct Marks {
     pub ended: Option<Duration>,
     /// The server closed.
     pub closed: Option<Duration>,
+    /// The client's program had its last answer so far.
+    pub answered: Option<Duration>,
 }
 
 impl Marks {

@@ -24,6 +24,7 @@ mod secured;
 mod service;
 mod talks;
 mod timeline;
+mod timers;
 #[path = "../tls_client/mod.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod tls_client;

@@ -74,7 +74,8 @@ pub fn run_tortured(seed: u64, record: bool) -> Report {
     run_with(seed, record, |reactor| Tortured::new(reactor, torture(seed)))
 }
 
-fn torture(seed: u64) -> Torture {
+/// The torture of a world.
+pub fn torture(seed: u64) -> Torture {
     // Above that, waiting without need would look like spinning.
     let would_block = [0.05, 0.3, 0.6][(seed % 3) as usize];
     Torture::new(TortureFaults { seed, short_read: true, short_write: true, would_block })
