@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-pub(super) use os::{hold_unsent, send_file};
+pub(super) use os::{hold_unsent, send_file, write};
 
 /// How much of a file is copied at a time where the kernel does not send it, in bytes.
 const COPY_BYTES: usize = 16 * 1024;
@@ -79,6 +79,10 @@ mod os {
         }
     }
 
+    pub(in super::super) fn write<S: AsFd>(socket: &S, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(socket, bytes, SendFlags::NOSIGNAL)?)
+    }
+
     pub(super) fn write_more<S: AsFd>(socket: &S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         Ok(match slices {
@@ -96,6 +100,10 @@ mod os {
 
     pub(in super::super) fn hold_unsent<S>(_: &S, _: bool) -> io::Result<bool> {
         Ok(false)
+    }
+
+    pub(in super::super) fn write<S: Write>(socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
     }
 
     pub(super) fn write_more<S: Write>(socket: &mut S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
