@@ -91,6 +91,7 @@ impl Times {
     /// Has `latency` become the same, in the memory that it has.
     pub fn write_latency(&self, latency: &mut Histogram) {
         latency.set(&self.one_write);
+        latency.add(&self.late_one_write);
         latency.add(&self.several_writes);
     }
 
@@ -136,6 +137,9 @@ mod tests {
         let ms = |histogram: Histogram| (histogram.count(), histogram.sum().as_millis());
         assert_eq!((ms(times.latency()), ms(times.client_latency())), ((3, 5 + 10 + 20), (3, 5 + 30 + 50)));
         assert_eq!(ms(times.first_byte()), (3, 5 + 10 + 10));
+        let mut latency = Histogram::default();
+        times.write_latency(&mut latency);
+        assert_eq!(ms(latency), (3, 5 + 10 + 20));
     }
 
     #[test]
