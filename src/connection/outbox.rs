@@ -59,6 +59,7 @@ impl Outbox {
     }
 
     /// One system call, if there is anything to send: the bytes first.
+    #[inline(always)]
     pub(super) fn flush(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let file_follows = self.file.is_some();
         if let Some(ring) = self.ring.as_mut().filter(|ring| !ring.is_empty()) {

@@ -49,7 +49,7 @@ impl<S: Socket> Connection<S> {
         self.deadline_with(&self.driver.wait(&self.channel), cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn deadline_with(&self, wait: &DriverWait, cx: &LoopContext) -> Moment {
         let deadline = self.own_deadline(wait.timer.map(|at| cx.moment_of(at)), cx);
         // The driver acts on its deadlines only while it is driven.
@@ -62,7 +62,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// When the wait of the connection itself has lasted too long.
-    #[inline]
+    #[inline(always)]
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
         let limits = &cx.environment.limits;
         if self.lingers_idle() {

@@ -15,8 +15,6 @@ pub struct Arrivals {
     pub due: Moment,
     /// Whatever the last poll has reported was not readable before this.
     since: Moment,
-    /// The middle between the two.
-    middle: Moment,
     /// How many connections were driven in this turn so far.
     pub driven: u32,
 }
@@ -29,7 +27,6 @@ impl Arrivals {
         self.due = now;
         let has_slept = nanos > POLL_NANOS + EVENT_NANOS * events as u64;
         self.since = if has_slept { now } else { turn_began };
-        self.middle = self.since.middle(now);
         self.driven = 0;
     }
 
@@ -39,7 +36,10 @@ impl Arrivals {
     /// request came soon after. Otherwise any moment between the bounds is as good as another, and the middle is the best guess.
     #[inline]
     pub fn estimate(&self, driven_at: Moment) -> Moment {
-        if driven_at > self.since { driven_at.min(self.due) } else { self.middle }
+        if self.since == self.due {
+            return self.due;
+        }
+        if driven_at > self.since { driven_at.min(self.due) } else { self.since.middle(self.due) }
     }
 }
 

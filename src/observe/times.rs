@@ -41,16 +41,22 @@ impl Times {
     }
 
     /// Counts a request that is over.
+    #[inline]
     pub fn count_request(&mut self, record: &RequestRecord) {
         self.over_in_turn += 1;
         let now = record.last_byte_at.unwrap_or(record.began);
         let (first, _) = self.first_and_last.unwrap_or((record.began, now));
         self.first_and_last = Some((first.min(record.began), now));
-        if record.cut().is_none() {
+        let left_at_once = record.first_byte_at.is_none_or(|first| first == now) && record.readable_at == record.began;
+        if left_at_once && record.disturbance.is_none() && !record.is_upgrade() {
+            // Most are like this.
+            self.one_write.record_nanos(now.nanos_since(record.began));
+        } else if record.cut().is_none() {
             self.count_times(record, now);
         }
     }
 
+    #[inline(never)]
     fn count_times(&mut self, record: &RequestRecord, now: Moment) {
         let is_upgrade = record.is_upgrade();
         let to_last_byte = now.nanos_since(record.began);

@@ -7,7 +7,7 @@ use crate::base::moment::Moment;
 use crate::base::ring::{RingBuffer, Room};
 use crate::connection::Environment;
 use crate::connection::sink::{Full, ShortContent, Sink};
-use crate::connection::telling::{Timings, Told};
+use crate::connection::telling::Timings;
 use crate::http::body::FilePart;
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
@@ -87,14 +87,15 @@ impl Sink for Http2Sink<'_> {
         let (start, before) = (self.position(), self.session.control_bytes());
         let Environment { hsts, date, telling, .. } = self.environment;
         let mut memory = None;
-        let told = match telling.as_ref().zip(record) {
-            Some((telling, record)) => {
-                telling.fields(response, record, self.drive_began, memory.insert(Timings::default()))
-            }
-            None => Told::default(),
-        };
+        let told = telling.as_ref().zip(record).map(|(telling, record)| {
+            telling.fields(response, record, self.drive_began, memory.insert(Timings::default()))
+        });
         let hsts = hsts.as_ref().filter(|_| self.role == ListenerRole::Https);
-        let added = Added { date, field: hsts.and_then(|hsts| hsts.field_for(response)), told: &told };
+        let added = Added {
+            date,
+            field: hsts.and_then(|hsts| hsts.field_for(response)),
+            told: told.as_deref().unwrap_or_default(),
+        };
         let length = response.body.length();
         self.session.send_head(stream, response, length, added, self.outbox, self.scratch);
         start..self.note_added(start, before)

@@ -73,7 +73,9 @@ impl LeavingRecords {
 
     /// Moves those whose response has left to `finished`: `sent` bytes of all had left when the drive was over. Says whether
     /// one of them was blocked for so long that the kernel may say why.
-    #[inline]
+    ///
+    /// It stands where it is called, which is in each drive: most drives end one request.
+    #[inline(always)]
     pub fn retire(&mut self, sent: u64, drive: &Drive, finished: &mut RecordQueue) -> bool {
         let mut was_blocked = false;
         while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
@@ -91,6 +93,7 @@ impl LeavingRecords {
     /// The connection was over with this drive, when `sent` bytes had left of all: moves all records to `finished`.
     /// `unfinished` is the request that was being received or answered, and what was going on with it. Says whether one of
     /// them was blocked for so long that the kernel may say why.
+    #[inline(never)]
     pub fn cut(
         &mut self,
         unfinished: Option<(Box<RequestRecord>, Phase)>,

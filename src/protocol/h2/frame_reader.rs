@@ -173,6 +173,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// What ends the connection. Nothing may be read after it.
+    #[inline(always)]
     pub fn next(&mut self, inbox: &mut RingBuffer, limits: &FrameLimits) -> Result<Option<Frame>, Fault> {
         self.release(inbox);
         loop {
