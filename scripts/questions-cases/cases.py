@@ -170,12 +170,16 @@ CASES = [
         "Two requests are slow. Is it the upload or the handler?",
         "(printf 'POST /users HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n{\"a\"'; sleep 20) | nc 127.0.0.1"
         " 8080 &\ncurl -s 127.0.0.1:8080/delay/20000 &",
-        f"{CONNECTIONS} | grep -A1 ^c=",
+        f"{CONNECTIONS} | grep -E '^c=|request|timers|content '",
         [
-            r"^c=\d+ .* client-slow-body for .*\n +request  r=1 POST /users",
-            r"^c=\d+ .* timer for .*\n +request  r=1 GET /delay/20000",
+            (
+                r"^c=\d+ .* client-slow-body for .*\n +request  r=1 POST /users.*\n +timers .*content [\d.]+m?s\n"
+                r" +content  4 of 9 bytes"
+            ),
+            r"^c=\d+ .* timer for .*\n +request  r=1 GET /delay/20000.*\n +timers .*clock [\d.]+m?s",
         ],
-        "The first one waits for its client's content (`client-slow-body`), the second one for its handler (`timer`).",
+        "The first one waits for its client's content (`client-slow-body`), of which 4 of 9 bytes have come; the second"
+        " one for its handler, which waits for the clock.",
         peers=peers(
             Says("`Writing: 3`: a number, with its own", r"Writing: 3 "),
             Says(
@@ -687,10 +691,10 @@ CASES = [
         "Every POST of one client takes 40 ms. Why?",
         "/usr/bin/python3 tcp-client.py 127.0.0.1:8080 segments",
         "tail -n 1 access.log",
-        [r"200 POST /users .* [4-9]\dms"],
-        "The client sends the head and the content by `send` calls of their own and has not set TCP_NODELAY. Nagle's"
-        " algorithm keeps the rest until the first part is acknowledged, and the kernel here acknowledges after 40 ms"
-        " (delayed ACK).",
+        [r"200 POST /users .* [4-9]\dms .*  content [3-9]\dms"],
+        "All of the time went by waiting for `content`. The client sends it and the head by `send` calls of their own"
+        " and has not set TCP_NODELAY. Nagle's algorithm keeps the rest until the first part is acknowledged, and the"
+        " kernel here acknowledges after 40 ms (delayed ACK).",
         peers=peers(
             Says(
                 "`time=0.044`, of which the upstream took 0.000",
