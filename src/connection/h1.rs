@@ -1,5 +1,7 @@
 //! HTTP/1 on a connection: one stream at a time, its content from the inbox, its response to the outbox.
 
+mod failing;
+mod report;
 mod sink;
 
 use log::Level;
@@ -19,12 +21,11 @@ use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
 use crate::observe::report::{Progress, Transfer};
 use crate::observe::request_record::LeavingRecords;
-use crate::observe::timers::{Drive, Part};
-use crate::observe::verdict::{Means, Phase, Side, Verdict};
+use crate::observe::timers::Drive;
+use crate::observe::verdict::{Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
-use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
-use crate::service::{Service, errors};
+use crate::service::Service;
 use sink::Http1Sink;
 
 /// One connection that speaks HTTP/1.
@@ -366,55 +367,6 @@ impl Http1 {
         }
     }
 
-    /// Notes what the requests wait for that are not over.
-    fn note_waits<S: Socket>(&mut self, channel: &Channel<S>, drive: &Drive) {
-        let part = self.part(channel);
-        let facts = channel.facts();
-        if let Some(record) = &mut self.stream.record {
-            record.paused.set(facts.inbox_full, drive.over);
-            record.note_wait(drive, part, true);
-        }
-        if let Some(record) = self.leaving.front_mut() {
-            record.note_wait(drive, if facts.write_blocked { Part::Blocked } else { Part::Queue }, true);
-        }
-        if let Some(record) = self.leaving.front_mut().or(self.stream.record.as_deref_mut()) {
-            record.note_leaving(channel.sent(), channel.outbox.len(), drive.over);
-        }
-    }
-
-    /// What the present request waits for. A client that does not read comes first, once there is something to read.
-    fn part<S: Socket>(&self, channel: &Channel<S>) -> Part {
-        let is_blocked = channel.is_write_blocked();
-        let is_blocked_by_others = is_blocked && !self.leaving.is_empty();
-        match self.stream.waiting_part() {
-            Some(part) if self.codec.sending() == Sending::Idle => part,
-            _ if is_blocked_by_others => Part::Turn,
-            _ if is_blocked => Part::Blocked,
-            Some(part) => part,
-            None if self.stream.is_idle() && self.codec.receiving() == Receiving::Content => Part::Content,
-            None => Part::Queue,
-        }
-    }
-
-    /// Notes when the head of the present request came, where it stands in the input, and what it had to wait for.
-    fn note_arrival<S: Socket>(&mut self, head_bytes: u64, channel: &Channel<S>, cx: &mut LoopContext) {
-        let Some(record) = &mut self.stream.record else { return };
-        let end = channel.received() - inbox_len(channel);
-        record.began = self.head_began;
-        record.head_at = cx.drive_began;
-        (record.rx, record.ordinal) = (end - head_bytes..end, self.answered + 1);
-        record.ahead = cx.arrivals.driven;
-        if self.head_began == cx.moment {
-            record.readable_at = cx.arrivals.estimate(self.driven_at);
-        } else {
-            record.readable_at = self.head_began;
-            record.note_slow_head(cx.moment);
-        }
-        if !cx.long_drives.is_empty() {
-            record.behind = cx.long_drives.delay(channel.who.id, self.driven_at, cx.drive_began);
-        }
-    }
-
     /// Content waits until the response has begun, unless the response depends on it. What is answered does therefore not
     /// depend on how much of the content has come.
     fn may_look_at_content(&mut self) -> bool {
@@ -565,132 +517,6 @@ impl Http1 {
         self.stream.abandon();
         self.stop = Stop::Abandoned(end);
         true
-    }
-
-    fn note_verdict(&mut self, verdict: Verdict, now: Moment) {
-        if let Some(record) = &mut self.stream.record {
-            record.note_verdict(verdict, now);
-        }
-    }
-
-    /// The client has ended its direction before it had the whole response. Clients do so when they give up; those that have
-    /// only said all they had to say read on.
-    #[cold]
-    fn note_client_end(&mut self, end: ClientEnd, now: Moment) {
-        self.note_verdict(Verdict::on_client_end(end, self.stream.phase()), now);
-        self.leaving.for_each(|record| {
-            record.note_verdict(Verdict::on_client_end(end, Phase::Sending), now);
-        });
-    }
-
-    /// Whatever the client sent so far belongs to this request: content that did not end before the connection did, and
-    /// all that was said after an upgrade. Only behind a request that is complete there may be others.
-    fn end_rx<S: Socket>(&mut self, channel: &Channel<S>) {
-        let others = if self.codec.receiving() == Receiving::Content { 0 } else { inbox_len(channel) };
-        let end = channel.received() - others;
-        if let Some(record) = &mut self.stream.record {
-            record.rx.end = record.rx.end.max(end);
-        }
-    }
-
-    fn on_protocol_error<S: Socket>(
-        &mut self,
-        error: ProtocolError,
-        stop: Stop,
-        channel: &mut Channel<S>,
-        cx: &mut LoopContext,
-    ) -> Result<bool, Cut> {
-        if self.may_still_answer() {
-            self.refuse(error.status, error.reason, error.section, stop, channel, cx);
-            return Ok(true);
-        }
-        let key = self.log_key(channel);
-        self.stop = stop;
-        // What came before the error is answered as far as there is room, however it arrived.
-        while self.produce(channel, cx)? {}
-        if self.codec.sending() != Sending::Done {
-            cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response: {error}"));
-            return Err(Cut(Fault::Request));
-        }
-        cx.complain(Level::Info, format_args!("{key}: closed after the response: {error}"));
-        Ok(true)
-    }
-
-    /// Whether nothing of a final response is out yet, so that another one can take its place.
-    fn may_still_answer(&self) -> bool {
-        self.codec.sending() == Sending::Idle && !self.stop.ignores_input()
-    }
-
-    /// Answers with an error that ends the connection.
-    fn refuse<S: Socket>(
-        &mut self,
-        status: Status,
-        reason: &str,
-        section: &str,
-        stop: Stop,
-        channel: &mut Channel<S>,
-        cx: &mut LoopContext,
-    ) {
-        cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.log_key(channel)));
-        self.stop = stop;
-        let phase = if self.stream.record.is_some() { self.stream.phase() } else { Phase::Head };
-        self.note_refused(channel, cx);
-        self.note_verdict(
-            match stop {
-                Stop::Unfinished(end) => Verdict::on_client_end(end, phase),
-                Stop::Late(_) => Verdict { side: Side::Server, means: Means::Timeout, phase },
-                _ => Verdict { side: Side::Server, means: Means::Refusal, phase },
-            },
-            cx.moment,
-        );
-        self.stream.replace_answer(errors::refuse(status, reason, section));
-    }
-
-    /// Also what could not be understood as a request has a record, with as much of its first line as is known.
-    fn note_refused<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
-        let received = channel.received();
-        if let Some(record) = &mut self.stream.record {
-            record.rx.end = received;
-            return;
-        }
-        let record = self.stream.record.insert(cx.records.take(cx.moment));
-        record.began = self.head_began;
-        record.readable_at = self.head_began;
-        record.head_at = cx.drive_began;
-        if self.head_began != cx.moment {
-            record.note_slow_head(cx.moment);
-        }
-        record.rx = received - inbox_len(channel)..received;
-        record.ordinal = self.answered + 1;
-        if let Some(line) = channel.inbox.as_mut().and_then(|inbox| self.codec.request_line(inbox)) {
-            record.note_line(line.method, line.target, line.version);
-        }
-        if let Some(telling) = &cx.environment.telling {
-            telling.prepare(record, &channel.who, None, &cx.environment.trusted_proxies);
-        }
-    }
-
-    fn fail_on<S: Socket>(
-        &mut self,
-        result: Result<(), Failure>,
-        channel: &Channel<S>,
-        cx: &mut LoopContext,
-    ) -> Result<(), Cut> {
-        result.or_else(|failure| self.fail(&failure, channel, cx))
-    }
-
-    /// The handler failed: a 500 if nothing of its response is out yet, otherwise the connection is cut.
-    fn fail<S: Socket>(&mut self, failure: &Failure, channel: &Channel<S>, cx: &mut LoopContext) -> Result<(), Cut> {
-        let key = self.log_key(channel);
-        cx.complain(Level::Error, format_args!("{key}: handler failed: {failure}"));
-        let verdict = Verdict { side: Side::Server, means: Means::Handler, phase: self.stream.phase() };
-        self.note_verdict(verdict, cx.moment);
-        if self.codec.sending() == Sending::Idle {
-            self.stream.replace_answer(errors::internal_error());
-            return Ok(());
-        }
-        cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response"));
-        Err(Cut(Fault::Handler))
     }
 }
 
