@@ -5,7 +5,9 @@
 mod accept_queues;
 mod acceptor;
 mod access_log;
+mod closing;
 mod cpu_clock;
+mod driving;
 mod inspect;
 mod jobs;
 mod metrics;
@@ -23,13 +25,13 @@ pub use totals::Totals;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use log::Level;
 
 use accept_queues::AcceptQueues;
 use acceptor::{Acceptor, Full, News};
 use cpu_clock::CpuClock;
+use driving::DriveParts;
 use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
@@ -42,15 +44,11 @@ use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::{Wake, WakeKey, Wakes};
-use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
+use crate::connection::{Connection, Identity, LoopContext, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::net::tls::{Fault, LiveConfig, Session};
-use crate::net::{Event, Interest, Reactor, Socket};
-use crate::observe::access_log::{Line, summary};
-use crate::observe::close_reason::CloseReason;
-use crate::observe::delay::LONG_NANOS;
-use crate::observe::keep_alive_race::KeepAliveRace;
+use crate::net::{Event, Reactor, Socket};
 use crate::observe::minute::LastMinute;
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
@@ -502,168 +500,6 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.end_when_drained();
         any | self.access_log.as_mut().is_some_and(AccessLog::end_turn)
     }
-
-    /// Says why a connection is over: to everybody, if its client is to blame, or if a request came too late.
-    fn log_end(&self, connection: &Connection<R::Socket>, race: Option<&KeepAliveRace>) {
-        let (key, now) = (connection.who().log_key(None), self.context.moment);
-        if connection.ends_badly() || race.is_some() {
-            let (line, farewell) = (close_line(connection, race), connection.farewell(now));
-            self.context.complain(Level::Info, format_args!("{key}: {line}{farewell}"));
-        } else {
-            log::debug!("{key}: {}{}", close_line(connection, race), connection.farewell(now));
-        }
-    }
-
-    fn free(&mut self, token: Token) {
-        let Some(mut connection) = self.connections.remove(token) else { return };
-        // Others may have been driven in this turn, so its beginning would be too early.
-        let closed_at = self.phases.mark();
-        connection.give_back(closed_at, &mut self.context);
-        self.context.counters.syscalls.close += 1;
-        let race = connection.race(&self.context, || self.reactor.wall());
-        if let Some(race) = &race {
-            self.context.counters.count_race(race);
-        }
-        self.split().1.close_records(&connection, closed_at);
-        self.timers.disarm(token.index);
-        self.acceptor.end_rest();
-        if connection.role() == ListenerRole::Admin {
-            self.forget_admin(token, &connection);
-        }
-        if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
-            && let Some(ended) = connection.past(closed_at, race)
-        {
-            past.add_connection(ended);
-        }
-        self.log_end(&connection, race.as_ref());
-        if let Some(reason) = connection.close_reason() {
-            let (id, marks) = (connection.who().id, self.context.marks);
-            marks.strace(id, |text| write!(text, "close: {reason}"));
-            let line = || close_line(&connection, race.as_ref());
-            marks.comment(id, |text| write!(text, "close: {}", line()));
-            if let Some(live) = &mut self.context.live_captures {
-                live.end(id, connection.captured_end(), |text| write!(text, "close: {}", line()));
-                self.context.forget_captures();
-            }
-        }
-    }
-}
-
-/// What driving a connection takes: the loop without its connections.
-struct DriveParts<'a, R: Reactor, V: Service> {
-    reactor: &'a mut R,
-    service: &'a mut V,
-    context: &'a mut LoopContext,
-    run_queue: &'a mut RunQueue,
-    timers: &'a mut TimerWheel,
-    phases: &'a mut Phases,
-    cpu: &'a mut CpuClock,
-    access_log: &'a mut Option<AccessLog>,
-    closed: &'a mut Vec<Token>,
-}
-
-impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
-    fn drive(&mut self, token: Token, connection: &mut Connection<R::Socket>) {
-        let settled = connection.drive(self.service, self.context);
-        self.apply(token, connection, settled);
-    }
-
-    /// Does what a connection asked for when it settled.
-    fn apply(&mut self, token: Token, connection: &mut Connection<R::Socket>, settled: Settled) {
-        match settled {
-            Settled::Closed(_) => self.on_closed(token),
-            Settled::Open { interest, deadline, again } => {
-                self.timers.arm(token.index, deadline);
-                self.arm(token, connection, interest);
-                if again {
-                    self.run_queue.push(token, connection);
-                }
-            }
-        }
-    }
-
-    /// Asks the kernel for what the connection now needs, if that is not what it was asked for already.
-    fn arm(&mut self, token: Token, connection: &mut Connection<R::Socket>, interest: Interest) {
-        let (socket, armed) = connection.armed_socket();
-        if armed == Some(interest) {
-            return;
-        }
-        self.context.counters.syscalls.ctl += 1;
-        match self.reactor.arm(socket, token, armed, interest) {
-            Ok(()) => connection.on_armed(interest),
-            Err(error) => {
-                log::error!("{}: the kernel refuses to watch it: {error}", connection.who().log_key(None));
-                connection.close(CloseReason::Broken(error.kind()));
-                self.on_closed(token);
-            }
-        }
-    }
-
-    fn on_closed(&mut self, token: Token) {
-        self.closed.push(token);
-    }
-
-    /// Notes how long a drive took, what it has brought about, and which requests it ended. Returns when the next drive
-    /// begins.
-    fn on_driven(&mut self, connection: &mut Connection<R::Socket>, began: Moment) -> Moment {
-        let now = self.reactor.clock();
-        let nanos = now.nanos_since(began);
-        connection.note_drive(now, self.context);
-        let who = connection.who();
-        let finished = &self.context.finished;
-        let write_request = |request: &mut String| {
-            match finished.back().map(|record| &**record).or(connection.record()) {
-                Some(record) => record.write_request(request),
-                // An echo connection has no requests. Any other has none just now.
-                None => request.push_str(connection.protocol()),
-            }
-        };
-        let mut off_cpu = None;
-        if self.cpu.is_due(nanos, now) {
-            self.context.counters.syscalls.cpu_time += 1;
-            off_cpu = self.cpu.read(nanos, now, self.reactor.cpu_time());
-        }
-        // Answers of the admin listener are named only if they hold others up.
-        let is_named = || nanos >= LONG_NANOS || connection.role().is_for_everyone();
-        self.phases.drove(nanos, now, is_named, |drive| {
-            write_request(&mut drive.request);
-            (drive.wall, drive.off_cpu, drive.connection) = (self.reactor.wall(), off_cpu, who.id);
-        });
-        if nanos >= LONG_NANOS {
-            self.context.long_drives.note(Duration::from_nanos(nanos), now, who.id, write_request);
-        }
-        self.close_records(connection, now);
-        if let Some(live) = &mut self.context.live_captures {
-            connection.end_captured_drive(live);
-            self.context.forget_captures();
-        }
-        self.context.drive_began = now;
-        self.context.arrivals.driven += 1;
-        now
-    }
-
-    /// Counts and logs the requests that are over, oldest first.
-    fn close_records(&mut self, connection: &Connection<R::Socket>, now: Moment) {
-        let (who, role) = (connection.who(), connection.role());
-        while let Some(record) = self.context.finished.pop_front() {
-            if role == ListenerRole::Admin {
-                self.context.count_admin_request(&record);
-            }
-            self.context.marks.comment(who.id, |text| write!(text, "{}", summary(&record)));
-            if let Some(live) = &mut self.context.live_captures {
-                live.comment(who.id, |text| write!(text, "{} {}", summary(&record), record.request()));
-            }
-            self.context.close_record(record, who, role, |record| {
-                if let Some(log) = self.access_log {
-                    let wall = self.reactor.wall();
-                    let began = wall.checked_sub(now.since(record.began)).unwrap_or(wall);
-                    let tls = connection.tls();
-                    let tls = tls.as_ref();
-                    log.add(&Line { began, connection: who.id, peer: who.peer, role, tls, record });
-                }
-            });
-        }
-    }
 }
 
 /// The earlier of two moments, if there are any.
@@ -671,19 +507,6 @@ fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-fn close_line<S: Socket>(connection: &Connection<S>, race: Option<&KeepAliveRace>) -> String {
-    let reason = match (connection.verdict(), connection.close_reason()) {
-        (Some(verdict), Some(reason)) => format!("{verdict} {reason} {}", verdict.phase.meaning()),
-        _ => String::from("open"),
-    };
-    let how = if connection.is_truncated() { ", without close_notify" } else { "" };
-    let late = race.map_or(String::new(), |race| format!("; {}", race.sentence()));
-    match connection.requests() {
-        1 => format!("{reason} after 1 request{how}{late}"),
-        n => format!("{reason} after {n} requests{how}{late}"),
     }
 }
 

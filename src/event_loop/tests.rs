@@ -36,7 +36,7 @@ use crate::http::body::{Body, Failure, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
-use crate::net::Signal;
+use crate::net::{Interest, Signal};
 use script::{Client, ScriptedReactor};
 
 const MS: Duration = Duration::from_millis(1);
