@@ -4,9 +4,9 @@ use std::mem;
 
 use log::Level;
 
+use super::failing::{count_reset, reset_code};
 use super::held::{Counted, HeldContent};
 use super::sink::{Appended, Http2Sink};
-use super::{count_reset, reset_code};
 use crate::base::limits::Limits;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;

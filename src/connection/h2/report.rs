@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Http2;
+use super::failing::reset_code;
 use super::open_stream::OpenStream;
 use crate::base::moment::Moment;
 use crate::observe::http2::{Http2Counts, Http2Now, add};
@@ -95,7 +96,7 @@ impl Http2 {
     /// The connection is over: counts what it has to tell.
     pub(in crate::connection) fn count_end(&self, counts: &mut Http2Counts) {
         if let Some(gone) = self.session.gone_away() {
-            add(&mut counts.goaways, super::reset_code(gone.code).label(), 1);
+            add(&mut counts.goaways, reset_code(gone.code).label(), 1);
         }
         for (kind, count) in self.session.ledger().counts() {
             add(&mut counts.misbehaviour, kind, count.into());
