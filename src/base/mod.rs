@@ -14,6 +14,7 @@ pub mod log_key;
 pub mod moment;
 pub mod peer;
 pub mod ring;
+pub mod silence;
 pub mod slots;
 pub mod throttle;
 pub mod timer_wheel;

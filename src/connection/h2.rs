@@ -149,7 +149,7 @@ impl Protocol for Http2 {
         self.session.shut_down(channel.outbox.ring(&mut cx.outboxes), ErrorCode::NO_ERROR, why, cx.moment);
         match reason {
             _ if was_told => Ending::AtOnce,
-            CloseReason::Timeout(_) => Ending::Idle(reason),
+            CloseReason::Timeout(_) | CloseReason::Vanished(_) => Ending::Idle(reason),
             _ => Ending::InOrder,
         }
     }

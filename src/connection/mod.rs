@@ -199,21 +199,26 @@ impl<S: Socket> Connection<S> {
 
     /// Looks how far the client has really read, and cuts it if that is too little.
     fn expire_slow_read(&mut self, cx: &mut LoopContext) {
-        let taken = self.taken_by_peer(cx);
+        let (taken, has_vanished) = self.taken_by_peer(cx);
         self.waiting.on_look(taken, cx.moment);
         if !self.is_closed() && cx.moment >= self.waiting.slow_read_deadline(&cx.environment.limits) {
-            self.cut_as_late(cx, "the client stopped reading");
+            if has_vanished {
+                self.note_late(cx, "the client has vanished");
+                self.close(CloseReason::Vanished(WaitReason::SlowRead));
+            } else {
+                self.cut_as_late(cx, "the client stopped reading");
+            }
         }
     }
 
-    /// How many bytes the peer's kernel has acknowledged. Where the kernel does not tell: how many bytes our kernel has
-    /// taken, after a try to give it more. That it has room is told only from a third of the send buffer on, so a slow
-    /// reader of a large one would look like somebody who does not read.
-    fn taken_by_peer(&mut self, cx: &mut LoopContext) -> u64 {
+    /// How many bytes the peer's kernel has acknowledged, and whether it answers no more. Where the kernel does not tell: how
+    /// many bytes our kernel has taken, after a try to give it more. That it has room is told only from a third of the send
+    /// buffer on, so a slow reader of a large one would look like somebody who does not read.
+    fn taken_by_peer(&mut self, cx: &mut LoopContext) -> (u64, bool) {
         if let Some(told) = self.channel.socket.peer_progress() {
             cx.counters.syscalls.netlink += 1;
             match told {
-                Ok(progress) => return progress.acknowledged,
+                Ok(progress) => return (progress.acknowledged, progress.silent_for.is_some()),
                 Err(error) => {
                     log::debug!("{}: the kernel does not tell what it has read: {error}", self.log_key())
                 }
@@ -221,10 +226,16 @@ impl<S: Socket> Connection<S> {
         }
         self.channel.on_readiness(Readiness { writable: true, ..Readiness::default() });
         self.flush(cx);
-        self.channel.sent()
+        (self.channel.sent(), false)
     }
 
     fn cut_as_late(&mut self, cx: &mut LoopContext, reason: &str) {
+        self.note_late(cx, reason);
+        self.close_timed_out();
+    }
+
+    /// Says that the connection is cut, and makes the close that follows abortive.
+    fn note_late(&mut self, cx: &mut LoopContext, reason: &str) {
         let waited = cx.moment.since(self.waiting.since());
         let (key, sent, queued) = (self.log_key(), self.channel.sent(), self.channel.outbox.len());
         cx.complain(
@@ -232,7 +243,6 @@ impl<S: Socket> Connection<S> {
             format_args!("{key}: cut after {waited:.1?}: {reason} ({sent} bytes sent, {queued} queued)"),
         );
         self.channel.abort_on_close();
-        self.close_timed_out();
     }
 
     /// Ends a connection on which nothing is under way. The drive that follows tells a peer that speaks TLS or HTTP/2.
@@ -288,8 +298,22 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// The peer may have vanished of a connection that has waited too long. Otherwise nothing would tell of it that an answer
+    /// which was written was never acknowledged.
+    #[cold]
+    fn blame_network(&mut self, wait: WaitReason, cx: &mut LoopContext) -> CloseReason {
+        let is_asked = self.channel.sent() > 0 && wait != WaitReason::SlowRead && cx.fates_left > 0;
+        cx.fates_left -= usize::from(is_asked);
+        let progress = if is_asked { self.channel.peer_progress(&mut cx.counters) } else { None };
+        match progress.and_then(|progress| progress.silent_for) {
+            Some(_) => CloseReason::Vanished(wait),
+            None => CloseReason::Timeout(wait),
+        }
+    }
+
     /// Counts the end, and ends the request records with this drive.
     fn note_end(&mut self, reason: CloseReason, drive: &Drive, cx: &mut LoopContext) {
+        let reason = if let CloseReason::Timeout(wait) = reason { self.blame_network(wait, cx) } else { reason };
         let phase = self.phase();
         self.ended_in = Some(phase);
         let counted = self.driver.note_close(&self.channel, reason, drive, cx);
@@ -334,7 +358,10 @@ impl<S: Socket> Connection<S> {
             None => (self.channel.peer_progress(&mut cx.counters), false),
         };
         let shut_ms = progress.map_or(0, |progress| progress.window_was_shut.as_millis() as u32);
+        // The kernel takes a window for shut as long as it hears nothing of it.
+        let silent_for = progress.and_then(|progress| progress.silent_for).unwrap_or_default();
         let window_was_shut = Duration::from_millis(shut_ms.saturating_sub(self.told_shut_ms).into());
+        let window_was_shut = window_was_shut.saturating_sub(silent_for);
         self.told_shut_ms = self.told_shut_ms.max(shut_ms);
         for record in &mut cx.finished {
             if let Some(progress) = progress {
@@ -364,11 +391,14 @@ impl<S: Socket> Connection<S> {
             CloseReason::Broken(_) => FirstFin::Nobody,
             _ if self.channel.is_aborted() => FirstFin::Nobody,
             CloseReason::ByClient(_) => FirstFin::Client,
-            CloseReason::ByServer(_) | CloseReason::Timeout(WaitReason::Lingering) => FirstFin::Server,
+            CloseReason::ByServer(_)
+            | CloseReason::Timeout(WaitReason::Lingering)
+            | CloseReason::Vanished(WaitReason::Lingering) => FirstFin::Server,
             // The client has answered our FIN with its own.
             _ if self.crossing != Crossing::Unwatched => FirstFin::Server,
-            CloseReason::Timeout(_) | CloseReason::CutShort(_) if self.channel.input_ended() => FirstFin::Client,
-            CloseReason::Timeout(_) | CloseReason::CutShort(_) => FirstFin::Server,
+            CloseReason::Timeout(_) | CloseReason::Vanished(_) | CloseReason::CutShort(_) => {
+                if self.channel.input_ended() { FirstFin::Client } else { FirstFin::Server }
+            }
         }
     }
 
@@ -449,9 +479,12 @@ impl<S: Socket> Connection<S> {
         self.driver.status(&self.channel).protocol
     }
 
-    /// Whether its client is to blame for its end, or has misbehaved.
+    /// Whether its client is to blame for its end, or has misbehaved, or has vanished while no response was being sent: of a
+    /// slow read there is a line already.
     pub fn ends_badly(&self) -> bool {
-        self.driver.http2().is_some_and(Http2::ends_badly)
+        let has_vanished =
+            matches!(self.close_reason(), Some(CloseReason::Vanished(wait)) if wait != WaitReason::SlowRead);
+        has_vanished || self.driver.http2().is_some_and(Http2::ends_badly)
     }
 
     /// What the line of its end says besides the reason.

@@ -47,6 +47,8 @@ pub struct PeerProgress {
     pub acknowledged: u64,
     /// How long its window was shut while there was something to send, since the connection began.
     pub window_was_shut: Duration,
+    /// For how long it has answered nothing, if it should have.
+    pub silent_for: Option<Duration>,
 }
 
 /// One accepted connection's byte stream, never blocking. `Interrupted` is dealt with inside.

@@ -28,6 +28,7 @@ use super::PeerProgress;
 #[cfg(not(target_os = "linux"))]
 use crate::base::accept_queue::AcceptQueue;
 use crate::base::peer::canonical;
+use crate::base::silence::PeerSigns;
 
 /// Sockets as the kernel named them, one after the other: what opened or closed meanwhile may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +226,16 @@ pub fn peer_progress(local: SocketAddr, peer: SocketAddr) -> io::Result<PeerProg
     let info = found.info.ok_or(io::ErrorKind::NotFound)?;
     // Our end was acknowledged, too, and is counted as one byte.
     let acknowledged = info.bytes_acked.saturating_sub(u64::from(found.state == State::FinWait2));
-    Ok(PeerProgress { acknowledged, window_was_shut: Duration::from_micros(info.rwnd_limited_us) })
+    let silent_for = PeerSigns {
+        rtt: Duration::from_micros(info.rtt_us.into()),
+        unacked: info.unacked,
+        retransmits: info.retransmits,
+        probes: info.probes,
+        last_sent: Duration::from_millis(info.last_data_sent_ms.into()),
+        last_acknowledgement: Duration::from_millis(info.last_ack_recv_ms.into()),
+    }
+    .silent_for();
+    Ok(PeerProgress { acknowledged, window_was_shut: Duration::from_micros(info.rwnd_limited_us), silent_for })
 }
 
 #[cfg(target_os = "linux")]

@@ -15,6 +15,8 @@ pub enum CloseReason {
     Broken(std::io::ErrorKind),
     /// The connection waited too long.
     Timeout(WaitReason),
+    /// The same, and the peer does not answer: it has vanished, or the network between us has gone.
+    Vanished(WaitReason),
     /// What was sent is incomplete and must be seen to be: the connection was reset.
     CutShort(Fault),
 }
@@ -113,6 +115,7 @@ impl fmt::Display for CloseReason {
             CloseReason::ByServer(_) => f.write_str("closed by the server"),
             CloseReason::Broken(kind) => write!(f, "broken: {kind}"),
             CloseReason::Timeout(reason) => write!(f, "timeout: {reason}"),
+            CloseReason::Vanished(reason) => write!(f, "the peer has vanished, timeout: {reason}"),
             CloseReason::CutShort(_) => f.write_str("cut short"),
         }
     }

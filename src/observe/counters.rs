@@ -69,7 +69,7 @@ impl Counters {
             CloseReason::ByServer(_) => self.closed_by_server += 1,
             CloseReason::Broken(_) => self.broken += 1,
             CloseReason::CutShort(_) => self.cut_short += 1,
-            CloseReason::Timeout(reason) => self.timeouts.count(reason),
+            CloseReason::Timeout(reason) | CloseReason::Vanished(reason) => self.timeouts.count(reason),
         }
     }
 

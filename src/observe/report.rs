@@ -19,6 +19,7 @@ use crate::base::limits::ConnectionsBound;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
+use crate::base::silence::PeerSigns;
 use crate::base::tls_facts::TlsStatus;
 
 /// All connections, and some of them in detail.
@@ -565,22 +566,13 @@ impl PeerHealth {
 }
 
 impl KernelSocket {
-    /// A peer that answers does so within a round trip and the time by which an acknowledgement may be delayed, which is at
-    /// most 500 ms (RFC 9293 §3.8.6.3).
-    const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(500);
-
     /// How the peer stands.
-    ///
-    /// That segments were resent tells nothing: on loopback, a peer that does not read lets segments fall that have no room,
-    /// and acknowledges what it has at each try. What counts is whether anything was answered since the last try. A probe of a
-    /// shut window is not content, so the time of the last content does not tell of it, but the kernel counts those that
-    /// have had no answer.
     pub fn health(&self) -> PeerHealth {
-        let patience = 2 * self.rtt + Self::ACKNOWLEDGEMENT_DELAY;
-        let is_unanswered = self.unacked > 0 && self.last_acknowledgement > self.last_sent + patience;
+        let KernelSocket { rtt, unacked, retransmits, probes, last_sent, last_acknowledgement, .. } = *self;
+        let signs = PeerSigns { rtt, unacked, retransmits, probes, last_sent, last_acknowledgement };
         let is_shut = self.window == Some(0) || (self.notsent > 0 && self.unacked == 0);
         match () {
-            () if (is_unanswered && self.retransmits > 0) || self.probes > 1 => PeerHealth::Silent,
+            () if signs.silent_for().is_some() => PeerHealth::Silent,
             () if is_shut && self.notsent + self.unacked > 0 => PeerHealth::WindowShut,
             () => PeerHealth::Alive,
         }

@@ -113,13 +113,14 @@ impl Verdict {
             CloseReason::ByServer(Why::Drain) => (Side::Operator, Means::Drain),
             CloseReason::Broken(kind) => broken(kind),
             CloseReason::Timeout(_) => (Side::Server, Means::Timeout),
+            CloseReason::Vanished(_) => (Side::Network, Means::Timeout),
             CloseReason::CutShort(Fault::Handler) => (Side::Server, Means::Handler),
             CloseReason::CutShort(Fault::Request) => (Side::Server, Means::Refusal),
             CloseReason::CutShort(Fault::Deadline) => (Side::Operator, Means::Deadline),
         };
         let phase = match reason {
             // What was waited for says more than what else was going on.
-            CloseReason::Timeout(wait) => phase_of(wait, phase),
+            CloseReason::Timeout(wait) | CloseReason::Vanished(wait) => phase_of(wait, phase),
             CloseReason::ByServer(Why::Conversation) => Phase::Conversation,
             _ => phase,
         };

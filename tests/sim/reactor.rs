@@ -173,7 +173,7 @@ impl Socket for SimSocket {
 
     fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
         let acknowledged = self.world.borrow().links[self.link].down.arrived;
-        Some(Ok(PeerProgress { acknowledged, window_was_shut: Duration::ZERO }))
+        Some(Ok(PeerProgress { acknowledged, window_was_shut: Duration::ZERO, silent_for: None }))
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

@@ -158,7 +158,7 @@ impl<S: Socket> Channel<S> {
         let failure = match reason {
             CloseReason::ByClient(_) => "ended",
             CloseReason::Broken(_) => "reset",
-            CloseReason::Timeout(_) => "timeout",
+            CloseReason::Timeout(_) | CloseReason::Vanished(_) => "timeout",
             CloseReason::ByServer(_) | CloseReason::CutShort(_) => "stopped",
         };
         *cx.counters.tls.failed.entry(Failure::Silent(failure)).or_default() += 1;
@@ -170,7 +170,7 @@ impl<S: Socket> Channel<S> {
             (_, true) => "after our answer",
         };
         // Of a timeout there is a line already.
-        if !matches!(reason, CloseReason::Timeout(_)) {
+        if !matches!(reason, CloseReason::Timeout(_) | CloseReason::Vanished(_)) {
             cx.complain(
                 Level::Info,
                 format_args!("{}: {reason} in the TLS handshake, {stage}", self.who.log_key(None)),

@@ -188,6 +188,43 @@ fn it_is_looked_after_a_slow_reader_soon_and_then_in_each_eighth() {
 }
 
 #[test]
+fn a_peer_that_has_vanished_is_not_called_a_slow_reader() {
+    let mut stage = Stage::new(limits());
+    let client = deaf(&mut stage, Some(0));
+    client.fall_silent(ms(7000));
+    // The kernel takes the window for shut while it hears nothing.
+    client.shut_window(ms(7500));
+    looks(&mut stage, &client, |_| ());
+    assert_eq!(stage.log("close verdict"), ["the peer has vanished, timeout: client-slow-read NTS"]);
+    assert_eq!(verdicts(&stage), ["NTS"]);
+    assert_eq!(stage.timeouts(), [("client-slow-read", 1)], "it is still what was waited for");
+}
+
+#[test]
+fn an_answer_that_nobody_has_acknowledged_shows_when_its_idle_connection_ends() {
+    for (silent, expected) in [(false, "STI"), (true, "NTI")] {
+        let mut stage = Stage::new(limits());
+        let client = stage.client();
+        client.acknowledge(0);
+        stage.ask(&client, "/");
+        stage.turn();
+        if silent {
+            client.fall_silent(ms(1500));
+        }
+        while !client.is_closed() {
+            let sleep = stage.sleeps().expect("it is waited for");
+            stage.turn_after(sleep as u64);
+        }
+        assert_eq!(verdicts(&stage), [expected]);
+    }
+}
+
+/// The verdicts on connections that are over.
+fn verdicts(stage: &Stage) -> Vec<String> {
+    stage.counters().verdicts.iter().map(|(verdict, _)| verdict.to_string()).collect()
+}
+
+#[test]
 fn who_asks_on_without_reading_gains_no_time_by_it() {
     // Each answer began a new wait, so that one request before each timeout kept the connection for ever.
     let mut stage = Stage::new(limits());

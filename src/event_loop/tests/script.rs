@@ -157,6 +157,8 @@ struct Wire {
     acknowledged: Option<u64>,
     /// How long its window was shut, as it would tell.
     window_was_shut: Duration,
+    /// For how long the client has answered nothing, if it should have.
+    silent_for: Option<Duration>,
     /// How long each read takes.
     read_takes: Duration,
     /// The most bytes that a read gives, if there is such a limit.
@@ -241,6 +243,11 @@ impl Client {
     /// The kernel tells that the client's kernel has so many bytes.
     pub fn acknowledge(&self, bytes: u64) {
         self.0.borrow_mut().acknowledged = Some(bytes);
+    }
+
+    /// The kernel tells that the client has answered nothing for so long, and should have.
+    pub fn fall_silent(&self, time: Duration) {
+        self.0.borrow_mut().silent_for = Some(time);
     }
 
     /// The kernel tells that the client's window was shut for so long.
@@ -349,8 +356,8 @@ impl Socket for ScriptedSocket {
     }
 
     fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
-        let Wire { acknowledged, window_was_shut, .. } = *self.wire.borrow();
-        acknowledged.map(|acknowledged| Ok(PeerProgress { acknowledged, window_was_shut }))
+        let Wire { acknowledged, window_was_shut, silent_for, .. } = *self.wire.borrow();
+        acknowledged.map(|acknowledged| Ok(PeerProgress { acknowledged, window_was_shut, silent_for }))
     }
 }
 

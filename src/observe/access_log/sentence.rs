@@ -50,6 +50,9 @@ fn how(disturbance: &Disturbance) -> impl Display {
             write!(f, "RST_STREAM {code}")
         }
         (Means::Timeout, Some(Cut::Connection(CloseReason::Timeout(wait)))) => write!(f, "timeout: {wait}"),
+        (Means::Timeout, Some(Cut::Connection(CloseReason::Vanished(wait)))) => {
+            write!(f, "the peer has vanished, timeout: {wait}")
+        }
         (Means::Timeout | Means::Error, Some(Cut::Connection(CloseReason::Broken(kind)))) => write!(f, "{kind}"),
         (means, _) => f.write_str(means.meaning()),
     })
