@@ -114,9 +114,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// All that is known of a connection, or of a request on it.
     pub(super) fn known(&self, subject: Subject) -> Known {
-        let Subject { connection, request } = subject;
+        let Subject { connection, request, .. } = subject;
         let now = self.context.moment;
-        let past = self.context.past.as_deref();
+        let ids = self.context.environment.telling.as_ref().and_then(|telling| telling.request_ids.as_ref());
+        // Numbers of another run name other connections here.
+        let is_this_run = subject.run.as_ref().is_none_or(|run| ids.is_some_and(|ids| ids.start() == &**run));
+        let past = self.context.past.as_deref().filter(|_| is_this_run);
         let mut kept = past.map_or(Vec::new(), |past| past.requests(connection));
         kept.retain(|past| request.is_none_or(|key| past.record.is_named_by(key)));
         let more = kept.len().saturating_sub(REQUESTS_MAX);
@@ -127,7 +130,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             subject,
             now,
             wall: self.reactor.wall(),
-            open: self.longest_waits(1, |open| open.who().id == connection).pop(),
+            open: self.longest_waits(1, |open| is_this_run && open.who().id == connection).pop(),
             ended: past.and_then(|past| past.connection(connection)).cloned(),
             requests: requests.collect(),
             more,

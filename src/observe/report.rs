@@ -167,8 +167,10 @@ pub struct StreamStatus {
 }
 
 /// What is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// With what identifiers begin of the run of the server that is meant; `None`: this one.
+    pub run: Option<Box<str>>,
     /// The number of a connection.
     pub connection: u64,
     /// One request on it; `None` for all.

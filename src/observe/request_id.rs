@@ -29,6 +29,11 @@ impl RequestIds {
         &self.field
     }
 
+    /// With what the identifiers begin that are made here.
+    pub fn start(&self) -> &str {
+        &self.start
+    }
+
     /// Notes an identifier in the record of a request on this `connection`: the one that is `given` in the fields of the
     /// request, or a new one, from which the connection and the request can be read.
     ///

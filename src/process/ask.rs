@@ -92,7 +92,17 @@ fn target(order: &Order) -> Result<String, Refusal> {
         return Ok(target);
     }
     let mut seen = String::new();
-    for key in order.keys.iter().flat_map(|key| of_identifier(key).unwrap_or_else(|| vec![key.clone()])) {
+    let mut keys = Vec::new();
+    for word in &order.keys {
+        match Identifier::of(word) {
+            Some(identifier) => {
+                target.push_str(&format!("&run={}", identifier.run));
+                keys.extend(identifier.keys);
+            }
+            None => keys.push(word.clone()),
+        }
+    }
+    for key in keys {
         let wrong =
             || Refusal::usage(format!("invalid value '{key}' for '<KEY>': expected c=N, r=N or s=N, each once"));
         let (name, number) = key.split_once('=').ok_or_else(wrong)?;
@@ -109,16 +119,26 @@ fn target(order: &Order) -> Result<String, Refusal> {
     }
 }
 
-/// The keys in an identifier that a server has made (`RequestIds`).
-fn of_identifier(word: &str) -> Option<Vec<String>> {
-    let mut parts = word.rsplitn(3, '-');
-    let keys = [parts.next()?, parts.next()?];
-    parts.next()?;
-    let key = |part: &str| {
-        let (letter, number) = part.split_at_checked(1)?;
-        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| format!("{letter}={number}"))
-    };
-    keys.into_iter().rev().map(key).collect()
+/// An identifier that a server has made (`RequestIds`).
+struct Identifier<'a> {
+    /// Of which run of the server it is.
+    run: &'a str,
+    keys: Vec<String>,
+}
+
+impl<'a> Identifier<'a> {
+    fn of(word: &'a str) -> Option<Identifier<'a>> {
+        let mut parts = word.rsplitn(3, '-');
+        let keys = [parts.next()?, parts.next()?];
+        let run = parts.next().filter(|run| !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+        let key = |part: &str| {
+            let (letter, number) = part.split_at_checked(1)?;
+            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| format!("{letter}={number}"))
+        };
+        let keys = keys.into_iter().rev().map(key).collect::<Option<_>>()?;
+        Some(Identifier { run, keys })
+    }
 }
 
 /// The content of the answer. The error is one line for the user.
@@ -166,8 +186,8 @@ mod tests {
             (&["c=17"][..], "text&c=17"),
             (&["r=3", "c=17"], "text&r=3&c=17"),
             (&["c=17", "s=5", "--json"], "json&c=17&s=5"),
-            (&["6a5e-c17-r3"], "text&c=17&r=3"),
-            (&["a-b-c17-s5"], "text&c=17&s=5"),
+            (&["6a5e-c17-r3"], "text&run=6a5e&c=17&r=3"),
+            (&["6a5e-c17-s5"], "text&run=6a5e&c=17&s=5"),
         ] {
             assert_eq!(read(words).as_deref(), Ok(&*format!("/ask?format={query}")), "{words:?}");
         }
@@ -192,6 +212,8 @@ mod tests {
             &["c=1\r\nA:"],
             &["c=99999999999999999999"],
             &["-c1-x2"],
+            &["a-b-c17-s5"],
+            &["a&c=2-c17-s5"],
             &["c=1", "--admin", "example.org:1"],
         ] {
             assert!(read(words).is_err(), "{words:?}");

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use super::{ask, ask_json, server};
-use crate::support::{Server, status, wait_until};
+use crate::support::{Server, field, status, wait_until};
 
 /// What `tidemill ask` says about these keys.
 fn tidemill_ask(admin: &str, keys: &[&str]) -> Output {
@@ -137,4 +137,18 @@ fn the_command_asks_over_a_unix_socket_and_says_if_nobody_is_there() {
     let nobody = tidemill_ask(&admin, &["c=1"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(stderr(&nobody).starts_with(&format!("tidemill: cannot ask {admin}: ")), "{nobody:?}");
+}
+
+/// The numbers of another run name other connections here. They gave somebody else's request.
+#[test]
+fn an_identifier_of_another_run_names_nothing() {
+    let server = server(&["--request-id"]);
+    let response = server.ask("GET /plaintext HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let id = field(&response, "X-Request-Id").unwrap().to_owned();
+    let known = tidemill_ask(server.admin(), &[&id]);
+    assert!(stdout(&known).contains("GET /plaintext"), "{known:?}");
+    let other = format!("{}{}", if id.starts_with('0') { '1' } else { '0' }, &id[1..]);
+    let unknown = tidemill_ask(server.admin(), &[&other]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("or in another run of the server"), "{unknown:?}");
 }

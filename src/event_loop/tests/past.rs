@@ -9,7 +9,7 @@ use crate::base::log_key::RequestKey;
 use crate::observe::report::{DisturbedStatus, Known, Subject};
 
 fn known(stage: &Stage, connection: u64, request: Option<RequestKey>) -> Known {
-    stage.event_loop.known(Subject { connection, request })
+    stage.event_loop.known(Subject { run: None, connection, request })
 }
 
 /// The requests that are over and known, with the milliseconds that each of them was blocked.

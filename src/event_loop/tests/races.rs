@@ -31,7 +31,7 @@ fn stage() -> Stage {
 
 /// What is known of the first connection, which is over.
 pub(super) fn race(stage: &Stage) -> Option<KeepAliveRace> {
-    let known = stage.event_loop.known(Subject { connection: 1, request: None });
+    let known = stage.event_loop.known(Subject { run: None, connection: 1, request: None });
     known.ended.expect("it is over").race
 }
 
@@ -180,7 +180,7 @@ fn streams_behind_goaway_are_counted_and_dated() {
         "PING \"12345678\"\nGET 3 /late\nPOST 5 /late\n3 times DATA 5 \"\\{x*9000}\"\nGET 7 /late\nPING \"x2345678\"",
     );
     assert_eq!((peer.frames(), peer.client.is_closed()), (vec![], false));
-    let known = stage.event_loop.known(Subject { connection: 1, request: None });
+    let known = stage.event_loop.known(Subject { run: None, connection: 1, request: None });
     assert_eq!(known.open.unwrap().race.map(|race| race.requests), Some(3), "while it lingers");
     stage.turn_after(996);
     assert_eq!((peer.client.is_closed(), peer.client.calls().aborts), (true, 0));

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::link::Link;
-use super::{ANSWER_BYTES_MAX, of_identifier, reason};
+use super::{ANSWER_BYTES_MAX, reason};
 use crate::net::listener::Address;
 use crate::process::usage::Refusal;
 
@@ -28,12 +28,11 @@ pub(super) struct CaptureWish {
 }
 
 impl CaptureWish {
-    /// The wish in these words: `c=N`, or an identifier that a server has made, and perhaps a file.
+    /// The wish in these words: `c=N`, and perhaps a file.
     pub(super) fn of(words: &[String], bytes_max: usize) -> Result<CaptureWish, Refusal> {
         let wrong = || Refusal::usage("expected 'tidemill ask --pcapng c=N [FILE]'".into());
         let connection_of = |word: &String| {
-            let keys = of_identifier(word).unwrap_or_else(|| vec![word.clone()]);
-            let digits = keys.iter().find_map(|key| key.strip_prefix("c="))?;
+            let digits = word.strip_prefix("c=")?;
             digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
         };
         let (connection, file) = match words {
@@ -163,8 +162,9 @@ mod tests {
     #[test]
     fn a_wish_names_a_connection_and_perhaps_a_file() {
         assert_eq!(wish(&["c=17", "x.pcapng"]), Some((17, Some("x.pcapng".into()))));
-        assert_eq!(wish(&["6a5e-c17-r3", "x"]), Some((17, Some("x".into()))));
-        for words in [&[][..], &["x"], &["c=+1", "x"], &["c=1", "x", "y"], &["r=1", "x"], &["x", "c=1"]] {
+        for words in
+            [&[][..], &["x"], &["6a5e-c17-r3", "x"], &["c=+1", "x"], &["c=1", "x", "y"], &["r=1", "x"], &["x", "c=1"]]
+        {
             assert_eq!(wish(words), None, "{words:?}");
         }
     }

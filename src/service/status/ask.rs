@@ -14,7 +14,8 @@ use crate::observe::past::PastConnection;
 use crate::observe::report::{KernelReport, KernelTopic, Known, PastRecord, Subject};
 
 /// What is answered to a question about nothing that could be known.
-pub const EXPECTED: &str = "expected /ask?c=N, and perhaps &r=N (a request) or &s=N (a stream of HTTP/2)\n";
+pub const EXPECTED: &str =
+    "expected /ask?c=N, and perhaps &r=N (a request) or &s=N (a stream of HTTP/2) and &run=START of an identifier\n";
 
 /// What a request asks about; `None` if that cannot be told.
 pub fn subject(target: &Target<'_>) -> Option<Subject> {
@@ -28,7 +29,8 @@ pub fn subject(target: &Target<'_>) -> Option<Subject> {
         (None, Some(stream)) => Some(RequestKey::Stream(u32::try_from(stream).ok()?)),
         (Some(_), Some(_)) => return None,
     };
-    Some(Subject { connection: number("c")??, request })
+    let run = target.query_parameter("run").map(|run| std::str::from_utf8(run).map(Box::from));
+    Some(Subject { run: run.transpose().ok()?, connection: number("c")??, request })
 }
 
 /// The connection, if it is open.
@@ -59,7 +61,8 @@ fn write_text(out: &mut String, known: &Known, kernel: &KernelReport) -> std::fm
         }
         (None, Some(ended)) => write_ended(out, ended, known)?,
         (None, None) if known.requests.is_empty() => {
-            return writeln!(out, "nothing is known of c={connection}: it was not there, or it is too long ago");
+            let other = if known.subject.run.is_some() { ", or in another run of the server" } else { "" };
+            return writeln!(out, "nothing is known of c={connection}: it was not there, or it is too long ago{other}");
         }
         (None, None) => writeln!(out, "c={connection} is over; more is not kept of it")?,
     }
