@@ -470,3 +470,23 @@ fn a_full_disk_does_not_end_anything() {
     drop(capture);
     assert_eq!(tap.counts(), CaptureCounts { seen: 4, dropped: 4 });
 }
+
+#[test]
+fn what_a_full_disk_does_not_take_counts_once() {
+    // The beginning of a connection that is repeated counted as dropped, and not as seen.
+    let folder = Folder::new();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let place = writer::Place { path: "/dev/full".into(), file: full };
+    let capture = Capture::write_to(place, folder.options()).unwrap();
+    let tap = capture.tap();
+    let mut socket = accept(&tap, 1, reads(&[]));
+    let bytes = vec![b'x'; MIB as usize];
+    for _ in 0..5 {
+        assert!(socket.write([&bytes, b""], false).is_ok());
+    }
+    drop(socket);
+    drop(capture);
+    let counts = tap.counts();
+    assert!(counts.seen > 4 + 5 * bytes.len().div_ceil(DATA_BYTES_MAX) as u64, "no beginning was repeated: {counts:?}");
+    assert_eq!(counts.dropped, counts.seen);
+}

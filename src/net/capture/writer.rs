@@ -22,6 +22,8 @@ const BLOCK_ADDS_MAX: usize = 64;
 const STATISTICS_BYTES: usize = 52;
 
 /// A comment on a beginning that is written once more.
+/// So many packets begin a connection.
+const HANDSHAKE_PACKETS: u64 = 3;
 const BEGINNING_IS_ELSEWHERE: &str = "this beginning is repeated: it is in an older file, or was dropped";
 
 /// A file that is open, and where it is.
@@ -91,6 +93,8 @@ pub(super) struct Writer {
     secrets: String,
     /// Packets that the disk has not taken, and no comment says so.
     missing: u64,
+    /// Packets that were dropped, and the log does not say so.
+    untold: u64,
     throttle: LogThrottle,
 }
 
@@ -120,6 +124,7 @@ impl Writer {
             out_packets: none,
             secrets: String::new(),
             missing: 0,
+            untold: 0,
             throttle: LogThrottle::new(1),
         }
     }
@@ -217,7 +222,7 @@ impl Writer {
     fn add(&mut self, mut event: Event) {
         let mut comments = std::mem::take(&mut event.comments);
         if event.missing > 0 {
-            self.complain(format_args!("{} packets dropped: the disk does not take them fast enough", event.missing));
+            self.note_lost(event.missing, &"the disk does not take them fast enough");
         }
         let missing = event.missing + std::mem::take(&mut self.missing);
         if missing > 0 {
@@ -228,7 +233,7 @@ impl Writer {
             return self.add_beginning(&flow, &comments);
         }
         if flow.section.load(Ordering::Relaxed) != self.section {
-            self.add_beginning(&flow, &[BEGINNING_IS_ELSEWHERE.into()]);
+            self.repeat_beginning(&flow);
         }
         match &event.what {
             What::Accepted => {}
@@ -279,6 +284,14 @@ impl Writer {
         self.add_packet(&event(Direction::FromClient, 1, 1), 0, ACK, &[], 0, &[]);
     }
 
+    /// The same once more, in a file that does not have it. These packets count as all others do.
+    fn repeat_beginning(&mut self, flow: &Arc<Flow>) {
+        if let Some(counts) = self.shared.lock().counts.get_mut(flow.interface as usize) {
+            counts.seen += HANDSHAKE_PACKETS;
+        }
+        self.add_beginning(flow, &[BEGINNING_IS_ELSEWHERE.into()]);
+    }
+
     /// A packet with `length` bytes of the event from `start` on, of which `data` is known.
     fn add_packet(
         &mut self,
@@ -301,7 +314,7 @@ impl Writer {
         if self.written + (self.out.len() + needed) as u64 > self.bytes_max {
             self.renew(true);
             if flow.section.load(Ordering::Relaxed) != self.section && flags & SYN == 0 {
-                self.add_beginning(flow, &[BEGINNING_IS_ELSEWHERE.into()]);
+                self.repeat_beginning(flow);
             }
         }
         let (is_inbound, length) = (*direction == Direction::FromClient, headers.len() + length);
@@ -339,9 +352,20 @@ impl Writer {
         for (counts, packets) in self.shared.lock().counts.iter_mut().zip(&self.out_packets) {
             counts.dropped += packets;
         }
-        self.complain(format_args!("{lost} packets dropped: {error}"));
+        self.note_lost(lost, error);
         if let Err(error) = self.place.cut(self.written) {
             self.complain(format_args!("ends with half a block: {error}"));
+        }
+    }
+
+    /// Says that packets were dropped, with those of which the throttle has let nothing be said.
+    fn note_lost(&mut self, packets: u64, why: &dyn fmt::Display) {
+        self.untold += packets;
+        if self.untold > 0
+            && let Permit::Log { .. } = self.throttle.allow(Instant::now())
+        {
+            log::warn!("{}: {} packets dropped: {why}", self.place.path.display(), self.untold);
+            self.untold = 0;
         }
     }
 
