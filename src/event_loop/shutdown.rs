@@ -73,7 +73,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.shutdown = Some(Shutdown { deadline: now + self.context.environment.limits.drain_timeout });
         self.context.environment.draining = Some(self.context.moment);
         self.accept_the_rest();
-        log::info!("stopping: {} connections to finish (interrupt again to stop at once)", self.connections.len());
+        log::info!("stopping: {} connections to finish (SIGINT stops at once)", self.connections.len());
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {

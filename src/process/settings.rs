@@ -287,7 +287,7 @@ pub struct Settings {
     pub admin: Option<Address>,
 
     /// Requests and connections that the admin listener still knows when they are over, and a fourth as many of the slowest
-    /// and of the failed requests for longer, 0 to 10000; each takes about 0.5 to 2KiB
+    /// and of the failed requests for longer, 0 to 10000; each takes 0.5 to 4KiB
     #[arg(
         long, help_heading = INSPECTING, value_name = "N", env = "TIDEMILL_PAST", hide_env = true,
         default_value = "1024", value_parser = number(0..=10_000)

@@ -246,3 +246,18 @@ fn a_capture_ends_at_its_size_and_goes_to_standard_output() {
     assert!(String::from_utf8_lossy(&bytes[bytes.len() - 200..]).contains("the size that was asked for is reached"));
     assert_eq!(get(&mut client, "/plaintext"), "Hello, World!");
 }
+
+#[test]
+fn a_page_of_another_site_cannot_take_the_captures() {
+    let server = server(&[]);
+    let ask = |site: &str| {
+        let request = format!(
+            "GET /capture?c=9 HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: {site}\r\nConnection: close\r\n\r\n"
+        );
+        let mut admin = Client::new(std::net::TcpStream::connect(server.admin()).unwrap());
+        admin.send(request);
+        let head = admin.read_response().0;
+        status(&head).to_owned()
+    };
+    assert_eq!(["cross-site", "same-site", "same-origin", "none"].map(ask), ["403", "403", "404", "404"]);
+}

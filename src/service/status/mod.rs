@@ -104,6 +104,10 @@ fn ask_about(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> impl 
 fn capture_of(inspections: &Rc<InspectionQueue>) -> impl Handler + use<> {
     let inspections = Rc::clone(inspections);
     move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        if is_of_another_site(request) {
+            let refused = Body::from_static(b"a page of another site may not begin a capture\n");
+            return Ok(Reply::Respond(fresh(Status::FORBIDDEN, TEXT_UTF8, refused)));
+        }
         let Some(order) = capture::order(&request.target) else {
             let expected = Body::from_static(capture::EXPECTED.as_bytes());
             return Ok(Reply::Respond(fresh(Status::BAD_REQUEST, TEXT_UTF8, expected)));
@@ -129,6 +133,12 @@ fn inspect<R: Shown + 'static>(
 /// An answer about this moment: nobody is to keep it.
 fn fresh(status: Status, content_type: FieldValue, content: Body) -> Response {
     Response::new(status).with_content(content_type, content).with_field(CACHE_CONTROL, NO_STORE)
+}
+
+/// Whether a browser says that a page of another site has made it ask (Fetch Metadata): that page could not read the answer, but
+/// it could take what there are few of.
+fn is_of_another_site(request: &RequestHead<'_>) -> bool {
+    request.fields.first("Sec-Fetch-Site").is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
 /// `?limit=N`.

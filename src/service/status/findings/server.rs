@@ -139,7 +139,7 @@ fn draining(overview: &Overview) -> Option<Finding> {
         }
     };
     let first = overview.listed.iter().find(|connection| !matches!(connection.wait, "client-idle" | "client-silent"));
-    let finding = Finding::new(Warning, "draining", text).advice("interrupt again to stop at once");
+    let finding = Finding::new(Warning, "draining", text).advice("SIGINT stops it at once");
     Some(match first {
         Some(first) => finding.about(first.id, first.record.as_ref().map(|record| record.key())),
         None => finding,
