@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The slowest honest client, in bytes per second.
+pub const RATE_FLOOR: u64 = 256;
+
 /// Limits on what a peer can cost and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -205,7 +208,7 @@ impl Default for Limits {
             gathered_bytes_max: 1024 * 1024,
             discarded_bytes_max: 64 * 1024,
             abort_on_close: false,
-            rate_floor: 256,
+            rate_floor: RATE_FLOOR,
             ws_message_bytes_max: 16 * 1024,
             ws_queue_bytes_max: WS_QUEUE_BYTES,
 

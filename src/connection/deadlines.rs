@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, RATE_FLOOR};
 use crate::base::moment::Moment;
 use crate::observe::wait_reason::WaitReason;
 
@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     since: Moment,
     /// When the peer last moved something.
     progress: Moment,
+    /// Since when it has moved less than the floor rate: each byte that moves pays for its share of a second.
+    held_since: Moment,
     /// What it has moved since `since`, in bytes.
     moved: u64,
     /// The byte count that `moved` was last brought up to.
@@ -45,6 +47,7 @@ impl Waiting {
             ordinal: 0,
             since: now,
             progress: now,
+            held_since: now,
             moved: 0,
             seen: 0,
             looked: false,
@@ -61,11 +64,12 @@ impl Waiting {
         if (self.reason, self.ordinal) != (reason, ordinal) {
             *self = Waiting { reason, ordinal, since: now, seen: count, ..Waiting::new(now) };
         } else if count > self.seen {
+            let bytes = count - self.seen;
             if !self.looked {
-                self.moved += count - self.seen;
+                self.moved += bytes;
             }
             self.seen = count;
-            self.note_progress(now);
+            self.note_progress(bytes, now);
         }
     }
 
@@ -75,8 +79,9 @@ impl Waiting {
         if !self.looked {
             self.moved = 0;
         } else if taken > self.taken {
-            self.moved += taken - self.taken;
-            self.note_progress(now);
+            let bytes = taken - self.taken;
+            self.moved += bytes;
+            self.note_progress(bytes, now);
         } else {
             self.quiet_looks = self.quiet_looks.saturating_add(1);
         }
@@ -95,7 +100,9 @@ impl Waiting {
         gets_on
     }
 
-    fn note_progress(&mut self, now: Moment) {
+    fn note_progress(&mut self, bytes: u64, now: Moment) {
+        let paid = Duration::from_millis(bytes.saturating_mul(1000) / RATE_FLOOR);
+        self.held_since = now.min(self.held_since + paid);
         self.lull_looks = self.lull_looks.max(self.quiet_looks.saturating_add(1));
         self.quiet_looks = 0;
         self.progress = now;
@@ -107,6 +114,17 @@ impl Waiting {
 
     pub(super) fn since(&self) -> Moment {
         self.since
+    }
+
+    /// Since when the peer has moved less than the floor rate, as far as that is known: of a slow read, bytes count when our
+    /// kernel takes them, and when a look finds that the peer's has them.
+    pub(super) fn held_since(&self) -> Moment {
+        self.held_since
+    }
+
+    /// What the last look at a slow read has found, in bytes, and when that was; `None` before the first one.
+    pub(super) fn last_look(&self) -> Option<(u64, Moment)> {
+        self.looked.then_some((self.taken, self.looked_at))
     }
 
     /// When this wait has lasted too long, or when the next look is due. `timer` is when a waiting handler wants to be
@@ -206,6 +224,22 @@ mod tests {
         }
         let silent = waiting.deadline(&limits(), None, None);
         assert_eq!(silent, after(start, 630), "silence still ends after one timeout");
+    }
+
+    #[test]
+    fn a_wait_in_which_much_moves_is_not_held_and_one_in_which_little_moves_is() {
+        let start = Moment::default();
+        let mut waiting = Waiting::new(start);
+        waiting.update(WaitReason::SlowRead, 0, 0, start);
+        waiting.update(WaitReason::SlowRead, 0, 1 << 20, after(start, 1));
+        assert_eq!(waiting.held_since(), after(start, 1), "what moves fast is not saved up");
+        // The kernel has taken all. What the peer takes of it is known by the looks.
+        waiting.on_look(1000, after(start, 2));
+        assert_eq!((waiting.held_since(), waiting.last_look()), (after(start, 1), Some((1000, after(start, 2)))));
+        waiting.on_look(1000 + RATE_FLOOR, after(start, 9));
+        assert_eq!(waiting.held_since(), after(start, 2), "a second is paid for");
+        waiting.on_look(1 << 20, after(start, 16));
+        assert_eq!((waiting.held_since(), waiting.since()), (after(start, 16), start));
     }
 
     #[test]

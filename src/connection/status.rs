@@ -34,6 +34,8 @@ impl<S: Socket> Connection<S> {
             },
             wait: self.waiting.reason().name(),
             waited: now.since(self.waiting.since()),
+            held: now.since(self.waiting.held_since()),
+            taken: self.waiting.last_look().map(|(bytes, at)| (bytes, now.since(at))),
             job: None,
             left: self.ends_at(cx).since(now),
             asks_read: interest.read,

@@ -50,6 +50,10 @@ pub struct ConnectionStatus {
     pub wait: &'static str,
     /// For how long.
     pub waited: Duration,
+    /// For how long its peer has moved less than the floor rate, as far as the server knows; at most `waited`.
+    pub held: Duration,
+    /// Of a slow read: how many bytes its peer had acknowledged when the kernel was last asked, and how long ago that was.
+    pub taken: Option<(u64, Duration)>,
     /// The job that it waits for, if it does.
     pub job: Option<Box<JobWait>>,
     /// How long it may still wait.

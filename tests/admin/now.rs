@@ -122,6 +122,34 @@ fn whoever_does_not_read_is_found_and_is_a_culprit_with_the_kernels_word() {
 }
 
 #[test]
+fn whoever_reads_on_is_not_blocked() {
+    let server = server(&[]);
+    let mut reader = server.connect();
+    reader.send("GET /bytes/90000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(move || {
+            while is_over.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                reader.read_exactly(1 << 16);
+            }
+        });
+        let mut now = Value::Null;
+        let is_long = |connection: &Value| {
+            connection["wait"] == "client-slow-read" && connection["waited_ms"].as_u64() > Some(1500)
+        };
+        wait_until("it has been sent to for long", || {
+            let all = ask_json(&server, "/connections?format=json");
+            now = ask_json(&server, "/now?format=json");
+            all["connections"].as_array().unwrap().iter().any(is_long)
+        });
+        drop(over);
+        reads.join().unwrap();
+        assert!(!kinds(&now).iter().any(|kind| ["reader", "network", "send-buffer"].contains(kind)), "{now}");
+        assert_eq!(now["culprits_total"], 0, "{now}");
+    });
+}
+
+#[test]
 fn a_stream_whose_window_is_shut_is_found() {
     let server = server(&[]);
     let mut client = Http2::new(server.connect(), 0);

@@ -137,7 +137,7 @@ fn a_picture_can_be_taken_of_the_page_that_stands_still() {
     let server = server(&["--max-connections", "1"]);
     let mut deaf = server.connect();
     deaf.send("GET /bytes/100000000?<img> HTTP/1.1\r\nHost: a\r\n\r\n");
-    wait_until("it is named", || ask(&server, "/now").1.contains("client-slow-read"));
+    wait_until("it is named", || ask(&server, "/now").1.contains("is blocked for"));
     // It has loaded when it is opened, and asks for nothing more.
     let page = browser.open(&format!("http://{}/?static", server.admin()));
     let answer = browser.evaluate(&page, "document.getElementById('state').textContent");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::durations::short;
 use super::jobs;
 use crate::base::json::{Millis, Object, array};
+use crate::base::limits::RATE_FLOOR;
 use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
@@ -19,6 +20,9 @@ use crate::observe::timers::{PartTimes, some};
 
 /// The server waits for nothing, but the kernel still has bytes for the client that it may not send.
 const PEER_WINDOW: &str = "peer-window";
+
+/// A wait in which the peer got on for longer than this is told with how long it is held up.
+const GOT_ON: Duration = Duration::from_secs(1);
 
 /// What the kernel is asked about: exactly those that are listed.
 pub fn kernel_topic(connections: &Connections) -> KernelTopic {
@@ -42,6 +46,27 @@ fn wait(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> &'stati
     match kernel {
         Some(kernel) if connection.wait == "client-idle" && kernel.notsent > 0 => PEER_WINDOW,
         _ => connection.wait,
+    }
+}
+
+/// For how long its wait is held up: of a peer that is to read or to send content, for how long it has moved less than the
+/// floor rate. The server looks at a slow reader every few seconds only, and the kernel knows what was acknowledged since.
+pub(super) fn held(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> Duration {
+    match (connection.wait, kernel) {
+        ("client-slow-read", Some(kernel)) => {
+            let gets_on = connection.taken.is_some_and(|(taken, ago)| {
+                let moved = u128::from(kernel.acknowledged.saturating_sub(taken));
+                moved > 0 && moved * 1000 >= ago.as_millis() * u128::from(RATE_FLOOR)
+            });
+            let held = if gets_on { Duration::ZERO } else { connection.held };
+            // Nothing was sent since the window was shut, so nothing was acknowledged either.
+            let is_shut = kernel.health() == PeerHealth::WindowShut;
+            if is_shut { held.max(kernel.last_sent.min(connection.waited)) } else { held }
+        }
+        ("client-slow-read" | "client-slow-body", _) => connection.held,
+        // What is left to read is with the kernel.
+        ("client-idle", Some(kernel)) if kernel.notsent > 0 => connection.waited.min(kernel.last_sent),
+        _ => connection.waited,
     }
 }
 
@@ -73,8 +98,9 @@ pub(super) fn write_paragraph(
     kernel: Option<&KernelSocket>,
 ) -> std::fmt::Result {
     let (waited, left) = (short(c.waited), short(c.left));
-    let wait = wait(c, kernel);
-    writeln!(out, "c={} {}  {}  {}  {wait} for {waited}, {left} left", c.id, c.peer, c.protocol, c.state)?;
+    let (wait, held) = (wait(c, kernel), held(c, kernel));
+    let gets_on = if held + GOT_ON < c.waited { format!(" (held for {})", short(held)) } else { String::new() };
+    writeln!(out, "c={} {}  {}  {}  {wait} for {waited}{gets_on}, {left} left", c.id, c.peer, c.protocol, c.state)?;
     if let Some(record) = &c.record {
         write_request(out, record)?;
         writeln!(out, "  timers   {}", timers(record.part_times(record.began)))?;
@@ -250,6 +276,7 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         .text("state", c.state)
         .text("wait", wait(c, kernel))
         .raw("waited_ms", c.waited.as_millis())
+        .raw("held_ms", held(c, kernel).as_millis())
         .raw("left_ms", c.left.as_millis())
         .text("interest", interest(c))
         .number("request", c.ordinal)
@@ -435,6 +462,8 @@ mod tests {
             state: "sending",
             wait: "client-slow-read",
             waited: ms(2000),
+            held: ms(2000),
+            taken: None,
             job: None,
             left: ms(58_000),
             asks_read: true,
@@ -616,7 +645,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
     #[test]
     fn json_is_exact() {
         let object = |record| json(&listed(record), &KernelReport::default());
-        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"timers_ms":{"work":500.000,"blocked":2000.000},"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
+        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"held_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"timers_ms":{"work":500.000,"blocked":2000.000},"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
         assert_eq!(object(Some(delayed())), expected);
         let without = object(None);
         assert!(

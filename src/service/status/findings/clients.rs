@@ -7,7 +7,7 @@ use super::Severity::{Notice, Warning};
 use super::counted;
 use crate::base::log_key::RequestKey;
 use crate::observe::report::{ConnectionStatus, KernelReport, KernelSocket, Overview, PeerHealth, StreamStatus};
-use crate::service::status::connections::kernel_of;
+use crate::service::status::connections::{held, kernel_of};
 use crate::service::status::durations::short;
 
 /// A wait that is worth a finding.
@@ -85,22 +85,24 @@ pub fn culprits<'a>(overview: &'a Overview, kernel: &'a KernelReport) -> Vec<Cul
 }
 
 fn culprit<'a>(connection: &'a ConnectionStatus, kernel: Option<&'a KernelSocket>) -> Option<Culprit<'a>> {
-    let whole = |cause| Culprit { connection, kernel, cause, waited: connection.waited, stream: None };
+    let held = held(connection, kernel);
+    let whole = |cause| Culprit { connection, kernel, cause, waited: held, stream: None };
     if let Some(kernel) = kernel.filter(|kernel| kernel.health() == PeerHealth::Silent) {
         return Some(Culprit { waited: kernel.last_acknowledgement, ..whole(Cause::Vanished) });
     }
     let shut = longest_shut(connection);
     let cause = match connection.wait {
-        "client-slow-read" => blocked_by(connection, kernel),
+        // Whoever gets on holds nothing up.
+        "client-slow-read" if held >= LONG => blocked_by(connection, kernel),
         "client-window" => Cause::Window,
         "client-slow-head" => Cause::Head,
         "client-slow-line" => Cause::Line,
-        "client-slow-body" => Cause::Content,
+        "client-slow-body" if held >= LONG => Cause::Content,
         "tls-handshake" => Cause::Handshake,
         "job-pool" => Cause::Job,
         // With HTTP/2 one stream may be held up while the connection goes on.
         _ if shut.is_some() => Cause::Window,
-        "client-idle" if kernel.is_some_and(|kernel| kernel.notsent > 0) => Cause::Unread,
+        "client-idle" if held >= LONG && kernel.is_some_and(|kernel| kernel.notsent > 0) => Cause::Unread,
         _ => return None,
     };
     Some(match (cause, shut) {

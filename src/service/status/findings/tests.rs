@@ -95,6 +95,8 @@ fn connection(id: u64, wait: &'static str, waited: Duration) -> ConnectionStatus
         state: "sending",
         wait,
         waited,
+        held: waited,
+        taken: None,
         job: None,
         left: 47 * SECOND,
         asks_read: true,
@@ -279,9 +281,40 @@ fn whoever_is_blocked_is_told_from_what_blocks_it() {
     // For us it is idle, and the kernel knows better.
     overview.listed = vec![connection(20, "client-idle", 4 * SECOND)];
     assert_eq!(lines(&overview, &KernelReport::default()), [""; 0]);
-    let unread = "notice unread: c=20 is held for 4.0s by its reader, whose answer is complete for us: 127488 bytes wait in the kernel";
+    let unread = "notice unread: c=20 is held for 3.0s by its reader, whose answer is complete for us: 127488 bytes wait in the kernel";
     assert_eq!(lines(&overview, &kernel(&[(20, shut)])), [unread]);
     assert!(lines(&overview, &kernel(&[(20, silent)]))[0].starts_with("warning vanished: "));
+}
+
+#[test]
+fn whoever_gets_on_is_not_blocked_however_long_it_has_been_going_on() {
+    let told = |wait, held, taken, socket| {
+        let mut overview = calm();
+        overview.listed = vec![ConnectionStatus { held, taken, ..connection(20, wait, 60 * SECOND) }];
+        assert_eq!(
+            culprits(&overview, &kernel(&[(20, socket)])).len(),
+            lines(&overview, &kernel(&[(20, socket)])).len()
+        );
+        lines(&overview, &kernel(&[(20, socket)])).pop().unwrap_or_default()
+    };
+    let read = |held, taken, socket| told("client-slow-read", held, taken, socket);
+    // Our kernel has taken more a moment ago.
+    let network = KernelSocket { unacked: 34, notsent: 50_000, ..socket() };
+    assert_eq!(read(30 * MS, None, network), "");
+    assert!(read(3 * SECOND, None, network).starts_with("warning network: c=20 is blocked for 3.0s by the network"));
+    // The client's kernel has acknowledged more than was known 4 s ago: the floor rate, and less.
+    let got = |acknowledged| KernelSocket { acknowledged, ..network };
+    let looked = Some((1000, 4 * SECOND));
+    assert_eq!(read(4 * SECOND, looked, got(1000 + 4 * 256)), "");
+    assert!(read(4 * SECOND, looked, got(999 + 4 * 256)).contains("c=20 is blocked for 4.0s"));
+    assert!(read(4 * SECOND, Some((1000, Duration::ZERO)), got(1000)).contains("c=20 is blocked for 4.0s"));
+    // It has read well since the look, and stopped then.
+    let stopped = KernelSocket { window: Some(0), unacked: 0, last_sent: 2 * SECOND, ..got(1 << 20) };
+    assert!(read(4 * SECOND, looked, stopped).contains("c=20 is blocked for 2.0s by its reader"));
+    // So it is with whoever sends, and with the end of an answer that only the kernel still has.
+    assert_eq!(told("client-slow-body", 30 * MS, None, socket()), "");
+    assert!(told("client-slow-body", 3 * SECOND, None, socket()).contains("c=20 is held for 3.0s by its client, who"));
+    assert_eq!(told("client-idle", 60 * SECOND, None, KernelSocket { last_sent: 20 * MS, ..network }), "");
 }
 
 fn stream(id: u32, wait: &'static str, waited: Duration) -> StreamStatus {
