@@ -223,6 +223,14 @@ impl Stream {
         }
     }
 
+    /// What was going on when the handler failed. An answer of which nothing `is_out` was still the handler's work.
+    pub(super) fn phase_of_fault(&self, is_out: bool) -> Phase {
+        match self.phase() {
+            Phase::Sending if !is_out => Phase::Handler,
+            phase => phase,
+        }
+    }
+
     /// Whether the client's end is the end of an answer that has not begun; `always`: of any.
     pub(super) fn ends_with_client(&self, always: bool) -> bool {
         match &self.answer {

@@ -48,6 +48,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             admin.timeouts.by_reason().find(|(other, _)| *other == reason).map_or(0, |(_, count)| count)
         });
         tallies.disturbed.set(counters.request_verdicts.iter());
+        tallies.lost.set(counters.lost.iter());
         tallies.closed.set(counters.verdicts.iter());
         tallies.races = counters.keep_alive_races.iter().sum();
         tallies.handshakes = counters.tls.done_total();
@@ -98,7 +99,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let mut groups: BTreeMap<_, Failures> = BTreeMap::new();
         for request in self.context.past.iter().flat_map(|past| past.failures_since(from)) {
             let failure = failure(request);
-            let key = (failure.status, failure.verdict, failure.request.clone());
+            let key = (failure.status, failure.verdict, failure.is_lost, failure.request.clone());
             let group = groups.entry(key).or_insert(failure);
             group.count += 1;
             (group.connection, group.key) = (request.connection, request.record.key());
@@ -117,6 +118,7 @@ fn failure(request: &PastRequest) -> Failures {
     Failures {
         status,
         verdict: record.disturbance.as_ref().map(|disturbance| disturbance.verdict),
+        is_lost: record.disturbance.as_ref().is_some_and(|disturbance| !disturbance.may_be_whole()),
         request: record.request(),
         count: 0,
         connection: request.connection,

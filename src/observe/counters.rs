@@ -40,6 +40,8 @@ pub struct Counters {
     pub verdicts: VerdictCounts,
     /// The same for requests that were disturbed.
     pub request_verdicts: VerdictCounts,
+    /// The same for those of them whose clients have not got the whole response.
+    pub lost: VerdictCounts,
     /// Who ended these connections first, by the number of [`FirstFin`].
     pub first_fins: [u64; 3],
     /// Requests that came when the server had ended an idle connection, by the number of
@@ -84,6 +86,9 @@ impl Counters {
         self.requests[class.min(5)] += 1;
         if let Some(disturbance) = record.disturbance.as_ref().filter(|_| is_for_everyone) {
             self.request_verdicts.count(disturbance.verdict);
+            if !disturbance.may_be_whole() {
+                self.lost.count(disturbance.verdict);
+            }
         }
         self.cut += u64::from(record.cut().is_some());
         self.queued_max = self.queued_max.max(record.queued_max);
@@ -94,6 +99,30 @@ impl Counters {
 mod tests {
     use super::*;
     use crate::base::moment::Moment;
+    use crate::observe::close_reason::{ClientEnd, Cut};
+    use crate::observe::verdict::{Disturbance, Means, Phase, Side};
+
+    #[test]
+    fn an_answer_is_lost_only_if_its_client_cannot_have_got_all_of_it() {
+        let verdict = |side, means| Verdict { side, means, phase: Phase::Handler };
+        let count = |verdict, change: fn(&mut Disturbance)| {
+            let (mut counters, mut record) = (Counters::default(), RequestRecord::new(Moment::default()));
+            change(record.note_verdict(verdict, Moment::default()));
+            counters.count_request(&record, true);
+            assert_eq!(counters.request_verdicts.iter().collect::<Vec<_>>(), [(verdict, 1)]);
+            counters.lost.iter().map(|(_, count)| count).sum::<u64>()
+        };
+        let left = verdict(Side::Client, Means::Fin);
+        assert_eq!(count(left, |_| {}), 0, "it has read on");
+        assert_eq!(count(left, |disturbance| disturbance.left_over = 1), 1);
+        assert_eq!(count(left, |disturbance| disturbance.was_reset = true), 1);
+        let cut = |disturbance: &mut Disturbance| {
+            disturbance.cut = Some(Cut::Connection(CloseReason::ByClient(ClientEnd::Fin)));
+        };
+        assert_eq!(count(left, cut), 1);
+        assert_eq!(count(verdict(Side::Server, Means::Handler), |_| {}), 0, "the 500 is whole");
+        assert_eq!(count(verdict(Side::Network, Means::Timeout), |_| {}), 1, "nobody has acknowledged it");
+    }
 
     #[test]
     fn the_most_that_waited_is_that_of_any_request_and_not_of_the_last() {

@@ -84,6 +84,8 @@ pub struct Tallies {
     pub timeouts: Counts<WaitReason>,
     /// Requests that were disturbed.
     pub disturbed: Counts<Verdict>,
+    /// Those of them whose clients have not got the whole response.
+    pub lost: Counts<Verdict>,
     /// Connections that are over.
     pub closed: Counts<Verdict>,
     /// Requests that came when the server had ended an idle connection.
@@ -132,6 +134,7 @@ impl Tallies {
             work_nanos: self.work_nanos.saturating_sub(earlier.work_nanos),
             timeouts: self.timeouts.since(&earlier.timeouts),
             disturbed: self.disturbed.since(&earlier.disturbed),
+            lost: self.lost.since(&earlier.lost),
             closed: self.closed.since(&earlier.closed),
             races: self.races.saturating_sub(earlier.races),
             handshakes: self.handshakes.saturating_sub(earlier.handshakes),

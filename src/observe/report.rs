@@ -438,6 +438,8 @@ pub struct Failures {
     pub status: Option<u16>,
     /// Who has disturbed them, if anybody has.
     pub verdict: Option<Verdict>,
+    /// Whether their clients have not got the whole response.
+    pub is_lost: bool,
     /// Method and target, escaped.
     pub request: String,
     /// How many there were.

@@ -218,6 +218,14 @@ pub struct Disturbance {
     pub was_reset: bool,
 }
 
+impl Disturbance {
+    /// Whether the client may have got the whole response: all of it has left, and nobody is known to have lost it. So it is
+    /// with a client that has ended its direction and reads on, and with a 500 for a handler that has failed.
+    pub fn may_be_whole(&self) -> bool {
+        self.cut.is_none() && self.left_over == 0 && !self.was_reset && self.verdict.side != Side::Network
+    }
+}
+
 fn broken(kind: ErrorKind) -> (Side, Means) {
     match kind {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {

@@ -172,6 +172,42 @@ fn a_client_that_leaves_and_one_that_is_late_are_found() {
     assert_eq!(text(&finding(&server, "timeouts")), "1 timeout in the last minute: 1 × client-slow-head");
 }
 
+/// Waits until so many requests of the last minute have this verdict, and returns what there is to say then.
+fn disturbed(server: &Server, verdict: &str, count: u64) -> Value {
+    let mut now = Value::Null;
+    wait_until(&format!("{count} × {verdict}"), || {
+        now = ask_json(server, "/now?format=json");
+        let all = now["minute"]["disturbed"].as_array().unwrap();
+        all.iter().any(|one| one["verdict"] == verdict && one["count"] == count)
+    });
+    now
+}
+
+#[test]
+fn a_client_that_has_said_all_and_reads_on_has_not_left() {
+    let server = server(&["--lab"]);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        client.send("GET /delay/50 HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.finish();
+        assert_eq!(status(&client.read_to_end()), "200");
+    }
+    let now = disturbed(&server, "CFW", 3);
+    assert!(!kinds(&now).contains(&"clients-left"), "{now}");
+}
+
+#[test]
+fn a_handler_that_fails_before_its_answer_begins_has_cut_nothing() {
+    let server = server(&["--lab"]);
+    (0..12).for_each(|_| {
+        assert_eq!(status(&server.ask("GET /error HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")), "500")
+    });
+    let mut client = Http2::new(server.connect(), 65_535);
+    client.get(1, "/error", "");
+    let now = disturbed(&server, "SHW", 13);
+    assert!(kinds(&now).contains(&"server-errors") && !kinds(&now).contains(&"faults"), "{now}");
+}
+
 #[test]
 fn a_server_that_stops_says_what_keeps_it() {
     let server = server(&["--lab", "--drain-timeout", "30s"]);

@@ -111,9 +111,10 @@ impl Http1 {
     ) -> Result<(), Cut> {
         let key = self.log_key(channel);
         cx.complain(Level::Error, format_args!("{key}: handler failed: {failure}"));
-        let verdict = Verdict { side: Side::Server, means: Means::Handler, phase: self.stream.phase() };
-        self.note_verdict(verdict, cx.moment);
-        if self.codec.sending() == Sending::Idle {
+        let is_out = self.codec.sending() != Sending::Idle;
+        let phase = self.stream.phase_of_fault(is_out);
+        self.note_verdict(Verdict { side: Side::Server, means: Means::Handler, phase }, cx.moment);
+        if !is_out {
             self.stream.replace_answer(errors::internal_error());
             return Ok(());
         }

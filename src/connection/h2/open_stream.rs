@@ -331,8 +331,12 @@ impl OpenStream {
     fn fail<S: Socket>(&mut self, failure: &Failure, work: &mut Work<'_, S>) {
         let key = work.channel.who.log_key(Some(self.key()));
         work.cx.complain(Level::Error, format_args!("{key}: handler failed: {failure}"));
-        self.note_verdict(Means::Handler, work.cx.moment);
-        if self.is_unanswered(work.session) {
+        let is_out = !self.is_unanswered(work.session);
+        let phase = self.stream.phase_of_fault(is_out);
+        if let Some(record) = &mut self.stream.record {
+            record.note_verdict(Verdict { side: Side::Server, means: Means::Handler, phase }, work.cx.moment);
+        }
+        if !is_out {
             self.stream.replace_answer(errors::internal_error());
         } else {
             self.reset(ErrorCode::INTERNAL_ERROR, work);

@@ -48,6 +48,7 @@ fn counted() -> Counters {
             (Side::Client, Means::Fin, Phase::Idle, 60),
             (Side::Server, Means::Asked, Phase::Idle, 2),
         ]),
+        lost: Default::default(),
         request_verdicts: verdicts(&[(Side::Client, Means::Reset, Phase::Sending, 4)]),
         first_fins: [60, 5, 5],
         keep_alive_races: [3, 1],

@@ -75,10 +75,10 @@ fn with_example(finding: Finding, most: Option<&Failures>) -> Finding {
     }
 }
 
-/// Requests that were disturbed in one of these ways.
+/// Requests that were disturbed in one of these ways, and whose clients have not got the whole response.
 fn disturbed(overview: &Overview, kind: &'static str, is_one: impl Fn(Verdict) -> bool) -> Option<Finding> {
     let tallies = &overview.minute.tallies;
-    let verdicts: Vec<_> = tallies.disturbed.iter().filter(|(verdict, _)| is_one(*verdict)).collect();
+    let verdicts: Vec<_> = tallies.lost.iter().filter(|(verdict, _)| is_one(*verdict)).collect();
     let count = verdicts.iter().map(|(_, count)| count).sum();
     if count == 0 {
         return None;
@@ -86,7 +86,8 @@ fn disturbed(overview: &Overview, kind: &'static str, is_one: impl Fn(Verdict) -
     let named = verdicts.iter().map(|(verdict, count)| {
         (format!("{verdict} ({}, {})", verdict.means.meaning(), verdict.phase.meaning()), *count)
     });
-    let known = || overview.failures.iter().filter(|failures| failures.verdict.is_some_and(&is_one));
+    let known =
+        || overview.failures.iter().filter(|failures| failures.is_lost && failures.verdict.is_some_and(&is_one));
     let (most, of_known) = (known().next(), known().map(|failures| failures.count).sum());
     let (severity, what) = describe(kind, count, tallies);
     let text = format!(

@@ -234,6 +234,7 @@ fn errors_are_told_with_their_codes_and_the_request_that_fails_most() {
     let failures = |status, request: &str, count| Failures {
         status: Some(status),
         verdict: None,
+        is_lost: false,
         request: request.into(),
         count,
         connection: 9,
@@ -425,7 +426,7 @@ fn what_ended_badly_in_the_last_minute_is_told_by_kind() {
         ["warning timeouts: 5 timeouts in the last minute: 3 × client-slow-head, 2 × client-slow-read"]
     );
     let left = verdict(Side::Client, Means::Fin, Phase::Handler);
-    let disturbed = |all: &[(Verdict, u64)]| found(|overview| overview.minute.tallies.disturbed = counts(all));
+    let disturbed = |all: &[(Verdict, u64)]| found(|overview| overview.minute.tallies.lost = counts(all));
     assert_eq!(
         disturbed(&[(left, 1)]),
         [
