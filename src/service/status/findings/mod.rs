@@ -43,6 +43,8 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is, out of a closed set. Of each there is one at most, but for what concerns one of several things.
     pub kind: &'static str,
+    /// Whether it was in the last minute, and not just now.
+    pub is_over: bool,
     /// What there is to say, with a number and a name.
     pub text: String,
     /// The connection to look at, and the request on it, if there is one.
@@ -53,7 +55,11 @@ pub struct Finding {
 
 impl Finding {
     fn new(severity: Severity, kind: &'static str, text: String) -> Finding {
-        Finding { severity, kind, text, about: None, advice: None }
+        Finding { severity, kind, is_over: false, text, about: None, advice: None }
+    }
+
+    fn over(self) -> Finding {
+        Finding { is_over: true, ..self }
     }
 
     fn about(self, connection: u64, request: Option<RequestKey>) -> Finding {
@@ -74,7 +80,7 @@ impl Finding {
     }
 }
 
-/// All that is wrong, worst first.
+/// All that is wrong, worst first. Of what is equally bad, what holds now comes before what is over.
 pub fn findings(overview: &Overview, kernel: &KernelReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     server::examine(overview, kernel, &mut findings);
@@ -82,7 +88,7 @@ pub fn findings(overview: &Overview, kernel: &KernelReport) -> Vec<Finding> {
     clients::examine(overview, kernel, &mut findings);
     server::examine_bounds(overview, kernel, &mut findings);
     // A stable sort: equally bad ones stay in the order in which they were looked for.
-    findings.sort_by_key(|finding| finding.severity);
+    findings.sort_by_key(|finding| (finding.severity, finding.is_over));
     findings
 }
 

@@ -18,6 +18,7 @@ const CALM: &str = "ENHANCE_YOUR_CALM";
 /// What clients got, and what they did.
 pub(super) fn examine(overview: &Overview, findings: &mut Vec<Finding>) {
     let tallies = &overview.minute.tallies;
+    let from = findings.len();
     findings.extend(server_errors(overview));
     findings.extend(disturbed(overview, "faults", is_fault));
     findings.extend(disturbed(overview, "requests-lost", |verdict| verdict.side == Side::Network));
@@ -26,6 +27,7 @@ pub(super) fn examine(overview: &Overview, findings: &mut Vec<Finding>) {
     findings.extend(races(tallies));
     findings.extend(handshakes(tallies));
     findings.extend(http2(tallies));
+    findings[from..].iter_mut().for_each(|finding| finding.is_over = true);
 }
 
 fn is_fault(verdict: Verdict) -> bool {

@@ -104,7 +104,8 @@ fn accept_queues(overview: &Overview, kernel: &KernelReport) -> Vec<Finding> {
                 u64::from(limit) + 1
             );
             let advice = if is_full { "raise --max-connections" } else { "raise --backlog, and net.core.somaxconn with it" };
-            return Some(Finding::new(Alarm, "accept-queue", text).advice(advice));
+            let finding = Finding::new(Alarm, "accept-queue", text).advice(advice);
+            return Some(if depth > limit / 2 { finding } else { finding.over() });
         }
         // Behind full slots they wait for those, which is said already.
         (depth > limit / 2 && depth > 1 && !is_full).then(|| {
@@ -209,7 +210,7 @@ fn held_loop(overview: &Overview) -> Option<Finding> {
         Some(_) => "the machine is busy, or the process was stopped",
         None => "/loop lists the longest drives",
     };
-    let finding = Finding::new(severity, "loop-held", text).advice(advice);
+    let finding = Finding::new(severity, "loop-held", text).advice(advice).over();
     Some(finding.about(id, None))
 }
 
@@ -252,11 +253,11 @@ fn lost(overview: &Overview) -> Vec<Finding> {
     let tallies = &overview.minute.tallies;
     let lines = |dropped| {
         let text = format!("{} of the access log dropped in the last minute", counted(dropped, "line"));
-        Finding::new(Warning, "access-log", text).advice("whoever takes the lines is too slow")
+        Finding::new(Warning, "access-log", text).advice("whoever takes the lines is too slow").over()
     };
     let packets = |dropped| {
         let text = format!("{} of the capture dropped in the last minute", counted(dropped, "packet"));
-        Finding::new(Notice, "capture", text)
+        Finding::new(Notice, "capture", text).over()
     };
     let some = |dropped: u64| Some(dropped).filter(|dropped| *dropped > 0);
     some(tallies.dropped_lines).map(lines).into_iter().chain(some(tallies.dropped_packets).map(packets)).collect()

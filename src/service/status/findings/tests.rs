@@ -454,6 +454,24 @@ fn what_ended_badly_in_the_last_minute_is_told_by_kind() {
 }
 
 #[test]
+fn what_holds_now_is_told_before_what_is_over_if_it_is_as_bad() {
+    let mut overview = calm();
+    overview.minute.tallies.timeouts = counts(&[(WaitReason::SlowHead, 3)]);
+    overview.turn.longest = vec![drive(20, 71 * MS, None)];
+    overview.listed = vec![connection(8, "client-slow-read", 3 * SECOND)];
+    let vanished =
+        KernelSocket { unacked: 1, retransmits: 2, last_acknowledgement: 3 * SECOND, last_sent: SECOND, ..socket() };
+    let kinds = |overview: &Overview| {
+        let all = findings(overview, &kernel(&[(8, vanished)]));
+        all.iter().map(|finding| finding.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&overview), ["vanished", "loop-held", "timeouts"]);
+    // What is worse comes first all the same.
+    overview.minute.tallies.requests[5] = 20;
+    assert_eq!(kinds(&overview), ["server-errors", "vanished", "loop-held", "timeouts"]);
+}
+
+#[test]
 fn tls_and_http2_are_told_with_alerts_and_codes() {
     let handshakes = |failed, done| {
         found(|overview| {
