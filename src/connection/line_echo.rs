@@ -6,6 +6,7 @@ use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use super::stopping::Stopping;
 use crate::base::ring::RingBuffer;
 use crate::net::Socket;
+use crate::observe::close_reason::Why;
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
 
@@ -30,8 +31,8 @@ enum Part {
     Line { searched: usize },
     /// The rest of an answer: so many bytes of the line, and behind them so many that end it.
     Answer { line: usize, end: usize },
-    /// Nothing: the client has said `quit` or too long a line, or the server stops.
-    Over,
+    /// Nothing, for this reason: the client has said `quit` or too long a line, or the server stops.
+    Over(Why),
 }
 
 impl Default for Part {
@@ -63,7 +64,7 @@ impl Protocol for LineEcho {
         {
             // All lines that have come are answered, and the rest of this one does not count any more.
             inbox.clear();
-            self.part = Part::Over;
+            self.part = Part::Over(Why::Drain);
         }
         Ok(moved)
     }
@@ -76,7 +77,7 @@ impl Protocol for LineEcho {
                 channel.input_ended() && searched == channel.inbox_len() || self.stopping.is_all(answered)
             }
             Part::Answer { .. } => false,
-            Part::Over => true,
+            Part::Over(_) => true,
         };
         is_over.then(|| self.stopping.ending())
     }
@@ -94,6 +95,10 @@ impl Protocol for LineEcho {
             _ => WaitReason::SlowLine,
         };
         DriverWait { reason, ordinal: self.lines as u32, timer, ignores_input: false, due: None }
+    }
+
+    fn why(&self) -> Why {
+        if let Part::Over(why) = self.part { why } else { Why::Drain }
     }
 
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
@@ -128,7 +133,7 @@ impl LineEcho {
                 self.part = Part::Answer { line: line - moved, end };
                 moved > 0
             }
-            Part::Over => false,
+            Part::Over(_) => false,
         }
     }
 
@@ -150,13 +155,13 @@ impl LineEcho {
         let (begun, part) = match line {
             line if line.len() > line_bytes_max => {
                 let answer = format!("Line too long (more than {line_bytes_max} bytes).\n");
-                (outbox.put_whole(answer.as_bytes()), Part::Over)
+                (outbox.put_whole(answer.as_bytes()), Part::Over(Why::Refusal))
             }
-            b"quit" => (outbox.put_whole(b"Bye.\n"), Part::Over),
+            b"quit" => (outbox.put_whole(b"Bye.\n"), Part::Over(Why::Conversation)),
             line => (outbox.put_whole(b"Echo: "), Part::Answer { line: line.len(), end }),
         };
         if begun {
-            self.lines += u64::from(matches!(part, Part::Over));
+            self.lines += u64::from(matches!(part, Part::Over(_)));
             self.part = part;
         }
         begun

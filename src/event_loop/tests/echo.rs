@@ -217,3 +217,17 @@ fn a_long_drive_of_an_echo_is_named_by_its_protocol() {
         assert_eq!(longest, [name]);
     }
 }
+
+#[test]
+fn a_client_that_says_quit_has_ended_a_conversation_and_too_long_a_line_is_refused() {
+    let too_long = "x".repeat(9000);
+    for (text, verdict) in [("a\nquit\n", "SWC"), (&too_long, "SXC"), ("a\n", "CFC")] {
+        let mut stage = stage(ListenerRole::LineEcho);
+        let client = stage.client();
+        stage.send(&client, text);
+        stage.turn();
+        stage.reactor().end(&client);
+        stage.turn();
+        assert_eq!((client.is_closed(), stage.verdicts().as_str()), (true, verdict), "{text:.9}");
+    }
+}

@@ -166,6 +166,15 @@ impl Stage {
         self.counters().timeouts.some_by_name().collect()
     }
 
+    /// The letters of the connections that are over, with how many there are of each if that is not one.
+    pub fn verdicts(&self) -> String {
+        let counted = self.counters().verdicts.iter().map(|(verdict, count)| match count {
+            1 => verdict.to_string(),
+            count => format!("{count}{verdict}"),
+        });
+        counted.collect::<Vec<_>>().join(" ")
+    }
+
     pub fn drives(&self) -> u64 {
         self.event_loop.phases.drives.count()
     }
