@@ -16,6 +16,7 @@ use crate::net::{Io, PeerProgress, Readiness, Socket};
 use crate::observe::close_reason::{ClientEnd, CloseReason};
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
+use crate::observe::verdict::FirstFin;
 
 /// How much is read when it only matters whether there is anything, in bytes.
 const LAST_READ_BYTES: usize = 64;
@@ -35,6 +36,8 @@ pub(super) struct Channel<S> {
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
+    /// Who has ended its direction first, as soon as somebody has. `close_notify` is no FIN.
+    first_fin: Option<FirstFin>,
     /// Whether the kernel may hold as much unsent as it likes.
     holds_unsent: bool,
     /// Whether the close resets the connection.
@@ -68,6 +71,7 @@ impl<S: Socket> Channel<S> {
             // A new socket has room to write. An event will tell whether there is something to read.
             readiness: Readiness { writable: true, ..Readiness::default() },
             input_ended: false,
+            first_fin: None,
             holds_unsent: false,
             is_aborted: false,
             received: 0,
@@ -102,7 +106,7 @@ impl<S: Socket> Channel<S> {
             Io::Drained(n) => (n, self.readiness.hung_up),
             Io::WouldBlock => (0, false),
             Io::Eof => {
-                self.input_ended = true;
+                self.on_fin();
                 return Ok(Filled::End);
             }
         };
@@ -132,9 +136,28 @@ impl<S: Socket> Channel<S> {
                 counters.read_bytes += n as u64;
             }
             Io::WouldBlock => return Ok(false),
-            Io::Eof => self.input_ended = true,
+            Io::Eof => self.on_fin(),
         }
         Ok(true)
+    }
+
+    /// The peer has ended its direction, and everything it sent has been read.
+    fn on_fin(&mut self) {
+        self.input_ended = true;
+        self.first_fin.get_or_insert(FirstFin::Client);
+    }
+
+    /// Ends our direction.
+    pub(super) fn end_output(&mut self, counters: &mut Counters) -> io::Result<()> {
+        counters.syscalls.shutdown += 1;
+        self.socket.shutdown_write()?;
+        self.first_fin.get_or_insert(FirstFin::Server);
+        Ok(())
+    }
+
+    /// Who has ended its direction first, if anybody has.
+    pub(super) fn first_fin(&self) -> Option<FirstFin> {
+        self.first_fin
     }
 
     /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it
@@ -295,6 +318,15 @@ impl<S: Socket> Channel<S> {
     pub(super) fn client_end(&self) -> Option<ClientEnd> {
         let is_notified = self.secured.as_ref().is_some_and(|secured| secured.was_ended());
         self.input_ended.then_some(if is_notified { ClientEnd::CloseNotify } else { ClientEnd::Fin })
+    }
+
+    /// Why the connection has ended, as its requests were told. Who has closed its socket resets whatever it is sent: if
+    /// nothing was left to be answered, its end was the end.
+    pub(super) fn as_told(&self, reason: CloseReason, is_answered: bool) -> CloseReason {
+        match self.client_end().filter(|_| is_answered && reason.is_reset()) {
+            Some(end) => CloseReason::ByClient(end),
+            None => reason,
+        }
     }
 
     /// Whether the kernel may hold input that has not been read.

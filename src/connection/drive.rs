@@ -90,7 +90,10 @@ impl<S: Socket> Connection<S> {
         self.channel.note_refusal(refusal, cx);
         cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.log_key()));
         match self.life {
-            Life::Serving => self.life = Life::Flushing(Ending::InOrder),
+            Life::Serving => {
+                self.refused_by_client = refusal.is_of_peer();
+                self.life = Life::Flushing(Ending::InOrder);
+            }
             Life::IdleLingering(reason) => self.close(reason),
             Life::Flushing(_) | Life::Lingering | Life::Closed(_) => {}
         }
@@ -100,7 +103,7 @@ impl<S: Socket> Connection<S> {
     fn break_off(&mut self, error: &io::Error) -> Moved {
         log::debug!("{}: {error}", self.log_key());
         if let Life::IdleLingering(reason) = self.life {
-            // It was over for that reason. The reset has left no FIN to be counted.
+            // It was over for that reason.
             self.channel.abort_on_close();
             self.close(reason);
             return Moved::NOTHING;
@@ -143,6 +146,13 @@ impl<S: Socket> Connection<S> {
                 Ok(false) => return Life::Closed(CloseReason::ByServer(self.why())),
                 Err(error) => return Life::Closed(CloseReason::Broken(error.kind())),
             }
+        }
+        if self.channel.input_ended()
+            && self.channel.first_fin().is_none()
+            && let Err(error) = self.channel.read_last(cx)
+        {
+            // Behind its close_notify there may be its FIN. If there is none, ours is the first.
+            log::debug!("{}: {error}", self.log_key());
         }
         match self.channel.client_end() {
             Some(end) => Life::Closed(CloseReason::ByClient(end)),
@@ -192,8 +202,7 @@ impl<S: Socket> Connection<S> {
     /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that
     /// destroys what the client has not read yet (RFC 9112 §9.6). In that case only our direction ends for now.
     fn end_our_direction(&mut self, cx: &mut LoopContext) -> Life {
-        cx.counters.syscalls.shutdown += 1;
-        match self.channel.socket.shutdown_write() {
+        match self.channel.end_output(&mut cx.counters) {
             Ok(()) => {
                 if self.driver.http2().is_some_and(Http2::counts_late) {
                     self.channel.look_on();

@@ -136,6 +136,12 @@ pub(super) trait Protocol {
         Why::Drain
     }
 
+    /// What was going on when a rule was broken, or when the client's end has cut a request, if that has ended the
+    /// connection.
+    fn stopped_in(&self) -> Option<Phase> {
+        None
+    }
+
     /// What is going on on the connection.
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
         if channel.received() == 0 { Phase::Silent } else { Phase::Conversation }
@@ -266,6 +272,10 @@ impl Protocol for Driver {
 
     fn why(&self) -> Why {
         each!(self, protocol => protocol.why())
+    }
+
+    fn stopped_in(&self) -> Option<Phase> {
+        each!(self, protocol => protocol.stopped_in())
     }
 
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {

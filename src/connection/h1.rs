@@ -33,6 +33,8 @@ pub(super) struct Http1 {
     codec: Server,
     stream: Stream,
     stop: Stop,
+    /// What was going on when `stop` told to ignore further input.
+    stopped_in: Option<Phase>,
     /// How many requests have been answered: the number of the present one, less one.
     answered: u64,
     /// When the first byte of the head was seen, while a head is being received.
@@ -174,8 +176,13 @@ impl Protocol for Http1 {
         }
     }
 
+    fn stopped_in(&self) -> Option<Phase> {
+        self.stopped_in
+    }
+
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
         match self.codec.receiving() {
+            _ if matches!(self.stop, Stop::AfterResponse { why: Why::Conversation, .. }) => Phase::Conversation,
             _ if !self.stream.is_idle() => self.stream.phase(),
             Receiving::Head => Phase::Head,
             Receiving::Content => Phase::Content,
@@ -249,8 +256,17 @@ impl Protocol for Http1 {
         cx: &mut LoopContext,
     ) -> CloseReason {
         self.end_rx(channel);
-        let reason = if let Stop::Late(wait) = self.stop { CloseReason::Timeout(wait) } else { reason };
-        let phase = if self.stream.is_idle() { Phase::Content } else { self.stream.phase() };
+        let is_answered = self.stream.record.is_none() && self.leaving.is_empty();
+        let reason = match (self.stop, reason) {
+            (Stop::Late(wait), _) => CloseReason::Timeout(wait),
+            // The client's end has cut the request, whatever became of the connection then.
+            (Stop::Unfinished(end) | Stop::Abandoned(end), CloseReason::CutShort(Fault::Request)) => {
+                CloseReason::ByClient(end)
+            }
+            (Stop::Unfinished(end) | Stop::Abandoned(end), _) if reason.is_reset() => CloseReason::ByClient(end),
+            _ => channel.as_told(reason, is_answered),
+        };
+        let phase = self.request_phase();
         self.stream.note_farewell();
         let unfinished = self.stream.record.take().map(|mut record| {
             record.tx.end = channel.position();
@@ -276,6 +292,7 @@ impl Http1 {
             codec: Server::new(),
             stream: Stream::default(),
             stop: Stop::No,
+            stopped_in: None,
             answered: 0,
             head_began: Moment::default(),
             driven_at: Moment::default(),
@@ -457,7 +474,12 @@ impl Http1 {
             request_complete,
             &mut environment.cx(&who, role, request_key, client.as_ref(), None),
         ) {
-            Ok(moved) => Ok(moved),
+            Ok(moved) => {
+                if let Some(breach) = self.stream.take_breach() {
+                    self.on_breach(breach, channel, cx);
+                }
+                Ok(moved)
+            }
             Err(failure) => self.fail(&failure, channel, cx).map(|()| true),
         }
     }
@@ -513,6 +535,7 @@ impl Http1 {
         if !self.stream.ends_with_client(cx.environment.limits.abort_on_close) {
             return false;
         }
+        self.stopped_in = Some(self.stream.phase());
         self.note_verdict(Verdict::on_client_end(end, self.stream.phase()), cx.moment);
         self.stream.abandon();
         self.stop = Stop::Abandoned(end);

@@ -57,6 +57,8 @@ pub(super) struct Http2 {
     /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
     asked: Vec<u32>,
     stop: Stop,
+    /// What was going on when a rule was broken, or when the client's end has cut a request.
+    stopped_in: Option<Phase>,
     /// The client has sent GOAWAY because of an error.
     client_went_away: bool,
     /// What the client's kernel had acknowledged when it was last asked, in bytes.
@@ -191,6 +193,10 @@ impl Protocol for Http2 {
         if self.has_failed() { Why::GoAway } else { Why::Drain }
     }
 
+    fn stopped_in(&self) -> Option<Phase> {
+        self.stopped_in
+    }
+
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
         match self.open.first() {
             Some(oldest) => oldest.phase(),
@@ -245,7 +251,7 @@ impl Protocol for Http2 {
             _ if self.client_went_away && matches!(reason, CloseReason::ByClient(_)) => {
                 CloseReason::ByClient(ClientEnd::GoAway)
             }
-            _ => reason,
+            _ => channel.as_told(reason, self.open.is_empty() && self.leaving.are_cut()),
         };
         self.cut_all(reason, channel.position(), drive.over);
         cx.asks_why |= self.leaving.cut(None, reason, channel.sent(), drive, &mut cx.finished);
@@ -261,6 +267,7 @@ impl Http2 {
             open: Vec::new(),
             asked: Vec::new(),
             stop: Stop::NotBegun,
+            stopped_in: None,
             client_went_away: false,
             acknowledged: None,
             began: cx.moment,

@@ -45,7 +45,7 @@ use crate::base::slots::Token;
 use crate::base::tls_facts::TlsStatus;
 use crate::net::tls::Session;
 use crate::net::{Interest, Readiness, Socket};
-use crate::observe::close_reason::{CloseReason, Why};
+use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
 use crate::observe::http2::Http2Now;
 use crate::observe::keep_alive_race::{Goodbye, KeepAliveRace};
 use crate::observe::request_record::RequestRecord;
@@ -64,6 +64,10 @@ pub struct Connection<S> {
     armed: Option<Interest>,
     /// Whether the connection stands in the run queue.
     queued: bool,
+    /// What was going on when the client ended its direction, if it has.
+    client_ended_in: Option<Phase>,
+    /// TLS has ended it because of an alert of the client.
+    refused_by_client: bool,
     /// What was going on when it ended, if it has.
     ended_in: Option<Phase>,
     crossing: Crossing,
@@ -129,6 +133,8 @@ impl<S: Socket> Connection<S> {
             waiting: Waiting::new(now),
             armed: None,
             queued: false,
+            client_ended_in: None,
+            refused_by_client: false,
             ended_in: None,
             crossing: Crossing::Unwatched,
             told_shut_ms: 0,
@@ -291,6 +297,9 @@ impl<S: Socket> Connection<S> {
     pub fn note_drive(&mut self, now: Moment, cx: &mut LoopContext) {
         let drive = Drive { due: cx.moment, began: cx.drive_began, over: now };
         self.driver.note_drive(&self.channel, &drive, cx);
+        if self.client_ended_in.is_none() && self.channel.input_ended() {
+            self.client_ended_in = Some(self.phase());
+        }
         if let Life::Closed(reason) = self.life {
             self.note_end(reason, &drive, cx);
         } else if cx.asks_why {
@@ -314,9 +323,18 @@ impl<S: Socket> Connection<S> {
     /// Counts the end, and ends the request records with this drive.
     fn note_end(&mut self, reason: CloseReason, drive: &Drive, cx: &mut LoopContext) {
         let reason = if let CloseReason::Timeout(wait) = reason { self.blame_network(wait, cx) } else { reason };
-        let phase = self.phase();
-        self.ended_in = Some(phase);
+        let (phase, stopped_in) = (self.phase(), self.driver.stopped_in());
+        let reason = if self.refused_by_client { CloseReason::ByClient(ClientEnd::Alert) } else { reason };
         let counted = self.driver.note_close(&self.channel, reason, drive, cx);
+        // What has ended the requests may have done so earlier, and then they are over by now.
+        let phase = match counted {
+            CloseReason::ByClient(_) => stopped_in.or(self.client_ended_in).unwrap_or(phase),
+            CloseReason::ByServer(Why::Refusal | Why::GoAway) | CloseReason::CutShort(Fault::Request) => {
+                stopped_in.unwrap_or(phase)
+            }
+            _ => phase,
+        };
+        self.ended_in = Some(phase);
         self.note_fate(Some(reason), cx);
         let verdict = || (Verdict::on_connection(counted, phase), self.first_fin(reason));
         cx.counters.count_close(counted, self.role().is_for_everyone().then(verdict));
@@ -333,10 +351,11 @@ impl<S: Socket> Connection<S> {
 
     /// What is going on.
     pub fn phase(&self) -> Phase {
-        match self.channel.is_handshaking() {
-            true => Phase::Handshake,
-            false if !self.channel.is_flushed() => Phase::Sending,
-            false => self.driver.phase(&self.channel),
+        match self.driver.phase(&self.channel) {
+            _ if self.channel.is_in_handshake() => Phase::Handshake,
+            Phase::Conversation => Phase::Conversation,
+            _ if !self.channel.is_flushed() => Phase::Sending,
+            phase => phase,
         }
     }
 
@@ -385,21 +404,10 @@ impl<S: Socket> Connection<S> {
         self.channel.give_back_all(cx);
     }
 
-    /// Who ended its direction first. Nobody has, if the connection was reset.
+    /// Who ended its direction first. A close sends a FIN, if it does not reset the connection.
     fn first_fin(&self, reason: CloseReason) -> FirstFin {
-        match reason {
-            CloseReason::Broken(_) => FirstFin::Nobody,
-            _ if self.channel.is_aborted() => FirstFin::Nobody,
-            CloseReason::ByClient(_) => FirstFin::Client,
-            CloseReason::ByServer(_)
-            | CloseReason::Timeout(WaitReason::Lingering)
-            | CloseReason::Vanished(WaitReason::Lingering) => FirstFin::Server,
-            // The client has answered our FIN with its own.
-            _ if self.crossing != Crossing::Unwatched => FirstFin::Server,
-            CloseReason::Timeout(_) | CloseReason::Vanished(_) | CloseReason::CutShort(_) => {
-                if self.channel.input_ended() { FirstFin::Client } else { FirstFin::Server }
-            }
-        }
+        let is_reset = self.channel.is_aborted() || matches!(reason, CloseReason::Broken(_));
+        self.channel.first_fin().unwrap_or(if is_reset { FirstFin::Nobody } else { FirstFin::Server })
     }
 
     /// Who ended the connection, how, and in which phase, if it is over.

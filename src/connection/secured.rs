@@ -324,6 +324,11 @@ impl Secured {
         self.waited.is_none() && !self.has_failed
     }
 
+    /// Whether something of the handshake has come, and it is not done, however the connection stands.
+    pub(super) fn is_in_handshake(&self) -> bool {
+        self.waited.is_none() && self.read > 0
+    }
+
     /// Whether TLS has refused the peer.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed
@@ -383,6 +388,11 @@ fn room_for_more(incoming: &RingBuffer, session: &Session) -> usize {
 }
 
 impl Refusal {
+    /// Whether it is the peer that refuses, with an alert.
+    pub(super) fn is_of_peer(&self) -> bool {
+        matches!(self, Refusal::Fault(fault) if fault.alert_of_peer().is_some())
+    }
+
     /// The same, to be counted.
     pub(super) fn failure(&self) -> Failure {
         match self {

@@ -7,7 +7,7 @@ use super::parts::{Front, Parts};
 use super::sink::{Full, Sink};
 use crate::base::peer::Node;
 use crate::http::body::{Body, ContentPart, Failure, Pull, Wait};
-use crate::http::exchange::{Cx, Decision, Exchange, Source, Taker};
+use crate::http::exchange::{Breach, Cx, Decision, Exchange, Source, Taker};
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -22,6 +22,8 @@ use crate::observe::verdict::Phase;
 #[derive(Default)]
 pub(super) struct Stream {
     answer: Answer,
+    /// How the conversation behind an upgrade was broken off, if it was.
+    breach: Option<Breach>,
     /// What is known of the request; `None` between two requests.
     pub(super) record: Option<Box<RequestRecord>>,
 }
@@ -74,7 +76,7 @@ impl Content {
 impl Stream {
     /// A request of which this is known.
     pub(super) fn new(record: Box<RequestRecord>) -> Stream {
-        Stream { answer: Answer::Idle, record: Some(record) }
+        Stream { record: Some(record), ..Stream::default() }
     }
 
     /// The response will be what this exchange decides.
@@ -216,7 +218,7 @@ impl Stream {
         let is_upgrade = self.record.as_ref().is_some_and(|record| record.is_upgrade());
         match (&self.answer, self.wait()) {
             (Answer::Sending(..), Some(Wait::Idle(_))) => Phase::Conversation,
-            (Answer::Sending(..), Some(Wait::Content)) if is_upgrade => Phase::Conversation,
+            (Answer::Sending(..) | Answer::Ending(_), _) if is_upgrade => Phase::Conversation,
             (_, Some(Wait::Content)) => Phase::Content,
             (Answer::Deciding(..) | Answer::Informing(_), _) | (_, Some(_)) => Phase::Handler,
             (_, None) => Phase::Sending,
@@ -229,6 +231,11 @@ impl Stream {
             Phase::Sending if !is_out => Phase::Handler,
             phase => phase,
         }
+    }
+
+    /// How the conversation was broken off, if that has not been told yet.
+    pub(super) fn take_breach(&mut self) -> Option<Breach> {
+        self.breach.take()
     }
 
     /// Whether the client's end is the end of an answer that has not begun; `always`: of any.
@@ -340,6 +347,7 @@ impl Stream {
                 if let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade()) {
                     record.farewell = source.farewell().map(String::into_boxed_str);
                 }
+                self.breach = source.breach();
                 self.answer = Answer::Ending(source.trailers().unwrap_or_default());
                 self.end(out)?;
             }

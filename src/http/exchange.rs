@@ -158,6 +158,17 @@ pub enum Decision {
     Interim(Box<dyn Exchange>, Status, FieldSet),
 }
 
+/// How a conversation was broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breach {
+    /// The peer has ended its direction without a word.
+    Unfinished,
+    /// The peer gave no sign of life.
+    Silence,
+    /// What the peer has sent breaks the rules.
+    Violation,
+}
+
 /// Produces a response's content piece by piece. It may take the request's content meanwhile (full duplex).
 pub trait Source {
     /// How many bytes there will be in all, if that is known. Asked once, before the first pull.
@@ -165,6 +176,11 @@ pub trait Source {
 
     /// How the conversation ended or stands, in words for the log, if it is one.
     fn farewell(&self) -> Option<String> {
+        None
+    }
+
+    /// How the conversation was broken off, if it was. Asked when it has ended.
+    fn breach(&self) -> Option<Breach> {
         None
     }
 

@@ -30,6 +30,8 @@ pub enum ClientEnd {
     CloseNotify,
     /// With GOAWAY because of an error (RFC 9113 §6.8).
     GoAway,
+    /// With an alert of TLS that says what it refuses, such as our certificate (RFC 8446 §6.2).
+    Alert,
 }
 
 /// Why we ended our direction first.
@@ -49,6 +51,14 @@ pub enum Why {
     GoAway,
     /// The server was told to stop.
     Drain,
+}
+
+impl CloseReason {
+    /// Whether the client has reset the connection, as its kernel does for whatever it is sent once its socket is closed.
+    pub fn is_reset(self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        matches!(self, CloseReason::Broken(ConnectionReset | BrokenPipe | NotConnected))
+    }
 }
 
 /// Why a response is not complete.

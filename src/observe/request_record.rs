@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::close_reason::Cut;
 use super::delay::Delay;
 use super::timers::{Drive, Part, PartTimes, Timers, times_of_one_drive};
-use super::verdict::{Disturbance, Phase, UNDISTURBED, Verdict};
+use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
@@ -159,11 +159,17 @@ impl RequestRecord {
         self.note_verdict(Verdict::on_request(cut, phase), now).cut.get_or_insert(cut);
     }
 
-    /// Notes who has disturbed the request. The first to do so is the one that counts.
+    /// Notes who has disturbed the request. The first to do so is the one that counts. But a client that has ended its
+    /// direction may wait for the answer all the same: then what disturbs the request next has really done so.
     pub fn note_verdict(&mut self, verdict: Verdict, now: Moment) -> &mut Disturbance {
+        let is_end =
+            |verdict: Verdict| verdict.side == Side::Client && matches!(verdict.means, Means::Fin | Means::CloseNotify);
+        let was_half =
+            self.disturbance.take_if(|earlier| earlier.cut.is_none() && is_end(earlier.verdict) && !is_end(verdict));
         self.disturbance.get_or_insert_with(|| {
+            let half_closed = was_half.map(|earlier| earlier.at);
             let (cut, left_over, acknowledged, was_reset) = (None, 0, None, false);
-            Box::new(Disturbance { verdict, at: now, cut, left_over, acknowledged, was_reset })
+            Box::new(Disturbance { verdict, at: now, half_closed, cut, left_over, acknowledged, was_reset })
         })
     }
 

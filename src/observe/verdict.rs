@@ -104,6 +104,7 @@ impl Verdict {
             CloseReason::ByClient(ClientEnd::Fin) => (Side::Client, Means::Fin),
             CloseReason::ByClient(ClientEnd::CloseNotify) => (Side::Client, Means::CloseNotify),
             CloseReason::ByClient(ClientEnd::GoAway) => (Side::Client, Means::GoAway),
+            CloseReason::ByClient(ClientEnd::Alert) => (Side::Client, Means::Refusal),
             CloseReason::ByServer(Why::Asked) => (Side::Server, Means::Asked),
             CloseReason::ByServer(Why::Http10) => (Side::Server, Means::Http10),
             CloseReason::ByServer(Why::Conversation) => (Side::Server, Means::Conversation),
@@ -111,7 +112,10 @@ impl Verdict {
             CloseReason::ByServer(Why::Limit) => (Side::Server, Means::Limit),
             CloseReason::ByServer(Why::GoAway) => (Side::Server, Means::GoAway),
             CloseReason::ByServer(Why::Drain) => (Side::Operator, Means::Drain),
-            CloseReason::Broken(kind) => broken(kind),
+            reason if reason.is_reset() => (Side::Client, Means::Reset),
+            // The kernel has sent it again and again, and nobody has acknowledged it (RFC 9293 §3.8.3).
+            CloseReason::Broken(ErrorKind::TimedOut) => (Side::Network, Means::Timeout),
+            CloseReason::Broken(_) => (Side::Network, Means::Error),
             CloseReason::Timeout(_) => (Side::Server, Means::Timeout),
             CloseReason::Vanished(_) => (Side::Network, Means::Timeout),
             CloseReason::CutShort(Fault::Handler) => (Side::Server, Means::Handler),
@@ -191,7 +195,7 @@ pub enum FirstFin {
     Client,
     /// We.
     Server,
-    /// The connection was reset.
+    /// The connection was reset before anybody did, or the kernel has given it up.
     Nobody,
 }
 
@@ -207,6 +211,8 @@ pub struct Disturbance {
     pub verdict: Verdict,
     /// When that was known.
     pub at: Moment,
+    /// When the client had ended its direction, if it did so before and then waited.
+    pub half_closed: Option<Moment>,
     /// Why the request ended before its response was complete, if it did. A client that has ended its direction may
     /// have got all of it.
     pub cut: Option<Cut>,
@@ -226,28 +232,16 @@ impl Disturbance {
     }
 }
 
-fn broken(kind: ErrorKind) -> (Side, Means) {
-    match kind {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-            (Side::Client, Means::Reset)
-        }
-        // The kernel has sent it again and again, and nobody has acknowledged it (RFC 9293 §3.8.3).
-        ErrorKind::TimedOut => (Side::Network, Means::Timeout),
-        _ => (Side::Network, Means::Error),
-    }
-}
-
 fn phase_of(wait: WaitReason, phase: Phase) -> Phase {
     match wait {
         WaitReason::FirstByte => Phase::Silent,
-        WaitReason::TlsHandshake => Phase::Handshake,
         WaitReason::Idle => Phase::Idle,
         WaitReason::SlowHead | WaitReason::SlowLine => Phase::Head,
         WaitReason::SlowBody => Phase::Content,
         WaitReason::SlowRead | WaitReason::Window => Phase::Sending,
         WaitReason::Timer | WaitReason::Job => Phase::Handler,
         WaitReason::Conversation => Phase::Conversation,
-        WaitReason::Lingering => phase,
+        WaitReason::TlsHandshake | WaitReason::Lingering => phase,
     }
 }
 
@@ -261,6 +255,21 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `ss -K` and the like end a socket with ECONNABORTED. ENOTCONN is all that is left of a socket after a reset.
+    #[test]
+    fn what_the_kernel_ends_is_not_the_clients_doing() {
+        for (kind, verdict) in [
+            (ErrorKind::ConnectionAborted, "NES"),
+            (ErrorKind::HostUnreachable, "NES"),
+            (ErrorKind::TimedOut, "NTS"),
+            (ErrorKind::ConnectionReset, "CRS"),
+            (ErrorKind::BrokenPipe, "CRS"),
+            (ErrorKind::NotConnected, "CRS"),
+        ] {
+            assert_eq!(Verdict::on_connection(CloseReason::Broken(kind), Phase::Sending).to_string(), verdict);
+        }
+    }
 
     #[test]
     fn a_conversation_ends_in_the_conversation_whatever_its_handler_says() {

@@ -180,11 +180,13 @@ fn a_handler_may_stop_when_its_client_leaves() {
     assert_eq!((&line["stream"], &line["verdict"]), (&1.into(), &"CFW".into()), "{line}");
 }
 
+const WEBSOCKET: &str = "GET /ws/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Origin: http://a\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 /// RFC 6455 §7.1.5: each side's Close with its code and reason.
 #[test]
 fn a_websocket_tells_who_closed_it_and_why() {
-    let upgrade = "GET /ws/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: http://a\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let upgrade = WEBSOCKET;
     let closed = line(&[], upgrade, |mut client, _| {
         client.read_head();
         // 1000 and a reason, masked with zeros.
@@ -198,6 +200,39 @@ fn a_websocket_tells_who_closed_it_and_why() {
         reset(&client);
     });
     assert_eq!((&cut["farewell"], &cut["verdict"]), (&"no Close".into(), &"CRC".into()), "{cut}");
+}
+
+/// RFC 6455 §7.1.5: without a Close of the client, a conversation was broken off, and the connection has the same letters.
+#[test]
+fn a_websocket_that_is_broken_off_says_who_did_it() {
+    let close_and_end = b"\x88\x82\0\0\0\0\x03\xe8";
+    // A frame that is not masked.
+    let violation = b"\x81\x01a";
+    for (arguments, sent, ends, request, connection) in [
+        (&[][..], &[][..], true, "CFC", "CFC"),
+        (&[], &close_and_end[..], true, "---", "C"),
+        (&[], violation, false, "SXC", "SXC"),
+        (&["--ws-ping-interval", "100ms"], &[], false, "STC", "STC"),
+    ] {
+        let logged = Logged::start_untortured("json", &[&["--log-level", "debug"], arguments].concat());
+        let mut client = logged.connect();
+        client.send(WEBSOCKET);
+        client.read_head();
+        client.send(sent);
+        if ends {
+            client.finish();
+        }
+        client.read_to_end();
+        drop(client);
+        let line = logged.objects(1).remove(0);
+        assert_eq!(line["verdict"], request, "{line}");
+        let expected = if connection == "C" {
+            " in the conversation after 1 request".to_owned()
+        } else {
+            format!(": {connection} ")
+        };
+        logged.server.wait_for_log(&expected);
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl<S: Socket> Channel<S> {
             Io::WouldBlock => (0, false),
             Io::Eof => {
                 secured.on_eof();
-                self.input_ended = true;
+                self.on_fin();
                 // The driver looks into the inbox to see that the end has come.
                 self.inbox.get_or_insert_with(|| cx.inboxes.take());
                 return Ok(Filled::End);
@@ -181,6 +181,11 @@ impl<S: Socket> Channel<S> {
     /// Whether the peer has ended TLS without saying so (RFC 8446 §6.1).
     pub(in crate::connection) fn is_truncated(&self) -> bool {
         self.secured.as_ref().is_some_and(|secured| secured.is_truncated)
+    }
+
+    /// Whether something of a TLS handshake has come, and it is not done, whatever becomes of it.
+    pub(in crate::connection) fn is_in_handshake(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.is_in_handshake())
     }
 
     /// What is known of TLS on it, if it has TLS.

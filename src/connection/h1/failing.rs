@@ -7,10 +7,12 @@ use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
 use crate::connection::driver::Cut;
 use crate::http::body::Failure;
+use crate::http::exchange::Breach;
 use crate::http::status::Status;
 use crate::net::Socket;
-use crate::observe::close_reason::Fault;
+use crate::observe::close_reason::{ClientEnd, Fault};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
+use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::h1::server::Sending;
 use crate::service::errors;
@@ -28,7 +30,7 @@ impl Http1 {
             return Ok(true);
         }
         let key = self.log_key(channel);
-        self.stop = stop;
+        (self.stop, self.stopped_in) = (stop, Some(self.request_phase()));
         // What came before the error is answered as far as there is room, however it arrived.
         while self.produce(channel, cx)? {}
         if self.codec.sending() != Sending::Done {
@@ -55,8 +57,8 @@ impl Http1 {
         cx: &mut LoopContext,
     ) {
         cx.complain(Level::Info, format_args!("{}: {status}: {reason} ({section})", self.log_key(channel)));
-        self.stop = stop;
-        let phase = if self.stream.record.is_some() { self.stream.phase() } else { Phase::Head };
+        let phase = self.request_phase();
+        (self.stop, self.stopped_in) = (stop, Some(phase));
         self.note_refused(channel, cx);
         self.note_verdict(
             match stop {
@@ -91,6 +93,24 @@ impl Http1 {
         if let Some(telling) = &cx.environment.telling {
             telling.prepare(record, &channel.who, None, &cx.environment.trusted_proxies);
         }
+    }
+
+    /// The conversation behind an upgrade was broken off.
+    pub(super) fn on_breach<S: Socket>(&mut self, breach: Breach, channel: &Channel<S>, cx: &LoopContext) {
+        let phase = Phase::Conversation;
+        let verdict = match breach {
+            Breach::Unfinished => Verdict::on_client_end(channel.client_end().unwrap_or(ClientEnd::Fin), phase),
+            Breach::Silence => {
+                self.stop = Stop::Late(WaitReason::Conversation);
+                Verdict { side: Side::Server, means: Means::Timeout, phase }
+            }
+            Breach::Violation => {
+                self.stop = Stop::Refused;
+                Verdict { side: Side::Server, means: Means::Refusal, phase }
+            }
+        };
+        self.stopped_in = Some(phase);
+        self.note_verdict(verdict, cx.moment);
     }
 
     pub(super) fn fail_on<S: Socket>(

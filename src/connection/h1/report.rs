@@ -60,6 +60,15 @@ impl Http1 {
         }
     }
 
+    /// What is going on with the present request.
+    pub(super) fn request_phase(&self) -> Phase {
+        match self.stream.record {
+            None => Phase::Head,
+            Some(_) if self.stream.is_idle() => Phase::Content,
+            Some(_) => self.stream.phase(),
+        }
+    }
+
     pub(super) fn note_verdict(&mut self, verdict: Verdict, now: Moment) {
         if let Some(record) = &mut self.stream.record {
             record.note_verdict(verdict, now);
@@ -70,7 +79,7 @@ impl Http1 {
     /// only said all they had to say read on.
     #[cold]
     pub(super) fn note_client_end(&mut self, end: ClientEnd, now: Moment) {
-        self.note_verdict(Verdict::on_client_end(end, self.stream.phase()), now);
+        self.note_verdict(Verdict::on_client_end(end, self.request_phase()), now);
         self.leaving.for_each(|record| {
             record.note_verdict(Verdict::on_client_end(end, Phase::Sending), now);
         });

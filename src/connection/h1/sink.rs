@@ -62,11 +62,11 @@ impl<S: Socket> Http1Sink<'_, S> {
     #[cold]
     fn why_it_ends(&self, asked_by_client: bool, last: bool, status: Status) -> Why {
         match () {
+            () if status == Status::SWITCHING_PROTOCOLS => Why::Conversation,
             () if asked_by_client && self.codec.version() == Version::Http10 => Why::Http10,
             () if asked_by_client => Why::Asked,
             () if self.environment.draining.is_some() => Why::Drain,
             () if last => Why::Limit,
-            () if status == Status::SWITCHING_PROTOCOLS => Why::Conversation,
             // HTTP/1.0 has no chunks.
             () => Why::Http10,
         }

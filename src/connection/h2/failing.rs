@@ -101,6 +101,11 @@ impl Http2 {
         );
         cx.marks.connection(channel.who.id, |text| write!(text, "goaway: {}", fault.code));
         self.stop = Stop::Failed(wait);
+        self.stopped_in = Some(match self.open.first() {
+            Some(oldest) => oldest.phase(),
+            None if self.partial.is_some() => Phase::Head,
+            None => Phase::Idle,
+        });
         let reason = wait.map_or(CloseReason::ByServer(Why::GoAway), CloseReason::Timeout);
         self.cut_all(reason, channel.position(), cx.moment);
     }
@@ -142,17 +147,20 @@ impl Http2 {
 
     /// The client sends no more: no request goes on, and no window opens.
     pub(super) fn on_input_end<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let mut cut_in = None;
         for at in (0..self.open.len()).rev() {
             let open = &mut self.open[at];
             let is_abandoned = open.stream.ends_with_client(cx.environment.limits.abort_on_close);
             if open.expects_more() || open.lacks_window(&self.session) || is_abandoned {
                 let end = channel.client_end().unwrap_or(ClientEnd::Fin);
+                cut_in = Some(open.phase());
                 open.cut(RequestCut::Connection(CloseReason::ByClient(end)), cx.moment);
                 let stream = open.id;
                 Work { session: &mut self.session, channel, cx }.reset(stream, ErrorCode::CANCEL);
                 self.complete(at, channel.position());
             }
         }
+        self.stopped_in = self.stopped_in.or(cut_in);
     }
 }
 

@@ -15,12 +15,12 @@ use crate::connection::channel::Channel;
 use crate::connection::deadlines::Waiting;
 use crate::connection::stream::Stream;
 use crate::http::body::{Body, Failure, Wait};
-use crate::http::exchange::{Reply, Tunnel};
+use crate::http::exchange::{Breach, Reply, Tunnel};
 use crate::http::fields::{FieldValue, Fields, OwnedFields, RETRY_AFTER};
 use crate::http::message::{OwnedHead, Response};
 use crate::http::status::Status;
 use crate::net::Socket;
-use crate::observe::close_reason::Cut;
+use crate::observe::close_reason::{ClientEnd, Cut};
 use crate::observe::request_record::RequestRecord;
 use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
@@ -321,6 +321,16 @@ impl OpenStream {
         let produced = self.stream.produce(&mut out, is_complete, &mut cx);
         let added = out.added;
         self.note_added(added);
+        match self.stream.take_breach() {
+            Some(Breach::Silence) => self.note_verdict(Means::Timeout, work.cx.moment),
+            Some(Breach::Violation) => self.note_verdict(Means::Refusal, work.cx.moment),
+            Some(Breach::Unfinished) => {
+                let end = work.channel.client_end().unwrap_or(ClientEnd::Fin);
+                let verdict = Verdict::on_client_end(end, Phase::Conversation);
+                self.stream.record.as_mut().map(|record| record.note_verdict(verdict, work.cx.moment));
+            }
+            None => {}
+        }
         produced.unwrap_or_else(|failure| {
             self.fail(&failure, work);
             true

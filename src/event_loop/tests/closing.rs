@@ -226,7 +226,7 @@ fn whoever_is_cut_gets_our_fin_unless_the_response_must_not_look_complete() {
         ("/acts", false, [0, 1, 0]),
         ("/acts", true, [1, 0, 0]),
         ("/pull", false, [0, 0, 1]),
-        ("/pull", true, [0, 0, 1]),
+        ("/pull", true, [1, 0, 0]),
     ] {
         let mut stage = stage();
         stage.menu.plan(&[Act::Put(10), Act::Until(60_000)]);

@@ -330,3 +330,77 @@ fn a_request_that_crosses_our_close_notify_is_counted_and_a_close_notify_is_not(
         assert!(tls.open(&client.received_bytes()).is_ok_and(|content| content.is_empty()), "nothing but close_notify");
     }
 }
+
+/// The letters of clients whose handshake is not complete, and who has ended its direction first.
+#[test]
+fn a_handshake_that_fails_says_who_ended_it_and_that_it_was_one() {
+    let hello = TestClient::of_tls12().flight();
+    let unknown_ca = [21, 3, 3, 0, 2, 2, 48];
+    for (sent, then, ends, verdict) in [
+        (&hello[..0], &[][..], true, "CFA"),
+        (&hello[..20], &[], true, "CFT"),
+        (&hello[..], &[], true, "CFT"),
+        (&hello[..20], &[], false, "CRT"),
+        (&hello[..], &unknown_ca, true, "CXT"),
+        (b"GET / HTTP/1.1\r\n\r\n", &[], true, "SXT"),
+        (&[23, 3, 3, 0, 1, 9], &[], true, "SXT"),
+    ] {
+        let mut stage = stage("letters", Limits::default());
+        let client = stage.client();
+        for bytes in [sent, then].into_iter().filter(|bytes| !bytes.is_empty()) {
+            stage.reactor().send_bytes(&client, bytes);
+            settle(&mut stage);
+        }
+        match ends {
+            true => stage.reactor().end(&client),
+            false => stage.reactor().reset(&client),
+        }
+        settle(&mut stage);
+        assert_eq!((client.is_closed(), stage.verdicts().as_str()), (true, verdict), "{sent:?} {then:?}");
+    }
+    for (bytes, verdict) in [(0, "STA"), (20, "STT")] {
+        let mut stage = stage("letters-late", Limits::default());
+        let client = stage.client();
+        stage.reactor().send_bytes(&client, &hello[..bytes]);
+        settle(&mut stage);
+        stage.turn_after(10_000);
+        assert_eq!((client.is_closed(), stage.verdicts().as_str()), (true, verdict));
+    }
+}
+
+/// The kernel of a client that has closed its socket resets whatever it is sent, our `close_notify` as well.
+#[test]
+fn a_client_that_left_and_resets_our_close_notify_has_left_when_it_did() {
+    let mut stage = stage("left", Limits::default());
+    let (client, mut tls) = established(&mut stage, TestClient::new());
+    stage.menu.plan(&[Act::Until(100), Act::Respond(3)]);
+    client.limit_room(0);
+    stage.reactor().send_bytes(&client, [tls.seal(get("/acts")), tls.seal_end()].concat());
+    settle(&mut stage);
+    stage.turn_after(100);
+    let mut lines = Vec::new();
+    while lines.is_empty() {
+        stage.reactor().make_room(&client, 1);
+        stage.turn();
+        lines = stage.log("verdict");
+    }
+    stage.reactor().reset(&client);
+    settle(&mut stage);
+    assert_eq!((lines.join(" "), stage.verdicts()), ("CNW".to_owned(), "CNW".to_owned()));
+}
+
+/// `close_notify` is no FIN: who sends the first one has the socket in TIME_WAIT.
+#[test]
+fn a_close_notify_without_a_fin_leaves_the_first_fin_to_us() {
+    for (ends, first_fins) in [(false, [0, 1, 0]), (true, [1, 0, 0])] {
+        let mut stage = stage(&format!("fin-{ends}"), Limits::default());
+        let (client, mut tls) = established(&mut stage, TestClient::new());
+        if ends {
+            client.end_silently();
+        }
+        stage.reactor().send_bytes(&client, tls.seal_end());
+        settle(&mut stage);
+        assert_eq!((client.is_closed(), stage.verdicts().as_str()), (true, "CNA"));
+        assert_eq!(stage.counters().first_fins, first_fins, "{ends}");
+    }
+}

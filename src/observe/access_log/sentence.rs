@@ -20,6 +20,9 @@ pub fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturbance) -> 
         };
         write!(f, "{verdict} {who} ({}) after {}", how(disturbance), Span(disturbance.at.since(record.began)))?;
         write!(f, " {}", verdict.phase.meaning())?;
+        if let Some(at) = disturbance.half_closed {
+            write!(f, ", the client's direction ended after {}", Span(at.since(record.began)))?;
+        }
         fate(record, disturbance, f)
     })
 }

@@ -61,6 +61,18 @@ impl LeavingRecords {
         }
     }
 
+    /// Whether all of them were cut: no response is left that somebody could wait for.
+    pub fn are_cut(&self) -> bool {
+        let chain = |first: &'_ Option<Box<RequestRecord>>| {
+            let mut next = first.as_deref();
+            while let Some(record) = next.filter(|record| record.cut().is_some()) {
+                next = record.next.as_deref();
+            }
+            next.is_none()
+        };
+        chain(&self.front) && chain(&self.back)
+    }
+
     /// Nobody is left in front: those behind take their place.
     #[inline(never)]
     fn turn_round(&mut self) {

@@ -21,7 +21,7 @@ use log::Level;
 
 use crate::base::ring::Room;
 use crate::http::body::{Failure, Pull, Wait};
-use crate::http::exchange::{Cx, Source, Taker};
+use crate::http::exchange::{Breach, Cx, Source, Taker};
 use crate::http::fields::Fields;
 use crate::protocol::ws::close::CloseCode;
 use crate::protocol::ws::receiver::{Event, Receiver};
@@ -103,6 +103,8 @@ struct WebSocket<A> {
     _share: Option<Share>,
     /// The Close that the peer has sent, and ours, in the order in which they came.
     closes: Vec<SaidClose>,
+    /// How it was broken off, if it was.
+    breach: Option<Breach>,
 }
 
 /// A Close, for the log.
@@ -138,6 +140,7 @@ impl<A: Application> WebSocket<A> {
             held: false,
             _share: share,
             closes: Vec::new(),
+            breach: None,
         }
     }
 
@@ -202,6 +205,7 @@ impl<A: Application> WebSocket<A> {
         if self.life == Life::Open {
             self.say_close(Some(violation.code), violation.reason);
         }
+        self.breach = Some(Breach::Violation);
         self.life = Life::Over;
     }
 
@@ -226,6 +230,7 @@ impl<A: Application> WebSocket<A> {
             Life::Open if self.asked.is_some() => {
                 cx.complain(Level::Info, format_args!("WebSocket closed: no sign of life"));
                 self.say_close(Some(CloseCode::UNEXPECTED), "no answer to a ping");
+                self.breach = Some(Breach::Silence);
                 self.life = Life::Over;
             }
             Life::Open => {
@@ -290,6 +295,9 @@ impl<A: Application> Taker for WebSocket<A> {
 
     /// The peer has ended its direction without a Close, or after one: there is nobody to talk to (RFC 6455 §7.1.5).
     fn end(&mut self, _trailers: Fields<'_>, _cx: &mut Cx<'_>) -> Result<(), Failure> {
+        if self.life != Life::Over {
+            self.breach = Some(Breach::Unfinished);
+        }
         self.life = Life::Over;
         Ok(())
     }
@@ -308,6 +316,10 @@ impl<A: Application> Source for WebSocket<A> {
     fn farewell(&self) -> Option<String> {
         let said: Vec<String> = self.closes.iter().map(SaidClose::to_string).collect();
         Some(if said.is_empty() { "no Close".to_owned() } else { format!("Close {}", said.join(", ")) })
+    }
+
+    fn breach(&self) -> Option<Breach> {
+        self.breach
     }
 
     fn pull(&mut self, room: &mut Room<'_>, cx: &mut Cx<'_>) -> Result<Pull, Failure> {
