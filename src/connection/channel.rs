@@ -16,7 +16,6 @@ use crate::net::{Io, PeerProgress, Readiness, Socket};
 use crate::observe::close_reason::{ClientEnd, CloseReason};
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
-use crate::observe::verdict::FirstFin;
 
 /// How much is read when it only matters whether there is anything, in bytes.
 const LAST_READ_BYTES: usize = 64;
@@ -36,8 +35,6 @@ pub(super) struct Channel<S> {
     /// What the kernel said and no read or write has refuted since.
     readiness: Readiness,
     input_ended: bool,
-    /// Who has ended its direction first, as soon as somebody has. `close_notify` is no FIN.
-    first_fin: Option<FirstFin>,
     /// Whether the kernel may hold as much unsent as it likes.
     holds_unsent: bool,
     /// Whether the close resets the connection.
@@ -59,6 +56,17 @@ pub(super) enum Filled {
     Refused(Box<Refusal>),
 }
 
+/// What a last read has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// Nothing, so far.
+    Nothing,
+    /// More bytes.
+    Bytes,
+    /// The peer's FIN.
+    End,
+}
+
 impl<S: Socket> Channel<S> {
     pub(super) fn new(socket: S, who: Identity, role: ListenerRole, secured: Option<Secured>) -> Channel<S> {
         Channel {
@@ -71,7 +79,6 @@ impl<S: Socket> Channel<S> {
             // A new socket has room to write. An event will tell whether there is something to read.
             readiness: Readiness { writable: true, ..Readiness::default() },
             input_ended: false,
-            first_fin: None,
             holds_unsent: false,
             is_aborted: false,
             received: 0,
@@ -106,7 +113,7 @@ impl<S: Socket> Channel<S> {
             Io::Drained(n) => (n, self.readiness.hung_up),
             Io::WouldBlock => (0, false),
             Io::Eof => {
-                self.on_fin();
+                self.input_ended = true;
                 return Ok(Filled::End);
             }
         };
@@ -120,8 +127,8 @@ impl<S: Socket> Channel<S> {
         Ok(Filled::Bytes(n))
     }
 
-    /// One read more, of what is thrown away. Says whether there was anything: more bytes, or the end.
-    pub(super) fn read_last(&mut self, cx: &mut LoopContext) -> io::Result<bool> {
+    /// One read more, of what is thrown away.
+    pub(super) fn read_last(&mut self, cx: &mut LoopContext) -> io::Result<Last> {
         let LoopContext { counters, live_captures, .. } = cx;
         let mut bytes = [0; LAST_READ_BYTES];
         counters.syscalls.read += 1;
@@ -135,29 +142,13 @@ impl<S: Socket> Channel<S> {
                 }
                 counters.read_bytes += n as u64;
             }
-            Io::WouldBlock => return Ok(false),
-            Io::Eof => self.on_fin(),
+            Io::WouldBlock => return Ok(Last::Nothing),
+            Io::Eof => {
+                self.input_ended = true;
+                return Ok(Last::End);
+            }
         }
-        Ok(true)
-    }
-
-    /// The peer has ended its direction, and everything it sent has been read.
-    fn on_fin(&mut self) {
-        self.input_ended = true;
-        self.first_fin.get_or_insert(FirstFin::Client);
-    }
-
-    /// Ends our direction.
-    pub(super) fn end_output(&mut self, counters: &mut Counters) -> io::Result<()> {
-        counters.syscalls.shutdown += 1;
-        self.socket.shutdown_write()?;
-        self.first_fin.get_or_insert(FirstFin::Server);
-        Ok(())
-    }
-
-    /// Who has ended its direction first, if anybody has.
-    pub(super) fn first_fin(&self) -> Option<FirstFin> {
-        self.first_fin
+        Ok(Last::Bytes)
     }
 
     /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::channel::Filled;
+use super::channel::{Filled, Last};
 use super::driver::{Cut, Ending, Protocol};
 use super::h2::Http2;
 use super::outbox::Flushed;
@@ -10,7 +10,8 @@ use super::secured::Refusal;
 use super::{Connection, Crossing, Life, LoopContext, Settled};
 use crate::base::limits::Limits;
 use crate::net::Socket;
-use crate::observe::close_reason::{CloseReason, Fault, Why};
+use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
+use crate::observe::verdict::FirstFin;
 use crate::service::Service;
 
 impl<S: Socket> Connection<S> {
@@ -142,17 +143,16 @@ impl<S: Socket> Connection<S> {
         }
         if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
             match self.channel.read_last(cx) {
-                Ok(true) => {}
-                Ok(false) => return Life::Closed(CloseReason::ByServer(self.why())),
+                Ok(Last::Bytes | Last::End) => {}
+                Ok(Last::Nothing) => return Life::Closed(CloseReason::ByServer(self.why())),
                 Err(error) => return Life::Closed(CloseReason::Broken(error.kind())),
             }
         }
-        if self.channel.input_ended()
-            && self.channel.first_fin().is_none()
-            && let Err(error) = self.channel.read_last(cx)
+        // Behind a close_notify there may be a FIN. If there is none, ours is the first.
+        if self.channel.client_end() == Some(ClientEnd::CloseNotify)
+            && self.channel.read_last(cx).is_ok_and(|last| last == Last::End)
         {
-            // Behind its close_notify there may be its FIN. If there is none, ours is the first.
-            log::debug!("{}: {error}", self.log_key());
+            self.first_fin = Some(FirstFin::Client);
         }
         match self.channel.client_end() {
             Some(end) => Life::Closed(CloseReason::ByClient(end)),
@@ -202,8 +202,12 @@ impl<S: Socket> Connection<S> {
     /// Closing while the kernel holds unread input, or while more of it is on its way, would send a reset, and that
     /// destroys what the client has not read yet (RFC 9112 §9.6). In that case only our direction ends for now.
     fn end_our_direction(&mut self, cx: &mut LoopContext) -> Life {
-        match self.channel.end_output(&mut cx.counters) {
+        cx.counters.syscalls.shutdown += 1;
+        match self.channel.socket.shutdown_write() {
             Ok(()) => {
+                if self.channel.client_end() != Some(ClientEnd::Fin) {
+                    self.first_fin = Some(FirstFin::Server);
+                }
                 if self.driver.http2().is_some_and(Http2::counts_late) {
                     self.channel.look_on();
                 }

@@ -66,6 +66,8 @@ pub struct Connection<S> {
     queued: bool,
     /// What was going on when the client ended its direction, if it has.
     client_ended_in: Option<Phase>,
+    /// Who has sent the first FIN, if that is not to be seen from how the client has ended its direction.
+    first_fin: Option<FirstFin>,
     /// TLS has ended it because of an alert of the client.
     refused_by_client: bool,
     /// What was going on when it ended, if it has.
@@ -134,6 +136,7 @@ impl<S: Socket> Connection<S> {
             armed: None,
             queued: false,
             client_ended_in: None,
+            first_fin: None,
             refused_by_client: false,
             ended_in: None,
             crossing: Crossing::Unwatched,
@@ -407,7 +410,12 @@ impl<S: Socket> Connection<S> {
     /// Who ended its direction first. A close sends a FIN, if it does not reset the connection.
     fn first_fin(&self, reason: CloseReason) -> FirstFin {
         let is_reset = self.channel.is_aborted() || matches!(reason, CloseReason::Broken(_));
-        self.channel.first_fin().unwrap_or(if is_reset { FirstFin::Nobody } else { FirstFin::Server })
+        match self.first_fin {
+            Some(first) => first,
+            None if self.channel.client_end() == Some(ClientEnd::Fin) => FirstFin::Client,
+            None if is_reset => FirstFin::Nobody,
+            None => FirstFin::Server,
+        }
     }
 
     /// Who ended the connection, how, and in which phase, if it is over.

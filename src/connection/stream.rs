@@ -22,8 +22,6 @@ use crate::observe::verdict::Phase;
 #[derive(Default)]
 pub(super) struct Stream {
     answer: Answer,
-    /// How the conversation behind an upgrade was broken off, if it was.
-    breach: Option<Breach>,
     /// What is known of the request; `None` between two requests.
     pub(super) record: Option<Box<RequestRecord>>,
 }
@@ -76,7 +74,7 @@ impl Content {
 impl Stream {
     /// A request of which this is known.
     pub(super) fn new(record: Box<RequestRecord>) -> Stream {
-        Stream { record: Some(record), ..Stream::default() }
+        Stream { answer: Answer::Idle, record: Some(record) }
     }
 
     /// The response will be what this exchange decides.
@@ -235,7 +233,7 @@ impl Stream {
 
     /// How the conversation was broken off, if that has not been told yet.
     pub(super) fn take_breach(&mut self) -> Option<Breach> {
-        self.breach.take()
+        self.record.as_mut()?.breach.take()
     }
 
     /// Whether the client's end is the end of an answer that has not begun; `always`: of any.
@@ -346,8 +344,8 @@ impl Stream {
             Pull::End => {
                 if let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade()) {
                     record.farewell = source.farewell().map(String::into_boxed_str);
+                    record.breach = source.breach();
                 }
-                self.breach = source.breach();
                 self.answer = Answer::Ending(source.trailers().unwrap_or_default());
                 self.end(out)?;
             }

@@ -15,6 +15,7 @@ use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
+use crate::http::exchange::Breach;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -85,6 +86,8 @@ pub struct RequestRecord {
     pub queued_max: u64,
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
     pub farewell: Option<Box<str>>,
+    /// How it was broken off, if it was and its verdict has not been noted.
+    pub breach: Option<Breach>,
     /// What has disturbed it, if anything did. In a box, because most requests are not.
     pub disturbance: Option<Box<Disturbance>>,
     /// The next one in the chain that this one is in.
@@ -149,6 +152,7 @@ impl RequestRecord {
             timers: None,
             queued_max: 0,
             farewell: None,
+            breach: None,
             disturbance: None,
             next: None,
         }
@@ -418,6 +422,7 @@ impl RequestRecord {
             timers: self.timers.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
+            breach: self.breach,
             disturbance: self.disturbance.clone(),
             next: None,
         };
@@ -456,7 +461,7 @@ impl RequestRecord {
         let RequestRecord {
             ordinal, stream, client, method, version, texts, target_end, referer_end, user_agent_end, tells_times, status,
             began, head_at, readable_at, ahead, behind, first_byte_at, last_byte_at, rx, tx, head_bytes, framed_bytes,
-            produced_bytes, paused, timers, queued_max, farewell, disturbance, next,
+            produced_bytes, paused, timers, queued_max, farewell, breach, disturbance, next,
         } = self;
         texts.clear();
         (*target_end, *referer_end, *user_agent_end) = (0, 0, 0);
@@ -467,6 +472,7 @@ impl RequestRecord {
         (*first_byte_at, *last_byte_at) = (None, None);
         (*rx, *tx, *paused) = (0..0, 0..0, Stopwatch::default());
         (*client, *behind, *timers, *farewell, *disturbance, *next) = (None, None, None, None, None, None);
+        *breach = None;
     }
 }
 

@@ -46,7 +46,7 @@ impl<S: Socket> Channel<S> {
             Io::WouldBlock => (0, false),
             Io::Eof => {
                 secured.on_eof();
-                self.on_fin();
+                self.input_ended = true;
                 // The driver looks into the inbox to see that the end has come.
                 self.inbox.get_or_insert_with(|| cx.inboxes.take());
                 return Ok(Filled::End);
