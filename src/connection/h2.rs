@@ -559,6 +559,7 @@ impl Http2 {
     }
 
     /// The record of a request whose head has arrived, or as much of it as there will be.
+    #[inline(always)]
     fn new_record(
         &mut self,
         stream: u32,
