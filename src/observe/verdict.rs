@@ -152,7 +152,13 @@ impl Verdict {
     /// The verdict on a request that ended before its response was complete.
     pub fn on_request(cut: Cut, phase: Phase) -> Verdict {
         match cut {
-            Cut::Connection(reason) => Verdict::on_connection(reason, phase),
+            Cut::Connection(reason) => {
+                let verdict = Verdict::on_connection(reason, phase);
+                // The connection may have waited for something that was not about this request.
+                let is_of_another =
+                    matches!(verdict.phase, Phase::Silent | Phase::Handshake | Phase::Idle | Phase::Head);
+                Verdict { phase: if is_of_another { phase } else { verdict.phase }, ..verdict }
+            }
             Cut::ResetByClient(_) => Verdict { side: Side::Client, means: Means::StreamReset, phase },
             Cut::ResetByServer(_) => Verdict { side: Side::Server, means: Means::StreamReset, phase },
         }

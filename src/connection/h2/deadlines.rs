@@ -67,11 +67,13 @@ impl Http2 {
         if !self.session.is_acknowledged() && cx.moment >= self.began + cx.environment.limits.http2.settings_timeout {
             let reason = "SETTINGS were not acknowledged in time";
             let fault = Fault { code: ErrorCode::SETTINGS_TIMEOUT, reason, section: "RFC 9113 §6.5.3" };
-            return self.fail(&fault, WaitReason::Idle, channel, cx);
+            // With streams open it was not idle: it has broken a rule.
+            let wait = self.open.is_empty().then_some(WaitReason::Idle);
+            return self.fail(&fault, wait, channel, cx);
         }
         if self.partial.is_some_and(|partial| cx.moment >= partial.since + cx.environment.limits.header_timeout) {
             let fault = Fault::calm("a frame did not arrive in time", "RFC 9113 §10.5");
-            return self.fail(&fault, WaitReason::SlowHead, channel, cx);
+            return self.fail(&fault, Some(WaitReason::SlowHead), channel, cx);
         }
         for at in (0..self.open.len()).rev() {
             // A stream that is stuck may end the connection, and with it all other streams.
@@ -111,7 +113,7 @@ impl Http2 {
         let waiting = || self.open.iter().map(|open| &open.waiting);
         if waiting().all(|waiting| waiting.reason() == WaitReason::Window && cx.moment >= waiting.since() + timeout) {
             let fault = Fault::calm("the windows of all streams are shut for too long", "RFC 9113 §10.5");
-            return self.fail(&fault, WaitReason::Window, channel, cx);
+            return self.fail(&fault, Some(WaitReason::Window), channel, cx);
         }
         self.with(at, channel, cx, |open, work| open.reset(ErrorCode::ENHANCE_YOUR_CALM, work));
     }

@@ -123,12 +123,12 @@ impl Http2 {
     pub(super) fn fail<S: Socket>(
         &mut self,
         fault: &Fault,
-        wait: WaitReason,
+        wait: Option<WaitReason>,
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) {
         self.session.fail(channel.outbox.ring(&mut cx.outboxes), fault, cx.moment);
-        self.on_fault(fault, Some(wait), channel, cx);
+        self.on_fault(fault, wait, channel, cx);
     }
 
     /// The client has ended its direction before it had all responses.

@@ -75,6 +75,21 @@ fn settings_are_acknowledged_in_time() {
     assert_eq!(quick.outline().last().map(String::as_str), Some("HEADERS 1"));
 }
 
+/// The requests that end with the connection were not idle, and the connection was not.
+#[test]
+fn settings_that_are_not_acknowledged_cut_streams_in_their_own_phases() {
+    let mut stage = stage();
+    stage.menu.plan(&[Act::Until(9000)]);
+    let mut peer = Peer::silent(&mut stage);
+    peer.say(&mut stage, "preface");
+    peer.say(&mut stage, "GET 1 /takes");
+    stage.turn_after(1600);
+    assert_eq!(stage.log("verdict"), ["SGW"]);
+    stage.turn_after(5000);
+    let verdicts: Vec<_> = stage.counters().verdicts.iter().map(|(verdict, _)| verdict.to_string()).collect();
+    assert_eq!(verdicts, ["SGW"]);
+}
+
 /// Who does not read what is said about it does not keep the loop busy.
 #[test]
 fn a_deadline_that_is_over_is_not_looked_at_again_and_again() {
