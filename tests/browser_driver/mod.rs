@@ -1,7 +1,7 @@
 //! A browser that nobody looks at, driven over its DevTools protocol.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,7 +63,13 @@ impl Browser {
     }
 
     fn read(&mut self) -> Value {
-        let message = self.devtools.read().unwrap_or_else(|error| panic!("the browser says nothing: {error}"));
+        let message = loop {
+            match self.devtools.read() {
+                // A read with a timeout is interrupted when this process is stopped and goes on, as with Ctrl-Z (signal(7)).
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap_or_else(|error| panic!("the browser says nothing: {error}")),
+            }
+        };
         serde_json::from_str(message.to_text().unwrap()).unwrap()
     }
 
