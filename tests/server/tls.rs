@@ -315,7 +315,7 @@ fn a_client_that_leaves_in_the_middle_of_its_content_is_told_in_one_line() {
         assert_eq!(lines.len(), 1, "{log}");
         let reason = ": cut in the middle of a response: the connection ended inside a request's content (RFC 9112 §8)";
         assert!(lines[0].contains("INFO ]") && lines[0].ends_with(reason), "{log}");
-        assert!(log.contains(r#""close":"cut short""#), "{log}");
+        assert!(log.contains(r#""close":"closed by the client""#), "{log}");
     }
 }
 
