@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::close_reason::Cut;
 use super::delay::Delay;
-use super::timers::{Drive, Part, PartTimes, Timers, times_of_one_drive};
+use super::timers::{Drive, Part, PartTimes, Timeline, Timers, times_of_one_drive};
 use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -80,8 +80,8 @@ pub struct RequestRecord {
     pub produced_bytes: u64,
     /// How long nothing was read, since nobody took what was there.
     pub paused: Stopwatch,
-    /// Where its time went, if it was not over within the drive in which its head was complete. Most requests are.
-    timers: Option<Box<Timers>>,
+    /// Where its time went.
+    timeline: Timeline,
     /// The most that waited to be sent, in bytes.
     pub queued_max: u64,
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
@@ -149,7 +149,7 @@ impl RequestRecord {
             framed_bytes: 0,
             produced_bytes: 0,
             paused: Stopwatch::default(),
-            timers: None,
+            timeline: Timeline::OneDrive,
             queued_max: 0,
             farewell: None,
             breach: None,
@@ -317,41 +317,54 @@ impl RequestRecord {
     /// How long there was something to send that the kernel had no room for; with several responses queued on HTTP/1, the
     /// time counts for the first one. It is in no drive.
     pub fn blocked_time(&self) -> Duration {
-        self.timers.as_ref().map_or(Duration::ZERO, |timers| timers.blocked())
+        self.timers().map_or(Duration::ZERO, Timers::blocked)
     }
 
     /// Where its time went up to `now`, or up to its end if it is over. The parts add up to the time since its first byte.
     pub fn part_times(&self, now: Moment) -> PartTimes {
         let now = self.last_byte_at.unwrap_or(now);
-        match &self.timers {
-            Some(timers) => timers.times(now),
-            None => times_of_one_drive(self.began, self.head_at, now),
+        match &self.timeline {
+            Timeline::OneDrive => times_of_one_drive(self.began, self.head_at, now),
+            Timeline::FirstWait(part, since) => {
+                let mut times = times_of_one_drive(self.began, self.head_at, *since);
+                times[*part as usize].1 += now.since(*since);
+                times
+            }
+            Timeline::Several(timers) => timers.times(now),
         }
     }
 
     /// What it waits for and since when, if it was not over within one drive.
     pub fn present_part(&self) -> Option<(Part, Moment)> {
-        self.timers.as_ref().map(|timers| timers.present())
+        match &self.timeline {
+            Timeline::OneDrive => None,
+            Timeline::FirstWait(part, since) => Some((*part, *since)),
+            Timeline::Several(timers) => Some(timers.present()),
+        }
     }
 
     /// What the client's kernel had acknowledged of the response when it was over, in bytes, if the kernel was asked.
     pub fn acknowledged(&self) -> Option<u64> {
-        self.timers.as_ref()?.acknowledged
+        self.timers()?.acknowledged
     }
 
     /// Its head has taken more than one turn: it was complete when one began at `due`.
     pub fn note_slow_head(&mut self, due: Moment) {
-        self.timers = Some(Box::new(Timers::new(self.began, due, self.head_at)));
+        self.timeline = Timeline::Several(Box::new(Timers::new(self.began, due, self.head_at)));
     }
 
     /// A drive is over, and the request is not: it waits for this now. `moved`: the drive was about it.
     pub fn note_wait(&mut self, drive: &Drive, part: Part, moved: bool) {
-        self.timers_in(drive).on_drive(drive, part, moved);
+        match self.timeline {
+            Timeline::OneDrive if self.head_at == drive.began => self.timeline = Timeline::FirstWait(part, drive.over),
+            Timeline::FirstWait(present, _) if present == part && !moved => {}
+            _ => self.timers_in(drive).on_drive(drive, part, moved),
+        }
     }
 
     /// The job that it waits for has a thread since `began`.
     pub fn note_job_began(&mut self, began: Moment) {
-        if let Some(timers) = &mut self.timers {
+        if let Some(timers) = self.timers_mut() {
             timers.on_job_began(began);
         }
     }
@@ -359,7 +372,7 @@ impl RequestRecord {
     /// The kernel says that the client's window was shut for so long, and up to where it has acknowledged the stream to it.
     pub fn note_peer(&mut self, window_was_shut: Duration, acknowledged: u64) {
         let tx = self.tx.clone();
-        if let Some(timers) = &mut self.timers {
+        if let Some(timers) = self.timers_mut() {
             timers.blame(window_was_shut);
             timers.acknowledged = Some(acknowledged.clamp(tx.start, tx.end) - tx.start);
         }
@@ -369,7 +382,7 @@ impl RequestRecord {
     #[inline]
     fn note_over(&mut self, drive: &Drive) -> bool {
         self.last_byte_at = Some(drive.over);
-        (self.timers.is_some() || self.head_at != drive.began) && self.end_timers(drive)
+        (!matches!(self.timeline, Timeline::OneDrive) || self.head_at != drive.began) && self.end_timers(drive)
     }
 
     #[cold]
@@ -381,15 +394,35 @@ impl RequestRecord {
     }
 
     fn timers_in(&mut self, drive: &Drive) -> &mut Timers {
-        let (began, head_at) = (self.began, self.head_at);
-        self.timers.get_or_insert_with(|| {
-            let mut timers = Timers::new(began, began, head_at);
-            if head_at != drive.began {
+        if let Timeline::OneDrive = self.timeline {
+            let mut timers = Timers::new(self.began, self.began, self.head_at);
+            if self.head_at != drive.began {
                 // Of a response that waits behind others nobody has said so.
                 timers.wait_behind_others();
             }
-            Box::new(timers)
-        })
+            self.timeline = Timeline::Several(Box::new(timers));
+        }
+        self.timers_mut().expect("it has timers by now")
+    }
+
+    fn timers(&self) -> Option<&Timers> {
+        match &self.timeline {
+            Timeline::Several(timers) => Some(timers),
+            _ => None,
+        }
+    }
+
+    /// Its timers, unless it had nothing to wait for so far.
+    fn timers_mut(&mut self) -> Option<&mut Timers> {
+        if let Timeline::FirstWait(part, since) = self.timeline {
+            let mut timers = Timers::new(self.began, self.began, self.head_at);
+            timers.enter(part, since);
+            self.timeline = Timeline::Several(Box::new(timers));
+        }
+        match &mut self.timeline {
+            Timeline::Several(timers) => Some(timers),
+            _ => None,
+        }
     }
 
     /// A copy of the record alone, to be shown. Its stopwatch has stopped at `now`, and its timers count up to then.
@@ -419,7 +452,7 @@ impl RequestRecord {
             framed_bytes: self.framed_bytes,
             produced_bytes: self.produced_bytes,
             paused: self.paused,
-            timers: self.timers.clone(),
+            timeline: self.timeline.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
             breach: self.breach,
@@ -427,7 +460,7 @@ impl RequestRecord {
             next: None,
         };
         copy.paused.set(false, now);
-        if let Some(timers) = &mut copy.timers {
+        if let Some(timers) = copy.timers_mut() {
             timers.bring_up_to(now);
         }
         copy
@@ -461,7 +494,7 @@ impl RequestRecord {
         let RequestRecord {
             ordinal, stream, client, method, version, texts, target_end, referer_end, user_agent_end, tells_times, status,
             began, head_at, readable_at, ahead, behind, first_byte_at, last_byte_at, rx, tx, head_bytes, framed_bytes,
-            produced_bytes, paused, timers, queued_max, farewell, breach, disturbance, next,
+            produced_bytes, paused, timeline, queued_max, farewell, breach, disturbance, next,
         } = self;
         texts.clear();
         (*target_end, *referer_end, *user_agent_end) = (0, 0, 0);
@@ -471,8 +504,8 @@ impl RequestRecord {
         (*began, *head_at, *readable_at) = (now, now, now);
         (*first_byte_at, *last_byte_at) = (None, None);
         (*rx, *tx, *paused) = (0..0, 0..0, Stopwatch::default());
-        (*client, *behind, *timers, *farewell, *disturbance, *next) = (None, None, None, None, None, None);
-        *breach = None;
+        (*client, *behind, *farewell, *disturbance, *next) = (None, None, None, None, None);
+        (*timeline, *breach) = (Timeline::OneDrive, None);
     }
 }
 
@@ -512,6 +545,8 @@ impl RecordPool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -579,6 +614,40 @@ mod tests {
         let taken = pool.take(at(2));
         assert_eq!((taken.began, taken.status, taken.queued_max), (at(2), None, 0));
         assert_eq!((taken.target(), taken.user_agent(), taken.next.is_none()), (&b""[..], &b""[..], true));
+    }
+
+    proptest! {
+        /// The first wait of a request has no timers of its own, and nobody sees the difference.
+        #[test]
+        fn however_often_it_waits_it_tells_what_timers_tell(
+            head in 0..2_u64,
+            drives in prop::collection::vec((0..9_u64, 0..9_u64, 0..3_usize, any::<bool>()), 0..6),
+        ) {
+            let mut record = RequestRecord::new(at(3));
+            record.head_at = at(5);
+            let mut timers = Timers::new(at(3), at(3), at(5));
+            let mut now = 5 + head;
+            if head > 0 && !drives.is_empty() {
+                timers.wait_behind_others();
+            }
+            for (pause, work, part, moved) in drives {
+                let drive = Drive { due: at(now), began: at(now), over: at(now + work) };
+                let part = [Part::Turn, Part::JobQueued, Part::Blocked][part];
+                record.note_wait(&drive, part, moved);
+                timers.on_drive(&drive, part, moved);
+                now += work + pause;
+                prop_assert_eq!(record.part_times(at(now)), timers.times(at(now)));
+                prop_assert_eq!(record.present_part(), Some(timers.present()));
+                prop_assert_eq!(record.blocked_time(), timers.blocked());
+                let mut later = timers.clone();
+                later.bring_up_to(at(now));
+                let mut snapshot = record.snapshot(at(now));
+                prop_assert_eq!(snapshot.blocked_time(), later.blocked());
+                later.on_job_began(at(now));
+                snapshot.note_job_began(at(now));
+                prop_assert_eq!(snapshot.part_times(at(now)), later.times(at(now)));
+            }
+        }
     }
 
     #[test]

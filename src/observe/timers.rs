@@ -79,6 +79,17 @@ pub struct Drive {
     pub over: Moment,
 }
 
+/// Where the time of a request went, as small as its history allows: ten thousand streams may wait at once.
+#[derive(Debug, Clone)]
+pub enum Timeline {
+    /// So far nothing is known but the drive in which its head was complete. Most requests are over by then.
+    OneDrive,
+    /// That drive was over at this moment, and since then it waits for this.
+    FirstWait(Part, Moment),
+    /// Its head was slow, or it went on after it had waited.
+    Several(Box<Timers>),
+}
+
 /// The parts of a request's time that is not over within one drive.
 #[derive(Debug, Clone)]
 pub struct Timers {
@@ -102,7 +113,7 @@ impl Timers {
     }
 
     /// From `now` on the time belongs to this part, and until then to the one before. What lies behind us stays as it is.
-    fn enter(&mut self, part: Part, now: Moment) {
+    pub fn enter(&mut self, part: Part, now: Moment) {
         self.nanos[self.present as usize] += now.nanos_since(self.since);
         self.since = self.since.max(now);
         self.present = part;
