@@ -23,8 +23,6 @@ pub(super) struct Waiting {
     since: Moment,
     /// When the peer last moved something.
     progress: Moment,
-    /// Since when it has moved less than the floor rate: each byte that moves pays for its share of a second.
-    held_since: Moment,
     /// What it has moved since `since`, in bytes.
     moved: u64,
     /// The byte count that `moved` was last brought up to.
@@ -33,7 +31,11 @@ pub(super) struct Waiting {
     /// when that was.
     looked: bool,
     taken: u64,
-    looked_at: Moment,
+    /// Counted from `since`, in milliseconds, which an `u32` has for 49 days.
+    looked_after: u32,
+    /// For how long it had moved less than the floor rate when it moved something last, in milliseconds: each byte that moves
+    /// pays for its share of a second.
+    held_before: u32,
     /// How many looks of a slow read have found nothing since the last progress, and the most of them that ended with
     /// progress, with that one.
     quiet_looks: u8,
@@ -47,12 +49,12 @@ impl Waiting {
             ordinal: 0,
             since: now,
             progress: now,
-            held_since: now,
             moved: 0,
             seen: 0,
             looked: false,
             taken: 0,
-            looked_at: now,
+            looked_after: 0,
+            held_before: 0,
             quiet_looks: 0,
             lull_looks: 0,
         }
@@ -85,7 +87,7 @@ impl Waiting {
         } else {
             self.quiet_looks = self.quiet_looks.saturating_add(1);
         }
-        (self.looked, self.taken, self.looked_at) = (true, taken, now);
+        (self.looked, self.taken, self.looked_after) = (true, taken, millis(now.since(self.since)));
     }
 
     /// A wait for a window has lasted too long, and the peer has acknowledged so many bytes, but not all that were sent: it
@@ -101,8 +103,9 @@ impl Waiting {
     }
 
     fn note_progress(&mut self, bytes: u64, now: Moment) {
-        let paid = Duration::from_millis(bytes.saturating_mul(1000) / RATE_FLOOR);
-        self.held_since = now.min(self.held_since + paid);
+        let paid = bytes.saturating_mul(1000) / RATE_FLOOR;
+        let held = u64::from(millis(now.since(self.held_since())));
+        self.held_before = held.saturating_sub(paid) as u32;
         self.lull_looks = self.lull_looks.max(self.quiet_looks.saturating_add(1));
         self.quiet_looks = 0;
         self.progress = now;
@@ -119,12 +122,16 @@ impl Waiting {
     /// Since when the peer has moved less than the floor rate, as far as that is known: of a slow read, bytes count when our
     /// kernel takes them, and when a look finds that the peer's has them.
     pub(super) fn held_since(&self) -> Moment {
-        self.held_since
+        self.progress.earlier(Duration::from_millis(self.held_before.into()))
     }
 
     /// What the last look at a slow read has found, in bytes, and when that was; `None` before the first one.
     pub(super) fn last_look(&self) -> Option<(u64, Moment)> {
-        self.looked.then_some((self.taken, self.looked_at))
+        self.looked.then_some((self.taken, self.looked_at()))
+    }
+
+    fn looked_at(&self) -> Moment {
+        self.since + Duration::from_millis(self.looked_after.into())
     }
 
     /// When this wait has lasted too long, or when the next look is due. `timer` is when a waiting handler wants to be
@@ -145,7 +152,7 @@ impl Waiting {
             WaitReason::SlowRead => {
                 let timeout = limits.send_timeout;
                 let next_look =
-                    self.looked_at + if self.looked { timeout / LOOKS } else { FIRST_LOOK.min(timeout / 2) };
+                    self.looked_at() + if self.looked { timeout / LOOKS } else { FIRST_LOOK.min(timeout / 2) };
                 next_look.min(self.slow_read_deadline(limits))
             }
             WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
@@ -186,6 +193,10 @@ impl Waiting {
     fn earned(&self, floor: u64) -> Duration {
         Duration::from_millis(self.moved.saturating_mul(1000) / floor.max(1))
     }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -77,8 +77,9 @@ pub(super) struct Http2 {
     delayed_bytes: usize,
     /// When its last drive was over.
     driven_at: Moment,
-    /// Requests whose responses are complete and have not left yet.
+    /// Requests whose responses are complete and have not left yet, and how many they are.
     leaving: LeavingRecords,
+    leaving_len: usize,
 }
 
 impl Protocol for Http2 {
@@ -90,10 +91,10 @@ impl Protocol for Http2 {
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
         self.keep_time(channel, cx);
-        if self.leaving.len() >= LEAVING_MAX {
+        if self.leaving_len >= LEAVING_MAX {
             // What the last pass has flushed is over.
             let drive = Drive { due: cx.moment, began: cx.drive_began, over: cx.drive_began };
-            cx.asks_why |= self.leaving.retire(channel.sent(), &drive, &mut cx.finished);
+            self.retire(channel.sent(), &drive, cx);
         }
         let mut moved = false;
         loop {
@@ -223,7 +224,7 @@ impl Protocol for Http2 {
         let now = drive.over;
         self.driven_at = now;
         let (sent, is_blocked, queued) = (channel.sent(), channel.is_write_blocked(), channel.outbox.len());
-        cx.asks_why |= self.leaving.retire(sent, drive, &mut cx.finished);
+        self.retire(sent, drive, cx);
         self.leaving.for_each(|record| {
             record.paused.set(false, now);
             record.note_wait(drive, if is_blocked { Part::Blocked } else { Part::Queue }, false);
@@ -279,6 +280,7 @@ impl Http2 {
             delayed_bytes: 0,
             driven_at: Moment::default(),
             leaving: LeavingRecords::default(),
+            leaving_len: 0,
         }
     }
 
@@ -311,7 +313,7 @@ impl Http2 {
         cx: &mut LoopContext,
     ) -> bool {
         self.needs_bytes = channel.inbox.is_none();
-        let is_full = self.leaving.len() >= LEAVING_MAX || self.delayed_bytes > cx.environment.limits.head_bytes_max;
+        let is_full = self.leaving_len >= LEAVING_MAX || self.delayed_bytes > cx.environment.limits.head_bytes_max;
         if self.has_failed() || is_full {
             return false;
         }
@@ -556,9 +558,19 @@ impl Http2 {
             record.tx = position..position;
         }
         self.leaving.push(record);
+        self.leaving_len += 1;
+    }
+
+    /// Ends the requests whose responses have left: `sent` bytes of all had left with this drive.
+    fn retire(&mut self, sent: u64, drive: &Drive, cx: &mut LoopContext) {
+        let before = cx.finished.len();
+        cx.asks_why |= self.leaving.retire(sent, drive, &mut cx.finished);
+        self.leaving_len -= cx.finished.len() - before;
     }
 
     /// The record of a request whose head has arrived, or as much of it as there will be.
+    ///
+    /// It stands where it is called, because each request comes by one of its three callers.
     #[inline(always)]
     fn new_record(
         &mut self,

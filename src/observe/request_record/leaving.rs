@@ -15,18 +15,12 @@ pub struct LeavingRecords {
     front: Option<Box<RequestRecord>>,
     /// Those behind them, the newest first.
     back: Option<Box<RequestRecord>>,
-    len: usize,
 }
 
 impl LeavingRecords {
-    /// How many they are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.front.is_none()
     }
 
     /// The oldest: its response is on its way.
@@ -42,7 +36,6 @@ impl LeavingRecords {
 
     /// Adds a request whose response is complete; where it ends is known.
     pub fn push(&mut self, mut record: Box<RequestRecord>) {
-        self.len += 1;
         if self.front.is_none() {
             self.front = Some(record);
         } else {
@@ -92,7 +85,6 @@ impl LeavingRecords {
         let mut was_blocked = false;
         while let Some(mut record) = self.front.take_if(|record| record.tx.end <= sent) {
             self.front = record.next.take();
-            self.len -= 1;
             was_blocked |= record.note_over(drive);
             finished.push_back(record);
             if self.front.is_none() && self.back.is_some() {
