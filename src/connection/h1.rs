@@ -58,10 +58,10 @@ enum Stop {
     Refused,
     /// The same, because the client has ended its direction in the middle of the request.
     Unfinished(ClientEnd),
-    /// The client has ended its direction while a handler worked, which was to stop then.
-    Abandoned(ClientEnd),
     /// The same, because the client took too long with this.
     Late(WaitReason),
+    /// The client has ended its direction while a handler worked, which was to stop then.
+    Abandoned(ClientEnd),
 }
 
 impl Stop {
@@ -206,7 +206,9 @@ impl Protocol for Http1 {
 
     fn progress<S: Socket>(&self, channel: &Channel<S>, now: Moment) -> Progress {
         let sends_an_earlier_one = !self.leaving.is_empty();
-        let content = self.stream.record.as_ref().filter(|_| self.codec.receiving() == Receiving::Content);
+        // Once input is ignored, no more of the content comes.
+        let receives = self.codec.receiving() == Receiving::Content && !self.stop.ignores_input();
+        let content = self.stream.record.as_ref().filter(|_| receives);
         let record = self.leaving.front().or(self.stream.record.as_deref()).filter(|record| record.status.is_some());
         Progress {
             content: content.filter(|_| !sends_an_earlier_one).map(|record| {
@@ -260,10 +262,11 @@ impl Protocol for Http1 {
         let reason = match (self.stop, reason) {
             (Stop::Late(wait), _) => CloseReason::Timeout(wait),
             // The client's end has cut the request, whatever became of the connection then.
-            (Stop::Unfinished(end) | Stop::Abandoned(end), CloseReason::CutShort(Fault::Request)) => {
+            (Stop::Unfinished(end) | Stop::Abandoned(end), _)
+                if reason.is_reset() || reason == CloseReason::CutShort(Fault::Request) =>
+            {
                 CloseReason::ByClient(end)
             }
-            (Stop::Unfinished(end) | Stop::Abandoned(end), _) if reason.is_reset() => CloseReason::ByClient(end),
             _ => channel.as_told(reason, is_answered),
         };
         let phase = self.request_phase();
