@@ -490,17 +490,7 @@ fn parts(stage: &mut Stage) -> Vec<String> {
 fn a_slow_head_slow_content_and_a_slow_handler_are_told_apart() {
     let mut stage = Stage::new(Limits::default());
     stage.menu.plan(&[Act::Content, Act::Until(70), Act::Respond(5)]);
-    let client = stage.client();
-    let request = post("/takes", 4);
-    let (line, rest) = request.split_at(5);
-    stage.send(&client, line);
-    stage.turn();
-    stage.pass(10);
-    stage.send(&client, rest);
-    stage.turn();
-    stage.pass(20);
-    stage.send(&client, "abcd");
-    stage.turn();
+    stage.client_of_late_post();
     stage.turn_after(70);
     stage.settle();
     assert_eq!(parts(&mut stage), ["100.0 {clock:70.0,content:20.0,head:10.0}"]);

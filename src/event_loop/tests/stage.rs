@@ -112,6 +112,22 @@ impl Stage {
         self.client_of(0)
     }
 
+    /// A client whose request to `/takes` has a head that takes 10 ms to come, and content that comes 20 ms later.
+    pub fn client_of_late_post(&mut self) -> Client {
+        let client = self.client();
+        let request = post("/takes", 4);
+        let (line, rest) = request.split_at(5);
+        self.send(&client, line);
+        self.turn();
+        self.pass(10);
+        self.send(&client, rest);
+        self.turn();
+        self.pass(20);
+        self.send(&client, "abcd");
+        self.turn();
+        client
+    }
+
     pub fn client_of(&mut self, listener: usize) -> Client {
         let client = self.reactor().connect(listener);
         self.turn();

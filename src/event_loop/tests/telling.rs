@@ -3,7 +3,7 @@
 use super::http2::Peer;
 use super::menu::Act;
 use super::script::Client;
-use super::stage::{Stage, get, post};
+use super::stage::{Stage, get};
 use crate::base::limits::Limits;
 use crate::connection::Telling;
 use crate::http::fields::FieldName;
@@ -101,17 +101,7 @@ fn only_a_trusted_proxy_chooses_identifiers() {
 fn times_tell_the_head_from_the_content_and_the_handler() {
     let mut stage = stage(Some(ServerTiming::Always));
     stage.menu.plan(&[Act::Content, Act::Until(50), Act::Respond(1)]);
-    let client = stage.client();
-    let request = post("/takes", 4);
-    let (line, rest) = request.split_at(5);
-    stage.send(&client, line);
-    stage.turn();
-    stage.pass(10);
-    stage.send(&client, rest);
-    stage.turn();
-    stage.pass(20);
-    stage.send(&client, "abcd");
-    stage.turn();
+    let client = stage.client_of_late_post();
     assert_eq!(told(&client, "Server-Timing"), [""; 0], "the handler waits");
     stage.turn_after(50);
     stage.settle();
