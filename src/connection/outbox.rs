@@ -59,6 +59,8 @@ impl Outbox {
     }
 
     /// One system call, if there is anything to send: the bytes first.
+    ///
+    /// It stands where it is called: nearly each drive writes once, and only captures have made more callers of it.
     #[inline(always)]
     pub(super) fn flush(&mut self, socket: &mut impl Socket, syscalls: &mut Syscalls) -> io::Result<Flushed> {
         let file_follows = self.file.is_some();

@@ -49,6 +49,7 @@ impl<S: Socket> Connection<S> {
         self.deadline_with(&self.driver.wait(&self.channel), cx)
     }
 
+    /// The same, for this `wait` of the driver. It stands where it is called, because each drive ends with it.
     #[inline(always)]
     fn deadline_with(&self, wait: &DriverWait, cx: &LoopContext) -> Moment {
         let deadline = self.own_deadline(wait.timer.map(|at| cx.moment_of(at)), cx);
@@ -61,7 +62,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// When the wait of the connection itself has lasted too long.
+    /// When the wait of the connection itself has lasted too long. It stands where it is called, for the same reason.
     #[inline(always)]
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
         let limits = &cx.environment.limits;

@@ -43,7 +43,7 @@ fn next(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// Sends one request, and reads its response.
+/// Sends one request, and reads its response. Where it sleeps, it waits for nothing: the pause itself is what is measured.
 fn ask(client: &mut Client, ask: Ask) -> Known {
     let Ask { kind, pause } = ask;
     let ms = pause.as_secs_f64() * 1000.0;

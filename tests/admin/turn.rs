@@ -84,6 +84,7 @@ fn a_drive_during_which_the_process_was_stopped_is_told_apart() {
     client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     while client.stream.peek(&mut [0]).is_err() {
         server.signal("STOP");
+        // The time in which it is stopped is what is measured.
         thread::sleep(Duration::from_millis(50));
         server.signal("CONT");
     }

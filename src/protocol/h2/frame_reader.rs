@@ -173,6 +173,8 @@ impl FrameReader {
     ///
     /// # Errors
     /// What ends the connection. Nothing may be read after it.
+    ///
+    /// It stands where it is called: once for each frame, and otherwise only for frames that are thrown away.
     #[inline(always)]
     pub fn next(&mut self, inbox: &mut RingBuffer, limits: &FrameLimits) -> Result<Option<Frame>, Fault> {
         self.release(inbox);
