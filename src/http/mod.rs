@@ -15,6 +15,7 @@ pub mod negotiate;
 pub mod range;
 pub mod status;
 pub mod target;
+pub mod upstream;
 
 #[cfg(test)]
 mod oracle;
