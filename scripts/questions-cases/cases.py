@@ -620,7 +620,8 @@ CASES = [
     Case(
         "shutdown",
         "The server is told to stop, and does not end. What keeps it?",
-        "curl -sN '127.0.0.1:8080/drip?bytes=40&over=20s' >/dev/null & sleep 0.3; kill -TERM $SERVER",
+        "curl -siN '127.0.0.1:8080/drip?bytes=40&over=20s' >got &"
+        " until [ -s got ]; do sleep 0.01; done; kill -TERM $SERVER",
         CONNECTIONS,
         [r"connections: 1, 1 timer", r"request  r=1 GET /drip\?bytes=40&over=20s"],
         "The admin listener stays open until the end. One response is still to be sent.",
@@ -633,7 +634,8 @@ CASES = [
     Case(
         "cut-at-the-end",
         "The exit code was 3. Who was cut?",
-        "curl -sN '127.0.0.1:8080/drip?bytes=40&over=20s' >/dev/null & sleep 0.3; kill -TERM $SERVER",
+        "curl -siN '127.0.0.1:8080/drip?bytes=40&over=20s' >got &"
+        " until [ -s got ]; do sleep 0.01; done; kill -TERM $SERVER",
         "grep cut server.log",
         [r"the drain deadline has come: 1 connections are cut", r"c=1 r=1: cut: GET /drip\?bytes=40&over=20s after"],
         "The response needed longer than the drain timeout, which is 0.5 s here and usually 30 s.",
@@ -783,8 +785,8 @@ CASES = [
     Case(
         "goaway",
         "The connection of HTTP/2 ends with GOAWAY. Why?",
-        "curl -s -o /dev/null --http2-prior-knowledge '127.0.0.1:8080/drip?bytes=3&over=3s' & sleep 0.3; kill -TERM"
-        " $SERVER",
+        "curl -siN --http2-prior-knowledge '127.0.0.1:8080/drip?bytes=3&over=3s' >got &"
+        " until [ -s got ]; do sleep 0.01; done; kill -TERM $SERVER",
         f"{CONNECTIONS} | grep goaway",
         [r"goaway .*NO_ERROR.*the server stops"],
         "The server stops, and serves what has begun.",
