@@ -17,7 +17,7 @@ use tidemill::net::{Io, Socket};
 /// A million in the sense that fills vectors which double: what they allocate is then what is in use.
 const CONNECTIONS: u64 = 1 << 20;
 /// The most that each of them may cost, in bytes.
-const BYTES_MAX: u64 = 400;
+const BYTES_MAX: u64 = 380;
 /// The connection itself, in its slot.
 const CONNECTION: u64 = size_of::<Connection<Stream>>() as u64;
 /// Its slot's generation.
