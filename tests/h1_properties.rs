@@ -16,7 +16,9 @@ use tidemill::base::ring::RingBuffer;
 use tidemill::http::date::DateCache;
 use tidemill::http::message::{Announced, Response};
 use tidemill::http::status::Status;
-use tidemill::protocol::h1::server::{Scratch, Sending, Server, Step};
+use tidemill::protocol::h1::Sending;
+use tidemill::protocol::h1::server::{Server, Step};
+use tidemill::protocol::h1::spans::Scratch;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]

@@ -26,7 +26,7 @@ use crate::observe::past::{Past, PastRequest};
 use crate::observe::request_record::{RecordPool, RecordQueue, RequestRecord};
 use crate::observe::times::Times;
 use crate::protocol::h1::hsts::Hsts;
-use crate::protocol::h1::server::Scratch;
+use crate::protocol::h1::spans::Scratch;
 use crate::protocol::h2;
 
 use super::Identity;

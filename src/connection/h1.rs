@@ -24,7 +24,8 @@ use crate::observe::request_record::LeavingRecords;
 use crate::observe::timers::Drive;
 use crate::observe::verdict::{Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
-use crate::protocol::h1::server::{Receiving, Sending, Server, Step};
+use crate::protocol::h1::server::{Server, Step};
+use crate::protocol::h1::{Receiving, Sending};
 use crate::service::Service;
 use sink::Http1Sink;
 

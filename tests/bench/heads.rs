@@ -19,7 +19,8 @@ use divan::counter::BytesCount;
 use tidemill::base::limits::Limits;
 use tidemill::base::ring::RingBuffer;
 use tidemill::protocol::h1::scan::HeadScan;
-use tidemill::protocol::h1::server::{Scratch, Server, Step};
+use tidemill::protocol::h1::server::{Server, Step};
+use tidemill::protocol::h1::spans::Scratch;
 
 /// As many fields as `Limits` allows by default.
 const FIELDS_MAX: usize = 100;

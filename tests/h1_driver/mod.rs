@@ -12,7 +12,9 @@ use tidemill::http::method::Method;
 use tidemill::http::status::Status;
 use tidemill::http::target::TargetForm;
 use tidemill::protocol::ProtocolError;
-use tidemill::protocol::h1::server::{Receiving, Scratch, Sending, Server, Step};
+use tidemill::protocol::h1::server::{Server, Step};
+use tidemill::protocol::h1::spans::Scratch;
+use tidemill::protocol::h1::{Receiving, Sending};
 
 /// Names and values, in order.
 pub type Lines = Vec<(Vec<u8>, Vec<u8>)>;

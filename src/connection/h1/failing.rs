@@ -14,7 +14,7 @@ use crate::observe::close_reason::{ClientEnd, Fault};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::ProtocolError;
-use crate::protocol::h1::server::Sending;
+use crate::protocol::h1::Sending;
 use crate::service::errors;
 
 impl Http1 {

@@ -8,7 +8,7 @@ use crate::net::Socket;
 use crate::observe::close_reason::ClientEnd;
 use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Phase, Verdict};
-use crate::protocol::h1::server::{Receiving, Sending};
+use crate::protocol::h1::{Receiving, Sending};
 
 impl Http1 {
     /// Notes what the requests wait for that are not over.

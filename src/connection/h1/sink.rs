@@ -21,7 +21,8 @@ use crate::observe::close_reason::Why;
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Syscalls;
 use crate::observe::request_record::RequestRecord;
-use crate::protocol::h1::server::{Sending, Server};
+use crate::protocol::h1::Sending;
+use crate::protocol::h1::server::Server;
 
 /// Room for the interim response that asks for content, in bytes.
 const INVITATION_BYTES_MAX: usize = 64;

@@ -24,7 +24,8 @@ use crate::connection::{Connection, Identity, LoopContext, Settled, Telling};
 use crate::net::Readiness;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
-use crate::protocol::h1::server::{Scratch, Server, Step};
+use crate::protocol::h1::server::{Server, Step};
+use crate::protocol::h1::spans::Scratch;
 use crate::protocol::h2::{self, session::Session};
 use crate::service::front::Front;
 

@@ -1,4 +1,4 @@
-//! Takes a request's content out of its framing (RFC 9112 §6, §7), at the front of the inbox.
+//! Takes a message's content out of its framing (RFC 9112 §6, §7), at the front of the inbox.
 
 use super::scan::FieldScan;
 use super::spans::Spans;
@@ -8,6 +8,7 @@ use crate::base::ring::RingBuffer;
 use crate::http::fields::is_field_value_byte;
 use crate::http::message::Announced;
 use crate::http::target::hex_digit;
+use crate::http::upstream::ResponseContent;
 use crate::protocol::ProtocolError;
 
 /// Longest line in front of a chunk, in bytes, with its CRLF. Extensions are skipped, but only up to this limit.
@@ -30,8 +31,8 @@ pub enum Decoder {
     ChunkLf,
     /// The trailers behind the last chunk.
     Trailers(FieldScan),
-    /// Another protocol, until the connection ends.
-    Tunnel,
+    /// Everything until the peer ends its direction: another protocol, or a response of unknown length.
+    UntilClose,
 }
 
 /// What the front of the inbox is.
@@ -46,12 +47,22 @@ pub enum Found {
 }
 
 impl Decoder {
-    /// For announced content; `None` if there is none.
-    pub fn of(announced: Announced) -> Option<Decoder> {
+    /// For a request's content; `None` if there is none.
+    pub fn of_request(announced: Announced) -> Option<Decoder> {
         match announced {
             Announced::Nothing => None,
             Announced::Length(length) => Some(Decoder::Length(length)),
             Announced::Unknown => Some(Decoder::ChunkLine(ChunkLine::default())),
+        }
+    }
+
+    /// For a response's content; `None` if there is none.
+    pub fn of_response(content: ResponseContent) -> Option<Decoder> {
+        match content {
+            ResponseContent::Nothing(_) | ResponseContent::Length(0) => None,
+            ResponseContent::Length(length) => Some(Decoder::Length(length)),
+            ResponseContent::Chunked => Some(Decoder::ChunkLine(ChunkLine::default())),
+            ResponseContent::UntilClose | ResponseContent::Tunnel => Some(Decoder::UntilClose),
         }
     }
 
@@ -68,7 +79,7 @@ impl Decoder {
             Decoder::Length(left) | Decoder::Chunk(left) if !inbox.is_empty() => {
                 Ok(Found::Content(usize::try_from(*left).unwrap_or(usize::MAX).min(inbox.len())))
             }
-            Decoder::Tunnel if !inbox.is_empty() => Ok(Found::Content(inbox.len())),
+            Decoder::UntilClose if !inbox.is_empty() => Ok(Found::Content(inbox.len())),
             Decoder::Trailers(scan) => read_trailers(scan, inbox, spans, limits),
             _ => Ok(Found::NeedBytes),
         }

@@ -5,13 +5,16 @@
 
 use super::bad_request;
 use super::target::is_host_field_value;
-use crate::http::fields::{Fields, Line, is_token, list_members, split_unquoted, token_or_quoted_string, trim_ows};
+use crate::http::fields::{
+    Fields, Line, is_token, list_members, quoted_list_members, split_unquoted, token_or_quoted_string, trim_ows,
+};
 use crate::http::message::{Announced, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
+use crate::http::upstream::ResponseContent;
 use crate::protocol::ProtocolError;
 
-/// The fields of a request that control the connection, found in one pass over the head.
+/// The fields of a head that control the connection, found in one pass over the head.
 #[derive(Debug, Default)]
 pub struct ControlFields<'a> {
     host: Line<'a>,
@@ -77,26 +80,76 @@ impl<'a> ControlFields<'a> {
         version: Version,
         fields: Fields<'_>,
     ) -> Result<Announced, ProtocolError> {
-        let announced = match (self.transfer_encoding, self.content_length) {
-            // 1. concerns responses to HEAD and responses without content.
-            // 2. concerns responses to CONNECT.
+        // 1. and 2. concern responses.
+        let announced = self.framing_fields(version, fields)?;
+        match method {
+            // Content of CONNECT has no meaning (RFC 9110 §9.3.6).
+            Method::Connect => Ok(Announced::Nothing),
+            // 7. A request with neither field has no content. 8. concerns responses.
+            _ => Ok(announced.unwrap_or(Announced::Nothing)),
+        }
+    }
+
+    /// How much content follows the head of a response with this `status` and these `fields`: RFC 9112 §6.3, by its
+    /// numbers. `to_head`: the request was HEAD. The two fields must be right even if they do not frame anything.
+    pub fn response_content(
+        &self,
+        status: Status,
+        to_head: bool,
+        version: Version,
+        fields: Fields<'_>,
+    ) -> Result<ResponseContent, ProtocolError> {
+        let announced = self.framing_fields(version, fields)?;
+        let length = match announced {
+            Some(Announced::Nothing) => Some(0),
+            Some(Announced::Length(length)) => Some(length),
+            Some(Announced::Unknown) | None => None,
+        };
+        Ok(match (status, announced) {
+            // Behind 101 there is another protocol (RFC 9110 §15.2.2).
+            (Status::SWITCHING_PROTOCOLS, _) => ResponseContent::Tunnel,
+            // 1. Whatever the fields say. Those of HEAD and 304 speak of the response to GET (RFC 9110 §8.6).
+            (Status::NOT_MODIFIED, _) => ResponseContent::Nothing(length),
+            _ if !status.allows_content() => ResponseContent::Nothing(None),
+            _ if to_head => ResponseContent::Nothing(length),
+            // 2. concerns CONNECT, which is not sent. 7. concerns requests.
+            (_, Some(Announced::Unknown)) => ResponseContent::Chunked,
+            (_, Some(Announced::Nothing)) => ResponseContent::Length(0),
+            (_, Some(Announced::Length(length))) => ResponseContent::Length(length),
+            // 8. Only the end of the connection ends it.
+            (_, None) => ResponseContent::UntilClose,
+        })
+    }
+
+    /// What Transfer-Encoding and Content-Length say, by the numbers of RFC 9112 §6.3; `None` if neither is there.
+    fn framing_fields(&self, version: Version, fields: Fields<'_>) -> Result<Option<Announced>, ProtocolError> {
+        match (self.transfer_encoding, self.content_length) {
             // 3. Both Transfer-Encoding and Content-Length: an error of the sender, or an attack.
             (Line::Once(_) | Line::Several, Line::Once(_) | Line::Several) => Err(BOTH_FRAMINGS),
             // 4. Transfer-Encoding: chunked must be the final coding, and we know no other. §6.1: the framing of a 1.0
             //    message with this field is faulty.
             (Line::Once(_) | Line::Several, Line::Absent) if version == Version::Http10 => Err(CHUNKED_IN_1_0),
-            (Line::Once(coding), Line::Absent) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Announced::Unknown),
+            (Line::Once(coding), Line::Absent) if coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(Some(Announced::Unknown))
+            }
             (Line::Once(_) | Line::Several, Line::Absent) => Err(refused_codings(fields)),
-            // 5. Content-Length that is not a single number. The RFC would let equal values pass; no client needs it.
+            // 5. Content-Length that is not a single number. The RFC would let equal values pass; nobody needs it.
             // 6. Content-Length that is one.
             (Line::Absent, Line::Several) => Err(SEVERAL_LENGTHS),
-            (Line::Absent, Line::Once(value)) => content_length(value).ok_or(INVALID_LENGTH),
-            // 7. A request with neither has no content.
-            (Line::Absent, Line::Absent) => Ok(Announced::Nothing),
-            // 8. concerns responses that end with the connection.
-        }?;
-        // Content of CONNECT has no meaning (RFC 9110 §9.3.6).
-        Ok(if *method == Method::Connect { Announced::Nothing } else { announced })
+            (Line::Absent, Line::Once(value)) => content_length(value).map(Some).ok_or(INVALID_LENGTH),
+            (Line::Absent, Line::Absent) => Ok(None),
+        }
+    }
+
+    /// Whether one of the two fields says that there is content. A response that cannot have content should not have them
+    /// (RFC 9112 §6.1, RFC 9110 §8.6), but `Content-Length: 0` does no harm.
+    pub fn announce_content(&self) -> bool {
+        let has_length = match self.content_length {
+            Line::Absent => false,
+            Line::Once(value) => content_length(value) != Some(Announced::Nothing),
+            Line::Several => true,
+        };
+        has_length || self.transfer_encoding != Line::Absent
     }
 
     /// Whether the client waits for 100 Continue (RFC 9110 §10.1.1). Ignored for HTTP/1.0 and for requests without
@@ -111,10 +164,9 @@ impl<'a> ControlFields<'a> {
         Ok(self.expects_continue && announced != Announced::Nothing)
     }
 
-    /// Whether the client wants the connection to persist (RFC 9112 §9.3). After a CONNECT it does not: there is no
-    /// tunnel, but the client may already have sent bytes for it (RFC 9110 §9.3.6).
-    pub fn persistence(&self, method: &Method, version: Version) -> bool {
-        !self.close && *method != Method::Connect && (version == Version::Http11 || self.keep_alive)
+    /// Whether the peer wants the connection to persist (RFC 9112 §9.3).
+    pub fn persistence(&self, version: Version) -> bool {
+        !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
 
@@ -150,6 +202,24 @@ fn is_parameter(parameter: &[u8]) -> bool {
     let Some(equals) = memchr::memchr(b'=', parameter) else { return false };
     let (name, value) = (trim_ows(&parameter[..equals]), trim_ows(&parameter[equals + 1..]));
     is_token(name) && token_or_quoted_string(value).is_some()
+}
+
+/// Whether the field with this name frames content.
+pub fn is_framing(name: &[u8]) -> bool {
+    [&b"content-length"[..], b"transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing))
+}
+
+/// For how many seconds a `Keep-Alive` field of a response lets the connection stay idle: its smallest `timeout`
+/// (RFC 9112 Appendix C.2.2, RFC 2068 §19.7.1.1). What is not a number says nothing.
+pub fn keep_alive_secs(fields: Fields<'_>) -> Option<u32> {
+    let parameters = fields.all("keep-alive").flat_map(quoted_list_members);
+    let timeouts = parameters.filter_map(|parameter| {
+        let equals = memchr::memchr(b'=', parameter)?;
+        let (name, value) = (trim_ows(&parameter[..equals]), trim_ows(&parameter[equals + 1..]));
+        let secs = content_length(value).filter(|_| name.eq_ignore_ascii_case(b"timeout"))?;
+        Some(if let Announced::Length(secs) = secs { u32::try_from(secs).unwrap_or(u32::MAX) } else { 0 })
+    });
+    timeouts.min()
 }
 
 /// 1*DIGIT (RFC 9110 §8.6).

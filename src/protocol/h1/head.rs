@@ -44,7 +44,8 @@ pub fn parse<'a>(
     let terms = Terms {
         version,
         to_head: method == Method::Head,
-        persists: control.persistence(&method, version),
+        // There is no tunnel after CONNECT, but the client may already have sent bytes for it (RFC 9110 §9.3.6).
+        persists: method != Method::Connect && control.persistence(version),
         expects_continue: control.expectation(version, announced)?,
     };
     Ok((RequestHead { method, target, version, fields, announced, protocol: None }, terms))

@@ -1,13 +1,15 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112), server side.
 //!
 //! Receiving: `scan` finds the end of the head, `head` makes a request of it with `target` and `framing`, and `decode`
-//! takes the content out of its framing. Sending: `encode` writes heads and framing. `server` joins both directions.
+//! takes the content out of its framing. Sending: `encode` writes heads, and `output` puts content into its framing.
+//! `server` joins both directions.
 
 mod decode;
 pub(crate) mod encode;
 pub(super) mod framing;
 mod head;
 pub mod hsts;
+mod output;
 pub mod scan;
 pub mod server;
 pub mod spans;
@@ -15,6 +17,30 @@ pub(super) mod target;
 
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;
+
+/// The state of receiving on one side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiving {
+    /// No byte of the next head has arrived.
+    Idle,
+    /// A head has begun.
+    Head,
+    /// A head has been received, its content has not ended.
+    Content,
+    /// The message is complete, or nothing more will be accepted after an error.
+    Done,
+}
+
+/// The state of sending on one side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// No message has begun, interim responses aside.
+    Idle,
+    /// The head is out, content is to follow.
+    Content,
+    /// The message is complete.
+    Done,
+}
 
 /// Input that is refused with 400 for this reason under this rule.
 const fn bad_request(reason: &'static str, section: &'static str) -> ProtocolError {

@@ -1,16 +1,17 @@
 //! One connection's HTTP/1 as a value. Receiving and sending have a state each; `cycle` leads both to the next request.
 
 use super::decode::{Decoder, Found};
-use super::encode::{self, ChunkPrefix, ConnectionLines};
-use super::framing::{Wire, response_framing};
+use super::encode::{self, ConnectionLines};
+use super::framing::{is_framing, response_framing};
 use super::head::{self, Terms};
+use super::output::Output;
 use super::scan::{HeadScan, RequestLine};
-use super::spans::Spans;
-use super::{BARE_CR, bad_request};
+use super::spans::{Scratch, Spans};
+use super::{BARE_CR, Receiving, Sending, bad_request};
 use crate::base::limits::Limits;
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::date::DateCache;
-use crate::http::fields::{FieldSet, Fields, is_allowed_in_trailers};
+use crate::http::fields::{FieldSet, Fields};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -18,15 +19,6 @@ use crate::protocol::{ProtocolError, ShortContent};
 
 /// Empty lines that are ignored before a request line (RFC 9112 §2.2): some clients send one behind the content.
 const EMPTY_LINES_MAX: u8 = 4;
-/// With less room than this a source is not asked for content, if there will be more room.
-const USEFUL_ROOM: usize = 512;
-
-/// Memory for the spans of the head that is being read; one for a whole event loop.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    /// Spans of the field lines, reused from head to head.
-    pub spans: Spans,
-}
 
 /// What is at the front of the inbox.
 #[derive(Debug)]
@@ -43,30 +35,6 @@ pub enum Step<'a> {
     NeedBytes,
     /// Nothing more is received until [`Server::cycle`], or ever, if the connection does not persist.
     Paused,
-}
-
-/// The state of receiving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receiving {
-    /// Between two requests: no byte of the next head has arrived.
-    Idle,
-    /// A head has begun.
-    Head,
-    /// A head has been received, its content has not ended.
-    Content,
-    /// The request is complete, or nothing more will be accepted after an error.
-    Done,
-}
-
-/// The state of sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sending {
-    /// No final response has begun.
-    Idle,
-    /// The head is out, content is to follow.
-    Content,
-    /// The response is complete.
-    Done,
 }
 
 /// Server side of one HTTP/1 connection.
@@ -112,17 +80,6 @@ enum Intake {
     Done,
     /// Nothing: the input was refused. If the request line was complete before that, this is it.
     Refused(RequestLine),
-}
-
-/// What is written to the outbox next.
-#[derive(Debug, Clone, Copy)]
-enum Output {
-    /// A response.
-    Idle,
-    /// Content, framed like this.
-    Content(Wire),
-    /// Nothing.
-    Done,
 }
 
 impl Server {
@@ -182,7 +139,7 @@ impl Server {
     /// the connection ends. Only for a request without content, and only if the response is 101.
     pub fn upgrade(&mut self) {
         debug_assert!(matches!(self.intake, Intake::Ended), "a request with content cannot be upgraded");
-        self.intake = Intake::Content(Decoder::Tunnel);
+        self.intake = Intake::Content(Decoder::UntilClose);
     }
 
     /// Leaves out [`Step::End`] for a request without content, if nobody has to be told that it has ended.
@@ -200,7 +157,7 @@ impl Server {
             Intake::HalfEmptyLine { .. } | Intake::Head(_) => {
                 bad_request("the connection ended inside a request head", "RFC 9112 §8")
             }
-            Intake::Content(Decoder::Tunnel) => {
+            Intake::Content(Decoder::UntilClose) => {
                 self.intake = Intake::Ended;
                 return Ok(true);
             }
@@ -252,12 +209,12 @@ impl Server {
         head: &mut Vec<u8>,
     ) {
         debug_assert!(matches!(self.output, Output::Idle), "one final response to a request");
-        let is_upgrade = matches!(self.intake, Intake::Content(Decoder::Tunnel));
+        let is_upgrade = matches!(self.intake, Intake::Content(Decoder::UntilClose));
         debug_assert!(!response.status.is_interim() || is_upgrade, "an interim response is not a response");
         let framing = response_framing(response.status, self.terms.to_head, self.terms.version, length);
         self.terms.persists &= !last && !framing.ends_with_connection;
         self.terms.expects_continue = false;
-        self.output = if framing.wire == Wire::Nothing { Output::Done } else { Output::Content(framing.wire) };
+        self.output = Output::behind_head(framing.wire);
         let Terms { persists, version, .. } = self.terms;
         let connection = ConnectionLines::new(response.status, persists, version, idle_secs);
         encode::head(head, response, framing.field, connection, date);
@@ -266,54 +223,28 @@ impl Server {
     /// Room for content, behind space for its framing, and no larger than what is left of the announced length; `None`
     /// while the outbox is too full for a useful amount. The outbox must not change until [`seal`](Server::seal).
     pub fn room<'a>(&self, outbox: &'a mut RingBuffer) -> Option<Room<'a>> {
-        let (gap, size) = self.placement(outbox)?;
-        let is_all = matches!(self.output, Output::Content(Wire::Length(left)) if left == size as u64);
-        let is_useful = size >= USEFUL_ROOM || is_all || outbox.is_empty();
-        (size > 0 && is_useful).then(|| outbox.room(gap, size))
+        self.output.room(outbox)
     }
 
     /// Frames and adds the first `written` bytes that were put into [`room`](Server::room).
     pub fn seal(&mut self, outbox: &mut RingBuffer, written: usize) {
-        let Some((gap, size)) = self.placement(outbox) else { return };
-        debug_assert!(written <= size, "more was written than there was room for");
-        match &mut self.output {
-            // A chunk of size 0 would end the content.
-            _ if written == 0 => {}
-            Output::Content(Wire::Chunked) => {
-                outbox.seal(gap, ChunkPrefix::new(written).as_bytes(), written);
-                let whole = put_whole(outbox, encode::CRLF);
-                debug_assert!(whole, "room for it was left");
-            }
-            Output::Content(Wire::Length(left)) => {
-                outbox.commit(written);
-                *left -= written as u64;
-            }
-            _ => outbox.commit(written),
-        }
+        self.output.seal(outbox, written);
     }
 
     /// Adds all the content at once, if its length is the announced one and there is room for it. The response is then
     /// complete.
     pub fn put_all(&mut self, outbox: &mut RingBuffer, content: &[u8]) -> bool {
-        let is_all = matches!(self.output, Output::Content(Wire::Length(left)) if left == content.len() as u64);
-        let put = is_all && put_whole(outbox, content);
-        if put {
-            self.output = Output::Done;
-        }
-        put
+        self.output.put_all(outbox, content)
     }
 
     /// Counts `n` bytes of content with a length that the caller sends past the outbox.
     pub fn pass_by(&mut self, n: u64) {
-        if let Output::Content(Wire::Length(left)) = &mut self.output {
-            debug_assert!(n <= *left, "more than was announced");
-            *left = left.saturating_sub(n);
-        }
+        self.output.pass_by(n);
     }
 
     /// Whether all the content that was announced has been written. Only the end is missing.
     pub fn has_all_content(&self) -> bool {
-        matches!(self.output, Output::Content(Wire::Length(0)))
+        self.output.has_all_content()
     }
 
     /// Ends the content; false if there was no room for the last chunk. If fewer bytes than announced were written, it
@@ -322,16 +253,9 @@ impl Server {
     /// The trailers go into the last chunk if the content is chunked, and nowhere otherwise (RFC 9112 §7.1.2): a client
     /// may drop them, and so may we. Fields that trailers must not have are left out (RFC 9110 §6.5.1).
     pub fn finish(&mut self, outbox: &mut RingBuffer, trailers: Option<&FieldSet>) -> Result<bool, ShortContent> {
-        debug_assert!(!matches!(self.output, Output::Idle), "content ends after a head");
-        match self.output {
-            Output::Content(Wire::Length(missing)) if missing > 0 => {
-                self.terms.persists = false;
-                return Err(ShortContent { missing });
-            }
-            Output::Content(Wire::Chunked) if !put_last_chunk(outbox, trailers) => return Ok(false),
-            _ => self.output = Output::Done,
-        }
-        Ok(true)
+        let finished = self.output.finish(outbox, trailers);
+        self.terms.persists &= finished.is_ok();
+        finished
     }
 
     /// When request and response are both complete and the connection persists: makes ready for the next request.
@@ -363,11 +287,7 @@ impl Server {
     /// The state of sending. `Done` right after `send_head` when the response has no content on the wire (HEAD,
     /// 204, 304, length 0).
     pub fn sending(&self) -> Sending {
-        match self.output {
-            Output::Idle => Sending::Idle,
-            Output::Content(_) => Sending::Content,
-            Output::Done => Sending::Done,
-        }
+        self.output.sending()
     }
 
     /// The request line at the front of the inbox, as soon as all of it has arrived: of a head that is not complete, of
@@ -401,11 +321,7 @@ impl Server {
 
     /// How much of the response's content is still to be added, if its length was announced.
     pub fn response_left(&self) -> Option<u64> {
-        match self.output {
-            Output::Content(Wire::Length(left)) => Some(left),
-            Output::Content(_) => None,
-            Output::Idle | Output::Done => Some(0),
-        }
+        self.output.left()
     }
 
     /// The version of the present request.
@@ -484,7 +400,7 @@ impl Server {
 
     /// A head of `len` bytes is complete.
     fn begin_content(&mut self, announced: Announced, terms: Terms, len: usize) {
-        self.intake = Decoder::of(announced).map_or(Intake::Ended, Intake::Content);
+        self.intake = Decoder::of_request(announced).map_or(Intake::Ended, Intake::Content);
         self.terms = terms;
         self.held = len as u32;
     }
@@ -497,37 +413,6 @@ impl Server {
         self.terms.persists = false;
         self.terms.expects_continue = false;
     }
-
-    /// The gap that content needs in front of it in the outbox, and how much content may follow the gap; `None` if
-    /// there is no content to send.
-    fn placement(&self, outbox: &RingBuffer) -> Option<(usize, usize)> {
-        match self.output {
-            Output::Content(Wire::Chunked) => Some(encode::chunk_room(outbox.free())),
-            Output::Content(Wire::Length(left)) => {
-                Some((0, outbox.free().min(usize::try_from(left).unwrap_or(usize::MAX))))
-            }
-            Output::Content(_) => Some((0, outbox.free())),
-            Output::Idle | Output::Done => None,
-        }
-    }
-}
-
-/// Adds the chunk that ends the content, or nothing.
-fn put_last_chunk(outbox: &mut RingBuffer, trailers: Option<&FieldSet>) -> bool {
-    match trailers {
-        None => put_whole(outbox, encode::LAST_CHUNK),
-        Some(trailers) => encode::last_chunk(outbox, trailers.iter().filter(|(name, _)| is_allowed_in_trailers(name))),
-    }
-}
-
-/// Whether this field announces content.
-fn is_framing(name: &[u8]) -> bool {
-    [&b"content-length"[..], b"transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing))
-}
-
-/// Adds all of `bytes`, or nothing.
-fn put_whole(outbox: &mut RingBuffer, bytes: &[u8]) -> bool {
-    outbox.free() >= bytes.len() && outbox.put(bytes) == bytes.len()
 }
 
 impl Default for Server {

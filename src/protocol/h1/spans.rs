@@ -5,6 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::http::fields::FieldSpan;
 
+/// Memory for the spans of the head that is being read; one for a whole event loop.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Spans of the field lines, reused from head to head.
+    pub spans: Spans,
+}
+
 /// The spans of one section, a head or trailers: the one that was read last.
 ///
 /// A section may arrive in pieces. When the next piece arrives, the spans of its first lines are still here, unless

@@ -117,7 +117,8 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::base::ring::RingBuffer;
-    use crate::protocol::h1::server::{Scratch, Server, Step};
+    use crate::protocol::h1::server::{Server, Step};
+    use crate::protocol::h1::spans::Scratch;
     use crate::protocol::h2::fields::{FieldList, ListLimits};
     use crate::protocol::h2::head::Request;
     use crate::protocol::h2::hpack::decoder::{Decoded, Decoder};

@@ -1,5 +1,6 @@
 use std::time::UNIX_EPOCH;
 
+use super::encode::ChunkPrefix;
 use super::*;
 use crate::http::body::Body;
 use crate::http::fields::{ETAG, FieldName, FieldValue};
