@@ -1,4 +1,4 @@
-//! The bytes of a response's head (RFC 9112 §4, §5) and of the framing around its content (§7.1).
+//! The bytes of a message's head (RFC 9112 §3, §4, §5) and of the framing around its content (§7.1).
 
 use std::iter;
 
@@ -6,15 +6,17 @@ use super::framing::FramingField;
 use crate::base::ring::RingBuffer;
 use crate::http::date::DateCache;
 use crate::http::fields::FieldSet;
-use crate::http::message::{Response, Version};
+use crate::http::message::{Announced, Response, Version};
+use crate::http::method::Method;
 use crate::http::status::Status;
+use crate::http::upstream::OutgoingRequest;
 
 /// The chunk that ends the content, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What ends a line, and a chunk.
 pub const CRLF: &[u8] = b"\r\n";
 
-/// Adds a head to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
+/// Adds the head of a response to `out`. The status line always says 1.1, also to a 1.0 client (RFC 9110 §2.5).
 pub fn head(
     out: &mut Vec<u8>,
     response: &Response,
@@ -58,6 +60,43 @@ pub fn head(
     for (name, value) in &response.fields {
         field_line(out, name.as_str().as_bytes(), value.as_bytes());
     }
+    out.extend_from_slice(CRLF);
+}
+
+/// Adds the head of a request to `out`.
+pub fn request_head(out: &mut Vec<u8>, request: &OutgoingRequest) {
+    // Host comes first (RFC 9110 §7.2).
+    let line = [request.method.as_str().as_bytes(), b" ", &request.target, b" HTTP/1.1\r\n"];
+    line.iter().for_each(|part| out.extend_from_slice(part));
+    field_line(out, b"Host", &request.host);
+    match (request.content, request.method) {
+        // These methods have content normally, so a recipient must be told that there is none (RFC 9110 §8.6).
+        (Announced::Nothing, Method::Post | Method::Put | Method::Patch) => {
+            out.extend_from_slice(b"Content-Length: 0\r\n");
+        }
+        (Announced::Nothing, _) => {}
+        (Announced::Length(length), _) => {
+            out.extend_from_slice(b"Content-Length: ");
+            decimal(out, length);
+            out.extend_from_slice(CRLF);
+        }
+        (Announced::Unknown, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    // There is nothing to wait with if there is no content (RFC 9110 §10.1.1).
+    if request.expects_continue && request.content != Announced::Nothing {
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    // Fields that concern the connection, and Connection, which names them (RFC 9110 §7.6.1, §7.8, §10.1.4).
+    if let Some(protocol) = &request.upgrade {
+        field_line(out, b"Upgrade", protocol);
+    }
+    out.extend_from_slice(match (request.upgrade.is_some(), request.takes_trailers) {
+        (false, false) => b"",
+        (true, false) => b"Connection: Upgrade\r\n",
+        (false, true) => b"TE: trailers\r\nConnection: TE\r\n",
+        (true, true) => b"TE: trailers\r\nConnection: Upgrade, TE\r\n",
+    });
+    out.extend_from_slice(&request.lines);
     out.extend_from_slice(CRLF);
 }
 

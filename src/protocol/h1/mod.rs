@@ -1,9 +1,10 @@
-//! HTTP/1.0 and HTTP/1.1 (RFC 9112), server side.
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112).
 //!
-//! Receiving: `scan` finds the end of the head, `head` makes a request of it with `target` and `framing`, and `decode`
-//! takes the content out of its framing. Sending: `encode` writes heads, and `output` puts content into its framing.
-//! `server` joins both directions.
+//! Receiving: `scan` finds the end of a request's head and `head` makes a request of it with `target`; `status_line` finds
+//! the end of a response's head. `framing` says how much content follows, and `decode` takes it out of its framing.
+//! Sending: `encode` writes heads, and `output` puts content into its framing. `server` and `client` join both directions.
 
+pub mod client;
 mod decode;
 pub(crate) mod encode;
 pub(super) mod framing;
@@ -13,6 +14,7 @@ mod output;
 pub mod scan;
 pub mod server;
 pub mod spans;
+mod status_line;
 pub(super) mod target;
 
 use crate::http::status::Status;
@@ -45,6 +47,11 @@ pub enum Sending {
 /// Input that is refused with 400 for this reason under this rule.
 const fn bad_request(reason: &'static str, section: &'static str) -> ProtocolError {
     ProtocolError { status: Status::BAD_REQUEST, reason, section }
+}
+
+/// What an upstream sends and we refuse with 502 for this reason under this rule.
+const fn bad_gateway(reason: &'static str, section: &'static str) -> ProtocolError {
+    ProtocolError { status: Status::BAD_GATEWAY, reason, section }
 }
 
 const BARE_LF: ProtocolError = bad_request("a line must end in CRLF, not in a bare LF", "RFC 9112 §2.2");

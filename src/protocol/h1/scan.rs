@@ -337,7 +337,7 @@ fn read_line(bytes: &[u8], start: usize, spans: &mut Spans) -> Option<u32> {
 }
 
 /// How many bytes at the front of `bytes` may stand in a field value.
-fn run_of_value_bytes(bytes: &[u8]) -> usize {
+pub(super) fn run_of_value_bytes(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = bytes[at..].first_chunk() {
         match first_control_byte(u64::from_le_bytes(*word)) {
