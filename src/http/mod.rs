@@ -1,6 +1,7 @@
 //! What HTTP means, whatever the version on the wire (RFC 9110): methods, status codes, fields, targets, messages and
 //! bodies. Pure values and functions: nothing here knows a socket, and time is an argument.
 
+pub mod authority;
 pub mod body;
 pub mod conditional;
 pub mod date;
