@@ -12,6 +12,7 @@ pub mod front;
 pub mod gather;
 pub mod https_redirect;
 pub mod lab;
+pub mod proxy;
 pub mod router;
 pub mod shares;
 pub mod static_files;

@@ -109,7 +109,12 @@ fn accept(key: Line<'_>) -> Result<String, Refusal> {
     if !STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES) {
         return Err(Refusal::Invalid("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    Ok(STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()))
+    Ok(accept_of(key))
+}
+
+/// The value of `Sec-WebSocket-Accept` for this value of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+pub fn accept_of(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
 #[cfg(test)]

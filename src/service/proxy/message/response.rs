@@ -1,0 +1,146 @@
+//! From an upstream's response to what the client gets.
+
+use super::connection::{Options, is_about_the_connection};
+use super::forwarded::Forwarding;
+use super::via;
+use crate::http::fields::{FieldName, FieldSet, FieldValue, Fields, Line, is_allowed_in_trailers, list_members};
+use crate::http::status::Status;
+use crate::http::upstream::ResponseHead;
+use crate::service::proxy::route::Route;
+
+/// What of a request must be known when its response comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Whom the client has asked, if that is needed to rewrite `Location`.
+    pub(super) authority: Option<Box<[u8]>>,
+    /// The protocols that the upstream was asked to switch to.
+    pub(super) upgrade: Option<Vec<u8>>,
+    /// What it has to answer to our own key: the client speaks HTTP/2, and has sent none.
+    pub(super) accept: Option<String>,
+}
+
+impl Asked {
+    /// The fields of a response to the client, interim ones (RFC 9110 §15.2) too. The protocol adds those that frame
+    /// content and are about the client's connection. `Date`, `Server` and `Content-Type` are among them if the upstream
+    /// has sent them.
+    pub fn response_fields(&self, head: &ResponseHead<'_>, route: &Route) -> FieldSet {
+        let options = Options::of(head.fields);
+        let passes = |(name, _): &(&[u8], &[u8])| {
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            match name.len() {
+                // RFC 9110 §15.5.22: 426 has to say what to upgrade to.
+                7 if is("upgrade") => head.status == Status::UPGRADE_REQUIRED,
+                7 if is("alt-svc") => false,
+                20 if is("sec-websocket-accept") => self.accept.is_none(),
+                _ => !is_about_the_connection(name) && !options.names(name),
+            }
+        };
+        let fields = head.fields.iter().filter(passes).map(|(name, value)| {
+            let is_location = name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location");
+            let moved = if is_location { self.moved(value, route) } else { None };
+            (name, value, moved)
+        });
+        let via: (&[u8], &[u8], _) = (b"Via", via(head.version).as_bytes(), None);
+        field_set(fields.chain([via]))
+    }
+
+    /// The protocol that a 101 switches to, checked: the client must have asked for it (RFC 9110 §7.8), and a WebSocket that
+    /// we have asked for ourselves must have the right answer to our key (RFC 6455 §4.1).
+    ///
+    /// # Errors
+    /// What is wrong with the response.
+    pub fn switched_to<'a>(&self, head: &ResponseHead<'a>) -> Result<&'a [u8], &'static str> {
+        let asked = self.upgrade.as_deref().ok_or("it switches protocols, and was not asked to")?;
+        let mut protocols = head.fields.all("upgrade").flat_map(list_members);
+        let (Some(protocol), None) = (protocols.next(), protocols.next()) else {
+            return Err("it switches protocols, and does not say to which one");
+        };
+        if !list_members(asked).any(|other| other.eq_ignore_ascii_case(protocol)) {
+            return Err("it switches to a protocol that it was not asked for");
+        }
+        if let Some(accept) = &self.accept {
+            let mut line = Line::Absent;
+            head.fields.all("sec-websocket-accept").for_each(|value| line.add(value));
+            if line != Line::Once(accept.as_bytes()) {
+                return Err("its Sec-WebSocket-Accept is not the answer to our key");
+            }
+        }
+        Ok(protocol)
+    }
+
+    /// Where `location` is for the client, if the route replaces the prefix, and it is beneath what the upstream gets
+    /// instead. What begins with the prefix already stays: the application knows where it is.
+    fn moved(&self, location: &[u8], route: &Route) -> Option<Vec<u8>> {
+        let (prefix, replacement) = (route.prefix.as_bytes(), route.replacement.as_ref()?.as_bytes());
+        let Place { origin, path, is_public } = self.place(location, route)?;
+        if is_public && !prefix.is_empty() && beneath(path, prefix).is_some() {
+            return None;
+        }
+        let mut rest = beneath(path, replacement)?;
+        let mut moved = [origin, prefix].concat();
+        if prefix.is_empty() {
+            // A path has a slash at its beginning, and not two: they would make a host of what follows (RFC 3986 §4.2).
+            moved.push(b'/');
+            rest = &rest[rest.iter().take_while(|byte| **byte == b'/').count()..];
+        }
+        moved.extend_from_slice(rest);
+        Some(moved)
+    }
+
+    /// Takes apart a path, or a URL of the host that the client has asked or of an upstream; `None` for all others.
+    fn place<'a>(&self, location: &'a [u8], route: &Route) -> Option<Place<'a>> {
+        match location {
+            [b'/', b'/', ..] => return None,
+            [b'/', ..] => return Some(Place { origin: b"", path: location, is_public: true }),
+            _ => {}
+        }
+        let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+            location.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        })?;
+        let behind = &location[scheme.len()..];
+        let len = behind.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(behind.len());
+        let (authority, path) = behind.split_at(len);
+        let is = |name: &[u8]| name.eq_ignore_ascii_case(authority);
+        if self.authority.as_deref().is_some_and(is) {
+            return Some(Place { origin: &location[..scheme.len() + len], path, is_public: true });
+        }
+        let mut upstreams = route.upstreams.iter();
+        let is_upstream =
+            upstreams.any(|upstream| is(upstream.authority.as_bytes()) || is(route.host_for(upstream, None)));
+        is_upstream.then_some(Place { origin: b"", path, is_public: false })
+    }
+}
+
+/// A location, as far as it concerns a route.
+struct Place<'a> {
+    /// Scheme and authority, as far as the client needs them.
+    origin: &'a [u8],
+    /// The path and everything behind it.
+    path: &'a [u8],
+    /// Whether it may be meant as the client sees it, and not as the upstream does.
+    is_public: bool,
+}
+
+/// What stands behind `root` in a path that is `root` or lies beneath it.
+fn beneath<'a>(path: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(root)?;
+    matches!(rest.first(), None | Some(b'/' | b'?' | b'#')).then_some(rest)
+}
+
+/// The fields behind content that are passed on: those that may stand there (RFC 9110 §6.5.1), and of which nobody
+/// believes that they say who the client is.
+pub fn trailers(fields: Fields<'_>) -> FieldSet {
+    let passes =
+        |name: &[u8]| is_allowed_in_trailers(name) && !is_about_the_connection(name) && Forwarding::of(name).is_none();
+    field_set(fields.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name, value, None)))
+}
+
+/// A set of fields that were received, some of them with another value.
+fn field_set<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8], Option<Vec<u8>>)>) -> FieldSet {
+    FieldSet::new(fields.filter_map(|(name, value, other)| {
+        // What was received has been checked: it is a name and a value.
+        let name = FieldName::new(str::from_utf8(name).ok()?).ok()?;
+        let value = FieldValue::new(other.unwrap_or_else(|| value.to_vec())).ok()?;
+        Some((name, value))
+    }))
+}
