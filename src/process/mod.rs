@@ -14,6 +14,7 @@ mod log_file;
 mod log_settings;
 mod notify;
 mod patient_stderr;
+mod proxy_settings;
 pub mod quantity;
 pub mod settings;
 mod telling_settings;

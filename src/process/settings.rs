@@ -16,6 +16,7 @@ use super::descriptors::{self, Needs, Shares};
 use super::file_settings::FileSettings;
 use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
+use super::proxy_settings::ProxySettings;
 use super::quantity::{duration, format_duration, format_size, number, size};
 use super::telling_settings::TellingSettings;
 use super::tls_settings::TlsSettings;
@@ -120,6 +121,10 @@ pub struct Settings {
     /// How ROOT is served.
     #[command(flatten)]
     pub files: FileSettings,
+
+    /// What is passed on to other servers.
+    #[command(flatten)]
+    pub proxy: ProxySettings,
 
     /// HTTPS.
     #[command(flatten)]
@@ -462,6 +467,7 @@ impl Settings {
             return Err(Objection::new("keep_alive_field", told, problem));
         }
         self.files.check()?;
+        self.proxy.check()?;
         self.http2.check()?;
         self.tls.check(self.listen.iter().find(|listen| listen.role == ListenerRole::Https))?;
         match &self.root {
@@ -496,6 +502,7 @@ impl Settings {
         if self.root.as_ref().is_some_and(|root| root.is_file()) {
             FOR_FOLDERS.iter().for_each(|id| note(id, "ROOT is a single file"));
         }
+        notices.extend(self.proxy.without_effect().map(|(flag, why)| format!("--{flag} has no effect: {why}")));
         let line = |flag| format!("--{flag} has no effect: --no-http2 does without HTTP/2");
         notices.extend(self.http2.without_effect(given).into_iter().map(line));
         notices
