@@ -102,6 +102,12 @@ impl<T> Slots<T> {
         self.slab.iter().map(|(key, value)| (Token { index: key as u32, generation: self.generations[key] }, value))
     }
 
+    /// Every value with its token, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
+        let generations = &self.generations;
+        self.slab.iter_mut().map(|(key, value)| (Token { index: key as u32, generation: generations[key] }, value))
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.slab.len()

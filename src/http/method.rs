@@ -103,6 +103,15 @@ impl Method {
         }
     }
 
+    /// Whether several requests with it are meant to have the effect of one (RFC 9110 §9.2.2). Of other methods than those of
+    /// RFC 9110 it is not known what a server makes of them, so they are taken for not idempotent.
+    pub fn is_idempotent(&self) -> bool {
+        match self {
+            Method::Get | Method::Head | Method::Options | Method::Trace | Method::Put | Method::Delete => true,
+            Method::Post | Method::Patch | Method::Connect | Method::Extension(_) => false,
+        }
+    }
+
     /// Whether this is a method by IANA's HTTP Method Registry. Where a resource does not have it, a registered method is
     /// answered with 405, and any other with 501: the server does not recognise it (RFC 9110 §9.1, §15.6.2).
     #[inline]
