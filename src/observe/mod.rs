@@ -20,5 +20,6 @@ pub mod server_timing;
 pub mod timers;
 pub mod times;
 pub mod tls;
+pub mod upstream;
 pub mod verdict;
 pub mod wait_reason;
