@@ -1,6 +1,7 @@
 //! Requests that are passed on to other servers, the upstreams (RFC 9110 §3.7 calls such a server a gateway).
 
 pub mod balance;
+pub mod group;
 pub mod health;
 pub mod message;
 pub mod path;
