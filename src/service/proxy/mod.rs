@@ -6,5 +6,6 @@ pub mod group;
 pub mod health;
 pub mod message;
 pub mod path;
+pub mod queue;
 pub mod retry;
 pub mod route;
