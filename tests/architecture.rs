@@ -20,11 +20,12 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only some layers, or some modules of them, may name.
-const FENCED_CRATES: [(&str, &[&str]); 8] = [
+const FENCED_CRATES: [(&str, &[&str]); 9] = [
     ("listenfd", &["net"]),
     ("mio", &["net"]),
     ("rcgen", &["net::tls"]),
     ("rustls", &["net::tls"]),
+    ("rustls_native_certs", &["net::tls"]),
     ("socket2", &["net"]),
     ("signal_hook", &["net", "process"]),
     ("signal_hook_mio", &["net", "process"]),

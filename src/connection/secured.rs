@@ -52,7 +52,7 @@ pub(super) struct Secured {
     is_over: bool,
     /// What arrives after that is decrypted all the same.
     looks_on: bool,
-    /// When the connection was accepted.
+    /// When the connection was accepted, or begun by us.
     began: Moment,
     /// How long the handshake has waited; `None` before it is done.
     waited: Option<Duration>,
@@ -96,7 +96,7 @@ impl CiphertextRings {
     }
 }
 
-/// Why a client is refused, for the log.
+/// Why a peer is refused, for the log.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// It does not speak TLS.
@@ -205,11 +205,12 @@ impl Secured {
         Ok(Some(result))
     }
 
-    /// Encrypts what the outbox holds, unless some of it is encrypted already.
+    /// Encrypts what the outbox holds, unless some of it is encrypted already. A client's first message is made, too, although
+    /// the outbox may hold nothing.
     pub(super) fn seal(&mut self, outbox: &Outbox, rings: &mut CiphertextRings, now: Moment) -> Result<(), Refusal> {
         let is_sealed = self.records.iter().any(|record| record.content > 0);
         let content = outbox.readable();
-        if is_sealed || self.is_over || content[0].is_empty() {
+        if is_sealed || self.is_over || (content[0].is_empty() && !self.session.has_to_begin()) {
             return Ok(());
         }
         if now.since(self.sent_at) >= SILENCE {
@@ -264,9 +265,15 @@ impl Secured {
         closed
     }
 
-    /// Whether something is encrypted and not sent.
+    /// Whether something is encrypted and not sent, or has to be made first because a client begins.
     pub(super) fn has_outgoing(&self) -> bool {
         self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty())
+            || (self.session.has_to_begin() && !self.is_over)
+    }
+
+    /// Whether we are the client: the peer is an upstream.
+    pub(super) fn is_client(&self) -> bool {
+        self.session.is_client()
     }
 
     /// Whether something has arrived that was not added to the inbox. The end counts as well.

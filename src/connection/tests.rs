@@ -17,6 +17,7 @@ use crate::http::fields::Fields;
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
 use crate::net::Io;
+use crate::observe::close_reason::ClientEnd;
 use crate::service::Service;
 
 /// What the client at the other end of a connection does.
@@ -456,4 +457,86 @@ fn a_response_that_takes_content_waits_for_room_however_little_is_missing() {
         let (mut connection, mut server) = connect(deaf, FillsThenTakes(Some(filled)), &limits);
         assert!(matches!(server.drive(&mut connection), Settled::Open { again: false, .. }), "{filled} bytes");
     }
+}
+
+/// A connection to an upstream: what it was sent, and what it sends, one piece a read.
+#[cfg(feature = "_tls")]
+#[derive(Default)]
+struct Wire {
+    is_connected: bool,
+    sent: Vec<u8>,
+    coming: VecDeque<Vec<u8>>,
+}
+
+#[cfg(feature = "_tls")]
+impl Socket for Wire {
+    fn read(&mut self, [front, _]: [&mut [u8]; 2]) -> io::Result<Io> {
+        let Some(piece) = self.coming.front_mut() else { return Ok(Io::WouldBlock) };
+        let n = piece.len().min(front.len());
+        front[..n].copy_from_slice(&piece[..n]);
+        piece.drain(..n);
+        self.coming.pop_front_if(|piece| piece.is_empty());
+        Ok(Io::Moved(n))
+    }
+
+    fn write(&mut self, [front, back]: [&[u8]; 2], _more: bool) -> io::Result<Io> {
+        if !self.is_connected {
+            return Ok(Io::WouldBlock);
+        }
+        self.sent.extend([front, back].concat());
+        Ok(Io::Moved(front.len() + back.len()))
+    }
+
+    fn send_file(&mut self, _file: &File, _offset: u64, _count: usize) -> io::Result<Io> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort_on_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The driver echoes, because TLS is the same whatever it carries.
+#[cfg(feature = "_tls")]
+#[test]
+fn the_handshake_with_an_upstream_begins_when_the_connection_is_there() {
+    use crate::net::tls::test_end::TestEnd;
+    let (mut upstream, tls) = TestEnd::upstream("a.example");
+    let session = tls.session("a.example").unwrap();
+    let mut server = Loop::new(Refusal, &Limits::default());
+    let mut connection = Connection::new(WHO, ListenerRole::TcpEcho, Wire::default(), Some(session), server.cx.moment);
+    assert!(matches!(server.drive(&mut connection), Settled::Open { again: false, .. }));
+    assert!(connection.channel.socket.sent.is_empty() && connection.channel.is_handshaking());
+    assert!(connection.channel.facts().write_blocked, "the kernel will say when it is connected");
+    connection.channel.socket.is_connected = true;
+    connection.on_readiness(Readiness { writable: true, ..Readiness::default() });
+    let mut heard = Vec::new();
+    for round in 0..4 {
+        while matches!(server.drive(&mut connection), Settled::Open { again: true, .. }) {}
+        let sent = std::mem::take(&mut connection.channel.socket.sent);
+        assert!(round > 0 || !sent.is_empty(), "nobody else begins");
+        heard.extend(upstream.open(&sent).unwrap());
+        let mut flight = upstream.flight();
+        if round == 1 {
+            assert!(!upstream.is_handshaking());
+            flight.extend(upstream.seal("content"));
+            flight.extend(upstream.seal_end());
+        }
+        // Records arrive in pieces.
+        connection.channel.socket.coming.extend(flight.chunks(100).map(<[u8]>::to_vec));
+        connection.on_readiness(Readiness { readable: true, ..Readiness::default() });
+    }
+    assert_eq!((heard, upstream.has_end), (b"content".to_vec(), true));
+    assert_eq!(connection.close_reason(), Some(CloseReason::ByClient(ClientEnd::CloseNotify)));
+    let counts = &server.cx.counters.tls;
+    assert_eq!((counts.done_total(), counts.failed.len(), counts.broken.len()), (0, 0, 0), "these count clients");
+    assert!(server.cx.times.handshakes.count() == 0);
 }

@@ -99,7 +99,7 @@ impl<S: Socket> Channel<S> {
         }
     }
 
-    /// Encrypts what the outbox holds, and one write of ciphertext. Content leaves the outbox when its record has left.
+    /// Encrypts what the outbox holds, or begins the handshake if that is our part, and one write of ciphertext. Content leaves the outbox when its record has left.
     #[inline(never)]
     pub(super) fn flush_encrypted(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
         let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
@@ -145,15 +145,18 @@ impl<S: Socket> Channel<S> {
     pub(in crate::connection) fn note_refusal(&mut self, refusal: &Refusal, cx: &mut LoopContext) {
         let Some(secured) = &mut self.secured else { return };
         let (failure, tls) = (refusal.failure(), &mut cx.counters.tls);
-        let counts = if secured.owes_handshake() { &mut tls.failed } else { &mut tls.broken };
-        *counts.entry(failure).or_default() += 1;
+        if !secured.is_client() {
+            let counts = if secured.owes_handshake() { &mut tls.failed } else { &mut tls.broken };
+            *counts.entry(failure).or_default() += 1;
+        }
         secured.on_failed();
         cx.marks.connection(self.who.id, |text| write!(text, "tls failed: {failure}"));
     }
 
-    /// Notes that the connection has ended for this `reason`, if that has ended a TLS handshake.
+    /// Notes that the connection has ended for this `reason`, if that has ended a client's TLS handshake.
     pub(in crate::connection) fn note_close(&mut self, reason: CloseReason, cx: &mut LoopContext) {
-        let Some(secured) = self.secured.as_mut().filter(|secured| secured.owes_handshake()) else { return };
+        let owes_handshake = |secured: &&mut Box<Secured>| secured.owes_handshake() && !secured.is_client();
+        let Some(secured) = self.secured.as_mut().filter(owes_handshake) else { return };
         secured.on_failed();
         let failure = match reason {
             CloseReason::ByClient(_) => "ended",
@@ -199,12 +202,14 @@ impl<S: Socket> Channel<S> {
     }
 }
 
-/// Notes that a handshake is done.
+/// Notes that a handshake is done. The numbers are those of clients.
 fn note_handshake(secured: &Secured, who: &Identity, cx: &mut LoopContext) {
     let status = secured.status();
-    cx.counters.tls.count_done(&status.session);
-    cx.times.handshakes.record(status.handshake_time().unwrap_or_default());
-    cx.times.handshake_work.record(status.session.worked);
+    if !secured.is_client() {
+        cx.counters.tls.count_done(&status.session);
+        cx.times.handshakes.record(status.handshake_time().unwrap_or_default());
+        cx.times.handshake_work.record(status.session.worked);
+    }
     cx.marks.connection(who.id, |text| write!(text, "tls handshake done {status}"));
     log::debug!("{}: TLS: {status}", who.log_key(None));
 }

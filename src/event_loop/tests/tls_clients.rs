@@ -10,7 +10,7 @@ use super::tls::Pair;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::net::Signal;
-use crate::net::tls::test_client::TestClient;
+use crate::net::tls::test_end::TestEnd;
 use crate::net::tls::{LiveConfig, RECORD_BYTES_MAX, TlsOptions};
 use crate::observe::wait_reason::WaitReason;
 
@@ -33,7 +33,7 @@ fn settle(stage: &mut Stage) {
 }
 
 /// A client whose handshake is over.
-fn established(stage: &mut Stage, mut tls: TestClient) -> (Client, TestClient) {
+fn established(stage: &mut Stage, mut tls: TestEnd) -> (Client, TestEnd) {
     let client = stage.client();
     while tls.is_handshaking() {
         stage.reactor().send_bytes(&client, tls.flight());
@@ -60,7 +60,7 @@ fn records(mut wire: &[u8]) -> Vec<usize> {
 #[test]
 fn records_are_small_at_first_and_after_a_second_of_silence() {
     let mut stage = stage("records", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::new());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
     let mut ask = |stage: &mut Stage, n: usize| {
         stage.reactor().send_bytes(&client, tls.seal(get(&format!("/bytes/{n}"))));
         settle(stage);
@@ -90,7 +90,7 @@ fn records_are_small_at_first_and_after_a_second_of_silence() {
 #[test]
 fn a_record_of_tls_12_fits_into_a_segment_too() {
     let mut stage = stage("records12", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::of_tls12());
+    let (client, mut tls) = established(&mut stage, TestEnd::of_tls12());
     stage.reactor().send_bytes(&client, tls.seal(get("/bytes/30000")));
     settle(&mut stage);
     let wire = client.received_bytes();
@@ -107,10 +107,10 @@ fn answered(clients: &[Client]) -> usize {
 #[test]
 fn eight_handshakes_are_begun_in_a_turn_and_who_is_established_is_served_in_each() {
     let mut stage = stage("fair", Limits::default());
-    let (established, mut tls) = established(&mut stage, TestClient::new());
+    let (established, mut tls) = established(&mut stage, TestEnd::client());
     let clients: Vec<Client> = (0..20).map(|_| stage.client()).collect();
     for client in &clients {
-        stage.reactor().send_bytes(client, TestClient::new().flight());
+        stage.reactor().send_bytes(client, TestEnd::client().flight());
     }
     for expected in [8, 8, 4] {
         stage.reactor().send_bytes(&established, tls.seal(get("/bytes/9")));
@@ -131,7 +131,7 @@ fn eight_handshakes_are_begun_in_a_turn_and_who_is_established_is_served_in_each
 fn a_hello_that_has_to_be_sent_again_counts_when_it_is_answered() {
     let mut stage = stage("retried", Limits::default());
     let clients: Vec<Client> = (0..20).map(|_| stage.client()).collect();
-    let mut ends: Vec<TestClient> = (0..20).map(|_| TestClient::to_be_retried()).collect();
+    let mut ends: Vec<TestEnd> = (0..20).map(|_| TestEnd::to_be_retried()).collect();
     for (client, tls) in clients.iter().zip(&mut ends) {
         stage.reactor().send_bytes(client, tls.flight());
     }
@@ -160,7 +160,7 @@ fn a_hello_that_has_to_be_sent_again_counts_when_it_is_answered() {
 #[test]
 fn half_a_hello_is_cut_after_ten_seconds_however_it_trickles_in() {
     let mut stage = stage("half", Limits::default());
-    let hello = TestClient::new().flight();
+    let hello = TestEnd::client().flight();
     let (silent, trickling) = (stage.client(), stage.client());
     stage.reactor().send_bytes(&silent, &hello[..hello.len() / 2]);
     stage.turn();
@@ -181,7 +181,7 @@ fn a_client_that_does_not_read_its_flight_is_cut_after_ten_seconds() {
     let mut stage = stage("deaf", Limits::default());
     let client = stage.client();
     client.limit_room(100);
-    stage.reactor().send_bytes(&client, TestClient::new().flight());
+    stage.reactor().send_bytes(&client, TestEnd::client().flight());
     stage.turn();
     stage.turn_after(9_999);
     assert!(!client.is_closed());
@@ -194,11 +194,11 @@ fn a_client_that_does_not_read_its_flight_is_cut_after_ten_seconds() {
 fn whoever_is_idle_for_too_long_is_told_the_end() {
     for drains in [false, true] {
         let mut stage = stage(&format!("idle-{drains}"), Limits::default());
-        let (asked, mut asked_tls) = established(&mut stage, TestClient::new());
+        let (asked, mut asked_tls) = established(&mut stage, TestEnd::client());
         stage.reactor().send_bytes(&asked, asked_tls.seal(get("/bytes/9")));
         settle(&mut stage);
         asked_tls.open(&asked.received_bytes()).unwrap();
-        let (fresh, mut fresh_tls) = established(&mut stage, TestClient::new());
+        let (fresh, mut fresh_tls) = established(&mut stage, TestEnd::client());
         assert!(!asked_tls.has_end && !fresh_tls.has_end);
         if drains {
             stage.signal(Signal::Terminate);
@@ -217,7 +217,7 @@ fn whoever_is_idle_for_too_long_is_told_the_end() {
 fn what_the_kernel_holds_is_read_when_there_is_room_again_to_decrypt() {
     for ends in [false, true] {
         let mut stage = stage(&format!("room-{ends}"), Limits::default());
-        let (client, mut tls) = established(&mut stage, TestClient::new());
+        let (client, mut tls) = established(&mut stage, TestEnd::client());
         // A response as large as the rings, which the client does not read, and content that goes on to arrive.
         stage.menu.plan(&[Act::Put(60_000), Act::Content, Act::End]);
         client.limit_room(2000);
@@ -244,7 +244,7 @@ fn what_the_kernel_holds_is_read_when_there_is_room_again_to_decrypt() {
 fn a_bad_record_that_is_found_while_a_response_is_encrypted_is_answered_with_an_alert() {
     let limits = Limits { inbox_bytes: 64, head_bytes_max: 64, ..Limits::default() };
     let mut stage = stage("bad", limits);
-    let (client, mut tls) = established(&mut stage, TestClient::new());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
     // The inbox is full of what nobody takes, so that only the encryption of the response sees the next record.
     stage.menu.plan(&[Act::Put(10), Act::Content]);
     *stage.menu.appetite.borrow_mut() = 0;
@@ -261,7 +261,7 @@ fn a_bad_record_that_is_found_while_a_response_is_encrypted_is_answered_with_an_
 #[test]
 fn a_cut_response_ends_without_close_notify() {
     let mut stage = stage("cut", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::new());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
     stage.menu.plan(&[Act::Put(10), Act::Fail]);
     stage.reactor().send_bytes(&client, tls.seal(get("/pull")));
     settle(&mut stage);
@@ -273,7 +273,7 @@ fn a_cut_response_ends_without_close_notify() {
 #[test]
 fn a_client_that_has_said_its_end_gets_the_whole_response_and_ours() {
     let mut stage = stage("half-close", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::new());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
     client.limit_room(2000);
     let bytes = [tls.seal(get("/bytes/200000")), tls.seal_end()].concat();
     stage.reactor().send_bytes(&client, bytes);
@@ -290,7 +290,7 @@ fn a_client_that_has_said_its_end_gets_the_whole_response_and_ours() {
 fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
     let mut stage = stage("update", Limits::default());
     let client = stage.client();
-    let mut tls = TestClient::new();
+    let mut tls = TestEnd::client();
     while tls.is_handshaking() {
         stage.reactor().send_bytes(&client, tls.flight());
         settle(&mut stage);
@@ -314,7 +314,7 @@ fn a_key_update_is_answered_at_once_whatever_it_comes_with() {
 fn a_request_that_crosses_our_close_notify_is_counted_and_a_close_notify_is_not() {
     for (version, asks) in [("1.3", true), ("1.3", false), ("1.2", true), ("1.2", false)] {
         let mut stage = stage(&format!("race{version}{asks}"), Limits::default());
-        let client = if version == "1.2" { TestClient::of_tls12() } else { TestClient::new() };
+        let client = if version == "1.2" { TestEnd::of_tls12() } else { TestEnd::client() };
         let (client, mut tls) = established(&mut stage, client);
         stage.reactor().send_bytes(&client, tls.seal(get("/")));
         settle(&mut stage);
@@ -334,7 +334,7 @@ fn a_request_that_crosses_our_close_notify_is_counted_and_a_close_notify_is_not(
 /// The letters of clients whose handshake is not complete, and who has ended its direction first.
 #[test]
 fn a_handshake_that_fails_says_who_ended_it_and_that_it_was_one() {
-    let hello = TestClient::of_tls12().flight();
+    let hello = TestEnd::of_tls12().flight();
     let unknown_ca = [21, 3, 3, 0, 2, 2, 48];
     for (sent, then, ends, verdict) in [
         (&hello[..0], &[][..], true, "CFA"),
@@ -372,7 +372,7 @@ fn a_handshake_that_fails_says_who_ended_it_and_that_it_was_one() {
 #[test]
 fn a_client_that_left_and_resets_our_close_notify_has_left_when_it_did() {
     let mut stage = stage("left", Limits::default());
-    let (client, mut tls) = established(&mut stage, TestClient::new());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
     stage.menu.plan(&[Act::Until(100), Act::Respond(3)]);
     client.limit_room(0);
     stage.reactor().send_bytes(&client, [tls.seal(get("/acts")), tls.seal_end()].concat());
@@ -394,7 +394,7 @@ fn a_client_that_left_and_resets_our_close_notify_has_left_when_it_did() {
 fn a_close_notify_without_a_fin_leaves_the_first_fin_to_us() {
     for (ends, first_fins) in [(false, [0, 1, 0]), (true, [1, 0, 0])] {
         let mut stage = stage(&format!("fin-{ends}"), Limits::default());
-        let (client, mut tls) = established(&mut stage, TestClient::new());
+        let (client, mut tls) = established(&mut stage, TestEnd::client());
         if ends {
             client.end_silently();
         }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
+use super::authorities;
 use super::certificate::Certificate;
 use super::files::Files;
 use super::pair::mistake;
-use super::pem::PemFile;
 use super::provider::fingerprint;
 use super::{ClientAuthentication, ClientOptions, FileKind, Mistake};
 use crate::base::tls_facts::ClientCertificate;
@@ -26,28 +25,13 @@ pub(super) fn verifier(
     files: &Files,
 ) -> Result<Arc<dyn ClientCertVerifier>, Mistake> {
     let in_file = |problem| mistake(FileKind::ClientAuthorities, &options.authorities, problem);
-    let roots = files.content(&options.authorities).and_then(roots).map_err(in_file)?;
+    let roots = files.content(&options.authorities).and_then(authorities::in_pem).map_err(in_file)?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = match options.authentication {
         ClientAuthentication::Optional => builder.allow_unauthenticated(),
         ClientAuthentication::Required => builder,
     };
     builder.build().map_err(|error| in_file(error.to_string()))
-}
-
-fn roots(text: &[u8]) -> Result<RootCertStore, String> {
-    let PemFile { certificates, keys, has_encrypted_key } = PemFile::parse(text)?;
-    match (certificates.is_empty(), has_encrypted_key || !keys.is_empty()) {
-        (false, _) => {}
-        (true, true) => return Err("it has a key and no certificate".into()),
-        (true, false) => return Err("there is no certificate in it (-----BEGIN CERTIFICATE-----)".into()),
-    }
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates.into_iter().enumerate() {
-        let added = roots.add(certificate);
-        added.map_err(|error| format!("certificate {} cannot be an authority: {error}", index + 1))?;
-    }
-    Ok(roots)
 }
 
 /// What is told of a client with this chain, which was verified. `None` if it is empty.

@@ -1,9 +1,12 @@
 //! Why a TLS connection ends early.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
+use super::pair::days;
 use super::selection::{is_unknown_name, refusal_alert};
 
 /// Why a TLS connection ends early: what the peer did, or why it is refused.
@@ -12,28 +15,41 @@ pub struct Fault {
     reason: Reason,
     /// The alert that tells the peer, if one does.
     told: Option<AlertDescription>,
+    /// The peer is an upstream, not a client.
+    pub(super) is_of_upstream: bool,
 }
 
 #[derive(Debug)]
 enum Reason {
     Library(Error),
+    /// An upstream has this host, which is neither a DNS name nor an IP address.
+    NoServerName(Box<str>),
     WornOut,
     TooLarge,
 }
 
 impl Fault {
+    fn new(reason: Reason) -> Fault {
+        Fault { reason, told: None, is_of_upstream: false }
+    }
+
     pub(super) fn of(error: Error) -> Fault {
-        Fault { reason: Reason::Library(error), told: None }
+        Fault::new(Reason::Library(error))
     }
 
     /// The keys have been used as often as they may be.
     pub(super) fn worn_out() -> Fault {
-        Fault { reason: Reason::WornOut, told: None }
+        Fault::new(Reason::WornOut)
     }
 
     /// A message is larger than any that there is room for.
     pub fn too_large() -> Fault {
-        Fault { reason: Reason::TooLarge, told: None }
+        Fault::new(Reason::TooLarge)
+    }
+
+    /// No upstream can have a certificate for this `host`.
+    pub(super) fn no_server_name(host: &str) -> Fault {
+        Fault::new(Reason::NoServerName(host.into()))
     }
 
     /// The record of the alert that goes out in place of the one that the library has queued, if there is one. It is not
@@ -52,7 +68,7 @@ impl Fault {
                 | PeerMisbehaved::TooManyWarningAlertsReceived,
             )) => Some(UNEXPECTED_MESSAGE),
             Reason::Library(error) => refusal_alert(error),
-            Reason::WornOut => None,
+            Reason::WornOut | Reason::NoServerName(_) => None,
         }
     }
 
@@ -90,6 +106,7 @@ impl Fault {
             Reason::Library(_) => "protocol_error",
             Reason::WornOut => "keys_worn_out",
             Reason::TooLarge => "message_too_large",
+            Reason::NoServerName(_) => "no_server_name",
         }
     }
 }
@@ -110,9 +127,11 @@ fn alert_of(error: &Error) -> AlertDescription {
             AlertDescription::UnexpectedMessage
         }
         Error::PeerIncompatible(error) => match error {
-            Tls12NotOffered | Tls12NotOfferedOrEnabled | SupportedVersionsExtensionRequired => {
-                AlertDescription::ProtocolVersion
-            }
+            Tls12NotOffered
+            | Tls12NotOfferedOrEnabled
+            | SupportedVersionsExtensionRequired
+            | ServerDoesNotSupportTls12Or13
+            | ServerTlsVersionIsDisabledByOurConfig => AlertDescription::ProtocolVersion,
             NullCompressionRequired | UncompressedEcPointsRequired => AlertDescription::IllegalParameter,
             _ => AlertDescription::HandshakeFailure,
         },
@@ -123,6 +142,8 @@ fn alert_of(error: &Error) -> AlertDescription {
             MissingPskModesExtension | MissingPskExtensionInSecondClientHello => AlertDescription::MissingExtension,
             MissingBinderInPskExtension => AlertDescription::DecodeError,
             IncorrectBinder => AlertDescription::DecryptError,
+            SelectedUnofferedCipherSuite => AlertDescription::HandshakeFailure,
+            UnsolicitedServerHelloExtension | UnsolicitedEncryptedExtension => AlertDescription::UnsupportedExtension,
             _ => AlertDescription::IllegalParameter,
         },
         // What else the verification of a client may end with.
@@ -177,18 +198,91 @@ impl std::error::Error for Fault {}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = if self.is_of_upstream { "upstream" } else { "client" };
         match &self.reason {
             Reason::Library(Error::AlertReceived(alert)) => {
-                write!(f, "the client sent the alert {}", alert_name(*alert))
+                write!(f, "the {peer} sent the alert {}", alert_name(*alert))
             }
             Reason::Library(error) if is_unknown_name(error) => {
                 f.write_str("the client names no server, or one that no certificate has (--tls-strict-sni)")
             }
+            Reason::Library(error) if self.is_of_upstream => f.write_str(&fault_of_upstream(error)),
             Reason::Library(error) => write!(f, "{error}"),
+            Reason::NoServerName(host) => {
+                write!(f, "{:?} is neither a DNS name nor an IP address: no certificate can be for it", &**host)
+            }
             Reason::WornOut => f.write_str("the keys have been used as often as they may be"),
             Reason::TooLarge => f.write_str("a message is too large"),
         }
     }
+}
+
+/// What an upstream does wrong, for those who run it. What it has sent is escaped.
+fn fault_of_upstream(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => fault_of_certificate(error),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the upstream does not answer with TLS: perhaps it speaks plain HTTP on this port".into()
+        }
+        Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
+            "the upstream speaks neither TLS 1.2 nor TLS 1.3".into()
+        }
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+            "the upstream chose a protocol that it was not offered (ALPN)".into()
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Why the certificate of an upstream is refused.
+fn fault_of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let kind = if matches!(expected, ServerName::IpAddress(_)) { "address" } else { "name" };
+            let names = names(presented);
+            format!("the certificate is not valid for the {kind} {}: it is for {names}", expected.to_str())
+        }
+        CertificateError::NotValidForName => "the certificate is not valid for the name of the upstream".into(),
+        CertificateError::UnknownIssuer => {
+            "the issuer of the certificate is unknown: it is none of the trusted authorities (--upstream-ca)".into()
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("the certificate has expired {} ago", days(system_time(time), system_time(not_after)))
+        }
+        CertificateError::Expired => "the certificate has expired".into(),
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("the certificate is not valid before {} from now", days(system_time(not_before), system_time(time)))
+        }
+        CertificateError::NotValidYet => "the certificate is not valid yet".into(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers (extendedKeyUsage)".into()
+        }
+        CertificateError::BadSignature => "the signature of a certificate is wrong".into(),
+        CertificateError::BadEncoding => "a certificate is malformed".into(),
+        // The library does not name this one.
+        CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity" => {
+            "the certificate is that of an authority (CA:TRUE), and not of a server".into()
+        }
+        error => format!("the certificate is refused: {error}"),
+    }
+}
+
+/// For whom a certificate is. The library writes `DnsName("a.example")` and `IpAddress(::1)`. There may be hundreds.
+fn names(presented: &[String]) -> String {
+    const NAMES_MAX: usize = 3;
+    let inner = |text: &String| Some(text.split_once('(')?.1.strip_suffix(')')?.trim_matches('"').to_owned());
+    let name = |text: &String| inner(text).unwrap_or_else(|| text.clone());
+    let names: Vec<String> = presented.iter().take(NAMES_MAX).map(name).collect();
+    match presented.len().saturating_sub(NAMES_MAX) {
+        0 if names.is_empty() => "no name".into(),
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+fn system_time(time: &UnixTime) -> SystemTime {
+    // What a certificate can say fits (RFC 5280 §4.1.2.5: the year has four digits).
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

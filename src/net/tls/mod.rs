@@ -1,8 +1,11 @@
-//! TLS: certificates, and with what new handshakes are made. This is the only place that names rustls, rcgen and x509-cert.
+//! TLS: certificates, and with what new handshakes are made. This is the only place that names rustls,
+//! rustls-native-certs, rcgen and x509-cert.
 //!
 //! [`LiveConfig`] is the entry: it reads the files that [`TlsOptions`] name, and has the configuration for the next
-//! handshake. A build without TLS has the same names, and says so when it is asked for TLS.
+//! handshake. [`UpstreamTls`] is the same for connections to upstreams. A build without TLS has the same names, and says so when it is asked for TLS.
 
+#[cfg(feature = "_tls")]
+mod authorities;
 #[cfg(feature = "_tls")]
 mod certificate;
 #[cfg(feature = "_tls")]
@@ -28,11 +31,13 @@ mod self_signed;
 #[cfg(feature = "_tls")]
 mod session;
 #[cfg(all(test, feature = "_tls"))]
-pub(crate) mod test_client;
+pub(crate) mod test_end;
 #[cfg(all(test, feature = "_tls"))]
 mod test_pki;
 #[cfg(feature = "_tls")]
 mod tickets;
+#[cfg(feature = "_tls")]
+mod upstreams;
 #[cfg(not(feature = "_tls"))]
 mod without;
 
@@ -49,8 +54,10 @@ pub use fault::Fault;
 pub use live_config::LiveConfig;
 #[cfg(feature = "_tls")]
 pub use session::Session;
+#[cfg(feature = "_tls")]
+pub use upstreams::UpstreamTls;
 #[cfg(not(feature = "_tls"))]
-pub use without::{Fault, LiveConfig, Session};
+pub use without::{Fault, LiveConfig, Session, UpstreamTls};
 
 /// Whether this build has TLS.
 pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");

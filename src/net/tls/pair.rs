@@ -178,7 +178,7 @@ pub(super) fn mistake(kind: FileKind, file: &Path, problem: String) -> Mistake {
 }
 
 /// How much later `end` is than `start`, in whole days if there are any.
-fn days(end: SystemTime, start: SystemTime) -> String {
+pub(super) fn days(end: SystemTime, start: SystemTime) -> String {
     let seconds = end.duration_since(start).unwrap_or_default().as_secs();
     match seconds / 86_400 {
         0 => format!("{seconds} seconds"),

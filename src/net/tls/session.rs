@@ -3,12 +3,15 @@
 //! This is the unbuffered interface of rustls: the buffers are ours, so an idle connection owns none (docs/decisions/017).
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeTlsData, EncryptError, ReadTraffic, UnbufferedStatus, WriteTraffic};
-use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::clients::certificate_of;
 use super::fault::Fault;
@@ -21,29 +24,36 @@ use crate::base::tls_facts::{ClientCertificate, SessionFacts};
 /// A record is at most so much longer than its content if it is not padded, in bytes. A KeyUpdate is a record of 27 bytes.
 const RECORD_ADDS_MAX: usize = 29;
 
-/// A server's side of a TLS connection.
+/// Our side of a TLS connection: that of the server, or to an upstream that of the client.
 pub struct Session {
-    /// In a box, because it is large and few connections have one.
-    connection: Box<UnbufferedServerConnection>,
+    endpoint: Endpoint,
     /// Content that was decrypted and that the inbox had no room for, and how much of it has been taken since.
     held: Vec<u8>,
     taken: usize,
     /// A KeyUpdate may have been consumed whose answer has not been asked for.
     may_owe_update: bool,
     phase: Phase,
-    /// The server name that the client has sent.
+    /// The server name that the client has sent; ours, if the client is us.
     name: Option<Arc<str>>,
-    /// Who the client is, if it has a certificate.
+    /// Who the client is, if it has a certificate. `None` if the client is us.
     client: Option<Arc<ClientCertificate>>,
     /// How long the handshake has kept this thread busy.
     worked: Duration,
 }
 
+/// What we are on the connection. In a box, because it is large and few connections have one.
+enum Endpoint {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Our ClientHello has not been made. Only a client begins with this.
+    Unspoken,
     /// No ClientHello has been answered.
     Hello,
-    /// It has been, and the client's Finished is missing.
+    /// It has been, and the peer's Finished is missing.
     Handshake,
     /// Content flows.
     Open,
@@ -78,16 +88,33 @@ impl Session {
     /// If the configuration is of no use. What [`LiveConfig`](super::LiveConfig) has loaded is of use.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Session, Fault> {
         let connection = UnbufferedServerConnection::new(config).map_err(Fault::of)?;
-        Ok(Session {
-            connection: Box::new(connection),
+        Ok(Session::of(Endpoint::Server(Box::new(connection)), Phase::Hello, None))
+    }
+
+    /// A session that begins with our ClientHello, to a server with this name. `seal` makes the ClientHello, whether there is
+    /// content or not.
+    ///
+    /// # Errors
+    /// The configuration is of no use.
+    pub(super) fn to_server(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Session, Fault> {
+        let (began, text) = (Instant::now(), name.to_str().into());
+        let connection = UnbufferedClientConnection::new(config, name).map_err(Fault::of)?;
+        let session = Session::of(Endpoint::Client(Box::new(connection)), Phase::Unspoken, Some(text));
+        // The keys of the key exchange have been made.
+        Ok(Session { worked: began.elapsed(), ..session })
+    }
+
+    fn of(endpoint: Endpoint, phase: Phase, name: Option<Arc<str>>) -> Session {
+        Session {
+            endpoint,
             held: Vec::new(),
             taken: 0,
             may_owe_update: false,
-            phase: Phase::Hello,
-            name: None,
+            phase,
+            name,
             client: None,
             worked: Duration::ZERO,
-        })
+        }
     }
 
     /// Decrypts what is in `incoming` until the `inbox` is full or more ciphertext is needed. What has to be answered is
@@ -118,8 +145,9 @@ impl Session {
     }
 
     /// Encrypts content into records of up to `record_bytes` (1 to [`RECORD_BYTES_MAX`]) each, as long as they fit in
-    /// `outgoing`. `on_record` is told of each. Before the handshake is over, nothing is encrypted. `incoming` is what has
-    /// arrived and was not decrypted, if there is any.
+    /// `outgoing`. `on_record` is told of each. Before the handshake is over, nothing is encrypted. What the protocol has to
+    /// say is added first, such as a client's first message. `incoming` is what has arrived and was not decrypted, if there is
+    /// any.
     ///
     /// # Errors
     /// The keys are worn out, or the peer has broken the protocol in what has arrived: as those of `open`.
@@ -135,11 +163,12 @@ impl Session {
         self.send(Wish::Content { content, record_bytes, on_record: &mut on_record }, incoming, outgoing)
     }
 
-    /// Ends the session because of this fault, which the caller has found. The alert is added to `outgoing` if the client can
+    /// Ends the session because of this fault, which the caller has found. The alert is added to `outgoing` if the peer can
     /// read one that is not encrypted.
     pub fn fail(&mut self, mut fault: Fault, outgoing: &mut RingBuffer) -> Fault {
+        fault.is_of_upstream = self.is_client();
         if let Some(alert) = fault.own_alert().filter(|_| self.phase == Phase::Hello) {
-            // Without room for it, the client is told by the end of the connection.
+            // Without room for it, the peer is told by the end of the connection.
             if outgoing.put_whole(&alert) {
                 fault.on_told_by(alert);
             }
@@ -153,6 +182,9 @@ impl Session {
     /// # Errors
     /// As those of `seal`.
     pub fn close(&mut self, incoming: Option<&mut RingBuffer>, outgoing: &mut RingBuffer) -> Result<(), Fault> {
+        if self.phase == Phase::Unspoken {
+            return Ok(());
+        }
         self.send(Wish::CloseNotify, incoming, outgoing)
     }
 
@@ -180,41 +212,18 @@ impl Session {
         wish: &mut Wish<'_, '_>,
     ) -> Result<Step, Fault> {
         let bytes: &mut [u8] = incoming.as_mut().map_or(&mut [], |incoming| incoming.contiguous_mut());
-        let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(bytes);
-        let mut has_ended = self.phase == Phase::Ended;
-        // What is consumed and is no content may be a KeyUpdate, whatever the library says next.
-        let mut other_bytes = discard;
-        let step = match state {
-            Err(error) => Err(Fault::of(error)),
-            Ok(ConnectionState::ReadTraffic(traffic)) => {
-                let records = receive(traffic, inbox, &mut self.held);
-                discard += records.discard;
-                other_bytes = other_bytes.saturating_sub(records.wire_bytes_max);
-                Ok(Step::Done)
-            }
-            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing).map(|()| Step::Done),
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                Ok(Step::Done)
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                has_ended = true;
-                Ok(Step::Done)
-            }
-            Ok(ConnectionState::WriteTraffic(mut traffic))
-                if self.phase == Phase::Open && (self.may_owe_update || other_bytes > 0) =>
-            {
-                (self.may_owe_update, other_bytes) = (false, 0);
-                queue_key_update(&mut traffic).map(|()| Step::Done)
-            }
-            Ok(ConnectionState::WriteTraffic(traffic)) => {
-                wish.fulfil(traffic, outgoing).map(|()| if has_ended { Step::Ended } else { Step::Starved })
-            }
-            Ok(ConnectionState::Closed) => Ok(Step::Ended),
-            // More of the handshake is needed. Early data is not offered, and nothing else is known.
-            Ok(_) => Ok(Step::Starved),
+        let call = Call {
+            phase: self.phase,
+            held: &mut self.held,
+            may_owe_update: &mut self.may_owe_update,
+            inbox,
+            outgoing: &mut *outgoing,
+            wish,
         };
-        self.may_owe_update |= other_bytes > 0;
+        let Outcome { step, discard, has_ended } = match &mut self.endpoint {
+            Endpoint::Server(server) => call.follow(server.process_tls_records(bytes)),
+            Endpoint::Client(client) => call.follow(client.process_tls_records(bytes)),
+        };
         if let Some(incoming) = &mut incoming {
             incoming.consume(discard);
         }
@@ -224,12 +233,17 @@ impl Session {
         })?;
         self.phase = match self.phase {
             _ if has_ended => Phase::Ended,
+            // What a client says first is in `outgoing`.
+            Phase::Unspoken => Phase::Hello,
             Phase::Hello if self.has_answered_hello() => {
-                self.name = selection::take_name().map(Arc::from);
+                if !self.is_client() {
+                    self.name = selection::take_name().map(Arc::from);
+                }
                 Phase::Handshake
             }
-            Phase::Handshake if !self.connection.is_handshaking() => {
-                self.client = self.connection.peer_certificates().and_then(certificate_of).map(Arc::new);
+            Phase::Handshake if !self.endpoint.is_handshaking() => {
+                let chain = self.endpoint.peer_certificates().filter(|_| !self.is_client());
+                self.client = chain.and_then(certificate_of).map(Arc::new);
                 Phase::Open
             }
             phase => phase,
@@ -239,9 +253,9 @@ impl Session {
 
     /// Whether the client's hello has been answered with one, and not only with the wish for another (RFC 8446 §4.1.4).
     fn has_answered_hello(&self) -> bool {
-        let is_retried = self.connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
-        let has_group = self.connection.negotiated_key_exchange_group().is_some();
-        self.connection.protocol_version().is_some() && (has_group || !is_retried)
+        let is_retried = self.endpoint.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        let has_group = self.endpoint.negotiated_key_exchange_group().is_some();
+        self.endpoint.protocol_version().is_some() && (has_group || !is_retried)
     }
 
     fn take_held(&mut self, inbox: &mut RingBuffer) {
@@ -260,23 +274,29 @@ impl Session {
             return;
         }
         let bytes: &mut [u8] = incoming.map_or(&mut [], RingBuffer::contiguous_mut);
-        while self.connection.wants_write()
-            && has_room(outgoing)
-            && let Ok(ConnectionState::EncodeTlsData(data)) = self.connection.process_tls_records(bytes).state
-            && encode(data, outgoing).is_ok()
-        {
+        while self.endpoint.wants_write() && has_room(outgoing) && self.endpoint.encode_next(bytes, outgoing) {
             fault.on_told();
         }
     }
 
-    /// Whether the next ciphertext may begin a handshake, which costs a signature.
+    /// Whether we are the client: the peer is an upstream.
+    pub fn is_client(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Client(_))
+    }
+
+    /// Whether nothing has been sent that the peer waits for: a client speaks first.
+    pub fn has_to_begin(&self) -> bool {
+        self.phase == Phase::Unspoken
+    }
+
+    /// Whether the next ciphertext may be a ClientHello, whose answer costs a signature.
     pub fn awaits_hello(&self) -> bool {
-        self.phase == Phase::Hello
+        self.phase == Phase::Hello && !self.is_client()
     }
 
     /// Whether content cannot flow yet.
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Hello | Phase::Handshake)
+        matches!(self.phase, Phase::Unspoken | Phase::Hello | Phase::Handshake)
     }
 
     /// Whether the peer has said that no more comes.
@@ -296,7 +316,7 @@ impl Session {
 
     /// Whether the present handshake resumes an earlier session, as far as that is known.
     pub fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.endpoint.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The certificate that the client has shown, if it has.
@@ -305,19 +325,19 @@ impl Session {
     }
 
     /// The protocol that was agreed on by ALPN, once the client's hello has been answered: `h2` or `http/1.1`. `None` if
-    /// the client has offered none.
+    /// the client has offered none, or the server does not know of ALPN.
     pub fn protocol(&self) -> Option<&'static str> {
-        let agreed = self.connection.alpn_protocol();
+        let agreed = self.endpoint.alpn_protocol();
         PROTOCOLS.into_iter().find(|protocol| Some(protocol.as_bytes()) == agreed)
     }
 
     /// What was agreed on.
     pub fn facts(&self) -> SessionFacts {
-        let connection = &self.connection;
+        let state: &CommonState = &self.endpoint;
         SessionFacts {
-            version: connection.protocol_version().and_then(version_name),
-            suite: connection.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())),
-            group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            version: state.protocol_version().and_then(version_name),
+            suite: state.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())),
+            group: state.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
             name: self.name.clone(),
             protocol: self.protocol(),
             is_resumed: self.is_resumed(),
@@ -349,6 +369,92 @@ fn suite_name(suite: CipherSuite) -> Option<&'static str> {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl Deref for Endpoint {
+    type Target = CommonState;
+
+    fn deref(&self) -> &CommonState {
+        match self {
+            Endpoint::Server(server) => server,
+            Endpoint::Client(client) => client,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Adds the next message that the library has queued to `outgoing`, if there is one.
+    fn encode_next(&mut self, bytes: &mut [u8], outgoing: &mut RingBuffer) -> bool {
+        fn queued<D>(UnbufferedStatus { state, .. }: UnbufferedStatus<'_, '_, D>, outgoing: &mut RingBuffer) -> bool {
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return false };
+            encode(data, outgoing).is_ok()
+        }
+        match self {
+            Endpoint::Server(server) => queued(server.process_tls_records(bytes), outgoing),
+            Endpoint::Client(client) => queued(client.process_tls_records(bytes), outgoing),
+        }
+    }
+}
+
+/// What follows from one call of the library.
+struct Outcome {
+    step: Result<Step, Fault>,
+    /// So much of what has arrived is dealt with, in bytes.
+    discard: usize,
+    /// The peer has ended its direction.
+    has_ended: bool,
+}
+
+/// One call of the library, with all that may follow from it.
+struct Call<'a, 'w, 'r> {
+    phase: Phase,
+    held: &'a mut Vec<u8>,
+    may_owe_update: &'a mut bool,
+    inbox: Option<&'a mut RingBuffer>,
+    outgoing: &'a mut RingBuffer,
+    wish: &'a mut Wish<'w, 'r>,
+}
+
+impl Call<'_, '_, '_> {
+    /// Does what the library asks for.
+    fn follow<D>(self, UnbufferedStatus { mut discard, state }: UnbufferedStatus<'_, '_, D>) -> Outcome {
+        let mut has_ended = self.phase == Phase::Ended;
+        // What is consumed and is no content may be a KeyUpdate, whatever the library says next.
+        let mut other_bytes = discard;
+        let step = match state {
+            Err(error) => Err(Fault::of(error)),
+            Ok(ConnectionState::ReadTraffic(traffic)) => {
+                let records = receive(traffic, self.inbox, self.held);
+                discard += records.discard;
+                other_bytes = other_bytes.saturating_sub(records.wire_bytes_max);
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.outgoing).map(|()| Step::Done),
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                has_ended = true;
+                Ok(Step::Done)
+            }
+            Ok(ConnectionState::WriteTraffic(mut traffic))
+                if self.phase == Phase::Open && (*self.may_owe_update || other_bytes > 0) =>
+            {
+                (*self.may_owe_update, other_bytes) = (false, 0);
+                queue_key_update(&mut traffic).map(|()| Step::Done)
+            }
+            Ok(ConnectionState::WriteTraffic(traffic)) => {
+                let fulfilled = self.wish.fulfil(traffic, self.outgoing);
+                fulfilled.map(|()| if has_ended { Step::Ended } else { Step::Starved })
+            }
+            Ok(ConnectionState::Closed) => Ok(Step::Ended),
+            // More of the handshake is needed. Early data is not offered, and nothing else is known.
+            Ok(_) => Ok(Step::Starved),
+        };
+        *self.may_owe_update |= other_bytes > 0;
+        Outcome { step, discard, has_ended }
     }
 }
 

@@ -53,6 +53,26 @@ impl LiveConfig {
 
 /// There is none in this build.
 #[derive(Debug)]
+pub enum UpstreamTls {}
+
+impl UpstreamTls {
+    /// # Errors
+    /// Always: this build has no TLS.
+    pub fn load(_authorities: Option<&Path>) -> Result<UpstreamTls, String> {
+        Err("this build has no TLS".into())
+    }
+
+    /// A session for a new connection to an upstream.
+    ///
+    /// # Errors
+    /// There is no configuration to begin with.
+    pub fn session(&self, _host: &str) -> Result<Session, Fault> {
+        match *self {}
+    }
+}
+
+/// There is none in this build.
+#[derive(Debug)]
 pub enum Session {}
 
 impl Session {
@@ -97,7 +117,17 @@ impl Session {
         match *self {}
     }
 
-    /// Whether the next ciphertext may begin a handshake.
+    /// Whether we are the client.
+    pub fn is_client(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether nothing has been sent that the peer waits for.
+    pub fn has_to_begin(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether the next ciphertext may be a ClientHello.
     pub fn awaits_hello(&self) -> bool {
         match *self {}
     }

@@ -1,4 +1,4 @@
-//! A TLS client whose bytes a test carries to the server and back.
+//! The other end of a TLS connection, whose bytes a test carries to us and back.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -6,42 +6,54 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind};
+use rustls::{ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ServerConnection};
 
 use super::provider::provider;
-use super::test_pki::{client_config_of, verifier};
+use super::test_pki::{Folder, client_config_of, leaf, options, root, verifier};
+use super::{LiveConfig, UpstreamTls};
 
-/// A client that trusts every server.
-pub(crate) struct TestClient {
-    connection: ClientConnection,
-    /// The server has sent close_notify.
+/// A client of ours, or an upstream.
+pub(crate) struct TestEnd {
+    connection: Connection,
+    /// We have sent close_notify.
     pub(crate) has_end: bool,
 }
 
-impl TestClient {
-    pub(crate) fn new() -> TestClient {
-        TestClient::of(client_config_of(schemes(), rustls::DEFAULT_VERSIONS))
+impl TestEnd {
+    /// A client that trusts every server.
+    pub(crate) fn client() -> TestEnd {
+        TestEnd::of(client_config_of(schemes(), rustls::DEFAULT_VERSIONS))
     }
 
-    pub(crate) fn of_tls12() -> TestClient {
-        TestClient::of(client_config_of(schemes(), &[&rustls::version::TLS12]))
+    pub(crate) fn of_tls12() -> TestEnd {
+        TestEnd::of(client_config_of(schemes(), &[&rustls::version::TLS12]))
     }
 
     /// A client that the server asks for another hello, because its first one is for a group that the server does not have.
     #[cfg(feature = "tls")]
-    pub(crate) fn to_be_retried() -> TestClient {
+    pub(crate) fn to_be_retried() -> TestEnd {
         use rustls::crypto::aws_lc_rs::kx_group;
         let provider =
             CryptoProvider { kx_groups: vec![kx_group::MLKEM768, kx_group::X25519], ..(*provider()).clone() };
         let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
         let builder = builder.unwrap().dangerous().with_custom_certificate_verifier(verifier(schemes()));
-        TestClient::of(builder.with_no_client_auth())
+        TestEnd::of(builder.with_no_client_auth())
     }
 
-    fn of(config: ClientConfig) -> TestClient {
+    fn of(config: ClientConfig) -> TestEnd {
         let name = "ec.example".try_into().unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        TestClient { connection, has_end: false }
+        TestEnd { connection: connection.into(), has_end: false }
+    }
+
+    /// An upstream with this host, and with what TLS to it is made.
+    pub(crate) fn upstream(host: &str) -> (TestEnd, UpstreamTls) {
+        let (folder, authority) = (Folder::new(), root("Authority"));
+        let (certificate, key) = leaf(&[host], &authority);
+        let options = options([folder.pair("upstream", &certificate, &key)]);
+        let config = LiveConfig::load(options, &mut |_| {}).unwrap().current();
+        let tls = UpstreamTls::load(Some(&folder.write("ca.pem", &authority.pem()))).unwrap();
+        (TestEnd { connection: ServerConnection::new(config).unwrap().into(), has_end: false }, tls)
     }
 
     /// What it sends next.
