@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use tidemill::base::limits::Limits;
 
-type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the input says, apart from the reasons for refusing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn say_content(said: &mut Vec<Said>, content: &[u8]) {
     }
 }
 
-fn read_chunks<'a>(mut input: &'a [u8], limits: &Limits, content: &mut Vec<u8>) -> Option<(Lines, &'a [u8])> {
+pub fn read_chunks<'a>(mut input: &'a [u8], limits: &Limits, content: &mut Vec<u8>) -> Option<(Lines, &'a [u8])> {
     loop {
         let end = find(input, b"\r\n")?;
         let line = &input[..end];
@@ -185,7 +185,7 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
     split_host(authority).is_some_and(|(host, _)| !host.is_empty())
 }
 
-fn field_lines(lines: &[&[u8]], limits: &Limits) -> Option<Lines> {
+pub fn field_lines(lines: &[&[u8]], limits: &Limits) -> Option<Lines> {
     if lines.len() > limits.fields_max {
         return None;
     }
@@ -202,7 +202,7 @@ fn field_line(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     good.then(|| (name.to_vec(), value[start..end].to_vec()))
 }
 
-fn values<'a>(fields: &'a Lines, name: &str) -> Vec<&'a [u8]> {
+pub fn values<'a>(fields: &'a Lines, name: &str) -> Vec<&'a [u8]> {
     let same = fields.iter().filter(|(other, _)| other.to_ascii_lowercase() == name.as_bytes());
     same.map(|(_, value)| &value[..]).collect()
 }
@@ -232,7 +232,7 @@ fn framing(fields: &Lines, old: bool) -> Option<Framing> {
     }
 }
 
-fn persists(fields: &Lines, old: bool) -> bool {
+pub fn persists(fields: &Lines, old: bool) -> bool {
     let list = values(fields, "connection").join(&b","[..]).to_ascii_lowercase();
     let has = |option: &[u8]| list.split(|byte| *byte == b',').any(|member| member.trim_ascii() == option);
     !has(b"close") && (!old || has(b"keep-alive"))
@@ -278,12 +278,12 @@ fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-fn is_control(byte: u8) -> bool {
+pub fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
 /// Lines without their CRLF.
-fn split(bytes: &[u8]) -> Vec<&[u8]> {
+pub fn split(bytes: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     while let Some(end) = find(rest, b"\r\n") {
@@ -294,6 +294,6 @@ fn split(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }

@@ -5,9 +5,7 @@
 
 use super::bad_request;
 use super::target::is_host_field_value;
-use crate::http::fields::{
-    Fields, Line, is_token, list_members, quoted_list_members, split_unquoted, token_or_quoted_string, trim_ows,
-};
+use crate::http::fields::{Fields, Line, is_token, list_members, split_unquoted, token_or_quoted_string, trim_ows};
 use crate::http::message::{Announced, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -212,7 +210,7 @@ pub fn is_framing(name: &[u8]) -> bool {
 /// For how many seconds a `Keep-Alive` field of a response lets the connection stay idle: its smallest `timeout`
 /// (RFC 9112 Appendix C.2.2, RFC 2068 §19.7.1.1). What is not a number says nothing.
 pub fn keep_alive_secs(fields: Fields<'_>) -> Option<u32> {
-    let parameters = fields.all("keep-alive").flat_map(quoted_list_members);
+    let parameters = fields.all("keep-alive").flat_map(list_members);
     let timeouts = parameters.filter_map(|parameter| {
         let equals = memchr::memchr(b'=', parameter)?;
         let (name, value) = (trim_ows(&parameter[..equals]), trim_ows(&parameter[equals + 1..]));
