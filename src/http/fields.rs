@@ -338,28 +338,68 @@ struct FieldLines {
     hashes: Box<[u32]>,
 }
 
+/// The lines of a set that is being made.
+#[derive(Default)]
+struct NewLines {
+    text: Vec<u8>,
+    spans: Vec<FieldSpan>,
+    hashes: Vec<u32>,
+}
+
+impl NewLines {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let name_start = self.text.len() as u32;
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(b": ");
+        let value_start = self.text.len() as u32;
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(b"\r\n");
+        let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+        self.spans.push(FieldSpan { name_start, name_len, value_start, value_len });
+        self.hashes.push(field_hash(name, value));
+    }
+
+    fn into_set(self) -> FieldSet {
+        let NewLines { text, spans, hashes } = self;
+        let is_empty = spans.is_empty();
+        let lines = || FieldLines { text: text.into(), spans: spans.into(), hashes: hashes.into() };
+        FieldSet((!is_empty).then(|| Arc::new(lines())))
+    }
+}
+
+/// How long a field line is, with its CRLF.
+fn line_bytes(name: &[u8], value: &[u8]) -> usize {
+    name.len() + b": ".len() + value.len() + b"\r\n".len()
+}
+
 impl FieldSet {
     /// A set without fields.
     pub const EMPTY: FieldSet = FieldSet(None);
 
     /// A set of these fields, in this order.
     pub fn new<N: Borrow<FieldName>, V: Borrow<FieldValue>>(fields: impl IntoIterator<Item = (N, V)>) -> FieldSet {
-        let (mut text, mut spans, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lines = NewLines::default();
         for (name, value) in fields {
-            let (name, value) = (name.borrow().as_str(), value.borrow().as_bytes());
-            let name_start = text.len() as u32;
-            text.extend_from_slice(name.as_bytes());
-            text.extend_from_slice(b": ");
-            let value_start = text.len() as u32;
-            text.extend_from_slice(value);
-            text.extend_from_slice(b"\r\n");
-            let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-            spans.push(FieldSpan { name_start, name_len, value_start, value_len });
-            hashes.push(field_hash(name.as_bytes(), value));
+            lines.add(name.borrow().as_str().as_bytes(), value.borrow().as_bytes());
         }
-        let is_empty = spans.is_empty();
-        let lines = || FieldLines { text: text.into(), spans: spans.into(), hashes: hashes.into() };
-        FieldSet((!is_empty).then(|| Arc::new(lines())))
+        lines.into_set()
+    }
+
+    /// A set of fields that were received, in this order. Each name is a token and each value has no control character,
+    /// because a parser of this server has checked them. However many they are, there are four allocations.
+    pub fn of_parsed<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> FieldSet {
+        let add = |(count, bytes), (name, value): (&[u8], &[u8])| (count + 1, bytes + line_bytes(name, value));
+        let (count, bytes) = fields.clone().fold((0, 0), add);
+        let mut lines = NewLines {
+            text: Vec::with_capacity(bytes),
+            spans: Vec::with_capacity(count),
+            hashes: Vec::with_capacity(count),
+        };
+        for (name, value) in fields {
+            debug_assert!(is_token(name) && value.iter().copied().all(is_field_value_byte), "a parser has checked it");
+            lines.add(name, value);
+        }
+        lines.into_set()
     }
 
     /// Every field as (name, value), in order.
@@ -566,6 +606,16 @@ mod tests {
         assert_eq!(set.as_lines(), b"ETag: \"1\"\r\nVary: \r\n");
         assert_eq!((set.is_empty(), &set.clone(), FieldSet::new(fields)), (false, &set, set.clone()));
         assert_eq!(size_of::<FieldSet>(), size_of::<usize>(), "a response with it is no larger than it must be");
+    }
+
+    #[test]
+    fn a_set_of_parsed_fields_is_that_of_checked_ones() {
+        let fields = [(ETAG, FieldValue::from_static("\"1\"")), (VARY, FieldValue::from_static(""))];
+        let parsed = FieldSet::of_parsed([(&b"ETag"[..], &b"\"1\""[..]), (b"Vary", b"")].into_iter());
+        assert_eq!(parsed, FieldSet::new(fields));
+        assert_eq!(FieldSet::of_parsed([].into_iter()), FieldSet::EMPTY);
+        let hashes: Vec<u32> = parsed.hashed().map(|(hash, ..)| hash).collect();
+        assert_eq!(hashes, [field_hash(b"etag", b"\"1\""), field_hash(b"vary", b"")]);
     }
 
     #[test]

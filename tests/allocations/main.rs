@@ -5,3 +5,4 @@ mod hpack;
 mod http2;
 mod requests;
 mod slots;
+mod upstreams;
