@@ -137,8 +137,21 @@ impl OwnedHead {
     }
 }
 
-/// A response as a service gives it. The protocol adds Date, Server, framing and connection fields when it encodes the
-/// head.
+/// Who made a response, and so says when (`Date`) and with which software (`Server`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This server: the protocol adds both fields.
+    Here,
+    /// An upstream. Both fields stay as it has sent them. If it has not sent `Date`, the protocol adds it, because a
+    /// recipient with a clock must record when the response came (RFC 9110 §6.6.1). It adds no `Server`.
+    Upstream {
+        /// Whether `Date` is among the fields.
+        is_dated: bool,
+    },
+}
+
+/// A response as a service gives it. The protocol adds framing and connection fields when it encodes the head, and Date and
+/// Server as far as its origin leaves that to it.
 #[derive(Debug)]
 pub struct Response {
     /// Status code; never 1xx, but for the 101 of an upgrade.
@@ -155,19 +168,35 @@ pub struct Response {
     /// negotiated already, and not if it repeats what the client sent: next to a secret, the length of compressed content
     /// would betray the secret (BREACH).
     pub may_be_coded: bool,
+    /// Who made it.
+    pub origin: Origin,
 }
 
 impl Response {
     /// A response without content and fields.
     pub fn new(status: Status) -> Response {
         let (prepared, fields, body) = (FieldSet::EMPTY, Vec::new(), Body::Empty);
-        Response { status, content_type: None, prepared, fields, body, may_be_coded: true }
+        Response { status, content_type: None, prepared, fields, body, may_be_coded: true, origin: Origin::Here }
     }
 
     /// A response with this content of this media type, and no other fields.
     pub fn of_content(status: Status, content_type: FieldValue, body: Body) -> Response {
         let (prepared, fields) = (FieldSet::EMPTY, Vec::new());
-        Response { status, content_type: Some(content_type), prepared, fields, body, may_be_coded: true }
+        let content_type = Some(content_type);
+        Response { status, content_type, prepared, fields, body, may_be_coded: true, origin: Origin::Here }
+    }
+
+    /// A response that an upstream has made, with its fields but for those that frame content or are about its connection.
+    /// `Content-Type`, `Date` and `Server` are among them, where the upstream has put them. Its content is not put into
+    /// another coding.
+    pub fn of_upstream(status: Status, fields: FieldSet, body: Body) -> Response {
+        debug_assert!(
+            !fields.iter().any(|(name, _)| is_about_the_connection(name)),
+            "a field of the upstream's connection is not for ours"
+        );
+        let is_dated = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"date"));
+        let origin = Origin::Upstream { is_dated };
+        Response { prepared: fields, body, may_be_coded: false, origin, ..Response::new(status) }
     }
 
     /// An upper bound for the bytes its head takes on the wire.
@@ -217,9 +246,14 @@ impl Response {
     }
 }
 
-/// Whether the protocol alone sends the field with this name.
+/// Whether the protocol alone sends the field with this name in a response that is made here.
 pub fn is_owned_by_the_protocol(name: &[u8]) -> bool {
-    ["connection", "content-length", "transfer-encoding", "date", "server", "content-type", "keep-alive", "trailer"]
-        .iter()
-        .any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()))
+    let owned = ["date", "server", "content-type", "trailer"];
+    is_about_the_connection(name) || owned.iter().any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()))
+}
+
+/// Whether the field with this name frames content on one connection, or says whether that connection persists.
+fn is_about_the_connection(name: &[u8]) -> bool {
+    let fields = ["connection", "content-length", "transfer-encoding", "keep-alive"];
+    fields.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
 }

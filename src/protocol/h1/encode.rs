@@ -6,7 +6,7 @@ use super::framing::FramingField;
 use crate::base::ring::RingBuffer;
 use crate::http::date::DateCache;
 use crate::http::fields::FieldSet;
-use crate::http::message::{Announced, Response, Version};
+use crate::http::message::{Announced, Origin, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::http::upstream::OutgoingRequest;
@@ -24,15 +24,14 @@ pub fn head(
     connection: ConnectionLines,
     date: &DateCache,
 ) {
-    match response.status {
+    match (response.status, response.origin) {
         // Nearly every response begins like this. It is one copy, and its length is known to the compiler.
-        Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: tidemill\r\nDate: "),
-        status => {
-            status_line(out, status);
-            out.extend_from_slice(b"Server: tidemill\r\nDate: ");
+        (Status::OK, Origin::Here) => {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: tidemill\r\nDate: ");
+            out.extend_from_slice(date.as_bytes());
         }
+        (status, origin) => first_lines(out, status, origin, date),
     }
-    out.extend_from_slice(date.as_bytes());
     if let Some(content_type) = &response.content_type {
         out.extend_from_slice(b"\r\nContent-Type: ");
         out.extend_from_slice(content_type.as_bytes());
@@ -161,12 +160,19 @@ pub fn add_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(CRLF);
 }
 
-fn status_line(out: &mut Vec<u8>, status: Status) {
+/// Adds the status line, and Server and Date as far as they are not among the fields. There is no CRLF behind the last line.
+fn first_lines(out: &mut Vec<u8>, status: Status, origin: Origin, date: &DateCache) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&three_digits(status.code()));
     out.push(b' ');
     out.extend_from_slice(status.reason().as_bytes());
-    out.extend_from_slice(CRLF);
+    if origin == Origin::Here {
+        out.extend_from_slice(b"\r\nServer: tidemill");
+    }
+    if origin != (Origin::Upstream { is_dated: true }) {
+        out.extend_from_slice(b"\r\nDate: ");
+        out.extend_from_slice(date.as_bytes());
+    }
 }
 
 fn field_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -9,7 +9,7 @@ use super::hpack::encoder::Block;
 use crate::base::limits::Limits;
 use crate::http::date::DateCache;
 use crate::http::fields::{FieldSet, Fields, Line, is_allowed_in_trailers};
-use crate::http::message::{Announced, RequestHead, Response, Version};
+use crate::http::message::{Announced, Origin, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::http::target::{Target, TargetForm};
@@ -331,8 +331,12 @@ pub fn response_content(status: Status, is_head: bool, length: Option<u64>) -> (
 /// Adds the head of a response to a field block. Connection-specific fields are left out (§8.2.2).
 pub fn put_response(block: &mut Block<'_>, response: &Response, length: Option<u64>, date: &DateCache) {
     block.status(response.status);
-    block.field(b"server", b"tidemill");
-    block.date(date);
+    if response.origin == Origin::Here {
+        block.field(b"server", b"tidemill");
+    }
+    if response.origin != (Origin::Upstream { is_dated: true }) {
+        block.date(date);
+    }
     if let Some(content_type) = &response.content_type {
         block.field(b"content-type", content_type.as_bytes());
     }

@@ -11,7 +11,7 @@ use crate::http::conditional::{self, Outcome, Validators, Verdict};
 use crate::http::etag::EntityTag;
 use crate::http::exchange::Cx;
 use crate::http::fields::{CONTENT_RANGE, FieldValue, VARY, X_CONTENT_TYPE_OPTIONS};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{Origin, RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::negotiate::{AcceptEncoding, Coding};
 use crate::http::range::{self, ByteRange, Multipart, Ranges};
@@ -251,6 +251,7 @@ fn whole(form: &Form, content_type: &FieldValue, status: Status) -> Response {
         fields: Vec::new(),
         body: body(form, 0, form.length),
         may_be_coded: false,
+        origin: Origin::Here,
     }
 }
 

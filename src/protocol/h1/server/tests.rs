@@ -225,6 +225,27 @@ fn the_framing_of_a_response_follows_the_request_and_the_length() {
 }
 
 #[test]
+fn an_upstreams_response_keeps_its_date_and_server_and_gets_a_date_if_it_has_none() {
+    let head = |fields: &[(&str, &str)]| {
+        let mut peer = Peer::new(64);
+        peer.request(GET);
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let response = Response::of_upstream(Status::OK, FieldSet::of_parsed(fields), Body::Empty);
+        let mut head = Vec::new();
+        peer.server.send_head(&response, Some(0), false, None, &DateCache::new(UNIX_EPOCH), &mut head);
+        assert!(head.len() <= response.head_bytes_max());
+        String::from_utf8(head).expect("text").replace("\r\n", "|")
+    };
+    let ours = "Date: Thu, 01 Jan 1970 00:00:00 GMT|";
+    assert_eq!(head(&[]), format!("HTTP/1.1 200 OK|{ours}Content-Length: 0||"));
+    let of_upstream =
+        [("server", "nginx"), ("X", "1"), ("DATE", "Fri, 27 Nov 2026 21:00:00 GMT"), ("Content-Type", "a/b")];
+    let lines = "server: nginx|X: 1|DATE: Fri, 27 Nov 2026 21:00:00 GMT|Content-Type: a/b|";
+    assert_eq!(head(&of_upstream), format!("HTTP/1.1 200 OK|Content-Length: 0|{lines}|"));
+    assert_eq!(head(&of_upstream[..1]), format!("HTTP/1.1 200 OK|{ours}Content-Length: 0|server: nginx||"));
+}
+
+#[test]
 fn the_last_response_says_so() {
     let mut peer = Peer::new(64);
     peer.request(GET);

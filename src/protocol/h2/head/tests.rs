@@ -240,13 +240,7 @@ fn a_response_has_its_fields_without_those_of_a_connection() {
         (FieldName::from_static("Keep-Alive"), FieldValue::from_static("timeout=5")),
         (FieldName::from_static("Vary"), FieldValue::from_static("*")),
     ]);
-    let (mut block, mut list) = (Vec::new(), FieldList::default());
-    put_response(&mut Encoder::default().block(&mut block), &response, Some(1234), &DateCache::new(UNIX_EPOCH));
-    let limits = ListLimits { bytes_max: 64 * 1024, fields_max: 100 };
-    assert_eq!(Decoder::default().decode(&block, limits, &mut list), Ok(Decoded::All));
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let fields: Vec<String> =
-        list.fields(0).iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
+    let fields = sent(&response, Some(1234));
     let expected = [
         ":status: 200",
         "server: tidemill",
@@ -257,5 +251,28 @@ fn a_response_has_its_fields_without_those_of_a_connection() {
         "etag: \"1\"",
     ];
     assert_eq!(fields, expected);
+}
+
+#[test]
+fn an_upstreams_response_keeps_its_date_and_server_and_gets_a_date_if_it_has_none() {
+    let fields = |fields: &[(&str, &str)]| {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        sent(&Response::of_upstream(Status::OK, FieldSet::of_parsed(fields), Body::Empty), None)
+    };
+    let of_upstream = [("Server", "nginx"), ("Date", "Fri, 27 Nov 2026 21:00:00 GMT")];
+    assert_eq!(fields(&of_upstream), [":status: 200", "server: nginx", "date: Fri, 27 Nov 2026 21:00:00 GMT"]);
+    let ours = "date: Thu, 01 Jan 1970 00:00:00 GMT";
+    assert_eq!(fields(&of_upstream[..1]), [":status: 200", ours, "server: nginx"]);
+    assert_eq!(fields(&[]), [":status: 200", ours]);
+}
+
+/// The fields of a response as a client reads them.
+fn sent(response: &Response, length: Option<u64>) -> Vec<String> {
+    let (mut block, mut list) = (Vec::new(), FieldList::default());
+    put_response(&mut Encoder::default().block(&mut block), response, length, &DateCache::new(UNIX_EPOCH));
     assert!(block.len() <= response.head_bytes_max());
+    let limits = ListLimits { bytes_max: 64 * 1024, fields_max: 100 };
+    assert_eq!(Decoder::default().decode(&block, limits, &mut list), Ok(Decoded::All));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    list.fields(0).iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect()
 }
