@@ -52,6 +52,15 @@ fn read_file(path: &Path) -> Vec<Section> {
     starts.windows(2).map(section).collect()
 }
 
+/// The bytes of a line of input: CRLF at its end goes without saying, a single backslash says there is none.
+pub fn input_line(place: &str, line: &str) -> Vec<u8> {
+    let backslashes = line.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    if backslashes % 2 == 1 {
+        return unescaped(place, &line[..line.len() - 1]);
+    }
+    [&unescaped(place, line)[..], b"\r\n"].concat()
+}
+
 /// Bytes of a text with backslashes.
 pub fn unescaped(place: &str, line: &str) -> Vec<u8> {
     let mut bytes = Vec::new();

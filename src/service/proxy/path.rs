@@ -154,13 +154,13 @@ pub(super) fn push_escape(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// Whether a normalised segment becomes `..` for an upstream that decodes `%2F` or `%5C` before it looks for dot segments,
-/// or that first cuts off what stands behind a `;`.
+/// or that cuts off what stands behind a `;`, escaped or not.
 fn hides_dots(segment: &[u8]) -> bool {
     let mut rest = segment;
     while !rest.is_empty() {
         let end = rest.windows(3).position(|escape| escape == b"%2F" || escape == b"%5C");
         let piece = &rest[..end.unwrap_or(rest.len())];
-        if piece == b".." || piece.starts_with(b"..;") {
+        if piece == b".." || piece.starts_with(b"..;") || piece.starts_with(b"..%3B") {
             return true;
         }
         rest = end.map_or(b"", |end| &rest[end + 3..]);
@@ -251,6 +251,7 @@ mod tests {
             ("/a/..;/b", HIDDEN_DOTS),
             ("/a/.%2e;x=y/b", HIDDEN_DOTS),
             ("/a%5C..;", HIDDEN_DOTS),
+            ("/..%3bx", HIDDEN_DOTS),
         ] {
             assert_eq!(NormalPath::new(path.as_bytes()).defect(), Some(defect), "{path}");
         }

@@ -15,10 +15,8 @@ use crate::http::fields::{Fields, is_token};
 /// What such a field is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forwarding {
-    /// `X-Forwarded-For`, `-Proto` or `-Host`, which we write.
+    /// `Forwarded`, or `X-Forwarded-For`, `-Proto` or `-Host`: one line of it is written, or none.
     Written,
-    /// `Forwarded`, which we write if the route asks for it.
-    Forwarded,
     /// Another one, such as `X-Real-IP` or `X-Forwarded-Port`. It is kept if a trusted proxy has sent it.
     Other,
     /// A name with underscores that some take for one of these.
@@ -38,7 +36,7 @@ impl Forwarding {
     fn of_similar(name: &[u8]) -> Option<Forwarding> {
         let is = |other: &str| name.len() == other.len() && begins_with(name, other);
         let kind = match name.len() {
-            9 if is("forwarded") => Forwarding::Forwarded,
+            9 if is("forwarded") => Forwarding::Written,
             9 if is("x-real-ip") => Forwarding::Other,
             15 if is("x-forwarded-for") => Forwarding::Written,
             16 if is("x-forwarded-host") => Forwarding::Written,
@@ -63,12 +61,9 @@ pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]
         Peer::Ip(address) => write!(lines, "{}", address.ip().to_canonical()).is_ok(),
         Peer::Unix => false,
     });
-    let mut push_ours = |name, value: &[u8]| {
-        let is_there = sender.is_trusted && fields.all(name).any(|value| !value.is_empty());
-        match is_there {
-            true => push_joined(lines, name, sender, fields, |_| false),
-            false => push_line(lines, name.as_bytes(), value),
-        }
+    let mut push_ours = |name, value: &[u8]| match kept(sender, name, fields).next().is_some() {
+        true => push_joined(lines, name, sender, fields, |_| false),
+        false => push_line(lines, name.as_bytes(), value),
     };
     push_ours("X-Forwarded-Proto", sender.scheme().as_bytes());
     if let Some(host) = host {
@@ -76,9 +71,12 @@ pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]
     }
 }
 
-/// Adds `Forwarded` (RFC 7239 §4), with an element of our own behind those of a trusted peer.
-pub fn push_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]>, fields: Fields<'_>) {
+/// Adds `Forwarded` (RFC 7239 §4): the elements of a trusted peer, and one of our own behind them if the route asks for it.
+pub fn push_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]>, fields: Fields<'_>, is_asked: bool) {
     push_joined(lines, "Forwarded", sender, fields, |lines| {
+        if !is_asked {
+            return false;
+        }
         match sender.peer {
             // §6: an IPv6 address stands in brackets, and what is no token in quotes.
             Peer::Ip(address) => match address.ip().to_canonical() {
@@ -113,13 +111,10 @@ fn push_joined(
     lines.extend_from_slice(b": ");
     let mut end = lines.len();
     let is_empty = end;
-    if sender.is_trusted {
-        // What stands behind a quote that does not end would be part of it.
-        for value in fields.all(name).filter(|value| !value.is_empty() && has_all_quotes(value)) {
-            lines.extend_from_slice(value);
-            end = lines.len();
-            lines.extend_from_slice(b", ");
-        }
+    for value in kept(sender, name, fields) {
+        lines.extend_from_slice(value);
+        end = lines.len();
+        lines.extend_from_slice(b", ");
     }
     if push_ours(lines) {
         end = lines.len();
@@ -128,6 +123,12 @@ fn push_joined(
     if end > is_empty {
         lines.extend_from_slice(b"\r\n");
     }
+}
+
+/// The values that a trusted peer has sent. What stands behind a quote that does not end would be part of it.
+fn kept<'a>(sender: &Sender, name: &str, fields: Fields<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let is_trusted = sender.is_trusted;
+    fields.all(name).filter(move |value| is_trusted && !value.is_empty() && has_all_quotes(value))
 }
 
 /// Whether each quoted string in `value` ends (RFC 9110 §5.6.4).

@@ -20,7 +20,7 @@ use crate::http::upstream::OutgoingRequest;
 use crate::protocol::ws::handshake;
 use crate::service::errors::{self, Detail};
 use crate::service::proxy::path::push_escape;
-use crate::service::proxy::route::{Matched, Route};
+use crate::service::proxy::route::Matched;
 
 /// The only protocol that a tunnel of HTTP/2 is translated for.
 const WEBSOCKET: &[u8] = b"websocket";
@@ -48,7 +48,7 @@ impl Sender {
 /// A request to an upstream, and what its response is treated by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// What is sent. Its `host` is the one for the first upstream of the route; [`Route::host_for`] has that of another.
+    /// What is sent. Its `host` is the one for the first upstream of the route; [`host_for`](crate::service::proxy::route::Route::host_for) has that of another.
     pub request: OutgoingRequest,
     /// What has to be known when the response comes.
     pub asked: Asked,
@@ -101,13 +101,11 @@ pub fn request(head: &RequestHead<'_>, matched: &Matched<'_, '_>, sender: &Sende
     let target = target(head, matched)?;
     let upgrade = if tunnel { Some(WEBSOCKET.to_vec()) } else { upgrade(head, &options) };
     let mut lines = Vec::with_capacity(bytes_of(head.fields) + ADDED_BYTES);
-    let taken = push_fields(&mut lines, head, &options, Keep { tunnel, sender, route })?;
+    let taken = push_fields(&mut lines, head, &options, sender.is_trusted)?;
     let accept = tunnel.then(|| push_key(&mut lines));
     let host = head.authority();
     push_x_forwarded(&mut lines, sender, host, head.fields);
-    if route.sends_forwarded {
-        push_forwarded(&mut lines, sender, host, head.fields);
-    }
+    push_forwarded(&mut lines, sender, host, head.fields, route.sends_forwarded);
     push_line(&mut lines, b"Via", via(head.version).as_bytes());
     let first = route.upstreams.first().map(|upstream| route.host_for(upstream, host));
     let request = OutgoingRequest {
@@ -198,15 +196,6 @@ fn bytes_of(fields: Fields<'_>) -> usize {
     fields.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum()
 }
 
-/// By what fields are kept or not.
-#[derive(Clone, Copy)]
-struct Keep<'a> {
-    /// The request becomes that for a WebSocket, with a key of our own.
-    tunnel: bool,
-    sender: &'a Sender,
-    route: &'a Route,
-}
-
 /// What fields have said that are not passed on as they are.
 #[derive(Default)]
 struct Taken {
@@ -219,7 +208,7 @@ fn push_fields(
     lines: &mut Vec<u8>,
     head: &RequestHead<'_>,
     options: &Options<'_>,
-    keep: Keep<'_>,
+    is_trusted: bool,
 ) -> Result<Taken, Refusal> {
     let mut taken = Taken::default();
     let mut passed_here = 0;
@@ -244,26 +233,19 @@ fn push_fields(
                     .expect("memory takes what is written");
                 continue;
             }
-            17 if keep.tunnel && is("sec-websocket-key") => continue,
+            17 if head.protocol.is_some() && is("sec-websocket-key") => continue,
             _ => {}
         }
-        if !is_about_the_connection(name) && !options.names(name) && keep.has(name) {
+        let is_kept = match Forwarding::of(name) {
+            None => !is_about_the_connection(name) && !options.names(name),
+            Some(Forwarding::Other) => is_trusted,
+            Some(Forwarding::Written | Forwarding::Lookalike) => false,
+        };
+        if is_kept {
             push_line(lines, name, value);
         }
     }
     if passed_here >= PASSES_MAX { Err(Refusal::Loop) } else { Ok(taken) }
-}
-
-impl Keep<'_> {
-    /// Whether a field is kept as far as its name says who the client is.
-    fn has(self, name: &[u8]) -> bool {
-        match Forwarding::of(name) {
-            None => true,
-            Some(Forwarding::Written | Forwarding::Lookalike) => false,
-            Some(Forwarding::Forwarded) => self.sender.is_trusted && !self.route.sends_forwarded,
-            Some(Forwarding::Other) => self.sender.is_trusted,
-        }
-    }
 }
 
 /// How often the request may be passed on behind us (RFC 9110 §7.6.2).

@@ -190,9 +190,9 @@ fn what_a_trusted_peer_says_is_extended() {
     ];
     let mut request = Ask { sender: sender("[::ffff:10.0.0.1]:1", true, false), ..ask(&fields) };
     let kept = ["X-Forwarded-Port: 444", "X-Real-IP: 1.1.1.1"];
-    let forwarded = ["Forwarded: for=1.1.1.1", "Forwarded: for=\"1.1.1.2"];
+    let forwarded = ["Forwarded: for=1.1.1.1"];
     let ours = ["X-Forwarded-For: 1.1.1.1, 2001:db8::2, 10.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: a"];
-    assert_eq!(request.lines(route()), [&kept[..], &forwarded[..], &ours[..]].concat());
+    assert_eq!(request.lines(route()), [&kept[..], &ours[..], &forwarded[..]].concat());
     let with_forwarded = Route { sends_forwarded: true, ..route() };
     let element = ["Forwarded: for=1.1.1.1, for=10.0.0.1;proto=http;host=a"];
     assert_eq!(request.lines(with_forwarded), [&kept[..], &ours[..], &element[..]].concat());
