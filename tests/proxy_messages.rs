@@ -425,7 +425,14 @@ fn field() -> impl Strategy<Value = (String, String)> {
         "x-plain\t, ,",
         "1.0 tidemill, 1.1 tidemill, 1.1 tidemill, 1.1 tidemill",
     ]);
-    (name, value).prop_map(|(name, value)| (name.to_owned(), value.to_owned()))
+    let for_the_upstream = select(vec!["Authorization", "Cookie", "Cache-Control", "Range", "Origin", "X-Plain"]);
+    // What Connection names is only a trick if it is there.
+    let pair = prop_oneof![
+        2 => (name, value.clone()),
+        1 => (Just("Connection"), value),
+        1 => (for_the_upstream, Just("a")),
+    ];
+    pair.prop_map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 fn method() -> impl Strategy<Value = &'static str> {
