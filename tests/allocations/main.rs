@@ -3,6 +3,7 @@
 
 mod hpack;
 mod http2;
+mod proxy;
 mod requests;
 mod slots;
 mod upstreams;
