@@ -11,18 +11,12 @@ use super::phases::Phase;
 use super::tls_upkeep::TlsUpkeep;
 use crate::base::job_name::JobKind;
 use crate::net::Reactor;
-use crate::observe::histogram::Histogram;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::keep_alive_race::Goodbye;
 use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::service::Service;
-
-/// Upper bounds of the histograms, in microseconds.
-const BOUNDS_US: [u64; 16] = [
-    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
-];
 
 /// What may be spoken on connections.
 const PROTOCOLS: [&str; 4] = ["http/1", "http/2", "tcp-echo", "line-echo"];
@@ -138,17 +132,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",
-                buckets(&self.context.times.latency()),
+                Buckets::of(&self.context.times.latency()),
             ),
             Family::histogram(
                 "tidemill_request_client_duration_seconds",
                 "The same from when the request was readable in the kernel: an estimate of what the client sees.",
-                buckets(&self.context.times.client_latency()),
+                Buckets::of(&self.context.times.client_latency()),
             ),
             Family::histogram(
                 "tidemill_first_byte_duration_seconds",
                 "From a request's first byte to the first of its response.",
-                buckets(&self.context.times.first_byte()),
+                Buckets::of(&self.context.times.first_byte()),
             ),
             Family::gauge(
                 "tidemill_response_queued_max_bytes",
@@ -213,15 +207,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_loop_phase_seconds",
                 "Time in each phase of a turn.",
                 "phase",
-                Phase::ALL.iter().map(|phase| (phase.name(), buckets(&phases.time_of(*phase)))),
+                Phase::ALL.iter().map(|phase| (phase.name(), Buckets::of(&phases.time_of(*phase)))),
             ),
-            Family::histogram("tidemill_loop_turn_seconds", "A turn without its poll.", buckets(&phases.turns)),
+            Family::histogram("tidemill_loop_turn_seconds", "A turn without its poll.", Buckets::of(&phases.turns)),
             Family::histogram(
                 "tidemill_loop_lag_seconds",
                 "How late the loop woke for its own deadlines.",
-                buckets(&phases.lag),
+                Buckets::of(&phases.lag),
             ),
-            Family::histogram("tidemill_drive_seconds", "One drive of one connection.", buckets(&phases.drives)),
+            Family::histogram("tidemill_drive_seconds", "One drive of one connection.", Buckets::of(&phases.drives)),
             Family::counter("tidemill_loop_events_total", "Events from the kernel.", phases.events),
             Family::counters(
                 "tidemill_syscalls_total",
@@ -266,12 +260,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Family::histogram(
                 "tidemill_tls_handshake_duration_seconds",
                 "From accepting a connection to the end of its TLS handshake.",
-                buckets(&times.handshakes),
+                Buckets::of(&times.handshakes),
             ),
             Family::histogram(
                 "tidemill_tls_handshake_work_seconds",
                 "How long a TLS handshake kept the loop busy.",
-                buckets(&times.handshake_work),
+                Buckets::of(&times.handshake_work),
             ),
             Family::counters(
                 "tidemill_tls_tickets_total",
@@ -349,12 +343,4 @@ fn verdicts(name: &'static str, help: &'static str, counts: &VerdictCounts) -> F
     };
     let samples = counts.iter().map(|(verdict, count)| (labels(verdict), count as f64)).collect();
     Family { name, help, samples: Samples::Labelled(Kind::Counter, samples) }
-}
-
-fn buckets(histogram: &Histogram) -> Buckets {
-    let up_to = BOUNDS_US.iter().map(|us| {
-        let bound = Duration::from_micros(*us);
-        (bound.as_secs_f64(), histogram.count_up_to(bound))
-    });
-    Buckets { up_to: up_to.collect(), count: histogram.count(), sum: histogram.sum().as_secs_f64() }
 }

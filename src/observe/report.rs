@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::accept_queue::QueueStatus;
-use super::histogram::Spread;
+use super::histogram::{Histogram, Spread};
 use super::jobs::{JobWait, JobsStatus};
 use super::keep_alive_race::KeepAliveRace;
 use super::minute::Minute;
@@ -240,6 +240,8 @@ pub enum Samples {
     Labelled(Kind, Vec<(Vec<(&'static str, String)>, f64)>),
     /// Durations in seconds: how many up to each bound, all of them, and their sum.
     Histogram(Option<&'static str>, Vec<(&'static str, Buckets)>),
+    /// The same, each with the values of several labels. The values may be any text.
+    LabelledHistogram(Vec<(Vec<(&'static str, String)>, Buckets)>),
 }
 
 /// What a number does in the course of time.
@@ -317,6 +319,22 @@ pub struct Buckets {
     pub count: u64,
     /// Together, in seconds.
     pub sum: f64,
+}
+
+/// Upper bounds of the buckets, in microseconds.
+const BOUNDS_US: [u64; 16] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+];
+
+impl Buckets {
+    /// A histogram of durations, from 10 µs to 30 s.
+    pub fn of(histogram: &Histogram) -> Buckets {
+        let up_to = BOUNDS_US.iter().map(|us| {
+            let bound = Duration::from_micros(*us);
+            (bound.as_secs_f64(), histogram.count_up_to(bound))
+        });
+        Buckets { up_to: up_to.collect(), count: histogram.count(), sum: histogram.sum().as_secs_f64() }
+    }
 }
 
 /// The loop itself.

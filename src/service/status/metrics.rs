@@ -22,47 +22,46 @@ fn write_family(out: &mut String, family: &Family) -> std::fmt::Result {
     let kind = match family.samples {
         Samples::Counter(..) | Samples::Labelled(Kind::Counter, _) => "counter",
         Samples::Gauge(..) | Samples::Labelled(Kind::Gauge, _) => "gauge",
-        Samples::Histogram(..) => "histogram",
+        Samples::Histogram(..) | Samples::LabelledHistogram(_) => "histogram",
     };
     writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help)?;
     match &family.samples {
         Samples::Counter(label, samples) | Samples::Gauge(label, samples) => samples
             .iter()
-            .try_for_each(|(value, number)| writeln!(out, "{name}{} {number}", labels(*label, value, None))),
-        Samples::Labelled(_, samples) => samples.iter().try_for_each(|(labels, number)| {
-            let pairs: Vec<String> =
-                labels.iter().map(|(label, value)| format!("{label}=\"{}\"", Escaped(value))).collect();
-            writeln!(out, "{name}{{{}}} {number}", pairs.join(","))
+            .try_for_each(|(value, number)| writeln!(out, "{name}{} {number}", braced(&label.map(|own| (own, value))))),
+        Samples::Labelled(_, samples) => {
+            samples.iter().try_for_each(|(labels, number)| writeln!(out, "{name}{} {number}", braced(labels)))
+        }
+        Samples::Histogram(label, samples) => samples.iter().try_for_each(|(value, buckets)| {
+            write_buckets(out, name, &joined(&label.map(|own| (own, value))), buckets)
         }),
-        Samples::Histogram(label, samples) => {
-            samples.iter().try_for_each(|(value, buckets)| write_buckets(out, name, *label, value, buckets))
+        Samples::LabelledHistogram(samples) => {
+            samples.iter().try_for_each(|(labels, buckets)| write_buckets(out, name, &joined(labels), buckets))
         }
     }
 }
 
-fn write_buckets(
-    out: &mut String,
-    name: &str,
-    label: Option<&str>,
-    value: &str,
-    buckets: &Buckets,
-) -> std::fmt::Result {
+fn write_buckets(out: &mut String, name: &str, own: &str, buckets: &Buckets) -> std::fmt::Result {
+    let comma = if own.is_empty() { "" } else { "," };
     for (bound, count) in &buckets.up_to {
-        writeln!(out, "{name}_bucket{} {count}", labels(label, value, Some(&bound.to_string())))?;
+        writeln!(out, "{name}_bucket{{{own}{comma}le=\"{bound}\"}} {count}")?;
     }
-    writeln!(out, "{name}_bucket{} {}", labels(label, value, Some("+Inf")), buckets.count)?;
-    writeln!(out, "{name}_sum{} {}", labels(label, value, None), buckets.sum)?;
-    writeln!(out, "{name}_count{} {}", labels(label, value, None), buckets.count)
+    writeln!(out, "{name}_bucket{{{own}{comma}le=\"+Inf\"}} {}", buckets.count)?;
+    let own = if own.is_empty() { String::new() } else { format!("{{{own}}}") };
+    writeln!(out, "{name}_sum{own} {}\n{name}_count{own} {}", buckets.sum, buckets.count)
 }
 
-/// Label values are names out of closed sets, so nothing in them needs to be escaped.
-fn labels(label: Option<&str>, value: &str, bound: Option<&str>) -> String {
-    let own = label.map(|label| format!("{label}=\"{value}\""));
-    let le = bound.map(|bound| format!("le=\"{bound}\""));
-    match own.into_iter().chain(le).collect::<Vec<_>>().join(",") {
-        empty if empty.is_empty() => empty,
-        pairs => format!("{{{pairs}}}"),
+/// Labels in braces; nothing if there are none.
+fn braced<'a, V: AsRef<str> + 'a>(labels: impl IntoIterator<Item = &'a (&'static str, V)>) -> String {
+    match joined(labels) {
+        none if none.is_empty() => none,
+        labels => format!("{{{labels}}}"),
     }
+}
+
+fn joined<'a, V: AsRef<str> + 'a>(labels: impl IntoIterator<Item = &'a (&'static str, V)>) -> String {
+    let pairs = labels.into_iter().map(|(label, value)| format!("{label}=\"{}\"", Escaped(value.as_ref())));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 /// A label's value that is no name of ours: the format wants these three escaped.
@@ -86,6 +85,7 @@ mod tests {
     #[test]
     fn families_are_written_as_the_format_says() {
         let buckets = Buckets { up_to: vec![(0.001, 2), (0.5, 3)], count: 4, sum: 1.25 };
+        let short = Buckets { up_to: vec![(0.001, 2)], count: 4, sum: 1.25 };
         let families = [
             Family {
                 name: "tidemill_requests_total",
@@ -106,6 +106,16 @@ mod tests {
                 help: "T.",
                 samples: Samples::Histogram(Some("phase"), vec![("run", buckets)]),
             },
+            Family {
+                name: "tidemill_b_seconds",
+                help: "B.",
+                samples: Samples::Histogram(None, vec![("", short.clone())]),
+            },
+            Family {
+                name: "tidemill_u_seconds",
+                help: "U.",
+                samples: Samples::LabelledHistogram(vec![(vec![("a", "\"1\"".into()), ("b", "2".into())], short)]),
+            },
         ];
         let expected = "\
 # HELP tidemill_requests_total Requests.
@@ -125,6 +135,18 @@ tidemill_t_seconds_bucket{phase=\"run\",le=\"0.5\"} 3
 tidemill_t_seconds_bucket{phase=\"run\",le=\"+Inf\"} 4
 tidemill_t_seconds_sum{phase=\"run\"} 1.25
 tidemill_t_seconds_count{phase=\"run\"} 4
+# HELP tidemill_b_seconds B.
+# TYPE tidemill_b_seconds histogram
+tidemill_b_seconds_bucket{le=\"0.001\"} 2
+tidemill_b_seconds_bucket{le=\"+Inf\"} 4
+tidemill_b_seconds_sum 1.25
+tidemill_b_seconds_count 4
+# HELP tidemill_u_seconds U.
+# TYPE tidemill_u_seconds histogram
+tidemill_u_seconds_bucket{a=\"\\\"1\\\"\",b=\"2\",le=\"0.001\"} 2
+tidemill_u_seconds_bucket{a=\"\\\"1\\\"\",b=\"2\",le=\"+Inf\"} 4
+tidemill_u_seconds_sum{a=\"\\\"1\\\"\",b=\"2\"} 1.25
+tidemill_u_seconds_count{a=\"\\\"1\\\"\",b=\"2\"} 4
 ";
         let metrics = Metrics { families: families.into(), queues: Vec::new() };
         let text = text(&metrics, &KernelReport::default());
