@@ -5,6 +5,7 @@ pub mod budget;
 pub mod group;
 pub mod health;
 pub mod message;
+pub mod metrics;
 pub mod path;
 pub mod queue;
 pub mod retry;

@@ -16,6 +16,7 @@ pub mod metrics;
 mod now;
 mod page;
 mod turn;
+pub mod upstreams;
 
 use std::rc::Rc;
 use std::sync::Arc;
