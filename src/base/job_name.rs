@@ -2,14 +2,30 @@
 
 use std::fmt::{self, Display, Formatter};
 
-/// How long a job may be expected to take. There is always a thread that runs no slow job (if there is more than
-/// one), so that whatever the slow ones wait for, quick ones get on.
+/// What a job may have to wait for. There is always a thread that runs no slow job (if there is more than one), so that
+/// whatever the slow ones wait for, quick ones get on. Jobs that ask about names have threads of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Microseconds, or one access to a disk: open a file, look at it, read a piece.
     Quick,
     /// Milliseconds and more: list a directory, compress a file.
     Slow,
+    /// Other machines, for seconds: ask a name server.
+    Names,
+}
+
+impl Lane {
+    /// All of them, each at its place: `ALL[lane as usize]` is `lane`.
+    pub const ALL: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Names];
+
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lane::Quick => "quick",
+            Lane::Slow => "slow",
+            Lane::Names => "names",
+        }
+    }
 }
 
 /// Makes the kinds, `ALL` of them, their names and their lanes from one list, so that none can be missing anywhere.
@@ -35,7 +51,7 @@ macro_rules! job_kinds {
                 }
             }
 
-            /// How long it may be expected to take.
+            /// What it may have to wait for.
             pub fn lane(self) -> Lane {
                 match self {
                     $(JobKind::$kind => Lane::$lane,)*
@@ -64,6 +80,8 @@ job_kinds! {
     Compress Slow "compress";
     /// Decompresses a file of which only a compressed form is there.
     Decompress Slow "decompress";
+    /// Asks for the addresses of a name.
+    Resolve Names "resolve";
 }
 
 impl JobKind {
@@ -146,6 +164,11 @@ mod tests {
             assert_eq!(kind as usize, index);
             assert_eq!(JobKind::ALL.iter().filter(|other| other.name() == kind.name()).count(), 1);
         }
+    }
+
+    #[test]
+    fn lanes_are_at_their_places() {
+        assert!(Lane::ALL.into_iter().enumerate().all(|(index, lane)| lane as usize == index));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Threads for what may block: opening files, reading what may be cold, listing, compressing.
+//! Threads for what may block: opening files, reading what may be cold, listing, compressing, asking name servers.
 //!
 //! The event loop submits a job and goes on. When the job is done, it wakes the exchange that asked, whose ticket then gives
 //! the result. Nothing here ever waits for a job, not even the end of the process.
@@ -25,21 +25,26 @@ pub const LONG: Duration = Duration::from_secs(1);
 /// A pool's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPoolLimits {
-    /// How many threads there are, at least 1. All but one of them may run slow jobs (a single one runs both).
+    /// How many threads run quick and slow jobs, at least 1. All but one of them may run slow jobs (a single one runs both).
     pub threads: usize,
     /// How many quick jobs may wait.
     pub quick_max: usize,
     /// How many slow jobs may wait.
     pub slow_max: usize,
+    /// How many threads there may be that run the jobs about names, at least 1. Each is made when a job comes and none of
+    /// them is idle. So as many names whose servers are silent delay no other name, and no file.
+    pub name_threads_max: usize,
+    /// How many jobs about names may wait.
+    pub names_max: usize,
 }
 
 impl Default for JobPoolLimits {
     fn default() -> JobPoolLimits {
-        JobPoolLimits { threads: 4, quick_max: 1024, slow_max: 256 }
+        JobPoolLimits { threads: 4, quick_max: 1024, slow_max: 256, name_threads_max: 8, names_max: 256 }
     }
 }
 
-/// A fixed number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
+/// A bounded number of threads that run jobs, the oldest first. A handle: clones share the threads, which end with the
 /// last of them, each after the job it is running.
 ///
 /// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a flag, and
@@ -80,13 +85,13 @@ pub struct Ticket<T> {
 
 type JobResult<T> = Result<T, JobDied>;
 
-/// A job was not accepted: as many as may wait in its lane are waiting already.
+/// A job was not accepted: as many as may wait in its lane are waiting already, or the system has no thread for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFull;
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many jobs are waiting for the disk")
+        f.write_str("too many jobs are waiting")
     }
 }
 
@@ -120,8 +125,7 @@ impl JobPool {
         let owner = Owner { shared: Arc::new(Shared::new(limits, clock, Box::new(watch))) };
         for number in 0..limits.threads.max(1) {
             let shared = Arc::clone(&owner.shared);
-            // Nobody joins it: a thread that a disk holds must not hold the end of the process.
-            thread::Builder::new().name(thread_name(number)).spawn(move || shared.work(number))?;
+            spawn(shared, Crew::Files, number)?;
         }
         Ok(JobPool(Some(Arc::new(owner))))
     }
@@ -153,12 +157,13 @@ impl JobPool {
         let Some(owner) = &self.0 else { return JobNumbers::default() };
         let queues = owner.shared.lock();
         let mut running = [0; JobKind::COUNT];
-        queues.running.iter().flatten().for_each(|running_job| running[running_job.job.name.kind as usize] += 1);
+        queues.all_running().for_each(|running_job| running[running_job.job.name.kind as usize] += 1);
         JobNumbers {
             quick_queued: queues.quick.waiting.len(),
             slow_queued: queues.slow.waiting.len(),
+            names_queued: queues.names.waiting.len(),
             running,
-            longest_since: queues.running.iter().flatten().map(|running| running.since).min(),
+            longest_since: queues.all_running().map(|running| running.since).min(),
             done: queues.past.done,
             long: queues.past.long,
             delayed: queues.past.delayed,
@@ -170,9 +175,9 @@ impl JobPool {
         let Some(owner) = &self.0 else { return JobsSnapshot::default() };
         let queues = owner.shared.lock();
         JobsSnapshot {
-            running: queues.running.iter().flatten().cloned().collect(),
+            running: queues.all_running().cloned().collect(),
             queued: queues.oldest_waiting(queued_max),
-            holders: [Lane::Quick, Lane::Slow].map(|lane| queues.holder(lane).cloned()),
+            holders: Lane::ALL.map(|lane| queues.holder(lane).cloned()),
             longest: queues.past.longest.clone(),
             most_delayed: queues.past.most_delayed.clone(),
         }
@@ -195,8 +200,35 @@ impl Job {
     }
 }
 
-fn thread_name(number: usize) -> String {
-    format!("tidemill-io-{number}")
+/// Which jobs a thread runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crew {
+    /// Quick ones and slow ones.
+    Files,
+    /// Those about names.
+    Names,
+}
+
+impl Crew {
+    /// Who runs the jobs of this lane.
+    fn of(lane: Lane) -> Crew {
+        match lane {
+            Lane::Quick | Lane::Slow => Crew::Files,
+            Lane::Names => Crew::Names,
+        }
+    }
+
+    fn thread_name(self, number: usize) -> String {
+        match self {
+            Crew::Files => format!("tidemill-io-{number}"),
+            Crew::Names => format!("tidemill-dns-{number}"),
+        }
+    }
+}
+
+/// Starts a thread. Nobody joins it: one that a disk or a name server holds must not hold the end of the process.
+fn spawn(shared: Arc<Shared>, crew: Crew, number: usize) -> io::Result<()> {
+    thread::Builder::new().name(crew.thread_name(number)).spawn(move || shared.work(crew, number)).map(drop)
 }
 
 impl<T> Ticket<T> {
@@ -226,17 +258,20 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let mut queues = self.shared.lock();
         queues.closing = true;
-        let abandoned = (std::mem::take(&mut queues.quick.waiting), std::mem::take(&mut queues.slow.waiting));
+        let abandoned = Lane::ALL.map(|lane| std::mem::take(&mut queues.queue(lane).waiting));
         drop(queues);
         self.shared.changed.notify_all();
+        self.shared.names_changed.notify_all();
         drop(abandoned);
     }
 }
 
 struct Shared {
     queues: Mutex<Queues>,
-    /// A job was queued, or the pool ends.
+    /// A quick or slow job was queued, or the pool ends.
     changed: Condvar,
+    /// A job about a name was queued, or the pool ends.
+    names_changed: Condvar,
     clock: fn() -> Instant,
     watch: Watch,
 }
@@ -244,11 +279,15 @@ struct Shared {
 struct Queues {
     quick: Queue,
     slow: Queue,
+    names: Queue,
     /// How many slow jobs may run at a time.
     slow_running_max: usize,
     slow_running: usize,
-    /// For each thread, the job that it runs.
+    /// For each thread that runs quick and slow jobs, the job that it runs.
     running: Vec<Option<RunningJob>>,
+    /// The same for the threads that run jobs about names: those that have been made.
+    names_running: Vec<Option<RunningJob>>,
+    name_threads_max: usize,
     past: Past,
     /// How many jobs have been queued so far.
     submitted: u64,
@@ -274,14 +313,17 @@ impl Shared {
         let queues = Queues {
             quick: Queue::new(limits.quick_max),
             slow: Queue::new(limits.slow_max),
+            names: Queue::new(limits.names_max),
             slow_running_max: (threads - 1).max(1),
             slow_running: 0,
             running: vec![None; threads],
+            names_running: Vec::new(),
+            name_threads_max: limits.name_threads_max.max(1),
             past: Past::default(),
             submitted: 0,
             closing: false,
         };
-        Shared { queues: Mutex::new(queues), changed: Condvar::new(), clock, watch }
+        Shared { queues: Mutex::new(queues), changed: Condvar::new(), names_changed: Condvar::new(), clock, watch }
     }
 
     /// Jobs run outside the lock, so nothing that panics can leave the queues half changed.
@@ -289,27 +331,36 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, job: Arc<Job>, work: Box<dyn Work>) -> Result<(), QueueFull> {
+    fn enqueue(self: &Arc<Shared>, job: Arc<Job>, work: Box<dyn Work>) -> Result<(), QueueFull> {
         let since = (self.clock)();
         let mut queues = self.lock();
         let ordinal = queues.submitted;
         queues.submitted += 1;
-        let queue = queues.queue(job.name.kind.lane());
+        let lane = job.name.kind.lane();
+        let queue = queues.queue(lane);
         let skipped = queue.make_room();
-        if queue.is_full() {
+        if queue.is_full() || (lane == Lane::Names && !queues.has_name_thread(self)) {
             return Err(QueueFull);
         }
-        queue.waiting.push_back(Waiting { ordinal, since, job, work });
+        queues.queue(lane).waiting.push_back(Waiting { ordinal, since, job, work });
         drop(queues);
-        self.changed.notify_one();
+        self.changed(Crew::of(lane)).notify_one();
         // What a job owns may take its time to be dropped; not under the lock.
         drop(skipped);
         Ok(())
     }
 
+    /// What tells this crew about changes.
+    fn changed(&self, crew: Crew) -> &Condvar {
+        match crew {
+            Crew::Files => &self.changed,
+            Crew::Names => &self.names_changed,
+        }
+    }
+
     /// What a thread does, from its start to its end.
-    fn work(&self, thread: usize) {
-        while let Some((job, work, began)) = self.next(thread) {
+    fn work(&self, crew: Crew, thread: usize) {
+        while let Some((job, work, began)) = self.next(crew, thread) {
             let is_wanted = work.is_wanted();
             if is_wanted {
                 (self.watch)(&job.name, JobStep::Begins);
@@ -318,33 +369,33 @@ impl Shared {
             } else {
                 drop(work);
             }
-            self.done(thread, is_wanted);
+            self.done(crew, thread, is_wanted);
         }
     }
 
     /// Waits for a job, and says when it begins. `None`: there will be none.
-    fn next(&self, thread: usize) -> Option<(Arc<Job>, Box<dyn Work>, Instant)> {
+    fn next(&self, crew: Crew, thread: usize) -> Option<(Arc<Job>, Box<dyn Work>, Instant)> {
         let mut queues = self.lock();
         loop {
             if queues.closing {
                 return None;
             }
-            if let Some(Waiting { since, job, work, .. }) = queues.pop() {
+            if let Some(Waiting { since, job, work, .. }) = queues.pop(crew) {
                 let now = (self.clock)();
                 if work.is_wanted() {
                     queues.past.count_wait(&job, now.saturating_duration_since(since), now);
                 }
-                queues.running[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
+                queues.running(crew)[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
                 return Some((job, work, now));
             }
-            queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            queues = self.changed(crew).wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn done(&self, thread: usize, was_wanted: bool) {
+    fn done(&self, crew: Crew, thread: usize, was_wanted: bool) {
         let now = (self.clock)();
         let mut queues = self.lock();
-        let Some(RunningJob { job, since, .. }) = queues.running[thread].take() else { return };
+        let Some(RunningJob { job, since, .. }) = queues.running(crew)[thread].take() else { return };
         if job.name.kind.lane() == Lane::Slow {
             // Whoever waits for this needs no wake-up: this thread looks for a slow job next.
             queues.slow_running -= 1;
@@ -360,18 +411,49 @@ impl Queues {
         match lane {
             Lane::Quick => &mut self.quick,
             Lane::Slow => &mut self.slow,
+            Lane::Names => &mut self.names,
         }
     }
 
-    /// The oldest job that may run now. By age and not by lane: neither lane starves the other.
-    fn pop(&mut self) -> Option<Waiting> {
-        let lane = self.next_lane()?;
+    /// For each thread of a crew, the job that it runs.
+    fn running(&mut self, crew: Crew) -> &mut Vec<Option<RunningJob>> {
+        match crew {
+            Crew::Files => &mut self.running,
+            Crew::Names => &mut self.names_running,
+        }
+    }
+
+    /// All jobs that run.
+    fn all_running(&self) -> impl Iterator<Item = &RunningJob> {
+        self.running.iter().chain(&self.names_running).flatten()
+    }
+
+    /// Makes a thread for one more job about a name, if none of those that there are will be idle for it and there may be
+    /// more. Without the thread, those that there are have to do. Says whether there is any.
+    fn has_name_thread(&mut self, shared: &Arc<Shared>) -> bool {
+        let idle = self.names_running.iter().filter(|running| running.is_none()).count();
+        let number = self.names_running.len();
+        if idle <= self.names.waiting.len() && number < self.name_threads_max {
+            match spawn(Arc::clone(shared), Crew::Names, number) {
+                Ok(()) => self.names_running.push(None),
+                Err(error) => log::warn!("cannot start a thread that asks for names: {error}"),
+            }
+        }
+        !self.names_running.is_empty()
+    }
+
+    /// The oldest job that this crew may run now. By age and not by lane: neither lane starves the other.
+    fn pop(&mut self, crew: Crew) -> Option<Waiting> {
+        let lane = self.next_lane(crew)?;
         let waiting = self.queue(lane).waiting.pop_front()?;
         self.slow_running += usize::from(lane == Lane::Slow);
         Some(waiting)
     }
 
-    fn next_lane(&self) -> Option<Lane> {
+    fn next_lane(&self, crew: Crew) -> Option<Lane> {
+        if crew == Crew::Names {
+            return self.names.oldest().map(|_| Lane::Names);
+        }
         let slow = self.slow.oldest().filter(|_| self.slow_running < self.slow_running_max);
         match (self.quick.oldest(), slow) {
             (Some(quick), Some(slow)) if slow < quick => Some(Lane::Slow),
@@ -383,17 +465,21 @@ impl Queues {
 
     /// So many of the jobs that wait, oldest first.
     fn oldest_waiting(&self, max: usize) -> Vec<QueuedJob> {
-        let (mut quick, mut slow) = (self.quick.told().peekable(), self.slow.told().peekable());
-        let merged = std::iter::from_fn(|| match (quick.peek(), slow.peek()) {
-            (Some((one, _)), Some((other, _))) if other < one => slow.next(),
-            (Some(_), _) => quick.next(),
-            (None, _) => slow.next(),
+        let mut lanes = [&self.quick, &self.slow, &self.names].map(|queue| queue.told().peekable());
+        let merged = std::iter::from_fn(|| {
+            let oldest = lanes.iter_mut().filter_map(|lane| Some((lane.peek()?.0, lane)));
+            oldest.min_by_key(|(ordinal, _)| *ordinal)?.1.next()
         });
         merged.take(max).map(|(_, queued)| queued).collect()
     }
 
     /// Why a job of this lane has to wait, if it has to: the job that has run longest of those whose thread it could have.
     fn holder(&self, lane: Lane) -> Option<&RunningJob> {
+        if lane == Lane::Names {
+            let threads_are_busy = self.names_running.len() >= self.name_threads_max;
+            let is_held = threads_are_busy && self.names_running.iter().all(Option::is_some);
+            return self.names_running.iter().flatten().filter(|_| is_held).min_by_key(|running| running.since);
+        }
         let slow_threads_are_busy = lane == Lane::Slow && self.slow_running >= self.slow_running_max;
         if !slow_threads_are_busy && self.running.iter().any(Option::is_none) {
             return None;

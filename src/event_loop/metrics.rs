@@ -9,7 +9,7 @@ use super::access_log::AccessLog;
 use super::inspect::Tally;
 use super::phases::Phase;
 use super::tls_upkeep::TlsUpkeep;
-use crate::base::job_name::JobKind;
+use crate::base::job_name::{JobKind, Lane};
 use crate::net::Reactor;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::keep_alive_race::Goodbye;
@@ -292,7 +292,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_jobs_queued",
                 "Jobs that wait for a thread.",
                 "lane",
-                [("quick", jobs.quick_queued as u64), ("slow", jobs.slow_queued as u64)],
+                Lane::ALL
+                    .map(Lane::name)
+                    .into_iter()
+                    .zip([jobs.quick_queued, jobs.slow_queued, jobs.names_queued].map(|queued| queued as u64)),
             ),
             Family::gauges("tidemill_jobs_running", "Jobs that run, by what they do.", "kind", kinds(jobs.running)),
             Family::counters("tidemill_jobs_total", "Jobs that were run, by what they do.", "kind", kinds(jobs.done)),

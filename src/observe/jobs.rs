@@ -11,6 +11,8 @@ pub struct JobsStatus {
     pub quick_queued: usize,
     /// Slow jobs that wait for a thread.
     pub slow_queued: usize,
+    /// Jobs about names that wait for a thread.
+    pub names_queued: usize,
     /// Jobs that run, by thread.
     pub running: Vec<JobStatus>,
     /// Jobs that wait for a thread, oldest first; a bounded number of them.

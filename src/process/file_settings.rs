@@ -212,7 +212,12 @@ impl FileSettings {
 
     /// The threads these settings mean.
     pub(super) fn job_limits(&self) -> JobPoolLimits {
-        JobPoolLimits { threads: self.io_threads as usize, quick_max: QUICK_JOBS_MAX, slow_max: SLOW_JOBS_MAX }
+        JobPoolLimits {
+            threads: self.io_threads as usize,
+            quick_max: QUICK_JOBS_MAX,
+            slow_max: SLOW_JOBS_MAX,
+            ..JobPoolLimits::default()
+        }
     }
 
     /// The site these settings make of `root`, a directory or a single file, with these shares of the descriptors.

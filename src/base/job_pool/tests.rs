@@ -19,7 +19,11 @@ impl Interrupt for ChannelInterrupt {
 }
 
 fn name(lane: Lane, subject: &str) -> JobName {
-    let kind = if lane == Lane::Quick { JobKind::LookUp } else { JobKind::List };
+    let kind = match lane {
+        Lane::Quick => JobKind::LookUp,
+        Lane::Slow => JobKind::List,
+        Lane::Names => JobKind::Resolve,
+    };
     JobName::new(kind, subject.as_bytes(), None)
 }
 
@@ -32,8 +36,12 @@ struct World {
 
 impl World {
     fn new(threads: usize, quick_max: usize, slow_max: usize) -> World {
+        World::of(JobPoolLimits { threads, quick_max, slow_max, ..JobPoolLimits::default() })
+    }
+
+    fn of(limits: JobPoolLimits) -> World {
         let (sender, interrupts) = channel();
-        let pool = JobPool::new(JobPoolLimits { threads, quick_max, slow_max }, Instant::now).unwrap();
+        let pool = JobPool::new(limits, Instant::now).unwrap();
         World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts }
     }
 
@@ -121,6 +129,70 @@ fn stalled_slow_jobs_never_delay_quick_ones() {
     assert_eq!(waiting.take(), None, "the last thread is kept for quick jobs");
     drop(stalled);
     assert_eq!(world.wait(&mut waiting), Ok("slow"));
+}
+
+#[test]
+fn names_whose_servers_are_silent_delay_neither_other_names_nor_files() {
+    let world = World::of(JobPoolLimits { name_threads_max: 3, names_max: 2, threads: 1, ..JobPoolLimits::default() });
+    assert_eq!(world.pool.numbers(), JobNumbers::default());
+    let mut stalled = vec![world.stall(Lane::Names), world.stall(Lane::Names)];
+    for number in 0..20 {
+        let mut name =
+            world.submit(Lane::Names, move || (number, thread::current().name().map(str::to_string))).unwrap();
+        assert_eq!(world.wait(&mut name), Ok((number, Some("tidemill-dns-2".to_string()))), "the third thread");
+    }
+    stalled.push(world.stall(Lane::Names));
+    let mut waiting = [(); 2].map(|()| world.submit(Lane::Names, || "waited").unwrap());
+    assert_eq!(world.submit(Lane::Names, || "").unwrap_err(), QueueFull);
+    let mut files = [Lane::Quick, Lane::Slow].map(|lane| world.submit(lane, || "file").unwrap());
+    files.iter_mut().for_each(|file| assert_eq!(world.wait(file), Ok("file")));
+    let (numbers, snapshot) = (world.pool.numbers(), world.pool.snapshot(9));
+    assert_eq!(
+        (numbers.names_queued, numbers.running[JobKind::Resolve as usize]),
+        (2, 3),
+        "three threads are the most"
+    );
+    let holder = snapshot.holders[Lane::Names as usize].as_ref().unwrap();
+    assert_eq!(
+        (holder.thread_name().as_str(), snapshot.running.len(), snapshot.queued.len()),
+        ("tidemill-dns-0", 3, 2)
+    );
+    assert!(snapshot.holders[..2].iter().all(Option::is_none), "names keep no file waiting");
+    assert!(waiting.each_mut().map(Ticket::take).iter().all(Option::is_none));
+    drop(stalled.remove(0));
+    waiting.iter_mut().for_each(|name| assert_eq!(world.wait(name), Ok("waited")));
+}
+
+#[test]
+fn a_thread_for_names_is_made_only_when_no_other_is_idle() {
+    let world = World::new(1, 1, 1);
+    let idle = |world: &World| world.pool.numbers().running.iter().sum::<u64>() == 0;
+    for _ in 0..50 {
+        // The thread is idle again only some time after it has given its result.
+        while !idle(&world) {
+            thread::yield_now();
+        }
+        let mut name = world.submit(Lane::Names, || thread::current().name().map(str::to_string)).unwrap();
+        assert_eq!(world.wait(&mut name), Ok(Some("tidemill-dns-0".to_string())));
+    }
+}
+
+#[test]
+fn the_last_handle_ends_the_threads_for_names() {
+    let world = World::of(JobPoolLimits { name_threads_max: 1, ..JobPoolLimits::default() });
+    let (release, mut stalled) = world.stall(Lane::Names);
+    let mut queued = world.submit(Lane::Names, || ()).unwrap();
+    let shared = Arc::downgrade(&world.pool.0.as_ref().unwrap().shared);
+    let World { pool, wakes, interrupts } = world;
+    drop(pool);
+    assert_eq!(queued.take(), Some(Err(JobDied)));
+    drop(release);
+    interrupts.recv_timeout(PATIENCE).unwrap();
+    wakes.collect(&mut Vec::new());
+    assert_eq!(stalled.take(), Some(Ok(())));
+    while shared.strong_count() > 0 {
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -245,7 +317,7 @@ fn the_watch_is_called_around_jobs_that_somebody_wants() {
         let thread = thread::current().name().map(str::to_string);
         tell.lock().unwrap().send((name.to_string(), step, thread)).unwrap();
     };
-    let limits = JobPoolLimits { threads: 1, quick_max: 8, slow_max: 8 };
+    let limits = JobPoolLimits { threads: 1, quick_max: 8, slow_max: 8, ..JobPoolLimits::default() };
     let pool = JobPool::watched(limits, Instant::now, watch).unwrap();
     let (sender, interrupts) = channel();
     let world = World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts };
@@ -264,7 +336,9 @@ fn the_watch_is_called_around_jobs_that_somebody_wants() {
 fn long_jobs_and_long_waits_are_remembered() {
     static AHEAD_MS: AtomicU64 = AtomicU64::new(0);
     let clock = || Instant::now() + Duration::from_millis(AHEAD_MS.load(Ordering::Relaxed));
-    let pool = JobPool::new(JobPoolLimits { threads: 1, quick_max: 99, slow_max: 1 }, clock).unwrap();
+    let pool =
+        JobPool::new(JobPoolLimits { threads: 1, quick_max: 99, slow_max: 1, ..JobPoolLimits::default() }, clock)
+            .unwrap();
     let (sender, interrupts) = channel();
     let world = World { pool, wakes: Wakes::new(ChannelInterrupt(Mutex::new(sender))), interrupts };
     for long_ms in 1000..1000 + 2 * LONGEST_KEPT as u64 {
@@ -310,11 +384,9 @@ fn the_last_handle_ends_the_threads_and_what_waits_dies() {
 
 #[test]
 fn many_submitters_lose_nothing() {
-    let world = World::new(4, 4000, 4000);
-    let submit = |number: u64| {
-        let lane = if number.is_multiple_of(2) { Lane::Quick } else { Lane::Slow };
-        world.submit(lane, move || number).unwrap()
-    };
+    let world =
+        World::of(JobPoolLimits { quick_max: 4000, slow_max: 4000, names_max: 4000, ..JobPoolLimits::default() });
+    let submit = |number: u64| world.submit(Lane::ALL[number as usize % 3], move || number).unwrap();
     let tickets: Vec<_> = (0..4000).map(submit).collect();
     let sum: u64 = tickets.into_iter().map(|mut ticket| world.wait(&mut ticket).unwrap()).sum();
     assert_eq!(sum, 3999 * 4000 / 2);

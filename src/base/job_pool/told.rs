@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Job, LONG, thread_name};
-use crate::base::job_name::JobKind;
+use super::{Crew, Job, LONG};
+use crate::base::job_name::{JobKind, Lane};
 
 /// Long jobs whose names are remembered.
 pub(super) const LONGEST_KEPT: usize = 8;
@@ -16,9 +16,12 @@ pub struct JobNumbers {
     pub quick_queued: usize,
     /// Slow jobs that wait for a thread.
     pub slow_queued: usize,
+    /// Jobs about names that wait for a thread.
+    pub names_queued: usize,
     /// Jobs that run, by `JobKind::ALL`.
     pub running: [u64; JobKind::COUNT],
-    /// Since when the longest of these has been running. Far in the past means that a disk is stalled.
+    /// Since when the longest of these has been running. Far in the past means that a disk is stalled, or
+    /// for some seconds a name server.
     pub longest_since: Option<Instant>,
     /// Jobs that were run, by `JobKind::ALL`.
     pub done: [u64; JobKind::COUNT],
@@ -35,7 +38,7 @@ pub struct RunningJob {
     pub job: Arc<Job>,
     /// Since when it runs.
     pub since: Instant,
-    /// The number of its thread.
+    /// The number of its thread, among those that run the jobs of its lane.
     pub thread: usize,
 }
 
@@ -71,8 +74,8 @@ pub struct JobsSnapshot {
     /// Jobs that wait for a thread, oldest first. At most as many as were asked for.
     pub queued: Vec<QueuedJob>,
     /// Why a job of each lane has to wait, if it has to: the one of the running jobs that has run longest and whose thread it
-    /// could have. Quick first.
-    pub holders: [Option<RunningJob>; 2],
+    /// could have. By `Lane::ALL`.
+    pub holders: [Option<RunningJob>; Lane::ALL.len()],
     /// The jobs that ran longest so far, longest first: a few of those that are done and took [`LONG`] or longer.
     pub longest: Vec<LongJob>,
     /// The job that waited longest for a thread so far, if that was [`LONG`] or longer.
@@ -82,7 +85,7 @@ pub struct JobsSnapshot {
 impl RunningJob {
     /// The name of its thread.
     pub fn thread_name(&self) -> String {
-        thread_name(self.thread)
+        Crew::of(self.job.name.kind.lane()).thread_name(self.thread)
     }
 }
 

@@ -215,7 +215,11 @@ mod tests {
         // A result was dated by when a request joined, so one that joined a stalled look-up passed off what had been
         // seen before the stall as fresh for another second.
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let jobs = JobPool::new(JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4 }, Instant::now).unwrap();
+        let jobs = JobPool::new(
+            JobPoolLimits { threads: 1, quick_max: 4, slow_max: 4, ..JobPoolLimits::default() },
+            Instant::now,
+        )
+        .unwrap();
         let (scene, start) = (Scene::new(jobs), Instant::now());
         let at = |now| scene.at(now);
         let flights = Flights::new();

@@ -35,7 +35,7 @@ fn what_is_kept_is_served_for_less_than_a_second() {
 /// A world whose jobs wait until the gate is dropped.
 fn hold(world: &mut World) -> std::sync::mpsc::Sender<()> {
     let (gate, held) = channel::<()>();
-    let limits = JobPoolLimits { threads: 1, quick_max: 100, slow_max: 100 };
+    let limits = JobPoolLimits { threads: 1, quick_max: 100, slow_max: 100, ..JobPoolLimits::default() };
     world.jobs = JobPool::new(limits, Instant::now).expect("there is a thread");
     let (begin, begun) = channel::<()>();
     let held = Mutex::new((held, begin));
@@ -197,7 +197,7 @@ fn forms_that_are_made_at_the_same_time_are_kept_apart() {
     let mut world = World::new(&scene);
     world.settle();
     // Where nothing slow may wait, both are found and kept without anything being made of them.
-    let limits = JobPoolLimits { threads: 1, quick_max: 10, slow_max: 0 };
+    let limits = JobPoolLimits { threads: 1, quick_max: 10, slow_max: 0, ..JobPoolLimits::default() };
     world.jobs = JobPool::new(limits, Instant::now).expect("there is a thread");
     for path in ["/a.txt", "/b.txt"] {
         let exchange = world.begin(path, &[]).expect_err("nothing is known");

@@ -241,7 +241,7 @@ fn a_full_queue_costs_the_tag_and_not_the_answer() {
     scene.write("page.bin", letters(b'a', LARGE));
     let mut world = World::new(&scene);
     world.settle();
-    let limits = JobPoolLimits { threads: 1, quick_max: 10, slow_max: 0 };
+    let limits = JobPoolLimits { threads: 1, quick_max: 10, slow_max: 0, ..JobPoolLimits::default() };
     world.jobs = JobPool::new(limits, Instant::now).expect("there is a thread");
     let started = Instant::now();
     let mut exchange = world.begin("/page.bin", &[]).expect_err("nothing is known");

@@ -412,6 +412,7 @@ fn jobs_that_are_stalled_name_the_oldest_one_and_what_it_waits_behind() {
     let many = "warning jobs: 1 job waits for a thread, look-up /a for 2.0s";
     assert_eq!(told(vec![running(JobKind::LookUp, MS)], vec![queued(2 * SECOND)]), [many]);
     assert_eq!(told(vec![running(JobKind::LookUp, MS)], vec![queued(MS)]), [""; 0]);
+    assert_eq!(told(vec![running(JobKind::Resolve, 4 * SECOND)], Vec::new()), [""; 0]);
 }
 
 #[test]
