@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("http", &["base"]),
     ("protocol", &["base", "http"]),
     ("observe", &["base", "http"]),
-    ("net", &["base"]),
+    ("net", &["base", "protocol::dns"]),
     ("service", &["base", "http", "protocol::ws", "observe"]),
     ("connection", &["base", "http", "protocol", "observe", "net", "service"]),
     ("event_loop", &["base", "http", "protocol", "observe", "net", "service", "connection"]),

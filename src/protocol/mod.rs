@@ -1,6 +1,7 @@
 //! Protocols between bytes and events. A protocol is a value: it makes events of received bytes, and bytes of
 //! responses. Nothing here knows a socket, a clock or a log.
 
+pub mod dns;
 pub mod h1;
 pub mod h2;
 pub mod ws;
