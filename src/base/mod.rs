@@ -13,6 +13,7 @@ pub mod listener_role;
 pub mod log_key;
 pub mod moment;
 pub mod peer;
+pub mod resolved;
 pub mod ring;
 pub mod silence;
 pub mod slots;

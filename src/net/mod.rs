@@ -2,6 +2,7 @@
 //! system's network; the rest of the server is generic over [`Reactor`] and also runs in a simulated world.
 
 pub mod capture;
+pub mod dns;
 pub mod listen_counters;
 pub mod listener;
 pub mod marks;

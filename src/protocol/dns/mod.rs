@@ -94,7 +94,8 @@ pub struct ResponseCode(pub u16);
 
 impl ResponseCode {
     const NO_ERROR: ResponseCode = ResponseCode(0);
-    const FORMAT_ERROR: ResponseCode = ResponseCode(1);
+    /// The server could not read the query.
+    pub const FORMAT_ERROR: ResponseCode = ResponseCode(1);
     const NAME_ERROR: ResponseCode = ResponseCode(3);
     const NOT_IMPLEMENTED: ResponseCode = ResponseCode(4);
     const BAD_VERSION: ResponseCode = ResponseCode(16);
