@@ -77,7 +77,8 @@ fn status_line(line: &[u8]) -> Option<(bool, u16)> {
     let (code, reason) = rest.split_at_checked(3)?;
     let good_reason = reason.is_empty() || reason[0] == b' ' && !reason.iter().any(|byte| is_control(*byte));
     let good_code = code.iter().all(u8::is_ascii_digit) && (b'1'..=b'5').contains(&code[0]);
-    (good_reason && good_code).then(|| (old, std::str::from_utf8(code).unwrap().parse().unwrap()))
+    let code = code.iter().fold(0, |code, digit| code * 10 + u16::from(digit.wrapping_sub(b'0')));
+    (good_reason && good_code).then_some((old, code))
 }
 
 /// What the two framing fields say, if there is one.

@@ -174,7 +174,8 @@ fn line() -> impl Strategy<Value = (Method, Vec<u8>, Vec<u8>)> {
     let target =
         prop_oneof![9 => "/[a-z0-9/%.?&=:@;]{0,20}", 1 => "/[!-\"$-~\u{80}-\u{ff}]{0,20}", 1 => Just("*".into())];
     (methods, target, hosts).prop_map(|(method, target, host)| {
-        let method = if target == "*" { Method::Options } else { Method::from_token(method.as_bytes()).unwrap() };
+        let method =
+            if target == "*" { Method::Options } else { Method::from_token(method.as_bytes()).expect("a token") };
         (method, target.into_bytes(), host.as_bytes().to_vec())
     })
 }
