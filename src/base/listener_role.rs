@@ -14,6 +14,8 @@ pub enum ListenerRole {
     /// HTTP for the operator of the server: the admin's pages. It counts against a limit of its own and stays open while
     /// the server drains.
     Admin,
+    /// Nobody listens: we have opened the connection, to an upstream. It counts against a limit of its own.
+    Upstream,
 }
 
 impl ListenerRole {
@@ -24,7 +26,7 @@ impl ListenerRole {
     /// What stands before the address: the scheme that asks for it, and that its clients use.
     pub fn scheme(self) -> &'static str {
         match self {
-            ListenerRole::Http | ListenerRole::Admin => "http",
+            ListenerRole::Http | ListenerRole::Admin | ListenerRole::Upstream => "http",
             ListenerRole::Https => "https",
             ListenerRole::TcpEcho => "tcp-echo",
             ListenerRole::LineEcho => "line-echo",
@@ -35,7 +37,7 @@ impl ListenerRole {
     pub fn is_for_everyone(self) -> bool {
         match self {
             ListenerRole::Http | ListenerRole::Https | ListenerRole::TcpEcho | ListenerRole::LineEcho => true,
-            ListenerRole::Admin => false,
+            ListenerRole::Admin | ListenerRole::Upstream => false,
         }
     }
 }

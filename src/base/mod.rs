@@ -20,5 +20,6 @@ pub mod slots;
 pub mod throttle;
 pub mod timer_wheel;
 pub mod tls_facts;
+pub mod upstream_facts;
 pub mod wake;
 pub mod words;

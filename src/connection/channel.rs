@@ -86,6 +86,21 @@ impl<S: Socket> Channel<S> {
         }
     }
 
+    /// The connection is not there yet: an event will tell when it is.
+    pub(super) fn begin_connecting(&mut self) {
+        self.readiness.writable = false;
+    }
+
+    /// Whether the kernel has told that there is room to write, or has taken bytes.
+    pub(super) fn has_connected(&self) -> bool {
+        self.readiness.writable || self.written_to_socket() > 0
+    }
+
+    /// Whether it has TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        self.secured.is_some()
+    }
+
     pub(super) fn on_readiness(&mut self, told: Readiness) {
         self.readiness.readable |= told.readable;
         self.readiness.writable |= told.writable;

@@ -106,6 +106,8 @@ pub struct Environment {
     pub limits: Limits,
     /// The time of this turn.
     pub now: Instant,
+    /// The same, as a moment.
+    moment: Moment,
     /// When the server was told to stop, if it was.
     pub draining: Option<Moment>,
     /// The proxies that may name the client of a request.
@@ -141,6 +143,7 @@ impl Environment {
     ) -> Cx<'a> {
         Cx {
             now: self.now,
+            moment: self.moment,
             date_secs: self.date.second(),
             limits: &self.limits,
             wakes: &self.wakes,
@@ -206,6 +209,7 @@ impl LoopContext {
             environment: Environment {
                 limits,
                 now,
+                moment: Moment::default(),
                 draining: None,
                 trusted_proxies: TrustedProxies::default(),
                 hsts: None,
@@ -222,7 +226,7 @@ impl LoopContext {
     /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong. Returns whether it was: it is
     /// once a second while the loop turns.
     pub fn on_turn(&mut self, now: Moment, wall: impl FnOnce() -> SystemTime) -> bool {
-        self.environment.now = self.instant_of(now);
+        (self.environment.now, self.environment.moment) = (self.instant_of(now), now);
         self.moment = now;
         self.drive_began = now;
         self.handshakes_left = self.environment.limits.handshakes_per_turn;

@@ -155,7 +155,16 @@ impl Waiting {
                     self.looked_at() + if self.looked { timeout / LOOKS } else { FIRST_LOOK.min(timeout / 2) };
                 next_look.min(self.slow_read_deadline(limits))
             }
-            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation => timer.unwrap_or(self.since),
+            WaitReason::Timer
+            | WaitReason::Job
+            | WaitReason::Upstream
+            | WaitReason::Conversation
+            // These have a deadline of the driver's.
+            | WaitReason::Connecting
+            | WaitReason::UpstreamSilent
+            | WaitReason::UpstreamSlowRead
+            | WaitReason::Relay
+            | WaitReason::Pooled => timer.unwrap_or(self.since),
             WaitReason::Lingering => self.linger_deadline(limits, draining),
         }
     }

@@ -116,7 +116,10 @@ impl<S: Socket> Connection<S> {
     /// Takes the next step towards the end of the connection, if it is due.
     fn step_life(&mut self, cx: &mut LoopContext) -> bool {
         let next = match self.life {
-            Life::Serving => self.driver.finish(&self.channel).map(Life::Flushing),
+            Life::Serving => self.driver.finish(&self.channel).map(|ending| match ending {
+                Ending::Unneeded => self.drop_unneeded(),
+                ending => Life::Flushing(ending),
+            }),
             Life::Flushing(ending) if self.channel.is_flushed() => Some(self.life_after_flush(ending, cx)),
             Life::Lingering if self.channel.input_ended() => Some(Life::Closed(CloseReason::ByServer(self.why()))),
             Life::IdleLingering(reason) if self.channel.input_ended() || cx.environment.draining.is_some() => {
@@ -126,6 +129,12 @@ impl<S: Socket> Connection<S> {
         };
         self.life = next.unwrap_or(self.life);
         next.is_some()
+    }
+
+    /// Nobody waits for what is left of the connection, so nothing is waited for.
+    fn drop_unneeded(&mut self) -> Life {
+        self.channel.abort_on_close();
+        Life::Closed(CloseReason::ByServer(self.why()))
     }
 
     /// If the client is not known to have more to say, one last read tells whether it has: it may have ended its direction,

@@ -9,6 +9,7 @@ use super::h1::Http1;
 use super::h2::Http2;
 use super::line_echo::LineEcho;
 use super::tcp_echo::TcpEcho;
+use super::upstream::Upstream;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
@@ -27,6 +28,7 @@ pub(super) enum Driver {
     Http2(Box<Http2>),
     TcpEcho(TcpEcho),
     LineEcho(LineEcho),
+    Upstream(Box<Upstream>),
 }
 
 /// The response is incomplete because of this, and the client must notice that: the connection is to be reset.
@@ -44,6 +46,8 @@ pub(super) enum Ending {
     Reset(Fault),
     /// The client has been idle for too long, for this reason. It may be told so, and nothing more is expected of it.
     Idle(CloseReason),
+    /// Nobody needs what is left of it: the connection is reset, unless all of it has left.
+    Unneeded,
 }
 
 /// What a protocol waits for, as far as the channel is not what holds it up.
@@ -175,7 +179,10 @@ impl Driver {
     /// What the connections of a listener with this role speak.
     pub(super) fn of(role: ListenerRole) -> Driver {
         match role {
-            ListenerRole::Http | ListenerRole::Https | ListenerRole::Admin => Driver::Http1(Http1::new()),
+            // Nobody listens for upstreams: their driver is set when a connection to one is begun.
+            ListenerRole::Http | ListenerRole::Https | ListenerRole::Admin | ListenerRole::Upstream => {
+                Driver::Http1(Http1::new())
+            }
             ListenerRole::TcpEcho => Driver::TcpEcho(TcpEcho::default()),
             ListenerRole::LineEcho => Driver::LineEcho(LineEcho::default()),
         }
@@ -185,7 +192,7 @@ impl Driver {
     pub(super) fn http2(&self) -> Option<&Http2> {
         match self {
             Driver::Http2(http2) => Some(http2),
-            Driver::Http1(_) | Driver::TcpEcho(_) | Driver::LineEcho(_) => None,
+            Driver::Http1(_) | Driver::TcpEcho(_) | Driver::LineEcho(_) | Driver::Upstream(_) => None,
         }
     }
 
@@ -211,6 +218,7 @@ macro_rules! each {
             Driver::Http2($protocol) => $result,
             Driver::TcpEcho($protocol) => $result,
             Driver::LineEcho($protocol) => $result,
+            Driver::Upstream($protocol) => $result,
         }
     };
 }

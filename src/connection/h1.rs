@@ -8,14 +8,14 @@ use log::Level;
 
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use super::sink::Sink;
 use super::stream::Stream;
 use super::{Environment, LoopContext};
 use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
-use crate::http::body::{Body, Failure, Wait};
-use crate::http::exchange::{Reply, Tunnel};
-use crate::http::fields::{FieldValue, UPGRADE};
-use crate::http::message::{Announced, Response};
+use crate::http::body::{Failure, Wait};
+use crate::http::exchange::Reply;
+use crate::http::message::Announced;
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
@@ -122,6 +122,7 @@ impl Protocol for Http1 {
         let reason = match wait {
             Some(Wait::Until(_)) => WaitReason::Timer,
             Some(Wait::Job(_)) => WaitReason::Job,
+            Some(Wait::Upstream(_)) => WaitReason::Upstream,
             Some(Wait::Idle(_)) => WaitReason::Conversation,
             Some(Wait::Content) => WaitReason::SlowBody,
             None if self.stream.is_idle() => match self.codec.receiving() {
@@ -408,10 +409,7 @@ impl Http1 {
                 self.stream.decide(exchange);
                 return Ok(());
             }
-            Ok(Reply::Upgrade(tunnel)) => {
-                self.codec.upgrade();
-                switching_protocols(tunnel)
-            }
+            Ok(Reply::Upgrade(tunnel)) => self.split(channel, cx).1.tunnel(tunnel),
             Err(failure) => return self.fail(&failure, channel, cx),
         };
         let (stream, mut out, _) = self.split(channel, cx);
@@ -549,13 +547,4 @@ impl Http1 {
 
 fn inbox_len<S: Socket>(channel: &Channel<S>) -> u64 {
     channel.inbox_len() as u64
-}
-
-/// RFC 9110 §15.2.2 and §7.8; the codec adds `Connection: Upgrade`.
-fn switching_protocols(tunnel: Tunnel) -> Response {
-    let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
-    response = response.with_field(UPGRADE, FieldValue::from_static(tunnel.protocol));
-    response.fields.extend(tunnel.fields);
-    response.body = Body::Source(tunnel.content);
-    response
 }

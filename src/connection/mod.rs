@@ -22,11 +22,13 @@ mod stopping;
 mod stream;
 mod tcp_echo;
 mod telling;
+mod upstream;
 
 pub use context::{Environment, LoopContext};
 pub use settle::Settled;
 pub use telling::{NAME_BYTES_MAX as TOLD_NAME_BYTES_MAX, Telling};
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use log::Level;
@@ -36,6 +38,7 @@ use deadlines::Waiting;
 use driver::{Driver, Ending, Protocol};
 use h2::Http2;
 use secured::Secured;
+use upstream::Upstream;
 
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::{LogKey, RequestKey};
@@ -53,6 +56,7 @@ use crate::observe::timers::Drive;
 use crate::observe::verdict::{FirstFin, Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::session::Late;
+use crate::service::proxy::hub::{Hub, Link};
 
 /// A connection: its channel to the peer, and what the bytes mean.
 pub struct Connection<S> {
@@ -144,6 +148,20 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// A connection to an upstream that was just begun, and that finds in this link of the hub what it is to do.
+    pub fn to_upstream(
+        who: Identity,
+        socket: S,
+        session: Option<Session>,
+        (hub, link): (Rc<Hub>, Rc<Link>),
+        now: Moment,
+    ) -> Connection<S> {
+        let mut connection = Connection::new(who, ListenerRole::Upstream, socket, session, now);
+        connection.channel.begin_connecting();
+        connection.driver = Driver::Upstream(Box::new(Upstream::new(hub, link, now)));
+        connection
+    }
+
     /// Marks what an event said. Acting on it is `drive`'s business.
     pub fn on_readiness(&mut self, readiness: Readiness) {
         self.channel.on_readiness(readiness);
@@ -201,8 +219,17 @@ impl<S: Socket> Connection<S> {
                 }
             }
             WaitReason::SlowRead => self.expire_slow_read(cx),
-            // A stream's wait is over; the drive that follows acts on it.
-            WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Window => {}
+            // A stream's wait is over, or that of an upstream; the drive that follows acts on it.
+            WaitReason::Timer
+            | WaitReason::Job
+            | WaitReason::Upstream
+            | WaitReason::Conversation
+            | WaitReason::Window
+            | WaitReason::Connecting
+            | WaitReason::UpstreamSilent
+            | WaitReason::UpstreamSlowRead
+            | WaitReason::Relay
+            | WaitReason::Pooled => {}
         }
     }
 

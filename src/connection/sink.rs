@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::base::ring::Room;
 use crate::http::body::FilePart;
+use crate::http::exchange::Tunnel;
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -22,6 +23,9 @@ pub(super) trait Sink {
 
     /// Encodes an interim response (RFC 9110 §15.2); false if there is no room for it now.
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool;
+
+    /// Begins a tunnel: what follows in both directions is another protocol. The result is the response that says so.
+    fn tunnel(&mut self, tunnel: Tunnel) -> Response;
 
     /// Tells a client that holds its content back to send it (RFC 9110 §10.1.1). Says whether anything was added.
     fn invite_content(&mut self) -> bool;

@@ -79,6 +79,9 @@ impl Stream {
 
     /// The response will be what this exchange decides.
     pub(super) fn decide(&mut self, exchange: Box<dyn Exchange>) {
+        if let Some(record) = &mut self.record {
+            record.upstream = exchange.upstream();
+        }
         self.answer = Answer::Deciding(exchange, Wait::Content);
     }
 
@@ -206,6 +209,7 @@ impl Stream {
             Wait::Until(_) => Part::Clock,
             // When the job gets a thread is known when it is done.
             Wait::Job(_) => Part::JobQueued,
+            Wait::Upstream(_) => Part::Upstream,
             Wait::Content if !is_upgrade() => Part::Content,
             Wait::Content | Wait::Idle(_) => Part::Conversation,
         })
@@ -268,6 +272,10 @@ impl Stream {
             }
             Decision::Interim(exchange, status, fields) => {
                 self.answer = Answer::Informing(Box::new(Interim { exchange, status, fields }));
+                Ok(true)
+            }
+            Decision::Upgrade(tunnel) => {
+                self.answer = Answer::Ready(Box::new(out.tunnel(tunnel)));
                 Ok(true)
             }
             Decision::Pending(mut exchange, wait) => {

@@ -25,8 +25,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.split().1.close_records(&connection, closed_at);
         self.timers.disarm(token.index);
         self.acceptor.end_rest();
-        if connection.role() == ListenerRole::Admin {
-            self.forget_admin(token, &connection);
+        match connection.role() {
+            ListenerRole::Admin => self.forget_admin(token, &connection),
+            ListenerRole::Upstream => self.upstreams_open -= 1,
+            ListenerRole::Http | ListenerRole::Https | ListenerRole::TcpEcho | ListenerRole::LineEcho => {}
         }
         if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
             && let Some(ended) = connection.past(closed_at, race)

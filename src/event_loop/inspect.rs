@@ -261,8 +261,16 @@ fn rank(reason: WaitReason) -> u8 {
         | WaitReason::SlowLine
         | WaitReason::SlowBody
         | WaitReason::SlowRead
-        | WaitReason::Window => 0,
-        WaitReason::Timer | WaitReason::Job | WaitReason::Conversation | WaitReason::Lingering => 1,
-        WaitReason::FirstByte | WaitReason::Idle => 2,
+        | WaitReason::Window
+        | WaitReason::Connecting
+        | WaitReason::UpstreamSilent
+        | WaitReason::UpstreamSlowRead => 0,
+        WaitReason::Timer
+        | WaitReason::Job
+        | WaitReason::Upstream
+        | WaitReason::Conversation
+        | WaitReason::Relay
+        | WaitReason::Lingering => 1,
+        WaitReason::FirstByte | WaitReason::Idle | WaitReason::Pooled => 2,
     }
 }

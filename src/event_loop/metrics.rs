@@ -75,7 +75,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             ),
             Family::gauge("tidemill_reading_paused", "Connections on which reading is paused.", tally.paused),
             Family::gauge("tidemill_writing_blocked", "Connections whose client has to read first.", tally.blocked),
-            Family::counter("tidemill_connections_accepted_total", "Connections accepted.", self.accepted),
+            Family::counter("tidemill_connections_accepted_total", "Connections accepted.", self.accepted()),
             Family::counters(
                 "tidemill_connections_closed_total",
                 "Connections closed, by who ended them.",

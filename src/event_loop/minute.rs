@@ -42,7 +42,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.times.write_latency(&mut tallies.latency);
         tallies.latency.take_out(&self.context.admin.times.latency());
         (tallies.received, tallies.sent) = (received, sent);
-        tallies.accepted = self.accepted - self.context.admin.accepted;
+        tallies.accepted = self.accepted() - self.context.admin.accepted;
         tallies.work_nanos = u64::try_from(self.phases.turns.sum().as_nanos()).unwrap_or(u64::MAX);
         tallies.timeouts.set_without(counters.timeouts.by_reason(), |reason| {
             admin.timeouts.by_reason().find(|(other, _)| *other == reason).map_or(0, |(_, count)| count)

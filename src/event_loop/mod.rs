@@ -7,6 +7,7 @@ mod acceptor;
 mod access_log;
 mod closing;
 mod cpu_clock;
+mod dialling;
 mod driving;
 mod inspect;
 mod jobs;
@@ -47,11 +48,12 @@ use crate::base::wake::{Wake, WakeKey, Wakes};
 use crate::connection::{Connection, Identity, LoopContext, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
-use crate::net::tls::{Fault, LiveConfig, Session};
+use crate::net::tls::{Fault, LiveConfig, Session, UpstreamTls};
 use crate::net::{Event, Reactor, Socket};
 use crate::observe::minute::LastMinute;
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
+use crate::service::proxy::hub::Hub;
 use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
@@ -79,14 +81,20 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// What was counted in the last minute, if anybody may ask.
     last_minute: LastMinute,
     access_log: Option<AccessLog>,
+    /// Where exchanges and connections to upstreams meet, if there are any, and how many such connections are open.
+    upstreams: Option<Rc<Hub>>,
+    upstreams_open: usize,
+    upstream_tls: Option<UpstreamTls>,
+    /// Connections that were made to upstreams so far.
+    dialled: u64,
     /// The configuration for TLS, if a listener has it.
     tls: Option<TlsUpkeep>,
     /// The most connections at a time.
     connections_max: usize,
     /// Whether an interrupt has ordered it to stop, or to hurry.
     interrupted: bool,
-    /// Connections accepted so far; the last one's number.
-    accepted: u64,
+    /// Connections accepted and made so far; the last one's number.
+    numbered: u64,
     /// Connections that ended in this turn.
     closed: Vec<Token>,
     /// Memory for what a phase collects, reused from turn to turn.
@@ -116,10 +124,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             admins: Vec::new(),
             last_minute: LastMinute::default(),
             access_log: None,
+            upstreams: None,
+            upstreams_open: 0,
+            upstream_tls: None,
+            dialled: 0,
             tls: None,
             connections_max: 0,
             interrupted: false,
-            accepted: 0,
+            numbered: 0,
             closed: Vec::new(),
             events: Vec::new(),
             woken: Vec::new(),
@@ -151,6 +163,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// From now on the files that `config` is made of are looked at again and again.
     pub fn keep_tls(&mut self, config: Arc<LiveConfig>) {
         self.tls = Some(TlsUpkeep::new(config, self.reactor.moment()));
+    }
+
+    /// From now on connections are made to the upstreams of this hub, and those that have TLS with this.
+    pub fn reach_upstreams(&mut self, hub: Rc<Hub>, tls: Option<UpstreamTls>) {
+        (self.upstreams, self.upstream_tls) = (Some(hub), tls);
     }
 
     /// The access log, if one is kept.
@@ -229,6 +246,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         &mut self.service
     }
 
+    /// Connections accepted so far.
+    fn accepted(&self) -> u64 {
+        self.numbered - self.dialled
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -248,7 +270,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         let nanos = now.nanos_since(self.phases.mark());
         self.cpu.on_polled(nanos);
-        self.context.long_drives.on_polled(turn_began, nanos, now, self.accepted);
+        self.context.long_drives.on_polled(turn_began, nanos, now, self.numbered);
         self.context.arrivals.on_polled(turn_began, nanos, self.events.len(), now);
         self.phases.woke(due, self.events.len(), now);
         self.phases.end(Phase::Poll, now);
@@ -330,12 +352,14 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// the first pass is in the queue already and waits for the next turn, too, whether it was woken or not.
     fn run(&mut self) {
         let mut began = self.drive_first(self.run_queue.len(), self.phases.mark());
+        began = self.dial(began);
         if self.wakes.is_anybody_ready() {
             let spent = self.run_queue.len();
             self.queue_ready();
             let woken = self.run_queue.len() - spent;
             self.run_queue.put_behind(spent);
             began = self.drive_first(woken, began);
+            began = self.dial(began);
         }
         self.phases.end(Phase::Run, began);
     }
@@ -384,7 +408,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Which limits on connections are reached. The admin has a limit of its own.
     fn full(&self) -> Full {
-        let (others, limits) = (self.connections.len() - self.admins.len(), &self.context.environment.limits);
+        let others = self.connections.len() - self.admins.len() - self.upstreams_open;
+        let limits = &self.context.environment.limits;
         Full { everyone: others >= limits.connections_max, admin: self.admins.len() >= limits.admins_max }
     }
 
@@ -461,8 +486,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.admins.push(token);
             self.context.admin.accepted += 1;
         }
-        self.accepted += 1;
-        let id = self.accepted;
+        self.numbered += 1;
+        let id = self.numbered;
         socket.on_named(id);
         self.context.marks.connection(id, |text| write!(text, "accepted {peer}"));
         let connection = self.connections.insert(Connection::new(

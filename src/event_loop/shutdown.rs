@@ -73,7 +73,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.shutdown = Some(Shutdown { deadline: now + self.context.environment.limits.drain_timeout });
         self.context.environment.draining = Some(self.context.moment);
         self.accept_the_rest();
-        log::info!("stopping: {} connections to finish (SIGINT stops at once)", self.connections.len());
+        log::info!("stopping: {} connections to finish (SIGINT stops at once)", self.clients());
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {
@@ -145,8 +145,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
+    /// Connections but for those of the admin and those to upstreams, which nobody needs when there are no others.
+    fn clients(&self) -> usize {
+        self.connections.len() - self.admins.len() - self.upstreams_open
+    }
+
     pub(super) fn end_when_drained(&mut self) {
-        if self.shutdown.is_some() && self.connections.len() == self.admins.len() && self.outcome.is_none() {
+        if self.shutdown.is_some() && self.clients() == 0 && self.outcome.is_none() {
             self.outcome = Some(Outcome::Clean);
         }
         if self.outcome.is_some() {

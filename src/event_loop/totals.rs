@@ -114,7 +114,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             client_latency: times.client_latency().spread(),
             first_byte: times.first_byte().spread(),
             handshakes: times.handshakes.spread(),
-            accepted: self.accepted,
+            accepted: self.accepted(),
             connections_max: self.connections_max,
             cut_at_end: match self.outcome {
                 Some(Outcome::Cut(left)) => left,

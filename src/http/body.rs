@@ -156,6 +156,8 @@ pub enum Wait {
     Until(Instant),
     /// The wake of a job that is running. If it has not come at this moment, the producer is asked again.
     Job(Instant),
+    /// An upstream, which leaves a wake. If it has not come at this moment, the producer is asked again.
+    Upstream(Instant),
     /// Input from the client, or a wake. Neither has to come; the producer is asked again at this moment.
     Idle(Instant),
 }
@@ -165,7 +167,7 @@ impl Wait {
     pub fn until(self) -> Option<Instant> {
         match self {
             Wait::Content => None,
-            Wait::Until(at) | Wait::Job(at) | Wait::Idle(at) => Some(at),
+            Wait::Until(at) | Wait::Job(at) | Wait::Upstream(at) | Wait::Idle(at) => Some(at),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Instant;
 
 use log::Level;
@@ -17,16 +18,20 @@ use crate::base::job_pool::{JobPool, QueueFull, Ticket};
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::{LogKey, RequestKey};
+use crate::base::moment::Moment;
 use crate::base::peer::{Client, Node, Peer};
 use crate::base::ring::Room;
 use crate::base::throttle::Complaints;
 use crate::base::tls_facts::ClientCertificate;
+use crate::base::upstream_facts::UpstreamFacts;
 use crate::base::wake::{LocalWaker, WakeKey, Waker, Wakes};
 
 /// What a service, an exchange or a source may know about its environment during a call.
 pub struct Cx<'a> {
     /// The time of this turn.
     pub now: Instant,
+    /// The same, as a moment.
+    pub moment: Moment,
     /// The second of this turn's Date, since 1970.
     pub date_secs: u64,
     /// The limits in force.
@@ -144,6 +149,11 @@ pub trait Exchange {
     fn ends_with_client(&self) -> bool {
         false
     }
+
+    /// What is known of the upstream that decides, if one does. Asked once, at the beginning.
+    fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
+        None
+    }
 }
 
 /// What an exchange says when it is asked for the response.
@@ -156,6 +166,8 @@ pub enum Decision {
     /// An interim response goes out; then this exchange is asked again. The status is 1xx, but neither 100 nor 101
     /// (RFC 9110 §15.2): the protocol sends these two by itself.
     Interim(Box<dyn Exchange>, Status, FieldSet),
+    /// What follows is another protocol, as with [`Reply::Upgrade`].
+    Upgrade(Tunnel),
 }
 
 /// How a conversation was broken off.
@@ -204,7 +216,9 @@ pub trait Source {
 /// says it with a 200 (RFC 8441 §5).
 pub struct Tunnel {
     /// The name of the other protocol, as it stands in `Upgrade`: `websocket`.
-    pub protocol: &'static str,
+    pub protocol: FieldValue,
+    /// Fields that were made beforehand. They are sent before the others.
+    pub prepared: FieldSet,
     /// All other fields of the response, in the order they are sent.
     pub fields: Vec<(FieldName, FieldValue)>,
     /// What is sent. Its taker gets everything behind the request's head, until the client ends its direction.
@@ -234,6 +248,10 @@ impl<F: FnOnce(&mut Response, &mut Cx<'_>) + 'static> Exchange for Concluded<F> 
         self.exchange.as_ref().is_some_and(|exchange| exchange.ends_with_client())
     }
 
+    fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
+        self.exchange.as_ref()?.upstream()
+    }
+
     fn respond(mut self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         let exchange = self.exchange.take().ok_or_else(|| Failure::new("an exchange decides once"))?;
         Ok(match exchange.respond(cx)? {
@@ -249,6 +267,8 @@ impl<F: FnOnce(&mut Response, &mut Cx<'_>) + 'static> Exchange for Concluded<F> 
                 self.exchange = Some(exchange);
                 Decision::Interim(self, status, fields)
             }
+            // As with those that are decided at once, it is not changed.
+            Decision::Upgrade(tunnel) => Decision::Upgrade(tunnel),
         })
     }
 }

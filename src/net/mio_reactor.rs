@@ -1,9 +1,11 @@
 //! The real world: mio's edge-triggered selector (epoll, kqueue), the system's clocks, sockets and signals.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::net::TcpStream;
 use mio::{Events, Poll, Waker};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -16,7 +18,7 @@ use super::listener::Listener;
 use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
 use super::torture::{Faults, Torture};
-use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal};
+use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal, outgoing};
 use crate::base::accept_queue::AcceptQueue;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
@@ -259,6 +261,17 @@ impl Reactor for MioReactor {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Stream> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        outgoing::hold_unsent(&socket, false)?;
+        let stream = Stream::Tcp(socket);
+        Ok(match self.between.as_mut().and_then(|between| between.torture.as_mut()) {
+            Some(torture) => Stream::Tortured(Box::new(torture.accept(stream))),
+            None => stream,
+        })
     }
 
     fn stop_listening(&mut self) {

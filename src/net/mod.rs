@@ -201,6 +201,15 @@ pub trait Reactor {
     /// `is_out_of_descriptors` means the queue was left as it is and no further event will come for it.
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>>;
 
+    /// Begins a connection to this address. An event about it tells that it is there, or that it has failed.
+    ///
+    /// # Errors
+    /// The kernel's, if it knows at once that there will be none; [`io::ErrorKind::Unsupported`] if there are no connections
+    /// outwards. After an error of `is_out_of_descriptors` a later try may succeed.
+    fn connect(&mut self, _address: SocketAddr) -> io::Result<Self::Socket> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// What a listener is for. There must be one of that number; it may have been closed since.
     fn role(&self, listener: ListenerId) -> ListenerRole;
 

@@ -51,6 +51,8 @@ pub enum Why {
     GoAway,
     /// The server was told to stop.
     Drain,
+    /// Nobody needs a connection to an upstream any more.
+    Unneeded,
 }
 
 impl CloseReason {

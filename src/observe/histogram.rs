@@ -210,6 +210,8 @@ pub struct Syscalls {
     pub ctl: u64,
     /// `accept4`, also those that found nobody
     pub accept: u64,
+    /// `socket` and `connect`, to upstreams
+    pub connect: u64,
     /// `recvfrom`, `readv`
     pub read: u64,
     /// `sendto`, `sendmsg`, `writev`
@@ -238,11 +240,12 @@ pub struct Syscalls {
 
 impl Syscalls {
     /// Each kind by its name, with how many there were.
-    pub fn by_kind(&self) -> [(&'static str, u64); 15] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 16] {
         [
             ("epoll_wait", self.wait),
             ("epoll_ctl", self.ctl),
             ("accept", self.accept),
+            ("connect", self.connect),
             ("read", self.read),
             ("write", self.write),
             ("sendfile", self.sendfile),

@@ -15,6 +15,7 @@ use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
+use crate::base::upstream_facts::UpstreamFacts;
 use crate::http::exchange::Breach;
 use crate::http::message::{RequestHead, Version};
 use crate::http::method::Method;
@@ -86,6 +87,8 @@ pub struct RequestRecord {
     pub queued_max: u64,
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
     pub farewell: Option<Box<str>>,
+    /// How an upstream serves it, if one does.
+    pub upstream: Option<Rc<UpstreamFacts>>,
     /// How it was broken off, if it was and its verdict has not been noted.
     pub breach: Option<Breach>,
     /// What has disturbed it, if anything did. In a box, because most requests are not.
@@ -152,6 +155,7 @@ impl RequestRecord {
             timeline: Timeline::OneDrive,
             queued_max: 0,
             farewell: None,
+            upstream: None,
             breach: None,
             disturbance: None,
             next: None,
@@ -455,6 +459,7 @@ impl RequestRecord {
             timeline: self.timeline.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
+            upstream: self.upstream.clone(),
             breach: self.breach,
             disturbance: self.disturbance.clone(),
             next: None,
@@ -494,7 +499,7 @@ impl RequestRecord {
         let RequestRecord {
             ordinal, stream, client, method, version, texts, target_end, referer_end, user_agent_end, tells_times, status,
             began, head_at, readable_at, ahead, behind, first_byte_at, last_byte_at, rx, tx, head_bytes, framed_bytes,
-            produced_bytes, paused, timeline, queued_max, farewell, breach, disturbance, next,
+            produced_bytes, paused, timeline, queued_max, farewell, upstream, breach, disturbance, next,
         } = self;
         texts.clear();
         (*target_end, *referer_end, *user_agent_end) = (0, 0, 0);
@@ -505,7 +510,7 @@ impl RequestRecord {
         (*first_byte_at, *last_byte_at) = (None, None);
         (*rx, *tx, *paused) = (0..0, 0..0, Stopwatch::default());
         (*client, *behind, *farewell, *disturbance, *next) = (None, None, None, None, None);
-        (*timeline, *breach) = (Timeline::OneDrive, None);
+        (*timeline, *upstream, *breach) = (Timeline::OneDrive, None, None);
     }
 }
 

@@ -42,6 +42,8 @@ parts! {
     JobQueued "job-queued";
     /// The handler waits for a job that runs.
     JobRunning "job-running";
+    /// The handler waits for an upstream, or for more of its response.
+    Upstream "upstream";
     /// The request is delayed, because the client has reset too many streams.
     Delay "delay";
     /// Neither side of a tunnel has anything to say.

@@ -111,6 +111,7 @@ impl Verdict {
             CloseReason::ByServer(Why::Refusal) => (Side::Server, Means::Refusal),
             CloseReason::ByServer(Why::Limit) => (Side::Server, Means::Limit),
             CloseReason::ByServer(Why::GoAway) => (Side::Server, Means::GoAway),
+            CloseReason::ByServer(Why::Unneeded) => (Side::Server, Means::Asked),
             CloseReason::ByServer(Why::Drain) => (Side::Operator, Means::Drain),
             reason if reason.is_reset() => (Side::Client, Means::Reset),
             // The kernel has sent it again and again, and nobody has acknowledged it (RFC 9293 §3.8.3).
@@ -245,9 +246,13 @@ fn phase_of(wait: WaitReason, phase: Phase) -> Phase {
         WaitReason::SlowHead | WaitReason::SlowLine => Phase::Head,
         WaitReason::SlowBody => Phase::Content,
         WaitReason::SlowRead | WaitReason::Window => Phase::Sending,
-        WaitReason::Timer | WaitReason::Job => Phase::Handler,
+        WaitReason::Timer | WaitReason::Job | WaitReason::Upstream => Phase::Handler,
+        WaitReason::Connecting => Phase::Silent,
+        WaitReason::UpstreamSilent => Phase::Handler,
+        WaitReason::UpstreamSlowRead => Phase::Sending,
+        WaitReason::Pooled => Phase::Idle,
         WaitReason::Conversation => Phase::Conversation,
-        WaitReason::TlsHandshake | WaitReason::Lingering => phase,
+        WaitReason::TlsHandshake | WaitReason::Lingering | WaitReason::Relay => phase,
     }
 }
 

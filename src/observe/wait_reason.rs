@@ -48,6 +48,18 @@ wait_reasons! {
     Job "job-pool";
     /// A conversation goes on in which nobody has to say anything just now.
     Conversation "conversation";
+    /// A handler, or the content of its response, waits for an upstream.
+    Upstream "upstream";
+    /// A connection to an upstream, or its TLS handshake, is not complete.
+    Connecting "upstream-connect";
+    /// An upstream has a request and does not answer, or does not go on.
+    UpstreamSilent "upstream-silent";
+    /// An upstream does not read what it is sent.
+    UpstreamSlowRead "upstream-slow-read";
+    /// A connection to an upstream waits for the client's side, which sends or reads slowly.
+    Relay "relay";
+    /// A connection to an upstream waits for the next request.
+    Pooled "pooled";
     /// Our last byte is out; the client has not ended its direction.
     Lingering "lingering";
 }
@@ -55,8 +67,14 @@ wait_reasons! {
 impl WaitReason {
     /// Whether it is a stream that waits, and not the connection.
     pub fn is_of_streams(self) -> bool {
-        use WaitReason::{Conversation, Job, SlowBody, Timer, Window};
-        matches!(self, SlowBody | Window | Timer | Job | Conversation)
+        use WaitReason::{Conversation, Job, SlowBody, Timer, Upstream, Window};
+        matches!(self, SlowBody | Window | Timer | Job | Upstream | Conversation)
+    }
+
+    /// Whether it is a connection to an upstream that waits. It acts on its deadlines itself.
+    pub fn is_of_upstreams(self) -> bool {
+        use WaitReason::{Connecting, Pooled, Relay, UpstreamSilent, UpstreamSlowRead};
+        matches!(self, Connecting | UpstreamSilent | UpstreamSlowRead | Relay | Pooled)
     }
 }
 

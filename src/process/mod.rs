@@ -34,16 +34,22 @@ use log::LevelFilter;
 use crate::base::accept_queue::ListenCounters;
 use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
+use crate::http::forwarded::TrustedProxies;
 use crate::net::capture::{Capture, Tap};
 use crate::net::listen_counters;
 use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
+use crate::net::tls::UpstreamTls;
 use crate::service::front::{Front, Public};
 use crate::service::lab;
+use crate::service::proxy::Proxy;
+use crate::service::proxy::hub::Hub;
+use crate::service::proxy::route::Routes;
 use crate::service::router::Router;
 use crate::service::static_files::StaticFiles;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
@@ -129,6 +135,10 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let mut front = front(settings, &settings.shares(descriptors))?;
     front.https_redirect = https_redirect;
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
+    let routes: Routes = settings.proxy.routes().into_iter().collect();
+    let hub = (routes.iter().next().is_some()).then(|| Rc::new(Hub::new(&routes, Moment::default())));
+    let trusted: TrustedProxies = settings.trusted_proxy.iter().copied().collect();
+    front.proxy = hub.as_ref().map(|hub| Proxy::new(routes, Rc::clone(hub), trusted.clone()));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     if settings.has_admin() {
         event_loop.answer_inspections(inspections);
@@ -142,12 +152,15 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(seconds) = settings.tls.hsts() {
         event_loop.insist_on_https(seconds);
     }
-    event_loop.trust_proxies(settings.trusted_proxy.iter().copied().collect());
+    event_loop.trust_proxies(trusted);
     if let Some(telling) = settings.telling.telling() {
         event_loop.tell(telling);
     }
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
+    }
+    if let Some(hub) = hub {
+        event_loop.reach_upstreams(hub, upstream_tls(settings)?);
     }
     event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
@@ -158,6 +171,18 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         report(&event_loop.sum_up(), listen, &urls);
     }
     Ok(outcome)
+}
+
+/// With what TLS to upstreams is made, if any has it.
+fn upstream_tls(settings: &Settings) -> Result<Option<UpstreamTls>, String> {
+    if !settings.proxy.has_secured_upstreams() {
+        return Ok(None);
+    }
+    let authorities = settings.proxy.upstream_ca();
+    UpstreamTls::load(authorities).map(Some).map_err(|problem| match authorities {
+        Some(file) => format!("cannot use --upstream-ca {}: {problem}", file.display()),
+        None => format!("cannot speak TLS to upstreams: {problem}"),
+    })
 }
 
 /// Turns the loop until it has ended, and tells the service manager when that begins.

@@ -7,6 +7,7 @@ use super::coding::Coders;
 use super::cors::Cors;
 use super::explanation::Explanation;
 use super::https_redirect::HttpsRedirect;
+use super::proxy::Proxy;
 use super::router::Router;
 use super::static_files::StaticFiles;
 use super::status::Admin;
@@ -28,6 +29,8 @@ pub struct Front {
     pub cors: Option<Cors>,
     /// What plain listeners answer, if everything is to go over HTTPS.
     pub https_redirect: Option<HttpsRedirect>,
+    /// What upstreams answer, if anything. It comes before files and the lab.
+    pub proxy: Option<Proxy>,
     coders: Coders,
 }
 
@@ -46,7 +49,7 @@ impl Front {
             Public::Lab(_) => Coders::default(),
             Public::Files(files, _) => files.coders().clone(),
         };
-        Front { public, health: None, admin: None, cors: None, https_redirect: None, coders }
+        Front { public, health: None, admin: None, cors: None, https_redirect: None, proxy: None, coders }
     }
 }
 
@@ -116,6 +119,9 @@ impl Front {
             && let Some(response) = self.redirect(redirect, request)
         {
             return Ok(Reply::Respond(response));
+        }
+        if let Some(reply) = self.proxy.as_ref().and_then(|proxy| proxy.call(request, cx)) {
+            return Ok(reply);
         }
         match self.destination(request.target.path) {
             Destination::Routes(_, router) => router.call(request, cx),

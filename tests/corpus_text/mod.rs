@@ -53,6 +53,7 @@ fn read_file(path: &Path) -> Vec<Section> {
 }
 
 /// The bytes of a line of input: CRLF at its end goes without saying, a single backslash says there is none.
+#[allow(dead_code, reason = "not each test has input in lines")]
 pub fn input_line(place: &str, line: &str) -> Vec<u8> {
     let backslashes = line.bytes().rev().take_while(|byte| *byte == b'\\').count();
     if backslashes % 2 == 1 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill::base::limits::Limits;
 
-use crate::corpus_text::{Section, escaped, unescaped};
+use crate::corpus_text::{Section, escaped, input_line, unescaped};
 
 /// Longer input is not cut at every place: its first and last bytes and some in between say enough.
 const CUT_EVERYWHERE_MAX: usize = 1500;
@@ -101,13 +101,4 @@ fn read_limits(place: &str, lines: &[String]) -> Limits {
         }
     }
     limits
-}
-
-/// The bytes of a line of input: CRLF at its end goes without saying, a single backslash says there is none.
-fn input_line(place: &str, line: &str) -> Vec<u8> {
-    let backslashes = line.bytes().rev().take_while(|byte| *byte == b'\\').count();
-    if backslashes % 2 == 1 {
-        return unescaped(place, &line[..line.len() - 1]);
-    }
-    [&unescaped(place, line)[..], b"\r\n"].concat()
 }

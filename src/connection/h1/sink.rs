@@ -11,8 +11,9 @@ use crate::connection::Environment;
 use crate::connection::channel::Channel;
 use crate::connection::sink::{Full, ShortContent, Sink};
 use crate::connection::telling;
-use crate::http::body::FilePart;
-use crate::http::fields::FieldSet;
+use crate::http::body::{Body, FilePart};
+use crate::http::exchange::Tunnel;
+use crate::http::fields::{FieldSet, UPGRADE};
 use crate::http::message::{Announced, Response, Version};
 use crate::http::status::Status;
 use crate::net::Socket;
@@ -112,6 +113,16 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         debug_assert_eq!(put, self.head.len(), "there is room for the head");
         let end = self.channel.position();
         end - put as u64..end
+    }
+
+    /// RFC 9110 §15.2.2 and §7.8; the codec adds `Connection: Upgrade`.
+    fn tunnel(&mut self, tunnel: Tunnel) -> Response {
+        self.codec.upgrade();
+        let mut response = Response::new(Status::SWITCHING_PROTOCOLS).with_field(UPGRADE, tunnel.protocol);
+        response.prepared = tunnel.prepared;
+        response.fields.extend(tunnel.fields);
+        response.body = Body::Source(tunnel.content);
+        response
     }
 
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {

@@ -13,11 +13,12 @@ use crate::base::moment::Moment;
 use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
 use crate::connection::deadlines::Waiting;
+use crate::connection::sink::Sink;
 use crate::connection::stream::Stream;
-use crate::http::body::{Body, Failure, Wait};
-use crate::http::exchange::{Breach, Reply, Tunnel};
+use crate::http::body::{Failure, Wait};
+use crate::http::exchange::{Breach, Reply};
 use crate::http::fields::{FieldValue, Fields, OwnedFields, RETRY_AFTER};
-use crate::http::message::{OwnedHead, Response};
+use crate::http::message::OwnedHead;
 use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, Cut};
@@ -143,7 +144,7 @@ impl OpenStream {
         let mut response = match reply {
             Ok(Reply::Respond(response)) => response,
             Ok(Reply::Decide(exchange)) => return self.stream.decide(exchange),
-            Ok(Reply::Upgrade(tunnel)) => tunnel_response(tunnel),
+            Ok(Reply::Upgrade(tunnel)) => work.sink(self.id).tunnel(tunnel),
             Err(failure) => return self.fail(&failure, work),
         };
         let mut out = work.sink(self.id);
@@ -496,6 +497,7 @@ impl OpenStream {
         match self.stream.wait() {
             Some(Wait::Until(_)) => Some((WaitReason::Timer, 0, 0)),
             Some(Wait::Job(_)) => Some((WaitReason::Job, 0, 0)),
+            Some(Wait::Upstream(_)) => Some((WaitReason::Upstream, 0, 0)),
             Some(Wait::Idle(_)) => Some((WaitReason::Conversation, 0, 0)),
             Some(Wait::Content) => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
             None if self.stream.is_idle() => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
@@ -556,12 +558,4 @@ impl OpenStream {
             _ => Part::Queue,
         }
     }
-}
-
-/// RFC 8441 §5: the tunnel is open when the client has read a 200.
-fn tunnel_response(tunnel: Tunnel) -> Response {
-    let mut response = Response::new(Status::OK);
-    response.fields.extend(tunnel.fields);
-    response.body = Body::Source(tunnel.content);
-    response
 }

@@ -8,7 +8,8 @@ use crate::base::ring::{RingBuffer, Room};
 use crate::connection::Environment;
 use crate::connection::sink::{Full, ShortContent, Sink};
 use crate::connection::telling::Timings;
-use crate::http::body::FilePart;
+use crate::http::body::{Body, FilePart};
+use crate::http::exchange::Tunnel;
 use crate::http::fields::FieldSet;
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -99,6 +100,15 @@ impl Sink for Http2Sink<'_> {
         let length = response.body.length();
         self.session.send_head(stream, response, length, added, self.outbox, self.scratch);
         start..self.note_added(start, before)
+    }
+
+    /// RFC 8441 §5.
+    fn tunnel(&mut self, tunnel: Tunnel) -> Response {
+        let mut response = Response::new(Status::OK);
+        response.prepared = tunnel.prepared;
+        response.fields.extend(tunnel.fields);
+        response.body = Body::Source(tunnel.content);
+        response
     }
 
     fn interim(&mut self, status: Status, fields: &FieldSet) -> bool {

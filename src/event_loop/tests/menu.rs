@@ -196,7 +196,12 @@ impl Service for Menu {
             ["takes"] => Reply::Decide(self.actor(true)),
             ["pull"] => ok(Body::Source(self.actor(false))),
             ["duplex"] => ok(Body::Source(self.actor(true))),
-            ["upgrade"] => Reply::Upgrade(Tunnel { protocol: "test", fields: Vec::new(), content: self.actor(true) }),
+            ["upgrade"] => Reply::Upgrade(Tunnel {
+                protocol: FieldValue::from_static("test"),
+                prepared: FieldSet::EMPTY,
+                fields: Vec::new(),
+                content: self.actor(true),
+            }),
             _ => ok(Body::Empty),
         })
     }

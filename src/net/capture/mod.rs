@@ -396,7 +396,7 @@ impl Tap {
 /// of such a listener, and one for each client.
 fn made_up(number: u64, role: ListenerRole) -> (SocketAddr, SocketAddr) {
     let server = match role {
-        ListenerRole::Http | ListenerRole::Admin => 80,
+        ListenerRole::Http | ListenerRole::Admin | ListenerRole::Upstream => 80,
         ListenerRole::Https => 443,
         ListenerRole::TcpEcho | ListenerRole::LineEcho => 7,
     };

@@ -9,6 +9,7 @@ use super::{Line, put};
 use crate::base::json::{Millis, quote_bytes};
 use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
+use crate::base::upstream_facts::UpstreamFacts;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::RequestRecord;
 use crate::observe::timers::some;
@@ -60,6 +61,9 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     if let Some(delay) = &record.behind {
         behind(delay, lines);
     }
+    if let Some(facts) = &record.upstream {
+        upstream(facts, lines);
+    }
     if let Some(status) = line.tls {
         tls(status, lines);
     }
@@ -106,6 +110,34 @@ fn behind(delay: &Delay, lines: &mut Vec<u8>) {
     put(lines, format_args!(",\"behind\":{{\"ms\":{},\"connection\":{}", Millis(delay.took), delay.connection));
     lines.extend_from_slice(b",\"request\":");
     quote_bytes(lines, delay.request.as_bytes());
+    lines.push(b'}');
+}
+
+/// Which upstream has served it over which connection, and what that took. What did not happen is left out.
+fn upstream(facts: &UpstreamFacts, lines: &mut Vec<u8>) {
+    let Some(attempt) = facts.attempt() else { return };
+    put(lines, format_args!(",\"upstream\":{{\"address\":\"{}\"", attempt.address));
+    if let Some(connection) = attempt.connection {
+        put(lines, format_args!(",\"connection\":{connection},\"served_before\":{}", attempt.served_before));
+    }
+    let age = (attempt.served_before > 0).then_some((attempt.dialled, attempt.began));
+    let connect = attempt.connected.filter(|_| attempt.served_before == 0);
+    for (name, times) in [
+        ("age_ms", age),
+        ("connect_ms", connect.map(|at| (attempt.dialled, at))),
+        ("tls_ms", attempt.connected.zip(attempt.secured)),
+        ("first_byte_ms", attempt.first_byte.map(|at| (attempt.began, at))),
+        ("all_ms", attempt.over.map(|at| (attempt.began, at))),
+    ] {
+        if let Some((from, to)) = times {
+            put(lines, format_args!(",\"{name}\":{}", Millis(to.since(from))));
+        }
+    }
+    for (name, word) in [("failed_in", attempt.failed_in), ("retry", facts.retry())] {
+        if let Some(word) = word {
+            put(lines, format_args!(",\"{name}\":\"{word}\""));
+        }
+    }
     lines.push(b'}');
 }
 

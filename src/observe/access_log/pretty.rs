@@ -9,6 +9,7 @@ use super::time_text::TimeText;
 use super::{Line, escape, put};
 use crate::base::listener_role::ListenerRole;
 use crate::base::tls_facts::TlsStatus;
+use crate::base::upstream_facts::UpstreamFacts;
 use crate::observe::delay::Delay;
 use crate::observe::request_record::{NOT_UNDERSTOOD, RequestRecord};
 use crate::observe::timers::{Part, some};
@@ -41,6 +42,9 @@ pub(super) fn line(line: &Line<'_>, time: &TimeText, colours: bool, lines: &mut 
         put(lines, format_args!("  for {client}"));
     }
     backpressure(record, &paint, lines);
+    if let Some(facts) = &record.upstream {
+        upstream(facts, &paint, lines);
+    }
     if let Some(delay) = &record.behind {
         behind(delay, &paint, lines);
     }
@@ -110,6 +114,38 @@ fn backpressure(record: &RequestRecord, paint: &Paint, lines: &mut Vec<u8>) {
 fn behind(delay: &Delay, paint: &Paint, lines: &mut Vec<u8>) {
     let Delay { took, connection, request } = delay;
     put(lines, format_args!("  {}behind {} c={connection} {request}{}", paint.warning(), Span(*took), paint.end()));
+}
+
+/// Which upstream has served it over which connection, and what that took.
+fn upstream(facts: &UpstreamFacts, paint: &Paint, lines: &mut Vec<u8>) {
+    let Some(attempt) = facts.attempt() else { return };
+    put(lines, format_args!("  {}upstream={}", paint.faint(), attempt.address));
+    if let Some(connection) = attempt.connection {
+        put(lines, format_args!(" c={connection}"));
+    }
+    match (attempt.served_before, attempt.connected) {
+        (0, Some(connected)) => put(lines, format_args!(" connect {}", Span(connected.since(attempt.dialled)))),
+        (0, None) => {}
+        (served, _) => {
+            put(lines, format_args!(" reused {served} age {}", Span(attempt.began.since(attempt.dialled))));
+        }
+    }
+    for (name, from, to) in [
+        ("tls", attempt.connected, attempt.secured),
+        ("first", Some(attempt.began), attempt.first_byte),
+        ("all", Some(attempt.began), attempt.over),
+    ] {
+        if let (Some(from), Some(to)) = (from, to) {
+            put(lines, format_args!(" {name} {}", Span(to.since(from))));
+        }
+    }
+    if let Some(phase) = attempt.failed_in {
+        put(lines, format_args!(" failed={phase}"));
+    }
+    if let Some(proof) = facts.retry() {
+        put(lines, format_args!(" retry={proof}"));
+    }
+    lines.extend_from_slice(paint.end().as_bytes());
 }
 
 /// What was agreed on, what the handshake took, and how much ciphertext has passed so far.

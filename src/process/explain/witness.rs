@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::base::disk;
 use crate::base::ring::Room;
+use crate::base::upstream_facts::UpstreamFacts;
 use crate::http::body::{Body, Bytes, ContentPart, Failure, Pull};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
 use crate::http::fields::{FieldSet, Fields};
@@ -38,6 +39,12 @@ impl Watched {
 
     fn note<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.inspect_err(|failure| self.failure = Some(failure.to_string()))
+    }
+
+    fn note_tunnel(&mut self, tunnel: &Tunnel) {
+        // RFC 8441 §5: there is no 101 in HTTP/2.
+        self.status = Some(if self.is_http2 { Status::OK } else { Status::SWITCHING_PROTOCOLS });
+        self.content = Some(source_text(tunnel.content.length()));
     }
 
     fn note_response(&mut self, response: &Response) {
@@ -77,10 +84,7 @@ impl Service for Witness {
             }
             Reply::Decide(exchange) => Reply::Decide(watch_exchange(exchange, &self.watched)),
             Reply::Upgrade(tunnel) => {
-                // RFC 8441 §5: there is no 101 in HTTP/2.
-                let status = if watched.is_http2 { Status::OK } else { Status::SWITCHING_PROTOCOLS };
-                watched.status = Some(status);
-                watched.content = Some(source_text(tunnel.content.length()));
+                watched.note_tunnel(&tunnel);
                 Reply::Upgrade(Tunnel { content: watch_source(tunnel.content, &self.watched), ..tunnel })
             }
         })
@@ -149,6 +153,10 @@ impl Exchange for WatchedPart<Box<dyn Exchange>> {
         self.part.taker().is_some().then_some(self as &mut dyn Taker)
     }
 
+    fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
+        self.part.upstream()
+    }
+
     fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         let WatchedPart { part, watched } = *self;
         let decision = watched.borrow_mut().note(part.respond(cx))?;
@@ -160,6 +168,10 @@ impl Exchange for WatchedPart<Box<dyn Exchange>> {
             Decision::Pending(exchange, wait) => Decision::Pending(watch_exchange(exchange, &watched), wait),
             Decision::Interim(exchange, status, fields) => {
                 Decision::Interim(watch_exchange(exchange, &watched), status, fields)
+            }
+            Decision::Upgrade(tunnel) => {
+                watched.borrow_mut().note_tunnel(&tunnel);
+                Decision::Upgrade(Tunnel { content: watch_source(tunnel.content, &watched), ..tunnel })
             }
         })
     }

@@ -138,7 +138,8 @@ impl Server {
     /// Switches to another protocol behind the head that was just received (RFC 9110 §7.8): all bytes are content until
     /// the connection ends. Only for a request without content, and only if the response is 101.
     pub fn upgrade(&mut self) {
-        debug_assert!(matches!(self.intake, Intake::Ended), "a request with content cannot be upgraded");
+        let has_ended = matches!(self.intake, Intake::Ended | Intake::Done);
+        debug_assert!(has_ended, "a request with content cannot be upgraded");
         self.intake = Intake::Content(Decoder::UntilClose);
     }
 

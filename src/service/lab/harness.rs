@@ -9,6 +9,7 @@ use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::ring::RingBuffer;
 use crate::base::slots::Token;
@@ -203,6 +204,7 @@ impl World {
         let (limits, wakes, jobs, complaints) = (&self.limits, &self.wakes, &self.jobs, &self.complaints);
         Cx {
             now: self.now,
+            moment: Moment::default(),
             date_secs: 0,
             limits,
             wakes,
@@ -287,6 +289,7 @@ impl World {
                         moved = true;
                         Answering::Deciding(exchange)
                     }
+                    Decision::Upgrade(_) => panic!("no endpoint of the lab upgrades later"),
                 };
             }
             moved |= content.offer(answering.taker(), played, &mut self.cx())?;

@@ -312,6 +312,13 @@ fn jitter(seed: u64, bound: Duration) -> Duration {
     Duration::from_millis(mix(seed) % (bound.as_millis() as u64).max(1))
 }
 
+impl Change {
+    /// Whether it is for the worse.
+    pub fn is_bad(&self) -> bool {
+        matches!(self, Change::Ejected { .. } | Change::Spared { .. } | Change::Down { .. })
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rises = format_args!("its share rises over {} s", SLOW_START.as_secs());

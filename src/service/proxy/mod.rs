@@ -1,12 +1,60 @@
 //! Requests that are passed on to other servers, the upstreams (RFC 9110 §3.7 calls such a server a gateway).
+//!
+//! [`Proxy`] finds the route of a request and makes the request for the upstream (`route`, `message`). [`exchange`] is the
+//! client's side from then on; [`hub`] chooses an address (`group`) and a connection for it. What goes between both connections
+//! is in a [`relay`].
 
 pub mod balance;
 pub mod budget;
+pub mod exchange;
 pub mod group;
 pub mod health;
+pub mod hub;
 pub mod message;
 pub mod metrics;
 pub mod path;
 pub mod queue;
+pub mod relay;
 pub mod retry;
 pub mod route;
+
+use std::rc::Rc;
+
+use crate::base::listener_role::ListenerRole;
+use crate::http::exchange::{Cx, Reply};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::message::RequestHead;
+use exchange::Relayed;
+use hub::Hub;
+use message::Sender;
+use route::Routes;
+
+/// Answers by asking upstreams.
+pub struct Proxy {
+    routes: Routes,
+    hub: Rc<Hub>,
+    /// Whose word counts about who has sent a request.
+    trusted: TrustedProxies,
+}
+
+impl Proxy {
+    /// For these routes, whose targets are those of the hub.
+    pub fn new(routes: Routes, hub: Rc<Hub>, trusted: TrustedProxies) -> Proxy {
+        Proxy { routes, hub, trusted }
+    }
+
+    /// The answer to a request that has a route; `None`: it has none.
+    pub fn call(&self, request: &RequestHead<'_>, cx: &Cx<'_>) -> Option<Reply> {
+        let matched = self.routes.find(request)?;
+        let target = self.hub.target_of(matched.route)?;
+        let sender = Sender {
+            peer: cx.peer,
+            is_trusted: self.trusted.trust(cx.peer),
+            is_secured: cx.role == ListenerRole::Https,
+        };
+        Some(match message::request(request, &matched, &sender) {
+            Ok(outgoing) => Reply::Decide(Relayed::new(&self.hub, target, request, outgoing, cx)),
+            Err(refusal) => Reply::Respond(refusal.response()),
+        })
+    }
+}

@@ -108,6 +108,11 @@ impl<W> WaitQueue<W> {
         self.places.front().map(|place| place.deadline)
     }
 
+    /// When one will have waited for too long; `None` if it is not here any more.
+    pub fn deadline(&self, ticket: Ticket) -> Option<Moment> {
+        Some(self.places[self.position(ticket)?].deadline)
+    }
+
     fn position(&self, ticket: Ticket) -> Option<usize> {
         self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()
     }

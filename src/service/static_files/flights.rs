@@ -161,6 +161,7 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::base::listener_role::ListenerRole;
     use crate::base::log_key::RequestKey;
+    use crate::base::moment::Moment;
     use crate::base::peer::Peer;
     use crate::base::slots::Token;
     use crate::base::throttle::Complaints;
@@ -192,6 +193,7 @@ mod tests {
         fn at(&self, now: Instant) -> Cx<'_> {
             Cx {
                 now,
+                moment: Moment::default(),
                 date_secs: 0,
                 limits: &self.limits,
                 wakes: &self.wakes,

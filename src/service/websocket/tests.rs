@@ -163,7 +163,7 @@ fn opened(request: &Request, endpoint: &Endpoint) -> Result<String, u16> {
     let open = || Ok(Scripted(Rc::default()));
     match upgrade(&request.head(), &Policy::default(), endpoint, &World::new().cx(), open) {
         Reply::Upgrade(tunnel) => {
-            assert_eq!(tunnel.protocol, "websocket");
+            assert_eq!(tunnel.protocol.as_bytes(), b"websocket");
             let text = |value: &FieldValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
             let lines = tunnel.fields.iter().map(|(name, value)| format!("{}: {}", name.as_str(), text(value)));
             Ok(lines.collect::<Vec<_>>().join("\n"))

@@ -5,7 +5,7 @@ use log::Level;
 use super::origin::{is_same_host, is_same_host_but_for_the_port};
 use super::{Application, Origin, Outgoing, WebSocket};
 use crate::http::exchange::{Cx, Reply, Tunnel};
-use crate::http::fields::{FieldName, FieldValue, is_token};
+use crate::http::fields::{FieldName, FieldSet, FieldValue, is_token};
 use crate::http::message::{RequestHead, Response, Version};
 use crate::http::status::Status;
 use crate::protocol::ws::deflate::Agreement;
@@ -131,7 +131,12 @@ fn accept<A: Application + 'static>(
     let (deflate, share) =
         handshake.deflate.filter(|_| endpoint.deflate).zip(policy.compressed.take(policy.compressed_max)).unzip();
     let socket = WebSocket::new(Receiver::new(deflate), Outgoing::new(deflate), application, share, cx.now);
-    Ok(Tunnel { protocol: WEBSOCKET, fields: fields(&handshake, deflate, endpoint), content: Box::new(socket) })
+    Ok(Tunnel {
+        protocol: FieldValue::from_static(WEBSOCKET),
+        prepared: FieldSet::EMPTY,
+        fields: fields(&handshake, deflate, endpoint),
+        content: Box::new(socket),
+    })
 }
 
 /// What the response that opens it says besides (RFC 6455 §4.2.2, RFC 8441 §5).

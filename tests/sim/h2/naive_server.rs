@@ -61,6 +61,7 @@ impl Environment {
     fn cx(&self, stream: u32) -> Cx<'_> {
         Cx {
             now: self.began + self.now,
+            moment: Moment::default() + self.now,
             date_secs: 0,
             limits: &self.limits,
             wakes: &self.wakes,
@@ -294,7 +295,8 @@ impl NaiveServer {
                 self.session.interim(id, status, &fields, &mut self.outbox, &mut self.scratch);
                 Answer::Deciding(exchange)
             }
-            Err(_) => Answer::Ready(Box::new(Response::new(Status::INTERNAL_SERVER_ERROR))),
+            // No path of these worlds upgrades later.
+            Ok(Decision::Upgrade(_)) | Err(_) => Answer::Ready(Box::new(Response::new(Status::INTERNAL_SERVER_ERROR))),
         };
         moved
     }

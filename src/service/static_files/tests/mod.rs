@@ -22,6 +22,7 @@ use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
+use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
 use crate::base::throttle::Complaints;
@@ -169,6 +170,7 @@ impl World {
     fn cx(&self) -> Cx<'_> {
         Cx {
             now: self.now,
+            moment: Moment::default(),
             date_secs: self.date_secs,
             limits: &self.limits,
             wakes: &self.wakes,
@@ -219,6 +221,7 @@ impl World {
             Decision::Respond(response) => Ok(read(response)),
             Decision::Pending(exchange, _) => Err(exchange),
             Decision::Interim(..) => panic!("files have no interim responses"),
+            Decision::Upgrade(_) => panic!("files are no tunnel"),
         }
     }
 

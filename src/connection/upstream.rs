@@ -1,0 +1,452 @@
+//! A connection that we have opened, to an upstream: it sends the requests of others, one after the other, and hands the
+//! responses back through relays.
+//!
+//! What the other side of a relay does not take stays in the inbox, and a full inbox ends READ interest. So an upstream is read
+//! from as fast as the client reads, and a client as fast as the upstream does.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::LoopContext;
+use super::channel::Channel;
+use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use crate::base::moment::Moment;
+use crate::http::body::Body;
+use crate::http::fields::{FieldSet, FieldValue};
+use crate::http::message::Response;
+use crate::http::status::Status;
+use crate::http::upstream::{ResponseContent, ResponseHead};
+use crate::net::{Readiness, Socket};
+use crate::observe::close_reason::{CloseReason, Why};
+use crate::observe::timers::Drive;
+use crate::observe::wait_reason::WaitReason;
+use crate::protocol::h1::client::{Client, Received, ResponseError};
+use crate::protocol::h1::{Receiving, Sending};
+use crate::service::Service;
+use crate::service::proxy::hub::{Hub, Link, idle_until};
+use crate::service::proxy::message;
+use crate::service::proxy::relay::{Failed, Head, Relay, UpstreamFault, UpstreamPhase};
+use crate::service::proxy::route::Route;
+
+/// Interim responses to one request that are borne.
+const INTERIMS_MAX: u32 = 100;
+/// How long a connection waits for the client's side at most, which has deadlines of its own.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A connection to an upstream that speaks HTTP/1.
+pub(super) struct Upstream {
+    codec: Client,
+    hub: Rc<Hub>,
+    link: Rc<Link>,
+    /// The exchange that is being served.
+    exchange: Option<Exchange>,
+    /// Exchanges that were served to the end.
+    served: u64,
+    dialled: Moment,
+    is_connected: bool,
+    /// When anything last moved, and how many bytes had by then.
+    progress: Moment,
+    moved: u64,
+    /// When it is closed if nobody needs it by then.
+    idle_until: Moment,
+    end: Option<Ending>,
+    /// What has ended it, if the upstream is to blame.
+    fault: Option<UpstreamFault>,
+}
+
+/// One request and its response.
+struct Exchange {
+    relay: Rc<Relay>,
+    /// Where it began in both streams.
+    sent_before: u64,
+    received_before: u64,
+    interims: u32,
+    /// Both directions are raw since an upgrade.
+    is_tunnel: bool,
+    /// Our direction has ended, behind an upgrade.
+    is_half_closed: bool,
+}
+
+impl Upstream {
+    /// The driver of a connection that was begun at `now` and finds in this link what it is to do.
+    pub(super) fn new(hub: Rc<Hub>, link: Rc<Link>, now: Moment) -> Upstream {
+        Upstream {
+            codec: Client::new(),
+            hub,
+            link,
+            exchange: None,
+            served: 0,
+            dialled: now,
+            is_connected: false,
+            progress: now,
+            moved: 0,
+            idle_until: now,
+            end: None,
+            fault: None,
+        }
+    }
+
+    fn route(&self) -> &Route {
+        self.hub.route(self.link.target)
+    }
+
+    /// Takes the next exchange from the link, and encodes the head of its request.
+    fn begin<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> bool {
+        if self.exchange.is_some() {
+            return false;
+        }
+        let Some(relay) = self.link.take_relay() else { return false };
+        if !relay.take_request() {
+            return false;
+        }
+        if self.served > 0 {
+            // An upstream that has closed it by now is noticed before anything is written.
+            channel.on_readiness(Readiness { readable: true, ..Readiness::default() });
+        }
+        let (served_before, dialled, connection) = (self.served, self.dialled, channel.who.id);
+        relay.facts.note(|attempt| {
+            (attempt.connection, attempt.served_before, attempt.dialled) = (Some(connection), served_before, dialled);
+        });
+        cx.head.clear();
+        self.codec.send_head(&relay.outgoing.request, &mut cx.head);
+        self.progress = cx.moment;
+        self.exchange = Some(Exchange {
+            relay,
+            sent_before: channel.sent(),
+            received_before: channel.received(),
+            interims: 0,
+            is_tunnel: false,
+            is_half_closed: false,
+        });
+        if !channel.outbox.ring(&mut cx.outboxes).put_whole(&cx.head) {
+            self.fail(UpstreamFault::Protocol("the head of the request is larger than the outbox", ""));
+        }
+        true
+    }
+
+    /// Notes in the facts how far the exchange has come.
+    fn note_progress<S: Socket>(&mut self, channel: &Channel<S>, now: Moment) {
+        let Some(exchange) = &self.exchange else { return };
+        let facts = &exchange.relay.facts;
+        if !self.is_connected && channel.has_connected() {
+            self.is_connected = true;
+            facts.note(|attempt| attempt.connected = Some(now));
+        }
+        if channel.is_secured() && !channel.is_handshaking() && self.served == 0 {
+            facts.note(|attempt| attempt.secured = attempt.secured.or(Some(now)));
+        }
+        if channel.received() > exchange.received_before {
+            facts.note(|attempt| attempt.first_byte = attempt.first_byte.or(Some(now)));
+        }
+    }
+
+    /// Relay → codec → outbox: one step. Says whether it moved anything.
+    fn produce<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> bool {
+        let Some(exchange) = self.exchange.as_mut().filter(|_| self.codec.sending() == Sending::Content) else {
+            return false;
+        };
+        let relay = &exchange.relay;
+        let outbox = channel.outbox.ring(&mut cx.outboxes);
+        if relay.has_content() {
+            let Some(mut room) = self.codec.room(outbox) else { return false };
+            relay.take_content(&mut room);
+            let written = room.written();
+            self.codec.seal(outbox, written);
+            return written > 0;
+        }
+        let Some(trailers) = relay.content_end() else { return false };
+        let finished = self.codec.finish(outbox, Some(&trailers));
+        drop(trailers);
+        match finished {
+            Ok(finished) => finished,
+            // The client's request was not complete, and its own connection says so.
+            Err(_) => {
+                self.fail(UpstreamFault::Protocol("the content of the request ended too early", ""));
+                true
+            }
+        }
+    }
+
+    /// Behind an upgrade each direction ends by itself.
+    fn end_direction<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let ends = exchange.is_tunnel && !exchange.is_half_closed && self.codec.sending() == Sending::Done;
+        if ends && channel.is_flushed() && self.end.is_none() {
+            exchange.is_half_closed = true;
+            cx.counters.syscalls.shutdown += 1;
+            if let Err(error) = channel.socket.shutdown_write() {
+                self.fail(UpstreamFault::Kernel(error.kind()));
+            }
+        }
+    }
+
+    /// Inbox → codec → relay: one step. Says whether it moved anything.
+    fn receive<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> bool {
+        let input_ended = channel.input_ended();
+        let Some(exchange) = &mut self.exchange else { return false };
+        if !exchange.relay.has_room_for_interim() {
+            return false;
+        }
+        if channel.inbox.is_none() && !input_ended && self.codec.receiving() == Receiving::Idle {
+            return false;
+        }
+        let inbox = channel.inbox.get_or_insert_with(|| cx.inboxes.take());
+        match self.codec.receive(inbox, &mut cx.scratch, &cx.environment.limits) {
+            Ok(Received::Interim(ref head)) => {
+                exchange.interims += 1;
+                let is_over_limit = exchange.interims > INTERIMS_MAX;
+                if head.status == Status::CONTINUE {
+                    exchange.relay.invite_content();
+                } else {
+                    let fields = exchange.relay.outgoing.asked.response_fields(head, &exchange.relay.route);
+                    exchange.relay.put_interim(head.status, fields);
+                }
+                self.codec.release(inbox);
+                if is_over_limit {
+                    self.fail(UpstreamFault::Protocol("too many interim responses", "RFC 9110 §15.2"));
+                }
+                true
+            }
+            Ok(Received::Head(ref head)) => {
+                exchange.is_tunnel = head.content == ResponseContent::Tunnel;
+                let relayed = relayed(head, &exchange.relay);
+                self.codec.release(inbox);
+                match relayed {
+                    Ok(head) => exchange.relay.put_head(head),
+                    Err(reason) => self.fail(UpstreamFault::Protocol(reason, "RFC 9110 §7.8")),
+                }
+                true
+            }
+            Ok(Received::Content(n)) => {
+                let front = inbox.readable()[0];
+                let put = exchange.relay.put_response(&front[..n.min(front.len())]);
+                self.codec.taken(inbox, put);
+                put > 0
+            }
+            Ok(Received::End(trailers)) => {
+                let trailers = message::trailers(trailers);
+                self.codec.release(inbox);
+                self.complete(trailers, channel, cx);
+                true
+            }
+            Ok(Received::NeedBytes) if input_ended => self.on_eof(),
+            Ok(Received::NeedBytes | Received::Paused) => false,
+            Err(ResponseError { reason, section }) => {
+                self.fail(UpstreamFault::Protocol(reason, section));
+                true
+            }
+        }
+    }
+
+    /// The upstream has ended its direction, and all of it was read. Says whether that ends the content.
+    fn on_eof(&mut self) -> bool {
+        match self.codec.on_eof() {
+            Ok(is_end) if is_end => return true,
+            _ => self.fail(UpstreamFault::Eof),
+        }
+        false
+    }
+
+    /// The response is complete. If its request is, too, and nothing else has arrived, the connection can serve another one.
+    fn complete<S: Socket>(&mut self, trailers: FieldSet, channel: &Channel<S>, cx: &LoopContext) {
+        let Some(exchange) = self.exchange.take() else { return };
+        exchange.relay.facts.note(|attempt| attempt.over = Some(cx.moment));
+        exchange.relay.end_response(trailers);
+        self.served += 1;
+        let idle_until = idle_until(cx.moment, self.route().idle_timeout, self.codec.keep_alive_secs());
+        let is_clean = channel.inbox_is_empty() && !channel.input_ended() && cx.environment.draining.is_none();
+        let is_whole = self.codec.sending() == Sending::Done;
+        if let Some(until) = idle_until.filter(|_| is_clean)
+            && self.codec.cycle()
+            && self.hub.put_idle(&self.link)
+        {
+            self.idle_until = until;
+            return;
+        }
+        self.end = Some(if is_whole { Ending::AtOnce } else { Ending::Unneeded });
+    }
+
+    /// The exchange has failed, and the connection with it. Whoever waits is told when the connection is closed.
+    fn fail(&mut self, fault: UpstreamFault) {
+        self.fault.get_or_insert(fault);
+        self.end = Some(Ending::Unneeded);
+    }
+
+    /// Acts on what ends the connection whatever it does.
+    fn check<S: Socket>(&mut self, channel: &Channel<S>, cx: &LoopContext) {
+        if self.end.is_some() {
+            return;
+        }
+        let is_late = cx.moment >= self.due(channel);
+        match &self.exchange {
+            Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
+            Some(_) if is_late => self.fail(UpstreamFault::Timeout),
+            // Whatever an idle upstream says, it is no response to the next request.
+            None if is_late || channel.input_ended() || !channel.inbox_is_empty() => self.end = Some(Ending::AtOnce),
+            Some(_) | None => {}
+        }
+    }
+
+    /// What it waits for.
+    fn reason<S: Socket>(&self, channel: &Channel<S>) -> WaitReason {
+        let Some(exchange) = &self.exchange else {
+            return WaitReason::Pooled;
+        };
+        let input_is_stuck = channel.inbox_is_full();
+        match () {
+            () if !self.is_connected || channel.is_handshaking() => WaitReason::Connecting,
+            () if channel.is_write_blocked() => WaitReason::UpstreamSlowRead,
+            () if input_is_stuck || self.codec.sending() == Sending::Content && !exchange.relay.has_content() => {
+                WaitReason::Relay
+            }
+            () => WaitReason::UpstreamSilent,
+        }
+    }
+
+    /// By when that must be over.
+    fn due<S: Socket>(&self, channel: &Channel<S>) -> Moment {
+        let route = self.route();
+        let is_tunnel = self.exchange.as_ref().is_some_and(|exchange| exchange.is_tunnel);
+        match self.reason(channel) {
+            WaitReason::Pooled => self.idle_until,
+            WaitReason::Connecting => self.progress + route.connect_timeout,
+            WaitReason::Relay if !is_tunnel => self.progress + RELAY_TIMEOUT,
+            _ if is_tunnel => self.progress + route.tunnel_timeout,
+            _ => self.progress + route.response_timeout,
+        }
+    }
+
+    /// How far the present exchange has come.
+    fn phase<S: Socket>(&self, exchange: &Exchange, channel: &Channel<S>) -> UpstreamPhase {
+        match self.codec.receiving() {
+            _ if !self.is_connected => UpstreamPhase::Connect,
+            _ if channel.is_handshaking() => UpstreamPhase::Tls,
+            _ if channel.received() == exchange.received_before => match self.codec.sending() {
+                Sending::Done if channel.is_flushed() => UpstreamPhase::FirstByte,
+                _ => UpstreamPhase::Request,
+            },
+            Receiving::Idle | Receiving::Head => UpstreamPhase::Head,
+            Receiving::Content | Receiving::Done => UpstreamPhase::Content,
+        }
+    }
+}
+
+impl Protocol for Upstream {
+    fn advance<S: Socket>(
+        &mut self,
+        channel: &mut Channel<S>,
+        _service: &mut impl Service,
+        cx: &mut LoopContext,
+    ) -> Result<bool, Cut> {
+        let bytes = channel.read_from_socket() + channel.written_to_socket();
+        if bytes != self.moved {
+            (self.moved, self.progress) = (bytes, cx.moment);
+        }
+        let mut moved = self.begin(channel, cx);
+        self.note_progress(channel, cx.moment);
+        loop {
+            let mut progress = false;
+            while self.end.is_none() && self.produce(channel, cx) {
+                progress = true;
+            }
+            while self.end.is_none() && self.receive(channel, cx) {
+                progress = true;
+            }
+            moved |= progress;
+            if !progress {
+                break;
+            }
+        }
+        self.end_direction(channel, cx);
+        self.check(channel, cx);
+        Ok(moved)
+    }
+
+    fn finish<S: Socket>(&mut self, _channel: &Channel<S>) -> Option<Ending> {
+        self.end
+    }
+
+    fn is_idle(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
+        DriverWait {
+            reason: self.reason(channel),
+            ordinal: self.served as u32,
+            timer: None,
+            ignores_input: false,
+            due: Some(self.due(channel)),
+        }
+    }
+
+    fn why(&self) -> Why {
+        Why::Unneeded
+    }
+
+    fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
+        let state = match self.reason(channel) {
+            WaitReason::Pooled => "idle",
+            WaitReason::Connecting => "connecting",
+            _ if self.codec.sending() != Sending::Done => "sending request",
+            _ if self.codec.receiving() == Receiving::Content => "receiving content",
+            _ => "waiting for response",
+        };
+        DriverStatus { protocol: "http/1 upstream", state, answered: self.served, record: None, is_sending: false }
+    }
+
+    fn note_close<S: Socket>(
+        &mut self,
+        channel: &Channel<S>,
+        reason: CloseReason,
+        drive: &Drive,
+        _cx: &mut LoopContext,
+    ) -> CloseReason {
+        self.hub.forget(&self.link);
+        // It may have been given something to do when it was about to close.
+        let left = self.exchange.take().or_else(|| {
+            let relay = self.link.take_relay()?;
+            let (sent_before, received_before) = (channel.sent(), channel.received());
+            let (interims, is_tunnel, is_half_closed) = (0, false, false);
+            Some(Exchange { relay, sent_before, received_before, interims, is_tunnel, is_half_closed })
+        });
+        if let Some(exchange) = left {
+            let fault = self.fault.unwrap_or(match reason {
+                CloseReason::Broken(kind) => UpstreamFault::Kernel(kind),
+                CloseReason::Timeout(_) | CloseReason::Vanished(_) => UpstreamFault::Timeout,
+                _ if channel.is_refused() => UpstreamFault::Tls,
+                _ => UpstreamFault::Eof,
+            });
+            let phase = self.phase(&exchange, channel);
+            exchange
+                .relay
+                .facts
+                .note(|attempt| (attempt.over, attempt.failed_in) = (Some(drive.over), Some(phase.name())));
+            exchange.relay.fail(Failed {
+                fault,
+                phase,
+                written: channel.sent() - exchange.sent_before,
+                read: channel.received() - exchange.received_before,
+                is_reused: self.served > 0,
+            });
+        }
+        match (self.fault, reason) {
+            (Some(UpstreamFault::Timeout), _) => CloseReason::Timeout(WaitReason::UpstreamSilent),
+            _ => reason,
+        }
+    }
+}
+
+/// The head of a response as the client gets it.
+fn relayed(head: &ResponseHead<'_>, relay: &Relay) -> Result<Box<Head>, &'static str> {
+    let asked = &relay.outgoing.asked;
+    let protocol = match head.content {
+        ResponseContent::Tunnel => {
+            let protocol = FieldValue::new(asked.switched_to(head)?);
+            Some(protocol.map_err(|_| "it switches to a protocol without a name")?)
+        }
+        _ => None,
+    };
+    let response = Response::of_upstream(head.status, asked.response_fields(head, &relay.route), Body::Empty);
+    Ok(Box::new(Head { response, content: head.content, protocol }))
+}

@@ -1,0 +1,72 @@
+//! Making connections to upstreams.
+
+use std::rc::Rc;
+
+use super::EventLoop;
+use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
+use crate::base::peer::Peer;
+use crate::base::wake::WakeKey;
+use crate::connection::{Connection, Identity};
+use crate::net::tls::{Fault, Session};
+use crate::net::{Reactor, Socket};
+use crate::service::Service;
+use crate::service::proxy::hub::{Hub, Link};
+use crate::service::proxy::relay::UpstreamFault;
+use crate::service::proxy::route::Upstream;
+
+impl<R: Reactor, V: Service> EventLoop<R, V> {
+    /// Makes the connections that exchanges have asked for, and drives each of them once. Returns when the next drive begins.
+    pub(super) fn dial(&mut self, mut began: Moment) -> Moment {
+        if let Some(hub) = self.upstreams.as_ref().filter(|hub| hub.has_dials()).map(Rc::clone) {
+            for link in hub.take_dials() {
+                began = self.dial_one(&hub, link, began);
+            }
+        }
+        began
+    }
+
+    fn dial_one(&mut self, hub: &Rc<Hub>, link: Rc<Link>, began: Moment) -> Moment {
+        let session = match self.session_to(&hub.route(link.target).upstreams[link.upstream]) {
+            Ok(session) => session,
+            Err(fault) => {
+                log::error!("cannot begin a TLS session: {fault}");
+                hub.refuse(&link, UpstreamFault::Tls);
+                return began;
+            }
+        };
+        self.context.counters.syscalls.connect += 1;
+        let mut socket = match self.reactor.connect(link.address) {
+            Ok(socket) => socket,
+            Err(error) => {
+                hub.refuse(&link, UpstreamFault::NoSocket(error.kind()));
+                return began;
+            }
+        };
+        let token = self.connections.next_token();
+        self.numbered += 1;
+        self.dialled += 1;
+        self.upstreams_open += 1;
+        let (id, peer) = (self.numbered, Peer::Ip(link.address));
+        socket.on_named(id);
+        self.context.marks.connection(id, |text| write!(text, "connects to upstream {peer}"));
+        link.take_place(self.wakes.local_waker(WakeKey { token, stream: 0 }));
+        let who = Identity { id, token, peer };
+        let connection = Connection::to_upstream(who, socket, session, (Rc::clone(hub), link), self.context.moment);
+        let inserted = self.connections.insert(connection);
+        debug_assert_eq!(token, inserted);
+        let (connections, mut parts) = self.split();
+        let Some(connection) = connections.get_mut(token) else { return began };
+        debug_assert_eq!(connection.role(), ListenerRole::Upstream);
+        parts.drive(token, connection);
+        parts.on_driven(connection, began)
+    }
+
+    /// The TLS session of a new connection to this upstream, if there is to be one.
+    fn session_to(&self, upstream: &Upstream) -> Result<Option<Session>, Fault> {
+        match &self.upstream_tls {
+            Some(tls) if upstream.is_secured => tls.session(&upstream.host.to_string()).map(Some),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Where exchanges and the connections to upstreams meet: which connection an exchange gets, which connections are idle, and
+//! which are to be made.
+//!
+//! The loop owns the connections. It makes those that are asked for here, and each of them has a [`Link`], in which it finds
+//! the exchange that it is to serve.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{Level, log};
+
+use super::budget::Budget;
+use super::group::{AddressId, Assignment, Choice, Event, Group, GroupSettings, NoAddress};
+use super::queue::{Ticket, WaitQueue};
+use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
+use super::retry::{Attempt, Refusal, may_retry};
+use super::route::{Balance, Route, Routes, UpstreamHost};
+use super::{balance, relay};
+use crate::base::buffer_pool::BufferPool;
+use crate::base::moment::Moment;
+use crate::base::wake::LocalWaker;
+use crate::http::method::Method;
+use crate::observe::upstream::{AddressCounters, Failure, GroupStatus, Proof};
+
+/// Rings that are kept for the next exchange.
+const RINGS_KEPT: usize = 16;
+/// Idle connections that are kept for each address.
+const IDLE_MAX: usize = 32;
+
+/// All upstreams of one loop.
+pub struct Hub {
+    rings: Rc<RefCell<BufferPool>>,
+    targets: Vec<Target>,
+    dials: RefCell<Vec<Rc<Link>>>,
+}
+
+/// What a route leads to.
+struct Target {
+    route: Rc<Route>,
+    state: RefCell<State>,
+}
+
+struct State {
+    group: Group,
+    budget: Budget,
+    queue: WaitQueue<LocalWaker>,
+    /// Connections that wait for a request, the newest last.
+    idle: HashMap<AddressId, Vec<Rc<Link>>>,
+}
+
+/// One connection to an upstream, in which it finds what it is to do.
+pub struct Link {
+    /// Which target it belongs to, by its place.
+    pub target: usize,
+    /// Which of the target's upstreams it leads to, by its place in the route.
+    pub upstream: usize,
+    /// Where it leads to.
+    pub address: SocketAddr,
+    id: AddressId,
+    /// What it is to serve next.
+    relay: RefCell<Option<Rc<Relay>>>,
+    /// Wakes the connection, as soon as it is there.
+    waker: RefCell<Option<LocalWaker>>,
+    /// Whether it has been closed, or will be.
+    is_over: Cell<bool>,
+}
+
+/// What an exchange gets.
+pub enum Given {
+    /// This connection, which may still have to be made. The address counts as busy until [`Hub::end`].
+    Link(Rc<Link>, Assignment),
+    /// A place in the queue: no address has room. It is woken when there may be.
+    Place(Ticket, Moment),
+    /// Nothing, for this reason. The client may try again after this time.
+    Nothing(&'static str, Duration),
+}
+
+impl Hub {
+    /// A hub for the targets of these routes, at their places.
+    pub fn new(routes: &Routes, now: Moment) -> Hub {
+        let targets = routes.iter().map(|route| Target::new(route, now)).collect();
+        let rings = BufferPool::new(relay::RING_BYTES, RINGS_KEPT);
+        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials: RefCell::default() }
+    }
+
+    /// Memory for what is relayed.
+    pub fn rings(&self) -> &Rc<RefCell<BufferPool>> {
+        &self.rings
+    }
+
+    /// The place of a route's target.
+    pub fn target_of(&self, route: &Rc<Route>) -> Option<usize> {
+        self.targets.iter().position(|target| Rc::ptr_eq(&target.route, route))
+    }
+
+    /// The route of the target at this place.
+    pub fn route(&self, target: usize) -> &Rc<Route> {
+        &self.targets[target].route
+    }
+
+    /// The addresses of an upstream of this target are known, or have changed.
+    pub fn set_addresses(&self, target: usize, upstream: usize, addresses: &[SocketAddr], now: Moment) {
+        let target = &self.targets[target];
+        let events = target.state.borrow_mut().group.set_addresses(upstream, addresses, now);
+        events.iter().for_each(|event| target.tell(event));
+        target.offer_room();
+    }
+
+    /// Counts a request for the retry budget; one that is sent again is none.
+    pub fn on_request(&self, target: usize, now: Moment) {
+        self.targets[target].state.borrow_mut().budget.on_request(now);
+    }
+
+    /// Chooses an address for an exchange, and finds a connection for it: one that is idle, or a new one, which the loop makes.
+    /// `key` is for sharing out by a hash, `except` where it has failed just now, and `ticket` its place in the queue. If it has
+    /// to wait, `waker` is woken when there may be room.
+    pub fn choose(
+        &self,
+        target: usize,
+        key: Option<u64>,
+        except: Option<AddressId>,
+        ticket: Option<Ticket>,
+        waker: &LocalWaker,
+        now: Moment,
+    ) -> Given {
+        let State { group, queue, idle, .. } = &mut *self.targets[target].state.borrow_mut();
+        // Who arrives while others wait does not take what was offered to them.
+        let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
+        let choice = if may_choose { group.choose(key, except, now) } else { AT_MAX };
+        let assignment = match choice {
+            Choice::Address(assignment) => assignment,
+            Choice::None { why: NoAddress::Unknown, retry_after } => {
+                return Given::Nothing("its name has no address", retry_after);
+            }
+            Choice::None { why: NoAddress::AtMax, retry_after } => {
+                return wait_in(queue, ticket, waker, now)
+                    .unwrap_or(Given::Nothing("all of its addresses have as many requests as they may", retry_after));
+            }
+        };
+        if let Some(ticket) = ticket {
+            queue.leave(ticket);
+        }
+        let Assignment { id, address, upstream, .. } = assignment;
+        let counters = group.counters_mut(id);
+        if let Some(link) = idle.get_mut(&id).and_then(Vec::pop) {
+            count(counters, |counters| counters.connections_reused += 1);
+            return Given::Link(link, assignment);
+        }
+        count(counters, |counters| counters.connections_made += 1);
+        let (relay, waker, is_over) = (RefCell::default(), RefCell::default(), Cell::default());
+        let link = Rc::new(Link { target, upstream, address, id, relay, waker, is_over });
+        self.dials.borrow_mut().push(Rc::clone(&link));
+        Given::Link(link, assignment)
+    }
+
+    /// Takes a waiter out of the queue: its client has left, or it has waited for too long.
+    pub fn leave(&self, target: usize, ticket: Ticket) {
+        let target = &self.targets[target];
+        target.state.borrow_mut().queue.leave(ticket);
+        target.offer_room();
+    }
+
+    /// The head of a response has come from there.
+    pub fn on_success(&self, target: usize, assignment: &Assignment, now: Moment) {
+        let target = &self.targets[target];
+        let event = target.state.borrow_mut().group.on_success(assignment, now);
+        event.iter().for_each(|event| target.tell(event));
+    }
+
+    /// The address has failed.
+    pub fn on_failure(&self, target: usize, assignment: &Assignment, failure: Failure, now: Moment) {
+        let target = &self.targets[target];
+        let event = target.state.borrow_mut().group.on_failure(assignment, failure, now);
+        event.iter().for_each(|event| target.tell(event));
+    }
+
+    /// The exchange is over: its address may have room for another one.
+    pub fn end(&self, target: usize, assignment: Assignment) {
+        let target = &self.targets[target];
+        target.state.borrow_mut().group.on_end(assignment);
+        target.offer_room();
+    }
+
+    /// Whether a request that has failed there may be sent once more, and why that is safe.
+    pub fn may_retry(
+        &self,
+        target: usize,
+        assignment: &Assignment,
+        method: Method,
+        attempt: &Attempt,
+        is_replayable: bool,
+        now: Moment,
+    ) -> Result<Proof, Refusal> {
+        let State { group, budget, .. } = &mut *self.targets[target].state.borrow_mut();
+        let proof = may_retry(method, attempt, is_replayable, budget, now)?;
+        count(group.counters_mut(assignment.id), |counters| {
+            counters.retries[Proof::ALL.iter().position(|other| *other == proof).unwrap_or_default()] += 1;
+        });
+        Ok(proof)
+    }
+
+    /// The connections that are to be made.
+    pub fn take_dials(&self) -> Vec<Rc<Link>> {
+        std::mem::take(&mut self.dials.borrow_mut())
+    }
+
+    /// Whether connections are to be made.
+    pub fn has_dials(&self) -> bool {
+        !self.dials.borrow().is_empty()
+    }
+
+    /// There is no connection, not even one that has begun.
+    pub fn refuse(&self, link: &Rc<Link>, fault: UpstreamFault) {
+        link.is_over.set(true);
+        if let Some(relay) = link.take_relay() {
+            let (written, read, is_reused) = (0, 0, false);
+            relay.fail(Failed { fault, phase: UpstreamPhase::Connect, written, read, is_reused });
+        }
+    }
+
+    /// Notes how long it took until a connection was there, or until the first byte of a response came.
+    pub fn note_times(&self, link: &Link, connect: Option<Duration>, first_byte: Option<Duration>) {
+        let mut state = self.targets[link.target].state.borrow_mut();
+        count(state.group.counters_mut(link.id), |counters| {
+            connect.iter().for_each(|time| counters.connect.record(*time));
+            first_byte.iter().for_each(|time| counters.first_byte.record(*time));
+        });
+    }
+
+    /// A connection can serve another request. False: it is not wanted, because there are enough, or because its address is
+    /// none of the upstream's any more.
+    pub fn put_idle(&self, link: &Rc<Link>) -> bool {
+        let State { group, idle, .. } = &mut *self.targets[link.target].state.borrow_mut();
+        if !group.is_listed(link.id) {
+            return false;
+        }
+        let links = idle.entry(link.id).or_default();
+        let is_kept = links.len() < IDLE_MAX;
+        if is_kept {
+            links.push(Rc::clone(link));
+        }
+        is_kept
+    }
+
+    /// A connection is over, or cannot serve another request.
+    pub fn forget(&self, link: &Rc<Link>) {
+        link.is_over.set(true);
+        let idle = &mut self.targets[link.target].state.borrow_mut().idle;
+        if let Some(links) = idle.get_mut(&link.id) {
+            links.retain(|other| !Rc::ptr_eq(other, link));
+            if links.is_empty() {
+                idle.remove(&link.id);
+            }
+        }
+    }
+
+    /// How all targets stand, and how many idle connections each has.
+    pub fn statuses(&self, now: Moment) -> Vec<(GroupStatus, usize)> {
+        let status = |target: &Target| {
+            let State { group, budget, queue, idle } = &mut *target.state.borrow_mut();
+            (group.status(queue.len(), budget.status(now), now), idle.values().map(Vec::len).sum())
+        };
+        self.targets.iter().map(status).collect()
+    }
+}
+
+/// What is said to those who may not choose, because others wait.
+const AT_MAX: Choice = Choice::None { why: NoAddress::AtMax, retry_after: Duration::from_secs(1) };
+
+/// A place in the queue for who has none, or the one that it has; `None`: there is none, or the time is over.
+fn wait_in(
+    queue: &mut WaitQueue<LocalWaker>,
+    ticket: Option<Ticket>,
+    waker: &LocalWaker,
+    now: Moment,
+) -> Option<Given> {
+    let ticket = match ticket {
+        Some(ticket) => {
+            queue.decline(ticket);
+            ticket
+        }
+        None => queue.join(waker.clone(), now).ok()?,
+    };
+    let deadline = queue.deadline(ticket)?;
+    match deadline > now {
+        true => Some(Given::Place(ticket, deadline)),
+        false => {
+            queue.leave(ticket);
+            None
+        }
+    }
+}
+
+fn count(counters: Option<&mut AddressCounters>, change: impl FnOnce(&mut AddressCounters)) {
+    if let Some(counters) = counters {
+        change(counters);
+    }
+}
+
+impl Target {
+    fn new(route: &Rc<Route>, now: Moment) -> Target {
+        let settings = GroupSettings {
+            balance: match route.balance {
+                Balance::RoundRobin => balance::Balance::RoundRobin,
+                Balance::LeastConnections => balance::Balance::LeastConn,
+                Balance::HashOfClient | Balance::HashOfField(_) => balance::Balance::Hash,
+            },
+            max: route.connections_max,
+            has_checks: route.health.is_some(),
+        };
+        let names = route.upstreams.iter().map(|upstream| upstream.authority.clone()).collect();
+        let mut group = Group::new(route.to_string(), names, settings);
+        for (index, upstream) in route.upstreams.iter().enumerate() {
+            if let UpstreamHost::Address(ip) = upstream.host {
+                // That a server which starts knows its upstreams is no news.
+                group.set_addresses(index, &[SocketAddr::new(ip, upstream.port)], now);
+            }
+        }
+        let state = State { group, budget: Budget::default(), queue: WaitQueue::new(), idle: HashMap::new() };
+        Target { route: Rc::clone(route), state: RefCell::new(state) }
+    }
+
+    /// Says what has become of an address.
+    fn tell(&self, event: &Event) {
+        let level = if event.change.is_bad() { Level::Warn } else { Level::Info };
+        log!(level, "upstream {}: {event}", self.route.upstreams[event.upstream]);
+    }
+
+    /// Wakes as many waiters as there is room for.
+    fn offer_room(&self) {
+        let State { group, queue, .. } = &mut *self.state.borrow_mut();
+        while !queue.is_empty() && queue.offered() < group.room() {
+            let Some(waker) = queue.offer() else { break };
+            waker.wake();
+        }
+    }
+}
+
+impl Link {
+    /// The connection is there, and is woken by this.
+    pub fn take_place(&self, waker: LocalWaker) {
+        *self.waker.borrow_mut() = Some(waker);
+    }
+
+    /// Gives the connection something to do.
+    pub fn assign(&self, relay: Rc<Relay>) {
+        *self.relay.borrow_mut() = Some(relay);
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake();
+        }
+    }
+
+    /// What the connection is to serve next, once; it wakes the connection from now on.
+    pub fn take_relay(&self) -> Option<Rc<Relay>> {
+        let relay = self.relay.borrow_mut().take()?;
+        if let Some(waker) = &*self.waker.borrow() {
+            relay.join(waker.clone());
+        }
+        Some(relay)
+    }
+}
+
+/// When a connection that is idle now is closed, if the upstream has said after how many seconds it closes it (`Keep-Alive:
+/// timeout=`): a second before that, so that no request crosses its FIN. `None`: at once.
+pub fn idle_until(now: Moment, idle: Duration, told_secs: Option<u32>) -> Option<Moment> {
+    let told = told_secs.map(|secs| Duration::from_secs(secs.into()).saturating_sub(Duration::from_secs(1)));
+    let idle = told.map_or(idle, |told| told.min(idle));
+    (!idle.is_zero()).then(|| now + idle)
+}
