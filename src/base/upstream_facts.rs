@@ -34,8 +34,27 @@ pub struct UpstreamAttempt {
     pub first_byte: Option<Moment>,
     /// When the response was complete, or the upstream had failed.
     pub over: Option<Moment>,
-    /// In which phase it has failed, if it has.
-    pub failed_in: Option<&'static str>,
+    /// How it has failed, and in which phase, if it has.
+    pub failed: Option<(UpstreamEnd, &'static str)>,
+}
+
+/// How an upstream has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamEnd {
+    /// It has refused the connection, or the TLS handshake.
+    Refused,
+    /// It took too long.
+    Timeout,
+    /// It has ended its direction too early.
+    Fin,
+    /// It has reset the connection.
+    Reset,
+    /// What it has sent is no response.
+    Malformed,
+    /// The kernel cannot reach it.
+    Network,
+    /// The fault is ours: there is no socket left.
+    NoSocket,
 }
 
 impl UpstreamFacts {
@@ -56,7 +75,7 @@ impl UpstreamFacts {
             secured: None,
             first_byte: None,
             over: None,
-            failed_in: None,
+            failed: None,
         }));
     }
 

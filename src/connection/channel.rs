@@ -138,8 +138,15 @@ impl<S: Socket> Channel<S> {
         }
         self.readiness.readable = still_readable;
         self.received += n as u64;
-        counters.read_bytes += n as u64;
+        counters.add_read(self.role, n);
         Ok(Filled::Bytes(n))
+    }
+
+    /// Whether the peer has neither sent anything nor ended its direction since all of its input was read.
+    pub(super) fn is_untouched(&mut self, cx: &mut LoopContext) -> bool {
+        self.readiness.readable = true;
+        let filled = self.fill(cx);
+        matches!(filled, Ok(Filled::Bytes(0))) && self.inbox_is_empty() && !self.input_ended
     }
 
     /// One read more, of what is thrown away.
@@ -155,7 +162,7 @@ impl<S: Socket> Channel<S> {
                     }
                     self.received += n as u64;
                 }
-                counters.read_bytes += n as u64;
+                counters.add_read(self.role, n);
             }
             Io::WouldBlock => return Ok(Last::Nothing),
             Io::Eof => {
@@ -188,7 +195,7 @@ impl<S: Socket> Channel<S> {
         match flushed {
             Flushed::Bytes(n) => {
                 self.sent += n as u64;
-                counters.written_bytes += n as u64;
+                counters.add_written(self.role, n);
             }
             Flushed::Blocked => self.readiness.writable = false,
             Flushed::FileEnded | Flushed::Refused(_) => {}

@@ -367,7 +367,10 @@ impl<S: Socket> Connection<S> {
         self.ended_in = Some(phase);
         self.note_fate(Some(reason), cx);
         let verdict = || (Verdict::on_connection(counted, phase), self.first_fin(reason));
-        cx.counters.count_close(counted, self.role().is_for_everyone().then(verdict));
+        // Connections that we have opened are counted by their upstream.
+        if self.role() != ListenerRole::Upstream {
+            cx.counters.count_close(counted, self.role().is_for_everyone().then(verdict));
+        }
         if let Some(http2) = self.driver.http2() {
             http2.count_end(&mut cx.counters.http2);
         }

@@ -267,6 +267,9 @@ impl Stream {
         let Answer::Deciding(exchange, _) = mem::take(&mut self.answer) else { return Ok(false) };
         match exchange.respond(cx)? {
             Decision::Respond(response) => {
+                if let Some(record) = &mut self.record {
+                    record.note_upstream_failure(Phase::Handler, cx.moment);
+                }
                 self.answer = Answer::Ready(Box::new(response));
                 Ok(true)
             }
@@ -348,6 +351,9 @@ impl Stream {
         let (written, full) = (room.written(), room.is_full());
         out.seal(written);
         *wait = None;
+        if let (Err(_), Some(record)) = (&pulled, &mut self.record) {
+            record.note_upstream_failure(Phase::Sending, cx.moment);
+        }
         match pulled? {
             Pull::End => {
                 if let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade()) {

@@ -16,7 +16,7 @@ use crate::http::fields::{FieldSet, FieldValue};
 use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::http::upstream::{ResponseContent, ResponseHead};
-use crate::net::{Readiness, Socket};
+use crate::net::Socket;
 use crate::observe::close_reason::{CloseReason, Why};
 use crate::observe::timers::Drive;
 use crate::observe::wait_reason::WaitReason;
@@ -99,9 +99,12 @@ impl Upstream {
         if !relay.take_request() {
             return false;
         }
-        if self.served > 0 {
-            // An upstream that has closed it by now is noticed before anything is written.
-            channel.on_readiness(Readiness { readable: true, ..Readiness::default() });
+        if self.served > 0 && !channel.is_untouched(cx) {
+            // Whatever an idle upstream says, it is no response to the next request.
+            let (fault, phase) = (UpstreamFault::Eof, UpstreamPhase::Request);
+            relay.fail(Failed { fault, phase, written: 0, read: 0, is_reused: true });
+            self.end = Some(Ending::AtOnce);
+            return true;
         }
         let (served_before, dialled, connection) = (self.served, self.dialled, channel.who.id);
         relay.facts.note(|attempt| {
@@ -131,12 +134,16 @@ impl Upstream {
         if !self.is_connected && channel.has_connected() {
             self.is_connected = true;
             facts.note(|attempt| attempt.connected = Some(now));
+            self.hub.note_times(&self.link, Some(now.since(self.dialled)), None);
         }
         if channel.is_secured() && !channel.is_handshaking() && self.served == 0 {
             facts.note(|attempt| attempt.secured = attempt.secured.or(Some(now)));
         }
-        if channel.received() > exchange.received_before {
-            facts.note(|attempt| attempt.first_byte = attempt.first_byte.or(Some(now)));
+        if channel.received() > exchange.received_before
+            && let Some(attempt) = facts.attempt().filter(|attempt| attempt.first_byte.is_none())
+        {
+            facts.note(|attempt| attempt.first_byte = Some(now));
+            self.hub.note_times(&self.link, None, Some(now.since(attempt.connected.unwrap_or(attempt.began))));
         }
     }
 
@@ -229,7 +236,7 @@ impl Upstream {
                 self.complete(trailers, channel, cx);
                 true
             }
-            Ok(Received::NeedBytes) if input_ended => self.on_eof(),
+            Ok(Received::NeedBytes) if input_ended => self.on_eof(channel),
             Ok(Received::NeedBytes | Received::Paused) => false,
             Err(ResponseError { reason, section }) => {
                 self.fail(UpstreamFault::Protocol(reason, section));
@@ -239,7 +246,12 @@ impl Upstream {
     }
 
     /// The upstream has ended its direction, and all of it was read. Says whether that ends the content.
-    fn on_eof(&mut self) -> bool {
+    fn on_eof<S: Socket>(&mut self, channel: &Channel<S>) -> bool {
+        if channel.is_truncated() {
+            // RFC 8446 §6.1: without close_notify somebody else may have ended it.
+            self.fail(UpstreamFault::Eof);
+            return false;
+        }
         match self.codec.on_eof() {
             Ok(is_end) if is_end => return true,
             _ => self.fail(UpstreamFault::Eof),
@@ -421,7 +433,7 @@ impl Protocol for Upstream {
             exchange
                 .relay
                 .facts
-                .note(|attempt| (attempt.over, attempt.failed_in) = (Some(drive.over), Some(phase.name())));
+                .note(|attempt| (attempt.over, attempt.failed) = (Some(drive.over), Some((fault.end(), phase.name()))));
             exchange.relay.fail(Failed {
                 fault,
                 phase,

@@ -129,6 +129,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             ),
             Family::counter("tidemill_received_bytes_total", "Bytes read from connections.", stats.read_bytes),
             Family::counter("tidemill_sent_bytes_total", "Bytes written to connections.", stats.written_bytes),
+            Family::counter(
+                "tidemill_upstream_received_bytes_total",
+                "Bytes read from upstreams.",
+                stats.upstream_read_bytes,
+            ),
+            Family::counter(
+                "tidemill_upstream_sent_bytes_total",
+                "Bytes written to upstreams.",
+                stats.upstream_written_bytes,
+            ),
             Family::histogram(
                 "tidemill_request_duration_seconds",
                 "From a request's first byte to the last of its response.",

@@ -8,6 +8,7 @@ use super::request_record::RequestRecord;
 use super::tls::TlsCounts;
 use super::verdict::{FirstFin, Verdict, VerdictCounts};
 use super::wait_reason::WaitCounts;
+use crate::base::listener_role::ListenerRole;
 
 /// Counters of one event loop, from its start. They include the connections of the admin listener.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +21,14 @@ pub struct Counters {
     pub cut: u64,
     /// Requests that came through the admin listener.
     pub admin_requests: u64,
-    /// Bytes read from connections.
+    /// Bytes read from connections, but for those to upstreams.
     pub read_bytes: u64,
-    /// Bytes written to connections.
+    /// Bytes written to connections, but for those to upstreams.
     pub written_bytes: u64,
+    /// Bytes read from upstreams.
+    pub upstream_read_bytes: u64,
+    /// Bytes written to upstreams.
+    pub upstream_written_bytes: u64,
     /// The most bytes that waited to be sent while one response was on its way.
     pub queued_max: u64,
     /// Connections that ended with [`CloseReason::ByClient`].
@@ -78,6 +83,24 @@ impl Counters {
     /// Counts requests that came too late on a connection that has ended.
     pub fn count_race(&mut self, race: &KeepAliveRace) {
         self.keep_alive_races[race.goodbye as usize] += u64::from(race.requests);
+    }
+
+    /// Counts `n` bytes that were read from a connection.
+    #[inline]
+    pub fn add_read(&mut self, role: ListenerRole, n: usize) {
+        match role {
+            ListenerRole::Upstream => self.upstream_read_bytes += n as u64,
+            _ => self.read_bytes += n as u64,
+        }
+    }
+
+    /// Counts `n` bytes that were written to a connection.
+    #[inline]
+    pub fn add_written(&mut self, role: ListenerRole, n: usize) {
+        match role {
+            ListenerRole::Upstream => self.upstream_written_bytes += n as u64,
+            _ => self.written_bytes += n as u64,
+        }
     }
 
     /// Counts a request that is over, and what disturbed it if it `is_for_everyone` and did not come through the admin listener.

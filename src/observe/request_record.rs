@@ -181,6 +181,14 @@ impl RequestRecord {
         })
     }
 
+    /// If its upstream has failed, that is what disturbs it, in this phase.
+    pub fn note_upstream_failure(&mut self, phase: Phase, now: Moment) {
+        let attempt = self.upstream.as_ref().and_then(|facts| facts.attempt());
+        if let Some((end, _)) = attempt.and_then(|attempt| attempt.failed) {
+            self.note_verdict(Verdict::on_upstream(end, phase), now);
+        }
+    }
+
     /// The letters of its verdict, or [`UNDISTURBED`].
     pub fn verdict(&self) -> impl Display + use<> {
         let verdict = self.disturbance.as_ref().map(|disturbance| disturbance.verdict);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use crate::base::moment::Moment;
+use crate::base::upstream_facts::UpstreamEnd;
 
 use super::close_reason::{ClientEnd, CloseReason, Cut, Fault, Why};
 use super::wait_reason::WaitReason;
@@ -44,6 +45,7 @@ letters! {
         Client 'C' "client";
         Server 'S' "server";
         Network 'N' "network";
+        Upstream 'U' "upstream";
         Operator 'O' "operator";
     }
 }
@@ -148,6 +150,20 @@ impl Verdict {
     /// The verdict on a request whose client ended its direction before it had the whole response.
     pub fn on_client_end(end: ClientEnd, phase: Phase) -> Verdict {
         Verdict::on_connection(CloseReason::ByClient(end), phase)
+    }
+
+    /// The verdict on a request whose upstream has failed like this.
+    pub fn on_upstream(end: UpstreamEnd, phase: Phase) -> Verdict {
+        let (side, means) = match end {
+            UpstreamEnd::Refused => (Side::Upstream, Means::Refusal),
+            UpstreamEnd::Timeout => (Side::Upstream, Means::Timeout),
+            UpstreamEnd::Fin => (Side::Upstream, Means::Fin),
+            UpstreamEnd::Reset => (Side::Upstream, Means::Reset),
+            UpstreamEnd::Malformed => (Side::Upstream, Means::Error),
+            UpstreamEnd::Network => (Side::Network, Means::Error),
+            UpstreamEnd::NoSocket => (Side::Server, Means::Limit),
+        };
+        Verdict { side, means, phase }
     }
 
     /// The verdict on a request that ended before its response was complete.

@@ -56,7 +56,7 @@ impl<S: Socket> Channel<S> {
             cx.marks.connection(self.who.id, |text| write!(text, "tls handshake begun"));
         }
         self.readiness.readable = still_readable;
-        cx.counters.read_bytes += n as u64;
+        cx.counters.add_read(self.role, n);
         Ok(match self.decrypt(cx) {
             // The handshake goes on.
             Filled::Bytes(0) => Filled::Bytes(n),
@@ -122,7 +122,7 @@ impl<S: Socket> Channel<S> {
                 }
                 self.outbox.consume(content);
                 self.sent += content as u64;
-                cx.counters.written_bytes += n as u64;
+                cx.counters.add_written(self.role, n);
                 Ok(Flushed::Bytes(n))
             }
             _ => {

@@ -133,7 +133,7 @@ fn upstream(facts: &UpstreamFacts, lines: &mut Vec<u8>) {
             put(lines, format_args!(",\"{name}\":{}", Millis(to.since(from))));
         }
     }
-    for (name, word) in [("failed_in", attempt.failed_in), ("retry", facts.retry())] {
+    for (name, word) in [("failed_in", attempt.failed.map(|(_, phase)| phase)), ("retry", facts.retry())] {
         if let Some(word) = word {
             put(lines, format_args!(",\"{name}\":\"{word}\""));
         }

@@ -139,7 +139,7 @@ fn upstream(facts: &UpstreamFacts, paint: &Paint, lines: &mut Vec<u8>) {
             put(lines, format_args!(" {name} {}", Span(to.since(from))));
         }
     }
-    if let Some(phase) = attempt.failed_in {
+    if let Some((_, phase)) = attempt.failed {
         put(lines, format_args!(" failed={phase}"));
     }
     if let Some(proof) = facts.retry() {

@@ -15,6 +15,7 @@ pub fn sentence<'a>(record: &'a RequestRecord, disturbance: &'a Disturbance) -> 
         let who = match verdict.side {
             Side::Client => "client left",
             Side::Network => "network broke it",
+            Side::Upstream => "upstream failed",
             Side::Server => "server ended it",
             Side::Operator => "operator ended it",
         };

@@ -16,7 +16,7 @@ use super::message::Outgoing;
 use super::route::Route;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::ring::{RingBuffer, Room};
-use crate::base::upstream_facts::UpstreamFacts;
+use crate::base::upstream_facts::{UpstreamEnd, UpstreamFacts};
 use crate::base::wake::LocalWaker;
 use crate::http::fields::{FieldSet, FieldValue};
 use crate::http::message::Response;
@@ -142,6 +142,22 @@ impl UpstreamPhase {
             UpstreamPhase::FirstByte => "first-byte",
             UpstreamPhase::Head => "head",
             UpstreamPhase::Content => "content",
+        }
+    }
+}
+
+impl UpstreamFault {
+    /// What it says about the side at fault.
+    pub fn end(self) -> UpstreamEnd {
+        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected, TimedOut};
+        match self {
+            UpstreamFault::Kernel(ConnectionRefused) | UpstreamFault::Tls => UpstreamEnd::Refused,
+            UpstreamFault::Kernel(ConnectionReset | BrokenPipe | NotConnected) => UpstreamEnd::Reset,
+            UpstreamFault::Kernel(TimedOut) | UpstreamFault::Timeout => UpstreamEnd::Timeout,
+            UpstreamFault::Kernel(_) => UpstreamEnd::Network,
+            UpstreamFault::Eof => UpstreamEnd::Fin,
+            UpstreamFault::Protocol(..) => UpstreamEnd::Malformed,
+            UpstreamFault::NoSocket(_) => UpstreamEnd::NoSocket,
         }
     }
 }
@@ -338,8 +354,13 @@ impl Relay {
 
     /// Nobody waits for the response any more.
     pub fn abandon(&self) {
-        self.state.borrow_mut().is_abandoned = true;
-        self.wake_upstream();
+        let mut state = self.state.borrow_mut();
+        state.is_abandoned = true;
+        let is_over = state.down.end.is_some() || state.failure.is_some();
+        drop(state);
+        if !is_over {
+            self.wake_upstream();
+        }
     }
 
     fn wake_upstream(&self) {
