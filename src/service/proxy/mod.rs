@@ -12,6 +12,7 @@ pub mod health;
 pub mod hub;
 pub mod message;
 pub mod metrics;
+pub mod names;
 pub mod path;
 pub mod queue;
 pub mod relay;
