@@ -8,26 +8,28 @@ use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::wake::WakeKey;
 use crate::connection::{Connection, Identity};
-use crate::net::tls::{Fault, Session};
 use crate::net::{Reactor, Socket};
 use crate::service::Service;
-use crate::service::proxy::hub::{Hub, Link};
+use crate::service::proxy::hub::Link;
 use crate::service::proxy::relay::UpstreamFault;
-use crate::service::proxy::route::Upstream;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Makes the connections that exchanges have asked for, and drives each of them once. Returns when the next drive begins.
     pub(super) fn dial(&mut self, mut began: Moment) -> Moment {
-        if let Some(hub) = self.upstreams.as_ref().filter(|hub| hub.has_dials()).map(Rc::clone) {
-            for link in hub.take_dials() {
-                began = self.dial_one(&hub, link, began);
-            }
+        let dials = match &self.upstreams {
+            Some(upstreams) if upstreams.hub.has_dials() => upstreams.hub.take_dials(),
+            _ => return began,
+        };
+        for link in dials {
+            began = self.dial_one(link, began);
         }
         began
     }
 
-    fn dial_one(&mut self, hub: &Rc<Hub>, link: Rc<Link>, began: Moment) -> Moment {
-        let session = match self.session_to(&hub.route(link.target).upstreams[link.upstream]) {
+    fn dial_one(&mut self, link: Rc<Link>, began: Moment) -> Moment {
+        let Some(upstreams) = &self.upstreams else { return began };
+        let hub = Rc::clone(&upstreams.hub);
+        let session = match upstreams.session_to(&link) {
             Ok(session) => session,
             Err(fault) => {
                 log::error!("cannot begin a TLS session: {fault}");
@@ -52,7 +54,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.marks.connection(id, |text| write!(text, "connects to upstream {peer}"));
         link.take_place(self.wakes.local_waker(WakeKey { token, stream: 0 }));
         let who = Identity { id, token, peer };
-        let connection = Connection::to_upstream(who, socket, session, (Rc::clone(hub), link), self.context.moment);
+        let connection = Connection::to_upstream(who, socket, session, (hub, link), self.context.moment);
         let inserted = self.connections.insert(connection);
         debug_assert_eq!(token, inserted);
         let (connections, mut parts) = self.split();
@@ -60,13 +62,5 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         debug_assert_eq!(connection.role(), ListenerRole::Upstream);
         parts.drive(token, connection);
         parts.on_driven(connection, began)
-    }
-
-    /// The TLS session of a new connection to this upstream, if there is to be one.
-    fn session_to(&self, upstream: &Upstream) -> Result<Option<Session>, Fault> {
-        match &self.upstream_tls {
-            Some(tls) if upstream.is_secured => tls.session(&upstream.host.to_string()).map(Some),
-            _ => Ok(None),
-        }
     }
 }

@@ -18,6 +18,7 @@ mod run_queue;
 mod shutdown;
 mod tls_upkeep;
 mod totals;
+mod upstream_upkeep;
 
 pub use access_log::{AccessLog, Lines};
 pub use shutdown::Outcome;
@@ -37,6 +38,7 @@ use phases::{Phase, Phases};
 use run_queue::RunQueue;
 use shutdown::Shutdown;
 use tls_upkeep::TlsUpkeep;
+use upstream_upkeep::UpstreamUpkeep;
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::{ConnectionsBound, Limits};
@@ -54,6 +56,7 @@ use crate::observe::minute::LastMinute;
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
 use crate::service::proxy::hub::Hub;
+use crate::service::proxy::names::Resolve;
 use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
@@ -81,10 +84,9 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// What was counted in the last minute, if anybody may ask.
     last_minute: LastMinute,
     access_log: Option<AccessLog>,
-    /// Where exchanges and connections to upstreams meet, if there are any, and how many such connections are open.
-    upstreams: Option<Rc<Hub>>,
+    /// What upstreams need, if there are any, and how many connections to them are open.
+    upstreams: Option<UpstreamUpkeep>,
     upstreams_open: usize,
-    upstream_tls: Option<UpstreamTls>,
     /// Connections that were made to upstreams so far.
     dialled: u64,
     /// The configuration for TLS, if a listener has it.
@@ -126,7 +128,6 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             access_log: None,
             upstreams: None,
             upstreams_open: 0,
-            upstream_tls: None,
             dialled: 0,
             tls: None,
             connections_max: 0,
@@ -165,9 +166,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.tls = Some(TlsUpkeep::new(config, self.reactor.moment()));
     }
 
-    /// From now on connections are made to the upstreams of this hub, and those that have TLS with this.
-    pub fn reach_upstreams(&mut self, hub: Rc<Hub>, tls: Option<UpstreamTls>) {
-        (self.upstreams, self.upstream_tls) = (Some(hub), tls);
+    /// From now on connections are made to the upstreams of this hub. Those that have TLS get it with `tls`, and `resolve`,
+    /// which may block, finds the addresses of a name.
+    pub fn reach_upstreams(&mut self, hub: Rc<Hub>, tls: Option<UpstreamTls>, resolve: Resolve) {
+        self.upstreams = Some(UpstreamUpkeep::new(hub, tls, resolve, self.reactor.moment()));
     }
 
     /// The access log, if one is kept.
@@ -287,7 +289,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let rested = self.acceptor.rests_until(full).map(|at| self.context.moment_of(at));
         let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
         let looked = self.tls.as_ref().map(TlsUpkeep::due);
-        let asks = self.accept_queues.due();
+        let asks = earliest(self.accept_queues.due(), self.upstreams.as_ref().and_then(UpstreamUpkeep::due));
         earliest(earliest(self.timers.next_wake(), rested), earliest(earliest(drained, looked), asks))
     }
 
@@ -389,6 +391,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.due = due;
         if let Some(tls) = &mut self.tls {
             tls.look(self.context.moment, &self.context.environment.jobs, &self.wakes);
+        }
+        if let Some(upstreams) = &mut self.upstreams {
+            upstreams.look(self.context.moment, &self.context.environment.jobs, &self.wakes);
         }
         self.expire_shutdown();
         any

@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use env_logger::{Env, Target, WriteStyle};
@@ -39,6 +40,7 @@ use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::capture::{Capture, Tap};
+use crate::net::dns;
 use crate::net::listen_counters;
 use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
@@ -160,7 +162,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         event_loop.keep_access_log(access_log);
     }
     if let Some(hub) = hub {
-        event_loop.reach_upstreams(hub, upstream_tls(settings)?);
+        event_loop.reach_upstreams(hub, upstream_tls(settings)?, Arc::new(dns::resolve));
     }
     event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
@@ -212,7 +214,8 @@ fn marks(settings: &Settings, capture: Option<Tap>) -> Result<Marks, String> {
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
 /// watch with strace without them.
 fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
-    match settings.root.is_some() || settings.has_admin() || settings.has_https() {
+    let has_upstreams = !settings.proxy.routes().is_empty();
+    match settings.root.is_some() || settings.has_admin() || settings.has_https() || has_upstreams {
         true => JobPool::watched(settings.files.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
         false => Ok(JobPool::without_threads()),
     }

@@ -49,6 +49,18 @@ struct State {
     queue: WaitQueue<LocalWaker>,
     /// Connections that wait for a request, the newest last.
     idle: HashMap<AddressId, Vec<Rc<Link>>>,
+    /// What is known of the name of each upstream.
+    lookups: Vec<Lookup>,
+}
+
+/// What is known of the name of an upstream.
+enum Lookup {
+    /// Nothing so far.
+    Pending,
+    /// It has addresses.
+    Known,
+    /// It has none at present, for this reason.
+    Failed(Box<str>),
 }
 
 /// One connection to an upstream, in which it finds what it is to do.
@@ -75,7 +87,7 @@ pub enum Given {
     /// A place in the queue: no address has room. It is woken when there may be.
     Place(Ticket, Moment),
     /// Nothing, for this reason. The client may try again after this time.
-    Nothing(&'static str, Duration),
+    Nothing(String, Duration),
 }
 
 impl Hub {
@@ -101,10 +113,28 @@ impl Hub {
         &self.targets[target].route
     }
 
+    /// The routes, whose targets have the same places.
+    pub fn routes(&self) -> impl Iterator<Item = &Rc<Route>> {
+        self.targets.iter().map(|target| &target.route)
+    }
+
+    /// The name of an upstream of this target cannot be resolved at present, for this reason. Addresses that are known stay in
+    /// use; whoever waits for the first ones waits no longer.
+    pub fn set_unresolved(&self, target: usize, upstream: usize, why: &str) {
+        let State { lookups, queue, .. } = &mut *self.targets[target].state.borrow_mut();
+        lookups[upstream] = Lookup::Failed(why.into());
+        while let Some(waker) = queue.offer() {
+            waker.wake();
+        }
+    }
+
     /// The addresses of an upstream of this target are known, or have changed.
     pub fn set_addresses(&self, target: usize, upstream: usize, addresses: &[SocketAddr], now: Moment) {
         let target = &self.targets[target];
-        let events = target.state.borrow_mut().group.set_addresses(upstream, addresses, now);
+        let mut state = target.state.borrow_mut();
+        state.lookups[upstream] = Lookup::Known;
+        let events = state.group.set_addresses(upstream, addresses, now);
+        drop(state);
         events.iter().for_each(|event| target.tell(event));
         target.offer_room();
     }
@@ -126,18 +156,27 @@ impl Hub {
         waker: &LocalWaker,
         now: Moment,
     ) -> Given {
-        let State { group, queue, idle, .. } = &mut *self.targets[target].state.borrow_mut();
+        let State { group, queue, idle, lookups, .. } = &mut *self.targets[target].state.borrow_mut();
         // Who arrives while others wait does not take what was offered to them.
         let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
         let choice = if may_choose { group.choose(key, except, now) } else { AT_MAX };
         let assignment = match choice {
             Choice::Address(assignment) => assignment,
-            Choice::None { why: NoAddress::Unknown, retry_after } => {
-                return Given::Nothing("its name has no address", retry_after);
-            }
-            Choice::None { why: NoAddress::AtMax, retry_after } => {
-                return wait_in(queue, ticket, waker, now)
-                    .unwrap_or(Given::Nothing("all of its addresses have as many requests as they may", retry_after));
+            Choice::None { why, retry_after } => {
+                let failed = lookups.iter().find_map(|lookup| match lookup {
+                    Lookup::Failed(why) => Some(&**why),
+                    Lookup::Pending | Lookup::Known => None,
+                });
+                let is_pending = lookups.iter().any(|lookup| matches!(lookup, Lookup::Pending));
+                let (why, waits) = match why {
+                    NoAddress::Unknown => (failed.unwrap_or("its name was not resolved in time"), is_pending),
+                    NoAddress::AtMax => ("all of its addresses have as many requests as they may", true),
+                };
+                let place = if waits { wait_in(queue, ticket, waker, now) } else { None };
+                return place.unwrap_or_else(|| {
+                    ticket.iter().for_each(|ticket| drop(queue.leave(*ticket)));
+                    Given::Nothing(why.into(), retry_after)
+                });
             }
         };
         if let Some(ticket) = ticket {
@@ -260,7 +299,7 @@ impl Hub {
     /// How all targets stand, and how many idle connections each has.
     pub fn statuses(&self, now: Moment) -> Vec<(GroupStatus, usize)> {
         let status = |target: &Target| {
-            let State { group, budget, queue, idle } = &mut *target.state.borrow_mut();
+            let State { group, budget, queue, idle, .. } = &mut *target.state.borrow_mut();
             (group.status(queue.len(), budget.status(now), now), idle.values().map(Vec::len).sum())
         };
         self.targets.iter().map(status).collect()
@@ -313,13 +352,18 @@ impl Target {
         };
         let names = route.upstreams.iter().map(|upstream| upstream.authority.clone()).collect();
         let mut group = Group::new(route.to_string(), names, settings);
+        let mut lookups = Vec::new();
         for (index, upstream) in route.upstreams.iter().enumerate() {
-            if let UpstreamHost::Address(ip) = upstream.host {
-                // That a server which starts knows its upstreams is no news.
-                group.set_addresses(index, &[SocketAddr::new(ip, upstream.port)], now);
-            }
+            lookups.push(match upstream.host {
+                UpstreamHost::Address(ip) => {
+                    // That a server which starts knows its upstreams is no news.
+                    group.set_addresses(index, &[SocketAddr::new(ip, upstream.port)], now);
+                    Lookup::Known
+                }
+                UpstreamHost::Name(_) => Lookup::Pending,
+            });
         }
-        let state = State { group, budget: Budget::default(), queue: WaitQueue::new(), idle: HashMap::new() };
+        let state = State { group, budget: Budget::default(), queue: WaitQueue::new(), idle: HashMap::new(), lookups };
         Target { route: Rc::clone(route), state: RefCell::new(state) }
     }
 

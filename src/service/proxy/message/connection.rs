@@ -70,7 +70,7 @@ pub fn is_about_the_connection(name: &[u8]) -> bool {
 fn is_for_the_recipient(name: &[u8]) -> bool {
     let has =
         |family: &&str| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family.as_bytes()));
-    FAMILIES.iter().any(|family| has(family))
+    FAMILIES.iter().any(has)
         || FOR_THE_RECIPIENT.binary_search_by(|other| without_case(other.as_bytes(), name)).is_ok()
         || Forwarding::of(name).is_some()
 }

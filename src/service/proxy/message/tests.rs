@@ -217,7 +217,7 @@ fn forwarded_is_written_as_the_standard_says() {
 #[test]
 fn a_request_that_goes_round_is_stopped() {
     let came_by = |times: usize| {
-        let via = vec!["1.1 tidemill (a)", "2.0 other"].repeat(times / 2).join(", ");
+        let via = ["1.1 tidemill (a)", "2.0 other"].repeat(times / 2).join(", ");
         let fields: Vec<_> = std::iter::repeat_n(("via", "1.1\tTideMill"), times.div_ceil(2)).collect();
         let fields = [&fields[..], &[("Via", &*via), ("Via", "1.1 tidemill.example, tidemill, 1.1")]].concat();
         ask(&fields).outgoing(route()).err()
