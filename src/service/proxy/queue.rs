@@ -190,6 +190,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn it_behaves_like_a_plain_list(steps in proptest::collection::vec(step(), 0..1000)) {
             let (mut queue, mut now) = (WaitQueue::new(), 0);
