@@ -39,6 +39,8 @@ fn counted() -> Counters {
         admin_requests: 2,
         read_bytes: 8 * 1024 * 1024,
         written_bytes: 3 * 1024 * 1024 * 1024,
+        upstream_read_bytes: 0,
+        upstream_written_bytes: 0,
         queued_max: 65_536,
         closed_by_client: 60,
         closed_by_server: 2,

@@ -7,12 +7,11 @@ use crate::http::authority;
 use crate::http::fields::FieldName;
 use crate::process::quantity::{duration, number};
 use crate::process::settings::{DAY, MS};
+use crate::service::proxy::health::CHECK_INTERVAL;
 use crate::service::proxy::path::NormalPath;
 use crate::service::proxy::route::{Balance, HealthCheck, HostField, Route, Upstream};
 
-/// Time from one health check to the next, if nobody says anything.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
-/// The shortest one.
+/// The shortest time from one health check to the next.
 const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Reads a route.
@@ -65,7 +64,7 @@ fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String>
         ("host", Some(host)) => route.host_field = host_field(host)?,
         ("balance", Some(balance)) => route.balance = self::balance(balance)?,
         ("health", Some(target)) => {
-            route.health = Some(HealthCheck { target: self::target(target)?, interval: HEALTH_INTERVAL })
+            route.health = Some(HealthCheck { target: self::target(target)?, interval: CHECK_INTERVAL })
         }
         ("connect-timeout", Some(value)) => route.connect_timeout = time(name, value, MS..=DAY)?,
         ("response-timeout", Some(value)) => route.response_timeout = time(name, value, MS..=DAY)?,

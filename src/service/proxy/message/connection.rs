@@ -68,9 +68,9 @@ pub fn is_about_the_connection(name: &[u8]) -> bool {
 /// Whether `Connection` must not name this field: it is for whoever gets the message in the end (RFC 9110 §7.6.1 says so of
 /// `Cache-Control`), or it says who the client is.
 fn is_for_the_recipient(name: &[u8]) -> bool {
-    let has =
+    let begins_with =
         |family: &&str| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family.as_bytes()));
-    FAMILIES.iter().any(has)
+    FAMILIES.iter().any(begins_with)
         || FOR_THE_RECIPIENT.binary_search_by(|other| without_case(other.as_bytes(), name)).is_ok()
         || Forwarding::of(name).is_some()
 }

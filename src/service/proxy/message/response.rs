@@ -3,7 +3,7 @@
 use super::connection::{Options, is_about_the_connection};
 use super::forwarded::Forwarding;
 use super::via;
-use crate::http::fields::{FieldName, FieldSet, FieldValue, Fields, Line, is_allowed_in_trailers, list_members};
+use crate::http::fields::{FieldSet, Fields, Line, is_allowed_in_trailers, list_members};
 use crate::http::status::Status;
 use crate::http::upstream::ResponseHead;
 use crate::service::proxy::route::Route;
@@ -22,7 +22,7 @@ pub struct Asked {
 impl Asked {
     /// The fields of a response to the client, interim ones (RFC 9110 §15.2) too. The protocol adds those that frame
     /// content and are about the client's connection. `Date`, `Server` and `Content-Type` are among them if the upstream
-    /// has sent them.
+    /// has sent them, as in [`Response::of_upstream`](crate::http::message::Response::of_upstream).
     pub fn response_fields(&self, head: &ResponseHead<'_>, route: &Route) -> FieldSet {
         let options = Options::of(head.fields);
         let passes = |(name, _): &(&[u8], &[u8])| {
@@ -35,13 +35,17 @@ impl Asked {
                 _ => !is_about_the_connection(name) && !options.names(name),
             }
         };
+        let is_location =
+            |name: &[u8]| name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location");
+        // Hardly ever any: nothing is moved unless the route replaces the prefix.
+        let places = head.fields.iter().filter(|(name, _)| route.replacement.is_some() && is_location(name));
+        let moved: Vec<(&[u8], Vec<u8>)> =
+            places.filter_map(|(_, value)| Some((value, self.moved(value, route)?))).collect();
         let fields = head.fields.iter().filter(passes).map(|(name, value)| {
-            let is_location = name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location");
-            let moved = if is_location { self.moved(value, route) } else { None };
-            (name, value, moved)
+            let moved = moved.iter().find(|(from, _)| is_location(name) && *from == value);
+            (name, moved.map_or(value, |(_, to)| to))
         });
-        let via: (&[u8], &[u8], _) = (b"Via", via(head.version).as_bytes(), None);
-        field_set(fields.chain([via]))
+        FieldSet::of_parsed(fields.chain([(&b"Via"[..], via(head.version).as_bytes())]))
     }
 
     /// The protocol that a 101 switches to, checked: the client must have asked for it (RFC 9110 §7.8), and a WebSocket that
@@ -132,15 +136,5 @@ fn beneath<'a>(path: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
 pub fn trailers(fields: Fields<'_>) -> FieldSet {
     let passes =
         |name: &[u8]| is_allowed_in_trailers(name) && !is_about_the_connection(name) && Forwarding::of(name).is_none();
-    field_set(fields.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name, value, None)))
-}
-
-/// A set of fields that were received, some of them with another value.
-fn field_set<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8], Option<Vec<u8>>)>) -> FieldSet {
-    FieldSet::new(fields.filter_map(|(name, value, other)| {
-        // What was received has been checked: it is a name and a value.
-        let name = FieldName::new(str::from_utf8(name).ok()?).ok()?;
-        let value = FieldValue::new(other.unwrap_or_else(|| value.to_vec())).ok()?;
-        Some((name, value))
-    }))
+    FieldSet::of_parsed(fields.iter().filter(|(name, _)| passes(name)))
 }
