@@ -30,6 +30,9 @@ use crate::service::proxy::route::Route;
 
 /// Interim responses to one request that are borne.
 const INTERIMS_MAX: u32 = 100;
+/// A connection that was idle for so long is looked at before it is used again: the kernel has told of all that came before
+/// this turn, and its upstream may have closed it since. Where requests follow each other closely, that is not worth a call.
+const RESTED: Duration = Duration::from_millis(100);
 /// How long a connection waits for the client's side at most, which has deadlines of its own.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -99,7 +102,8 @@ impl Upstream {
         if !relay.take_request() {
             return false;
         }
-        if self.served > 0 && !channel.is_untouched(cx) {
+        let is_rested = self.served > 0 && cx.moment.since(self.progress) >= RESTED;
+        if is_rested && !channel.is_untouched(cx) {
             // Whatever an idle upstream says, it is no response to the next request.
             let (fault, phase) = (UpstreamFault::Eof, UpstreamPhase::Request);
             relay.fail(Failed { fault, phase, written: 0, read: 0, is_reused: true });
@@ -270,7 +274,7 @@ impl Upstream {
         let is_whole = self.codec.sending() == Sending::Done;
         if let Some(until) = idle_until.filter(|_| is_clean)
             && self.codec.cycle()
-            && self.hub.put_idle(&self.link)
+            && let Some(until) = self.hub.put_idle(&self.link, until, cx.moment)
         {
             self.idle_until = until;
             return;

@@ -29,6 +29,9 @@ use crate::observe::upstream::{AddressCounters, Failure, GroupStatus, Proof};
 const RINGS_KEPT: usize = 16;
 /// Idle connections that are kept for each address.
 const IDLE_MAX: usize = 32;
+/// How long any others are kept: a burst of responses is mostly followed by a burst of requests, and to make a connection costs
+/// more than a request.
+const SURPLUS_TIME: Duration = Duration::from_millis(100);
 
 /// All upstreams of one loop.
 pub struct Hub {
@@ -269,19 +272,17 @@ impl Hub {
         });
     }
 
-    /// A connection can serve another request. False: it is not wanted, because there are enough, or because its address is
-    /// none of the upstream's any more.
-    pub fn put_idle(&self, link: &Rc<Link>) -> bool {
+    /// A connection can serve another request, until it is closed at this moment at the latest. Returns when it is to be
+    /// closed; `None`: at once, because its address is none of the upstream's any more.
+    pub fn put_idle(&self, link: &Rc<Link>, until: Moment, now: Moment) -> Option<Moment> {
         let State { group, idle, .. } = &mut *self.targets[link.target].state.borrow_mut();
         if !group.is_listed(link.id) {
-            return false;
+            return None;
         }
         let links = idle.entry(link.id).or_default();
-        let is_kept = links.len() < IDLE_MAX;
-        if is_kept {
-            links.push(Rc::clone(link));
-        }
-        is_kept
+        let is_surplus = links.len() >= IDLE_MAX;
+        links.push(Rc::clone(link));
+        Some(if is_surplus { until.min(now + SURPLUS_TIME) } else { until })
     }
 
     /// A connection is over, or cannot serve another request.
