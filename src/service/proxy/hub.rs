@@ -26,7 +26,7 @@ use crate::http::method::Method;
 use crate::observe::upstream::{AddressCounters, Failure, GroupStatus, Proof};
 
 /// Rings that are kept for the next exchange.
-const RINGS_KEPT: usize = 16;
+const RINGS_KEPT: usize = 64;
 /// Idle connections that are kept for each address.
 const IDLE_MAX: usize = 32;
 /// How long any others are kept: a burst of responses is mostly followed by a burst of requests, and to make a connection costs
