@@ -96,6 +96,12 @@ impl<S: Socket> Channel<S> {
         self.readiness.writable || self.written_to_socket() > 0
     }
 
+    /// Writing has failed: what was to be sent is thrown away. What has arrived can still be read.
+    pub(super) fn end_output(&mut self, cx: &mut LoopContext) {
+        self.outbox.give_back_all(&mut cx.outboxes);
+        (self.readiness.writable, self.readiness.readable) = (false, true);
+    }
+
     /// Whether it has TLS.
     pub(super) fn is_secured(&self) -> bool {
         self.secured.is_some()

@@ -82,6 +82,10 @@ impl<S: Socket> Connection<S> {
                 Moved::NOTHING
             }
             Ok(Flushed::Refused(refusal)) => self.refuse(&refusal, cx),
+            Err(error) if self.life == Life::Serving && self.driver.on_write_error(error.kind()) => {
+                self.channel.end_output(cx);
+                Moved { anything: true, bytes: 0 }
+            }
             Err(error) => self.break_off(&error),
         }
     }

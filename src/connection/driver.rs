@@ -1,6 +1,7 @@
 //! What the bytes of a connection mean. A new protocol is a file with a type that implements [`Protocol`], and a variant
 //! of [`Driver`].
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::LoopContext;
@@ -133,6 +134,12 @@ pub(super) trait Protocol {
         _cx: &mut LoopContext,
     ) -> Result<(), Cut> {
         Err(Cut(Fault::Request))
+    }
+
+    /// Writing has failed for this reason. Says whether the connection lives on, because what has arrived is still of use. Nothing
+    /// is written any more then.
+    fn on_write_error(&mut self, _kind: ErrorKind) -> bool {
+        false
     }
 
     /// Why it ends the connection, if it does.
@@ -272,6 +279,10 @@ impl Protocol for Driver {
         cx: &mut LoopContext,
     ) -> Result<(), Cut> {
         each!(self, protocol => protocol.on_late(reason, channel, cx))
+    }
+
+    fn on_write_error(&mut self, kind: ErrorKind) -> bool {
+        each!(self, protocol => protocol.on_write_error(kind))
     }
 
     fn farewell_time(&self, limits: &Limits) -> Duration {

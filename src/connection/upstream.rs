@@ -4,6 +4,7 @@
 //! What the other side of a relay does not take stays in the inbox, and a full inbox ends READ interest. So an upstream is read
 //! from as fast as the client reads, and a client as fast as the upstream does.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct Upstream {
     /// When it is closed if nobody needs it by then.
     idle_until: Moment,
     end: Option<Ending>,
+    /// Writing has failed for this reason. A response that came before may still be read.
+    write_error: Option<ErrorKind>,
     /// What has ended it, if the upstream is to blame.
     fault: Option<UpstreamFault>,
 }
@@ -85,6 +88,7 @@ impl Upstream {
             moved: 0,
             idle_until: now,
             end: None,
+            write_error: None,
             fault: None,
         }
     }
@@ -153,7 +157,9 @@ impl Upstream {
 
     /// Relay → codec → outbox: one step. Says whether it moved anything.
     fn produce<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) -> bool {
-        let Some(exchange) = self.exchange.as_mut().filter(|_| self.codec.sending() == Sending::Content) else {
+        let Some(exchange) =
+            self.exchange.as_mut().filter(|_| self.codec.sending() == Sending::Content && self.write_error.is_none())
+        else {
             return false;
         };
         let relay = &exchange.relay;
@@ -251,6 +257,11 @@ impl Upstream {
 
     /// The upstream has ended its direction, and all of it was read. Says whether that ends the content.
     fn on_eof<S: Socket>(&mut self, channel: &Channel<S>) -> bool {
+        if let Some(kind) = self.write_error {
+            // What ends with the connection may have been cut off by whatever has broken it.
+            self.fail(UpstreamFault::Kernel(kind));
+            return false;
+        }
         if channel.is_truncated() {
             // RFC 8446 §6.1: without close_notify somebody else may have ended it.
             self.fail(UpstreamFault::Eof);
@@ -394,6 +405,17 @@ impl Protocol for Upstream {
             ignores_input: false,
             due: Some(self.due(channel)),
         }
+    }
+
+    /// An upstream may refuse a request before all of it has come, and close its socket: then its kernel resets the connection,
+    /// and the response is there all the same.
+    fn on_write_error(&mut self, kind: ErrorKind) -> bool {
+        let may_be_answered = self.is_connected && self.write_error.is_none();
+        let is_exchange = self.exchange.as_ref().is_some_and(|exchange| !exchange.is_tunnel);
+        if may_be_answered && is_exchange {
+            self.write_error = Some(kind);
+        }
+        may_be_answered && is_exchange
     }
 
     fn why(&self) -> Why {
