@@ -147,6 +147,11 @@ impl fmt::Debug for Waker {
 }
 
 impl LocalWaker {
+    /// What it wakes.
+    pub fn key(&self) -> WakeKey {
+        self.key
+    }
+
     /// Leaves a wake: the exchange is asked again soon, if possible in this turn.
     pub fn wake(&self) {
         push_once(&mut self.ready.soon.borrow_mut(), self.key);

@@ -86,9 +86,14 @@ impl<S: Socket> Channel<S> {
         }
     }
 
-    /// The connection is not there yet: an event will tell when it is.
-    pub(super) fn begin_connecting(&mut self) {
+    /// The connection is not there yet: an event will tell when it is. It begins with this, even before TLS.
+    pub(super) fn begin_connecting(&mut self, header: &[u8], cx: &mut LoopContext) {
         self.readiness.writable = false;
+        match &mut self.secured {
+            _ if header.is_empty() => {}
+            Some(secured) => secured.begin_with(header, &mut cx.ciphertexts),
+            None => drop(self.outbox.ring(&mut cx.outboxes).put(header)),
+        }
     }
 
     /// Whether the kernel has told that there is room to write, or has taken bytes.

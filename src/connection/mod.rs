@@ -148,17 +148,19 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// A connection to an upstream that was just begun, and that finds in this link of the hub what it is to do.
+    /// A connection to an upstream that was just begun, and that finds in this link of the hub what it is to do. It begins with
+    /// `header`, which may be empty.
     pub fn to_upstream(
         who: Identity,
         socket: S,
         session: Option<Session>,
         (hub, link): (Rc<Hub>, Rc<Link>),
-        now: Moment,
+        header: &[u8],
+        cx: &mut LoopContext,
     ) -> Connection<S> {
-        let mut connection = Connection::new(who, ListenerRole::Upstream, socket, session, now);
-        connection.channel.begin_connecting();
-        connection.driver = Driver::Upstream(Box::new(Upstream::new(hub, link, now)));
+        let mut connection = Connection::new(who, ListenerRole::Upstream, socket, session, cx.moment);
+        connection.channel.begin_connecting(header, cx);
+        connection.driver = Driver::Upstream(Box::new(Upstream::new(hub, link, cx.moment)));
         connection
     }
 

@@ -126,6 +126,14 @@ impl Secured {
         }
     }
 
+    /// Sends this before TLS begins, as it is.
+    pub(super) fn begin_with(&mut self, bytes: &[u8], rings: &mut CiphertextRings) {
+        let outgoing = self.outgoing.get_or_insert_with(|| rings.large.take());
+        let before = outgoing.len();
+        outgoing.put(bytes);
+        self.note_others(before);
+    }
+
     /// Decrypts what is there and adds it to the inbox. `now` is when the turn began.
     pub(super) fn open(
         &mut self,

@@ -1,5 +1,6 @@
 //! What can be told about a connection from inside.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::driver::Protocol;
@@ -108,6 +109,11 @@ impl<S: Socket> Connection<S> {
             WaitReason::SlowRead => self.waiting.slow_read_deadline(&cx.environment.limits),
             _ => self.deadline(cx),
         }
+    }
+
+    /// Our end's address, if it has one and the kernel tells.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.channel.socket.local_address()
     }
 
     /// The bytes that were received on it and sent, within TLS if it has that.

@@ -282,6 +282,8 @@ impl Upstream {
         self.served += 1;
         let idle_until = idle_until(cx.moment, self.route().idle_timeout, self.codec.keep_alive_secs());
         let is_clean = channel.inbox_is_empty() && !channel.input_ended() && cx.environment.draining.is_none();
+        // Behind a PROXY header it belongs to one client.
+        let is_clean = is_clean && !self.route().sends_proxy_header;
         let is_whole = self.codec.sending() == Sending::Done;
         if let Some(until) = idle_until.filter(|_| is_clean)
             && self.codec.cycle()

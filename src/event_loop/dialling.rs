@@ -9,6 +9,7 @@ use crate::base::peer::Peer;
 use crate::base::wake::WakeKey;
 use crate::connection::{Connection, Identity};
 use crate::net::{Reactor, Socket};
+use crate::protocol::proxy_header;
 use crate::service::Service;
 use crate::service::proxy::hub::Link;
 use crate::service::proxy::relay::UpstreamFault;
@@ -45,6 +46,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 return began;
             }
         };
+        let header = if hub.route(link.target).sends_proxy_header { self.proxy_header(&link) } else { Vec::new() };
         let token = self.connections.next_token();
         self.numbered += 1;
         self.dialled += 1;
@@ -54,7 +56,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.marks.connection(id, |text| write!(text, "connects to upstream {peer}"));
         link.take_place(self.wakes.local_waker(WakeKey { token, stream: 0 }));
         let who = Identity { id, token, peer };
-        let connection = Connection::to_upstream(who, socket, session, (hub, link), self.context.moment);
+        let connection = Connection::to_upstream(who, socket, session, (hub, link), &header, &mut self.context);
         let inserted = self.connections.insert(connection);
         debug_assert_eq!(token, inserted);
         let (connections, mut parts) = self.split();
@@ -62,5 +64,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         debug_assert_eq!(connection.role(), ListenerRole::Upstream);
         parts.drive(token, connection);
         parts.on_driven(connection, began)
+    }
+
+    /// What tells an upstream whose request its connection is for.
+    fn proxy_header(&self, link: &Link) -> Vec<u8> {
+        let client = link.client().and_then(|key| self.connections.get(key.token));
+        let peer = client.and_then(|client| match client.who().peer {
+            Peer::Ip(address) => Some(address),
+            Peer::Unix => None,
+        });
+        proxy_header::header(peer, client.and_then(Connection::local_address))
     }
 }

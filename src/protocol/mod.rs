@@ -4,6 +4,7 @@
 pub mod dns;
 pub mod h1;
 pub mod h2;
+pub mod proxy_header;
 pub mod ws;
 
 use std::fmt;

@@ -21,7 +21,7 @@ use super::route::{Balance, Route, Routes, UpstreamHost};
 use super::{balance, relay};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
-use crate::base::wake::LocalWaker;
+use crate::base::wake::{LocalWaker, WakeKey};
 use crate::http::method::Method;
 use crate::observe::upstream::{AddressCounters, Failure, GroupStatus, Proof};
 
@@ -396,6 +396,11 @@ impl Link {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake();
         }
+    }
+
+    /// The client that it is to serve next, if there is one.
+    pub fn client(&self) -> Option<WakeKey> {
+        Some(self.relay.borrow().as_ref()?.client())
     }
 
     /// What the connection is to serve next, once; it wakes the connection from now on.

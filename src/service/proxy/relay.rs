@@ -17,7 +17,7 @@ use super::route::Route;
 use crate::base::buffer_pool::BufferPool;
 use crate::base::ring::{RingBuffer, Room};
 use crate::base::upstream_facts::{UpstreamEnd, UpstreamFacts};
-use crate::base::wake::LocalWaker;
+use crate::base::wake::{LocalWaker, WakeKey};
 use crate::http::fields::{FieldSet, FieldValue};
 use crate::http::message::Response;
 use crate::http::status::Status;
@@ -375,6 +375,11 @@ impl Relay {
     /// From now on `waker` is woken when there is something for the upstream.
     pub fn join(&self, waker: LocalWaker) {
         self.state.borrow_mut().upstream = Some(waker);
+    }
+
+    /// Who waits for the response.
+    pub fn client(&self) -> WakeKey {
+        self.state.borrow().client.key()
     }
 
     /// Whether the request has not been sent yet; from then on it has.
