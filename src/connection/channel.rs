@@ -153,11 +153,10 @@ impl<S: Socket> Channel<S> {
         Ok(Filled::Bytes(n))
     }
 
-    /// Whether the peer has neither sent anything nor ended its direction since all of its input was read.
+    /// Whether the peer has neither sent anything nor ended its direction since all of its input was read. If it has, the
+    /// connection is of no use any more.
     pub(super) fn is_untouched(&mut self, cx: &mut LoopContext) -> bool {
-        self.readiness.readable = true;
-        let filled = self.fill(cx);
-        matches!(filled, Ok(Filled::Bytes(0))) && self.inbox_is_empty() && !self.input_ended
+        !self.input_ended && self.inbox_is_empty() && matches!(self.read_last(cx), Ok(Last::Nothing))
     }
 
     /// One read more, of what is thrown away.

@@ -56,7 +56,7 @@ impl<S: Socket> Connection<S> {
         // The driver acts on its deadlines only while it is driven.
         match wait.due.filter(|_| self.life == Life::Serving) {
             // The streams wait, and each has its own deadline.
-            Some(due) if self.waiting.reason().is_of_streams() || self.waiting.reason().is_of_upstreams() => due,
+            Some(due) if self.waiting.reason().is_of_driver() => due,
             Some(due) => due.min(deadline),
             None => deadline,
         }
@@ -85,8 +85,8 @@ impl<S: Socket> Connection<S> {
             Life::Serving if self.channel.is_handshaking() => {
                 DriverWait { reason: WaitReason::TlsHandshake, ordinal: 0, ..wait }
             }
-            // It knows who holds it up.
-            Life::Serving if wait.reason.is_of_upstreams() => wait,
+            // A connection to an upstream knows who holds it up.
+            Life::Serving if self.channel.is_write_blocked() && wait.reason.is_of_upstreams() => wait,
             _ if self.channel.is_write_blocked() || only_reading_is_left => {
                 // Whatever the client goes on sending, and however far the driver gets with it: as long as it does not
                 // read, this is one wait.

@@ -71,6 +71,11 @@ impl WaitReason {
         matches!(self, SlowBody | Window | Timer | Job | Upstream | Conversation)
     }
 
+    /// Whether it has a deadline of its driver's alone.
+    pub fn is_of_driver(self) -> bool {
+        self.is_of_streams() || self.is_of_upstreams()
+    }
+
     /// Whether it is a connection to an upstream that waits. It acts on its deadlines itself.
     pub fn is_of_upstreams(self) -> bool {
         use WaitReason::{Connecting, Pooled, Relay, UpstreamSilent, UpstreamSlowRead};
