@@ -420,8 +420,8 @@ fn live<R: Reactor>(
 ) -> Result<(), String> {
     let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().woken)));
     let reactor = kernel(SimReactor::new(Rc::clone(world)));
-    let mut event_loop =
-        EventLoop::new(reactor, SimService::default(), plan.limits.clone(), wakes, JobPool::without_threads());
+    let service = SimService::new(Rc::clone(&world.borrow().progress));
+    let mut event_loop = EventLoop::new(reactor, service, plan.limits.clone(), wakes, JobPool::without_threads());
     let audit = LogAudit::default();
     event_loop.keep_access_log(audit.log());
     if plan.is_secured {

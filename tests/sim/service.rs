@@ -2,7 +2,7 @@
 //!
 //! Every answer follows from the request alone, so that a client knows each byte of it beforehand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -49,12 +49,15 @@ pub struct SimService {
     meetings: Meetings,
     /// The WebSockets of the binary.
     lab: Router,
+    progress: Progress,
 }
+
+/// Counts content that is taken by the clock: what one read has brought may take many waits.
+pub type Progress = Rc<Cell<u64>>;
 
 impl Default for SimService {
     fn default() -> SimService {
-        let policy = Policy::new(Vec::new(), COMPRESSED_MAX);
-        SimService { meetings: Meetings::default(), lab: lab::endpoints(policy) }
+        SimService::new(Progress::default())
     }
 }
 
@@ -101,7 +104,10 @@ impl Service for SimService {
             "gather" => {
                 Ok(Reply::Decide(Box::new(Gather { limit: n, content: Vec::new(), is_too_long: false, ended: false })))
             }
-            "slow-take" => Ok(Reply::Decide(Box::new(SlowTake::new(n.max(1), Duration::from_millis(second), now)))),
+            "slow-take" => {
+                let (portion, every) = (n.max(1), Duration::from_millis(second));
+                Ok(Reply::Decide(Box::new(SlowTake::new(portion, every, now, Rc::clone(&self.progress)))))
+            }
             "trailers" => {
                 let pattern = Pattern { salt: second, at: 0, end: n, known: false, fails: false };
                 Ok(respond(Status::OK, source(Trailing(pattern))))
@@ -116,6 +122,12 @@ impl Service for SimService {
 }
 
 impl SimService {
+    /// A service that counts its `progress`.
+    pub fn new(progress: Progress) -> SimService {
+        let policy = Policy::new(Vec::new(), COMPRESSED_MAX);
+        SimService { meetings: Meetings::default(), lab: lab::endpoints(policy), progress }
+    }
+
     fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {
         let (waker, local) = (cx.waker(), cx.local_waker());
         // Both ways to wake an exchange are used.
@@ -411,14 +423,15 @@ struct SlowTake {
     next: Instant,
     refused: bool,
     refusals: Refusals,
+    progress: Progress,
     content: Vec<u8>,
     ended: bool,
 }
 
 impl SlowTake {
-    fn new(portion: usize, every: Duration, now: Instant) -> SlowTake {
+    fn new(portion: usize, every: Duration, now: Instant, progress: Progress) -> SlowTake {
         let refusals = Refusals::default();
-        SlowTake { portion, every, next: now, refused: false, refusals, content: Vec::new(), ended: false }
+        SlowTake { portion, every, next: now, refused: false, refusals, progress, content: Vec::new(), ended: false }
     }
 }
 
@@ -430,6 +443,7 @@ impl Taker for SlowTake {
             return Ok(0);
         }
         let n = content.len().min(self.portion);
+        self.progress.update(|count| count + n as u64);
         self.content.extend_from_slice(&content[..n]);
         self.next = cx.now + self.every;
         Ok(n)

@@ -3,9 +3,11 @@
 //! Time passes only here. It jumps to the next thing that happens, and creeps a little with every system call, so that
 //! the kernel goes on working while the server does.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -116,14 +118,14 @@ pub struct World {
     pub asleep_for_good: bool,
     /// Whether a wake was left since the last poll.
     pub woken: Arc<AtomicBool>,
+    /// Counts everything that moves anything. The service counts here, too.
+    pub progress: Rc<Cell<u64>>,
 
     faults: Faults,
     listeners: Option<Vec<Listener>>,
     happenings: BTreeMap<(Duration, u64), Happening>,
     happened: u64,
     signals: VecDeque<Signal>,
-    /// Counts everything that moves anything.
-    progress: u64,
     progress_at_last_poll: u64,
     idle_turns: u32,
     idle_since: Duration,
@@ -156,12 +158,12 @@ impl World {
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
             woken: Arc::default(),
+            progress: Rc::default(),
             faults,
             listeners: Some((0..listeners).map(|_| Listener::new(ListenerRole::Http)).collect()),
             happenings: BTreeMap::new(),
             happened: 0,
             signals: VecDeque::new(),
-            progress: 0,
             progress_at_last_poll: 0,
             idle_turns: 0,
             idle_since: Duration::ZERO,
@@ -361,7 +363,7 @@ impl World {
 
     /// Something moved: this turn was not for nothing.
     pub fn count_progress(&mut self) {
-        self.progress += 1;
+        self.progress.update(|count| count + 1);
     }
 
     /// Bytes that arrived at the server were read: the window may open.
@@ -547,10 +549,10 @@ impl World {
 
     /// A loop that turns and turns while nothing moves waits for nobody: it burns a processor.
     fn watch_for_spinning(&mut self, timeout: Option<Duration>) {
-        if self.progress != self.progress_at_last_poll || self.now > self.idle_since + Duration::from_secs(1) {
+        if self.progress.get() != self.progress_at_last_poll || self.now > self.idle_since + Duration::from_secs(1) {
             (self.idle_turns, self.idle_since) = (0, self.now);
         }
-        self.progress_at_last_poll = self.progress;
+        self.progress_at_last_poll = self.progress.get();
         self.idle_turns += 1;
         if self.idle_turns > IDLE_TURNS_MAX {
             let since = self.idle_since;
