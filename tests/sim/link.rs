@@ -268,6 +268,9 @@ pub struct Link {
     pub client_closed: bool,
     /// A reset arrived at the client.
     pub client_was_reset: bool,
+    /// Bytes of the client came when the server had closed in order, and had the kernel reset the connection (RFC 9293
+    /// §3.6.1) while some of what the server had written was on its way or not read.
+    pub lost_behind_close: bool,
 }
 
 impl Link {
@@ -292,6 +295,7 @@ impl Link {
             tls: None,
             client_closed: false,
             client_was_reset: false,
+            lost_behind_close: false,
         }
     }
 

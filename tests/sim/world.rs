@@ -658,6 +658,8 @@ impl World {
         if state.server == ServerEnd::Closed {
             if !segment.bytes.is_empty() {
                 // Nobody will ever read this: the kernel says so, and forgets what it still had to deliver.
+                let is_on_its_way = state.down.held_by_sender() + state.down.received.len() > 0;
+                state.lost_behind_close |= state.down.fin_queued && is_on_its_way;
                 state.down.unsent.clear();
                 self.send_reset(link, Direction::Down);
             }
@@ -760,10 +762,10 @@ impl World {
         }
         match verdict {
             Ok(()) => self.note(link, || format!("client is content with {how}")),
-            // The server does not count those as cut that it only listened to: they had their whole answer. The close can
-            // reset them all the same, and destroy what is on its way.
-            Err(error) if self.may_have_been_cut(link) && self.links[link].write_shut => {
-                self.note(link, || format!("client is content with {how}, while it was listened to: {error}"));
+            // The server does not count those as cut that it only listened to, or that were idle: they had their whole
+            // answer. The close can reset them all the same, and destroy what is on its way.
+            Err(error) if self.may_have_been_cut(link) && self.had_its_answer(link) => {
+                self.note(link, || format!("client is content with {how}, while nothing was owed to it: {error}"));
             }
             Err(error) if self.may_have_been_cut(link) => {
                 self.note(link, || format!("client is content with {how}, if it was cut: {error}"));
@@ -778,6 +780,12 @@ impl World {
     pub fn is_left_to_the_kernel(&self, link: LinkId) -> bool {
         let Link { server, down, .. } = &self.links[link];
         self.told_to_stop.is_some() && *server == ServerEnd::Closed && down.fin_queued && !down.received.is_empty()
+    }
+
+    /// Whether the kernel has all that a server which stops owed to this client, and the client's own bytes have destroyed it.
+    /// One that is cut is reset by the server instead, which is no close in order.
+    fn had_its_answer(&self, link: LinkId) -> bool {
+        self.links[link].write_shut || self.links[link].lost_behind_close
     }
 
     /// Whether the server closed a connection so long after it was told to stop that it may have given it up.
