@@ -120,7 +120,7 @@ impl Protocol for Http2 {
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
         let is_over = self.has_failed() || self.session.is_done();
         let has_ended = channel.input_ended() && self.open.is_empty();
-        // Who was told a while ago that the server stops, and has nothing under way, has nothing on its way either.
+        // Who has read a while ago that the server stops, and has nothing under way, has nothing on its way either.
         let ending = if self.stop == (Stop::Last { is_idle: true }) { Ending::AtOnce } else { Ending::InOrder };
         (is_over || has_ended).then_some(ending)
     }
@@ -146,12 +146,12 @@ impl Protocol for Http2 {
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) -> Ending {
-        let was_told = matches!(self.stop, Stop::Announced { is_idle: true, .. });
+        let knows = matches!(self.stop, Stop::Announced { is_idle: true, .. }) && self.session.knows_of_stop();
         self.stop = Stop::Idle(reason);
         let why = if reason == CloseReason::ByServer(Why::Drain) { SERVER_STOPS } else { "idle for too long" };
         self.session.shut_down(channel.outbox.ring(&mut cx.outboxes), ErrorCode::NO_ERROR, why, cx.moment);
         match reason {
-            _ if was_told => Ending::AtOnce,
+            _ if knows => Ending::AtOnce,
             CloseReason::Timeout(_) | CloseReason::Vanished(_) => Ending::Idle(reason),
             _ => Ending::InOrder,
         }

@@ -36,7 +36,7 @@ pub(super) enum Stop {
     },
     /// No new streams are taken.
     Last {
-        /// Nothing has been under way since the client was told.
+        /// Nothing has been under way since the client was told, and it has read that.
         is_idle: bool,
     },
     /// After an error: what the outbox holds still goes out. If a wait was the cause, it was this one.
@@ -142,7 +142,7 @@ impl Http2 {
             }
             Stop::Announced { at, is_idle } if cx.moment >= at + GOAWAY_PAUSE => {
                 self.session.shut_down(outbox, ErrorCode::NO_ERROR, SERVER_STOPS, cx.moment);
-                self.stop = Stop::Last { is_idle };
+                self.stop = Stop::Last { is_idle: is_idle && self.session.knows_of_stop() };
             }
             _ => {}
         }

@@ -32,6 +32,9 @@ fn limits() -> Limits {
     }
 }
 
+/// What a server that stops says first.
+const STOPS: [&str; 2] = ["GOAWAY 2147483647 NO_ERROR \"the server stops\"", "PING \"stopping\""];
+
 fn stage() -> Stage {
     Stage::new(limits())
 }
@@ -171,7 +174,7 @@ fn a_server_that_stops_says_so_twice() {
     peer.say(&mut stage, "GET 1 /acts");
     stage.signal(Signal::Terminate);
     stage.turn();
-    assert_eq!(peer.frames(), ["GOAWAY 2147483647 NO_ERROR \"the server stops\""]);
+    assert_eq!(peer.frames(), STOPS);
     stage.turn_after(900);
     peer.say(&mut stage, "GET 3 /");
     assert_eq!(peer.outline(), ["HEADERS 3"]);
@@ -186,8 +189,8 @@ fn a_server_that_stops_says_so_twice() {
     assert!(peer.client.is_closed());
 }
 
-/// An idle connection lives until the second GOAWAY, although others have less time, and no longer: the client has been told
-/// before, so that nothing is on its way.
+/// An idle connection lives until the second GOAWAY, although others have less time, and no longer: the client has read the
+/// first, so that nothing is on its way.
 #[test]
 fn an_idle_connection_ends_with_the_second_goaway() {
     let mut stage = Stage::new(Limits { drain_idle_grace: ms(250), ..limits() });
@@ -196,10 +199,37 @@ fn an_idle_connection_ends_with_the_second_goaway() {
     peer.frames();
     stage.signal(Signal::Terminate);
     stage.turn();
-    assert_eq!(peer.frames(), ["GOAWAY 2147483647 NO_ERROR \"the server stops\""]);
+    assert_eq!(peer.frames(), STOPS);
+    peer.say(&mut stage, "PING ack \"stopping\"");
     lasts(&mut stage, &mut peer, 1000, &["GOAWAY 1 NO_ERROR \"the server stops\""]);
     stage.turn();
     assert!(peer.client.is_closed(), "nobody waits for the client to close");
+}
+
+/// A client that reads slowly has its response and the first GOAWAY still before it, and may open a stream. If that came to
+/// a socket that is closed, the kernel would reset the connection, and the response would be lost (RFC 9293 §3.6.1).
+#[test]
+fn an_idle_connection_is_not_closed_on_a_client_that_has_not_read_the_first_goaway() {
+    // The second GOAWAY ends an idle connection, or the end of its grace does, which comes at the same time.
+    for (grace, ping) in [(250, ""), (2500, ""), (2500, "PING ack \"stopped?\"")] {
+        let mut stage = Stage::new(Limits { drain_idle_grace: ms(grace), ..limits() });
+        let mut peer = Peer::new(&mut stage);
+        peer.say(&mut stage, "SETTINGS ack\nGET 1 /");
+        peer.frames();
+        stage.signal(Signal::Terminate);
+        stage.turn();
+        assert_eq!(peer.frames(), STOPS);
+        peer.say(&mut stage, ping);
+        lasts(&mut stage, &mut peer, 1000, &["GOAWAY 1 NO_ERROR \"the server stops\""]);
+        stage.turn();
+        assert!(!peer.client.is_closed());
+        peer.say(&mut stage, "GET 3 /");
+        assert_eq!(peer.outline().len(), 0, "it is thrown away");
+        assert!(!peer.client.is_closed());
+        stage.reactor().end(&peer.client);
+        stage.turn();
+        assert!(peer.client.is_closed());
+    }
 }
 
 /// A stream whose window stays shut is reset, and a connection all of whose streams are stuck is closed.

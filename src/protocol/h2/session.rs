@@ -36,6 +36,8 @@ pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const CONTROL_RESERVE: usize = 1024;
 /// What GOAWAY says when the server was told to stop.
 pub const SERVER_STOPS: &str = "the server stops";
+/// What is in the PING behind the first GOAWAY of a server that stops.
+const STOP_PING: [u8; 8] = *b"stopping";
 /// No frame is read without so much room for what it may have to be answered with, in bytes.
 const ANSWER_BYTES_MAX: usize = 256;
 
@@ -195,6 +197,8 @@ pub struct Session {
     last_taken: Option<u32>,
     /// The last GOAWAY that was sent.
     gone_away: Option<Box<GoneAway>>,
+    /// The client has read that the server will stop.
+    knows_of_stop: bool,
     /// GOAWAY was sent because of misbehaviour.
     is_warned: bool,
     /// Something was sent on a stream since the last PING.
@@ -263,6 +267,7 @@ impl Session {
             control: Control::default(),
             last_taken: None,
             gone_away: None,
+            knows_of_stop: false,
             is_warned: false,
             has_sent: false,
             growth_max: WINDOW_BYTES_MAX,
@@ -340,9 +345,16 @@ impl Session {
     }
 
     /// Says that the server will stop soon: the client should open no more streams (§6.8). Those that are already under way
-    /// are still taken.
+    /// are still taken. The PING behind that asks whether the client has read it (§6.7).
     pub fn announce_shutdown(&mut self, outbox: &mut RingBuffer) {
         self.tell_to_go(0x7fff_ffff, ErrorCode::NO_ERROR, SERVER_STOPS, outbox);
+        self.control.put(outbox, &frame_writer::ping(STOP_PING, false));
+    }
+
+    /// Whether the client has read what [`announce_shutdown`](Session::announce_shutdown) has said, and all that was sent
+    /// before. What it had sent until then has arrived.
+    pub fn knows_of_stop(&self) -> bool {
+        self.knows_of_stop
     }
 
     /// Takes no new streams. Those that live go on.

@@ -239,6 +239,7 @@ fn a_server_that_stops_says_so_twice() {
     client.until("PING");
     server.signal("TERM");
     assert_eq!(client.next().as_deref(), Some("GOAWAY 2147483647 NO_ERROR \"the server stops\""));
+    assert_eq!(client.next().as_deref(), Some("PING \"stopping\""));
     client.send("GET 3 /plaintext");
     assert!(client.response(3)[0].contains(":status: 200"));
     assert_eq!(client.next().as_deref(), Some("GOAWAY 3 NO_ERROR \"the server stops\""));

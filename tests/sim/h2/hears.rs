@@ -67,6 +67,10 @@ impl Http2 {
                 Some(ping) if ping[..] == frame.payload => Ok(()),
                 ping => Err(format!("the answer to {ping:?} is {:?}", frame.payload)),
             },
+            PING => {
+                self.out.extend(super::frames::frame(PING, ACK, 0, &frame.payload));
+                Ok(())
+            }
             GOAWAY => self.on_goaway(frame.number(0)?, frame.number(4)?, &frame.payload[8..]),
             WINDOW_UPDATE => self.on_window(frame.stream, frame.number(0)?),
             _ => Err("a frame that servers do not send".to_owned()),

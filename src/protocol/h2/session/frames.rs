@@ -1,6 +1,6 @@
 //! What each frame does to the session (RFC 9113 §6), once its head was found right.
 
-use super::{Event, Phase, Session, Work, list_limits};
+use super::{Event, Phase, STOP_PING, Session, Work, list_limits};
 use crate::http::status::Status;
 use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::{ErrorCode, Fault};
@@ -64,7 +64,10 @@ impl Session {
             Frame::Setting { identifier, value } => self.peer_next.set(identifier, value).map(|()| None),
             Frame::SettingsEnd => self.on_settings(work),
             Frame::SettingsAck => self.on_settings_ack(work),
-            Frame::Ping { is_ack: true, .. } => Ok(None),
+            Frame::Ping { is_ack: true, payload } => {
+                self.knows_of_stop |= payload == STOP_PING;
+                Ok(None)
+            }
             Frame::Ping { is_ack: false, payload } => {
                 self.control.put(work.outbox, &frame_writer::ping(payload, true));
                 if std::mem::take(&mut self.has_sent) { Ok(None) } else { self.charged(Misbehaviour::Ping, work) }
