@@ -327,6 +327,11 @@ impl<S: Socket> Channel<S> {
         self.inbox.as_deref().is_none_or(RingBuffer::is_empty)
     }
 
+    /// Whether the peer has sent more than was dealt with, be it a part of a record.
+    pub(super) fn holds_input(&self) -> bool {
+        !self.inbox_is_empty() || self.secured.as_ref().is_some_and(|secured| secured.holds_input())
+    }
+
     /// Whether the peer has ended its direction and everything it sent has been read.
     pub(super) fn input_ended(&self) -> bool {
         self.input_ended

@@ -154,7 +154,7 @@ impl<S: Socket> Connection<S> {
         if let Ending::Idle(reason) = ending {
             return self.end_idle_direction(reason, cx);
         }
-        if !self.channel.input_ended() && ending == Ending::AtOnce && self.channel.inbox_is_empty() {
+        if !self.channel.input_ended() && ending == Ending::AtOnce && !self.channel.holds_input() {
             match self.channel.read_last(cx) {
                 Ok(Last::Bytes | Last::End) => {}
                 Ok(Last::Nothing) => return Life::Closed(CloseReason::ByServer(self.why())),

@@ -286,9 +286,12 @@ impl Secured {
 
     /// Whether something has arrived that was not added to the inbox. The end counts as well.
     pub(super) fn has_incoming(&self) -> bool {
-        self.session.holds_content()
-            || self.session.has_ended()
-            || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_empty())
+        self.session.has_ended() || self.holds_input()
+    }
+
+    /// The same without the end: content, or a part of a record.
+    pub(super) fn holds_input(&self) -> bool {
+        self.session.holds_content() || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_empty())
     }
 
     /// Whether there is nothing to encrypt, to decrypt or to send.

@@ -190,6 +190,28 @@ fn a_client_that_does_not_read_its_flight_is_cut_after_ten_seconds() {
     assert_eq!(stage.timeouts(), [("tls-handshake", 1)]);
 }
 
+/// A client that has asked for the end of the connection is expected to have nothing more to send, and its connection is closed
+/// at once. A part of a record shows that more is on its way: that would have the kernel reset the connection, and the
+/// response would be lost (RFC 9112 §9.6).
+#[test]
+fn a_client_whose_record_has_come_in_part_is_listened_to_behind_the_last_response() {
+    let mut stage = stage("part", Limits::default());
+    let (client, mut tls) = established(&mut stage, TestEnd::client());
+    let asked = tls.seal("GET /bytes/9 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    let more = tls.seal("behind the last request");
+    stage.reactor().send_bytes(&client, [&asked[..], &more[..9]].concat());
+    settle(&mut stage);
+    assert!(tls.open(&client.received_bytes()).unwrap().ends_with(b"bbbbbbbbb") && tls.has_end);
+    assert!(!client.is_closed());
+    assert_eq!(client.calls().shutdowns, 1);
+    stage.reactor().send_bytes(&client, &more[9..]);
+    settle(&mut stage);
+    assert!(!client.is_closed());
+    stage.reactor().end(&client);
+    settle(&mut stage);
+    assert!(client.is_closed());
+}
+
 #[test]
 fn whoever_is_idle_for_too_long_is_told_the_end() {
     for drains in [false, true] {
