@@ -54,7 +54,8 @@ pub(super) struct Http2 {
     /// In boxes, because they are large and move when one in front of them ends.
     #[expect(clippy::vec_box, reason = "they move")]
     open: Vec<Box<OpenStream>>,
-    /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone.
+    /// Streams that may go on and do not take turns: what they waited for is there, or they wait for room alone. Each is here
+    /// once.
     asked: Vec<u32>,
     stop: Stop,
     /// What was going on when a rule was broken, or when the client's end has cut a request.
@@ -130,12 +131,11 @@ impl Protocol for Http2 {
     }
 
     fn on_woken(&mut self, stream: u32, job_began: Option<Moment>) {
-        self.asked.push(stream);
-        if let (Some(at), Some(began)) = (self.position(stream), job_began)
-            && let Some(record) = &mut self.open[at].stream.record
-        {
+        let Some(at) = self.position(stream) else { return };
+        if let (Some(began), Some(record)) = (job_began, &mut self.open[at].stream.record) {
             record.note_job_began(began);
         }
+        self.ask(at);
     }
 
     /// RFC 9113 §6.8: GOAWAY tells the client that a request which is on its way was not looked at, and can be sent again.
@@ -458,7 +458,15 @@ impl Http2 {
         if self.session.stream(id).is_none() {
             self.complete(at, channel.position());
         } else if needs_room {
-            self.asked.push(id);
+            self.ask(at);
+        }
+    }
+
+    /// Has a stream asked that may go on.
+    fn ask(&mut self, at: usize) {
+        let open = &mut self.open[at];
+        if !std::mem::replace(&mut open.is_asked, true) {
+            self.asked.push(open.id);
         }
     }
 
@@ -477,6 +485,7 @@ impl Http2 {
         for stream in asked.drain(..) {
             let Some(at) = self.position(stream) else { continue };
             let open = &mut self.open[at];
+            open.is_asked = false;
             match open.delayed.take_if(|_| open.due.is_none()) {
                 Some(head) => self.begin_delayed(at, &head, channel, service, cx),
                 None => {

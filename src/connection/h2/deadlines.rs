@@ -91,7 +91,7 @@ impl Http2 {
             WaitReason::SlowBody => self.with(at, channel, cx, |open, work| open.on_late(work)),
             WaitReason::Window => self.on_stalled(at, channel, cx),
             // It is asked again.
-            _ => self.asked.push(self.open[at].id),
+            _ => self.ask(at),
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct OpenStream {
     is_late: bool,
     /// Whether the present drive was about it, and not about other streams alone.
     pub(super) was_driven: bool,
+    /// Whether it is among those that are to be asked.
+    pub(super) is_asked: bool,
     pub(super) waiting: Waiting,
     /// When the wait is over.
     pub(super) due: Option<Moment>,
@@ -129,6 +131,7 @@ impl OpenStream {
             discarded: 0,
             is_late: false,
             was_driven: true,
+            is_asked: false,
             waiting: Waiting::new(now),
             due: None,
         }

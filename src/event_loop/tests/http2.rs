@@ -204,6 +204,24 @@ fn who_is_woken_is_asked_and_nobody_else() {
     assert_eq!(streams, [1, 3, 5]);
 }
 
+/// Each piece of content gives a stream a go, and if it then waits for room, it is to be asked again: once. Otherwise a client
+/// that does not read would make each drive of its connection longer with each frame.
+#[test]
+fn however_much_comes_for_a_stream_that_waits_for_room_it_is_asked_once() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.client.limit_room(0);
+    stage.menu.plan(&[Act::Interim, Act::Content]);
+    peer.say(&mut stage, "SETTINGS 4=1000000\nWINDOW_UPDATE 0 1000000\nGET 1 /bytes/300000");
+    peer.say(&mut stage, "POST 3 /takes");
+    for _ in 0..40 {
+        peer.say(&mut stage, "DATA 3 \"\\{x*300}\"");
+    }
+    assert_eq!(*stage.menu.asked.borrow(), 1, "the interim response waits");
+    peer.read(&mut stage, 1 << 20);
+    assert_eq!(*stage.menu.asked.borrow(), 2);
+}
+
 /// A line for each stream, however it ends.
 #[test]
 fn each_stream_has_a_record() {
