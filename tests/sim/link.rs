@@ -205,8 +205,6 @@ pub struct Marks {
     pub last_arrival: Option<Duration>,
     /// The server's last successful write.
     pub last_write: Option<Duration>,
-    /// The one before those that may have been nothing but close_notify.
-    pub earlier_write: Option<Duration>,
     /// When the server ended its direction: its last write that was not its farewell to a client of TLS.
     pub last_said: Option<Duration>,
     /// The server's first write that found no room.
@@ -262,6 +260,9 @@ pub struct Link {
 
     /// Bytes the server has read and written since it last polled.
     pub moved_in_turn: usize,
+    /// The server's last writes, in bytes and when they were: with the first of them, something was written that cannot have
+    /// been close_notify.
+    pub last_writes: VecDeque<(usize, Duration)>,
     /// TLS at the client's end, if it speaks that.
     pub tls: Option<Box<ClientTls>>,
     /// The client's program has closed its socket.
@@ -292,6 +293,7 @@ impl Link {
             write_shut: false,
             abort_on_close: false,
             moved_in_turn: 0,
+            last_writes: VecDeque::new(),
             tls: None,
             client_closed: false,
             client_was_reset: false,
@@ -331,8 +333,10 @@ impl Link {
 
     /// Notes that the server has written so many bytes.
     pub fn mark_write(&mut self, bytes: usize, now: Duration) {
-        if bytes > FAREWELL_BYTES_MAX || self.tls.is_none() {
-            self.marks.earlier_write = Some(now);
+        let farewell = if self.tls.is_some() { FAREWELL_BYTES_MAX } else { 0 };
+        self.last_writes.push_back((bytes, now));
+        while self.last_writes.iter().skip(1).map(|(bytes, _)| bytes).sum::<usize>() > farewell {
+            self.last_writes.pop_front();
         }
         self.marks.last_write = Some(now);
     }
@@ -340,7 +344,7 @@ impl Link {
     /// Notes that the server has ended its direction.
     pub fn mark_end(&mut self, now: Duration) {
         if self.marks.ended.is_none() {
-            (self.marks.ended, self.marks.last_said) = (Some(now), self.marks.earlier_write);
+            (self.marks.ended, self.marks.last_said) = (Some(now), self.last_writes.front().map(|(_, at)| *at));
         }
     }
 
