@@ -18,6 +18,7 @@ use crate::observe::report::{
     MemoryBound, Overview, PastRecord, Subject,
 };
 use crate::observe::request_record::RequestRecord;
+use crate::observe::upstream::GroupStatus;
 use crate::observe::wait_reason::{WaitCounts, WaitReason};
 use crate::service::Service;
 use crate::service::status::inspection_queue::{Asked, InspectionQueue};
@@ -72,9 +73,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Asked::Metrics(answer) => answer.give(self.metrics()),
             Asked::Loop(answer) => answer.give(self.loop_status()),
             Asked::Overview(answer) => answer.give(self.overview()),
+            Asked::Upstreams(answer) => answer.give(self.groups_of_upstreams()),
             Asked::Subject(subject, answer) => answer.give(self.known(subject)),
             Asked::Capture(order, answer) => answer.give(self.capture(order)),
         }
+    }
+
+    /// How the upstreams stand; none if there is no route.
+    pub(super) fn groups_of_upstreams(&self) -> Vec<GroupStatus> {
+        self.upstreams.as_ref().map_or(Vec::new(), |upstreams| upstreams.hub.statuses(self.context.moment))
     }
 
     fn list(&self, limit: usize) -> Connections {

@@ -17,6 +17,7 @@ use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::service::Service;
+use crate::service::proxy::metrics::families;
 
 /// What may be spoken on connections.
 const PROTOCOLS: [&str; 4] = ["http/1", "http/2", "tcp-echo", "line-echo"];
@@ -42,6 +43,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.loop_families(),
             self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),
             self.thread_families(),
+            if self.upstreams.is_some() { families(&self.groups_of_upstreams()) } else { Vec::new() },
         ];
         Metrics { families: groups.into_iter().flatten().collect(), queues: self.accept_queues.statuses() }
     }

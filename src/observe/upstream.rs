@@ -204,6 +204,8 @@ pub struct AddressStatus {
 pub struct UpstreamStatus {
     /// Its name with the port, as it was configured.
     pub name: String,
+    /// Why its name cannot be resolved at present, if so. Addresses that were known before stay in use.
+    pub unresolved: Option<Box<str>>,
     /// What was counted at addresses that it has no longer.
     pub gone: AddressCounters,
 }
@@ -219,6 +221,8 @@ pub struct GroupStatus {
     pub max: Option<u32>,
     /// Requests that wait until an address has room.
     pub waiting: usize,
+    /// Connections that wait for a request.
+    pub idle: usize,
     /// Requests and retries of the last seconds, and how many retries the budget has refused so far.
     pub budget: BudgetStatus,
     /// Its upstreams.

@@ -374,10 +374,13 @@ impl Group {
         self.upstreams.get(upstream).map_or("-", |upstream| &upstream.name)
     }
 
-    /// How the group stands, with what is known of its queue and its budget.
+    /// How the group stands, with what is known of its queue and its budget. Idle connections and names are the hub's.
     pub fn status(&self, waiting: usize, budget: BudgetStatus, now: Moment) -> GroupStatus {
-        let upstream =
-            |upstream: &Upstream| UpstreamStatus { name: upstream.name.clone(), gone: upstream.gone.clone() };
+        let upstream = |upstream: &Upstream| UpstreamStatus {
+            name: upstream.name.clone(),
+            unresolved: None,
+            gone: upstream.gone.clone(),
+        };
         let mut addresses: Vec<AddressStatus> = self.addresses.iter().map(|(_, address)| address.status(now)).collect();
         addresses.sort_by_key(|address| (address.upstream, address.address));
         GroupStatus {
@@ -385,6 +388,7 @@ impl Group {
             balance: self.settings.balance.name(),
             max: self.settings.max,
             waiting,
+            idle: 0,
             budget,
             upstreams: self.upstreams.iter().map(upstream).collect(),
             addresses,

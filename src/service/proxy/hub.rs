@@ -297,11 +297,19 @@ impl Hub {
         }
     }
 
-    /// How all targets stand, and how many idle connections each has.
-    pub fn statuses(&self, now: Moment) -> Vec<(GroupStatus, usize)> {
+    /// How all targets stand.
+    pub fn statuses(&self, now: Moment) -> Vec<GroupStatus> {
         let status = |target: &Target| {
-            let State { group, budget, queue, idle, .. } = &mut *target.state.borrow_mut();
-            (group.status(queue.len(), budget.status(now), now), idle.values().map(Vec::len).sum())
+            let State { group, budget, queue, idle, lookups } = &mut *target.state.borrow_mut();
+            let mut status = group.status(queue.len(), budget.status(now), now);
+            status.idle = idle.values().map(Vec::len).sum();
+            for (upstream, lookup) in status.upstreams.iter_mut().zip(lookups) {
+                upstream.unresolved = match lookup {
+                    Lookup::Failed(why) => Some(why.clone()),
+                    Lookup::Pending | Lookup::Known => None,
+                };
+            }
+            status
         };
         self.targets.iter().map(status).collect()
     }

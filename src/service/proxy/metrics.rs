@@ -111,6 +111,12 @@ fn group_families(groups: &[GroupStatus]) -> Vec<Family> {
             |group| group.waiting as u64,
         ),
         family(
+            "tidemill_upstream_idle_connections",
+            "Connections to upstreams that wait for a request.",
+            Kind::Gauge,
+            |group| group.idle as u64,
+        ),
+        family(
             "tidemill_upstream_retries_over_budget_total",
             "Requests that were not sent again, because too many others were.",
             Kind::Counter,

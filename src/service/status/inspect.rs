@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inspection_queue::Question;
-use super::{AskKernel, ask, connections, fresh, metrics, now, page, turn};
+use super::{AskKernel, ask, connections, fresh, metrics, now, page, turn, upstreams};
 use crate::base::job_name::JobKind;
 use crate::base::job_pool::Ticket;
 use crate::http::body::{Body, Failure, Wait};
@@ -13,6 +13,7 @@ use crate::http::fields::FieldValue;
 use crate::http::media_type::{HTML, JSON, TEXT_UTF8};
 use crate::http::status::Status;
 use crate::observe::report::{Connections, KernelReport, KernelTopic, Known, LoopStatus, Metrics, Overview};
+use crate::observe::upstream::GroupStatus;
 
 const METRICS: FieldValue = FieldValue::from_static(metrics::MEDIA_TYPE);
 
@@ -33,8 +34,8 @@ pub enum Format {
 
 /// A report that answers a request.
 pub trait Shown {
-    /// What the kernel is asked to add.
-    fn kernel_topic(&self) -> KernelTopic;
+    /// What the kernel is asked to add, if it knows anything of this.
+    fn kernel_topic(&self) -> Option<KernelTopic>;
 
     /// The status of an answer with it.
     fn status(&self) -> Status {
@@ -46,8 +47,8 @@ pub trait Shown {
 }
 
 impl Shown for Connections {
-    fn kernel_topic(&self) -> KernelTopic {
-        connections::kernel_topic(self)
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(connections::kernel_topic(self))
     }
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
@@ -59,8 +60,8 @@ impl Shown for Connections {
 }
 
 impl Shown for LoopStatus {
-    fn kernel_topic(&self) -> KernelTopic {
-        KernelTopic::Queues
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(KernelTopic::Queues)
     }
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
@@ -72,8 +73,8 @@ impl Shown for LoopStatus {
 }
 
 impl Shown for Metrics {
-    fn kernel_topic(&self) -> KernelTopic {
-        KernelTopic::Queues
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(KernelTopic::Queues)
     }
 
     fn show(&self, kernel: &KernelReport, _format: Format) -> (FieldValue, String) {
@@ -81,9 +82,22 @@ impl Shown for Metrics {
     }
 }
 
+impl Shown for Vec<GroupStatus> {
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        None
+    }
+
+    fn show(&self, _kernel: &KernelReport, format: Format) -> (FieldValue, String) {
+        match format {
+            Format::Text | Format::Page => (TEXT_UTF8, upstreams::text(self)),
+            Format::Json => (JSON, upstreams::json(self)),
+        }
+    }
+}
+
 impl Shown for Overview {
-    fn kernel_topic(&self) -> KernelTopic {
-        now::kernel_topic(self)
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(now::kernel_topic(self))
     }
 
     fn show(&self, kernel: &KernelReport, format: Format) -> (FieldValue, String) {
@@ -96,8 +110,8 @@ impl Shown for Overview {
 }
 
 impl Shown for Known {
-    fn kernel_topic(&self) -> KernelTopic {
-        ask::kernel_topic(self)
+    fn kernel_topic(&self) -> Option<KernelTopic> {
+        Some(ask::kernel_topic(self))
     }
 
     fn status(&self) -> Status {
@@ -134,7 +148,10 @@ impl<R: Shown + 'static> Inspection<R> {
 
     /// Asks the kernel for what it has to add.
     fn on_report(mut self: Box<Self>, report: R, cx: &Cx<'_>) -> Decision {
-        let (topic, ask_kernel) = (report.kernel_topic(), Arc::clone(&self.ask_kernel));
+        let Some(topic) = report.kernel_topic() else {
+            return shown(&report, &KernelReport::default(), self.format);
+        };
+        let ask_kernel = Arc::clone(&self.ask_kernel);
         let subject: &[u8] = match topic {
             KernelTopic::Connections(_) => b"connections",
             KernelTopic::Queues => b"accept queues",

@@ -8,6 +8,7 @@ use crate::base::wake::LocalWaker;
 use crate::observe::report::{
     CaptureOrder, CaptureRefusal, CaptureStream, Connections, Known, LoopStatus, Metrics, Overview, Subject,
 };
+use crate::observe::upstream::GroupStatus;
 
 /// What is asked, and where its answer goes.
 pub enum Asked {
@@ -19,6 +20,8 @@ pub enum Asked {
     Loop(AnswerSlot<LoopStatus>),
     /// The overview.
     Overview(AnswerSlot<Overview>),
+    /// The upstreams.
+    Upstreams(AnswerSlot<Vec<GroupStatus>>),
     /// All that is known of this.
     Subject(Subject, AnswerSlot<Known>),
     /// That this connection is captured from now on.

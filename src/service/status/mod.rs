@@ -83,6 +83,7 @@ fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
         )
         .get("/metrics", inspect(inspections, ask_kernel, |_, answer| Asked::Metrics(answer)))
         .get("/loop", inspect(inspections, ask_kernel, |_, answer| Asked::Loop(answer)))
+        .get("/upstreams", inspect(inspections, ask_kernel, |_, answer| Asked::Upstreams(answer)))
         .get("/ask", ask_about(inspections, ask_kernel))
         .get("/events", events)
         .get("/capture", capture_of(inspections))

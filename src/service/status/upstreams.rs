@@ -34,7 +34,13 @@ fn write_text(out: &mut String, groups: &[GroupStatus]) -> std::fmt::Result {
 fn write_group(out: &mut String, group: &GroupStatus) -> std::fmt::Result {
     let max = group.max.map_or("any number of".to_owned(), |max| format!("at most {max}"));
     let budget = &group.budget;
-    writeln!(out, "{}  {}, {max} requests at each address, {} waiting", group.name, group.balance, group.waiting)?;
+    let GroupStatus { name, balance, waiting, idle, .. } = group;
+    writeln!(out, "{name}  {balance}, {max} requests at each address, {waiting} waiting, {idle} idle connections")?;
+    for upstream in &group.upstreams {
+        if let Some(why) = &upstream.unresolved {
+            writeln!(out, "  {} cannot be resolved: {why}", upstream.name)?;
+        }
+    }
     writeln!(
         out,
         "  retries in the last 10 s: {} of {} that are allowed for {} requests; refused since the start: {}",
@@ -97,6 +103,9 @@ fn group_object(group: &GroupStatus) -> String {
         .number("retries", budget.retries)
         .number("allowed", budget.allowed)
         .number("refused", budget.refused);
+    let unresolved =
+        group.upstreams.iter().filter_map(|upstream| Some((&upstream.name, upstream.unresolved.as_ref()?)));
+    let unresolved = unresolved.fold(Object::new(), |object, (name, why)| object.text(name, why));
     let gone = group.upstreams.iter().filter(|upstream| upstream.gone.requests > 0);
     let gone = gone.map(|upstream| counters(Object::new().text("upstream", &upstream.name), &upstream.gone).finish());
     Object::new()
@@ -104,6 +113,8 @@ fn group_object(group: &GroupStatus) -> String {
         .text("balance", group.balance)
         .raw("max", group.max.map_or("null".to_owned(), |max| max.to_string()))
         .raw("waiting", group.waiting)
+        .raw("idle_connections", group.idle)
+        .raw("unresolved", unresolved.finish())
         .raw("retry_budget", retries.finish())
         .raw("addresses", array(group.addresses.iter().map(|status| address_object(group, status))))
         .raw("gone", array(gone))
@@ -186,13 +197,17 @@ mod tests {
         }
         group.set_addresses(0, &addresses[..2], now);
         let budget = BudgetStatus { requests: 9, retries: 3, allowed: 30, refused: 1 };
-        vec![group.status(4, budget, now + Duration::from_millis(2500))]
+        let mut status = group.status(4, budget, now + Duration::from_millis(2500));
+        status.idle = 2;
+        status.upstreams[0].unresolved = Some("no such name: \"a.example\"".into());
+        vec![status]
     }
 
     #[test]
     fn text_has_some_lines_for_each_address() {
         let expected = "\
-/\"api\"/  round-robin, at most 9 requests at each address, 4 waiting
+/\"api\"/  round-robin, at most 9 requests at each address, 4 waiting, 2 idle connections
+  a.example:80 cannot be resolved: no such name: \"a.example\"
   retries in the last 10 s: 3 of 30 that are allowed for 9 requests; refused since the start: 1
   10.0.0.1:80              a.example:80  in-service, 1 active
     requests 3, connections 3 made and 0 reused
@@ -216,6 +231,8 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(&json(&groups())).unwrap();
         let group = &object["groups"][0];
         assert_eq!((&group["name"], &group["max"], &group["waiting"]), (&"/\"api\"/".into(), &9.into(), &4.into()));
+        let unresolved = serde_json::json!({"a.example:80": "no such name: \"a.example\""});
+        assert_eq!((&group["idle_connections"], &group["unresolved"]), (&2.into(), &unresolved));
         let budget = serde_json::json!({"requests": 9, "retries": 3, "allowed": 30, "refused": 1});
         assert_eq!(group["retry_budget"], budget);
         let [first, second] = [0, 1].map(|index| &group["addresses"][index]);
@@ -251,6 +268,7 @@ mod tests {
             format!("tidemill_upstream_first_byte_duration_seconds_sum{gone}}} 0.006"),
             format!("tidemill_upstream_first_byte_duration_seconds_count{second}}} 0"),
             r#"tidemill_upstream_waiting_requests{group="/\"api\"/"} 4"#.to_owned(),
+            r#"tidemill_upstream_idle_connections{group="/\"api\"/"} 2"#.to_owned(),
             r#"tidemill_upstream_retries_over_budget_total{group="/\"api\"/"} 1"#.to_owned(),
         ] {
             assert_eq!(text.lines().filter(|other| *other == line).count(), 1, "{line}\n{text}");
