@@ -3,12 +3,15 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 
+use super::log_key::RequestKey;
 use super::moment::Moment;
 
 /// How an upstream serves one request. The exchange and the connection to the upstream fill it, and the request's record shows
 /// it, also while the request is under way.
 #[derive(Debug, Default)]
 pub struct UpstreamFacts {
+    /// The number of the client's connection, and the request on it. A check of the upstream's health has neither.
+    pub client: Option<(u64, RequestKey)>,
     attempt: Cell<Option<UpstreamAttempt>>,
     retry: Cell<Option<&'static str>>,
 }
@@ -58,6 +61,11 @@ pub enum UpstreamEnd {
 }
 
 impl UpstreamFacts {
+    /// Nothing is known yet of how this request, on the connection with this number, is served.
+    pub fn new(connection: u64, request: RequestKey) -> UpstreamFacts {
+        UpstreamFacts { client: Some((connection, request)), ..UpstreamFacts::default() }
+    }
+
     /// The last attempt.
     pub fn attempt(&self) -> Option<UpstreamAttempt> {
         self.attempt.get()

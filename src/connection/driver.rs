@@ -203,6 +203,14 @@ impl Driver {
         }
     }
 
+    /// The driver of a connection to an upstream, if it is one.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        match self {
+            Driver::Upstream(upstream) => Some(upstream),
+            Driver::Http1(_) | Driver::Http2(_) | Driver::TcpEcho(_) | Driver::LineEcho(_) => None,
+        }
+    }
+
     /// Goes over from HTTP/1 to HTTP/2 before anything was received, if the client has agreed on that over TLS, or begins
     /// with the preface of HTTP/2 (RFC 9113 §3.2, §3.3).
     #[inline]

@@ -452,7 +452,11 @@ impl<S: Socket> Connection<S> {
 
     /// Who ended the connection, how, and in which phase, if it is over.
     pub fn verdict(&self) -> Option<Verdict> {
-        Some(Verdict::on_connection(self.close_reason()?, self.ended_in?))
+        let (reason, phase) = (self.close_reason()?, self.ended_in?);
+        Some(match self.role() {
+            ListenerRole::Upstream => Verdict::on_upstream_connection(reason, phase),
+            _ => Verdict::on_connection(reason, phase),
+        })
     }
 
     /// Requests that came when the client had been told that there are no more answers, if any did. `wall` tells what time it

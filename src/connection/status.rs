@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::driver::Protocol;
+use super::upstream::Upstream;
 use super::{Connection, Life, LoopContext};
 use crate::base::moment::Moment;
 use crate::base::ring::RingBuffer;
@@ -12,7 +13,7 @@ use crate::net::capture::live::{Beginning, Closed, LiveCaptures};
 use crate::observe::close_reason::CloseReason;
 use crate::observe::keep_alive_race::KeepAliveRace;
 use crate::observe::past::PastConnection;
-use crate::observe::report::ConnectionStatus;
+use crate::observe::report::{ConnectionStatus, HalfStatus, UpstreamHalf};
 use crate::observe::wait_reason::WaitReason;
 
 impl<S: Socket> Connection<S> {
@@ -48,9 +49,24 @@ impl<S: Socket> Connection<S> {
             sent: self.channel.sent(),
             tls: self.channel.tls(),
             http2: self.driver.http2().map(|http2| Box::new(http2.http2_status(streams_max, self.channel.sent(), now))),
+            upstream: status
+                .record
+                .filter(|_| self.driver.http2().is_none())
+                .and_then(|record| record.upstream.as_deref())
+                .map(UpstreamHalf::of),
+            serves: self.driver.upstream().and_then(Upstream::serves).map(Box::new),
             record: status.record.map(|record| record.snapshot(now)),
             race: self.race(cx, || wall),
             progress: self.driver.progress(&self.channel, now),
+        }
+    }
+
+    /// How it stands, if it leads to an upstream, for whoever tells of the request that it serves.
+    pub fn half_status(&self, now: Moment) -> HalfStatus {
+        HalfStatus {
+            state: self.driver.status(&self.channel).state,
+            wait: self.waiting.reason().name(),
+            waited: now.since(self.waiting.since()),
         }
     }
 

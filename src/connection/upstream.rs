@@ -18,8 +18,10 @@ use crate::http::message::Response;
 use crate::http::status::Status;
 use crate::http::upstream::{ResponseContent, ResponseHead};
 use crate::net::Socket;
-use crate::observe::close_reason::{CloseReason, Why};
+use crate::observe::close_reason::{ClientEnd, CloseReason, Why};
+use crate::observe::report::ServedRequest;
 use crate::observe::timers::Drive;
+use crate::observe::verdict::Phase;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h1::client::{Client, Received, ResponseError};
 use crate::protocol::h1::{Receiving, Sending};
@@ -91,6 +93,14 @@ impl Upstream {
             write_error: None,
             fault: None,
         }
+    }
+
+    /// The request that it serves, if it does.
+    pub(super) fn serves(&self) -> Option<ServedRequest> {
+        let relay = &self.exchange.as_ref()?.relay;
+        let request = &relay.outgoing.request;
+        let line = format!("{} {}", request.method.as_str(), request.target.escape_ascii());
+        Some(ServedRequest { client: relay.facts.client, request: line })
     }
 
     fn route(&self) -> &Route {
@@ -424,6 +434,18 @@ impl Protocol for Upstream {
         Why::Unneeded
     }
 
+    /// In the words for requests: it is the same request, seen from its other side.
+    fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
+        match &self.exchange {
+            _ if !self.is_connected => Phase::Silent,
+            None => Phase::Idle,
+            Some(exchange) if exchange.is_tunnel => Phase::Conversation,
+            Some(exchange) if channel.received() > exchange.received_before => Phase::Sending,
+            Some(_) if self.codec.sending() == Sending::Content => Phase::Content,
+            Some(_) => Phase::Handler,
+        }
+    }
+
     fn status<S: Socket>(&self, channel: &Channel<S>) -> DriverStatus<'_> {
         let state = match self.reason(channel) {
             WaitReason::Pooled => "idle",
@@ -472,6 +494,9 @@ impl Protocol for Upstream {
         }
         match (self.fault, reason) {
             (Some(UpstreamFault::Timeout), _) => CloseReason::Timeout(WaitReason::UpstreamSilent),
+            (Some(UpstreamFault::Kernel(kind)), _) => CloseReason::Broken(kind),
+            (Some(UpstreamFault::Eof), _) => CloseReason::ByClient(ClientEnd::Fin),
+            (Some(UpstreamFault::Protocol(..)), _) => CloseReason::ByServer(Why::Refusal),
             _ => reason,
         }
     }

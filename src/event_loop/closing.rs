@@ -30,7 +30,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             ListenerRole::Upstream => self.upstreams_open -= 1,
             ListenerRole::Http | ListenerRole::Https | ListenerRole::TcpEcho | ListenerRole::LineEcho => {}
         }
-        if let Some(past) = self.context.past.as_mut().filter(|_| connection.role().is_for_everyone())
+        if let Some(past) = self.context.past.as_mut().filter(|_| connection.role() != ListenerRole::Admin)
             && let Some(ended) = connection.past(closed_at, race)
         {
             past.add_connection(ended);
@@ -62,7 +62,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
 fn close_line<S: Socket>(connection: &Connection<S>, race: Option<&KeepAliveRace>) -> String {
     let reason = match (connection.verdict(), connection.close_reason()) {
-        (Some(verdict), Some(reason)) => format!("{verdict} {reason} {}", verdict.phase.meaning()),
+        (Some(verdict), Some(reason)) => verdict.with_reason(reason).to_string(),
         _ => String::from("open"),
     };
     let how = if connection.is_truncated() { ", without close_notify" } else { "" };

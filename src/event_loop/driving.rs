@@ -92,7 +92,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
             off_cpu = self.cpu.read(nanos, now, self.reactor.cpu_time());
         }
         // Answers of the admin listener are named only if they hold others up.
-        let is_named = || nanos >= LONG_NANOS || connection.role().is_for_everyone();
+        let is_named = || nanos >= LONG_NANOS || connection.role() != ListenerRole::Admin;
         self.phases.drove(nanos, now, is_named, |drive| {
             write_request(&mut drive.request);
             (drive.wall, drive.off_cpu, drive.connection) = (self.reactor.wall(), off_cpu, who.id);

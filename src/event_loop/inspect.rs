@@ -1,12 +1,13 @@
 //! Answers to questions about the loop and its connections, given at the end of a turn: nobody is being driven then.
 
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::EventLoop;
 use super::jobs::waits_for_job;
 use super::phases::Phase;
+use crate::base::listener_role::ListenerRole;
 use crate::connection::Connection;
 use crate::net::Reactor;
 use crate::net::capture::live::{LIVE_MAX, LiveCaptures};
@@ -14,8 +15,8 @@ use crate::observe::access_log::sentence;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::past::{Disturbed, Past, PastRequest};
 use crate::observe::report::{
-    CaptureOrder, CaptureRefusal, CaptureStream, ConnectionStatus, Connections, DisturbedStatus, Known, LoopStatus,
-    MemoryBound, Overview, PastRecord, Subject,
+    CaptureOrder, CaptureRefusal, CaptureStream, ConnectionStatus, Connections, DisturbedStatus, HalfStatus, Known,
+    LoopStatus, MemoryBound, Overview, PastRecord, Subject,
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::upstream::GroupStatus;
@@ -58,7 +59,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Begins a capture of a connection.
     fn capture(&mut self, order: CaptureOrder) -> Result<CaptureStream, CaptureRefusal> {
         let is_meant = |open: &&Connection<R::Socket>| open.who().id == order.connection && !open.is_closed();
-        let connection = self.connections_of_everyone().find(is_meant);
+        let connection = self.connections_but_admins().find(is_meant);
         let connection = connection.ok_or(CaptureRefusal::NotOpen)?;
         let (beginning, key) = (connection.capture_beginning(), connection.who().log_key(None));
         let live = self.context.live_captures.get_or_insert_default();
@@ -85,20 +86,25 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn list(&self, limit: usize) -> Connections {
-        let waits = self.tally().waits.some_by_name().collect();
-        let total = self.connections.len() - self.admins.len();
-        Connections { total, waits, listed: self.longest_waits(limit, |_| true) }
+        let tally = self.tally();
+        let waits = tally.waits.some_by_name().chain(tally.upstream_waits.some_by_name());
+        Connections {
+            total: self.connections.len() - self.admins.len(),
+            upstreams: self.upstreams_open,
+            waits: waits.collect(),
+            listed: self.longest_waits(limit, |_| true),
+        }
     }
 
     /// All connections but those of the admin listener, which nobody asks about.
-    fn connections_of_everyone(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
+    fn connections_but_admins(&self) -> impl Iterator<Item = &Connection<R::Socket>> {
         let connections = self.connections.iter().map(|(_, connection)| connection);
-        connections.filter(|connection| connection.role().is_for_everyone())
+        connections.filter(|connection| connection.role() != ListenerRole::Admin)
     }
 
     /// So many of the connections: those that hold something up first; among these, the longest wait first.
     fn longest_waits(&self, limit: usize, wanted: impl Fn(&Connection<R::Socket>) -> bool) -> Vec<ConnectionStatus> {
-        let mut chosen: Vec<_> = self.connections_of_everyone().filter(|connection| wanted(connection)).collect();
+        let mut chosen: Vec<_> = self.connections_but_admins().filter(|connection| wanted(connection)).collect();
         let order = |c: &&Connection<R::Socket>| (rank(c.wait_reason()), c.waits_since(), c.who().id);
         // A full sort of everything would take longer than anybody should be kept waiting for an answer.
         if limit < chosen.len() {
@@ -108,15 +114,27 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         chosen.sort_unstable_by_key(order);
         let mut streams_left = STREAMS_MAX;
         let (jobs, wall) = (LazyCell::new(|| self.awaited_jobs()), self.reactor.wall());
+        let halves = LazyCell::new(|| self.upstream_halves());
         let with_streams = chosen.into_iter().map(|connection| {
             let mut status = connection.status(streams_left, &self.context, wall);
             streams_left -= status.http2.as_ref().map_or(0, |http2| http2.streams.len());
             if waits_for_job(&status) {
                 self.add_jobs(&mut status, connection.who().token, &jobs);
             }
+            let streams = status.http2.iter_mut().flat_map(|http2| &mut http2.streams);
+            for half in status.upstream.iter_mut().chain(streams.filter_map(|stream| stream.upstream.as_mut())) {
+                half.connection = half.serving().and_then(|id| halves.get(&id).copied());
+            }
             status
         });
         with_streams.collect()
+    }
+
+    /// How the connections to upstreams stand, by their numbers.
+    fn upstream_halves(&self) -> HashMap<u64, HalfStatus> {
+        let connections = self.connections.iter().map(|(_, connection)| connection);
+        let to_upstreams = connections.filter(|connection| connection.role() == ListenerRole::Upstream);
+        to_upstreams.map(|connection| (connection.who().id, connection.half_status(self.context.moment))).collect()
     }
 
     /// All that is known of a connection, or of a request on it.
@@ -147,8 +165,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// One look at every connection.
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for connection in self.connections_of_everyone() {
-            tally.waits.count(connection.wait_reason());
+        for connection in self.connections_but_admins() {
+            let is_client = connection.role() != ListenerRole::Upstream;
+            let waits = if is_client { &mut tally.waits } else { &mut tally.upstream_waits };
+            waits.count(connection.wait_reason());
+            if !is_client {
+                continue;
+            }
             tally.paused += u64::from(connection.is_paused());
             tally.blocked += u64::from(connection.is_blocked());
             add(&mut tally.protocols, connection.protocol(), 1);
@@ -188,14 +211,16 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             latency: self.latency_of_everyone().spread(),
             minute,
             failures,
-            connections: self.connections.len() - self.admins.len(),
+            connections: self.clients(),
             connections_max: limits.connections_max,
             connections_bound: limits.connections_bound,
             accept_fails: self.acceptor.fails(),
             waits: tally.waits.some_by_name().collect(),
+            upstreams: self.groups_of_upstreams(),
+            upstream_waits: tally.upstream_waits.some_by_name().collect(),
             paused: tally.paused,
             blocked: tally.blocked,
-            listed: self.longest_waits(LISTED, |_| true),
+            listed: self.longest_waits(LISTED, |connection| connection.role().is_for_everyone()),
             disturbed: self.disturbed(),
             draining: self.shutdown.as_ref().zip(self.context.environment.draining).map(|(shutdown, since)| {
                 let now = self.context.environment.now;
@@ -248,10 +273,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 }
 
-/// Connections, counted.
+/// Connections, counted. But for `upstream_waits`, those of clients.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) waits: WaitCounts,
+    pub(super) upstream_waits: WaitCounts,
     pub(super) paused: u64,
     pub(super) blocked: u64,
     /// By what is spoken on them.

@@ -16,6 +16,7 @@ use crate::observe::keep_alive_race::Goodbye;
 use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
+use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
 use crate::service::proxy::metrics::families;
 
@@ -60,9 +61,15 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         vec![
             Family::gauges(
                 "tidemill_connections",
-                "Open connections by what they wait for.",
+                "Open connections of clients by what they wait for.",
                 "wait",
-                tally.waits.by_name(),
+                tally.waits.by_reason().filter(|(wait, _)| !wait.is_of_upstreams()).map(by_name),
+            ),
+            Family::gauges(
+                "tidemill_upstream_connections",
+                "Open connections to upstreams by what they wait for.",
+                "wait",
+                tally.upstream_waits.by_reason().filter(|(wait, _)| wait.is_of_upstreams()).map(by_name),
             ),
             Family::gauges(
                 "tidemill_protocol_connections",
@@ -344,6 +351,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             ),
         ]
     }
+}
+
+fn by_name((reason, count): (WaitReason, u64)) -> (&'static str, u64) {
+    (reason.name(), count)
 }
 
 /// Counts by the letters of verdicts, and by what each of the letters means.

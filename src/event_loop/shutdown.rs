@@ -146,7 +146,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Connections but for those of the admin and those to upstreams, which nobody needs when there are no others.
-    fn clients(&self) -> usize {
+    pub(super) fn clients(&self) -> usize {
         self.connections.len() - self.admins.len() - self.upstreams_open
     }
 

@@ -82,7 +82,7 @@ impl PastConnection {
     pub fn sentence(&self) -> impl Display {
         let PastConnection { verdict, reason, race, .. } = self;
         fmt::from_fn(move |f| {
-            write!(f, "{verdict} {reason} {}", verdict.phase.meaning())?;
+            write!(f, "{}", verdict.with_reason(*reason))?;
             race.map_or(Ok(()), |race| write!(f, "; {}", race.sentence()))
         })
     }

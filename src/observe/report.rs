@@ -12,6 +12,7 @@ use super::minute::Minute;
 use super::past::PastConnection;
 use super::request_record::RequestRecord;
 use super::timers::PartTimes;
+use super::upstream::GroupStatus;
 use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::byte_pipe::PipeReader;
@@ -21,12 +22,15 @@ use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::silence::PeerSigns;
 use crate::base::tls_facts::TlsStatus;
+use crate::base::upstream_facts::{UpstreamAttempt, UpstreamFacts};
 
 /// All connections, and some of them in detail.
 #[derive(Debug, Default)]
 pub struct Connections {
     /// How many there are.
     pub total: usize,
+    /// How many of these lead to upstreams.
+    pub upstreams: usize,
     /// How many wait for what, with those reasons that there are.
     pub waits: Vec<(&'static str, u64)>,
     /// Some of them. Those that hold a request up come first, and among these the longest wait.
@@ -82,6 +86,53 @@ pub struct ConnectionStatus {
     pub race: Option<KeepAliveRace>,
     /// How far its content and its response have come. Streams of HTTP/2 have their own.
     pub progress: Progress,
+    /// How an upstream serves its request, if one does. Streams of HTTP/2 have their own.
+    pub upstream: Option<Box<UpstreamHalf>>,
+    /// The client's request that it serves, if it leads to an upstream and serves one.
+    pub serves: Option<Box<ServedRequest>>,
+}
+
+/// The other half of a request that is passed on to an upstream.
+#[derive(Debug, Clone)]
+pub struct UpstreamHalf {
+    /// The attempt that is under way; `None`: the request waits for an address, or until one has room.
+    pub attempt: Option<UpstreamAttempt>,
+    /// Why it was safe to send the request once more, if that was done.
+    pub retry: Option<&'static str>,
+    /// How the connection to the upstream stands while it serves the request.
+    pub connection: Option<HalfStatus>,
+}
+
+/// How a connection to an upstream stands.
+#[derive(Debug, Clone, Copy)]
+pub struct HalfStatus {
+    /// How far it has come.
+    pub state: &'static str,
+    /// What it waits for, out of a closed set.
+    pub wait: &'static str,
+    /// For how long.
+    pub waited: Duration,
+}
+
+impl UpstreamHalf {
+    /// What is known of it by the client's half. It does not know how the connection stands.
+    pub fn of(facts: &UpstreamFacts) -> Box<UpstreamHalf> {
+        Box::new(UpstreamHalf { attempt: facts.attempt(), retry: facts.retry(), connection: None })
+    }
+
+    /// The number of the connection that serves the request now, if there is one.
+    pub fn serving(&self) -> Option<u64> {
+        self.attempt.filter(|attempt| attempt.over.is_none())?.connection
+    }
+}
+
+/// The request that a connection to an upstream serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedRequest {
+    /// The number of the client's connection, and the request on it; `None`: it is a check of the upstream's health.
+    pub client: Option<(u64, RequestKey)>,
+    /// Method and target as the upstream gets them, escaped.
+    pub request: String,
 }
 
 /// How far a request has come.
@@ -168,6 +219,8 @@ pub struct StreamStatus {
     pub parts: Option<PartTimes>,
     /// How far it has come.
     pub progress: Progress,
+    /// How an upstream serves its request, if one does.
+    pub upstream: Option<Box<UpstreamHalf>>,
 }
 
 /// What is asked about.
@@ -410,7 +463,7 @@ pub struct Overview {
     pub minute: Minute,
     /// Which requests have failed in this time, the most frequent first, as far as they are still known.
     pub failures: Vec<Failures>,
-    /// How many connections there are.
+    /// How many connections of clients there are.
     pub connections: usize,
     /// How many there may be.
     pub connections_max: usize,
@@ -418,13 +471,17 @@ pub struct Overview {
     pub connections_bound: ConnectionsBound,
     /// Whether connections wait because accepting fails, for want of descriptors mostly.
     pub accept_fails: bool,
-    /// Connections by what they wait for, with those reasons that there are.
+    /// Connections of clients by what they wait for, with those reasons that there are.
     pub waits: Vec<(&'static str, u64)>,
+    /// How the upstreams stand.
+    pub upstreams: Vec<GroupStatus>,
+    /// Connections to them by what they wait for, with those reasons that there are.
+    pub upstream_waits: Vec<(&'static str, u64)>,
     /// Connections on which reading is paused.
     pub paused: u64,
     /// Connections on which writing is blocked.
     pub blocked: u64,
-    /// Some of them: those that hold a request up first, and among these the longest wait.
+    /// Some connections of clients: those that hold a request up first, and among these the longest wait.
     pub listed: Vec<ConnectionStatus>,
     /// The last requests and connections that were disturbed, the last one first; a few of them.
     pub disturbed: Vec<DisturbedStatus>,

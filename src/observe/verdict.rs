@@ -134,12 +134,39 @@ impl Verdict {
         Verdict { side, means, phase }
     }
 
+    /// The verdict on a connection to an upstream, which is where clients are elsewhere.
+    pub fn on_upstream_connection(reason: CloseReason, phase: Phase) -> Verdict {
+        use WaitReason::{Connecting, UpstreamSilent, UpstreamSlowRead};
+        let verdict = Verdict::on_connection(reason, phase);
+        match (verdict.side, reason) {
+            (_, CloseReason::Broken(ErrorKind::ConnectionRefused)) => {
+                Verdict { side: Side::Upstream, means: Means::Refusal, ..verdict }
+            }
+            (_, CloseReason::Timeout(Connecting | UpstreamSilent | UpstreamSlowRead)) | (Side::Client, _) => {
+                Verdict { side: Side::Upstream, ..verdict }
+            }
+            _ => verdict,
+        }
+    }
+
+    /// The verdict with the reason in words, for the line of a connection's end.
+    pub fn with_reason(self, reason: CloseReason) -> impl fmt::Display {
+        fmt::from_fn(move |f| match reason {
+            CloseReason::ByClient(_) => {
+                write!(f, "{self} closed by the {} {}", self.side.meaning(), self.phase.meaning())
+            }
+            _ => write!(f, "{self} {reason} {}", self.phase.meaning()),
+        })
+    }
+
     /// Whether the end of a connection is one that is worth a look: not one of a client that has said all and got all, nor one
     /// by the server as it was asked, after a time without requests, or because it stops.
     pub fn is_disturbance(self) -> bool {
         let between = matches!(self.phase, Phase::Silent | Phase::Idle | Phase::Conversation);
         match (self.side, self.means) {
-            (Side::Client, Means::Fin | Means::CloseNotify) | (Side::Server, Means::Timeout) => !between,
+            (Side::Client | Side::Upstream, Means::Fin | Means::CloseNotify) | (Side::Server, Means::Timeout) => {
+                !between
+            }
             (Side::Server, Means::Asked | Means::Http10 | Means::Conversation) | (Side::Operator, Means::Drain) => {
                 false
             }

@@ -24,6 +24,7 @@ mod page;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;
 mod turn;
+mod upstreams;
 
 use serde_json::Value;
 use support::{Client, Server};

@@ -8,7 +8,7 @@ use super::failing::reset_code;
 use super::open_stream::OpenStream;
 use crate::base::moment::Moment;
 use crate::observe::http2::{Http2Counts, Http2Now, add};
-use crate::observe::report::{Http2Status, Progress, StreamStatus, Transfer};
+use crate::observe::report::{Http2Status, Progress, StreamStatus, Transfer, UpstreamHalf};
 use crate::observe::timers::Part;
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::error::ErrorCode;
@@ -58,6 +58,7 @@ impl Http2 {
             sent: record.map_or(0, |record| record.head_bytes + record.framed_bytes),
             parts: record.map(|record| record.part_times(now)),
             progress: self.stream_progress(open, now),
+            upstream: record.and_then(|record| record.upstream.as_deref()).map(UpstreamHalf::of),
         }
     }
 

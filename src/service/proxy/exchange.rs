@@ -92,7 +92,7 @@ impl Relayed {
             outgoing: Rc::new(outgoing),
             replay: Some(Vec::new()),
             stage: Stage::Choosing(None),
-            facts: Rc::default(),
+            facts: Rc::new(UpstreamFacts::new(cx.connection, cx.request)),
             is_retry: false,
             content: ResponseContent::Nothing(None),
         })

@@ -12,11 +12,12 @@ use crate::base::peer::Peer;
 use crate::base::tls_facts::TlsStatus;
 use crate::observe::delay::Delay;
 use crate::observe::report::{
-    ConnectionStatus, Connections, Http2Status, KernelReport, KernelSocket, KernelTopic, PeerHealth, Progress,
-    StreamStatus, Transfer,
+    ConnectionStatus, Connections, HalfStatus, Http2Status, KernelReport, KernelSocket, KernelTopic, PeerHealth,
+    Progress, ServedRequest, StreamStatus, Transfer, UpstreamHalf,
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::timers::{PartTimes, some};
+use crate::observe::wait_reason::WaitReason;
 
 /// The server waits for nothing, but the kernel still has bytes for the client that it may not send.
 const PEER_WINDOW: &str = "peer-window";
@@ -73,8 +74,12 @@ pub(super) fn held(connection: &ConnectionStatus, kernel: Option<&KernelSocket>)
 /// How many wait for what, and a paragraph for each that is listed.
 pub fn text(connections: &Connections, kernel: &KernelReport) -> String {
     let waits: Vec<String> = connections.waits.iter().map(|(wait, count)| format!("{count} {wait}")).collect();
+    let upstreams = match connections.upstreams {
+        0 => String::new(),
+        upstreams => format!(" ({upstreams} of them to upstreams)"),
+    };
     let mut out = format!(
-        "connections: {}{}\n",
+        "connections: {}{upstreams}{}\n",
         connections.total,
         waits.iter().map(|wait| format!(", {wait}")).collect::<String>()
     );
@@ -107,6 +112,12 @@ pub(super) fn write_paragraph(
     }
     for (name, transfer) in transfers(&c.progress) {
         writeln!(out, "  {name:8} {}", transfer_text(&transfer))?;
+    }
+    if let Some(half) = &c.upstream {
+        writeln!(out, "  upstream {}", half_text(half, c.wait))?;
+    }
+    if let Some(served) = &c.serves {
+        writeln!(out, "  serves   {}", served_text(served))?;
     }
     if let Some(job) = &c.job {
         writeln!(out, "  job      {}", jobs::sentence(job))?;
@@ -161,7 +172,66 @@ fn write_stream(out: &mut String, s: &StreamStatus) -> std::fmt::Result {
     if !progress.is_empty() {
         writeln!(out, "    {}", progress.join("; "))?;
     }
+    if let Some(half) = &s.upstream {
+        writeln!(out, "    upstream {}", half_text(half, s.wait))?;
+    }
     s.job.as_ref().map_or(Ok(()), |job| writeln!(out, "    job {}", jobs::sentence(job)))
+}
+
+/// The upstream's half of a request whose own half waits for this: which of both holds the other one up.
+fn half_text(half: &UpstreamHalf, client_wait: &str) -> String {
+    let Some(attempt) = &half.attempt else {
+        return "none yet: the request waits for an address, or until one has room".to_owned();
+    };
+    let mut text = attempt.address.to_string();
+    if let Some(connection) = attempt.connection {
+        text.push_str(&format!(" c={connection}"));
+    }
+    match attempt.served_before {
+        0 => {}
+        served => text.push_str(&format!(" reused {served}")),
+    }
+    if let Some(proof) = half.retry {
+        text.push_str(&format!(" retry={proof}"));
+    }
+    text.push_str(&match (half.connection, attempt.failed) {
+        (Some(HalfStatus { state, wait, waited }), _) => format!(", {state}, {wait} for {}", short(waited)),
+        (None, Some((_, phase))) => format!(", failed ({phase})"),
+        (None, None) if attempt.over.is_some() => ", done".to_owned(),
+        (None, None) => ", connecting".to_owned(),
+    });
+    match holder(half, client_wait) {
+        Some(Holder::Upstream) => text.push_str("; the upstream holds the client up"),
+        Some(Holder::Client) => text.push_str("; the client holds the upstream up"),
+        None => {}
+    }
+    text
+}
+
+fn served_text(served: &ServedRequest) -> String {
+    match served.client {
+        Some((connection, request)) => format!("c={connection} {request} {}", served.request),
+        None => format!("a health check: {}", served.request),
+    }
+}
+
+/// The half of a proxied request that the other half waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Client,
+    Upstream,
+}
+
+/// Which half holds the other one up, if one does. As long as an upstream has nothing to say, and the client is still busy
+/// with what has come, it is neither.
+fn holder(half: &UpstreamHalf, client_wait: &str) -> Option<Holder> {
+    let is_over = half.attempt.is_some_and(|attempt| attempt.over.is_some());
+    match half.connection {
+        _ if client_wait == WaitReason::Upstream.name() => Some(Holder::Upstream),
+        Some(connection) if connection.wait == WaitReason::Relay.name() => Some(Holder::Client),
+        None if is_over => Some(Holder::Client),
+        Some(_) | None => None,
+    }
 }
 
 /// Where the time went so far.
@@ -252,6 +322,7 @@ pub fn json(connections: &Connections, kernel: &KernelReport) -> String {
     Object::new()
         .optional_text("kernel_missing", kernel.missing.as_deref())
         .raw("total", connections.total)
+        .raw("upstreams", connections.upstreams)
         .raw("waits", waits_object(&connections.waits))
         .raw("connections", array(listed))
         .finish()
@@ -296,6 +367,14 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
     };
     let object = match c.record.as_ref().and_then(|record| record.behind.as_deref()) {
         Some(delay) => object.raw("behind", delay_object(delay)),
+        None => object,
+    };
+    let object = match &c.upstream {
+        Some(half) => object.raw("upstream", half_object(half, c.wait)),
+        None => object,
+    };
+    let object = match &c.serves {
+        Some(served) => object.raw("serves", served_object(served)),
         None => object,
     };
     let object = match &c.job {
@@ -356,11 +435,50 @@ fn stream_object(s: &StreamStatus) -> String {
     }
     .raw("waited_ms", s.waited.as_millis());
     let object = with_progress(object, s.parts, &s.progress);
+    let object = match &s.upstream {
+        Some(half) => object.raw("upstream", half_object(half, s.wait)),
+        None => object,
+    };
     match &s.job {
         Some(job) => object.raw("job", jobs::wait_object(job)),
         None => object,
     }
     .finish()
+}
+
+/// What is not known, or did not happen, is left out.
+fn half_object(half: &UpstreamHalf, client_wait: &str) -> String {
+    let Some(attempt) = &half.attempt else { return Object::new().finish() };
+    let object = Object::new().text("address", &attempt.address.to_string());
+    let object = match attempt.connection {
+        Some(connection) => object.number("connection", connection).number("served_before", attempt.served_before),
+        None => object,
+    };
+    let object = match half.connection {
+        Some(HalfStatus { state, wait, waited }) => {
+            object.text("state", state).text("wait", wait).raw("waited_ms", waited.as_millis())
+        }
+        None => object,
+    };
+    let holder = holder(half, client_wait).map(|holder| match holder {
+        Holder::Client => "client",
+        Holder::Upstream => "upstream",
+    });
+    object
+        .optional_text("failed_in", attempt.failed.map(|(_, phase)| phase))
+        .optional_text("retry", half.retry)
+        .optional_text("held_up_by", holder)
+        .finish()
+}
+
+fn served_object(served: &ServedRequest) -> String {
+    let object = match served.client {
+        Some((connection, request)) => {
+            Object::new().number("connection", connection).text("request", &request.to_string())
+        }
+        None => Object::new(),
+    };
+    object.text("line", &served.request).finish()
 }
 
 fn or_null(number: Option<u64>) -> String {
@@ -447,8 +565,10 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::base::log_key::RequestKey;
     use crate::base::moment::Moment;
     use crate::base::tls_facts::{ClientCertificate, SessionFacts};
+    use crate::base::upstream_facts::{UpstreamAttempt, UpstreamFacts};
     use crate::http::method::Method;
     use crate::observe::timers::{Drive, Part, times_of_one_drive};
 
@@ -478,8 +598,10 @@ mod tests {
             record,
             race: None,
             progress: Progress::default(),
+            upstream: None,
+            serves: None,
         };
-        Connections { total: 1, waits: vec![("client-slow-read", 1)], listed: vec![connection] }
+        Connections { total: 1, upstreams: 0, waits: vec![("client-slow-read", 1)], listed: vec![connection] }
     }
 
     /// A request whose writing was blocked for two seconds, and which had to wait for another connection's.
@@ -576,6 +698,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             sent: 0,
             parts: None,
             progress: Progress::default(),
+            upstream: None,
         };
         let response = Transfer { bytes: 65_535, total: Some(100_000), took: Duration::from_millis(1500) };
         let shut = StreamStatus {
@@ -643,9 +766,68 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
     }
 
     #[test]
+    fn a_proxied_request_is_shown_with_its_other_half_and_which_one_holds_the_other_up() {
+        let facts = UpstreamFacts::default();
+        facts.begin("127.0.0.1:3000".parse().unwrap(), Moment::default());
+        let half = |change: &dyn Fn(&mut UpstreamAttempt), wait: Option<&'static str>| {
+            facts.note(change);
+            let connection = wait.map(|wait| HalfStatus { state: "here", wait, waited: Duration::from_millis(1200) });
+            UpstreamHalf { connection, ..*UpstreamHalf::of(&facts) }
+        };
+        let over = Some(Moment::from_millis(3));
+        let (no_change, reused): (&dyn Fn(&mut UpstreamAttempt), _) =
+            (&|_| {}, &|attempt: &mut UpstreamAttempt| (attempt.connection, attempt.served_before) = (Some(2), 3));
+        for (half, wait, text, holder) in [
+            (half(no_change, None), "upstream", ", connecting; the upstream holds the client up", Some("upstream")),
+            (
+                half(reused, Some("upstream-silent")),
+                "upstream",
+                " c=2 reused 3, here, upstream-silent for 1.2s; the upstream holds the client up",
+                Some("upstream"),
+            ),
+            (
+                half(no_change, Some("relay")),
+                "client-slow-read",
+                " c=2 reused 3, here, relay for 1.2s; the client holds the upstream up",
+                Some("client"),
+            ),
+            (
+                half(no_change, Some("upstream-silent")),
+                "client-slow-read",
+                " c=2 reused 3, here, upstream-silent for 1.2s",
+                None,
+            ),
+            (
+                half(&|attempt| attempt.over = over, None),
+                "stream-window",
+                " c=2 reused 3, done; the client holds the upstream up",
+                Some("client"),
+            ),
+        ] {
+            assert_eq!(half_text(&half, wait), format!("127.0.0.1:3000{text}"));
+            let object: serde_json::Value = serde_json::from_str(&half_object(&half, wait)).unwrap();
+            assert_eq!(object.get("held_up_by").and_then(|by| by.as_str()), holder, "{text}");
+        }
+        let none = UpstreamHalf::of(&UpstreamFacts::default());
+        assert!(half_text(&none, "upstream").starts_with("none yet: "));
+    }
+
+    #[test]
+    fn a_connection_to_an_upstream_names_the_request_that_it_serves() {
+        let mut listed = listed(None);
+        let client = Some((1, RequestKey::Ordinal(3)));
+        listed.listed[0].serves = Some(Box::new(ServedRequest { client, request: "GET /a".into() }));
+        assert!(text(&listed, &KernelReport::default()).contains("\n  serves   c=1 r=3 GET /a\n"));
+        let object = r#""serves":{"connection":1,"request":"r=3","line":"GET /a"}"#;
+        assert!(json(&listed, &KernelReport::default()).contains(object));
+        listed.listed[0].serves = Some(Box::new(ServedRequest { client: None, request: "GET /healthz".into() }));
+        assert!(text(&listed, &KernelReport::default()).contains("\n  serves   a health check: GET /healthz\n"));
+    }
+
+    #[test]
     fn json_is_exact() {
         let object = |record| json(&listed(record), &KernelReport::default());
-        let expected = r#"{"total":1,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"held_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"timers_ms":{"work":500.000,"blocked":2000.000},"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
+        let expected = r#"{"total":1,"upstreams":0,"waits":{"client-slow-read":1},"connections":[{"connection":13,"peer":"unix:","protocol":"http/1","state":"sending","wait":"client-slow-read","waited_ms":2000,"held_ms":2000,"left_ms":58000,"interest":"read write","request":1,"line":"GET /a\\\"","received":93,"sent":3329041,"inbox":0,"inbox_max":0,"outbox":65536,"outbox_max":65536,"paused_ms":0,"blocked_ms":2000,"timers_ms":{"work":500.000,"blocked":2000.000},"behind":{"ms":122,"connection":3,"request":"POST /\\\"users"}}]}"#;
         assert_eq!(object(Some(delayed())), expected);
         let without = object(None);
         assert!(

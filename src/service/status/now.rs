@@ -52,6 +52,11 @@ fn write_minute(out: &mut String, overview: &Overview) -> std::fmt::Result {
     let (minute, tallies) = (&overview.minute, &overview.minute.tallies);
     let waits: String = overview.waits.iter().map(|(wait, count)| format!(", {count} {wait}")).collect();
     writeln!(out, "connections   {} of {}{waits}", overview.connections, overview.connections_max)?;
+    if !overview.upstreams.is_empty() {
+        let waits = overview.upstream_waits.iter().map(|(wait, count)| format!(", {count} {wait}"));
+        let total: u64 = overview.upstream_waits.iter().map(|(_, count)| count).sum();
+        writeln!(out, "to upstreams  {total}{}", waits.collect::<String>())?;
+    }
     writeln!(out, "the last {}", short(minute.span))?;
     let classes = CLASSES.into_iter().zip(tallies.requests).filter(|(_, count)| *count > 0);
     let classes: String = classes.map(|(class, count)| format!(", {count} × {class}")).collect();
@@ -86,6 +91,7 @@ pub fn json(overview: &Overview, kernel: &KernelReport) -> String {
         .raw("connections", overview.connections)
         .raw("connections_max", overview.connections_max)
         .raw("waits", connections::waits_object(&overview.waits))
+        .raw("upstream_waits", connections::waits_object(&overview.upstream_waits))
         .raw("paused", overview.paused)
         .raw("blocked", overview.blocked)
         .raw("disturbed", array(overview.disturbed.iter().map(disturbed_object)))

@@ -60,6 +60,8 @@ fn calm() -> Overview {
         connections_bound: ConnectionsBound::Setting,
         accept_fails: false,
         waits: vec![("client-idle", 11), ("timer", 1)],
+        upstreams: Vec::new(),
+        upstream_waits: Vec::new(),
         paused: 0,
         blocked: 0,
         listed: vec![connection(1, "client-idle", 30 * SECOND), connection(2, "timer", 20 * SECOND)],
@@ -111,6 +113,8 @@ fn connection(id: u64, wait: &'static str, waited: Duration) -> ConnectionStatus
         race: None,
         record: wait.contains("read").then_some(record),
         progress: Progress::default(),
+        upstream: None,
+        serves: None,
     }
 }
 
@@ -337,6 +341,7 @@ fn stream(id: u32, wait: &'static str, waited: Duration) -> StreamStatus {
         sent: 0,
         parts: None,
         progress: Progress::default(),
+        upstream: None,
     }
 }
 
