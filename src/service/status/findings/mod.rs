@@ -6,6 +6,7 @@
 mod clients;
 mod requests;
 mod server;
+mod upstreams;
 
 use super::durations::short;
 use crate::base::json::Object;
@@ -84,6 +85,7 @@ impl Finding {
 pub fn findings(overview: &Overview, kernel: &KernelReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     server::examine(overview, kernel, &mut findings);
+    upstreams::examine(overview, &mut findings);
     requests::examine(overview, &mut findings);
     clients::examine(overview, kernel, &mut findings);
     server::examine_bounds(overview, kernel, &mut findings);

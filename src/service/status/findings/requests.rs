@@ -19,11 +19,13 @@ const CALM: &str = "ENHANCE_YOUR_CALM";
 pub(super) fn examine(overview: &Overview, findings: &mut Vec<Finding>) {
     let tallies = &overview.minute.tallies;
     let from = findings.len();
+    // In front of the errors that clients got for it.
+    findings.extend(disturbed(overview, "upstream-failures", Of::All, |verdict| verdict.side == Side::Upstream));
     findings.extend(server_errors(overview));
-    findings.extend(disturbed(overview, "faults", is_fault));
-    findings.extend(disturbed(overview, "requests-lost", |verdict| verdict.side == Side::Network));
+    findings.extend(disturbed(overview, "faults", Of::Lost, is_fault));
+    findings.extend(disturbed(overview, "requests-lost", Of::Lost, |verdict| verdict.side == Side::Network));
     findings.extend(timeouts(tallies));
-    findings.extend(disturbed(overview, "clients-left", |verdict| verdict.side == Side::Client));
+    findings.extend(disturbed(overview, "clients-left", Of::Lost, |verdict| verdict.side == Side::Client));
     findings.extend(races(tallies));
     findings.extend(handshakes(tallies));
     findings.extend(http2(tallies));
@@ -77,10 +79,20 @@ fn with_example(finding: Finding, most: Option<&Failures>) -> Finding {
     }
 }
 
-/// Requests that were disturbed in one of these ways, and whose clients have not got the whole response.
-fn disturbed(overview: &Overview, kind: &'static str, is_one: impl Fn(Verdict) -> bool) -> Option<Finding> {
+/// Which requests that were disturbed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// All of them.
+    All,
+    /// Those whose clients have not got the whole response.
+    Lost,
+}
+
+/// Requests that were disturbed in one of these ways.
+fn disturbed(overview: &Overview, kind: &'static str, of: Of, is_one: impl Fn(Verdict) -> bool) -> Option<Finding> {
     let tallies = &overview.minute.tallies;
-    let verdicts: Vec<_> = tallies.lost.iter().filter(|(verdict, _)| is_one(*verdict)).collect();
+    let counts = if of == Of::Lost { &tallies.lost } else { &tallies.disturbed };
+    let verdicts: Vec<_> = counts.iter().filter(|(verdict, _)| is_one(*verdict)).collect();
     let count = verdicts.iter().map(|(_, count)| count).sum();
     if count == 0 {
         return None;
@@ -88,8 +100,8 @@ fn disturbed(overview: &Overview, kind: &'static str, is_one: impl Fn(Verdict) -
     let named = verdicts.iter().map(|(verdict, count)| {
         (format!("{verdict} ({}, {})", verdict.means.meaning(), verdict.phase.meaning()), *count)
     });
-    let known =
-        || overview.failures.iter().filter(|failures| failures.is_lost && failures.verdict.is_some_and(&is_one));
+    let is_known = |failures: &&Failures| failures.verdict.is_some_and(&is_one) && (failures.is_lost || of == Of::All);
+    let known = || overview.failures.iter().filter(is_known);
     let (most, of_known) = (known().next(), known().map(|failures| failures.count).sum());
     let (severity, what) = describe(kind, count, tallies);
     let text = format!(
@@ -103,6 +115,10 @@ fn disturbed(overview: &Overview, kind: &'static str, is_one: impl Fn(Verdict) -
 fn describe(kind: &'static str, count: u64, tallies: &Tallies) -> (Severity, String) {
     match (kind, count) {
         ("faults", _) => (Alarm, format!("{} cut by faults of handlers", counted(count, "answer"))),
+        ("upstream-failures", _) => {
+            let severity = if is_many(count, tallies) { Alarm } else { Warning };
+            (severity, format!("{} failed by an upstream", counted(count, "request")))
+        }
         ("requests-lost", _) => (Warning, format!("{} lost to the network", counted(count, "request"))),
         (_, 1) => (Notice, "1 client left before it had its answer".into()),
         (_, count) => {

@@ -19,6 +19,9 @@ use crate::observe::report::{
 };
 use crate::observe::request_record::RequestRecord;
 use crate::observe::tls::Failure;
+use crate::observe::upstream::{
+    self, AddressCounters, AddressStatus, BudgetStatus, GroupStatus, Standing, UpstreamStatus,
+};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
 
@@ -258,6 +261,74 @@ fn errors_are_told_with_their_codes_and_the_request_that_fails_most() {
     assert_eq!(told(1, &known[1..]), ["warning server-errors: 1 × 5xx in the last minute, all of them GET /b"]);
     assert_eq!(told(1, &[failures(500, "GET /a", 1)]), ["warning server-errors: 1 × 500 in the last minute: GET /a"]);
     assert_eq!(told(2, &[]), ["warning server-errors: 2 × 5xx in the last minute"], "nothing is kept (--past 0)");
+}
+
+#[test]
+fn an_upstream_that_fails_is_named_before_the_errors_that_clients_got_for_it() {
+    let refused = verdict(Side::Upstream, Means::Refusal, Phase::Handler);
+    let known = Failures {
+        status: Some(502),
+        verdict: Some(refused),
+        is_lost: false,
+        request: "GET /a".into(),
+        count: 20,
+        connection: 9,
+        key: RequestKey::Ordinal(4),
+    };
+    let told = found(|overview| {
+        overview.minute.tallies.requests[5] = 20;
+        overview.minute.tallies.disturbed = counts(&[(refused, 20)]);
+        overview.failures = vec![known];
+    });
+    let expected = [
+        "alarm upstream-failures: 20 requests failed by an upstream in the last minute: 20 × UXW (refusal, while the handler \
+         worked), all of them GET /a",
+        "alarm server-errors: 20 × 502 in the last minute, all of them GET /a",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn upstreams_that_get_no_requests_and_requests_that_wait_for_them_are_found() {
+    let address = |port: u16, standing| AddressStatus {
+        address: ([10, 0, 0, 1], port).into(),
+        upstream: 0,
+        standing,
+        active: 0,
+        failures_in_a_row: 0,
+        last_failure: Some((upstream::Failure::Refused, SECOND)),
+        counters: AddressCounters::default(),
+    };
+    let group = |addresses: &[AddressStatus], waiting, unresolved: Option<&str>| GroupStatus {
+        name: "/api/".into(),
+        balance: "round-robin",
+        max: Some(9),
+        waiting,
+        idle: 0,
+        budget: BudgetStatus::default(),
+        upstreams: vec![UpstreamStatus {
+            name: "a.example:80".into(),
+            unresolved: unresolved.map(Box::from),
+            gone: AddressCounters::default(),
+        }],
+        addresses: addresses.to_vec(),
+    };
+    let told = |group| found(|overview| overview.upstreams = vec![group]);
+    let (good, out) = (address(1, Standing::InService(100)), address(2, Standing::Out(7500 * MS)));
+    assert_eq!(told(group(&[good.clone(), address(3, Standing::Leaving)], 0, None)), [""; 0]);
+    let expected =
+        "upstream-out: upstreams of /api/ out of service: 1 of 2: 10.0.0.1:2 (out for 7.5s: connection refused)";
+    assert_eq!(told(group(&[good.clone(), out.clone()], 0, None)), [format!("warning {expected}")]);
+    let all = [out, address(3, Standing::Down), address(4, Standing::Probing), address(5, Standing::Down)];
+    let expected = "alarm upstream-out: upstreams of /api/ out of service: 4 of 4: 10.0.0.1:2 (out for 7.5s: connection refused), \
+                    10.0.0.1:3 (down: connection refused), 10.0.0.1:4 (probing: connection refused), others";
+    assert_eq!(told(group(&all, 0, None)), [expected]);
+    let expected = "warning upstream-queue: 4 requests for /api/ held back until an upstream has room";
+    assert_eq!(told(group(&[good.clone()], 4, None)), [expected]);
+    let expected = "upstream-name: a.example:80 of /api/ cannot be resolved: no such name";
+    assert_eq!(told(group(&[good], 0, Some("no such name"))), [format!("warning {expected}")]);
+    let nowhere = told(group(&[], 0, Some("no such name")));
+    assert_eq!(nowhere, [format!("alarm {expected}; it has no address")]);
 }
 
 #[test]
