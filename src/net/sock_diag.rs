@@ -216,13 +216,21 @@ pub fn connections(local_ports: &[u16], max: usize) -> io::Result<Snapshot<TcpSo
     sockets(&[Established, CloseWait, FinWait1, FinWait2, Closing, LastAck], local_ports, max)
 }
 
-/// How far the peer's kernel has taken what was written to the connection from `local` to `peer`. An IPv4 address may be given in the form of IPv6.
+/// The connection from `local` to `peer`. An IPv4 address may be given in the form of IPv6.
 ///
 /// # Errors
 /// Those of [`connections`]; [`io::ErrorKind::NotFound`] also if there is no such connection any more. The kernel has 5 ms
 /// for its answer.
+pub fn connection(local: SocketAddr, peer: SocketAddr) -> io::Result<TcpSocket> {
+    socket(canonical(local), canonical(peer))
+}
+
+/// How far the peer's kernel has taken what was written to the connection from `local` to `peer`.
+///
+/// # Errors
+/// Those of [`connection`].
 pub fn peer_progress(local: SocketAddr, peer: SocketAddr) -> io::Result<PeerProgress> {
-    let found = socket(canonical(local), canonical(peer))?;
+    let found = connection(local, peer)?;
     let info = found.info.ok_or(io::ErrorKind::NotFound)?;
     // Our end was acknowledged, too, and is counted as one byte.
     let acknowledged = info.bytes_acked.saturating_sub(u64::from(found.state == State::FinWait2));

@@ -1,6 +1,7 @@
 //! What the kernel is asked for the pages of the admin listener.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,15 +55,20 @@ fn report(subjects: &Subjects, topic: &KernelTopic) -> io::Result<KernelReport> 
         }
     }
     match topic {
-        KernelTopic::Connections(wanted) | KernelTopic::All(wanted)
-            if !wanted.is_empty() && !subjects.ports.is_empty() =>
-        {
-            let sockets = sock_diag::connections(&subjects.ports, SOCKETS_MAX)?.sockets;
+        KernelTopic::Connections(wanted) | KernelTopic::All(wanted) => {
+            let is_accepted = |ends: &&(SocketAddr, SocketAddr)| subjects.ports.contains(&ends.0.port());
+            let (accepted, opened): (Vec<_>, Vec<_>) = wanted.iter().partition(is_accepted);
+            let mut sockets = Vec::new();
+            if !accepted.is_empty() {
+                sockets = sock_diag::connections(&subjects.ports, SOCKETS_MAX)?.sockets;
+            }
+            // Each of those that we have opened has a port of its own.
+            sockets.extend(opened.iter().filter_map(|(local, peer)| sock_diag::connection(*local, *peer).ok()));
             let ends = |socket: &TcpSocket| (canonical(socket.local), canonical(socket.peer));
             let wanted = sockets.iter().filter(|socket| wanted.contains(&ends(socket)));
             report.sockets = wanted.filter_map(|socket| Some((ends(socket), kernel_socket(socket)?))).collect();
         }
-        _ => {}
+        KernelTopic::Queues => {}
     }
     Ok(report)
 }

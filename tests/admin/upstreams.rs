@@ -69,6 +69,7 @@ fn a_request_and_its_other_half_are_one_pair_and_the_one_that_is_waited_for_is_n
     let (mut stream, head) = upstream.accept();
     assert!(head.starts_with("GET /a HTTP/1.1\r\n"), "{head}");
     let half = waits_for(&server, "upstream-silent");
+    assert_eq!(half["kernel"]["state"], "ESTABLISHED", "the kernel is asked about it, too: {half}");
     let (mine, of) = (waits_for(&server, "upstream"), half["serves"].clone());
     assert_eq!(
         (&of["connection"], &of["request"], &of["line"]),
