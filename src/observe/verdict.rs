@@ -331,4 +331,27 @@ mod tests {
         assert_eq!(verdict(Why::Conversation, Phase::Content), "SWC");
         assert_eq!(verdict(Why::Limit, Phase::Content), "SLB");
     }
+
+    /// The page is where people look the letters up.
+    #[test]
+    fn each_letter_and_each_reason_stands_on_its_page() {
+        let verdicts = include_str!("../../docs/verdicts.md");
+        let letters = [
+            Side::ALL.iter().map(|side| side.letter()).collect::<Vec<_>>(),
+            Means::ALL.iter().map(|means| means.letter()).collect(),
+            Phase::ALL.iter().map(|phase| phase.letter()).collect(),
+        ];
+        for (ordinal, letters) in ["1st", "2nd", "3rd"].into_iter().zip(letters) {
+            let table = verdicts.split(&format!("| {ordinal} |")).nth(1).unwrap().split("\n\n").next().unwrap();
+            let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.chars().next());
+            let (mut rows, mut letters) = (rows.collect::<Vec<_>>(), letters);
+            rows.sort_unstable();
+            letters.sort_unstable();
+            assert_eq!(rows, letters, "the {ordinal} letters");
+        }
+        let inspecting = include_str!("../../docs/inspecting.md");
+        for reason in WaitReason::ALL {
+            assert!(inspecting.contains(&format!("`{reason}`")), "{reason} is missing in docs/inspecting.md");
+        }
+    }
 }
