@@ -153,8 +153,10 @@ fn names_whose_servers_are_silent_delay_neither_other_names_nor_files() {
         "three threads are the most"
     );
     let holder = snapshot.holders[Lane::Names as usize].as_ref().unwrap();
+    // A job about files has given its result, and may be on its thread still.
+    let of_names = snapshot.running.iter().filter(|running| running.job.name.kind == JobKind::Resolve);
     assert_eq!(
-        (holder.thread_name().as_str(), snapshot.running.len(), snapshot.queued.len()),
+        (holder.thread_name().as_str(), of_names.count(), snapshot.queued.len()),
         ("tidemill-dns-0", 3, 2)
     );
     assert!(snapshot.holders[..2].iter().all(Option::is_none), "names keep no file waiting");
