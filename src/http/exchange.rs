@@ -11,7 +11,7 @@ use log::Level;
 
 use super::body::{Failure, Pull, Wait};
 use super::fields::{FieldName, FieldSet, FieldValue, Fields};
-use super::message::Response;
+use super::message::{Origin, Response};
 use super::status::Status;
 use crate::base::job_name::{JobKind, JobName, Requester};
 use crate::base::job_pool::{JobPool, QueueFull, Ticket};
@@ -221,6 +221,8 @@ pub struct Tunnel {
     pub prepared: FieldSet,
     /// All other fields of the response, in the order they are sent.
     pub fields: Vec<(FieldName, FieldValue)>,
+    /// Who made the response.
+    pub origin: Origin,
     /// What is sent. Its taker gets everything behind the request's head, until the client ends its direction.
     pub content: Box<dyn Source>,
 }

@@ -120,6 +120,7 @@ impl<S: Socket> Sink for Http1Sink<'_, S> {
         self.codec.upgrade();
         let mut response = Response::new(Status::SWITCHING_PROTOCOLS).with_field(UPGRADE, tunnel.protocol);
         response.prepared = tunnel.prepared;
+        response.origin = tunnel.origin;
         response.fields.extend(tunnel.fields);
         response.body = Body::Source(tunnel.content);
         response

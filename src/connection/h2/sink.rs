@@ -106,6 +106,7 @@ impl Sink for Http2Sink<'_> {
     fn tunnel(&mut self, tunnel: Tunnel) -> Response {
         let mut response = Response::new(Status::OK);
         response.prepared = tunnel.prepared;
+        response.origin = tunnel.origin;
         response.fields.extend(tunnel.fields);
         response.body = Body::Source(tunnel.content);
         response

@@ -15,7 +15,7 @@ use crate::base::wake::{LocalWaker, WakeKey};
 use crate::http::body::{Body, Bytes, ContentPart, Failure, FilePart, Pull, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
 use crate::http::fields::{FieldName, FieldSet, FieldValue, Fields};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{Origin, RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::Service;
 
@@ -200,6 +200,7 @@ impl Service for Menu {
                 protocol: FieldValue::from_static("test"),
                 prepared: FieldSet::EMPTY,
                 fields: Vec::new(),
+                origin: Origin::Here,
                 content: self.actor(true),
             }),
             _ => ok(Body::Empty),

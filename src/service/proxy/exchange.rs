@@ -220,8 +220,8 @@ impl Relayed {
         let Stage::Given(relay, assignment) = &self.stage else { return Decision::Respond(response) };
         self.hub.on_success(self.target, assignment, cx.moment);
         if let Some(protocol) = protocol {
-            let fields = std::mem::take(&mut response.fields);
-            return Decision::Upgrade(Tunnel { protocol, fields, prepared: response.prepared, content: self });
+            let Response { prepared, fields, origin, .. } = response;
+            return Decision::Upgrade(Tunnel { protocol, prepared, fields, origin, content: self });
         }
         let is_short = matches!(content, ResponseContent::Length(_)) && self.end.is_some();
         let whole = if is_short { relay.whole_response() } else { None };

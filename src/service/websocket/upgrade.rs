@@ -6,7 +6,7 @@ use super::origin::{is_same_host, is_same_host_but_for_the_port};
 use super::{Application, Origin, Outgoing, WebSocket};
 use crate::http::exchange::{Cx, Reply, Tunnel};
 use crate::http::fields::{FieldName, FieldSet, FieldValue, is_token};
-use crate::http::message::{RequestHead, Response, Version};
+use crate::http::message::{self, RequestHead, Response, Version};
 use crate::http::status::Status;
 use crate::protocol::ws::deflate::Agreement;
 use crate::protocol::ws::handshake::{Handshake, Refusal};
@@ -135,6 +135,7 @@ fn accept<A: Application + 'static>(
         protocol: FieldValue::from_static(WEBSOCKET),
         prepared: FieldSet::EMPTY,
         fields: fields(&handshake, deflate, endpoint),
+        origin: message::Origin::Here,
         content: Box::new(socket),
     })
 }
