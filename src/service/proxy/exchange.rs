@@ -53,6 +53,9 @@ pub struct Relayed {
     invites_at: Option<Instant>,
     /// What follows the head that has come.
     content: ResponseContent,
+    /// The response came instead of the word that asks for the content, which the client holds back: it is not sent at all
+    /// (RFC 9110 §10.1.1).
+    is_declined: bool,
 }
 
 /// How far a request has come.
@@ -95,6 +98,7 @@ impl Relayed {
             facts: Rc::new(UpstreamFacts::new(cx.connection, cx.request)),
             is_retry: false,
             content: ResponseContent::Nothing(None),
+            is_declined: false,
         })
     }
 
@@ -219,11 +223,13 @@ impl Relayed {
         self.content = content;
         let Stage::Given(relay, assignment) = &self.stage else { return Decision::Respond(response) };
         self.hub.on_success(self.target, assignment, cx.moment);
+        let is_untouched = self.replay.as_ref().is_some_and(Vec::is_empty);
+        self.is_declined = is_untouched && !relay.is_invited() && self.invites_at.is_some_and(|at| at > cx.now);
         if let Some(protocol) = protocol {
             let Response { prepared, fields, origin, .. } = response;
             return Decision::Upgrade(Tunnel { protocol, prepared, fields, origin, content: self });
         }
-        let is_short = matches!(content, ResponseContent::Length(_)) && self.end.is_some();
+        let is_short = matches!(content, ResponseContent::Length(_)) && (self.end.is_some() || self.is_declined);
         let whole = if is_short { relay.whole_response() } else { None };
         response.body = match whole {
             Some(bytes) => Body::from(bytes),
@@ -328,7 +334,7 @@ impl Source for Relayed {
     }
 
     fn taker(&mut self) -> Option<&mut dyn Taker> {
-        if self.end.is_some() { None } else { Some(self) }
+        if self.end.is_some() || self.is_declined { None } else { Some(self) }
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {
