@@ -187,7 +187,10 @@ impl Hub {
         }
         let Assignment { id, address, upstream, .. } = assignment;
         let counters = group.counters_mut(id);
-        if let Some(link) = idle.get_mut(&id).and_then(Vec::pop) {
+        // A request is sent once more only, so that is not risked on a connection which may have ended as well.
+        if except.is_none()
+            && let Some(link) = idle.get_mut(&id).and_then(Vec::pop)
+        {
             count(counters, |counters| counters.connections_reused += 1);
             return Given::Link(link, assignment);
         }
