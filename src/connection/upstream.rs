@@ -69,6 +69,8 @@ struct Exchange {
     sent_before: u64,
     received_before: u64,
     interims: u32,
+    /// The head of the final response has come.
+    has_head: bool,
     /// Both directions are raw since an upgrade.
     is_tunnel: bool,
     /// Our direction has ended, behind an upgrade.
@@ -136,6 +138,7 @@ impl Upstream {
             sent_before: channel.sent(),
             received_before: channel.received(),
             interims: 0,
+            has_head: false,
             is_tunnel: false,
             is_half_closed: false,
         });
@@ -235,6 +238,7 @@ impl Upstream {
                 true
             }
             Ok(Received::Head(ref head)) => {
+                exchange.has_head = true;
                 exchange.is_tunnel = head.content == ResponseContent::Tunnel;
                 let relayed = relayed(head, &exchange.relay);
                 self.codec.release(inbox);
@@ -357,15 +361,16 @@ impl Upstream {
 
     /// How far the present exchange has come.
     fn phase<S: Socket>(&self, exchange: &Exchange, channel: &Channel<S>) -> UpstreamPhase {
-        match self.codec.receiving() {
-            _ if !self.is_connected => UpstreamPhase::Connect,
-            _ if channel.is_handshaking() => UpstreamPhase::Tls,
-            _ if channel.received() == exchange.received_before => match self.codec.sending() {
+        match () {
+            () if !self.is_connected => UpstreamPhase::Connect,
+            () if channel.is_handshaking() || channel.is_refused() => UpstreamPhase::Tls,
+            () if channel.received() == exchange.received_before => match self.codec.sending() {
                 Sending::Done if channel.is_flushed() => UpstreamPhase::FirstByte,
                 _ => UpstreamPhase::Request,
             },
-            Receiving::Idle | Receiving::Head => UpstreamPhase::Head,
-            Receiving::Content | Receiving::Done => UpstreamPhase::Content,
+            // Of a response that was refused, the codec says only that nothing more of it is received.
+            () if !exchange.has_head => UpstreamPhase::Head,
+            () => UpstreamPhase::Content,
         }
     }
 }
@@ -469,8 +474,8 @@ impl Protocol for Upstream {
         let left = self.exchange.take().or_else(|| {
             let relay = self.link.take_relay()?;
             let (sent_before, received_before) = (channel.sent(), channel.received());
-            let (interims, is_tunnel, is_half_closed) = (0, false, false);
-            Some(Exchange { relay, sent_before, received_before, interims, is_tunnel, is_half_closed })
+            let (interims, has_head, is_tunnel, is_half_closed) = (0, false, false, false);
+            Some(Exchange { relay, sent_before, received_before, interims, has_head, is_tunnel, is_half_closed })
         });
         if let Some(exchange) = left {
             let fault = self.fault.unwrap_or(match reason {
