@@ -27,6 +27,18 @@ pub struct OutgoingRequest {
     pub takes_trailers: bool,
 }
 
+impl OutgoingRequest {
+    /// More bytes than its head has, and few more.
+    pub fn head_bytes_max(&self) -> usize {
+        let OutgoingRequest { method, target, host, lines, upgrade, .. } = self;
+        let upgrade = upgrade.as_ref().map_or(0, Vec::len);
+        method.as_str().len() + target.len() + host.len() + lines.len() + upgrade + FRAMING_BYTES_MAX
+    }
+}
+
+/// What the protocol adds to the head of a request, in bytes: the version, names of fields, and fields that frame its content.
+const FRAMING_BYTES_MAX: usize = 256;
+
 /// How much content follows the head of a response, by its status, its fields and its request (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseContent {

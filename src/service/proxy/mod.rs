@@ -27,7 +27,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::message::RequestHead;
 use exchange::Relayed;
 use hub::Hub;
-use message::Sender;
+use message::{Refusal, Sender};
 use route::Routes;
 
 /// Answers by asking upstreams.
@@ -54,6 +54,10 @@ impl Proxy {
             is_secured: cx.role == ListenerRole::Https,
         };
         Some(match message::request(request, &matched, &sender) {
+            // Whatever the client sends, it must not look like a fault of the upstream's.
+            Ok(outgoing) if outgoing.request.head_bytes_max() > cx.limits.outbox_bytes => {
+                Reply::Respond(Refusal::TooLarge.response())
+            }
             Ok(outgoing) => Reply::Decide(Relayed::new(&self.hub, target, request, outgoing, cx)),
             Err(refusal) => Reply::Respond(refusal.response()),
         })

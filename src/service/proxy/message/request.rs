@@ -59,6 +59,8 @@ pub struct Outgoing {
 pub enum Refusal {
     /// Its target or a field is wrong, for this reason: 400.
     Invalid(&'static str),
+    /// Its head is larger than what can be sent to an upstream at a time: 431.
+    TooLarge,
     /// It asks for a tunnel to any host: 405. We are a gateway to our upstreams, and no proxy to others (RFC 9110 §9.3.6).
     Connect,
     /// It asks for a tunnel to a protocol that is not known here: 501 (RFC 9220 §3).
@@ -76,6 +78,7 @@ impl Refusal {
     pub fn response(self) -> Response {
         match self {
             Refusal::Invalid(reason) => errors::bad_request("invalid_request", [("detail", Detail::Text(reason))]),
+            Refusal::TooLarge => errors::error(Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", []),
             Refusal::Connect | Refusal::TraceEndsHere => errors::method_not_allowed(ALLOWED),
             Refusal::UnknownProtocol => errors::not_implemented(),
             Refusal::Loop => {
