@@ -396,10 +396,12 @@ impl Protocol for Upstream {
             while self.end.is_none() && self.receive(channel, cx) {
                 progress = true;
             }
-            moved |= progress;
             if !progress {
                 break;
             }
+            // The upstream's time begins again when it has waited for the client.
+            self.progress = cx.moment;
+            moved = true;
         }
         self.end_direction(channel, cx);
         self.check(channel, cx);
