@@ -30,6 +30,7 @@ mod logged;
 mod logging;
 mod methods;
 mod proxies;
+mod proxy;
 mod races;
 mod report;
 mod segmentation;

@@ -124,8 +124,10 @@ impl Relayed {
                 let (client, facts) = (cx.local_waker(), Rc::clone(&self.facts));
                 facts.begin(assignment.address, cx.moment);
                 let relay = Relay::new(outgoing, Rc::clone(route), replayed, self.hub.rings(), client, facts);
-                if let Some(trailers) = &self.end {
-                    relay.end_content(trailers.clone());
+                match &self.end {
+                    Some(trailers) => relay.end_content(trailers.clone()),
+                    // Content that has come meanwhile is offered again.
+                    None => cx.local_waker().wake(),
                 }
                 link.assign(Rc::clone(&relay));
                 self.stage = Stage::Given(relay, assignment);
