@@ -19,11 +19,12 @@ pub enum Workload {
     Tls,
     H2,
     Ws,
+    Proxy,
 }
 
 impl Workload {
-    /// In the order in which they are measured. The last three are measured only if they are named.
-    const ALL: [Self; 12] = [
+    /// In the order in which they are measured. The last four are measured only if they are named.
+    const ALL: [Self; 13] = [
         Self::Plaintext,
         Self::Browser,
         Self::Pipelined,
@@ -36,6 +37,7 @@ impl Workload {
         Self::Tls,
         Self::H2,
         Self::Ws,
+        Self::Proxy,
     ];
 
     pub fn name(self) -> String {
@@ -55,6 +57,7 @@ impl Workload {
             Self::H2 => &[Floor, Tidemill, Nginx, H2o, Hyper, Haproxy, Nghttpd],
             // Its peers are no HTTP servers.
             Self::Ws => &[Tidemill],
+            Self::Proxy => &[Tidemill, Nginx, Haproxy],
             _ => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, May, Node],
         }
     }
@@ -82,7 +85,7 @@ impl Arguments {
             }
         }
         if arguments.workloads.is_empty() {
-            arguments.workloads = Workload::ALL[..Workload::ALL.len() - 3].to_vec();
+            arguments.workloads = Workload::ALL[..Workload::ALL.len() - 4].to_vec();
         }
         Ok(arguments)
     }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_workload_all_but_tls_h2_and_ws_are_measured() {
+    fn without_a_workload_all_but_tls_h2_ws_and_proxy_are_measured() {
         let workloads = parse("").map(|arguments| arguments.workloads);
         assert_eq!(workloads.as_deref(), Ok(&Workload::ALL[..9]));
     }

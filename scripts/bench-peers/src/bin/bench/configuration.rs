@@ -18,6 +18,8 @@ pub struct Settings<'a> {
     pub identity: Option<&'a Identity>,
     /// HTTP/2 and nothing else: over TLS by ALPN, otherwise by prior knowledge.
     pub is_http2: bool,
+    /// Where everything is passed on to, if it is.
+    pub upstream: Option<SocketAddr>,
 }
 
 /// TLS 1.3, in this order. Sessions are resumed as each server does by default.
@@ -26,7 +28,7 @@ const CIPHERS: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA2
 /// nginx has no better way to a constant than `return`; that adds Connection to TechEmpower's fields. It closes idle
 /// connections once fewer than a sixteenth of those it may have are left, so it may have more than there can be. With
 /// `sendfile`, over HTTP/2, it switches TCP_NODELAY off, and the content of a small file waits until the client has
-/// acknowledged the fields; it also takes more CPU time.
+/// acknowledged the fields; it also takes more CPU time. As a proxy it keeps connections to the upstream only if it is told so.
 pub fn nginx(settings: &Settings) -> String {
     let Settings { address, descriptors, .. } = settings;
     let (site, scratch) = (settings.site.display(), settings.scratch.display());
@@ -43,6 +45,18 @@ pub fn nginx(settings: &Settings) -> String {
         ssl_conf_command Ciphersuites {CIPHERS};"
         );
         (" ssl", tls)
+    });
+    let (behind, pass) = settings.upstream.map_or_else(Default::default, |upstream| {
+        let behind = format!("upstream behind {{ server {upstream}; keepalive 32; keepalive_requests 1000000000; }}");
+        let pass = "location / {
+            proxy_pass http://behind;
+            proxy_http_version 1.1;
+            proxy_buffering off;
+            proxy_set_header Connection '';
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }";
+        (behind, pass)
     });
     format!(
         "{user}
@@ -66,11 +80,13 @@ http {{
     fastcgi_temp_path {scratch}/fastcgi;
     uwsgi_temp_path {scratch}/uwsgi;
     scgi_temp_path {scratch}/scgi;
+    {behind}
     server {{
         listen {address}{ssl}{http2} backlog=4096;
         {tls}
         root {site};
         location = /plaintext {{ default_type text/plain; return 200 'Hello, World!'; }}
+        {pass}
     }}
 }}
 "
@@ -137,11 +153,23 @@ hosts:
     )
 }
 
-/// HAProxy serves no files: it answers everything with the content of this one, which it reads at the start. It finds the
-/// key beside the certificate, in a file named after it.
+/// HAProxy serves no files: unless it is a proxy, it answers everything with the content of this one, which it reads at the
+/// start. It finds the key beside the certificate, in a file named after it.
 pub fn haproxy(settings: &Settings, path: &str) -> String {
     let Settings { address, descriptors, .. } = settings;
     let site = settings.site.display();
+    let answer = settings.upstream.map_or_else(
+        || format!("http-request return status 200 content-type application/octet-stream file {site}/{path}"),
+        |upstream| {
+            format!(
+                "option forwardfor
+    default_backend behind
+backend behind
+    http-reuse always
+    server upstream {upstream}"
+            )
+        },
+    );
     let tls =
         settings.identity.map_or_else(String::new, |identity| format!("ssl crt {}", identity.certificate.display()));
     let http2 = match (settings.is_http2, settings.identity) {
@@ -160,9 +188,11 @@ defaults
     timeout client 1h
     timeout http-request 1h
     timeout http-keep-alive 1h
+    timeout connect 5s
+    timeout server 1h
 frontend bench
     bind {address} backlog 4096 {tls} {http2}
-    http-request return status 200 content-type application/octet-stream file {site}/{path}
+    {answer}
 "
     )
 }

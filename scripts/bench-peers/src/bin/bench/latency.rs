@@ -3,7 +3,7 @@
 use crate::arguments::Workload;
 use crate::open_loop::Load;
 use crate::rates::{self, PLAINTEXT, Side};
-use crate::server::Server;
+use crate::server::{Purpose, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure, client};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
     println!("### latency: /plaintext, {CONNECTIONS} connections, {rate} requests/s for every server\n");
     let columns = ["server", "maximum requests/s", "p50 µs", "p99 µs", "p99.9 µs", "greatest µs", "p99.9 × nginx"];
     table::head(&columns, 1);
-    print_rows(&sides, &measure_in_turns(bench, &mut notes, &sides, rate));
+    print_rows(&sides, &measure_in_turns(bench, &mut notes, &sides, PLAINTEXT.purpose, rate));
     println!("\nThe rate is 70 % of the slowest maximum above. Latency runs from when a request was due.");
     for note in &notes {
         println!("\nLeft out: {note}");
@@ -36,12 +36,18 @@ pub fn measure(bench: &Bench) -> Result<bool, Failure> {
 }
 
 /// The rounds of each side, after a warm-up of a second.
-fn measure_in_turns(bench: &Bench, notes: &mut Vec<String>, sides: &[Side], rate: f64) -> Vec<Vec<Quantiles>> {
+pub fn measure_in_turns(
+    bench: &Bench,
+    notes: &mut Vec<String>,
+    sides: &[Side],
+    purpose: Purpose,
+    rate: f64,
+) -> Vec<Vec<Quantiles>> {
     let mut rounds = vec![Vec::new(); sides.len()];
     for round in 0..=bench.arguments.rounds {
         let duration = Duration::from_secs(if round == 0 { 1 } else { bench.arguments.seconds });
         for (side, measured) in sides.iter().zip(&mut rounds) {
-            match measure_round(side, rate, duration) {
+            match measure_round(side, purpose, rate, duration) {
                 Ok(_) if round == 0 => {}
                 Ok(quantiles) => measured.push(quantiles),
                 Err(error) => notes.push(format!("a round of {}: {error}", side.name())),
@@ -51,9 +57,9 @@ fn measure_in_turns(bench: &Bench, notes: &mut Vec<String>, sides: &[Side], rate
     rounds
 }
 
-fn measure_round(side: &Side, rate: f64, duration: Duration) -> Result<Quantiles, Failure> {
+fn measure_round(side: &Side, purpose: Purpose, rate: f64, duration: Duration) -> Result<Quantiles, Failure> {
     let address = side.running.address;
-    let request = client::request(address, PLAINTEXT.purpose.path(), &[]);
+    let request = client::request(address, purpose.path(), &[]);
     let answer_bytes = side.running.answer_bytes;
     let load = Load { address, request: request.as_bytes(), answer_bytes, connections: CONNECTIONS, rate, duration };
     let mut latencies_us = load.run()?;

@@ -18,6 +18,7 @@ mod network;
 mod open_loop;
 mod prerequisites;
 mod process;
+mod proxy;
 mod rates;
 mod server;
 mod start;
@@ -95,6 +96,7 @@ impl Bench {
             Workload::Tls => tls::measure(self),
             Workload::H2 => h2::measure(self),
             Workload::Ws => ws::measure(self),
+            Workload::Proxy => proxy::measure(self),
             _ => rates::measure(self, workload),
         }
     }

@@ -126,17 +126,29 @@ impl Protocol {
     }
 }
 
-/// How clients reach a server.
+/// How clients reach a server, and what it is for.
 #[derive(Clone, Copy)]
 pub struct Access<'a> {
     pub protocol: Protocol,
     /// None: over loopback.
     pub link: Option<&'a Link>,
+    pub role: Role,
+}
+
+/// What a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It answers, on the core of the servers.
+    Server,
+    /// It answers a proxy, and runs on the core of the load, so that the other is the proxy's alone.
+    Upstream,
+    /// It passes everything on to this address.
+    Proxy(SocketAddr),
 }
 
 impl From<Protocol> for Access<'_> {
     fn from(protocol: Protocol) -> Self {
-        Self { protocol, link: None }
+        Self { protocol, link: None, role: Role::Server }
     }
 }
 
@@ -207,7 +219,11 @@ impl Running {
     fn start_anew(bench: &Bench, server: Server, purpose: Purpose, access: Access) -> Result<Self, Failure> {
         let program = server.program(bench).ok_or("not there")?;
         let launch = Launch::prepare(bench, server, purpose, access)?;
-        let mut process = Process::start(&mut launch.command(&program)?)?;
+        let mut command = launch.command(&program)?;
+        let mut process = match launch.role {
+            Role::Upstream => Process::start_here(&mut command)?,
+            Role::Server | Role::Proxy(_) => Process::start(&mut command)?,
+        };
         let answer = launch.first_answer(&mut process)?;
         let expected = purpose.content();
         if !answer.is_ok || answer.content != expected {
@@ -247,6 +263,7 @@ pub struct Launch<'a> {
     purpose: Purpose,
     protocol: Protocol,
     link: Option<&'a Link>,
+    role: Role,
     address: SocketAddr,
     site: PathBuf,
     scratch: PathBuf,
@@ -264,7 +281,7 @@ impl<'a> Launch<'a> {
         purpose: Purpose,
         access: impl Into<Access<'a>>,
     ) -> Result<Self, Failure> {
-        let Access { protocol, link } = access.into();
+        let Access { protocol, link, role } = access.into();
         // Where the servers have a host of their own, all of its ports are free.
         let port = free_port()?;
         let host = if link.is_some() { link::SERVER } else { Ipv4Addr::LOCALHOST };
@@ -274,11 +291,19 @@ impl<'a> Launch<'a> {
         let identity = Identity::in_folder(&bench.scratch);
         let tls = protocol.client_config(&identity)?;
         let (address, descriptors) = ((host, port).into(), bench.descriptors);
-        let launch = Self { server, purpose, protocol, link, address, site, scratch, descriptors, identity, tls };
+        let launch = Self { server, purpose, protocol, link, role, address, site, scratch, descriptors, identity, tls };
         if let Some(text) = launch.configuration() {
             fs::write(launch.configuration_file(), text)?;
         }
         Ok(launch)
+    }
+
+    /// Where it passes everything on to, if it does.
+    fn upstream(&self) -> Option<SocketAddr> {
+        match self.role {
+            Role::Proxy(upstream) => Some(upstream),
+            Role::Server | Role::Upstream => None,
+        }
     }
 
     fn configuration_file(&self) -> PathBuf {
@@ -289,7 +314,9 @@ impl<'a> Launch<'a> {
         let Self { address, descriptors, .. } = *self;
         let identity = self.tls.is_some().then_some(&self.identity);
         let is_http2 = self.protocol.is_http2();
-        let settings = Settings { address, site: &self.site, scratch: &self.scratch, descriptors, identity, is_http2 };
+        let (site, scratch) = (&*self.site, &*self.scratch);
+        let upstream = self.upstream();
+        let settings = Settings { address, site, scratch, descriptors, identity, is_http2, upstream };
         match self.server {
             Server::Nginx => Some(configuration::nginx(&settings)),
             Server::Lighttpd => Some(configuration::lighttpd(&settings)),
@@ -376,7 +403,9 @@ impl<'a> Launch<'a> {
             let [certificate, key] = [&self.identity.certificate, &self.identity.key].map(|file| file.display());
             arguments.extend(["--tls-cert".into(), certificate.to_string(), "--tls-key".into(), key.to_string()]);
         }
-        if matches!(self.purpose, Purpose::File { .. }) {
+        if let Some(upstream) = self.upstream() {
+            arguments.extend(["--proxy".into(), format!("/=http://{upstream}")]);
+        } else if matches!(self.purpose, Purpose::File { .. }) {
             arguments.push(self.site.display().to_string());
         }
         arguments

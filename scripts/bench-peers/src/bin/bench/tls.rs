@@ -22,7 +22,7 @@ use tidemill_bench::tls::Identity;
 
 /// What all but `large_file` ask for.
 pub const SMALL: Purpose = Purpose::File { name: "1KiB.bin", bytes: 1 << 10, is_from_memory: false };
-const LARGE: Purpose = Purpose::File { name: "10MiB.bin", bytes: 10 << 20, is_from_memory: false };
+pub const LARGE: Purpose = Purpose::File { name: "10MiB.bin", bytes: 10 << 20, is_from_memory: false };
 
 const IDLE_CONNECTIONS: usize = 2000;
 

@@ -2,7 +2,7 @@
 
 use crate::link::Link;
 use crate::rates::{self, Side};
-use crate::server::{Access, Protocol, Purpose, Running, Server};
+use crate::server::{Access, Protocol, Purpose, Role, Running, Server};
 use crate::table::{self, Spread};
 use crate::{Bench, Failure};
 use std::fs;
@@ -81,7 +81,12 @@ fn measure_direction(
     for server in servers {
         for protocol in [Protocol::Http, Protocol::H2c] {
             sides.extend(Side::start_all(bench, &[*server], &label, notes, |server| {
-                Running::start(bench, server, direction.purpose(), Access { protocol, link: Some(link) })
+                Running::start(
+                    bench,
+                    server,
+                    direction.purpose(),
+                    Access { protocol, link: Some(link), role: Role::Server },
+                )
             }));
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::link::{Link, RTT};
 use crate::rates::{self, Side};
-use crate::server::{Access, Protocol, Purpose, Running, Server};
+use crate::server::{Access, Protocol, Purpose, Role, Running, Server};
 use crate::table::{self, Spread};
 use crate::tls::SMALL;
 use crate::{Bench, Failure};
@@ -34,7 +34,7 @@ pub fn measure(bench: &Bench, link: &Link, servers: &[Server], notes: &mut Vec<S
         return notes.push(format!("{LABEL}: {error}"));
     }
     let mut sides = Side::start_all(bench, &able, LABEL, notes, |server| {
-        Running::start(bench, server, LARGE, Access { protocol: Protocol::H2c, link: Some(link) })
+        Running::start(bench, server, LARGE, Access { protocol: Protocol::H2c, link: Some(link), role: Role::Server })
     });
     let rounds = rates::in_turns(bench, &mut sides, LABEL, |running, _| delays(running));
     println!("### h2: first byte of 1 KiB of urgency 0 while 100 MiB of urgency 5 come on the same connection\n");
