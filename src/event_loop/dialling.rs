@@ -1,5 +1,6 @@
 //! Making connections to upstreams.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::EventLoop;
@@ -49,7 +50,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let mut socket = match self.reactor.connect(link.address) {
             Ok(socket) => socket,
             Err(error) => {
-                hub.refuse(&link, UpstreamFault::NoSocket(error.kind()));
+                hub.refuse(&link, fault_of_connect(error.kind()));
                 return began;
             }
         };
@@ -81,5 +82,28 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Peer::Unix => None,
         });
         proxy_header::header(peer, client.and_then(Connection::local_address))
+    }
+}
+
+/// What it means that the kernel does not even begin to connect: there is no way to the upstream, or the fault is ours.
+fn fault_of_connect(kind: ErrorKind) -> UpstreamFault {
+    use ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, PermissionDenied};
+    match kind {
+        HostUnreachable | NetworkDown | NetworkUnreachable | PermissionDenied => UpstreamFault::Kernel(kind),
+        _ => UpstreamFault::NoSocket(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_have_run_out_of_is_our_fault() {
+        let no_way = ErrorKind::NetworkUnreachable;
+        assert_eq!(fault_of_connect(no_way), UpstreamFault::Kernel(no_way));
+        // EMFILE has no kind of its own.
+        let kinds = [rustix::io::Errno::MFILE, rustix::io::Errno::ADDRNOTAVAIL].map(|errno| errno.kind());
+        assert_eq!(kinds.map(fault_of_connect), kinds.map(UpstreamFault::NoSocket));
     }
 }

@@ -171,7 +171,10 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::Protocol(reason, "") => f.write_str(reason),
             UpstreamFault::Protocol(reason, section) => write!(f, "{reason} ({section})"),
             UpstreamFault::Tls => f.write_str("TLS has failed"),
-            UpstreamFault::NoSocket(kind) => write!(f, "no socket for it: {kind}"),
+            UpstreamFault::NoSocket(ErrorKind::AddrNotAvailable) => {
+                f.write_str("no port is left for a connection to it")
+            }
+            UpstreamFault::NoSocket(_) => f.write_str("no descriptor is left for a connection to it (ulimit -n)"),
         }
     }
 }
