@@ -1,9 +1,11 @@
-//! What upstreams need while the loop turns, besides their connections: the names that lead to them are resolved, by jobs.
+//! What upstreams need while the loop turns, besides their connections: the names that lead to them are resolved, by jobs, and
+//! those are asked that are to be asked whether they are well.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::earliest;
 use crate::base::job_name::{JobKind, JobName};
 use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
@@ -11,11 +13,12 @@ use crate::base::resolved::Resolved;
 use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::net::tls::{Fault, Session, UpstreamTls};
+use crate::service::proxy::checks::Checks;
 use crate::service::proxy::hub::{Hub, Link};
 use crate::service::proxy::names::{NameId, Names, Resolve};
 use crate::service::proxy::route::UpstreamHost;
 
-/// No connection is woken when a job is done: the loop looks at it in the turn that its wake begins.
+/// No connection is woken when a job or a check is done: the loop looks at it in the turn that its wake begins.
 const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
 
 /// The upstreams of a loop.
@@ -24,6 +27,7 @@ pub(super) struct UpstreamUpkeep {
     tls: Option<UpstreamTls>,
     resolve: Resolve,
     names: Names,
+    checks: Checks,
     /// Who has which name: the places of the target and of the upstream in it, and the port.
     users: Vec<(NameId, usize, usize, u16)>,
     /// Names that are being resolved.
@@ -41,19 +45,20 @@ impl UpstreamUpkeep {
                 }
             }
         }
-        UpstreamUpkeep { hub, tls, resolve, names, users, lookups: Vec::new() }
+        UpstreamUpkeep { hub, tls, resolve, names, checks: Checks::default(), users, lookups: Vec::new() }
     }
 
-    /// When the next name is to be resolved, if one is.
+    /// When the next name is to be resolved, or the next check is to begin or has taken too long, if one is.
     pub(super) fn due(&self) -> Option<Moment> {
-        self.names.due_at()
+        earliest(self.names.due_at(), earliest(self.hub.next_check_at(), self.checks.due()))
     }
 
-    /// Passes on the addresses that were found, and begins to look for those that are due.
+    /// Passes on the addresses that were found, and begins to look for those that are due; and so with checks.
     pub(super) fn look(&mut self, now: Moment, jobs: &JobPool, wakes: &Wakes) {
         if !self.lookups.is_empty() {
             self.take_answers(now);
         }
+        self.checks.look(&self.hub, &wakes.local_waker(NOBODY), now);
         while let Some(id) = self.names.take_due(now) {
             let (host, resolve) = (Arc::clone(self.names.host(id)), Arc::clone(&self.resolve));
             let name = JobName::new(JobKind::Resolve, host.as_bytes(), None);

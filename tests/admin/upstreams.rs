@@ -142,6 +142,49 @@ fn upstreams_are_told_of_and_counted() {
     assert!(!samples.contains_key("tidemill_connections{wait=\"pooled\"}"), "an upstream is no client");
 }
 
+/// Answers the next check with this status, and says how the address stands when that has been noted.
+fn answer_check(upstream: &Upstream, status: &str) {
+    let (mut stream, head) = upstream.accept();
+    assert_eq!(head, format!("GET /healthz HTTP/1.1\r\nHost: {}\r\nUser-Agent: tidemill\r\n\r\n", upstream.address()));
+    stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nwell").as_bytes()).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"", "the connection is for one check");
+}
+
+fn standing(server: &Server) -> Value {
+    ask_json(server, "/upstreams?format=json")["groups"][0]["addresses"][0].clone()
+}
+
+#[test]
+fn checks_take_an_address_out_of_service_and_bring_it_back() {
+    let upstream = Upstream::new();
+    let server = in_front_of(&upstream.address(), " health=/healthz health-interval=200ms");
+    answer_check(&upstream, "200 OK");
+    assert_eq!(standing(&server)["standing"], "in-service");
+    (0..3).for_each(|_| answer_check(&upstream, "503 Service Unavailable"));
+    server.wait_for_log("is down after 3 failed checks in a row: status 503");
+    let down = standing(&server);
+    assert_eq!((&down["standing"], &down["last_failure"]["why"]), (&"down".into(), &"status 503".into()));
+    assert_eq!((&down["requests"], &down["active"]), (&0.into(), &0.into()), "a check is no request");
+    (0..2).for_each(|_| answer_check(&upstream, "302 Found"));
+    wait_until("it is back", || standing(&server)["standing"] == "in-service");
+}
+
+/// Three times it accepts and says nothing; a listener whose process does not accept does the same.
+#[test]
+fn a_check_without_an_answer_is_a_failure_in_time() {
+    let upstream = Upstream::new();
+    let server = in_front_of(&upstream.address(), " health=/healthz health-interval=200ms");
+    let serves = waits_for(&server, "upstream-silent")["serves"].clone();
+    assert_eq!((&serves["line"], &serves["connection"]), (&"GET /healthz".into(), &Value::Null), "{serves}");
+    server.wait_for_log("is down after 3 failed checks in a row: no answer in time");
+    wait_until("the last check is over", || {
+        let connections = ask_json(&server, "/connections?format=json");
+        connections["connections"].as_array().unwrap().len() <= 1
+    });
+}
+
 #[test]
 fn without_routes_there_are_no_upstreams() {
     let server = server(&[]);

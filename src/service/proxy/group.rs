@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::balance::{Balance, Candidate, Seat, WEIGHT_FULL, hash, mix};
-use super::health::{Change, Health, Term};
+use super::health::{Change, Health, Term, check_timeout};
 use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::observe::upstream::{
@@ -42,8 +42,8 @@ pub struct GroupSettings {
     pub balance: Balance,
     /// How many requests an address may have at a time; `None`: any number.
     pub max: Option<u32>,
-    /// Whether the addresses are checked.
-    pub has_checks: bool,
+    /// Time from one check of an address to the next; `None`: they are not checked.
+    pub check_interval: Option<Duration>,
 }
 
 /// One proxied target.
@@ -136,7 +136,7 @@ pub struct Event {
     pub change: Change,
 }
 
-/// A check that is to be made now: of the address, within [`CHECK_TIMEOUT`](super::health::CHECK_TIMEOUT).
+/// A check of an address that is to be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Check {
     /// Names the address.
@@ -145,6 +145,8 @@ pub struct Check {
     pub address: SocketAddr,
     /// The upstream that it belongs to, by its place in the group.
     pub upstream: usize,
+    /// Without an answer until then it has failed.
+    pub until: Moment,
 }
 
 impl Group {
@@ -328,22 +330,21 @@ impl Group {
 
     /// The checks that are to be made now. Each is answered with [`Group::on_check`].
     pub fn checks_due(&mut self, now: Moment) -> Vec<Check> {
-        if !self.settings.has_checks {
-            return Vec::new();
-        }
+        let Some(interval) = self.settings.check_interval else { return Vec::new() };
+        let until = now + check_timeout(interval);
         let due =
             self.addresses.iter_mut().filter(|(_, address)| address.is_listed && address.health.check_due() <= now);
         due.map(|(token, address)| {
-            address.health.begin_check(now);
-            Check { id: AddressId(token), address: address.address, upstream: address.upstream }
+            address.health.begin_check(interval, now);
+            Check { id: AddressId(token), address: address.address, upstream: address.upstream, until }
         })
         .collect()
     }
 
     /// When the next check is due; `None` if there are none.
     pub fn next_check_at(&self) -> Option<Moment> {
-        let due = self.listed().map(|address| address.health.check_due()).min();
-        due.filter(|_| self.settings.has_checks)
+        self.settings.check_interval?;
+        self.listed().map(|address| address.health.check_due()).min()
     }
 
     /// How a check has ended.

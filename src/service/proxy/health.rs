@@ -27,10 +27,10 @@ pub const EJECTION_MIN: Duration = Duration::from_secs(10);
 pub const EJECTION_MAX: Duration = Duration::from_secs(300);
 /// How long an address starts slowly.
 pub const SLOW_START: Duration = Duration::from_secs(10);
-/// From one check of an address to the next, give or take a tenth.
+/// From one check of an address to the next, unless the route says otherwise.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a check may take; longer is a failure.
-pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a check may take at most; longer is a failure.
+const CHECK_TIMEOUT_MAX: Duration = Duration::from_secs(2);
 /// Failed checks in a row that take an address out of service.
 pub const CHECKS_TO_FALL: u32 = 3;
 /// Good checks in a row that bring it back.
@@ -257,12 +257,12 @@ impl Health {
         self.checks.due
     }
 
-    /// A check begins: the next one is due an interval later, whatever becomes of this one.
-    pub fn begin_check(&mut self, now: Moment) {
+    /// A check begins: the next one is due an `interval` later, give or take a tenth, whatever becomes of this one.
+    pub fn begin_check(&mut self, interval: Duration, now: Moment) {
         self.checks.done += 1;
-        let tenth = CHECK_INTERVAL / 10;
+        let tenth = interval / 10;
         let jitter = jitter(self.checks.seed ^ self.checks.done, 2 * tenth);
-        self.checks.due = now + (CHECK_INTERVAL - tenth + jitter);
+        self.checks.due = now + (interval - tenth + jitter);
     }
 
     /// A check has ended. `is_last` tells whether no other address is in service.
@@ -305,6 +305,11 @@ impl Health {
         self.state = state;
         self.term = self.term.wrapping_add(1);
     }
+}
+
+/// How long a check may take, if the next one comes after this `interval`: it is over by then.
+pub fn check_timeout(interval: Duration) -> Duration {
+    CHECK_TIMEOUT_MAX.min(interval - interval / 10)
 }
 
 /// A duration below `bound` that only depends on `seed`.
@@ -528,14 +533,16 @@ mod tests {
         }
 
         #[test]
-        fn checks_come_every_five_seconds_give_or_take_a_tenth(seed: u64, checks in 1..50_u32) {
+        fn checks_come_in_their_interval_give_or_take_a_tenth(seed: u64, checks in 1..50_u32, ms in 100..100_000_u64) {
+            let interval = Duration::from_millis(ms);
             let mut health = Health::new(true, seed, at(9));
             prop_assert!(health.check_due() >= at(9) && health.check_due() < at(10));
             for _ in 0..checks {
                 let now = health.check_due();
-                health.begin_check(now);
+                health.begin_check(interval, now);
                 let pause = health.check_due().since(now);
-                prop_assert!(pause >= Duration::from_millis(4500) && pause < Duration::from_millis(5500), "{:?}", pause);
+                prop_assert!(pause >= interval * 9 / 10 && pause < interval * 11 / 10, "{:?}", pause);
+                prop_assert!(check_timeout(interval) <= pause, "there is one at a time");
             }
         }
     }

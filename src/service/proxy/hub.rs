@@ -13,7 +13,7 @@ use std::time::Duration;
 use log::{Level, log};
 
 use super::budget::Budget;
-use super::group::{AddressId, Assignment, Choice, Event, Group, GroupSettings, NoAddress};
+use super::group::{AddressId, Assignment, Check, Choice, Event, Group, GroupSettings, NoAddress};
 use super::queue::{Ticket, WaitQueue};
 use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
 use super::retry::{Attempt, Refusal, may_retry};
@@ -75,6 +75,8 @@ pub struct Link {
     /// Where it leads to.
     pub address: SocketAddr,
     id: AddressId,
+    /// Whether it is of no use for requests.
+    is_for_check: bool,
     /// What it is to serve next.
     relay: RefCell<Option<Rc<Relay>>>,
     /// Wakes the connection, as soon as it is there.
@@ -195,8 +197,7 @@ impl Hub {
             return Given::Link(link, assignment);
         }
         count(counters, |counters| counters.connections_made += 1);
-        let (relay, waker, is_over) = (RefCell::default(), RefCell::default(), Cell::default());
-        let link = Rc::new(Link { target, upstream, address, id, relay, waker, is_over });
+        let link = Rc::new(Link::new(target, upstream, address, id));
         self.dials.borrow_mut().push(Rc::clone(&link));
         Given::Link(link, assignment)
     }
@@ -247,6 +248,33 @@ impl Hub {
         Ok(proof)
     }
 
+    /// The checks that are to be made now, each with the place of its target. [`Hub::on_check`] gets what becomes of each.
+    pub fn checks_due(&self, now: Moment) -> Vec<(usize, Check)> {
+        let targets = self.targets.iter().enumerate();
+        let due = targets.map(|(place, target)| (place, target.state.borrow_mut().group.checks_due(now)));
+        due.flat_map(|(place, checks)| checks.into_iter().map(move |check| (place, check))).collect()
+    }
+
+    /// When the next check is due, if one is.
+    pub fn next_check_at(&self) -> Option<Moment> {
+        self.targets.iter().filter_map(|target| target.state.borrow().group.next_check_at()).min()
+    }
+
+    /// A check has ended.
+    pub fn on_check(&self, target: usize, id: AddressId, result: Result<(), Failure>, now: Moment) {
+        let target = &self.targets[target];
+        let event = target.state.borrow_mut().group.on_check(id, result, now);
+        event.iter().for_each(|event| target.tell(event));
+        target.offer_room();
+    }
+
+    /// Has a connection made for a check. No request gets it.
+    pub fn dial_for_check(&self, target: usize, check: &Check, relay: Rc<Relay>) {
+        let link = Link { is_for_check: true, ..Link::new(target, check.upstream, check.address, check.id) };
+        link.assign(relay);
+        self.dials.borrow_mut().push(Rc::new(link));
+    }
+
     /// The connections that are to be made.
     pub fn take_dials(&self) -> Vec<Rc<Link>> {
         std::mem::take(&mut self.dials.borrow_mut())
@@ -279,7 +307,7 @@ impl Hub {
     /// closed; `None`: at once, because its address is none of the upstream's any more.
     pub fn put_idle(&self, link: &Rc<Link>, until: Moment, now: Moment) -> Option<Moment> {
         let State { group, idle, .. } = &mut *self.targets[link.target].state.borrow_mut();
-        if !group.is_listed(link.id) {
+        if link.is_for_check || !group.is_listed(link.id) {
             return None;
         }
         let links = idle.entry(link.id).or_default();
@@ -360,7 +388,7 @@ impl Target {
                 Balance::HashOfClient | Balance::HashOfField(_) => balance::Balance::Hash,
             },
             max: route.connections_max,
-            has_checks: route.health.is_some(),
+            check_interval: route.health.as_ref().map(|health| health.interval),
         };
         let names = route.upstreams.iter().map(|upstream| upstream.authority.clone()).collect();
         let mut group = Group::new(route.to_string(), names, settings);
@@ -396,6 +424,11 @@ impl Target {
 }
 
 impl Link {
+    fn new(target: usize, upstream: usize, address: SocketAddr, id: AddressId) -> Link {
+        let (relay, waker, is_over) = (RefCell::default(), RefCell::default(), Cell::default());
+        Link { target, upstream, address, id, is_for_check: false, relay, waker, is_over }
+    }
+
     /// The connection is there, and is woken by this.
     pub fn take_place(&self, waker: LocalWaker) {
         *self.waker.borrow_mut() = Some(waker);

@@ -2,10 +2,11 @@
 //!
 //! [`Proxy`] finds the route of a request and makes the request for the upstream (`route`, `message`). [`exchange`] is the
 //! client's side from then on; [`hub`] chooses an address (`group`) and a connection for it. What goes between both connections
-//! is in a [`relay`].
+//! is in a [`relay`]. [`checks`] ask upstreams whether they are well.
 
 pub mod balance;
 pub mod budget;
+pub mod checks;
 pub mod exchange;
 pub mod group;
 pub mod health;

@@ -332,6 +332,19 @@ impl Relay {
         }
     }
 
+    /// Throws away what has come of the response's content.
+    pub fn skip_response(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Some(ring) = state.down.ring.take() {
+            state.rings.borrow_mut().give_back(ring);
+        }
+        let is_awaited = std::mem::take(&mut state.down.is_awaited);
+        drop(state);
+        if is_awaited {
+            self.wake_upstream();
+        }
+    }
+
     /// Whether all content of the response has been taken, and no more comes.
     pub fn response_is_over(&self) -> bool {
         let state = self.state.borrow();

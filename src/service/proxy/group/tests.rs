@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::http::method::Method;
 use crate::service::proxy::budget::Budget;
-use crate::service::proxy::health::{EJECTION_MIN, FAILURES_MAX};
+use crate::service::proxy::health::{CHECK_INTERVAL, EJECTION_MIN, FAILURES_MAX};
 use crate::service::proxy::retry::{Attempt, may_retry};
 
 const WHY: Failure = Failure::Refused;
+const CHECKED: Option<Duration> = Some(CHECK_INTERVAL);
 
 fn at(ms: u64) -> Moment {
     Moment::from_millis(ms)
@@ -111,7 +112,7 @@ fn at_most_half_is_ejected_and_one_address_never() {
 
 #[test]
 fn those_that_are_down_count_when_others_are_to_be_ejected() {
-    let mut group = group(4, GroupSettings { has_checks: true, ..GroupSettings::default() });
+    let mut group = group(4, GroupSettings { check_interval: CHECKED, ..GroupSettings::default() });
     fail_checks(&mut group, 1);
     fail_checks(&mut group, 2);
     let event = fail_until_event(&mut group, 3, 0).unwrap();
@@ -129,7 +130,7 @@ fn fail_checks(group: &mut Group, n: u8) -> Event {
 
 #[test]
 fn if_all_are_down_all_get_requests() {
-    let mut group = group(2, GroupSettings { has_checks: true, ..GroupSettings::default() });
+    let mut group = group(2, GroupSettings { check_interval: CHECKED, ..GroupSettings::default() });
     let first = fail_checks(&mut group, 1);
     assert_eq!(first.to_string(), "10.0.0.1:80 is down after 3 failed checks in a row: connection refused");
     assert!((0..10).all(|_| serve(&mut group, 4000) == address(2)));
@@ -149,7 +150,7 @@ fn if_all_are_down_all_get_requests() {
 fn checks_are_due_once_each_and_only_if_they_are_wanted() {
     let mut unchecked = round_robin(3);
     assert_eq!((unchecked.next_check_at(), unchecked.checks_due(at(60_000)).len()), (None, 0));
-    let mut group = group(3, GroupSettings { has_checks: true, ..GroupSettings::default() });
+    let mut group = group(3, GroupSettings { check_interval: CHECKED, ..GroupSettings::default() });
     assert_eq!(group.checks_due(at(1000)).len(), 3);
     assert_eq!(group.checks_due(at(1000)).len(), 0);
     let next = group.next_check_at().unwrap();
@@ -390,7 +391,7 @@ struct World {
 impl World {
     fn new(balance: Balance, max: Option<u32>) -> World {
         let names = vec!["a.example:80".into(), "b.example:80".into()];
-        let group = Group::new("/".into(), names, GroupSettings { balance, max, has_checks: true });
+        let group = Group::new("/".into(), names, GroupSettings { balance, max, check_interval: CHECKED });
         World { group, max, now: 0, seen: Default::default(), held: Vec::new(), last_failed: None, step: 0 }
     }
 

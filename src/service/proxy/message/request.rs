@@ -54,6 +54,23 @@ pub struct Outgoing {
     pub asked: Asked,
 }
 
+impl Outgoing {
+    /// The request that checks whether an upstream is well.
+    pub fn check(target: &str, host: &[u8]) -> Outgoing {
+        let request = OutgoingRequest {
+            method: Method::Get,
+            target: target.into(),
+            host: host.to_vec(),
+            lines: b"User-Agent: tidemill\r\n".to_vec(),
+            content: Announced::Nothing,
+            expects_continue: false,
+            upgrade: None,
+            takes_trailers: false,
+        };
+        Outgoing { request, asked: Asked { authority: None, upgrade: None, accept: None } }
+    }
+}
+
 /// Why a request is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
