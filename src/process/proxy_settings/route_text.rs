@@ -7,9 +7,10 @@ use crate::http::authority;
 use crate::http::fields::FieldName;
 use crate::process::quantity::{duration, number};
 use crate::process::settings::{DAY, MS};
+use crate::service::proxy::balance::{Balance, KeySource};
 use crate::service::proxy::health::CHECK_INTERVAL;
 use crate::service::proxy::path::NormalPath;
-use crate::service::proxy::route::{Balance, HealthCheck, HostField, Route, Upstream};
+use crate::service::proxy::route::{HealthCheck, HostField, Route, Upstream};
 
 /// The shortest time from one health check to the next.
 const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -198,10 +199,10 @@ fn host_field(host: &str) -> Result<HostField, String> {
 fn balance(balance: &str) -> Result<Balance, String> {
     match (balance, balance.strip_prefix("hash=")) {
         ("round-robin", _) => Ok(Balance::RoundRobin),
-        ("least-conn", _) => Ok(Balance::LeastConnections),
-        ("hash", _) => Ok(Balance::HashOfClient),
+        ("least-conn", _) => Ok(Balance::LeastConn),
+        ("hash", _) => Ok(Balance::Hash(KeySource::Client)),
         (_, Some(field)) => FieldName::new(field)
-            .map(Balance::HashOfField)
+            .map(|name| Balance::Hash(KeySource::Field(name)))
             .map_err(|_| format!("balance={balance}: expected the name of a field behind hash=")),
         _ => Err(format!("balance={balance}: expected round-robin, least-conn, hash or hash=FIELD")),
     }
@@ -251,7 +252,7 @@ mod tests {
             upstreams: vec![Upstream::new(false, "a", Some(8080)), secured],
             replacement: Some("/v2/docs".into()),
             host_field: HostField::Name("b.example:81".into()),
-            balance: Balance::HashOfField(FieldName::from_static("X-User")),
+            balance: Balance::Hash(KeySource::Field(FieldName::from_static("X-User"))),
             health: Some(HealthCheck { target: "/healthz?deep=1".into(), interval: Duration::from_millis(500) }),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(120),
@@ -269,8 +270,8 @@ mod tests {
             (HostField::Keep, HostField::Upstream)
         );
         assert_eq!(of("balance=round-robin").balance, Balance::RoundRobin);
-        assert_eq!(of("balance=least-conn").balance, Balance::LeastConnections);
-        assert_eq!(of("balance=hash").balance, Balance::HashOfClient);
+        assert_eq!(of("balance=least-conn").balance, Balance::LeastConn);
+        assert_eq!(of("balance=hash").balance, Balance::Hash(KeySource::Client));
         assert_eq!(of("health=/").health.unwrap().interval, Duration::from_secs(5));
     }
 

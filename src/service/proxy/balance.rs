@@ -5,11 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::http::fields::FieldName;
+
 /// The weight of an address that does not start slowly.
 pub const WEIGHT_FULL: u32 = 100;
 
 /// The rule by which requests are shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Balance {
     /// One after the other. Smooth: with weights 5, 1 and 1 the first address is chosen five times in seven, and not five
     /// times in a row.
@@ -19,38 +21,39 @@ pub enum Balance {
     /// longest ago.
     LeastConn,
     /// By a key: the same key gets the same address while that can take requests. Without a key as `RoundRobin`.
-    Hash,
+    Hash(KeySource),
+}
+
+/// Where the key of a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the client's address.
+    Client,
+    /// From the first value of this field. A request without it has no key.
+    Field(FieldName),
 }
 
 impl Balance {
-    /// All of them.
-    pub const ALL: [Balance; 3] = [Balance::RoundRobin, Balance::LeastConn, Balance::Hash];
-
     /// Its name, as in `balance=least-conn`.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Balance::RoundRobin => "round-robin",
             Balance::LeastConn => "least-conn",
-            Balance::Hash => "hash",
+            Balance::Hash(_) => "hash",
         }
-    }
-
-    /// The one that has this name.
-    pub fn named(name: &str) -> Option<Balance> {
-        Balance::ALL.into_iter().find(|balance| balance.name() == name)
     }
 
     /// Chooses one of the candidates. `turn` has to be larger with each call.
     pub fn choose<'a, I>(
-        self,
+        &self,
         key: Option<u64>,
         turn: u64,
         candidates: impl Iterator<Item = Candidate<'a, I>>,
     ) -> Option<I> {
         match (self, key) {
-            (Balance::RoundRobin, _) | (Balance::Hash, None) => round_robin(candidates),
+            (Balance::RoundRobin, _) | (Balance::Hash(_), None) => round_robin(candidates),
             (Balance::LeastConn, _) => least_conn(turn, candidates),
-            (Balance::Hash, Some(key)) => rendezvous(key, candidates),
+            (Balance::Hash(_), Some(key)) => rendezvous(key, candidates),
         }
     }
 }
@@ -65,12 +68,12 @@ pub struct Candidate<'a, I> {
     /// How many requests it has.
     pub active: u32,
     /// What is remembered of it from one choice to the next.
-    pub seat: &'a mut Seat,
+    pub state: &'a mut BalanceState,
 }
 
 /// What is remembered of an address from one choice to the next.
 #[derive(Debug, Clone, Default)]
-pub struct Seat {
+pub struct BalanceState {
     /// Round-robin: by how much it got less than its share so far, in weights.
     credit: i64,
     /// Least-conn: when it was chosen last.
@@ -80,14 +83,14 @@ pub struct Seat {
     seed: u64,
 }
 
-impl Seat {
+impl BalanceState {
     /// That of an address. `name` is the upstream's: two of them may share an address.
-    pub fn new(address: SocketAddr, name: &str) -> Seat {
+    pub fn new(address: SocketAddr, name: &str) -> BalanceState {
         let seed = match address.ip() {
             IpAddr::V4(ip) => hash(&ip.octets()),
             IpAddr::V6(ip) => hash(&ip.octets()),
         };
-        Seat { seed: mix(seed ^ u64::from(address.port())) ^ hash(name.as_bytes()), ..Seat::default() }
+        BalanceState { seed: mix(seed ^ u64::from(address.port())) ^ hash(name.as_bytes()), ..BalanceState::default() }
     }
 
     /// Forgets what it got before: it has been away.
@@ -103,14 +106,14 @@ fn round_robin<'a, I>(candidates: impl Iterator<Item = Candidate<'a, I>>) -> Opt
     let mut best: Option<Candidate<'a, I>> = None;
     for candidate in candidates {
         let weight = i64::from(candidate.weight);
-        candidate.seat.credit += weight;
+        candidate.state.credit += weight;
         total += weight;
-        if best.as_ref().is_none_or(|best| candidate.seat.credit > best.seat.credit) {
+        if best.as_ref().is_none_or(|best| candidate.state.credit > best.state.credit) {
             best = Some(candidate);
         }
     }
     let best = best?;
-    best.seat.credit -= total;
+    best.state.credit -= total;
     Some(best.id)
 }
 
@@ -119,9 +122,9 @@ fn least_conn<'a, I>(turn: u64, candidates: impl Iterator<Item = Candidate<'a, I
     let load = |one: &Candidate<'a, I>, other: &Candidate<'a, I>| (u64::from(one.active) + 1) * u64::from(other.weight);
     let best = candidates.reduce(|best, candidate| {
         let (most, least) = (load(&best, &candidate), load(&candidate, &best));
-        if (least, candidate.seat.turn) < (most, best.seat.turn) { candidate } else { best }
+        if (least, candidate.state.turn) < (most, best.state.turn) { candidate } else { best }
     })?;
-    best.seat.turn = turn;
+    best.state.turn = turn;
     Some(best.id)
 }
 
@@ -132,7 +135,7 @@ fn least_conn<'a, I>(turn: u64, candidates: impl Iterator<Item = Candidate<'a, I
 /// so that a key moves to it once and stays.
 fn rendezvous<'a, I>(key: u64, candidates: impl Iterator<Item = Candidate<'a, I>>) -> Option<I> {
     let score = |candidate: &Candidate<'a, I>| {
-        let score = mix(key ^ candidate.seat.seed);
+        let score = mix(key ^ candidate.state.seed);
         (mix(score) % u64::from(WEIGHT_FULL) < u64::from(candidate.weight), score)
     };
     candidates.max_by_key(score).map(|candidate| candidate.id)
@@ -161,9 +164,11 @@ mod tests {
 
     use super::*;
 
+    const HASH: Balance = Balance::Hash(KeySource::Client);
+
     /// Addresses with weights and active requests, and the choices so far.
     struct Bench {
-        seats: Vec<Seat>,
+        states: Vec<BalanceState>,
         weights: Vec<u32>,
         active: Vec<u32>,
         turn: u64,
@@ -172,44 +177,37 @@ mod tests {
     impl Bench {
         fn new(weights: &[u32]) -> Bench {
             let address = |index| SocketAddr::from(([10, 0, 0, index as u8], 80));
-            let seats = (0..weights.len()).map(|index| Seat::new(address(index), "a.example:80"));
-            Bench { seats: seats.collect(), weights: weights.to_vec(), active: vec![0; weights.len()], turn: 0 }
+            let states = (0..weights.len()).map(|index| BalanceState::new(address(index), "a.example:80"));
+            Bench { states: states.collect(), weights: weights.to_vec(), active: vec![0; weights.len()], turn: 0 }
         }
 
-        fn choose(&mut self, balance: Balance, key: Option<u64>, can: impl Fn(usize) -> bool) -> Option<usize> {
+        fn choose(&mut self, balance: &Balance, key: Option<u64>, can: impl Fn(usize) -> bool) -> Option<usize> {
             self.turn += 1;
             let (weights, active) = (&self.weights, &self.active);
-            let candidates = self.seats.iter_mut().enumerate().filter(|(index, _)| can(*index));
+            let candidates = self.states.iter_mut().enumerate().filter(|(index, _)| can(*index));
             let candidates =
-                candidates.map(|(id, seat)| Candidate { id, weight: weights[id], active: active[id], seat });
+                candidates.map(|(id, state)| Candidate { id, weight: weights[id], active: active[id], state });
             balance.choose(key, self.turn, candidates)
         }
 
         fn counts(&mut self, balance: Balance, rounds: usize) -> Vec<usize> {
             let mut counts = vec![0; self.weights.len()];
-            (0..rounds).for_each(|_| counts[self.choose(balance, None, |_| true).unwrap()] += 1);
+            (0..rounds).for_each(|_| counts[self.choose(&balance, None, |_| true).unwrap()] += 1);
             counts
         }
     }
 
     #[test]
-    fn names_are_those_of_the_option() {
-        assert_eq!(Balance::named("least-conn"), Some(Balance::LeastConn));
-        assert_eq!(Balance::named("random"), None);
-        assert!(Balance::ALL.iter().all(|balance| Balance::named(balance.name()) == Some(*balance)));
-    }
-
-    #[test]
     fn nobody_is_chosen_out_of_nobody() {
-        for balance in Balance::ALL {
-            assert_eq!(Bench::new(&[100]).choose(balance, Some(1), |_| false), None);
+        for balance in [Balance::RoundRobin, Balance::LeastConn, HASH] {
+            assert_eq!(Bench::new(&[100]).choose(&balance, Some(1), |_| false), None);
         }
     }
 
     #[test]
     fn round_robin_is_smooth() {
         let mut bench = Bench::new(&[5, 1, 1]);
-        let chosen: Vec<usize> = (0..7).map(|_| bench.choose(Balance::RoundRobin, None, |_| true).unwrap()).collect();
+        let chosen: Vec<usize> = (0..7).map(|_| bench.choose(&Balance::RoundRobin, None, |_| true).unwrap()).collect();
         assert_eq!(chosen, [0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -222,7 +220,7 @@ mod tests {
     fn a_slow_starter_gets_fewer_connections_at_a_time() {
         let mut bench = Bench::new(&[100, 25]);
         for _ in 0..100 {
-            let chosen = bench.choose(Balance::LeastConn, None, |_| true).unwrap();
+            let chosen = bench.choose(&Balance::LeastConn, None, |_| true).unwrap();
             bench.active[chosen] += 1;
         }
         assert_eq!(bench.active, [80, 20]);
@@ -232,7 +230,7 @@ mod tests {
     fn keys_are_spread_evenly_and_move_only_with_their_address() {
         let (mut bench, keys) = (Bench::new(&[100; 10]), 20_000);
         let of = |bench: &mut Bench, gone: usize| -> Vec<usize> {
-            (0..keys).map(|key| bench.choose(Balance::Hash, Some(mix(key)), |index| index != gone).unwrap()).collect()
+            (0..keys).map(|key| bench.choose(&HASH, Some(mix(key)), |index| index != gone).unwrap()).collect()
         };
         let all = of(&mut bench, 10);
         for gone in 0..10 {
@@ -251,7 +249,7 @@ mod tests {
     fn a_slow_starters_keys_come_to_it_once_and_stay() {
         let mut bench = Bench::new(&[100; 4]);
         let of = |bench: &mut Bench| -> Vec<usize> {
-            (0..10_000).map(|key| bench.choose(Balance::Hash, Some(mix(key)), |_| true).unwrap()).collect()
+            (0..10_000).map(|key| bench.choose(&HASH, Some(mix(key)), |_| true).unwrap()).collect()
         };
         let full = of(&mut bench);
         let its: Vec<usize> = (0..full.len()).filter(|key| full[*key] == 2).collect();
@@ -271,7 +269,7 @@ mod tests {
     #[test]
     fn a_key_gets_the_same_address_in_every_run_of_the_server() {
         let mut bench = Bench::new(&[100; 5]);
-        let of = |key: &str| bench.choose(Balance::Hash, Some(hash(key.as_bytes())), |_| true).unwrap();
+        let of = |key: &str| bench.choose(&HASH, Some(hash(key.as_bytes())), |_| true).unwrap();
         assert_eq!(["", "a", "127.0.0.1", "a longer key than one word"].map(of), [3, 0, 4, 1]);
         assert_ne!(hash(b"a"), hash(b"a\0"), "the length counts");
     }
@@ -306,8 +304,8 @@ mod tests {
                 let load = |index: usize| f64::from(bench.active[index] + 1) / f64::from(bench.weights[index]);
                 let least = (0..loads.len()).map(load).fold(f64::INFINITY, f64::min);
                 let tied = (0..loads.len()).filter(|index| load(*index) <= least * (1.0 + 1e-12));
-                let naive = tied.min_by_key(|index| bench.seats[*index].turn).unwrap();
-                let chosen = bench.choose(Balance::LeastConn, None, |_| true).unwrap();
+                let naive = tied.min_by_key(|index| bench.states[*index].turn).unwrap();
+                let chosen = bench.choose(&Balance::LeastConn, None, |_| true).unwrap();
                 prop_assert_eq!(chosen, naive);
                 bench.active[chosen] += 1;
             }
@@ -316,8 +314,8 @@ mod tests {
         #[test]
         fn a_key_keeps_its_address_whatever_happens_to_others(key: u64, gone in proptest::collection::vec(any::<bool>(), 12)) {
             let mut bench = Bench::new(&[100; 12]);
-            let first = bench.choose(Balance::Hash, Some(key), |_| true).unwrap();
-            let later = bench.choose(Balance::Hash, Some(key), |index| index == first || !gone[index]);
+            let first = bench.choose(&HASH, Some(key), |_| true).unwrap();
+            let later = bench.choose(&HASH, Some(key), |index| index == first || !gone[index]);
             prop_assert_eq!(later, Some(first));
         }
     }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::balance::hash;
+use super::balance::{Balance, KeySource, hash};
 use super::group::Assignment;
 use super::hub::{Given, Hub};
 use super::message::{self, Outgoing};
 use super::queue::Ticket;
 use super::relay::{Failed, Head, Relay, UpstreamFault};
 use super::retry::Attempt;
-use super::route::{Balance, HostField};
+use super::route::HostField;
 use crate::base::peer::Peer;
 use crate::base::ring::Room;
 use crate::base::upstream_facts::UpstreamFacts;
@@ -80,9 +80,9 @@ impl Relayed {
         cx: &Cx<'_>,
     ) -> Box<Relayed> {
         let key = match &hub.route(target).balance {
-            Balance::RoundRobin | Balance::LeastConnections => None,
-            Balance::HashOfClient => Some(hash_of_client(cx)),
-            Balance::HashOfField(name) => request.fields.first(name.as_str()).map(hash),
+            Balance::RoundRobin | Balance::LeastConn => None,
+            Balance::Hash(KeySource::Client) => Some(hash_of_client(cx)),
+            Balance::Hash(KeySource::Field(name)) => request.fields.first(name.as_str()).map(hash),
         };
         hub.on_request(target, cx.moment);
         let OutgoingRequest { content, expects_continue, .. } = outgoing.request;

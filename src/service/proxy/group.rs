@@ -20,7 +20,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::balance::{Balance, Candidate, Seat, WEIGHT_FULL, hash, mix};
+use super::balance::{Balance, BalanceState, Candidate, WEIGHT_FULL, hash, mix};
 use super::health::{Change, Health, Term, check_timeout};
 use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
@@ -36,7 +36,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// How a group works.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GroupSettings {
     /// How requests are shared out.
     pub balance: Balance,
@@ -73,7 +73,7 @@ struct Address {
     is_listed: bool,
     active: u32,
     health: Health,
-    seat: Seat,
+    balance_state: BalanceState,
     last_failure: Option<(Failure, Moment)>,
     counters: AddressCounters,
 }
@@ -179,7 +179,7 @@ impl Group {
                         is_listed: true,
                         active: 0,
                         health: Health::new(is_slow, seed, now),
-                        seat: Seat::new(*address, &name),
+                        balance_state: BalanceState::new(*address, &name),
                         last_failure: None,
                         counters: AddressCounters::default(),
                     });
@@ -216,7 +216,7 @@ impl Group {
         ejected_ones.sort_by_key(|address| address.health.ejected_until());
         let surplus = ejected_ones.into_iter().take(ejected.saturating_sub(listed / 2));
         let released = surplus.map(|address| {
-            address.seat.reset();
+            address.balance_state.reset();
             let change = address.health.release(now);
             address.event(change)
         });
@@ -229,7 +229,7 @@ impl Group {
             return Choice::None { why: NoAddress::Unknown, retry_after: RETRY_AFTER_MAX };
         }
         let is_any_in_service = self.listed().any(|address| address.health.is_in_service());
-        let by_key = self.settings.balance == Balance::Hash && key.is_some();
+        let by_key = matches!(self.settings.balance, Balance::Hash(_)) && key.is_some();
         let is_fit = |health: &Health| match is_any_in_service {
             true => health.is_in_service() || (by_key && except.is_none() && health.is_probe_due(now)),
             false => true,
@@ -263,7 +263,7 @@ impl Group {
         let candidates = candidates.map(|(id, address)| {
             // The share of one that is not in service has not begun to rise.
             let weight = if address.health.is_in_service() { address.health.weight(now) } else { WEIGHT_FULL };
-            Candidate { id, weight, active: address.active, seat: &mut address.seat }
+            Candidate { id, weight, active: address.active, state: &mut address.balance_state }
         });
         self.settings.balance.choose(key, self.turn, candidates)
     }
@@ -279,7 +279,7 @@ impl Group {
     pub fn on_success(&mut self, assignment: &Assignment, now: Moment) -> Option<Event> {
         let address = self.addresses.get_mut(assignment.id.0)?;
         let change = address.health.succeed(assignment.term, now)?;
-        address.seat.reset();
+        address.balance_state.reset();
         Some(address.event(change))
     }
 
@@ -355,7 +355,7 @@ impl Group {
             address.last_failure = Some((why, now));
         }
         let change = address.health.end_check(result, is_last, now)?;
-        address.seat.reset();
+        address.balance_state.reset();
         Some(address.event(change))
     }
 

@@ -15,10 +15,10 @@ use log::{Level, log};
 use super::budget::Budget;
 use super::group::{AddressId, Assignment, Check, Choice, Event, Group, GroupSettings, NoAddress};
 use super::queue::{Ticket, WaitQueue};
+use super::relay;
 use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
 use super::retry::{Attempt, Refusal, may_retry};
-use super::route::{Balance, Route, Routes, UpstreamHost};
-use super::{balance, relay};
+use super::route::{Route, Routes, UpstreamHost};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
 use crate::base::wake::{LocalWaker, WakeKey};
@@ -382,11 +382,7 @@ fn count(counters: Option<&mut AddressCounters>, change: impl FnOnce(&mut Addres
 impl Target {
     fn new(route: &Rc<Route>, now: Moment) -> Target {
         let settings = GroupSettings {
-            balance: match route.balance {
-                Balance::RoundRobin => balance::Balance::RoundRobin,
-                Balance::LeastConnections => balance::Balance::LeastConn,
-                Balance::HashOfClient | Balance::HashOfField(_) => balance::Balance::Hash,
-            },
+            balance: route.balance.clone(),
             max: route.connections_max,
             check_interval: route.health.as_ref().map(|health| health.interval),
         };

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::balance::Balance;
 use super::path::NormalPath;
-use crate::http::fields::FieldName;
 use crate::http::message::RequestHead;
 
 /// Requests for a host and a path, and where they go.
@@ -74,20 +74,6 @@ pub enum HostField {
     Upstream,
     /// This one.
     Name(String),
-}
-
-/// How one of several upstreams is chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-    /// The one with the fewest requests under way.
-    LeastConnections,
-    /// The same one for the same client, by its address.
-    HashOfClient,
-    /// The same one for the same value of this field.
-    HashOfField(FieldName),
 }
 
 /// How upstreams are asked whether they are well.

@@ -4,11 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::method::Method;
+use crate::service::proxy::balance::KeySource;
 use crate::service::proxy::budget::Budget;
 use crate::service::proxy::health::{CHECK_INTERVAL, EJECTION_MIN, FAILURES_MAX};
 use crate::service::proxy::retry::{Attempt, may_retry};
 
 const WHY: Failure = Failure::Refused;
+const ALL: [Balance; 3] = [Balance::RoundRobin, Balance::LeastConn, Balance::Hash(KeySource::Client)];
 const CHECKED: Option<Duration> = Some(CHECK_INTERVAL);
 
 fn at(ms: u64) -> Moment {
@@ -270,7 +272,7 @@ fn a_name_with_too_many_addresses_costs_no_more_than_the_most() {
 
 #[test]
 fn a_key_probes_only_its_own_address() {
-    let mut group = group(3, GroupSettings { balance: Balance::Hash, ..GroupSettings::default() });
+    let mut group = group(3, GroupSettings { balance: Balance::Hash(KeySource::Client), ..GroupSettings::default() });
     let of = |group: &mut Group, key, ms| {
         let assignment = chosen(group.choose(Some(key), None, at(ms)));
         let (address, is_probe) = (assignment.address, assignment.is_probe());
@@ -288,8 +290,8 @@ fn a_key_probes_only_its_own_address() {
 }
 
 /// Upstreams restart one after the other every 2 s, each for half a second, under 64 requests at a time.
-fn restart_in_turn(count: u8, balance: Balance) -> usize {
-    let mut group = group(count, GroupSettings { balance, ..GroupSettings::default() });
+fn restart_in_turn(count: u8, balance: &Balance) -> usize {
+    let mut group = group(count, GroupSettings { balance: balance.clone(), ..GroupSettings::default() });
     let (mut budget, mut errors) = (Budget::default(), 0);
     for ms in (0..40_000).step_by(50) {
         let restarting = address((ms / 2000 % u64::from(count)) as u8 + 1);
@@ -330,10 +332,10 @@ fn restart_in_turn(count: u8, balance: Balance) -> usize {
 
 #[test]
 fn upstreams_that_restart_in_turn_cost_no_request() {
-    for (count, balance) in [2, 3, 5].into_iter().flat_map(|count| Balance::ALL.map(|balance| (count, balance))) {
-        assert_eq!(restart_in_turn(count, balance), 0, "{count} upstreams, {balance:?}");
+    for (count, balance) in [2, 3, 5].into_iter().flat_map(|count| ALL.map(|balance| (count, balance))) {
+        assert_eq!(restart_in_turn(count, &balance), 0, "{count} upstreams, {balance:?}");
     }
-    assert!(restart_in_turn(1, Balance::RoundRobin) > 0, "one alone is missed");
+    assert!(restart_in_turn(1, &Balance::RoundRobin) > 0, "one alone is missed");
 }
 
 #[derive(Debug, Clone)]
@@ -560,7 +562,7 @@ proptest! {
     #[test]
     fn ten_thousand_events_break_no_rule(
         steps in proptest::collection::vec(step(), 2000..10_000),
-        balance in proptest::sample::select(Balance::ALL.to_vec()),
+        balance in proptest::sample::select(ALL.to_vec()),
         max in proptest::sample::select(vec![None, Some(1), Some(3)]),
     ) {
         let mut world = World::new(balance, max);
