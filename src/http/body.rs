@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use log::Level;
+
 use super::exchange::{Source, Taker};
 use crate::base::disk::OpenFile;
 
@@ -178,18 +180,26 @@ impl Wait {
 pub struct Failure {
     /// The cause, for the log only; a client never sees it.
     pub cause: String,
+    /// How serious that is for whoever reads the log.
+    pub level: Level,
 }
 
 impl Failure {
     /// A failure with this cause.
     pub fn new(cause: impl fmt::Display) -> Failure {
-        Failure { cause: cause.to_string() }
+        Failure { cause: cause.to_string(), level: Level::Error }
+    }
+
+    /// The failure of an upstream, which is none of this server.
+    pub fn of_upstream(cause: impl fmt::Display) -> Failure {
+        Failure { cause: cause.to_string(), level: Level::Warn }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)
+        let who = if self.level == Level::Error { "handler failed: " } else { "" };
+        write!(f, "{who}{}", self.cause)
     }
 }
 

@@ -284,6 +284,24 @@ fn another_protocol_ends_in_each_direction_by_itself() {
 }
 
 #[test]
+fn tunnels_in_which_nobody_says_anything_are_no_fault_of_the_upstream() {
+    let upstream = Upstream::new();
+    let server = upstream.behind(" tunnel-timeout=20ms");
+    for _ in 0..4 {
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        let mut application = upstream.accept();
+        application.read_head();
+        application.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        client.read_head();
+        assert!(client.is_closed_by_server() && application.is_closed_by_server());
+    }
+    let log = server.log();
+    assert!(log.contains("it took too long") && !log.contains("failures in a row"), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
 fn a_response_that_is_cut_off_is_never_a_whole_one() {
     let upstream = Upstream::new();
     let server = upstream.behind("");

@@ -326,8 +326,10 @@ impl Source for Relayed {
         }
         if let Some(failed) = relay.failure() {
             let (hub, target) = (&self.hub, self.target);
-            failed.failure().iter().for_each(|why| hub.on_failure(target, assignment, *why, cx.moment));
-            return Err(Failure::new(format_args!("upstream {}: {failed}", assignment.address)));
+            // How another protocol ends says nothing about the upstream: nobody may have had anything to say.
+            let failure = failed.failure().filter(|_| self.content != ResponseContent::Tunnel);
+            failure.iter().for_each(|why| hub.on_failure(target, assignment, *why, cx.moment));
+            return Err(Failure::of_upstream(format_args!("upstream {}: {failed}", assignment.address)));
         }
         Ok(Pull::Pending(match self.content {
             ResponseContent::Tunnel => Wait::Idle(cx.now + self.hub.route(self.target).tunnel_timeout),
