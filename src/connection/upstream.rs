@@ -325,7 +325,9 @@ impl Upstream {
             Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
             Some(_) if is_late => self.fail(UpstreamFault::Timeout),
             // Whatever an idle upstream says, it is no response to the next request.
-            None if is_late || channel.input_ended() || !channel.inbox_is_empty() => self.end = Some(Ending::AtOnce),
+            None if is_late || self.link.is_retired() || channel.input_ended() || !channel.inbox_is_empty() => {
+                self.end = Some(Ending::AtOnce)
+            }
             Some(_) | None => {}
         }
     }

@@ -26,13 +26,22 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     #[inline(never)]
     fn dial_all(&mut self, mut began: Moment) -> Moment {
         let dials = match &self.upstreams {
-            Some(upstreams) if upstreams.hub.has_dials() => upstreams.hub.take_dials(),
+            Some(upstreams) if self.may_dial() => {
+                upstreams.hub.take_dials(upstreams.hub.connections_max() - self.upstreams_open)
+            }
             _ => return began,
         };
         for link in dials {
             began = self.dial_one(link, began);
         }
         began
+    }
+
+    /// Whether connections are to be made, and there are descriptors for them. A connection that closes for another one has
+    /// its descriptor until the end of the turn.
+    pub(super) fn may_dial(&self) -> bool {
+        let hub = self.upstreams.as_ref().map(|upstreams| &upstreams.hub);
+        hub.is_some_and(|hub| hub.has_dials() && self.upstreams_open < hub.connections_max())
     }
 
     fn dial_one(&mut self, link: Rc<Link>, began: Moment) -> Moment {

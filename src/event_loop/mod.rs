@@ -282,8 +282,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn next_wake(&self) -> Option<Moment> {
         let (now, full) = (self.context.environment.now, self.full());
         let asked = self.inspections.as_ref().is_some_and(|inspections| !inspections.is_empty());
-        let dials = self.upstreams.as_ref().is_some_and(|upstreams| upstreams.hub.has_dials());
-        let ready = !self.run_queue.is_empty() || self.wakes.is_anybody_ready() || dials;
+        let ready = !self.run_queue.is_empty() || self.wakes.is_anybody_ready() || self.may_dial();
         if asked || ready || self.acceptor.has_work(now, full) {
             return Some(self.context.moment);
         }

@@ -22,6 +22,9 @@ const LOOK_UP: u64 = 6;
 /// As many open files as the cache may hold, however many descriptors there are.
 const CACHED_MAX: u64 = 1024;
 
+/// Sockets with which names of upstreams are looked up at a time.
+const LOOKED_UP_NAMES: u64 = 16;
+
 /// As many connections as are worth allowing however many descriptors there are.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 
@@ -38,6 +41,8 @@ pub struct Needs {
     pub file_threads: usize,
     /// Whether there is a capture.
     pub capture: bool,
+    /// Whether requests are passed on to upstreams.
+    pub proxy: bool,
 }
 
 /// What the descriptors are for. All shares together are no more than there are.
@@ -47,6 +52,8 @@ pub struct Shares {
     pub connections: usize,
     /// What bounds them.
     pub bound: ConnectionsBound,
+    /// Connections to upstreams, idle ones too; 0 if there are none.
+    pub upstreams: usize,
     /// Connections of the admin.
     pub admins: usize,
     /// Files that are open at a time.
@@ -70,32 +77,38 @@ pub fn raise_limit() -> u64 {
 
 /// Shares `descriptors` out.
 ///
-/// If files are served, each connection may need one for its file besides its own. So about half are for connections, and
-/// nobody gets a 503 for want of a descriptor. More connections that are asked for are granted as long as a quarter is left
-/// for files. Where there are next to none, each share is at least one.
+/// If files are served, each connection may need one for its file besides its own; if requests are passed on, it may need one
+/// for its upstream. So about half are for connections, or a third if there is both, and nobody gets a 503 for want of a
+/// descriptor. More connections that are asked for are granted as long as a quarter is left for files, and a quarter for
+/// upstreams. Where there are next to none, each share is at least one.
 pub fn share(descriptors: u64, needs: &Needs) -> Shares {
     let own = (descriptors / 4).clamp(OWN_MIN, OWN_MAX).max(OWN_MIN + needs.listeners as u64);
     let admin_share = (descriptors / 8).clamp(ADMIN_MIN, ADMINS_MAX as u64 + QUESTIONS);
     let capture = if needs.capture { DESCRIPTORS_MAX } else { 0 };
-    let rest = descriptors.saturating_sub(own + capture + if needs.admin { admin_share } else { 0 });
+    let names = if needs.proxy { LOOKED_UP_NAMES } else { 0 };
+    let rest = descriptors.saturating_sub(own + capture + names + if needs.admin { admin_share } else { 0 });
     let look_ups = (LOOK_UP * needs.file_threads as u64).min(rest / 3);
     let rest = rest - look_ups;
-    let (safe, possible, cached) = match needs.file_threads {
-        0 => (rest, rest, 0),
-        _ => {
-            let cached = (rest / 8).min(CACHED_MAX);
-            ((rest - cached) / 2, rest - rest / 4, cached)
-        }
-    };
+    let cached = if needs.file_threads > 0 { (rest / 8).min(CACHED_MAX) } else { 0 };
+    // What else a connection may need one for.
+    let others = u64::from(needs.file_threads > 0) + u64::from(needs.proxy);
+    let (safe, possible) = ((rest - cached) / (1 + others), rest - others * (rest / 4));
     let [safe, possible] = [safe, possible].map(|connections| connections.clamp(1, CONNECTIONS_MAX));
     let asked = needs.asked.map(u64::from);
     let connections = asked.map_or(safe, |asked| asked.min(possible));
     let is_as_asked = asked == Some(connections) || connections == CONNECTIONS_MAX;
+    let left = rest.saturating_sub(connections);
+    let upstreams = match (needs.proxy, needs.file_threads) {
+        (false, _) => 0,
+        (true, 0) => left.clamp(1, CONNECTIONS_MAX),
+        (true, _) => (left.saturating_sub(cached) / 2).clamp(1, CONNECTIONS_MAX),
+    };
     // Half of what a look-up holds is files.
-    let files = (rest.saturating_sub(connections) + look_ups / 2).max(1);
+    let files = (left.saturating_sub(upstreams) + look_ups / 2).max(1);
     Shares {
         connections: connections as usize,
         bound: if is_as_asked { ConnectionsBound::Setting } else { ConnectionsBound::Descriptors(descriptors) },
+        upstreams: upstreams as usize,
         admins: (admin_share - QUESTIONS) as usize,
         files: usize::try_from(files).unwrap_or(usize::MAX),
         cached_files: cached.min(files / 2) as usize,
@@ -123,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    const LAB: Needs = Needs { asked: None, listeners: 1, admin: false, file_threads: 0, capture: false };
+    const LAB: Needs = Needs { asked: None, listeners: 1, admin: false, file_threads: 0, capture: false, proxy: false };
     const FILES: Needs = Needs { admin: true, listeners: 2, file_threads: 4, ..LAB };
 
     fn connections(descriptors: u64, needs: Needs) -> usize {
@@ -158,24 +171,47 @@ mod tests {
         assert_eq!(connections(64, Needs { asked: Some(60), ..FILES }), 20, "a quarter is for files");
     }
 
+    #[test]
+    fn each_connection_may_have_an_upstream_and_names_are_looked_up() {
+        let proxy = Needs { proxy: true, ..LAB };
+        let shares = share(1024, &proxy);
+        assert_eq!((shares.connections, shares.upstreams), (472, 472));
+        let shares = share(1024, &Needs { asked: Some(10), ..proxy });
+        assert_eq!(
+            (shares.connections, shares.upstreams),
+            (10, 1024 - 64 - 16 - 10),
+            "streams of HTTP/2 take the rest"
+        );
+        assert_eq!(connections(1024, Needs { asked: Some(1000), ..proxy }), 708, "a quarter is for upstreams");
+        let shares = share(1024, &Needs { proxy: true, ..FILES });
+        assert!(shares.upstreams >= shares.connections && shares.files >= shares.connections, "{shares:?}");
+        assert_eq!(share(u64::MAX, &proxy).upstreams, 1_000_000);
+        assert_eq!(share(1024, &LAB).upstreams, 0);
+    }
+
     proptest! {
         #[test]
         fn no_more_is_shared_out_than_there_is(
-            descriptors in 40u64..100_000,
+            descriptors in 80u64..100_000,
             asked in proptest::option::of(1u32..200_000),
             listeners in 1usize..4,
             admin: bool,
             file_threads in 0usize..=64,
+            proxy: bool,
         ) {
-            let needs = Needs { asked, listeners, admin, file_threads, capture: false };
+            let needs = Needs { asked, listeners, admin, file_threads, capture: false, proxy };
             let shares = share(descriptors, &needs);
             let files = if file_threads > 0 { shares.files } else { 0 };
             let admins = if admin { shares.admins + QUESTIONS as usize } else { 0 };
-            let used = OWN_MIN as usize + shares.connections + files + admins;
+            let names = if proxy { LOOKED_UP_NAMES as usize } else { 0 };
+            let used = OWN_MIN as usize + shares.connections + shares.upstreams + names + files + admins;
             prop_assert!(used as u64 <= descriptors, "{shares:?}");
             prop_assert!(shares.connections > 0 && shares.cached_files <= shares.files);
             if asked.is_none() && file_threads > 0 && descriptors > 64 {
                 prop_assert!(shares.files >= shares.connections + shares.cached_files, "{shares:?}");
+            }
+            if asked.is_none() && proxy && descriptors > 128 {
+                prop_assert!(shares.upstreams >= shares.connections, "{shares:?}");
             }
         }
     }

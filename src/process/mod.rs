@@ -134,11 +134,13 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let marks = marks(settings, tap)?;
     let jobs = jobs(settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
-    let mut front = front(settings, &settings.shares(descriptors))?;
+    let shares = settings.shares(descriptors);
+    let mut front = front(settings, &shares)?;
     front.https_redirect = https_redirect;
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
     let routes: Routes = settings.proxy.routes().into_iter().collect();
-    let hub = (routes.iter().next().is_some()).then(|| Rc::new(Hub::new(&routes, Moment::default())));
+    let hub = || Hub::new(&routes, Moment::default()).with_connections_max(shares.upstreams);
+    let hub = (routes.iter().next().is_some()).then(|| Rc::new(hub()));
     let trusted: TrustedProxies = settings.trusted_proxy.iter().copied().collect();
     front.proxy = hub.as_ref().map(|hub| Proxy::new(routes, Rc::clone(hub), trusted.clone()));
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);

@@ -525,6 +525,7 @@ impl Settings {
             listeners: self.passed.len() + self.sockets_max(),
             admin: self.has_admin(),
             capture: self.capture.is_on(),
+            proxy: !self.proxy.routes().is_empty(),
             file_threads: if self.root.is_some() { self.files.io_threads as usize } else { 0 },
         }
     }

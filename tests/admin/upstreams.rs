@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -183,6 +184,59 @@ fn a_check_without_an_answer_is_a_failure_in_time() {
         let connections = ask_json(&server, "/connections?format=json");
         connections["connections"].as_array().unwrap().len() <= 1
     });
+}
+
+/// Whether the client has got something.
+fn has_response(client: &Client) -> bool {
+    client.stream.set_nonblocking(true).unwrap();
+    let has = client.stream.peek(&mut [0]).is_ok();
+    client.stream.set_nonblocking(false).unwrap();
+    has
+}
+
+#[test]
+fn connections_to_upstreams_are_bounded_by_descriptors_and_idle_ones_make_room() {
+    let (one, other) = (Upstream::new(), Upstream::new());
+    let mut command = Command::new("prlimit");
+    command.args([
+        "--nofile=64:64",
+        env!("CARGO_BIN_EXE_tidemill"),
+        "--listen",
+        "127.0.0.1:0",
+        "--max-connections=100",
+    ]);
+    let routes = format!("/a/=http://{}; /b/=http://{}", one.address(), other.address());
+    command.args(crate::ADMIN).args(["--proxy", &routes]);
+    let server = Server::spawn(command);
+    let (mut clients, mut streams) = (Vec::new(), Vec::new());
+    one.0.set_nonblocking(true).unwrap();
+    let mut refused = loop {
+        let client = get(&server, "/a/");
+        let mut accepted = None;
+        wait_until("it is passed on or refused", || {
+            accepted = one.0.accept().ok();
+            accepted.is_some() || has_response(&client)
+        });
+        let Some((stream, _)) = accepted else { break client };
+        stream.set_nonblocking(false).unwrap();
+        clients.push(client);
+        streams.push(stream);
+    };
+    let (head, content) = refused.read_response();
+    assert_eq!((status(&head), crate::support::field(&head, "Retry-After")), ("503", Some("1")), "{head}");
+    let why = format!("{} connections to upstreams are busy, and there are descriptors for no more", streams.len());
+    assert!(content.contains(&why), "{content}");
+    for (stream, client) in streams.iter_mut().zip(&mut clients) {
+        read_head(stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        assert_eq!(client.read_response().1, "ok");
+    }
+    let mut late = get(&server, "/b/");
+    let (mut stream, _) = other.accept();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    assert_eq!(late.read_response().1, "ok");
+    assert_eq!(streams[0].read(&mut [0]).unwrap(), 0, "the oldest idle connection has made room");
+    assert_eq!(ask_json(&server, "/connections?format=json")["upstreams"], streams.len());
 }
 
 #[test]

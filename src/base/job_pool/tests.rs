@@ -155,10 +155,7 @@ fn names_whose_servers_are_silent_delay_neither_other_names_nor_files() {
     let holder = snapshot.holders[Lane::Names as usize].as_ref().unwrap();
     // A job about files has given its result, and may be on its thread still.
     let of_names = snapshot.running.iter().filter(|running| running.job.name.kind == JobKind::Resolve);
-    assert_eq!(
-        (holder.thread_name().as_str(), of_names.count(), snapshot.queued.len()),
-        ("tidemill-dns-0", 3, 2)
-    );
+    assert_eq!((holder.thread_name().as_str(), of_names.count(), snapshot.queued.len()), ("tidemill-dns-0", 3, 2));
     assert!(snapshot.holders[..2].iter().all(Option::is_none), "names keep no file waiting");
     assert!(waiting.each_mut().map(Ticket::take).iter().all(Option::is_none));
     drop(stalled.remove(0));

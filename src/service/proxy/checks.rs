@@ -52,8 +52,14 @@ fn begin(target: usize, check: &Check, hub: &Hub, waker: &LocalWaker, now: Momen
     let facts = Rc::new(UpstreamFacts::default());
     facts.begin(check.address, now);
     let relay = Relay::new(outgoing, Rc::clone(route), &[], hub.rings(), waker.clone(), facts);
-    hub.dial_for_check(target, check, Rc::clone(&relay));
-    Some(Running { target, id: check.id, relay, until: check.until, is_answered: false })
+    // Without room it is put off until the next one is due.
+    hub.dial_for_check(target, check, Rc::clone(&relay)).then_some(Running {
+        target,
+        id: check.id,
+        relay,
+        until: check.until,
+        is_answered: false,
+    })
 }
 
 impl Running {

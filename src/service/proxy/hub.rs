@@ -38,6 +38,9 @@ pub struct Hub {
     rings: Rc<RefCell<BufferPool>>,
     targets: Vec<Target>,
     dials: RefCell<Vec<Rc<Link>>>,
+    /// Connections that there are, and that will be made, without those that close for another one; and how many there may be.
+    open: Rc<Cell<usize>>,
+    open_max: usize,
 }
 
 /// What a route leads to.
@@ -81,8 +84,10 @@ pub struct Link {
     relay: RefCell<Option<Rc<Relay>>>,
     /// Wakes the connection, as soon as it is there.
     waker: RefCell<Option<LocalWaker>>,
-    /// Whether it has been closed, or will be.
-    is_over: Cell<bool>,
+    /// Whether it closes because another connection needs its descriptor.
+    is_retired: Cell<bool>,
+    /// The hub's count of connections, which has this one until it closes.
+    open: Rc<Cell<usize>>,
 }
 
 /// What an exchange gets.
@@ -100,7 +105,19 @@ impl Hub {
     pub fn new(routes: &Routes, now: Moment) -> Hub {
         let targets = routes.iter().map(|route| Target::new(route, now)).collect();
         let rings = BufferPool::new(relay::RING_BYTES, RINGS_KEPT);
-        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials: RefCell::default() }
+        let (dials, open) = (RefCell::default(), Rc::default());
+        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials, open, open_max: usize::MAX }
+    }
+
+    /// There are no more connections than this at a time, to all upstreams together: each takes a descriptor.
+    #[must_use]
+    pub fn with_connections_max(self, max: usize) -> Hub {
+        Hub { open_max: max, ..self }
+    }
+
+    /// How many connections there may be at a time, to all upstreams together.
+    pub fn connections_max(&self) -> usize {
+        self.open_max
     }
 
     /// Memory for what is relayed.
@@ -161,6 +178,23 @@ impl Hub {
         waker: &LocalWaker,
         now: Moment,
     ) -> Given {
+        match self.assign(target, key, except, ticket, waker, now) {
+            Ok((assignment, Some(link))) => Given::Link(link, assignment),
+            Ok((assignment, None)) => self.new_connection(target, assignment),
+            Err(given) => given,
+        }
+    }
+
+    /// An address, and an idle connection to it if there is one; or what the exchange gets instead.
+    fn assign(
+        &self,
+        target: usize,
+        key: Option<u64>,
+        except: Option<AddressId>,
+        ticket: Option<Ticket>,
+        waker: &LocalWaker,
+        now: Moment,
+    ) -> Result<(Assignment, Option<Rc<Link>>), Given> {
         let State { group, queue, idle, lookups, .. } = &mut *self.targets[target].state.borrow_mut();
         // Who arrives while others wait does not take what was offered to them.
         let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
@@ -178,28 +212,66 @@ impl Hub {
                     NoAddress::AtMax => ("all of its addresses have as many requests as they may", true),
                 };
                 let place = if waits { wait_in(queue, ticket, waker, now) } else { None };
-                return place.unwrap_or_else(|| {
+                return Err(place.unwrap_or_else(|| {
                     ticket.iter().for_each(|ticket| drop(queue.leave(*ticket)));
                     Given::Nothing(why.into(), retry_after)
-                });
+                }));
             }
         };
         if let Some(ticket) = ticket {
             queue.leave(ticket);
         }
-        let Assignment { id, address, upstream, .. } = assignment;
-        let counters = group.counters_mut(id);
         // A request is sent once more only, so that is not risked on a connection which may have ended as well.
-        if except.is_none()
-            && let Some(link) = idle.get_mut(&id).and_then(Vec::pop)
-        {
-            count(counters, |counters| counters.connections_reused += 1);
-            return Given::Link(link, assignment);
+        let idle = idle.get_mut(&assignment.id).filter(|_| except.is_none());
+        let link = idle.and_then(Vec::pop);
+        if link.is_some() {
+            count(group.counters_mut(assignment.id), |counters| counters.connections_reused += 1);
         }
-        count(counters, |counters| counters.connections_made += 1);
-        let link = Rc::new(Link::new(target, upstream, address, id));
+        Ok((assignment, link))
+    }
+
+    /// Has a connection made. If there are as many as there may be, one that is idle elsewhere makes room for it.
+    fn new_connection(&self, target: usize, assignment: Assignment) -> Given {
+        let has_room = self.has_room();
+        let group = &mut self.targets[target].state.borrow_mut().group;
+        if !has_room {
+            group.on_end(assignment);
+            let max = self.open_max;
+            let why =
+                format!("{max} connections to upstreams are busy, and there are descriptors for no more (ulimit -n)");
+            return Given::Nothing(why, Duration::from_secs(1));
+        }
+        let Assignment { id, address, upstream, .. } = assignment;
+        count(group.counters_mut(id), |counters| counters.connections_made += 1);
+        let link = Rc::new(self.link(target, upstream, address, id));
         self.dials.borrow_mut().push(Rc::clone(&link));
         Given::Link(link, assignment)
+    }
+
+    fn link(&self, target: usize, upstream: usize, address: SocketAddr, id: AddressId) -> Link {
+        self.open.set(self.open.get() + 1);
+        let (relay, waker, is_retired) = (RefCell::default(), RefCell::default(), Cell::default());
+        let open = Rc::clone(&self.open);
+        Link { target, upstream, address, id, is_for_check: false, relay, waker, is_retired, open }
+    }
+
+    /// Whether another connection may be made; if there are as many as there may be, one that is idle is closed for it.
+    fn has_room(&self) -> bool {
+        self.open.get() < self.open_max || self.retire_one()
+    }
+
+    /// Closes the oldest idle connection to the address that has the most of them.
+    fn retire_one(&self) -> bool {
+        let most = |target: &&Target| target.state.borrow().idle.values().map(Vec::len).max();
+        let Some(target) = self.targets.iter().max_by_key(most) else { return false };
+        let mut state = target.state.borrow_mut();
+        let Some(links) = state.idle.values_mut().max_by_key(|links| links.len()) else { return false };
+        let oldest = (!links.is_empty()).then(|| links.remove(0));
+        drop(state);
+        oldest.is_some_and(|link| {
+            link.retire();
+            true
+        })
     }
 
     /// Takes a waiter out of the queue: its client has left, or it has waited for too long.
@@ -268,16 +340,23 @@ impl Hub {
         target.offer_room();
     }
 
-    /// Has a connection made for a check. No request gets it.
-    pub fn dial_for_check(&self, target: usize, check: &Check, relay: Rc<Relay>) {
-        let link = Link { is_for_check: true, ..Link::new(target, check.upstream, check.address, check.id) };
-        link.assign(relay);
-        self.dials.borrow_mut().push(Rc::new(link));
+    /// Has a connection made for a check. No request gets it. False: there is no room for it.
+    pub fn dial_for_check(&self, target: usize, check: &Check, relay: Rc<Relay>) -> bool {
+        let has_room = self.has_room();
+        if has_room {
+            let mut link = self.link(target, check.upstream, check.address, check.id);
+            link.is_for_check = true;
+            link.assign(relay);
+            self.dials.borrow_mut().push(Rc::new(link));
+        }
+        has_room
     }
 
-    /// The connections that are to be made.
-    pub fn take_dials(&self) -> Vec<Rc<Link>> {
-        std::mem::take(&mut self.dials.borrow_mut())
+    /// The connections that are to be made, so many at most, the oldest first.
+    pub fn take_dials(&self, max: usize) -> Vec<Rc<Link>> {
+        let mut dials = self.dials.borrow_mut();
+        let max = max.min(dials.len());
+        dials.drain(..max).collect()
     }
 
     /// Whether connections are to be made.
@@ -287,7 +366,6 @@ impl Hub {
 
     /// There is no connection, not even one that has begun.
     pub fn refuse(&self, link: &Rc<Link>, fault: UpstreamFault) {
-        link.is_over.set(true);
         if let Some(relay) = link.take_relay() {
             let (written, read, is_reused) = (0, 0, false);
             relay.fail(Failed { fault, phase: UpstreamPhase::Connect, written, read, is_reused });
@@ -318,7 +396,6 @@ impl Hub {
 
     /// A connection is over, or cannot serve another request.
     pub fn forget(&self, link: &Rc<Link>) {
-        link.is_over.set(true);
         let idle = &mut self.targets[link.target].state.borrow_mut().idle;
         if let Some(links) = idle.get_mut(&link.id) {
             links.retain(|other| !Rc::ptr_eq(other, link));
@@ -420,9 +497,17 @@ impl Target {
 }
 
 impl Link {
-    fn new(target: usize, upstream: usize, address: SocketAddr, id: AddressId) -> Link {
-        let (relay, waker, is_over) = (RefCell::default(), RefCell::default(), Cell::default());
-        Link { target, upstream, address, id, is_for_check: false, relay, waker, is_over }
+    /// Whether it is to close, because another connection needs its descriptor.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.get()
+    }
+
+    fn retire(&self) {
+        self.is_retired.set(true);
+        self.open.set(self.open.get().saturating_sub(1));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake();
+        }
     }
 
     /// The connection is there, and is woken by this.
@@ -450,6 +535,14 @@ impl Link {
             relay.join(waker.clone());
         }
         Some(relay)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !self.is_retired.get() {
+            self.open.set(self.open.get().saturating_sub(1));
+        }
     }
 }
 

@@ -324,7 +324,7 @@ fn upstreams_that_get_no_requests_and_requests_that_wait_for_them_are_found() {
                     10.0.0.1:3 (down: connection refused), 10.0.0.1:4 (probing: connection refused), others";
     assert_eq!(told(group(&all, 0, None)), [expected]);
     let expected = "warning upstream-queue: 4 requests for /api/ held back until an upstream has room";
-    assert_eq!(told(group(&[good.clone()], 4, None)), [expected]);
+    assert_eq!(told(group(std::slice::from_ref(&good), 4, None)), [expected]);
     let expected = "upstream-name: a.example:80 of /api/ cannot be resolved: no such name";
     assert_eq!(told(group(&[good], 0, Some("no such name"))), [format!("warning {expected}")]);
     let nowhere = told(group(&[], 0, Some("no such name")));
