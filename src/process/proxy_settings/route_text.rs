@@ -145,7 +145,7 @@ fn replacement(route: &Route, path: &str) -> Result<String, String> {
     }
 }
 
-/// http[s]://host[:port]
+/// `http[s]://host[:port]`
 fn upstream(url: &str, prefix: &str) -> Result<Upstream, String> {
     let wrong = |problem: &str| Err(format!("the URL {url} {problem}"));
     let lower = url.to_ascii_lowercase();
