@@ -1,6 +1,5 @@
 //! Making connections to upstreams.
 
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::EventLoop;
@@ -9,7 +8,7 @@ use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::wake::WakeKey;
 use crate::connection::{Connection, Identity};
-use crate::net::{Reactor, Socket};
+use crate::net::{Reactor, Socket, is_out_of_descriptors};
 use crate::protocol::proxy_header;
 use crate::service::Service;
 use crate::service::proxy::hub::Link;
@@ -59,7 +58,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let mut socket = match self.reactor.connect(link.address) {
             Ok(socket) => socket,
             Err(error) => {
-                hub.refuse(&link, fault_of_connect(error.kind()));
+                // Otherwise there is no way to it: no route, or no IPv6.
+                let fault = match is_out_of_descriptors(&error) {
+                    true => UpstreamFault::NoSocket(error.kind()),
+                    false => UpstreamFault::Kernel(error.kind()),
+                };
+                hub.refuse(&link, fault);
                 return began;
             }
         };
@@ -91,28 +95,5 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Peer::Unix => None,
         });
         proxy_header::header(peer, client.and_then(Connection::local_address))
-    }
-}
-
-/// What it means that the kernel does not even begin to connect: there is no way to the upstream, or the fault is ours.
-fn fault_of_connect(kind: ErrorKind) -> UpstreamFault {
-    use ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, PermissionDenied};
-    match kind {
-        HostUnreachable | NetworkDown | NetworkUnreachable | PermissionDenied => UpstreamFault::Kernel(kind),
-        _ => UpstreamFault::NoSocket(kind),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_we_have_run_out_of_is_our_fault() {
-        let no_way = ErrorKind::NetworkUnreachable;
-        assert_eq!(fault_of_connect(no_way), UpstreamFault::Kernel(no_way));
-        // EMFILE has no kind of its own.
-        let kinds = [rustix::io::Errno::MFILE, rustix::io::Errno::ADDRNOTAVAIL].map(|errno| errno.kind());
-        assert_eq!(kinds.map(fault_of_connect), kinds.map(UpstreamFault::NoSocket));
     }
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::frames::{DATA, END_STREAM, PING, frame};
+use crate::frames::{DATA, END_STREAM, PING, RST_STREAM, frame};
 use crate::http2_client::{Http2, head};
 use crate::support::{Client, Server, field, status, wait_until};
 
@@ -325,6 +325,59 @@ fn a_response_that_is_cut_off_is_never_a_whole_one() {
             assert!(received.starts_with("HTTP/1.1 200 OK\r\n") && !received.contains("0\r\n\r\n"), "{received}");
         }
     }
+}
+
+#[test]
+fn clients_of_http2_get_whole_responses_or_a_reset_and_may_reset_themselves() {
+    let upstream = Upstream::new();
+    let server = upstream.behind("");
+    let mut client = Http2::new(server.connect(), 65535);
+    client.ask(1, END_STREAM, &head("GET", "/whole"));
+    let mut application = upstream.accept();
+    assert!(application.read_head().contains("\r\nVia: 2.0 tidemill\r\n"));
+    application.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    client.read_end_of(1);
+
+    client.ask(3, END_STREAM, &head("GET", "/cut"));
+    application.read_head();
+    application.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    drop(application);
+    client.read_until(|frame| {
+        assert!(frame.stream != 3 || frame.kind == RST_STREAM || !frame.has(END_STREAM), "a part is no whole response");
+        frame.stream == 3 && frame.kind == RST_STREAM
+    });
+
+    client.ask(5, 0, &head("POST", "/reset"));
+    client.client.send(frame(DATA, 0, 5, b"abc"));
+    let mut application = upstream.accept();
+    application.read_head();
+    assert_eq!(application.read_exactly(8), b"3\r\nabc\r\n");
+    client.client.send(frame(RST_STREAM, 0, 5, &8_u32.to_be_bytes()));
+    // Not as if the content were complete.
+    let mut rest = Vec::new();
+    assert!(application.is_closed_by_server_into(&mut rest));
+    assert_eq!(rest, b"");
+}
+
+#[test]
+fn a_websocket_of_http2_becomes_one_of_http1() {
+    let upstream = Upstream::new();
+    let server = upstream.behind("");
+    let mut client = Http2::new(server.connect(), 65535);
+    let websocket = [&head("CONNECT", "/ws")[..], &[(":protocol", "websocket"), ("sec-websocket-version", "13")]];
+    client.ask(1, 0, &websocket.concat());
+    let mut application = upstream.accept();
+    let request = application.read_head();
+    assert!(request.starts_with("GET /ws HTTP/1.1\r\n"), "{request}");
+    assert_eq!((field(&request, "Upgrade"), field(&request, "Connection")), (Some("websocket"), Some("Upgrade")));
+    // Whoever does not know the key cannot have understood the request.
+    application.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    client.read_end_of(1);
+    assert!(application.is_closed_by_server());
+    wait_until("the log says why", || server.log().contains("502 Bad Gateway"));
 }
 
 #[test]

@@ -171,9 +171,6 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::Protocol(reason, "") => f.write_str(reason),
             UpstreamFault::Protocol(reason, section) => write!(f, "{reason} ({section})"),
             UpstreamFault::Tls => f.write_str("TLS has failed"),
-            UpstreamFault::NoSocket(ErrorKind::AddrNotAvailable) => {
-                f.write_str("no port is left for a connection to it")
-            }
             UpstreamFault::NoSocket(_) => f.write_str("no descriptor is left for a connection to it (ulimit -n)"),
         }
     }
@@ -182,11 +179,14 @@ impl fmt::Display for UpstreamFault {
 impl Failed {
     /// What it says about the address; `None`: nothing, since the fault is ours.
     pub fn failure(&self) -> Option<Failure> {
+        use ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable, PermissionDenied};
         let is_connecting = matches!(self.phase, UpstreamPhase::Connect | UpstreamPhase::Tls);
         Some(match self.fault {
             UpstreamFault::NoSocket(_) => return None,
             UpstreamFault::Kernel(ErrorKind::ConnectionRefused) => Failure::Refused,
-            UpstreamFault::Kernel(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => Failure::Unreachable,
+            UpstreamFault::Kernel(
+                AddrNotAvailable | HostUnreachable | NetworkDown | NetworkUnreachable | PermissionDenied,
+            ) => Failure::Unreachable,
             UpstreamFault::Timeout | UpstreamFault::Kernel(ErrorKind::TimedOut) if is_connecting => {
                 Failure::ConnectTimeout
             }
@@ -483,6 +483,22 @@ impl Drop for State {
         let mut rings = self.rings.borrow_mut();
         for ring in [self.up.ring.take(), self.down.ring.take()].into_iter().flatten() {
             rings.give_back(ring);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_have_run_out_of_is_no_failure_of_the_address() {
+        let (phase, written, read, is_reused) = (UpstreamPhase::Connect, 0, 0, false);
+        let failure = |fault| Failed { fault, phase, written, read, is_reused }.failure();
+        assert_eq!(failure(UpstreamFault::NoSocket(ErrorKind::Other)), None);
+        // The last is that of an IPv6 address where the kernel has no IPv6.
+        for kind in [ErrorKind::NetworkUnreachable, ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable] {
+            assert_eq!(failure(UpstreamFault::Kernel(kind)), Some(Failure::Unreachable));
         }
     }
 }
