@@ -18,6 +18,7 @@ use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
+use crate::service::proxy::hub::Hub;
 use crate::service::proxy::metrics::families;
 
 /// What may be spoken on connections.
@@ -44,7 +45,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.loop_families(),
             self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),
             self.thread_families(),
-            if self.upstreams.is_some() { families(&self.groups_of_upstreams()) } else { Vec::new() },
+            self.upstreams.as_ref().map_or(Vec::new(), |upstreams| self.upstream_families(&upstreams.hub)),
         ];
         Metrics { families: groups.into_iter().flatten().collect(), queues: self.accept_queues.statuses() }
     }
@@ -299,6 +300,17 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 certificates.collect(),
             ),
         ]
+    }
+
+    /// Families of upstreams, where there are any.
+    fn upstream_families(&self, hub: &Hub) -> Vec<Family> {
+        let mut all = families(&hub.statuses(self.context.moment));
+        all.push(Family::gauge(
+            "tidemill_upstream_connections_limit",
+            "Connections to upstreams that there may be at a time.",
+            hub.connections_max() as u64,
+        ));
+        all
     }
 
     /// Families of the job threads and of the access log's thread.

@@ -237,6 +237,7 @@ fn connections_to_upstreams_are_bounded_by_descriptors_and_idle_ones_make_room()
     assert_eq!(late.read_response().1, "ok");
     assert_eq!(streams[0].read(&mut [0]).unwrap(), 0, "the oldest idle connection has made room");
     assert_eq!(ask_json(&server, "/connections?format=json")["upstreams"], streams.len());
+    assert_eq!(samples(&server)["tidemill_upstream_connections_limit"], streams.len() as f64);
 }
 
 #[test]
