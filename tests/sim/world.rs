@@ -720,9 +720,11 @@ impl World {
     }
 
     fn reset_client(&mut self, link: LinkId) {
-        // What the client has not read yet may be lost with the connection (RFC 9112 §9.6).
+        // What the client has not read yet may be lost with the connection (RFC 9112 §9.6), and the FIN behind it.
         if self.dice.chance(500) {
-            self.links[link].down.received.clear();
+            let down = &mut self.links[link].down;
+            down.fin_received &= down.received.is_empty();
+            down.received.clear();
         }
         if std::mem::replace(&mut self.links[link].client_was_reset, true) || self.links[link].client_closed {
             return;
