@@ -210,7 +210,7 @@ pub struct Syscalls {
     pub ctl: u64,
     /// `accept4`, also those that found nobody
     pub accept: u64,
-    /// `socket` and `connect`, to upstreams
+    /// `connect` to upstreams, each with its `socket` and two `setsockopt`
     pub connect: u64,
     /// `recvfrom`, `readv`
     pub read: u64,

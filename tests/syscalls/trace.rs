@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that the server counts, by the names it gives them.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "epoll_wait",
     "epoll_ctl",
     "accept",
+    "connect",
     "read",
     "write",
     "sendfile",
@@ -148,6 +149,7 @@ pub fn kind(call: &Call, eventfd: u32) -> Result<&'static str, &str> {
         "epoll_wait" | "epoll_pwait" => "epoll_wait",
         "epoll_ctl" => "epoll_ctl",
         "accept4" | "accept" => "accept",
+        "connect" => "connect",
         "recvfrom" | "readv" => "read",
         "write" if call.descriptor() == Some(eventfd) => "wake",
         "sendto" | "sendmsg" | "writev" => "write",
