@@ -21,6 +21,7 @@ mod tls;
 #[cfg(feature = "_tls")]
 mod tls_clients;
 mod told;
+mod upstreams;
 mod verdicts;
 
 use std::cell::{Cell, RefCell};

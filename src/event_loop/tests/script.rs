@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -62,6 +63,10 @@ pub struct ScriptedReactor {
     pub backlog: Option<(u32, u32)>,
     /// How often the kernel was asked about an accept queue.
     pub questions: Vec<ListenerId>,
+    /// Connections that the server has begun, in order, which nobody has answered yet.
+    begun: VecDeque<(SocketAddr, Client)>,
+    /// Why no connection can be begun, if so.
+    pub no_socket: Option<io::ErrorKind>,
 }
 
 impl ScriptedReactor {
@@ -81,7 +86,26 @@ impl ScriptedReactor {
             queues: roles.iter().map(|_| VecDeque::new()).collect(),
             backlog: None,
             questions: Vec::new(),
+            begun: VecDeque::new(),
+            no_socket: None,
         }
+    }
+
+    /// The oldest connection that the server has begun and that was not taken from here: where it leads to, and the other end.
+    pub fn take_begun(&mut self) -> Option<(SocketAddr, Client)> {
+        self.begun.pop_front()
+    }
+
+    /// A connection that the server has begun is there: the next poll says so.
+    pub fn establish(&mut self, client: &Client) {
+        client.0.borrow_mut().is_connecting = false;
+        self.report(client, Readiness { writable: true, ..Readiness::default() });
+    }
+
+    /// A connection that the server has begun comes to nothing: the next poll says so.
+    pub fn fail(&mut self, client: &Client, kind: io::ErrorKind) {
+        client.0.borrow_mut().failed = Some(kind);
+        self.report(client, Readiness { readable: true, writable: true, hung_up: true, failed: true });
     }
 
     /// Who waits to be accepted has gone, and nobody is told.
@@ -123,8 +147,7 @@ impl ScriptedReactor {
 
     /// The client resets the connection: the next poll says so.
     pub fn reset(&mut self, client: &Client) {
-        client.0.borrow_mut().reset = true;
-        self.report(client, Readiness { readable: true, writable: true, hung_up: true, failed: true });
+        self.fail(client, io::ErrorKind::ConnectionReset);
     }
 
     /// The client reads, so that so many bytes more can be written: the next poll says so.
@@ -149,7 +172,10 @@ pub struct Client(Rc<RefCell<Wire>>);
 struct Wire {
     to_server: VecDeque<u8>,
     ended: bool,
-    reset: bool,
+    /// The server has begun the connection, and it is not there yet.
+    is_connecting: bool,
+    /// It is broken, for this reason.
+    failed: Option<io::ErrorKind>,
     to_client: Vec<u8>,
     /// How many bytes can be written; without bound, if this is `None`.
     room: Option<usize>,
@@ -169,6 +195,12 @@ struct Wire {
     /// The server's name for the connection, once it has been armed.
     token: Option<Token>,
     closed: bool,
+}
+
+impl Wire {
+    fn error(&self) -> io::Result<()> {
+        self.failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
 }
 
 /// How often the server has asked something of a socket.
@@ -228,6 +260,11 @@ impl Client {
     /// There are bytes that nobody has been told of.
     pub fn send_silently(&self, bytes: &str) {
         self.0.borrow_mut().to_server.extend(bytes.as_bytes());
+    }
+
+    /// How many bytes the server has not read yet.
+    pub fn unread(&self) -> usize {
+        self.0.borrow().to_server.len()
     }
 
     /// From now on each read takes so many milliseconds.
@@ -301,7 +338,7 @@ impl Socket for ScriptedSocket {
             *place = byte;
         }
         Ok(match n {
-            0 if wire.reset => return Err(io::ErrorKind::ConnectionReset.into()),
+            0 if wire.failed.is_some() => return wire.error().map(|()| Io::Eof),
             0 if wire.ended => Io::Eof,
             0 => Io::WouldBlock,
             n if n < asked => Io::Drained(n),
@@ -310,6 +347,9 @@ impl Socket for ScriptedSocket {
     }
 
     fn write(&mut self, [front, back]: [&[u8]; 2], more: bool) -> io::Result<Io> {
+        if self.wire.borrow().is_connecting {
+            return self.wire.borrow().error().map(|()| Io::WouldBlock);
+        }
         let n = self.write_some(front.len() + back.len());
         let mut wire = self.wire.borrow_mut();
         wire.calls.writes += 1;
@@ -338,7 +378,7 @@ impl Socket for ScriptedSocket {
     }
 
     fn take_error(&mut self) -> io::Result<()> {
-        if self.wire.borrow().reset { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        self.wire.borrow().error()
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {
@@ -401,6 +441,17 @@ impl Reactor for ScriptedReactor {
         next.transpose().map(|socket| socket.map(|socket| (socket, Peer::Unix)))
     }
 
+    fn connect(&mut self, address: SocketAddr) -> io::Result<ScriptedSocket> {
+        if let Some(kind) = self.no_socket {
+            return Err(kind.into());
+        }
+        let client = Client::default();
+        client.0.borrow_mut().is_connecting = true;
+        let (wire, written, clock) = (Rc::clone(&client.0), Rc::clone(&self.written), self.clock.clone());
+        self.begun.push_back((address, client));
+        Ok(ScriptedSocket { wire, written, clock })
+    }
+
     fn accept_queue(&mut self, listener: ListenerId) -> io::Result<AcceptQueue> {
         self.questions.push(listener);
         let (limit, drops) = self.backlog.filter(|_| self.listening).ok_or(io::ErrorKind::Unsupported)?;
@@ -427,7 +478,7 @@ impl Reactor for ScriptedReactor {
         let turned_on = |is_on: fn(Interest) -> bool| is_on(to) && !from.is_some_and(is_on);
         // What is there already is reported now, if it was not asked for before.
         let readable = turned_on(|interest| interest.read) && (!wire.to_server.is_empty() || wire.ended);
-        let writable = turned_on(|interest| interest.write) && wire.room != Some(0);
+        let writable = turned_on(|interest| interest.write) && wire.room != Some(0) && !wire.is_connecting;
         if readable || writable {
             let readiness = Readiness { readable, writable, hung_up: wire.ended, failed: false };
             self.events.push(Event::Connection(token, readiness));
