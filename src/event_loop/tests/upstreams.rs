@@ -404,6 +404,26 @@ fn content_that_came_while_the_request_had_no_address_is_not_lost() {
     assert_eq!(second.statuses(), [200]);
 }
 
+/// The connection is refused in the turn in which the content comes, and others wait for the address.
+#[test]
+fn the_end_of_content_that_came_while_the_request_had_no_address_is_not_lost() {
+    let mut scene = Scene::with(|route| route.connections_max = Some(1));
+    let first = scene.client("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let second = scene.client(&get("/second"));
+    let refused = scene.begun();
+    scene.reactor().fail(&refused, ErrorKind::ConnectionRefused);
+    scene.send(&first, "4\r\nabcd\r\n0\r\n\r\n");
+    let upstream = scene.upstream();
+    assert!(upstream.received().starts_with("GET /second HTTP/1.1\r\n"));
+    scene.send(&upstream, OK);
+    assert_eq!(second.statuses(), [200]);
+    let request = upstream.received();
+    assert!(request.starts_with("POST /first HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with("\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"), "{request}");
+    scene.send(&upstream, OK);
+    assert_eq!(first.statuses(), [200]);
+}
+
 #[test]
 fn content_that_no_upstream_has_asked_for_is_not_asked_for_behind_its_answer() {
     let mut scene = Scene::new();

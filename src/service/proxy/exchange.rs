@@ -215,9 +215,9 @@ impl Relayed {
         }
     }
 
-    /// Whether there is content of the request that an upstream can be given.
+    /// Whether the content of the request has not ended. Before an upstream is chosen none of it is taken, but its end is noted.
     fn takes_content(&self) -> bool {
-        self.end.is_none() && self.outgoing.request.upgrade.is_none() && matches!(self.stage, Stage::Given(..))
+        self.end.is_none() && self.outgoing.request.upgrade.is_none()
     }
 
     fn decide(mut self: Box<Self>, head: Head, cx: &Cx<'_>) -> Decision {
