@@ -326,7 +326,9 @@ impl Upstream {
             Some(_) if is_late => self.fail(UpstreamFault::Timeout),
             // Whatever an idle upstream says, it is no response to the next request.
             None if is_late || self.link.is_retired() || channel.input_ended() || !channel.inbox_is_empty() => {
-                self.end = Some(Ending::AtOnce)
+                self.end = Some(Ending::AtOnce);
+                // It may linger before it is closed.
+                self.hub.forget(&self.link);
             }
             Some(_) | None => {}
         }

@@ -255,6 +255,23 @@ fn an_idle_connection_serves_the_next_request() {
     assert_eq!(client.statuses(), [200]);
 }
 
+#[test]
+fn a_connection_whose_upstream_has_ended_it_or_said_more_is_not_used_again() {
+    for text in [None, Some("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")] {
+        let mut scene = Scene::new();
+        let (client, upstream) = scene.with_idle_upstream(OK);
+        match text {
+            None => scene.end(&upstream),
+            Some(text) => scene.send(&upstream, text),
+        }
+        assert_eq!(scene.idle(), 0);
+        scene.send(&client, &post("/next", 0));
+        assert_eq!(upstream.received(), "");
+        let other = scene.upstream();
+        assert!(other.received().starts_with("POST /next HTTP/1.1\r\n"));
+    }
+}
+
 /// The kernel has the upstream's end, or more bytes, and has not told of them yet.
 #[test]
 fn an_idle_connection_is_looked_at_before_anything_is_written() {
