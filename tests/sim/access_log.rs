@@ -51,8 +51,8 @@ impl LogAudit {
         lines.map(|line| serde_json::from_slice(line).expect("the log is JSON")).collect()
     }
 
-    /// What is wrong with them, if anything is.
-    pub fn audit(&self, is_http2: impl Fn(LinkId) -> bool) -> Result<(), String> {
+    /// What is wrong with them, if anything is. `has_interims`: there may be interim responses of upstreams.
+    pub fn audit(&self, has_interims: bool, is_http2: impl Fn(LinkId) -> bool) -> Result<(), String> {
         let mut connections = BTreeMap::<u64, Vec<Value>>::new();
         for object in self.lines() {
             if !are_parts_the_whole(&object) {
@@ -62,7 +62,7 @@ impl LogAudit {
         }
         connections.into_values().try_for_each(|lines| match is_http2(link(&lines[0])) {
             true => audit_streams(&lines),
-            false => audit_requests(&lines),
+            false => audit_requests(&lines, has_interims),
         })
     }
 }
@@ -74,10 +74,11 @@ pub fn link(line: &Value) -> LinkId {
     LinkId::from(high) << 8 | LinkId::from(low)
 }
 
-fn audit_requests(lines: &[Value]) -> Result<(), String> {
+fn audit_requests(lines: &[Value], has_interims: bool) -> Result<(), String> {
     let mut last = Last { ordinal: 0, rx_end: 1, tx_end: 1, cut: false };
     for line in lines {
-        last.follow(line).map_err(|wrong| format!("the log is wrong: {wrong}: {line}, after {last:?}"))?;
+        last.follow(line, has_interims)
+            .map_err(|wrong| format!("the log is wrong: {wrong}: {line}, after {last:?}"))?;
     }
     Ok(())
 }
@@ -104,7 +105,7 @@ fn audit_streams(lines: &[Value]) -> Result<(), String> {
 }
 
 impl Last {
-    fn follow(&mut self, object: &Value) -> Result<(), &'static str> {
+    fn follow(&mut self, object: &Value, has_interims: bool) -> Result<(), &'static str> {
         const CONTINUE: u64 = "HTTP/1.1 100 Continue\r\n\r\n".len() as u64;
         let (rx, tx) = (range(object, "rx"), range(object, "tx"));
         let between = tx.start.wrapping_sub(self.tx_end);
@@ -112,8 +113,10 @@ impl Last {
         match () {
             () if ordinal != self.ordinal + 1 => return Err("a request is left out"),
             () if rx.start != self.rx_end || rx.is_empty() => return Err("rx does not follow"),
-            // The invitation to send the content is no part of the response.
-            () if between != 0 && between != CONTINUE => return Err("tx does not follow"),
+            // Interim responses are no part of the response.
+            () if between != 0 && between != CONTINUE && !(has_interims && tx.start >= self.tx_end) => {
+                return Err("tx does not follow");
+            }
             () if object["close"].is_null() && (object["status"].is_null() || tx.is_empty()) => {
                 return Err("no response");
             }

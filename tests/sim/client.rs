@@ -12,6 +12,10 @@ use crate::world::{Actor, World};
 pub const PATIENCE: Duration = Duration::from_millis(500);
 /// How exactly timeouts are kept.
 pub const TOLERANCE: Duration = Duration::from_millis(500);
+/// The status of a response of a bad upstream of which only the head is right.
+pub const NONSENSE: u16 = 299;
+/// How long a proxy waits for the word of an upstream that may not know `Expect`.
+pub const INVITATION_PATIENCE: Duration = Duration::from_secs(1);
 /// The server counts a wait from the beginning of its turn. By the time something happens in it, so much may have passed.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -180,6 +184,13 @@ pub enum Ending {
     Anyhow,
 }
 
+/// What a proxy may do to its clients.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    is_wild: bool,
+    silence_max: Duration,
+}
+
 /// A client and its one connection.
 pub struct Client {
     kind: &'static str,
@@ -188,10 +199,14 @@ pub struct Client {
     ending: Ending,
     /// Whether it looks at what it reads.
     judges: bool,
+    /// Who answers stands behind a proxy.
+    behind: Option<Behind>,
     parser: Parser,
     answered: usize,
     continued: bool,
     announced_close: bool,
+    /// The last answer so far was an error of an upstream. Its request may have more content than is thrown away.
+    had_error: bool,
     reading: bool,
     paused_until: Option<Duration>,
     stalled_until: Duration,
@@ -209,10 +224,12 @@ impl Client {
             expected,
             ending,
             judges: true,
+            behind: None,
             parser: Parser::new(),
             answered: 0,
             continued: false,
             announced_close: false,
+            had_error: false,
             reading: true,
             paused_until: None,
             stalled_until: Duration::ZERO,
@@ -220,6 +237,16 @@ impl Client {
             done: false,
             link: 0,
         }
+    }
+
+    /// The same, and who answers stands behind a proxy. In a wild world that may be an error that says so, or the response
+    /// may break off. `silence_max` is how long nothing need come then.
+    pub fn behind_proxy(self, is_wild: bool, silence_max: Duration) -> Client {
+        Client { behind: Some(Behind { is_wild, silence_max }), ..self }
+    }
+
+    fn is_behind_wild(&self) -> bool {
+        self.behind.is_some_and(|behind| behind.is_wild)
     }
 
     /// A client that follows `script` and does not care what comes of it.
@@ -282,11 +309,17 @@ impl Client {
     fn check_patience(&mut self, world: &mut World) {
         let link = &world.links[self.link];
         let marks = link.marks;
-        let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival];
+        let moved = self.behind.map(|_| world.upstreams.moved_at);
+        let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival, moved];
         let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
         let expected = self.expected.get(self.answered);
         let (is_due, pause) =
             expected.map_or((true, Duration::ZERO), |expected| (!expected.optional, expected.silence_max));
+        let pause = pause
+            + self.behind.map_or(Duration::ZERO, |behind| match self.kind {
+                "expecting" => behind.silence_max.max(INVITATION_PATIENCE),
+                _ => behind.silence_max,
+            });
         self.busy_at = world.now;
         if is_due && !self.announced_close && silent > PATIENCE + pause && !matches!(self.ending, Ending::Cut(_)) {
             self.fail(world, format!("silence for {silent:?} before these bytes, longer than {pause:?}"));
@@ -310,6 +343,12 @@ impl Client {
 
     fn take_interim(&mut self, world: &mut World, answer: &Answer) {
         let wanted = self.expected.get(self.answered).is_some_and(|expected| expected.interim) && !self.continued;
+        // Nobody knows whether a bad upstream will ask for the content.
+        let may_be_asked = self.is_behind_wild() || self.behind.is_some() && self.kind == "expecting";
+        if self.is_behind_wild() && answer.status == 103 || may_be_asked && answer.status == 100 && !self.continued {
+            self.continued |= answer.status == 100;
+            return;
+        }
         if !wanted || answer.status != 100 {
             self.fail(world, format!("an interim answer {} nobody asked for", answer.status));
         }
@@ -323,12 +362,19 @@ impl Client {
         if self.announced_close {
             return self.fail(world, "an answer after the last one".to_owned());
         }
-        if let Err(error) = check(expected, answer, world.told_to_stop.is_some()) {
+        let is_honest_error = self.is_behind_wild() && is_upstreams_error(answer, expected.to_head);
+        // If it was asked for the content after all, the response need not be the last.
+        let expected = match self.behind.is_some() && self.continued {
+            true => &Expected { may_close: true, closes: false, ..expected.clone() },
+            false => expected,
+        };
+        if let (Err(error), false) = (check(expected, answer, world.told_to_stop.is_some()), is_honest_error) {
             return self.fail(world, format!("answer {}: {error}", self.answered));
         }
         self.answered += 1;
         world.links[self.link].marks.answered = Some(world.now);
         self.continued = false;
+        self.had_error = is_honest_error;
         self.announced_close = answer.announces_close();
         let (n, all) = (self.answered, self.expected.len());
         world.note(self.link, || format!("client has answer {n} of {all}: {}", answer.status));
@@ -368,6 +414,12 @@ impl Client {
         if kept_waiting && unexpected && self.parser.is_between() && self.answered > 0 {
             return Ok(());
         }
+        if self.is_behind_wild() && !self.is_complete_so_far() {
+            return self.check_cut();
+        }
+        if self.is_behind_wild() && (self.announced_close || self.had_error) {
+            return Ok(());
+        }
         if !self.has_everything() {
             return self.check_cut();
         }
@@ -400,16 +452,26 @@ impl Client {
 
     /// An end before every answer is there: right if the next one is to be cut, and what came of it is right.
     fn check_cut(&self) -> Result<(), String> {
-        let Some(Expected { content: Content::CutWithin(whole), statuses, .. }) = self.expected.get(self.answered)
-        else {
-            return Err("an answer is missing".to_owned());
+        let (whole, statuses) = match self.expected.get(self.answered) {
+            Some(Expected { content: Content::CutWithin(whole), statuses, .. }) => (whole, statuses),
+            Some(Expected { content: Content::Exactly(whole), statuses, .. }) if self.is_behind_wild() => {
+                (whole, statuses)
+            }
+            Some(Expected { content: Content::Anything, .. }) if self.is_behind_wild() => return Ok(()),
+            _ => return Err("an answer is missing".to_owned()),
         };
         let partial = self.parser.partial();
-        let begun = statuses.contains(&partial.status) || partial.status == 0;
+        let is_nonsense = self.is_behind_wild() && partial.status == NONSENSE && partial.content.is_empty();
+        let begun = statuses.contains(&partial.status) || partial.status == 0 || is_nonsense;
         if !begun || !whole.starts_with(&partial.content) {
             return Err("what came of the answer is wrong".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether what has come, and was read, is whole responses.
+    fn is_complete_so_far(&self) -> bool {
+        self.parser.is_between() && !matches!(self.ending, Ending::Cut(_))
     }
 
     fn is_to_be_cut(&self) -> bool {
@@ -439,7 +501,8 @@ impl Client {
     /// Told to stop, a server does not wait for idle clients until they are due.
     fn check_idle_end(&self, world: &World) -> Result<(), String> {
         let marks = &world.links[self.link].marks;
-        let is_idle = self.has_everything() && !self.is_to_be_cut() && self.script.is_empty();
+        // Behind an error of an upstream the rest of the request is still awaited, and thrown away.
+        let is_idle = self.has_everything() && !self.is_to_be_cut() && self.script.is_empty() && !self.had_error;
         let (Some(told), Some(ended), true) = (world.told_to_stop, marks.ended, is_idle) else { return Ok(()) };
         let idle = marks.idle_at_end().min(ended.saturating_sub(told));
         match idle > world.limits.drain_idle_grace + TOLERANCE {
@@ -521,6 +584,18 @@ impl Actor for Client {
 
     fn complaint(&self) -> String {
         format!("{self:?} still waits: {}", self.progress())
+    }
+}
+
+/// Whether this is what a proxy says when an upstream has failed, or refuses early.
+fn is_upstreams_error(answer: &Answer, to_head: bool) -> bool {
+    let says = |what: &str| to_head || String::from_utf8_lossy(&answer.content).contains(what);
+    match answer.status {
+        502 | 504 => says("\"upstream\":") && says("\"phase\":") && says("\"why\":"),
+        503 => says("\"upstream\":") && says("\"why\":") && answer.field("retry-after").is_some(),
+        413 => answer.content.is_empty(),
+        NONSENSE => to_head,
+        _ => false,
     }
 }
 

@@ -8,22 +8,36 @@ pub struct Dice {
     state: u64,
     script: Vec<u8>,
     at: usize,
+    /// How many tags were given, if any are.
+    tags: Option<u64>,
 }
 
 impl Dice {
     /// All choices follow from `seed`.
     pub fn new(seed: u64) -> Dice {
-        Dice { state: seed, script: Vec::new(), at: 0 }
+        Dice { state: seed, script: Vec::new(), at: 0, tags: None }
     }
 
     /// The first choices are read from `script`, a byte or two each; those after its end follow from its length.
     pub fn scripted(script: &[u8]) -> Dice {
-        Dice { state: script.len() as u64, script: script.to_vec(), at: 0 }
+        Dice { state: script.len() as u64, script: script.to_vec(), at: 0, tags: None }
     }
 
     /// Dice whose throws do not depend on how often these are thrown from now on.
     pub fn fork(&mut self) -> Dice {
         Dice::new(self.next())
+    }
+
+    /// From now on [`Dice::tag`] gives tags, which follow this one.
+    pub fn give_tags(&mut self, last: u64) {
+        self.tags = Some(last);
+    }
+
+    /// A number that no other request has, if requests get one.
+    pub fn tag(&mut self) -> Option<u64> {
+        let tag = self.tags.as_mut()?;
+        *tag += 1;
+        Some(*tag)
     }
 
     /// From 0 to `n - 1`; `n` is at least 1.

@@ -9,6 +9,7 @@ use crate::dice::Dice;
 use crate::link::Nature;
 use crate::request::{self, Asked, Request};
 use crate::service::pattern;
+use crate::world::Actor;
 
 /// What a kind of client is drawn from.
 pub struct Draw<'a> {
@@ -55,6 +56,17 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
         at -= weight;
     }
     broken_answer(draw)
+}
+
+/// Draws a client of any kind whose answers can come from an upstream.
+pub fn any_behind_proxy(draw: &mut Draw<'_>, is_wild: bool, silence_max: Duration) -> Drawn {
+    loop {
+        let (client, nature) = any(draw);
+        // What they are to get depends on how the service itself fails or refuses.
+        if !["uploading", "unlucky"].contains(&client.kind()) {
+            return (client.behind_proxy(is_wild, silence_max), nature);
+        }
+    }
 }
 
 /// A script that is being written, with what must come of it.

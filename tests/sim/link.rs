@@ -1,6 +1,7 @@
 //! One TCP connection between a client and the server: a pipe for each direction and what both kernels know about it.
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tidemill::base::listener_role::ListenerRole;
@@ -249,8 +250,10 @@ pub struct Link {
     pub ready_listed: bool,
     /// A write found too little room: freeing room is an edge.
     pub wants_space: bool,
-    /// A reset arrived at the server and no call has reported it yet.
-    pub error_pending: bool,
+    /// The server has begun the connection, and nobody has answered yet.
+    pub is_connecting: bool,
+    /// Why the connection has failed, if it has and no call has reported it yet.
+    pub error_pending: Option<ErrorKind>,
     /// A reset arrived at the server.
     pub server_was_reset: bool,
     /// The server ended its direction.
@@ -288,7 +291,8 @@ impl Link {
             token: None,
             ready_listed: false,
             wants_space: false,
-            error_pending: false,
+            is_connecting: false,
+            error_pending: None,
             server_was_reset: false,
             write_shut: false,
             abort_on_close: false,
@@ -304,6 +308,11 @@ impl Link {
     /// Whether the client's program has no connection yet, because TLS is still at its handshake.
     pub fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether the server has closed its end.
+    pub fn has_ended(&self) -> bool {
+        self.server == ServerEnd::Closed
     }
 
     /// How much content has arrived at the server, in bytes.
@@ -358,15 +367,20 @@ impl Link {
         self.send_space() * 3 >= self.nature.send_buffer
     }
 
+    /// The error that has befallen the connection, once.
+    pub fn take_error(&mut self) -> io::Result<()> {
+        self.error_pending.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
     /// What epoll finds if it looks at the socket now, within what it was asked for; `None` if that is nothing.
     pub fn readiness(&self) -> Option<Readiness> {
-        let interest = self.interest?;
+        let interest = self.interest.filter(|_| !self.is_connecting)?;
         // EPOLLHUP and EPOLLERR are told to whoever is registered at all, and mean news for both directions.
         let hup = self.server_was_reset || (self.up.fin_received && self.write_shut);
         let rdhup = interest.read && self.up.fin_received;
         let input = interest.read && (self.up.fin_received || !self.up.received.is_empty());
         let space = interest.write && (self.is_send_space_worth_telling() || self.write_shut);
-        let failed = self.error_pending;
+        let failed = self.error_pending.is_some();
         let found = Readiness { readable: input || hup, writable: space || hup, hung_up: hup || rdhup, failed };
         (found != Readiness::default()).then_some(found)
     }

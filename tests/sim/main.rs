@@ -29,6 +29,7 @@ mod timers;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod tls_client;
 mod tortured;
+mod upstream;
 mod websocket;
 mod world;
 
@@ -39,6 +40,8 @@ use scenario::Run;
 
 /// Worlds in an ordinary test run.
 const SEEDS: u64 = 256;
+/// Worlds with upstreams in an ordinary test run.
+const PROXY_SEEDS: u64 = 32;
 /// Worlds of HTTP/2 in an ordinary test run: in each of them there is more to do.
 const HTTP2_SEEDS: u64 = 96;
 /// Worlds of TLS in an ordinary test run: each handshake takes a millisecond to compute.
@@ -61,6 +64,16 @@ fn every_world_comes_to_a_good_end() {
 #[test]
 fn tortured_worlds_come_to_a_good_end() {
     all_come_to_a_good_end("tortured_worlds", SEEDS, scenario::run_tortured);
+}
+
+#[test]
+fn proxy_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("proxy_worlds", PROXY_SEEDS, scenario::run_proxy);
+}
+
+#[test]
+fn tortured_proxy_worlds_come_to_a_good_end() {
+    all_come_to_a_good_end("tortured_proxy", PROXY_SEEDS, scenario::run_proxy_tortured);
 }
 
 #[test]
@@ -151,6 +164,13 @@ fn replay(seed: u64, run: Run) {
 #[test]
 fn a_seed_always_means_the_same_world() {
     let timelines: Vec<String> = (0..2).map(|_| scenario::run(11, true).timeline.tail(usize::MAX)).collect();
+    assert!(timelines[0].len() > 1000, "something happened");
+    assert!(timelines[0] == timelines[1], "twice the same");
+}
+
+#[test]
+fn a_seed_always_means_the_same_world_with_upstreams() {
+    let timelines: Vec<String> = (0..2).map(|_| scenario::run_proxy(11, true).timeline.tail(usize::MAX)).collect();
     assert!(timelines[0].len() > 1000, "something happened");
     assert!(timelines[0] == timelines[1], "twice the same");
 }

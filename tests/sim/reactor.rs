@@ -81,6 +81,11 @@ impl Reactor for SimReactor {
         }))
     }
 
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SimSocket> {
+        let link = self.world.borrow_mut().begin_connection(address)?;
+        Ok(SimSocket { world: Rc::clone(&self.world), link })
+    }
+
     fn stop_listening(&mut self) {
         self.world.borrow_mut().stop_listening();
     }
@@ -147,7 +152,7 @@ impl Socket for SimSocket {
         world.creep();
         let now = world.now;
         let link = &mut world.links[self.link];
-        if link.server_was_reset {
+        if link.server_was_reset || link.is_connecting {
             return Err(ErrorKind::NotConnected.into());
         }
         link.write_shut = true;
@@ -163,8 +168,7 @@ impl Socket for SimSocket {
     }
 
     fn take_error(&mut self) -> io::Result<()> {
-        let link = &mut self.world.borrow_mut().links[self.link];
-        if std::mem::take(&mut link.error_pending) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        self.world.borrow_mut().links[self.link].take_error()
     }
 
     fn unread(&self) -> io::Result<u64> {
@@ -197,8 +201,8 @@ fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> 
     let asked = space[0].len() + space[1].len();
     let there = link.up.received.len();
     if there == 0 {
+        link.take_error()?;
         return match () {
-            () if std::mem::take(&mut link.error_pending) => Err(ErrorKind::ConnectionReset.into()),
             () if link.up.fin_received || link.server_was_reset => Ok(Io::Eof),
             () => Ok(Io::WouldBlock),
         };
@@ -221,8 +225,9 @@ fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
     let World { links, dice, now, .. } = world;
     let link = &mut links[id];
     let asked = bytes[0].len() + bytes[1].len();
-    if std::mem::take(&mut link.error_pending) {
-        return Err(ErrorKind::ConnectionReset.into());
+    link.take_error()?;
+    if link.is_connecting {
+        return Ok(Io::WouldBlock);
     }
     if link.server_was_reset {
         return Err(ErrorKind::BrokenPipe.into());

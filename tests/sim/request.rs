@@ -100,7 +100,10 @@ impl Request {
             (_, false) => format!("Content-Length: {}\r\n", self.content.len()),
         };
         let Request { method, path, fields, .. } = &self;
-        let head = format!("{method} {path} HTTP/{version}\r\n{host}{framing}{fields}\r\n");
+        // A head that was made to fill the inbox cannot be longer.
+        let tag = dice.tag().filter(|_| !fields.contains("Pad: "));
+        let tag = tag.map(|tag| format!("Tag: {tag}\r\n")).unwrap_or_default();
+        let head = format!("{method} {path} HTTP/{version}\r\n{host}{framing}{fields}{tag}\r\n");
         let content = if self.chunked { chunks(&self.content, dice) } else { self.content };
         Asked { head: head.into_bytes(), content, expected: self.expected }
     }

@@ -9,10 +9,16 @@ use std::time::Duration;
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
+use tidemill::base::moment::Moment;
 use tidemill::base::wake::Wakes;
 use tidemill::event_loop::{EventLoop, Outcome};
+use tidemill::http::forwarded::TrustedProxies;
 use tidemill::net::torture::{Faults as TortureFaults, Torture};
 use tidemill::net::{Reactor, Signal};
+use tidemill::service::proxy::Proxy;
+use tidemill::service::proxy::balance::{Balance, KeySource};
+use tidemill::service::proxy::hub::Hub;
+use tidemill::service::proxy::route::{Route, Routes, Upstream};
 
 use crate::access_log::LogAudit;
 use crate::client::Client;
@@ -27,6 +33,7 @@ use crate::service::SimService;
 use crate::talks;
 use crate::timeline::Timeline;
 use crate::tortured::Tortured;
+use crate::upstream::Upstreams;
 use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
@@ -43,6 +50,14 @@ const RECORDS_BYTES: usize = 68 * 1024;
 const HTTP1_CLIENTS_MAX: usize = 4;
 /// The smallest outbox in a world of HTTP/2, in bytes.
 const OUTBOX_BYTES_MIN: usize = 4096;
+/// Clients in a world with upstreams.
+const PROXY_CLIENTS_MAX: usize = 12;
+/// How long a good upstream pauses at most.
+const UPSTREAM_PAUSE_MAX: Duration = Duration::from_millis(1500);
+/// The tags of HTTP/2 are above those of HTTP/1.
+const HTTP2_TAGS: u64 = 1_000_000;
+/// How long a good upstream may take for a response.
+const UPSTREAMS_SLACK: Duration = Duration::from_secs(60);
 /// How long a connection may outlive its client beyond every timeout.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -91,6 +106,16 @@ pub fn run_tls(seed: u64, record: bool) -> Report {
 #[cfg(feature = "_tls")]
 pub fn run_tls_tortured(seed: u64, record: bool) -> Report {
     run_plan(Plan::draw_tls, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
+}
+
+/// Runs the world of `seed`, in which upstreams answer.
+pub fn run_proxy(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_proxy, seed, record, |reactor| reactor)
+}
+
+/// The same under torture.
+pub fn run_proxy_tortured(seed: u64, record: bool) -> Report {
+    run_plan(Plan::draw_proxy, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
 }
 
 /// Runs the world of `seed`, in which clients speak HTTP/2, and some HTTP/1.
@@ -164,6 +189,42 @@ struct Plan {
     http2_dice: Dice,
     /// The clients speak TLS.
     is_secured: bool,
+    /// Who answers stands behind a proxy.
+    proxied: Option<Proxied>,
+}
+
+/// A proxy and its upstreams.
+#[derive(Debug, Clone)]
+struct Proxied {
+    is_wild: bool,
+    route: Route,
+}
+
+impl Proxied {
+    fn draw(dice: &mut Dice) -> Proxied {
+        let upstream = |place| Upstream::new(false, &format!("10.9.0.{place}"), Some(3000));
+        let upstreams = (1..=dice.between(1, 3)).map(upstream).collect();
+        let (is_wild, connections_max) = (dice.chance(700), dice.chance(300).then(|| dice.between(1, 4) as u32));
+        let response_timeout = Duration::from_secs(if is_wild { 2 + dice.below(8) } else { 60 });
+        let balance = match dice.below(3) {
+            0 => Balance::LeastConn,
+            1 => Balance::Hash(KeySource::Client),
+            _ => Balance::RoundRobin,
+        };
+        let connections_max = connections_max.filter(|_| is_wild);
+        let route = Route { connections_max, response_timeout, balance, ..Route::new(None, String::new(), upstreams) };
+        Proxied { is_wild, route }
+    }
+
+    /// How long nothing need come from upstreams, and for how long a request may be in the queue.
+    fn silence_max(&self) -> Duration {
+        let queued = Duration::from_secs(5);
+        if self.is_wild {
+            self.route.response_timeout.max(self.route.connect_timeout).max(queued)
+        } else {
+            UPSTREAM_PAUSE_MAX
+        }
+    }
 }
 
 /// The clients of a world that speak TLS, and the choices they follow from.
@@ -206,14 +267,41 @@ impl Plan {
             http2: 0,
             http2_dice: none,
             is_secured: false,
+            proxied: None,
         }
+    }
+
+    /// A world in which upstreams answer.
+    fn draw_proxy(dice: &mut Dice) -> Plan {
+        let mut plan = Plan::draw(dice);
+        let proxied = Proxied::draw(dice);
+        plan.clients = plan.clients.min(PROXY_CLIENTS_MAX);
+        plan.pairs = 0;
+        let limits = &mut plan.limits;
+        // The heads of requests become longer on their way.
+        limits.outbox_bytes = limits.outbox_bytes.max(limits.inbox_bytes + 1024);
+        if !proxied.is_wild {
+            (plan.faults.descriptors_max, plan.faults.out_of_descriptors) = (usize::MAX, None);
+        }
+        plan.faults.turn_bytes_max = turn_bytes_max(limits);
+        plan.proxied = Some(proxied);
+        if dice.chance(400) {
+            plan.clients = plan.clients.min(HTTP1_CLIENTS_MAX);
+            plan = plan.with_http2(dice);
+        }
+        dice.give_tags(0);
+        plan.http2_dice.give_tags(HTTP2_TAGS);
+        plan
     }
 
     /// A world in which most clients speak HTTP/2.
     fn draw_http2(dice: &mut Dice) -> Plan {
-        let mut plan = Plan::draw(dice);
-        plan.clients = plan.clients.min(HTTP1_CLIENTS_MAX);
-        plan.pairs = 0;
+        let plan = Plan::draw(dice);
+        Plan { clients: plan.clients.min(HTTP1_CLIENTS_MAX), pairs: 0, ..plan }.with_http2(dice)
+    }
+
+    fn with_http2(self, dice: &mut Dice) -> Plan {
+        let mut plan = self;
         let limits = &mut plan.limits;
         // Frames of the connection have a part of the outbox for themselves.
         limits.outbox_bytes = limits.outbox_bytes.max(OUTBOX_BYTES_MIN);
@@ -292,8 +380,16 @@ impl Plan {
         }
         let rush = dice.pick(&[50, 2000, 2_000_000, 2_000_000]);
         let when = |dice: &mut Dice| dice.micros(0, rush);
+        if let Some(proxied) = &self.proxied {
+            world.upstreams = Upstreams::new(dice.fork(), proxied.is_wild);
+            world.timeline.note(Duration::ZERO, None, || format!("{proxied:?}"));
+        }
         for _ in 0..self.clients {
-            let (client, nature) = kinds::any(&mut Draw { dice, limits: &self.limits });
+            let mut draw = Draw { dice, limits: &self.limits };
+            let (client, nature) = match &self.proxied {
+                Some(proxied) => kinds::any_behind_proxy(&mut draw, proxied.is_wild, proxied.silence_max()),
+                None => kinds::any(&mut draw),
+            };
             let at = when(dice);
             self.add(&mut world, &secured, client, nature, at);
         }
@@ -312,7 +408,11 @@ impl Plan {
         }
         let mut dice = self.http2_dice.clone();
         for _ in 0..self.http2 {
-            let (client, nature) = h2::kinds::any(&mut Draw { dice: &mut dice, limits: &self.limits });
+            let mut draw = Draw { dice: &mut dice, limits: &self.limits };
+            let (client, nature) = match &self.proxied {
+                Some(proxied) => h2::kinds::any_behind_proxy(&mut draw, proxied.is_wild, proxied.silence_max()),
+                None => h2::kinds::any(&mut draw),
+            };
             let at = dice.micros(0, rush);
             match &secured {
                 Some((clients, _)) => world.add_secured(clients.draw_http2(&mut dice), client, nature, at),
@@ -355,6 +455,7 @@ impl Plan {
             + limits.first_byte_timeout
             + limits.linger_total
             + talk
+            + self.proxied.as_ref().map_or(Duration::ZERO, |proxied| 2 * (proxied.silence_max() + UPSTREAMS_SLACK))
             + SLACK
     }
 }
@@ -427,12 +528,39 @@ fn live<R: Reactor>(
     if plan.is_secured {
         event_loop.keep_tls(secured::server());
     }
+    let hub = plan.proxied.as_ref().map(|proxied| {
+        let routes: Routes = [proxied.route.clone()].into_iter().collect();
+        let hub = Rc::new(Hub::new(&routes, Moment::default()));
+        event_loop.service().proxy = Some(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
+        event_loop.reach_upstreams(Rc::clone(&hub), None, Arc::new(|_| Err("there are no names".to_owned())));
+        hub
+    });
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
+    let is_over = event_loop.connections() == 0;
     drop(event_loop);
+    hub.map_or(Ok(()), |hub| nothing_is_kept(&hub, is_over))?;
     world.borrow_mut().run_out();
     judge(world, plan, outcome)?;
     let world = world.borrow();
-    audit.audit(|link| world.clients[link].as_ref().is_some_and(|client| client.kind().ends_with("HTTP/2")))
+    audit.audit(plan.proxied.is_some(), |link| {
+        world.clients[link].as_ref().is_some_and(|client| client.kind().ends_with("HTTP/2"))
+    })
+}
+
+/// Whether every address and every place in a queue was given back, and every connection if there is none any more.
+fn nothing_is_kept(hub: &Hub, is_over: bool) -> Result<(), String> {
+    for group in hub.statuses(Moment::default()) {
+        if let Some(address) = group.addresses.iter().find(|address| address.active > 0) {
+            return Err(format!("leaks: {} has {} requests at the end", address.address, address.active));
+        }
+        if group.waiting > 0 || is_over && group.idle > 0 {
+            return Err(format!(
+                "leaks: {} requests wait and {} connections are idle at the end",
+                group.waiting, group.idle
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.
@@ -477,7 +605,12 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
     }
     // Connections that were cut at last end anyhow; whoever does not read may not even hear of it.
     let was_cut = matches!(outcome, Some(Outcome::Cut(_)));
-    let ends = |link: usize| was_cut || world.is_left_to_the_kernel(link);
+    // Who reads nothing does not learn that there is but an error to read.
+    let is_unheard = |link: usize| {
+        let is_deaf = world.clients[link].as_ref().is_some_and(|client| client.kind() == "deaf");
+        plan.proxied.as_ref().is_some_and(|proxied| proxied.is_wild) && is_deaf && world.links[link].has_ended()
+    };
+    let ends = |link: usize| was_cut || world.is_left_to_the_kernel(link) || is_unheard(link);
     let mut clients = world.clients.iter().enumerate().filter_map(|(link, client)| Some((link, client.as_ref()?)));
     if let Some((_, client)) = clients.find(|(link, client)| !client.is_done() && !ends(*link)) {
         let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
@@ -539,6 +672,7 @@ mod tests {
             http2: 0,
             http2_dice: Dice::new(0),
             is_secured: false,
+            proxied: None,
         };
         let world = plan.world(&mut Dice::new(0), Timeline::default());
         let mut nature = Nature::plain();

@@ -15,6 +15,7 @@ use tidemill::http::message::{RequestHead, Response};
 use tidemill::http::status::Status;
 use tidemill::service::Service;
 use tidemill::service::lab;
+use tidemill::service::proxy::Proxy;
 use tidemill::service::router::Router;
 use tidemill::service::websocket::Policy;
 
@@ -50,6 +51,8 @@ pub struct SimService {
     /// The WebSockets of the binary.
     lab: Router,
     progress: Progress,
+    /// Upstreams that answer instead, if there are any.
+    pub proxy: Option<Proxy>,
 }
 
 /// Counts content that is taken by the clock: what one read has brought may take many waits.
@@ -71,6 +74,9 @@ struct Meeting {
 
 impl Service for SimService {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        if let Some(reply) = self.proxy.as_ref().and_then(|proxy| proxy.call(request, cx)) {
+            return Ok(reply);
+        }
         let path = String::from_utf8_lossy(request.target.path).into_owned();
         let mut parts = path.split('/').skip(1);
         let name = parts.next().unwrap_or_default();
@@ -125,7 +131,7 @@ impl SimService {
     /// A service that counts its `progress`.
     pub fn new(progress: Progress) -> SimService {
         let policy = Policy::new(Vec::new(), COMPRESSED_MAX);
-        SimService { meetings: Meetings::default(), lab: lab::endpoints(policy), progress }
+        SimService { meetings: Meetings::default(), lab: lab::endpoints(policy), progress, proxy: None }
     }
 
     fn meet(&mut self, place: u64, cx: &Cx<'_>) -> Reply {

@@ -1,6 +1,7 @@
 //! The torture that the binary offers, on top of a simulated kernel.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidemill::base::listener_role::ListenerRole;
@@ -58,6 +59,11 @@ impl<R: Reactor> Reactor for Tortured<R> {
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>> {
         let accepted = self.reactor.accept(listener)?;
         Ok(accepted.map(|(socket, peer)| (self.torture.accept(socket), peer)))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Self::Socket> {
+        let socket = self.reactor.connect(address)?;
+        Ok(self.torture.accept(socket))
     }
 
     fn stop_listening(&mut self) {

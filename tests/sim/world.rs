@@ -6,7 +6,8 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use crate::dice::Dice;
 use crate::link::{Direction, Link, LinkId, Nature, Segment, ServerEnd};
 use crate::secured::{ClientTls, Farewell};
 use crate::timeline::{Timeline, excerpt};
+use crate::upstream::Upstreams;
 
 /// Turns without any progress at all that a loop may make before it counts as spinning.
 const IDLE_TURNS_MAX: u32 = 200;
@@ -57,6 +59,8 @@ struct Listener {
 #[derive(Debug)]
 enum Happening {
     Connect(LinkId),
+    /// A connection that the server has begun is there, or has failed for this reason.
+    Answer(LinkId, Option<ErrorKind>),
     Arrive(LinkId, Direction, Segment),
     Reset(LinkId, Direction),
     Wake(LinkId),
@@ -116,6 +120,8 @@ pub struct World {
     pub loop_ended: Duration,
     /// Whether the server has slept without end while nothing could ever happen.
     pub asleep_for_good: bool,
+    /// Whom the server connects to.
+    pub upstreams: Upstreams,
     /// Whether a wake was left since the last poll.
     pub woken: Arc<AtomicBool>,
     /// Counts everything that moves anything. The service counts here, too.
@@ -157,6 +163,7 @@ impl World {
             wrong_unless_cut: None,
             loop_ended: Duration::ZERO,
             asleep_for_good: false,
+            upstreams: Upstreams::default(),
             woken: Arc::default(),
             progress: Rc::default(),
             faults,
@@ -269,6 +276,17 @@ impl World {
     /// Connections the server has open.
     pub fn open_at_server(&self) -> usize {
         self.links.iter().filter(|link| link.server == ServerEnd::Open).count()
+    }
+
+    /// Those of them that it has accepted.
+    fn accepted_by_server(&self) -> usize {
+        let is_accepted = |link: &&Link| link.server == ServerEnd::Open && link.role != ListenerRole::Upstream;
+        self.links.iter().filter(is_accepted).count()
+    }
+
+    fn is_out_of_descriptors(&self) -> bool {
+        let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
+        episode || self.open_at_server() >= self.faults.descriptors_max
     }
 
     /// Lets everything happen that still can without the server.
@@ -394,11 +412,10 @@ impl World {
     /// accept(2): who is next in the queue, or EMFILE.
     pub fn accept(&mut self, listener: usize) -> io::Result<Option<LinkId>> {
         self.creep();
-        let descriptors = self.open_at_server();
+        let is_out_of_descriptors = self.is_out_of_descriptors();
         let Some(listeners) = &mut self.listeners else { return Ok(None) };
-        let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
         // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
-        if episode || descriptors >= self.faults.descriptors_max {
+        if is_out_of_descriptors {
             self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
@@ -410,6 +427,45 @@ impl World {
         self.links[link].marks.accepted = Some(self.now);
         self.count_progress();
         self.note(link, || "accepted".to_owned());
+    }
+
+    /// connect(2), to an upstream.
+    pub fn begin_connection(&mut self, address: SocketAddr) -> io::Result<LinkId> {
+        self.creep();
+        if self.is_out_of_descriptors() {
+            self.timeline.note(self.now, None, || format!("connect to {address}: EMFILE"));
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
+        let (reply, mut upstream, nature) = self.upstreams.draw(address, self.now);
+        let link = self.links.len();
+        self.note(link, || format!("is a connection to {address}, {reply:?}: {upstream:?} {nature:?}"));
+        upstream.set_link(link);
+        let (server, role) = (ServerEnd::Open, ListenerRole::Upstream);
+        self.links.push(Link { role, server, is_connecting: true, ..Link::new(nature) });
+        self.clients.push(Some(Box::new(upstream)));
+        if let Some((after, outcome)) = reply {
+            self.schedule(self.now + after, Happening::Answer(link, outcome));
+        }
+        self.count_progress();
+        Ok(link)
+    }
+
+    /// A connection that the server has begun is there, or comes to nothing.
+    fn answer(&mut self, link: LinkId, outcome: Option<ErrorKind>) {
+        self.upstreams.moved_at = self.now;
+        let state = &mut self.links[link];
+        if state.server == ServerEnd::Closed {
+            return;
+        }
+        state.is_connecting = false;
+        state.marks.accepted = Some(self.now);
+        (state.error_pending, state.server_was_reset, state.client_closed) =
+            (outcome, outcome.is_some(), outcome.is_some());
+        state.edge_for_all();
+        self.note(link, || format!("the server's connection is there, or not: {outcome:?}"));
+        if outcome.is_none() {
+            self.with_client(link, |client, world| client.act(world));
+        }
     }
 
     /// How many listeners there are.
@@ -446,7 +502,9 @@ impl World {
         state.mark_end(self.now);
         state.marks.closed = Some(self.now);
         let resets = !state.server_was_reset && (state.abort_on_close || unread > 0);
-        if resets {
+        if state.is_connecting {
+            // There is nobody to be told.
+        } else if resets {
             state.down.unsent.clear();
             self.send_reset(link, Direction::Down);
         } else if !state.server_was_reset {
@@ -581,8 +639,7 @@ impl World {
     }
 
     fn has_room(&self) -> bool {
-        let episode = self.faults.out_of_descriptors.is_some_and(|(from, to)| (from..to).contains(&self.now));
-        !episode && self.open_at_server() < self.faults.connections_max.min(self.faults.descriptors_max)
+        !self.is_out_of_descriptors() && self.accepted_by_server() < self.faults.connections_max
     }
 
     /// However much there is to do for one connection, the others get their turn.
@@ -618,6 +675,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Connect(link) => self.connect(link),
+            Happening::Answer(link, outcome) => self.answer(link, outcome),
             Happening::Arrive(link, Direction::Up, segment) => self.arrive_at_server(link, segment),
             Happening::Arrive(link, Direction::Down, segment) => self.arrive_at_client(link, segment),
             Happening::Reset(link, Direction::Up) => self.reset_server(link),
@@ -654,6 +712,10 @@ impl World {
     fn arrive_at_server(&mut self, link: LinkId, segment: Segment) {
         let now = self.now;
         let state = &mut self.links[link];
+        if state.role == ListenerRole::Upstream {
+            self.upstreams.moved_at = now;
+        }
+        let state = &mut self.links[link];
         state.up.in_flight -= segment.bytes.len();
         if state.server == ServerEnd::Closed {
             if !segment.bytes.is_empty() {
@@ -678,6 +740,9 @@ impl World {
     }
 
     fn arrive_at_client(&mut self, link: LinkId, segment: Segment) {
+        if self.links[link].role == ListenerRole::Upstream {
+            self.upstreams.moved_at = self.now;
+        }
         let state = &mut self.links[link];
         state.down.in_flight -= segment.bytes.len();
         if state.wants_space && state.is_send_space_worth_telling() {
@@ -713,7 +778,7 @@ impl World {
             return;
         }
         state.server_was_reset = true;
-        state.error_pending = true;
+        state.error_pending = Some(ErrorKind::ConnectionReset);
         state.down.unsent.clear();
         state.edge_for_all();
         self.note(link, || "RST arrives at the server".to_owned());

@@ -27,10 +27,16 @@ mod reactor;
 #[path = "../../sim/secured.rs"]
 mod secured;
 #[allow(dead_code, reason = "the simulator uses more of it")]
+#[path = "../../sim/service.rs"]
+mod service;
+#[allow(dead_code, reason = "the simulator uses more of it")]
 #[path = "../../sim/timeline.rs"]
 mod timeline;
 #[path = "../../tls_client/mod.rs"]
 mod tls_client;
+#[allow(dead_code, reason = "the simulator uses more of it")]
+#[path = "../../sim/upstream.rs"]
+mod upstream;
 #[allow(dead_code, reason = "the simulator uses more of it")]
 #[path = "../../sim/world.rs"]
 mod world;

@@ -87,7 +87,8 @@ impl Http2Actor {
     /// Nothing that can be said may wait without a reason.
     fn check_patience(&mut self, world: &mut World) {
         let marks = world.links[self.link].marks;
-        let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival];
+        let moved = world.upstreams.moved_at;
+        let since = [Some(self.busy_at.max(moved)), Some(self.stalled_until), marks.accepted, marks.last_arrival];
         let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
         let silence_max = self.client.silence_max().unwrap_or(Duration::MAX / 2);
         if silent > silence_max + PATIENCE && self.manner == Manner::Good {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::talk::Talk;
-use crate::client::{Content, Expected};
+use crate::client::{Content, Expected, INVITATION_PATIENCE};
 use crate::dice::Dice;
 use crate::request::{self, Parts, Request};
 use crate::service::pattern;
@@ -22,6 +22,8 @@ pub struct Ask {
     pub expected: Expected,
     /// It is malformed, and must be reset with PROTOCOL_ERROR.
     pub is_malformed: bool,
+    /// An upstream answers, which may fail.
+    pub is_fallible: bool,
     /// The trailers that must come.
     pub trailers: Vec<(String, String)>,
     /// The interim responses that may come, but for 100.
@@ -79,6 +81,7 @@ impl Ask {
             talk: None,
             expected,
             is_malformed: false,
+            is_fallible: false,
             trailers: Vec::new(),
             hints: 0,
             after: Duration::ZERO,
@@ -135,7 +138,7 @@ pub fn any(dice: &mut Dice) -> Ask {
     match dice.below(20) {
         0 => trailing(dice),
         1 => hinted(dice),
-        2 => expecting(dice),
+        2 => expecting(dice, 3),
         3 => refused(dice),
         4 => broken(dice),
         5 => talking(dice),
@@ -146,6 +149,21 @@ pub fn any(dice: &mut Dice) -> Ask {
             Ask::draw(request, dice)
         }
     }
+}
+
+/// Any request that an upstream can answer. In a wild world that may fail, and nothing need come for so long.
+pub fn for_upstreams(dice: &mut Dice, is_wild: bool, silence_max: Duration) -> Ask {
+    let mut ask = match dice.chance(150) {
+        true => expecting(dice, 2),
+        false => {
+            let request = request::any(dice);
+            Ask::draw(request, dice)
+        }
+    };
+    ask.fields.extend(dice.tag().map(|tag| ("tag".to_owned(), tag.to_string())));
+    let patience = if ask.waits_to_continue() { INVITATION_PATIENCE } else { Duration::ZERO };
+    ask.expected.silence_max += silence_max.max(patience);
+    Ask { is_fallible: is_wild, ..ask }
 }
 
 /// A short request with short content, if it has any.
@@ -181,9 +199,9 @@ fn hinted(dice: &mut Dice) -> Ask {
     Ask { hints, ..Ask::draw(request, dice) }
 }
 
-/// Content is sent only if it is wanted.
-fn expecting(dice: &mut Dice) -> Ask {
-    let request = match dice.below(3) {
+/// Content is sent only if it is wanted, by so many kinds of services.
+fn expecting(dice: &mut Dice, kinds: u64) -> Ask {
+    let request = match dice.below(kinds) {
         0 => request::echo(dice, 20_000),
         1 => request::gather(dice, 20_000),
         _ => request::refused(dice, 20_000, u64::MAX),

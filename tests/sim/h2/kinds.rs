@@ -40,6 +40,20 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
     polite(draw)
 }
 
+/// Draws a client of which all requests can be answered by upstreams.
+pub fn any_behind_proxy(draw: &mut Draw<'_>, is_wild: bool, silence_max: Duration) -> Drawn {
+    let (hurries, changes_its_mind) = (draw.dice.chance(300), draw.dice.chance(300));
+    let habits = match hurries {
+        true => Habits { streams_max: 100, waits_for_settings: true, ..Habits::draw("hasty HTTP/2", draw.dice) },
+        false => Habits { streams_max: draw.dice.between(1, 4), ..Habits::draw("polite HTTP/2", draw.dice) },
+    };
+    let asks = asks(draw.dice, if hurries { 20 } else { 8 }, |dice| {
+        let ask = ask::for_upstreams(dice, is_wild, silence_max);
+        if changes_its_mind && dice.chance(500) { ask.giving_up(dice) } else { ask }
+    });
+    client(habits, asks, Manner::Good, draw)
+}
+
 /// So many asks as `ask` draws.
 fn asks(dice: &mut Dice, most: usize, mut ask: impl FnMut(&mut Dice) -> Ask) -> Vec<Ask> {
     (0..dice.size(1, most)).map(|_| ask(dice)).collect()

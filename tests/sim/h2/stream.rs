@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ask::{Ask, GivesUp, Reading};
-use crate::client::Content;
+use crate::client::{Content, NONSENSE};
 
 /// Names and values.
 pub type FieldLines = Vec<(String, String)>;
@@ -62,6 +62,8 @@ pub struct Stream {
     content: Vec<u8>,
     continued: bool,
     hints: usize,
+    /// The response says that an upstream has failed.
+    is_error: bool,
 }
 
 impl Stream {
@@ -87,6 +89,7 @@ impl Stream {
             content: Vec::new(),
             continued: false,
             hints: 0,
+            is_error: false,
         }
     }
 
@@ -155,6 +158,10 @@ impl Stream {
         let status: u16 = status.parse().ok().filter(|_| name == ":status").ok_or("no :status in front")?;
         match status {
             100..=199 if end_stream => Err(format!("{status} ends the stream")),
+            100 | 103 if self.ask.is_fallible => {
+                self.continued |= status == 100;
+                Ok(())
+            }
             100 if self.ask.expected.interim && !self.continued => {
                 self.continued = true;
                 Ok(())
@@ -169,7 +176,8 @@ impl Stream {
     }
 
     fn on_final_head(&mut self, status: u16, fields: FieldLines, end_stream: bool) -> Result<(), String> {
-        if self.ask.is_malformed || !self.ask.expected.statuses.contains(&status) {
+        self.is_error = self.ask.is_fallible && matches!(status, 413 | 502..=504 | NONSENSE);
+        if self.ask.is_malformed || !self.is_error && !self.ask.expected.statuses.contains(&status) {
             return Err(format!("{status} instead of {:?}", self.ask.expected.statuses));
         }
         if !field(&fields, "date").is_some_and(|date| date.len() == 29 && date.ends_with(" GMT")) {
@@ -209,6 +217,7 @@ impl Stream {
             self.content.extend_from_slice(content);
         }
         let whole = match &self.ask.expected.content {
+            _ if self.is_error => None,
             Content::Exactly(whole) | Content::CutWithin(whole) => Some(whole),
             Content::Anything => None,
         };
@@ -230,7 +239,9 @@ impl Stream {
             return if is_stalled { Ok(()) } else { Err("given up although its window was opened".to_owned()) };
         }
         let expected = &self.ask.expected;
-        let is_cut = matches!(expected.content, Content::CutWithin(_)) && self.place != Place::Done;
+        let is_to_be_cut = matches!(expected.content, Content::CutWithin(_));
+        let may_be_cut = self.ask.is_fallible && self.place == Place::Content;
+        let is_cut = is_to_be_cut && self.place != Place::Done || may_be_cut;
         let is_refused = self.ask.is_malformed && self.place == Place::Head;
         match () {
             // §8.1: the response is complete, and the rest of the request is not wanted. It may be under way.
@@ -255,6 +266,7 @@ impl Stream {
             return Err(format!("content-length {length:?}, but {} bytes", self.content.len()));
         }
         let is_right = match &expected.content {
+            _ if self.is_error => self.status != NONSENSE || expected.to_head,
             Content::Exactly(whole) => *whole == self.content,
             Content::CutWithin(whole) => self.ask.reading == Reading::Never && *whole == self.content,
             Content::Anything => true,
