@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
+
 use crate::base::accept_queue::AcceptQueue;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
@@ -66,7 +68,7 @@ pub struct ScriptedReactor {
     /// Connections that the server has begun, in order, which nobody has answered yet.
     begun: VecDeque<(SocketAddr, Client)>,
     /// Why no connection can be begun, if so.
-    pub no_socket: Option<io::ErrorKind>,
+    pub no_socket: Option<Errno>,
 }
 
 impl ScriptedReactor {
@@ -442,8 +444,8 @@ impl Reactor for ScriptedReactor {
     }
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<ScriptedSocket> {
-        if let Some(kind) = self.no_socket {
-            return Err(kind.into());
+        if let Some(errno) = self.no_socket {
+            return Err(io::Error::from_raw_os_error(errno.raw_os_error()));
         }
         let client = Client::default();
         client.0.borrow_mut().is_connecting = true;

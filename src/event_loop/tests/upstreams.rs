@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::Nobody;
 use super::script::{Client, ScriptedReactor};
 use super::stage::{get, post};
@@ -200,7 +202,7 @@ fn a_connection_that_nobody_answers_is_given_up_after_three_seconds() {
 #[test]
 fn without_a_descriptor_the_client_is_asked_to_try_again() {
     let mut scene = Scene::new();
-    scene.reactor().no_socket = Some(ErrorKind::OutOfMemory);
+    scene.reactor().no_socket = Some(Errno::MFILE);
     let client = scene.client(&get("/"));
     let response = client.received();
     assert!(response.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{response}");
