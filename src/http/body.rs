@@ -190,7 +190,12 @@ impl Failure {
         Failure { cause: cause.to_string(), level: Level::Error }
     }
 
-    /// The failure of an upstream, which is none of this server.
+    /// Who has failed, as the log says it before the cause.
+    pub fn who(&self) -> &'static str {
+        if self.level == Level::Error { "handler failed: " } else { "" }
+    }
+
+    /// The failure of an upstream, which is none of this server. The cause names it.
     pub fn of_upstream(cause: impl fmt::Display) -> Failure {
         Failure { cause: cause.to_string(), level: Level::Warn }
     }
@@ -198,8 +203,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = if self.level == Level::Error { "handler failed: " } else { "" };
-        write!(f, "{who}{}", self.cause)
+        f.write_str(&self.cause)
     }
 }
 

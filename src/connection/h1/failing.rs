@@ -130,7 +130,7 @@ impl Http1 {
         cx: &mut LoopContext,
     ) -> Result<(), Cut> {
         let key = self.log_key(channel);
-        cx.complain(failure.level, format_args!("{key}: {failure}"));
+        cx.complain(failure.level, format_args!("{key}: {}{failure}", failure.who()));
         let is_out = self.codec.sending() != Sending::Idle;
         let phase = self.stream.phase_of_fault(is_out);
         self.note_verdict(Verdict { side: Side::Server, means: Means::Handler, phase }, cx.moment);

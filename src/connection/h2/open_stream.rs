@@ -344,7 +344,7 @@ impl OpenStream {
     /// The handler failed: a 500 if nothing of its response is out yet, otherwise the stream is reset.
     fn fail<S: Socket>(&mut self, failure: &Failure, work: &mut Work<'_, S>) {
         let key = work.channel.who.log_key(Some(self.key()));
-        work.cx.complain(failure.level, format_args!("{key}: {failure}"));
+        work.cx.complain(failure.level, format_args!("{key}: {}{failure}", failure.who()));
         let is_out = !self.is_unanswered(work.session);
         let phase = self.stream.phase_of_fault(is_out);
         if let Some(record) = &mut self.stream.record {
