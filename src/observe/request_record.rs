@@ -370,7 +370,9 @@ impl RequestRecord {
         match self.timeline {
             Timeline::OneDrive if self.head_at == drive.began => self.timeline = Timeline::FirstWait(part, drive.over),
             Timeline::FirstWait(present, _) if present == part && !moved => {}
-            _ => self.timers_in(drive).on_drive(drive, part, moved),
+            _ => {
+                self.count_drive(drive, part, moved);
+            }
         }
     }
 
@@ -400,21 +402,34 @@ impl RequestRecord {
     #[cold]
     #[inline(never)]
     fn end_timers(&mut self, drive: &Drive) -> bool {
-        let timers = self.timers_in(drive);
-        timers.on_drive(drive, Part::Queue, true);
-        timers.blocked() >= WHY_BLOCKED_MIN
+        self.count_drive(drive, Part::Queue, true) >= WHY_BLOCKED_MIN
     }
 
-    fn timers_in(&mut self, drive: &Drive) -> &mut Timers {
-        if let Timeline::OneDrive = self.timeline {
-            let mut timers = Timers::new(self.began, self.began, self.head_at);
-            if self.head_at != drive.began {
-                // Of a response that waits behind others nobody has said so.
-                timers.wait_behind_others();
+    /// Counts a drive that is more than the beginning of the first wait. Returns how long the request was blocked by then.
+    fn count_drive(&mut self, drive: &Drive, next: Part, moved: bool) -> Duration {
+        let mut timers = match std::mem::replace(&mut self.timeline, Timeline::OneDrive) {
+            Timeline::Several(timers) => timers,
+            Timeline::FirstWait(part, since) => self.timers_of_first_wait(part, since),
+            Timeline::OneDrive => {
+                let mut timers = Timers::new(self.began, self.began, self.head_at);
+                if self.head_at != drive.began {
+                    // Of a response that waits behind others nobody has said so.
+                    timers.wait_behind_others();
+                }
+                Box::new(timers)
             }
-            self.timeline = Timeline::Several(Box::new(timers));
-        }
-        self.timers_mut().expect("it has timers by now")
+        };
+        timers.on_drive(drive, next, moved);
+        let blocked = timers.blocked();
+        self.timeline = Timeline::Several(timers);
+        blocked
+    }
+
+    /// Timers of a request that has waited for this since then, and for nothing before.
+    fn timers_of_first_wait(&self, part: Part, since: Moment) -> Box<Timers> {
+        let mut timers = Timers::new(self.began, self.began, self.head_at);
+        timers.enter(part, since);
+        Box::new(timers)
     }
 
     fn timers(&self) -> Option<&Timers> {
@@ -427,9 +442,7 @@ impl RequestRecord {
     /// Its timers, unless it had nothing to wait for so far.
     fn timers_mut(&mut self) -> Option<&mut Timers> {
         if let Timeline::FirstWait(part, since) = self.timeline {
-            let mut timers = Timers::new(self.began, self.began, self.head_at);
-            timers.enter(part, since);
-            self.timeline = Timeline::Several(Box::new(timers));
+            self.timeline = Timeline::Several(self.timers_of_first_wait(part, since));
         }
         match &mut self.timeline {
             Timeline::Several(timers) => Some(timers),

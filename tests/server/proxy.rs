@@ -588,6 +588,7 @@ fn an_upstream_is_not_late_because_its_client_was_slow() {
         application.send(vec![b'x'; total]);
     });
     client.read_head();
+    // The client reads nothing for longer than the timeout, and nothing may come of that.
     std::thread::sleep(Duration::from_millis(250));
     assert_eq!(client.read_exactly(total).len(), total);
     writer.join().unwrap();
