@@ -116,8 +116,9 @@ CASES = [
         "curl -s 127.0.0.1:8080/bytes/100000000 | head -c 1000000 >/dev/null",
         "tidemill ask c=1 r=1",
         [
-            r"200 GET /bytes/100000000 .* C[FR]S client left \((FIN|reset)\) after [\d.]+m?s while sending; "
-            r"[\d.]+(KiB|MiB) of the answer written, "
+            r"200 GET /bytes/100000000 .* C[FR]S client left \((FIN|reset)\) after [\d.]+m?s while sending"
+            # The kernel sends FIN before the reset if curl had read all that had come when it closed.
+            r"(, the client's direction ended after [\d.]+[mµ]?s)?; [\d.]+(KiB|MiB) of the answer written, "
         ],
         "The client stopped reading and reset the connection. After a reset the kernel no longer knows how much was"
         " acknowledged.",
