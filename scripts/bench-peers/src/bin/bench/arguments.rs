@@ -46,7 +46,7 @@ impl Workload {
 
     /// The servers that can do it.
     fn able(self) -> &'static [Server] {
-        use Server::{Floor, H2o, Haproxy, Hyper, Lighttpd, May, Nghttpd, Nginx, Node, Tidemill};
+        use Server::{Caddy, Floor, H2o, Haproxy, Hyper, Lighttpd, May, Nghttpd, Nginx, Node, Tidemill};
         match self {
             // may_minihttp does not look at Connection, and never closes.
             Self::Connection => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, Node],
@@ -57,7 +57,7 @@ impl Workload {
             Self::H2 => &[Floor, Tidemill, Nginx, H2o, Hyper, Haproxy, Nghttpd],
             // Its peers are no HTTP servers.
             Self::Ws => &[Tidemill],
-            Self::Proxy => &[Tidemill, Nginx, Haproxy],
+            Self::Proxy => &[Tidemill, Nginx, Haproxy, Caddy],
             _ => &[Floor, Tidemill, Nginx, Lighttpd, H2o, Hyper, May, Node],
         }
     }

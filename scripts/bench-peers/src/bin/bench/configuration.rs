@@ -196,3 +196,24 @@ frontend bench
 "
     )
 }
+
+/// Caddy is here as a proxy. It keeps 32 idle connections to an upstream, and has no access log unless it is told to.
+pub fn caddy(settings: &Settings) -> String {
+    let Settings { address, .. } = settings;
+    let (host, port) = (address.ip(), address.port());
+    let answer = settings.upstream.map_or_else(
+        || format!("root * {}\n    file_server", settings.site.display()),
+        |upstream| format!("reverse_proxy {upstream}"),
+    );
+    format!(
+        "{{
+    admin off
+    auto_https off
+}}
+http://:{port} {{
+    bind {host}
+    {answer}
+}}
+"
+    )
+}

@@ -94,6 +94,7 @@ fn version(server: Server) -> String {
         Server::H2o => said("h2o", "--version", ' '),
         Server::Node => said("node", "--version", 'v'),
         Server::Haproxy => said("haproxy", "-v", ' '),
+        Server::Caddy => said("caddy", "version", 'v'),
         Server::Nghttpd => said("nghttpd", "--version", '/'),
     }
 }
@@ -104,13 +105,13 @@ fn locked_version(package: &str) -> &'static str {
     version.map_or("unknown", |(version, _)| version)
 }
 
-/// The program's name and the last word of the first line it says, in which a sign comes before the version.
+/// The program's name, and its version: what comes after a sign in the first line it says, or the line if the sign is not there.
 fn said(program: &str, flag: &str, sign: char) -> String {
     let output = Command::new(program).arg(flag).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     let line = text.lines().next().unwrap_or_default();
-    let version = line.split_once(sign).map_or("", |(_, rest)| rest).trim_start_matches("version ");
+    let version = line.split_once(sign).map_or(line, |(_, rest)| rest).trim_start_matches("version ");
     format!("{program} {}", version.split_whitespace().next().unwrap_or("unknown"))
 }
 

@@ -1,4 +1,4 @@
-//! Requests that are passed on to an upstream: tidemill next to nginx and HAProxy.
+//! Requests that are passed on to an upstream: tidemill next to nginx, HAProxy and Caddy.
 //!
 //! The upstream is nginx with files. Where CPU time is measured it runs on the core of the load: the other one is the proxy's
 //! alone.

@@ -27,10 +27,11 @@ pub enum Server {
     Node,
     Haproxy,
     Nghttpd,
+    Caddy,
 }
 
 impl Server {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Floor,
         Self::Tidemill,
         Self::Nginx,
@@ -41,6 +42,7 @@ impl Server {
         Self::Node,
         Self::Haproxy,
         Self::Nghttpd,
+        Self::Caddy,
     ];
 
     pub fn name(self) -> String {
@@ -69,6 +71,7 @@ impl Server {
             Self::Node => Some("nodejs"),
             Self::Haproxy => Some("haproxy"),
             Self::Nghttpd => Some("nghttp2-server"),
+            Self::Caddy => Some("caddy"),
             Self::Floor | Self::Tidemill | Self::Hyper | Self::May => None,
         }
     }
@@ -322,6 +325,7 @@ impl<'a> Launch<'a> {
             Server::Lighttpd => Some(configuration::lighttpd(&settings)),
             Server::H2o => Some(configuration::h2o(&settings)),
             Server::Haproxy => Some(configuration::haproxy(&settings, self.purpose.path())),
+            Server::Caddy => Some(configuration::caddy(&settings)),
             _ => None,
         }
     }
@@ -331,6 +335,10 @@ impl<'a> Launch<'a> {
         let log = File::create(self.log())?;
         let mut command = self.link.map_or_else(|| Command::new(program), |link| link.command(program));
         command.args(self.arguments()).stdout(log.try_clone()?).stderr(log);
+        if self.server == Server::Caddy {
+            // One worker, as of the others, and nothing outside the bench's folder.
+            command.env("GOMAXPROCS", "1").env("HOME", &self.scratch);
+        }
         Ok(command)
     }
 
@@ -357,6 +365,7 @@ impl<'a> Launch<'a> {
             Server::Lighttpd => ["-D", "-f", &configuration].map(String::from).into(),
             Server::H2o => ["-m", "worker", "-c", &configuration].map(String::from).into(),
             Server::Haproxy => ["-db", "-q", "-f", &configuration].map(String::from).into(),
+            Server::Caddy => ["run", "--adapter", "caddyfile", "--config", &configuration].map(String::from).into(),
             Server::Node => {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/http-node.js");
                 vec![script.into(), self.address.port().to_string()]
