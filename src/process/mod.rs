@@ -3,7 +3,9 @@
 mod admin;
 mod ask;
 mod capture_settings;
+mod check;
 mod choice;
+mod config_file;
 mod cpu;
 pub mod descriptors;
 mod explain;
@@ -76,6 +78,9 @@ pub fn run() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|word| word == explain::NAME) {
         return explain::run(&arguments[1..]);
+    }
+    if arguments.get(1).is_some_and(|word| word == check::NAME) {
+        return check::run(&arguments[1..]);
     }
     if arguments.get(1).is_some_and(|word| word == ask::NAME) {
         return ask::run(&arguments[1..]);

@@ -58,7 +58,7 @@ pub(super) const INSPECTING: &str = "Inspecting";
     after_help = "Durations: 10s, 500ms, 2m, 1.5h. Sizes: 4096, 64k, 1MiB (k, m, g and KiB, MiB, GiB count in 1024s; \
                   KB, MB, GB in 1000s).\n\
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT, and ROOT has TIDEMILL_ROOT; \
-                  the command line wins. RUST_LOG, if set, wins over --log-level.\n\
+                  the command line wins, and a file given with --config comes last. RUST_LOG, if set, wins over --log-level.\n\
                   tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why.\n\
                   tidemill ask says what is wrong with a running server, and tidemill ask c=17 what it knows of a connection."
 )]
@@ -66,6 +66,10 @@ pub struct Settings {
     /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints
     #[arg(value_name = "ROOT", env = "TIDEMILL_ROOT", hide_env = true)]
     pub root: Option<PathBuf>,
+
+    /// Configuration file with any of these settings in TOML, under the names of their flags: max-connections = 1000
+    #[arg(short = 'c', long, value_name = "FILE", env = "TIDEMILL_CONFIG", hide_env = true)]
+    pub config: Option<PathBuf>,
 
     /// Where to listen
     #[arg(

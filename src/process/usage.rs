@@ -3,12 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
+use super::config_file::{self, ConfigFile, Place};
 use super::settings::switch;
 use crate::net::listener::Address;
 
@@ -28,6 +30,8 @@ pub enum Refusal {
     Answer(String),
     /// What is wrong, in one line for stderr; exit code 2.
     Usage(String),
+    /// What is wrong with the configuration file, in a line each for stderr; exit code 2.
+    File(Vec<String>),
 }
 
 /// Something wrong with a value that only shows when all settings are known.
@@ -51,7 +55,8 @@ impl Objection {
     }
 }
 
-/// Reads a command line, its first word being the program, and the environment. `check` says what no single value shows.
+/// Reads a command line, its first word being the program, the environment, and the configuration file that one of them names.
+/// `check` says what no single value shows.
 ///
 /// # Errors
 /// What to tell the user instead of going on: help, the version, or what is wrong.
@@ -61,11 +66,40 @@ pub fn read<T: CommandFactory + FromArgMatches>(
 ) -> Result<T, Refusal> {
     let mut command = T::command();
     let refuse = |error: &clap::Error| Refusal::from_clap(error, T::command(), arguments);
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| refuse(&error))?;
+    let mut matches = command.try_get_matches_from_mut(arguments).map_err(|error| refuse(&error))?;
+    let mut file = ConfigFile::default();
+    if let Ok(Some(path)) = matches.try_get_one::<PathBuf>(config_file::ID) {
+        file = ConfigFile::read(path, &command).map_err(Refusal::File)?;
+        let is_given = |id: &str| is_given(&matches, id);
+        let completed = command.try_get_matches_from_mut(file.complete(arguments, is_given));
+        matches = completed.map_err(|error| file.refusal(&error, &command).unwrap_or_else(|| refuse(&error)))?;
+    }
     let mut settings = T::from_arg_matches(&matches).map_err(|error| refuse(&error))?;
-    let given = Given { command: &command, matches: &matches, words: arguments };
+    let given = Given { command: &command, matches: &matches, words: arguments, file: &file };
     check(&mut settings, &given).map_err(|objection| given.refusal(&objection))?;
     Ok(settings)
+}
+
+/// Whether the command line, the environment or, once it was read, the configuration file says something.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    !matches!(matches.value_source(id), None | Some(ValueSource::DefaultValue))
+}
+
+/// Where a value was given.
+enum ValueOrigin<'a> {
+    CommandLine,
+    Variable(&'a OsStr),
+    File(&'a Place),
+}
+
+impl fmt::Display for ValueOrigin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueOrigin::CommandLine => f.write_str("command line"),
+            ValueOrigin::Variable(name) => name.display().fmt(f),
+            ValueOrigin::File(place) => place.fmt(f),
+        }
+    }
 }
 
 /// Which settings were given, and where.
@@ -73,19 +107,52 @@ pub struct Given<'a> {
     command: &'a Command,
     matches: &'a ArgMatches,
     words: &'a [OsString],
+    file: &'a ConfigFile,
 }
 
-impl Given<'_> {
+impl<'a> Given<'a> {
     /// The arguments that the user gave a value other than a word for false, in the order of the help.
     pub fn arguments(&self) -> impl Iterator<Item = &Arg> {
         self.command.get_arguments().filter(|argument| self.has(argument.get_id().as_str()))
     }
 
+    /// Where the value in force comes from; `None`: nobody has said anything.
+    fn source_of(&self, argument: &'a Arg) -> Option<ValueOrigin<'a>> {
+        let id = argument.get_id().as_str();
+        if let Some(place) = self.file.place_of(id) {
+            return Some(ValueOrigin::File(place));
+        }
+        match self.matches.value_source(id)? {
+            ValueSource::CommandLine => Some(ValueOrigin::CommandLine),
+            ValueSource::EnvVariable => Some(ValueOrigin::Variable(argument.get_env()?)),
+            _ => None,
+        }
+    }
+
+    /// All settings in force, as a configuration file that says where each comes from.
+    pub fn in_force(&self) -> String {
+        let mut parts: Vec<(&str, String)> = Vec::new();
+        for argument in self.command.get_arguments().filter(|argument| argument.get_id() != config_file::ID) {
+            let Some(key) = config_file::key(argument) else { continue };
+            let Some(raw) = self.matches.get_raw(argument.get_id().as_str()) else { continue };
+            let value = config_file::Toml { argument, texts: &raw.collect::<Vec<_>>() };
+            let line = match self.source_of(argument) {
+                Some(origin) => format!("{key} = {value}  # {origin}\n"),
+                None => format!("{key} = {value}  # default\n"),
+            };
+            let heading = argument.get_help_heading().unwrap_or("General");
+            match parts.iter_mut().find(|(other, _)| *other == heading) {
+                Some((_, lines)) => lines.push_str(&line),
+                None => parts.push((heading, line)),
+            }
+        }
+        parts.iter().map(|(heading, lines)| format!("# {heading}\n{lines}")).collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether the user gave the argument with this id a value other than a word for false.
     pub fn has(&self, id: &str) -> bool {
         let is_off = |word: &OsStr| word.to_str().is_some_and(|word| switch(word) == Ok(false));
-        let is_given = !matches!(self.matches.value_source(id), None | Some(ValueSource::DefaultValue));
-        is_given && !self.matches.get_raw(id).is_some_and(|mut words| words.all(is_off))
+        is_given(self.matches, id) && !self.matches.get_raw(id).is_some_and(|mut words| words.all(is_off))
     }
 
     /// Whether the `word`, which was taken for ROOT, stands where it may be meant for a flag's value.
@@ -112,6 +179,13 @@ impl Given<'_> {
     fn refusal(&self, objection: &Objection) -> Refusal {
         let Objection { id, value, problem } = objection;
         let argument = self.command.get_arguments().find(|argument| argument.get_id() == id.as_str());
+        if let Some((key, place)) = argument.and_then(config_file::key).zip(self.file.place_of(id)) {
+            let line = match value {
+                Some(value) => format!("{place}: invalid value '{}' for '{key}': {}", legible(value), legible(problem)),
+                None => format!("{place}: '{key}' {}", legible(problem)),
+            };
+            return Refusal::File(vec![line]);
+        }
         let name = argument.map(Arg::to_string).unwrap_or_default();
         let mut line = match value {
             Some(value) => format!("invalid value '{value}' for '{name}': {problem}"),
@@ -189,19 +263,25 @@ impl Refusal {
                 super::complain(&format!("{line}; see --help"));
                 ExitCode::from(super::EXIT_USAGE)
             }
+            Refusal::File(lines) => {
+                lines.iter().for_each(|line| super::complain(line));
+                ExitCode::from(super::EXIT_USAGE)
+            }
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Refusal::Answer(text) | Refusal::Usage(text)) = self;
-        f.write_str(text)
+        match self {
+            Refusal::Answer(text) | Refusal::Usage(text) => f.write_str(text),
+            Refusal::File(lines) => f.write_str(&lines.join("\n")),
+        }
     }
 }
 
 /// The argument that serves the purpose of another server's `flag`, and an example.
-fn name_here(flag: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn name_here(flag: &str) -> Option<(&'static str, &'static str)> {
     let known = NAMES_ELSEWHERE.iter().find(|(names, ..)| names.contains(&flag));
     known.map(|(_, id, example)| (*id, *example))
 }
@@ -220,6 +300,12 @@ fn nearest_variable(variable: &str, command: &Command) -> Option<String> {
     let error = command.clone().try_get_matches_from(["tidemill", &flag]).err()?;
     let Some(ContextValue::String(similar)) = error.get(ContextKind::SuggestedArg) else { return None };
     of(&|argument| argument.get_long() == similar.strip_prefix("--") && is_near(&flag, similar))
+}
+
+/// The one of the `names` that is probably meant by a `name` that does not exist.
+pub(super) fn nearest_name(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let near = names.filter(|other| is_near(name, other));
+    near.min_by_key(|other| edits(name.as_bytes(), other.as_bytes()))
 }
 
 /// Whether one flag may be a misspelling of the other: at most two letters are wrong, and a third of them. clap takes for
@@ -272,7 +358,7 @@ fn detached_value(command: &Command, arguments: &[OsString], meant: impl Fn(&OsS
 /// The first line is the error. Tips follow, of which a name that was nearly right is worth repeating, and then usage,
 /// which `--help` is for.
 /// `is_misleading`: the name is left out.
-fn condense(page: &str, is_misleading: bool) -> String {
+pub(super) fn condense(page: &str, is_misleading: bool) -> String {
     let lines = page.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let mut condensed = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
@@ -287,7 +373,7 @@ fn condense(page: &str, is_misleading: bool) -> String {
 }
 
 /// The text with its control characters made visible.
-fn legible(text: &str) -> String {
+pub(super) fn legible(text: &str) -> String {
     text.chars().flat_map(visible).collect()
 }
 

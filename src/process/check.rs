@@ -1,0 +1,28 @@
+//! `tidemill check`: says what is wrong with the settings, or which are in force, without opening a socket.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use super::settings::Settings;
+use super::usage::{self, Refusal};
+
+/// The word that asks for it.
+pub const NAME: &str = "check";
+
+/// Reads the settings as the server would. `arguments` begins with the command's name.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let program = [OsString::from("tidemill")];
+    let arguments: Vec<OsString> = program.iter().chain(&arguments[1..]).cloned().collect();
+    let mut in_force = String::new();
+    let settings = usage::read(&arguments, |settings: &mut Settings, given| {
+        settings.check(given)?;
+        in_force = given.in_force();
+        Ok(())
+    });
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(refusal) => return refusal.report(),
+    };
+    settings.notices.iter().for_each(|notice| super::complain(notice));
+    Refusal::Answer(in_force).report()
+}

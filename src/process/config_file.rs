@@ -1,0 +1,213 @@
+//! The configuration file: settings in TOML, under the names of their flags. It says nothing that flags cannot say, and what
+//! is right for a flag is right here: each entry becomes words of a command line, which are read as all others are.
+
+mod value;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::rc::Rc;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Command};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::usage::{Refusal, condense, legible, name_here, nearest_name};
+pub use value::{Toml, key};
+
+/// The flag that names the file. It has no place in the file.
+pub const ID: &str = "config";
+
+/// What a file says, in its order.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    entries: Vec<Entry>,
+}
+
+/// A setting in the file.
+#[derive(Debug)]
+struct Entry {
+    /// The argument's id.
+    id: String,
+    /// What would say the same on a command line.
+    words: Vec<OsString>,
+    place: Place,
+}
+
+/// Where something stands: `FILE:LINE:COLUMN`, both counted from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    file: Rc<str>,
+    line: usize,
+    column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`, whose settings are arguments of `command`, which has been built.
+    ///
+    /// # Errors
+    /// All that is wrong with it, a line each, in the order of the file.
+    pub fn read(path: &Path, command: &Command) -> Result<ConfigFile, Vec<String>> {
+        let unreadable = |problem: String| vec![format!("cannot read {}: {problem}", path.display())];
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => unreadable("there is no such file".into()),
+            _ => unreadable(super::cause(&error)),
+        })?;
+        let absolute = std::path::absolute(path).map_err(|error| unreadable(super::cause(&error)))?;
+        ConfigFile::parse(&bytes, path, absolute.parent().unwrap_or(&absolute), command)
+    }
+
+    /// Reads the `bytes` of the file at `path`. Relative paths in it begin in the `folder`.
+    fn parse(bytes: &[u8], path: &Path, folder: &Path, command: &Command) -> Result<ConfigFile, Vec<String>> {
+        let source = |text| Source { file: path.display().to_string().into(), text };
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+            vec![format!("{}: this is not UTF-8", source(before).place(before.len()))]
+        })?;
+        // Variables were read before, and what the command itself needs is no matter of the file.
+        let alone = command.clone().mut_args(|argument| argument.env(None::<&str>).required(false));
+        Reader { source: source(text), folder, command, alone }.read()
+    }
+
+    /// The `words` of a command line, its first word being the program, with those of the file for all that the command
+    /// line and the environment leave open. The others are forgotten.
+    pub fn complete(&mut self, words: &[OsString], is_given: impl Fn(&str) -> bool) -> Vec<OsString> {
+        self.entries.retain(|entry| !is_given(&entry.id));
+        let mut flags = Vec::new();
+        let mut last = Vec::new();
+        for entry in &self.entries {
+            // ROOT stands behind the words of commands that have others before it.
+            let all = if entry.id == value::ROOT { &mut last } else { &mut flags };
+            all.extend(entry.words.iter().cloned());
+        }
+        let (program, others) = words.split_at(words.len().min(1));
+        [program, &flags[..], others, &last[..]].concat()
+    }
+
+    /// Where the argument with this `id` is set, if it is.
+    pub fn place_of(&self, id: &str) -> Option<&Place> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.place)
+    }
+
+    /// What to tell the user of an error that only shows in all words together; `None` if it is about none of the file's.
+    pub fn refusal(&self, error: &clap::Error, command: &Command) -> Option<Refusal> {
+        let culprit = |kind| match error.get(kind) {
+            Some(ContextValue::String(culprit)) => {
+                let argument = command.get_arguments().find(|argument| argument.to_string() == *culprit)?;
+                self.place_of(argument.get_id().as_str())
+            }
+            _ => None,
+        };
+        let place = culprit(ContextKind::InvalidArg).or_else(|| culprit(ContextKind::PriorArg))?;
+        Some(Refusal::File(vec![format!("{place}: {}", legible(&condense(&error.render().to_string(), true)))]))
+    }
+}
+
+/// The text of a file.
+struct Source<'t> {
+    file: Rc<str>,
+    text: &'t str,
+}
+
+impl Source<'_> {
+    /// Where this byte is.
+    fn place(&self, at: usize) -> Place {
+        let before = &self.text[..self.text.floor_char_boundary(at)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place {
+            file: Rc::clone(&self.file),
+            line: 1 + before.matches('\n').count(),
+            column: 1 + before[line_start..].trim_start_matches('\u{feff}').chars().count(),
+        }
+    }
+}
+
+struct Reader<'t> {
+    source: Source<'t>,
+    /// Relative paths begin here.
+    folder: &'t Path,
+    command: &'t Command,
+    /// The command without variables, for one setting alone.
+    alone: Command,
+}
+
+impl Reader<'_> {
+    fn read(&self) -> Result<ConfigFile, Vec<String>> {
+        let (table, errors) = DeTable::parse_recoverable(self.source.text);
+        if !errors.is_empty() {
+            return Err(self.syntax_errors(&errors));
+        }
+        let mut keys: Vec<_> = table.get_ref().iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        for (key, value) in keys {
+            match self.entry(key, value) {
+                Ok(entry) => entries.push(entry),
+                Err((at, problem)) => problems.push(format!("{}: {}", self.source.place(at), legible(&problem))),
+            }
+        }
+        if problems.is_empty() { Ok(ConfigFile { entries }) } else { Err(problems) }
+    }
+
+    /// The first error of each line. The parser goes on behind an error, and finds others there that are none.
+    fn syntax_errors(&self, errors: &[toml::de::Error]) -> Vec<String> {
+        let place =
+            |error: &toml::de::Error| self.source.place(error.span().map_or(self.source.text.len(), |span| span.start));
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (place(error), error.message().replace('\n', ", "))).collect();
+        errors.sort_by_key(|(place, _)| (place.line, place.column));
+        errors.dedup_by_key(|(place, _)| place.line);
+        errors.iter().map(|(place, problem)| format!("{place}: {}", legible(problem))).collect()
+    }
+
+    /// One setting. What is wrong comes with where: at the key or at the value.
+    fn entry(&self, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Result<Entry, (usize, String)> {
+        let name = key.get_ref();
+        let argument = self.argument(name).map_err(|problem| (key.span().start, problem))?;
+        let wrong_type = |(at, problem)| (at, format!("'{name}' {problem}"));
+        let mut words = Vec::new();
+        for (at, word) in value::words(argument, value, self.folder).map_err(wrong_type)? {
+            self.check(argument, &word).map_err(|problem| (at, problem))?;
+            words.push(word);
+        }
+        let place = self.source.place(key.span().start);
+        Ok(Entry { id: argument.get_id().to_string(), words, place })
+    }
+
+    /// The argument that a key with this `name` means.
+    fn argument(&self, name: &str) -> Result<&Arg, String> {
+        let is_meant = |argument: &&Arg| argument.get_id() != ID && key(argument).as_deref() == Some(name);
+        self.command.get_arguments().find(is_meant).ok_or_else(|| {
+            if name == ID {
+                return "a configuration file cannot name another one".into();
+            }
+            let others = self.command.get_arguments().filter(|argument| argument.get_id() != ID).filter_map(key);
+            match (name_here(&format!("--{name}")), nearest_name(name, others)) {
+                (Some((value::ROOT, _)), _) => format!("there is no setting '{name}'; the folder to serve is 'root'"),
+                (Some(_), _) => format!("there is no setting '{name}'; where to listen is 'listen'"),
+                (None, Some(near)) => format!("there is no setting '{name}'; '{near}' is one"),
+                (None, None) => format!("there is no setting '{name}'"),
+            }
+        })
+    }
+
+    /// Whether the argument takes this word.
+    fn check(&self, argument: &Arg, word: &OsString) -> Result<(), String> {
+        self.alone.clone().try_get_matches_from([&OsString::new(), word]).map(|_| ()).map_err(|error| {
+            let key = key(argument).unwrap_or_default();
+            condense(&error.render().to_string(), true).replace(&argument.to_string(), &key)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

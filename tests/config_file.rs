@@ -1,0 +1,122 @@
+//! Wrong configuration files, and what the server says of them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+/// Each file in tests/corpus/config is wrong, and ends with comments that say what `tidemill check` says of it: line, column,
+/// what is wrong, and what would be right. `./` stands for the folder.
+#[test]
+fn wrong_files_are_refused_with_their_places() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/config");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 100, "{} files", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let comments = text.lines().rev().map_while(|line| line.strip_prefix("# "));
+        let mut expected: Vec<_> = comments.map(String::from).collect();
+        expected.reverse();
+        assert!(!expected.is_empty(), "{}: nothing is expected", file.display());
+        let output = check(&[&format!("--config={}", file.display())], &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let prefix = format!("tidemill: {}:", file.display());
+        let said: Vec<_> = said
+            .lines()
+            .map(|line| line.replace(&prefix, "").replace(&format!("{}/", folder.display()), "./"))
+            .collect();
+        if (output.status.code(), &said) != (Some(2), &expected) || !output.stdout.is_empty() {
+            wrong.push(format!("{}:\n  expected {expected:#?}\n  said {said:#?}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `tidemill check` with these flags and variables, and with none of whoever runs the tests.
+fn check(flags: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMILL_")) {
+        command.env_remove(name);
+    }
+    command.arg("check").args(flags).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// What `tidemill check` prints. Its notices on stderr do not matter: of a file with all defaults some have no effect.
+fn in_force(flags: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = check(flags, variables);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A folder for one test, and a configuration file in it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with_file(name: &str, text: &str) -> Folder {
+        let folder = env::temp_dir().join(format!("tidemill-{}-config-{name}", std::process::id()));
+        fs::create_dir_all(folder.join("site")).unwrap();
+        fs::write(folder.join("t.toml"), text).unwrap();
+        Folder(folder)
+    }
+
+    fn file(&self) -> String {
+        self.0.join("t.toml").display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
+    let text = "backlog = 1\nmax-headers = 1\nio-threads = 1\nlab = true\nroot = 'site'\n";
+    let folder = Folder::with_file("precedence", text);
+    let variables = [("TIDEMILL_MAX_HEADERS", "2"), ("TIDEMILL_BACKLOG", "2"), ("TIDEMILL_CONFIG", &folder.file())];
+    let said = in_force(&["--backlog=3"], &variables);
+    let file = folder.file();
+    for line in [
+        "backlog = 3  # command line",
+        "max-headers = 2  # TIDEMILL_MAX_HEADERS",
+        &format!("io-threads = 1  # {file}:3:1"),
+        &format!("lab = true  # {file}:4:1"),
+        &format!("root = \"{}\"  # {file}:5:1", folder.0.join("site").display()),
+        "header-timeout = \"10s\"  # default",
+    ] {
+        assert!(said.lines().any(|other| other == line), "{line}\n{said}");
+    }
+}
+
+/// What is printed is a file that says the same, so that a command line can be made into a file.
+#[test]
+fn what_is_in_force_can_be_read_again() {
+    let folder = Folder::with_file("round-trip", "");
+    let site = folder.0.join("site").display().to_string();
+    let flags = [
+        &site,
+        "--listen=127.0.0.1:0,[::1]:0",
+        "--header=X-A: \"b\"\\",
+        "--header=*.css X-C: d",
+        "--try-html",
+        "--lab",
+        "--server-timing=X-T",
+        "--cors=https://a.example,https://b.example",
+        "--max-header-size=64k",
+        "--hsts=false",
+        "--proxy=/a/=http://127.0.0.1:1 strip",
+        "--access-log=é.log",
+        "--trusted-proxy=unix,10.0.0.0/8",
+    ];
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.rsplit_once("  # ").map_or(line, |(setting, _)| setting).to_owned()).collect()
+    };
+    let before = values(&in_force(&flags, &[]));
+    fs::write(folder.file(), in_force(&flags, &[])).unwrap();
+    let after = values(&in_force(&["--config", &folder.file()], &[]));
+    // A relative path begins in the folder of the file now.
+    let folder = format!("{}/", folder.0.display());
+    assert_eq!(after.iter().map(|line| line.replace(&format!("{folder}é"), "é")).collect::<Vec<_>>(), before);
+}
