@@ -143,11 +143,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let mut front = front(settings, &shares)?;
     front.https_redirect = https_redirect;
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
-    let routes: Routes = settings.proxy.routes().into_iter().collect();
-    let hub = || Hub::new(&routes, Moment::default()).with_connections_max(shares.upstreams);
-    let hub = (routes.iter().next().is_some()).then(|| Rc::new(hub()));
-    let trusted: TrustedProxies = settings.trusted_proxy.iter().copied().collect();
-    front.proxy = hub.as_ref().map(|hub| Proxy::new(routes, Rc::clone(hub), trusted.clone()));
+    let (proxy, hub) = proxy(settings, &shares).unzip();
+    front.proxy = proxy;
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     if settings.has_admin() {
         event_loop.answer_inspections(inspections);
@@ -161,7 +158,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(seconds) = settings.tls.hsts() {
         event_loop.insist_on_https(seconds);
     }
-    event_loop.trust_proxies(trusted);
+    event_loop.trust_proxies(trusted_proxies(settings));
     if let Some(telling) = settings.telling.telling() {
         event_loop.tell(telling);
     }
@@ -235,6 +232,18 @@ fn front(settings: &Settings, shares: &Shares) -> Result<Front, String> {
     front.health = settings.health.then(|| status::health(Router::new()));
     front.cors = settings.cors.as_ref().and_then(Choice::value).cloned();
     Ok(front)
+}
+
+/// What passes requests on, and where it finds upstreams; `None`: nothing is passed on.
+fn proxy(settings: &Settings, shares: &Shares) -> Option<(Proxy, Rc<Hub>)> {
+    let routes: Routes = settings.proxy.routes().into_iter().collect();
+    routes.iter().next()?;
+    let hub = Rc::new(Hub::new(&routes, Moment::default()).with_connections_max(shares.upstreams));
+    Some((Proxy::new(routes, Rc::clone(&hub), trusted_proxies(settings)), hub))
+}
+
+fn trusted_proxies(settings: &Settings) -> TrustedProxies {
+    settings.trusted_proxy.iter().copied().collect()
 }
 
 /// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::http::upstream::OutgoingRequest;
+
 /// The steps of a decision, in their order.
 #[derive(Debug, Default)]
 pub struct Explanation {
@@ -9,6 +11,8 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// What job threads have to do for it, if it is not hot.
     pub jobs: Vec<String>,
+    /// What an upstream gets, if one is asked.
+    pub outgoing: Option<OutgoingRequest>,
 }
 
 /// One step.
@@ -24,6 +28,13 @@ impl Explanation {
     /// Adds a step.
     pub fn note(&mut self, label: &'static str, text: impl fmt::Display) {
         self.steps.push(Step { label, text: text.to_string() });
+    }
+
+    /// Adds a step of several lines. Nothing if there are none.
+    pub fn note_lines(&mut self, label: &'static str, lines: impl IntoIterator<Item = String>) {
+        for (index, line) in lines.into_iter().enumerate() {
+            self.note(if index == 0 { label } else { "" }, line);
+        }
     }
 
     /// Adds what a job thread has to do.

@@ -69,15 +69,19 @@ impl Front {
     }
 
     /// Tells how a request that comes through a public listener is decided. May block.
-    pub fn explain(&mut self, request: &RequestHead<'_>, now_secs: u64, explanation: &mut Explanation) {
-        let is_preflight = self.cors.as_ref().is_some_and(|cors| cors.preflight(request).is_some());
-        let redirected = self.https_redirect.and_then(|redirect| self.redirect(redirect, request));
-        if redirected.is_some() && !is_preflight {
+    pub fn explain(&mut self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
+        if self.cors.as_ref().is_some_and(|cors| cors.preflight(request).is_some()) {
+            return explanation.note("cors", "a preflight, which --cors answers whatever the path (Fetch §3.2.2)");
+        }
+        if self.https_redirect.is_some_and(|redirect| self.redirect(redirect, request).is_some()) {
             return explanation.note("redirect", "plain listeners send everything to https: (--https-redirect)");
+        }
+        if self.proxy.as_ref().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
+            return;
         }
         match self.destination(request.target.path) {
             Destination::Routes(whose, router) => router.explain(whose, request, explanation),
-            Destination::Files(files) => files.explain(request, now_secs, explanation),
+            Destination::Files(files) => files.explain(request, cx.date_secs, explanation),
         }
     }
 }

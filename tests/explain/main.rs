@@ -12,6 +12,7 @@ mod http2;
 #[allow(dead_code, reason = "shared with other tests")]
 mod http2_client;
 mod pages;
+mod proxy;
 mod site;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]

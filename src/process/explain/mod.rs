@@ -45,7 +45,10 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let descriptors = descriptors::raise_limit();
     let limits = order.settings.limits(descriptors);
-    let mut front = super::front(&order.settings, &order.settings.shares(descriptors))?;
+    let shares = order.settings.shares(descriptors);
+    let mut front = super::front(&order.settings, &shares)?;
+    // Nobody makes the connections that its hub asks for.
+    front.proxy = super::proxy(&order.settings, &shares).map(|(proxy, _)| proxy);
     front.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(front, limits);
     rehearsals.tell(order.settings.telling.telling());

@@ -12,12 +12,17 @@ use crate::base::disk::Calls;
 use crate::http::message::{Announced, OwnedHead, RequestHead};
 use crate::http::method::Method;
 use crate::http::target::{Target, percent_decode};
+use crate::http::upstream::OutgoingRequest;
 use crate::observe::close_reason::CloseReason;
 use crate::observe::wait_reason::WaitReason;
+use crate::protocol::h1::client::Client;
 use crate::service::explanation::{Explanation, printable};
 
 /// Width of the labels.
 const LABEL: usize = 14;
+
+/// Who answers, if an upstream does.
+const OF_UPSTREAM: &str = "the upstream's, or 502, 503 or 504 if there is none (RFC 9110 §15.6)";
 
 /// What the protocol made of the head, or why it is refused; `None` if it asks for more bytes.
 pub type Understood = Option<Result<OwnedHead, String>>;
@@ -41,6 +46,9 @@ pub fn text(
         Asked::Http2(_) => page.answer_in_frames(watched, first),
     }
     page.calls(watched, first, again);
+    if let Some(outgoing) = &watched.explanation.outgoing {
+        page.outgoing(outgoing);
+    }
     match asked {
         Asked::Http1(_) => page.heads(&first.paper.sent),
         Asked::Http2(bytes) => page.frames(bytes, &first.paper.sent),
@@ -92,6 +100,9 @@ impl Page {
     fn answer(&mut self, understood: &Understood, watched: &Watched, first: &Rehearsal) {
         self.why(watched, first);
         let Some(answer) = FinalResponse::of(&first.paper) else {
+            if watched.explanation.outgoing.is_some() {
+                return self.line("answer", OF_UPSTREAM);
+            }
             return self.line("answer", format_args!("none yet: {}", end_text(first.end)));
         };
         let rule = words::status_section(answer.status).map_or(String::new(), |section| format!(" ({section})"));
@@ -114,6 +125,7 @@ impl Page {
         let end = end_text_of_stream(first.end, &answer);
         match (answer.status, answer.error) {
             (None, Some(error)) => return self.line("answer", format_args!("none: {error}")),
+            (None, None) if watched.explanation.outgoing.is_some() => return self.line("answer", OF_UPSTREAM),
             (None, None) => return self.line("answer", format_args!("none yet: {end}")),
             (Some(status), _) => {
                 let rule = words::status_section(status).map_or(String::new(), |section| format!(" ({section})"));
@@ -155,7 +167,9 @@ impl Page {
 
     fn calls(&mut self, watched: &Watched, first: &Rehearsal, again: Option<&Rehearsal>) {
         self.line("on the loop", LoopCalls(first));
-        if first.end == End::Sends {
+        if watched.explanation.outgoing.is_some() {
+            self.line("", "and what the connection to the upstream takes");
+        } else if first.end == End::Sends {
             self.line("", "and so on");
         } else if first.paper.calls.iter().any(|(call, _)| *call == "sendfile") {
             self.line("", "one sendfile more whenever the socket takes less than it is given");
@@ -166,6 +180,16 @@ impl Page {
         }
         if let Some(again) = again.filter(|again| again.disk.open == 0 && is_kept(again)) {
             self.line("while hot", format_args!("{}, and no thread", LoopCalls(again)));
+        }
+    }
+
+    /// The head that the upstream gets, as its connection would send it.
+    fn outgoing(&mut self, request: &OutgoingRequest) {
+        let mut head = Vec::new();
+        Client::new().send_head(request, &mut head);
+        self.text.push_str("\nthe upstream gets\n");
+        for line in response::lines(&head) {
+            writeln!(self.text, "  {}", printable(line)).expect("a String takes everything");
         }
     }
 

@@ -72,7 +72,7 @@ impl Service for Witness {
         let watched = &mut *self.watched.borrow_mut();
         watched.is_http2 = request.version == Version::Http2;
         if !std::mem::replace(&mut watched.was_asked, true) {
-            self.front.explain(request, cx.date_secs, &mut watched.explanation);
+            self.front.explain(request, cx, &mut watched.explanation);
             // Calls that only the explanation makes do not count as calls of the request.
             disk::take_calls();
         }

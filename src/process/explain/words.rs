@@ -29,8 +29,11 @@ pub fn status_section(status: Status) -> Option<&'static str> {
         Status::REQUEST_HEADER_FIELDS_TOO_LARGE => "RFC 6585 §5",
         Status::INTERNAL_SERVER_ERROR => "RFC 9110 §15.6.1",
         Status::NOT_IMPLEMENTED => "RFC 9110 §15.6.2",
+        Status::BAD_GATEWAY => "RFC 9110 §15.6.3",
         Status::SERVICE_UNAVAILABLE => "RFC 9110 §15.6.4",
+        Status::GATEWAY_TIMEOUT => "RFC 9110 §15.6.5",
         Status::HTTP_VERSION_NOT_SUPPORTED => "RFC 9110 §15.6.6",
+        Status::LOOP_DETECTED => "RFC 5842 §7.2",
         _ => return None,
     })
 }

@@ -29,7 +29,7 @@ use crate::service::errors::{self, Detail};
 
 /// How long a client that holds its content back waits for the word of an upstream that may not know `Expect`
 /// (RFC 9110 §10.1.1).
-const INVITATION_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const INVITATION_PATIENCE: Duration = Duration::from_secs(1);
 /// When an upstream that has left no wake is looked at again. Its connection has deadlines of its own.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As much of a request's content is kept for another try, in bytes. It fits into a ring.

@@ -15,7 +15,8 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Outgoing, Refusal, Sender, request};
+pub use connection::named_in_vain;
+pub use request::{Fate, Outgoing, Refusal, Sender, fates, request};
 pub use response::{Asked, trailers};
 
 use crate::http::fields::list_members;

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod budget;
 pub mod checks;
 pub mod exchange;
+mod explain;
 pub mod group;
 pub mod health;
 pub mod hub;
@@ -28,8 +29,8 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::message::RequestHead;
 use exchange::Relayed;
 use hub::Hub;
-use message::{Refusal, Sender};
-use route::Routes;
+use message::{Outgoing, Refusal, Sender};
+use route::{Matched, Routes};
 
 /// Answers by asking upstreams.
 pub struct Proxy {
@@ -49,18 +50,23 @@ impl Proxy {
     pub fn call(&self, request: &RequestHead<'_>, cx: &Cx<'_>) -> Option<Reply> {
         let matched = self.routes.find(request)?;
         let target = self.hub.target_of(matched.route)?;
-        let sender = Sender {
-            peer: cx.peer,
-            is_trusted: self.trusted.trust(cx.peer),
-            is_secured: cx.role == ListenerRole::Https,
-        };
-        Some(match message::request(request, &matched, &sender) {
-            // Whatever the client sends, it must not look like a fault of the upstream's.
-            Ok(outgoing) if outgoing.request.head_bytes_max() > cx.limits.outbox_bytes => {
-                Reply::Respond(Refusal::TooLarge.response())
-            }
+        Some(match self.outgoing(request, &matched, cx) {
             Ok(outgoing) => Reply::Decide(Relayed::new(&self.hub, target, request, outgoing, cx)),
             Err(refusal) => Reply::Respond(refusal.response()),
         })
+    }
+
+    /// What an upstream of this route gets.
+    fn outgoing(&self, request: &RequestHead<'_>, matched: &Matched<'_, '_>, cx: &Cx<'_>) -> Result<Outgoing, Refusal> {
+        let outgoing = message::request(request, matched, &self.sender(cx))?;
+        // Whatever the client sends, it must not look like a fault of the upstream's.
+        match outgoing.request.head_bytes_max() > cx.limits.outbox_bytes {
+            true => Err(Refusal::TooLarge),
+            false => Ok(outgoing),
+        }
+    }
+
+    fn sender(&self, cx: &Cx<'_>) -> Sender {
+        Sender { peer: cx.peer, is_trusted: self.trusted.trust(cx.peer), is_secured: cx.role == ListenerRole::Https }
     }
 }

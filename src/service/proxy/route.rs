@@ -139,6 +139,15 @@ impl Route {
         }
     }
 
+    /// Whether it takes a request for this `host` and this normalised `path`.
+    fn fit(&self, host: Option<&[u8]>, path: &[u8]) -> Fit {
+        match () {
+            () if !self.has(path) => Fit::OtherPath,
+            () if !self.is_for(host) => Fit::OtherHost,
+            () => Fit::Fits,
+        }
+    }
+
     fn is_for(&self, host: Option<&[u8]>) -> bool {
         match (&self.host, host) {
             (None, _) => true,
@@ -146,6 +155,17 @@ impl Route {
             (Some(_), None) => false,
         }
     }
+}
+
+/// Whether a route takes a request, as far as host and path decide that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It does, unless a route that is tried before it does.
+    Fits,
+    /// The path is not its prefix, and does not lie beneath it.
+    OtherPath,
+    /// The path fits, and the request is for another host.
+    OtherHost,
 }
 
 /// All routes. Of those that fit a request, one with a host comes before one without, and then the longest prefix wins.
@@ -188,9 +208,14 @@ impl Routes {
 
     fn find_among<'a>(&self, request: &RequestHead<'a>) -> Option<Matched<'_, 'a>> {
         let path = NormalPath::of_request(request);
-        let host = if self.any_has_host { request.authority().map(host_of) } else { None };
-        let route = self.sorted.iter().find(|route| route.has(path.as_bytes()) && route.is_for(host))?;
+        let (route, _) = self.fits(request, path.as_bytes()).find(|(_, fit)| *fit == Fit::Fits)?;
         Some(Matched { route, path })
+    }
+
+    /// Every route in the order in which they are tried, and whether it takes this request, whose normalised path this is.
+    pub fn fits<'r>(&'r self, request: &RequestHead<'_>, path: &[u8]) -> impl Iterator<Item = (&'r Rc<Route>, Fit)> {
+        let host = if self.any_has_host { request.authority().map(host_of) } else { None };
+        self.sorted.iter().map(move |route| (route, route.fit(host, path)))
     }
 }
 

@@ -38,6 +38,11 @@ impl<'a> Options<'a> {
     }
 }
 
+/// What `Connection` names in vain: these fields are for whoever gets the message in the end.
+pub fn named_in_vain<'a>(fields: Fields<'a>) -> impl Iterator<Item = &'a [u8]> {
+    fields.all("connection").flat_map(list_members).filter(|option| is_for_the_recipient(option))
+}
+
 /// Orders names whatever their case.
 fn without_case(name: &[u8], other: &[u8]) -> Ordering {
     let lower = |byte: &u8| byte.to_ascii_lowercase();

@@ -1,5 +1,6 @@
 //! From a client's request to the one that an upstream gets.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 
@@ -90,6 +91,27 @@ pub enum Refusal {
     TraceEndsHere,
 }
 
+/// Why, for people.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Invalid(reason) => reason,
+            Refusal::TooLarge => "its head would be larger than what can be sent to an upstream at a time",
+            Refusal::Connect => {
+                "a tunnel to any host is not made: this is a gateway to its upstreams (RFC 9110 §9.3.6)"
+            }
+            Refusal::UnknownProtocol => "a tunnel to a protocol other than websocket is not known here (RFC 9220 §3)",
+            Refusal::Loop => LOOP,
+            Refusal::EndsHere => "Max-Forwards: 0 asks this server and no upstream (RFC 9110 §7.6.2)",
+            Refusal::TraceEndsHere => {
+                "Max-Forwards: 0 asks this server and no upstream (RFC 9110 §7.6.2), and requests are not echoed here"
+            }
+        })
+    }
+}
+
+const LOOP: &str = "Via says that the request has been here too often";
+
 impl Refusal {
     /// What the client gets instead.
     pub fn response(self) -> Response {
@@ -98,10 +120,7 @@ impl Refusal {
             Refusal::TooLarge => errors::error(Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", []),
             Refusal::Connect | Refusal::TraceEndsHere => errors::method_not_allowed(ALLOWED),
             Refusal::UnknownProtocol => errors::not_implemented(),
-            Refusal::Loop => {
-                let reason = "Via says that the request has been here too often";
-                errors::error(Status::LOOP_DETECTED, "loop_detected", [("detail", Detail::Text(reason))])
-            }
+            Refusal::Loop => errors::error(Status::LOOP_DETECTED, "loop_detected", [("detail", Detail::Text(LOOP))]),
             Refusal::EndsHere => Response::new(Status::NO_CONTENT).with_field(ALLOW, ALLOWED),
         }
     }
@@ -216,6 +235,45 @@ fn bytes_of(fields: Fields<'_>) -> usize {
     fields.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum()
 }
 
+/// What becomes of a field by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is passed on.
+    Passes,
+    /// It is about the client's connection, as its name says.
+    OfConnection,
+    /// It is about the client's connection, as `Connection` says.
+    Named,
+    /// It says who the client is, and its sender is not trusted.
+    Untrusted,
+    /// It says who the client is. We write it ourselves, with what a trusted sender has said in front.
+    Written,
+    /// Some take its name with underscores for one that says who the client is.
+    Lookalike,
+}
+
+impl Fate {
+    #[inline]
+    fn of(name: &[u8], options: &Options<'_>, is_trusted: bool) -> Fate {
+        match Forwarding::of(name) {
+            None if is_about_the_connection(name) => Fate::OfConnection,
+            None if options.names(name) => Fate::Named,
+            None => Fate::Passes,
+            Some(Forwarding::Other) if is_trusted => Fate::Passes,
+            Some(Forwarding::Other) => Fate::Untrusted,
+            Some(Forwarding::Written) => Fate::Written,
+            Some(Forwarding::Lookalike) => Fate::Lookalike,
+        }
+    }
+}
+
+/// The names of a request's fields, each with what becomes of it. [`request`] decides by the same, and sends `Host`, `Expect`
+/// and `Max-Forwards` in its own words.
+pub fn fates<'a>(head: &RequestHead<'a>, sender: &Sender) -> impl Iterator<Item = (&'a [u8], Fate)> {
+    let (options, is_trusted) = (Options::of(head.fields), sender.is_trusted);
+    head.fields.iter().map(move |(name, _)| (name, Fate::of(name, &options, is_trusted)))
+}
+
 /// What fields have said that are not passed on as they are.
 #[derive(Default)]
 struct Taken {
@@ -256,12 +314,7 @@ fn push_fields(
             17 if head.protocol.is_some() && is("sec-websocket-key") => continue,
             _ => {}
         }
-        let is_kept = match Forwarding::of(name) {
-            None => !is_about_the_connection(name) && !options.names(name),
-            Some(Forwarding::Other) => is_trusted,
-            Some(Forwarding::Written | Forwarding::Lookalike) => false,
-        };
-        if is_kept {
+        if Fate::of(name, options, is_trusted) == Fate::Passes {
             push_line(lines, name, value);
         }
     }
