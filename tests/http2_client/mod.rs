@@ -41,7 +41,7 @@ impl Http2 {
         Frame { kind: head[3], flags: head[4], stream, payload: self.client.read_exactly(length) }
     }
 
-    pub fn read_until(&mut self, is_wanted: impl Fn(&Frame) -> bool) {
+    pub fn read_until(&mut self, mut is_wanted: impl FnMut(&Frame) -> bool) {
         while !is_wanted(&self.read()) {}
     }
 

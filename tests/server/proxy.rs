@@ -124,7 +124,9 @@ fn content_of_every_framing_arrives_as_one() {
         ),
         ("HTTP/1.0 200 OK\r\n\r\nhello", "|chunked|5\r\nhello\r\n0\r\n\r\n"),
         ("HTTP/1.1 204 No Content\r\n\r\n", "||"),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "||"),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "9||"),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n", "||"),
+        ("HTTP/1.1 304 Not Modified\r\n\r\n", "||"),
     ] {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -341,6 +343,36 @@ fn a_response_that_is_cut_off_is_never_a_whole_one() {
             let received = String::from_utf8(received).unwrap();
             assert!(received.starts_with("HTTP/1.1 200 OK\r\n") && !received.contains("0\r\n\r\n"), "{received}");
         }
+    }
+}
+
+#[test]
+fn the_length_of_a_304_and_of_head_passes_over_http2_too() {
+    let upstream = Upstream::new();
+    let server = upstream.behind("");
+    let mut client = Http2::new(server.connect(), 65535);
+    let mut application = None;
+    for (stream, method, status) in
+        [(1, "GET", "304 Not Modified"), (3, "HEAD", "200 OK"), (5, "HEAD", "304 Not Modified")]
+    {
+        client.ask(stream, END_STREAM, &head(method, "/"));
+        let application = application.get_or_insert_with(|| upstream.accept());
+        application.read_head();
+        application.send(format!("HTTP/1.1 {status}\r\nContent-Length: 12345\r\n\r\n"));
+        let mut block = Vec::new();
+        client.read_until(|frame| {
+            if frame.stream == stream {
+                assert!(frame.has(END_STREAM), "nothing follows");
+                block = frame.payload.clone();
+            }
+            frame.stream == stream
+        });
+        // A literal whose name is static 28, in Huffman's code or not (RFC 7541 §6.2.2).
+        let lengths = [&b"\x0f\x0d\x05\x31\x32\x33\x34\x35"[..], b"\x0f\x0d\x84\x08\x99\x69\xbf"];
+        assert!(
+            lengths.iter().any(|length| memchr::memmem::find(&block, length).is_some()),
+            "{method} {status}: {block:x?}"
+        );
     }
 }
 

@@ -278,7 +278,9 @@ pub fn response_framing(status: Status, to_head: bool, version: Version, length:
     let as_to_get = match (status, length) {
         // Behind 101 there is another protocol.
         (Status::SWITCHING_PROTOCOLS, _) => framing(FramingField::None, Wire::UntilClose),
-        // 1. 204 and 304 end with the head; 204 must not have a framing field (RFC 9110 §8.6), 304 need not.
+        // 1. 204 and 304 end with the head. 204 must not have a framing field; 304 may have the length of the response that it
+        //    stands for, which only an upstream says (RFC 9110 §8.6). Zero is that of the 304 itself.
+        (Status::NOT_MODIFIED, Some(length @ 1..)) => framing(FramingField::Length(length), Wire::Nothing),
         _ if !status.allows_content() => framing(FramingField::None, Wire::Nothing),
         // 205 has no content, and its head must say so (RFC 9110 §15.3.6).
         (Status::RESET_CONTENT, _) | (_, Some(0)) => framing(FramingField::Length(0), Wire::Nothing),

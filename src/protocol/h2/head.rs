@@ -317,9 +317,11 @@ pub enum ResponseContent {
 }
 
 /// What follows the head of a response with content of this `length`, if known, and the length that the head announces.
-/// No response to HEAD, and none with 204 or 304, has content (RFC 9110 §6.4.1); 205 has none either (§15.3.6).
+/// No response to HEAD, and none with 204 or 304, has content (RFC 9110 §6.4.1); 205 has none either (§15.3.6). A 304 may have
+/// the length of the response that it stands for (§8.6), which only an upstream says; zero is that of the 304 itself.
 pub fn response_content(status: Status, is_head: bool, length: Option<u64>) -> (ResponseContent, Option<u64>) {
     let (content, field) = match (status, length) {
+        (Status::NOT_MODIFIED, Some(length @ 1..)) => (ResponseContent::Nothing, Some(length)),
         _ if !status.allows_content() => (ResponseContent::Nothing, None),
         (Status::RESET_CONTENT, _) | (_, Some(0)) => (ResponseContent::Nothing, Some(0)),
         (_, Some(length)) => (ResponseContent::Length(length), Some(length)),

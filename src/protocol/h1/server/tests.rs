@@ -199,12 +199,14 @@ type FramingCase = (&'static [u8], Status, Option<u64>, &'static str, Sending, b
 
 #[test]
 fn the_framing_of_a_response_follows_the_request_and_the_length() {
-    let cases: [FramingCase; 14] = [
+    let cases: [FramingCase; 16] = [
         (GET, Status::OK, Some(5), "Content-Length: 5|", Sending::Content, true),
         (GET, Status::OK, Some(0), "Content-Length: 0|", Sending::Done, true),
         (GET, Status::OK, None, "Transfer-Encoding: chunked|", Sending::Content, true),
         (GET, Status::NO_CONTENT, Some(0), "", Sending::Done, true),
-        (GET, Status::NOT_MODIFIED, Some(5), "", Sending::Done, true),
+        (GET, Status::NOT_MODIFIED, Some(5), "Content-Length: 5|", Sending::Done, true),
+        (GET, Status::NOT_MODIFIED, Some(0), "", Sending::Done, true),
+        (HEAD, Status::NOT_MODIFIED, Some(5), "Content-Length: 5|", Sending::Done, true),
         (GET, Status::RESET_CONTENT, None, "Content-Length: 0|", Sending::Done, true),
         (HEAD, Status::OK, Some(5), "Content-Length: 5|", Sending::Done, true),
         (HEAD, Status::OK, None, "Transfer-Encoding: chunked|", Sending::Done, true),

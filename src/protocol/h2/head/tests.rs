@@ -223,7 +223,8 @@ fn responses_have_content_or_not() {
         (Status::OK, true, Some(5), (Nothing, Some(5))),
         (Status::OK, true, None, (Nothing, None)),
         (Status::NO_CONTENT, false, Some(0), (Nothing, None)),
-        (Status::NOT_MODIFIED, false, Some(5), (Nothing, None)),
+        (Status::NOT_MODIFIED, false, Some(5), (Nothing, Some(5))),
+        (Status::NOT_MODIFIED, true, Some(0), (Nothing, None)),
         (Status::RESET_CONTENT, false, None, (Nothing, Some(0))),
     ];
     for (status, is_head, length, expected) in cases {
