@@ -86,8 +86,18 @@ fn framing(fields: &Lines, old: bool) -> Option<Option<ResponseContent>> {
     match (&values(fields, "transfer-encoding")[..], &values(fields, "content-length")[..]) {
         ([], []) => Some(None),
         ([coding], []) if !old && coding.eq_ignore_ascii_case(b"chunked") => Some(Some(ResponseContent::Chunked)),
-        ([], [length]) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
-            Some(Some(ResponseContent::Length(std::str::from_utf8(length).ok()?.parse().ok()?)))
+        ([], lines) => {
+            // All lines are one list, and all its members are the same number.
+            let list = String::from_utf8(lines.join(&b","[..])).ok()?;
+            let number = |member: &str| {
+                let member = member.trim_matches([' ', '\t']);
+                let is_number = !member.is_empty() && member.bytes().all(|byte| byte.is_ascii_digit());
+                if is_number { member.parse().ok() } else { None }
+            };
+            let lengths: Option<Vec<u64>> = list.split(',').map(number).collect();
+            let lengths = lengths?;
+            let is_one = lengths.iter().all(|length| *length == lengths[0]);
+            is_one.then(|| Some(ResponseContent::Length(lengths[0])))
         }
         _ => None,
     }

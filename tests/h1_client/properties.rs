@@ -125,7 +125,20 @@ fn content() -> impl Strategy<Value = String> {
 }
 
 fn control_field() -> impl Strategy<Value = String> {
-    let lengths = select(vec!["3", "0", "", "3, 3", "+3", "99999999999999999999", "003"]);
+    let lengths = select(vec![
+        "3",
+        "0",
+        "",
+        "3, 3",
+        "3,\t003",
+        "3, 0",
+        "3,,3",
+        ", 3",
+        "0, 0",
+        "+3",
+        "99999999999999999999",
+        "003",
+    ]);
     let codings = select(vec!["chunked", "Chunked", "gzip", "chunked, chunked", "gzip, chunked", "identity", ",", ""]);
     let options = select(vec!["close", "keep-alive", "Keep-Alive, close", ",", "closed", "x ,\tCLOSE"]);
     let timeouts = select(vec!["timeout=5", "max=1, Timeout = 9", "timeout=", "timeout", "timeout=5s", ",timeout=0"]);

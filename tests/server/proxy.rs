@@ -127,6 +127,8 @@ fn content_of_every_framing_arrives_as_one() {
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "9||"),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n", "||"),
         ("HTTP/1.1 304 Not Modified\r\n\r\n", "||"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello", "5||hello"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", "5||hello"),
     ] {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -440,6 +442,8 @@ fn whatever_is_no_response_becomes_502_that_says_what_was_wrong() {
         ("HTTP/1.1 200 OK\r\nX: a\nEvil: b\r\n\r\n", "head", "bare LF"),
         ("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "head", "whitespace"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "head", "both"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "head", "different values of Content"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab", "head", "different values of Content-Length"),
         ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "head", "101"),
         ("HTTP/1.1 103 Early Hints\r\n\r\n", "head", "it has closed the connection"),
     ] {

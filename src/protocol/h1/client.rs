@@ -274,7 +274,7 @@ impl Client {
         let content = control.response_content(status, self.to_head, version, fields)?;
         let head = ResponseHead { status, version, fields, content };
         self.held = len as u32;
-        if status.is_interim() && control.announce_content() {
+        if status.is_interim() && control.announce_content(fields) {
             return Err(CONTENT_OF_INTERIM);
         }
         if status.is_interim() && status != Status::SWITCHING_PROTOCOLS {
@@ -293,7 +293,7 @@ impl Client {
         }
         let ends_with_connection = matches!(content, ResponseContent::UntilClose | ResponseContent::Tunnel);
         // A 204 ends with its head, whatever it announces (RFC 9112 §6.3). But what it announces may nevertheless arrive.
-        let content_may_follow = status == Status::NO_CONTENT && control.announce_content();
+        let content_may_follow = status == Status::NO_CONTENT && control.announce_content(fields);
         self.persists &= !ends_with_connection && !content_may_follow && control.persistence(version);
         self.keep_alive_secs = keep_alive_secs(fields);
         self.intake = Decoder::of_response(content).map_or(Intake::Ended, Intake::Content);

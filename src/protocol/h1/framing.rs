@@ -99,7 +99,11 @@ impl<'a> ControlFields<'a> {
         version: Version,
         fields: Fields<'_>,
     ) -> Result<ResponseContent, ProtocolError> {
-        let announced = self.framing_fields(version, fields)?;
+        let announced = match (self.transfer_encoding, self.content_length) {
+            (Line::Absent, Line::Several) => Some(repeated_length(fields)?),
+            (Line::Absent, Line::Once(value)) if content_length(value).is_none() => Some(repeated_length(fields)?),
+            _ => self.framing_fields(version, fields)?,
+        };
         let length = match announced {
             Some(Announced::Nothing) => Some(0),
             Some(Announced::Length(length)) => Some(length),
@@ -134,7 +138,7 @@ impl<'a> ControlFields<'a> {
                 Ok(Some(Announced::Unknown))
             }
             (Line::Once(_) | Line::Several, Line::Absent) => Err(refused_codings(fields)),
-            // 5. Content-Length that is not a single number. The RFC would let equal values pass; nobody needs it.
+            // 5. Content-Length that is not a single number. The RFC would let equal values pass; no honest client needs it.
             // 6. Content-Length that is one.
             (Line::Absent, Line::Several) => Err(SEVERAL_LENGTHS),
             (Line::Absent, Line::Once(value)) => content_length(value).map(Some).ok_or(INVALID_LENGTH),
@@ -142,13 +146,13 @@ impl<'a> ControlFields<'a> {
         }
     }
 
-    /// Whether one of the two fields says that there is content. A response that cannot have content should not have them
+    /// Whether one of the two among these `fields` says that there is content. A response that cannot have content should not have them
     /// (RFC 9112 §6.1, RFC 9110 §8.6), but `Content-Length: 0` does no harm.
-    pub fn announce_content(&self) -> bool {
+    pub fn announce_content(&self, fields: Fields<'_>) -> bool {
         let has_length = match self.content_length {
             Line::Absent => false,
-            Line::Once(value) => content_length(value) != Some(Announced::Nothing),
-            Line::Several => true,
+            Line::Once(b"0") => false,
+            Line::Once(_) | Line::Several => repeated_length(fields) != Ok(Announced::Nothing),
         };
         has_length || self.transfer_encoding != Line::Absent
     }
@@ -203,6 +207,17 @@ fn is_parameter(parameter: &[u8]) -> bool {
     let Some(equals) = memchr::memchr(b'=', parameter) else { return false };
     let (name, value) = (trim_ows(&parameter[..equals]), trim_ows(&parameter[equals + 1..]));
     is_token(name) && token_or_quoted_string(value).is_some()
+}
+
+/// The length of a response that says it several times, in several lines or in a list: then all of them must say the same
+/// (RFC 9112 §6.3, 5). Upstreams do that whose framework and whose application both add the field. What goes on says it once,
+/// so nobody behind us can understand it differently.
+#[cold]
+fn repeated_length(fields: Fields<'_>) -> Result<Announced, ProtocolError> {
+    let values = fields.all("content-length").flat_map(|line| line.split(|byte| *byte == b','));
+    let mut lengths = values.map(|value| content_length(trim_ows(value)).ok_or(INVALID_LENGTH));
+    let first = lengths.next().unwrap_or(Err(INVALID_LENGTH))?;
+    lengths.try_fold(first, |first, length| if length? == first { Ok(first) } else { Err(DIFFERENT_LENGTHS) })
 }
 
 /// Whether the field with this name frames content.
@@ -305,6 +320,7 @@ const UNKNOWN_CODING: ProtocolError = ProtocolError {
     section: "RFC 9112 §6.1",
 };
 const SEVERAL_LENGTHS: ProtocolError = bad_request("more than one Content-Length", "RFC 9112 §6.3");
+const DIFFERENT_LENGTHS: ProtocolError = bad_request("different values of Content-Length", "RFC 9112 §6.3");
 const INVALID_LENGTH: ProtocolError = bad_request("the value of Content-Length is not a length", "RFC 9112 §6.3");
 const UNKNOWN_EXPECTATION: ProtocolError = ProtocolError {
     status: Status::EXPECTATION_FAILED,
