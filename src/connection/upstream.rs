@@ -523,6 +523,7 @@ fn relayed(head: &ResponseHead<'_>, relay: &Relay) -> Result<Box<Head>, &'static
         }
         _ => None,
     };
-    let response = Response::of_upstream(head.status, asked.response_fields(head, &relay.route), Body::Empty);
-    Ok(Box::new(Head { response, content: head.content, protocol }))
+    let mut response = Response::of_upstream(head.status, asked.response_fields(head, &relay.route), Body::Empty);
+    response.may_be_coded = asked.allows_coding();
+    Ok(Box::new(Head { response, content: asked.content(head), protocol }))
 }

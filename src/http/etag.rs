@@ -62,6 +62,11 @@ impl<'a> EntityTag<'a> {
         FieldValue::new([prefix, self.opaque, b"\""].concat()).expect("every etagc may stand in a field value")
     }
 
+    /// The same tag as a weak one: for content that is equivalent, and not equal byte by byte.
+    pub fn weakened(self) -> EntityTag<'a> {
+        EntityTag { weak: true, ..self }
+    }
+
     /// The tag at the start of `bytes`, and what follows it. `W` is case-sensitive (RFC 9110 §8.8.3).
     fn split_from(bytes: &'a [u8]) -> Option<(EntityTag<'a>, &'a [u8])> {
         let (weak, quoted) = match bytes.strip_prefix(b"W/") {

@@ -188,7 +188,7 @@ impl Response {
 
     /// A response that an upstream has made, with its fields but for those that frame content or are about its connection.
     /// `Content-Type`, `Date` and `Server` are among them, where the upstream has put them. Its content is not put into
-    /// another coding.
+    /// another coding, unless somebody says so.
     pub fn of_upstream(status: Status, fields: FieldSet, body: Body) -> Response {
         debug_assert!(
             !fields.iter().any(|(name, _)| is_about_the_connection(name)),

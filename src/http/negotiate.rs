@@ -45,6 +45,11 @@ impl Coding {
     }
 }
 
+/// Whether a line of `Vary` says that a response depends on Accept-Encoding (RFC 9110 §12.5.5).
+pub fn varies_by_coding(vary: &[u8]) -> bool {
+    list_members(vary).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
+}
+
 /// How much something is wanted, in thousandths; 0 is not at all (RFC 9110 §12.4.2).
 type Weight = u16;
 

@@ -17,13 +17,14 @@ pub struct ProxySettings {
     /// Requests to pass on, and to whom
     #[arg(
         long,
-        help = "Pass requests for [HOST]/PATH/ on to URL, such as --proxy '/api/=http://127.0.0.1:3000 strip'. Several \
-                URLs, with commas between them, share the requests. Options stand behind them, with spaces between them: \
-                strip (take the path off) | replace=/PATH/ (put another in its place) | host=keep, upstream or NAME | \
-                balance=round-robin, least-conn, hash or hash=FIELD | health=/PATH | health-interval=5s | \
-                connect-timeout=3s | response-timeout=60s | idle-timeout=4s | tunnel-timeout=1h | forwarded | \
-                proxy-protocol | max=N (connections to each URL). Repeatable, or separated by semicolons; of those that fit, \
-                one with a HOST comes first, and then the longest PATH",
+        help = "Pass requests for [HOST]/PATH/ on to URL, such as --proxy '/api/=http://127.0.0.1:3000 strip'. \
+                Several URLs, with commas between them, share the requests. Options stand behind them, with spaces \
+                between them: strip (take the path off) | replace=/PATH/ (put another in its place) | host=keep, \
+                upstream or NAME | balance=round-robin, least-conn, hash or hash=FIELD | health=/PATH | \
+                health-interval=5s | connect-timeout=3s | response-timeout=60s | idle-timeout=4s | \
+                tunnel-timeout=1h | forwarded | proxy-protocol | compress (what upstreams send) | max=N \
+                (connections to each URL). Repeatable, or separated by semicolons; of those that fit, one with a \
+                HOST comes first, and then the longest PATH",
         value_name = "[HOST]/PATH/=URL[,URL...][ OPTION...]",
         env = "TIDEMILL_PROXY",
         hide_env = true,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::http::fields::Fields;
 use crate::http::upstream::OutgoingRequest;
 
 /// The steps of a decision, in their order.
@@ -40,6 +41,15 @@ impl Explanation {
     /// Adds what a job thread has to do.
     pub fn note_job(&mut self, what: impl fmt::Display) {
         self.jobs.push(what.to_string());
+    }
+}
+
+/// What a request says about the codings that it accepts.
+pub fn accepted_text(fields: Fields<'_>) -> String {
+    let lines: Vec<String> = fields.all("accept-encoding").map(printable).collect();
+    match lines.is_empty() {
+        true => "no Accept-Encoding".into(),
+        false => format!("Accept-Encoding: {}", lines.join(", ")),
     }
 }
 

@@ -303,6 +303,29 @@ fn which_addresses_there_are_and_how_one_is_chosen() {
 }
 
 #[test]
+fn the_coding_of_the_response_as_far_as_it_is_known() {
+    let coding = |options: &str, fields: &[&str], more: &[&str], expected: &str| {
+        let route = format!("--proxy=/=http://192.0.2.1{options}");
+        let page = Page::of(Asked { request: "GET /", fields }, &[&[&*route], more].concat());
+        page.assert_line("coding", expected);
+    };
+    let gzip = "Accept-Encoding: gzip";
+    coding("", &[gzip], &[], "as the upstream sends it: the route has no compress");
+    coding(" compress", &[gzip], &[], "gzip, if the response is worth it: Accept-Encoding: gzip (RFC 9110 §12.5.3)");
+    coding(" compress", &["Accept-Encoding: br, zstd"], &[], "zstd, if the response is worth it");
+    coding(" compress", &[], &[], "as the upstream sends it: no Accept-Encoding");
+    coding(" compress", &["Accept-Encoding: br"], &[], "as the upstream sends it: Accept-Encoding: br");
+    coding(" compress", &[gzip, "Range: bytes=1-"], &[], "as the upstream sends it, since the request has Range");
+    coding(
+        " compress",
+        &[gzip, "Cache-Control: no-transform"],
+        &[],
+        "since the request has Cache-Control: no-transform",
+    );
+    coding(" compress", &[gzip], &["--file-cache=0"], "as the upstream sends it: --file-cache 0 compresses nothing");
+}
+
+#[test]
 fn no_route_is_told_before_what_answers_instead() {
     let page = Page::of(Asked { request: "GET /plaintext", fields: &[] }, &["--proxy=/api/=http://a;b.test/=http://b"]);
     page.assert_line("proxy", "not b.test/: it is for another host");

@@ -29,7 +29,7 @@ fn head_of(server: &Server, request_line: &str, lines: &str) -> String {
 }
 
 /// The next chunk; empty at the end of the content, whose trailers are left.
-fn chunk(client: &mut Client) -> Vec<u8> {
+pub fn chunk(client: &mut Client) -> Vec<u8> {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
         line.extend(client.read_exactly(1));
@@ -43,7 +43,7 @@ fn chunk(client: &mut Client) -> Vec<u8> {
 }
 
 /// All chunks, and the blank line behind them.
-fn chunks(client: &mut Client) -> Vec<u8> {
+pub fn chunks(client: &mut Client) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         match chunk(client) {
@@ -57,7 +57,7 @@ fn chunks(client: &mut Client) -> Vec<u8> {
 }
 
 /// What a decoder of `coding` makes of complete content.
-fn decoded(coding: &str, content: &[u8]) -> Vec<u8> {
+pub fn decoded(coding: &str, content: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     match coding {
         "zstd" => all = zstd::decode_all(content).unwrap(),
@@ -87,7 +87,7 @@ fn coding_of<'a>(server: &Server, target: &str, head: &'a mut String) -> Option<
 }
 
 /// The fields of a head that say what the content is, without `Date`.
-fn described(head: &str) -> Vec<&str> {
+pub fn described(head: &str) -> Vec<&str> {
     head.lines().filter(|line| !line.starts_with("Date")).collect()
 }
 
@@ -114,7 +114,7 @@ fn each_line_can_be_decoded_when_it_arrives() {
 }
 
 /// curl, with its output to be read.
-fn curl(arguments: &[&str], url: &str) -> Child {
+pub fn curl(arguments: &[&str], url: &str) -> Child {
     let mut command = Command::new("curl");
     command.args(["-sSN", "--compressed", "--max-time", "20"]).args(arguments).arg(url).stdout(Stdio::piped());
     command.spawn().unwrap()

@@ -31,6 +31,7 @@ mod logging;
 mod methods;
 mod proxies;
 mod proxy;
+mod proxy_coding;
 mod races;
 mod report;
 mod segmentation;

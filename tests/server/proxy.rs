@@ -9,28 +9,28 @@ use crate::http2_client::{Http2, head};
 use crate::support::{Client, Server, field, status, wait_until};
 
 /// An upstream whose part the test plays.
-struct Upstream {
+pub struct Upstream {
     listener: TcpListener,
 }
 
 impl Upstream {
-    fn new() -> Upstream {
+    pub fn new() -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         Upstream { listener }
     }
 
     /// A server that passes everything on to this upstream.
-    fn behind(&self, options: &str) -> Server {
+    pub fn behind(&self, options: &str) -> Server {
         Server::start(&["--proxy", &format!("/={}{options}", self.url())])
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.listener.local_addr().unwrap())
     }
 
     /// The next connection.
-    fn accept(&self) -> Client {
+    pub fn accept(&self) -> Client {
         let mut accepted = None;
         wait_until("the upstream has a connection", || match self.listener.accept() {
             Ok((stream, _)) => {

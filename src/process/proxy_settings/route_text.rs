@@ -73,11 +73,14 @@ fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String>
         ("tunnel-timeout", Some(value)) => route.tunnel_timeout = time(name, value, MS..=DAY)?,
         ("forwarded", None) => route.sends_forwarded = true,
         ("proxy-protocol", None) => route.sends_proxy_header = true,
+        ("compress", None) => route.compresses = true,
         ("max", Some(value)) => {
             let max = number(1..=1_000_000)(value).map_err(|problem| format!("max={value}: {problem}"))?;
             route.connections_max = Some(max);
         }
-        ("strip" | "forwarded" | "proxy-protocol", Some(_)) => return Err(format!("the option {name} has no value")),
+        ("strip" | "forwarded" | "proxy-protocol" | "compress", Some(_)) => {
+            return Err(format!("the option {name} has no value"));
+        }
         _ if OPTIONS.iter().any(|(known, _)| *known == name) => {
             let (_, example) = OPTIONS.iter().find(|(known, _)| *known == name).copied().unwrap_or_default();
             return Err(format!("the option {name} needs a value, as in {name}={example}"));
@@ -91,7 +94,7 @@ fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String>
 }
 
 /// All options, with a value of those that have one.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 14] = [
     ("strip", ""),
     ("replace", "/v2/"),
     ("host", "upstream"),
@@ -104,6 +107,7 @@ const OPTIONS: [(&str, &str); 13] = [
     ("tunnel-timeout", "1h"),
     ("forwarded", ""),
     ("proxy-protocol", ""),
+    ("compress", ""),
     ("max", "100"),
 ];
 
@@ -242,7 +246,7 @@ mod tests {
     fn every_option_is_read() {
         let text = "WWW.Example.org./a/../caf\u{e9}=http://a:8080,HTTPS://[::1] replace=/v2/docs/ host=b.example:81 \
                     balance=hash=X-User  health=/healthz?deep=1 health-interval=500ms connect-timeout=1s \
-                    response-timeout=2m idle-timeout=0s tunnel-timeout=24h forwarded proxy-protocol max=7";
+                    response-timeout=2m idle-timeout=0s tunnel-timeout=24h forwarded proxy-protocol compress max=7";
         let route = parse(text).unwrap();
         let ip = UpstreamHost::Address(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let secured = Upstream { is_secured: true, host: ip, port: 443, authority: "[::1]".into() };
@@ -260,6 +264,7 @@ mod tests {
             tunnel_timeout: DAY,
             sends_forwarded: true,
             sends_proxy_header: true,
+            compresses: true,
             connections_max: Some(7),
         };
         assert_eq!(route, expected);

@@ -14,14 +14,14 @@ mod tests;
 use std::mem;
 
 pub use self::rules::{CODED_BYTES_MIN, CODINGS, forbids_transforms, refuses_transforms};
-use self::rules::{Wishes, is_worth_coding, may_be_worth_coding, varies_by_coding};
+use self::rules::{Wishes, is_worth_coding, may_be_worth_coding, of_coded, varies_by_coding};
 use self::source::CodedSource;
 use super::shares::{Share, Shares};
 use crate::base::limits::Limits;
 use crate::http::body::Body;
 use crate::http::exchange::{Exchange, concluded};
 use crate::http::fields::{CONTENT_ENCODING, FieldValue, VARY};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{Origin, RequestHead, Response};
 use crate::http::negotiate::Coding;
 
 const ACCEPT_ENCODING: FieldValue = FieldValue::from_static("Accept-Encoding");
@@ -63,10 +63,18 @@ impl Coders {
         if let Some(name) = coding.field_value()
             && let Some(coder) = self.admit(coding, limits)
         {
+            if response.origin != Origin::Here {
+                response.prepared = of_coded(&response.prepared);
+            }
             response.fields.push((CONTENT_ENCODING, name));
             response.body = coder.coded(mem::take(&mut response.body));
         }
     }
+}
+
+/// The coding in which a request gets what is worth it.
+pub fn coding_for(request: &RequestHead<'_>) -> Coding {
+    Wishes::of(request).coding()
 }
 
 /// Codes one response. The permission for that ends with its content.

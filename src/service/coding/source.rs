@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Coder;
 use super::encoder::Encoder;
+use super::rules::trailers_of_coded;
 use crate::base::ring::{RingBuffer, Room};
 use crate::http::body::{Failure, Pull, Wait};
 use crate::http::exchange::{Cx, Source};
@@ -161,6 +162,6 @@ impl Source for CodedSource {
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {
-        self.inner.trailers()
+        self.inner.trailers().map(|trailers| trailers_of_coded(&trailers))
     }
 }

@@ -332,6 +332,45 @@ fn what_must_stay_as_it_is_does() {
     }
 }
 
+/// The fields of an upstream's response to a client that takes gzip, when its content has come by the coders.
+fn of_upstream(fields: &[(&str, &str)]) -> Vec<String> {
+    let lines = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let mut response = Response::of_upstream(Status::OK, FieldSet::of_parsed(lines), long().into());
+    response.may_be_coded = true;
+    Coders::default().recode(&accepting("gzip").head(), &mut response, &World::new().limits);
+    let line =
+        |name: &[u8], value: &[u8]| format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+    let prepared = response.prepared.iter().map(|(name, value)| line(name, value));
+    let others = response.fields.iter().map(|(name, value)| line(name.as_str().as_bytes(), value.as_bytes()));
+    prepared.chain(others).collect()
+}
+
+#[test]
+fn the_fields_of_an_upstream_say_what_is_true_of_the_coded_content() {
+    const TEXT: (&str, &str) = ("content-type", "text/plain");
+    let coded = ["content-type: text/plain", "Vary: Accept-Encoding", "Content-Encoding: gzip"];
+    assert_eq!(of_upstream(&[TEXT]), coded);
+    assert_eq!(of_upstream(&[TEXT, ("Accept-Ranges", "bytes")]), coded);
+    for (tag, weak) in [("\"a\"", "W/\"a\""), ("W/\"a\"", "W/\"a\""), ("\"\"", "W/\"\"")] {
+        let fields = of_upstream(&[("etag", tag), TEXT]);
+        assert_eq!(fields, [&[&*format!("etag: {weak}")], &coded[..]].concat(), "{tag}");
+    }
+    // What is no tag cannot be a weak one, and of two tags nobody knows which one counts.
+    assert_eq!(of_upstream(&[TEXT, ("ETag", "a")]), coded);
+    assert_eq!(of_upstream(&[TEXT, ("ETag", "\"a\""), ("ETag", "\"b\"")]), coded);
+    for untouched in [
+        &[("Content-Type", "image/png"), ("ETag", "\"a\"")][..],
+        &[("ETag", "\"a\"")],
+        &[TEXT, TEXT],
+        &[TEXT, ("Content-Encoding", "gzip")],
+        &[TEXT, ("Trailer", "X, repr-digest")],
+        &[TEXT, ("Cache-Control", "no-transform")],
+    ] {
+        let lines: Vec<String> = untouched.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(of_upstream(untouched), lines);
+    }
+}
+
 #[test]
 fn statuses_without_content_have_no_coding() {
     for status in [Status::NO_CONTENT, Status::NOT_MODIFIED, Status::RESET_CONTENT, Status::SWITCHING_PROTOCOLS] {

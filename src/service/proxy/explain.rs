@@ -9,10 +9,13 @@ use super::exchange::INVITATION_PATIENCE;
 use super::message::{self, Fate, Outgoing, Sender};
 use super::path::NormalPath;
 use super::route::{Fit, HostField, Matched, Route, Upstream, UpstreamHost};
+use crate::base::limits::Limits;
 use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
+use crate::http::negotiate::Coding;
 use crate::http::upstream::OutgoingRequest;
-use crate::service::explanation::{Explanation, printable};
+use crate::service::coding::{coding_for, refuses_transforms};
+use crate::service::explanation::{Explanation, accepted_text, printable};
 
 impl Proxy {
     /// Tells what becomes of a request. False: no route takes it, so it is not passed on.
@@ -31,7 +34,7 @@ impl Proxy {
         }
         match self.outgoing(request, &matched, cx) {
             Ok(outgoing) => {
-                explain_outgoing(matched.route, request, &outgoing, &self.sender(cx), explanation);
+                explain_outgoing(matched.route, request, &outgoing, &self.sender(cx), cx.limits, explanation);
                 explanation.outgoing = Some(outgoing.request);
             }
             Err(refusal) => explanation.note("refused", format_args!("no upstream is asked: {refusal}")),
@@ -80,6 +83,7 @@ fn explain_outgoing(
     head: &RequestHead<'_>,
     outgoing: &Outgoing,
     sender: &Sender,
+    limits: &Limits,
     explanation: &mut Explanation,
 ) {
     let request = &outgoing.request;
@@ -106,6 +110,7 @@ fn explain_outgoing(
         explanation.note("preface", "a PROXY header, so the connection is for this request alone (proxy-protocol)");
     }
     explanation.note("timeouts", timeouts_text(route, request));
+    explanation.note("coding", coding_text(route, outgoing, head, limits));
 }
 
 fn target_text(route: &Route, request: &OutgoingRequest) -> String {
@@ -220,6 +225,22 @@ fn kept(head: &RequestHead<'_>) -> Option<String> {
         .filter(|name| head.fields.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)));
     let names: Vec<_> = names.map(printable).collect();
     (!names.is_empty()).then(|| format!("{}: for the upstream, so Connection cannot have it removed", names.join(", ")))
+}
+
+/// In which coding the client gets the response's content.
+fn coding_text(route: &Route, outgoing: &Outgoing, head: &RequestHead<'_>, limits: &Limits) -> String {
+    const AS_IT_IS: &str = "as the upstream sends it";
+    let accepted = accepted_text(head.fields);
+    match coding_for(head) {
+        _ if !route.compresses => format!("{AS_IT_IS}: the route has no compress"),
+        _ if limits.coded_streams_max == 0 => format!("{AS_IT_IS}: --file-cache 0 compresses nothing"),
+        _ if !outgoing.asked.allows_coding() => format!("{AS_IT_IS}, since the request has Range (RFC 9110 §14.2)"),
+        Coding::Identity if refuses_transforms(head.fields) => {
+            format!("{AS_IT_IS}, since the request has Cache-Control: no-transform (RFC 9111 §5.2.1.6)")
+        }
+        Coding::Identity => format!("{AS_IT_IS}: {accepted} (RFC 9110 §12.5.3)"),
+        coding => format!("{}, if the response is worth it: {accepted} (RFC 9110 §12.5.3)", coding.name()),
+    }
 }
 
 fn timeouts_text(route: &Route, request: &OutgoingRequest) -> String {

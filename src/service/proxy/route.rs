@@ -38,6 +38,8 @@ pub struct Route {
     pub sends_forwarded: bool,
     /// Whether a connection begins with a PROXY header, and so belongs to one client.
     pub sends_proxy_header: bool,
+    /// Whether content of responses is coded for clients that accept that, where it is worth it.
+    pub compresses: bool,
     /// Connections to each upstream at a time; `None`: as many as there may be.
     pub connections_max: Option<u32>,
 }
@@ -116,6 +118,7 @@ impl Route {
             tunnel_timeout: Duration::from_secs(60 * 60),
             sends_forwarded: false,
             sends_proxy_header: false,
+            compresses: false,
             connections_max: None,
         }
     }

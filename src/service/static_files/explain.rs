@@ -19,7 +19,7 @@ use crate::http::message::RequestHead;
 use crate::http::method::Method;
 use crate::http::negotiate::Coding;
 use crate::http::range::Ranges;
-use crate::service::explanation::{Explanation, printable};
+use crate::service::explanation::{Explanation, accepted_text, printable};
 
 impl StaticFiles {
     /// Tells how `request` is decided. `now_secs` is the response's Date in seconds since 1970. Asks the file system
@@ -192,21 +192,13 @@ fn forms_text(found: &Representation, can_compress: bool) -> String {
 /// Why a file that is there uncoded is never compressed (`lookup::compressible`).
 fn not_compressed_text(found: &Representation) -> String {
     let Some(form) = found.form(Coding::Identity) else { return String::new() };
-    if !is_compressible(&found.content_type) {
+    if !is_compressible(found.content_type.as_bytes()) {
         let content_type = printable(found.content_type.as_bytes());
         return format!("; {content_type} is not compressed, since most of it would not become smaller");
     }
     match found.common.site_fields.iter().any(stays_as_it_is) {
         true => "; not compressed, since its Cache-Control says no-transform (RFC 9111 §5.2.2.6)".into(),
         false => format!("; not compressed, since {} bytes would hardly become fewer", form.length),
-    }
-}
-
-fn accepted_text(fields: Fields<'_>) -> String {
-    let lines: Vec<String> = fields.all("accept-encoding").map(printable).collect();
-    match lines.is_empty() {
-        true => "no Accept-Encoding".into(),
-        false => format!("Accept-Encoding: {}", lines.join(", ")),
     }
 }
 

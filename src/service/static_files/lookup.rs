@@ -247,7 +247,7 @@ pub fn stays_as_it_is((name, value): &(FieldName, FieldValue)) -> bool {
 /// How a file is compressed that has these fields from the site.
 fn compressible(content_type: &FieldValue, length: u64, site_fields: &[(FieldName, FieldValue)]) -> Compressible {
     match super::compress_lengths() {
-        _ if !is_compressible(content_type) || site_fields.iter().any(stays_as_it_is) => Compressible::No,
+        _ if !is_compressible(content_type.as_bytes()) || site_fields.iter().any(stays_as_it_is) => Compressible::No,
         whole if whole.contains(&length) => Compressible::Whole,
         whole if length > *whole.end() => Compressible::AsSent,
         _ => Compressible::No,

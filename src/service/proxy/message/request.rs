@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::connection::{Options, is_about_the_connection};
 use super::forwarded::{Forwarding, push_forwarded, push_x_forwarded};
-use super::response::Asked;
+use super::response::{Asked, Recoding};
 use super::{PASSES_MAX, passes, push_line, via};
 use crate::base::peer::Peer;
 use crate::http::fields::{ALLOW, FieldValue, Fields, Line, is_token, list_members};
@@ -68,7 +68,7 @@ impl Outgoing {
             upgrade: None,
             takes_trailers: false,
         };
-        Outgoing { request, asked: Asked { authority: None, upgrade: None, accept: None } }
+        Outgoing { request, asked: Asked { authority: None, upgrade: None, accept: None, recoding: None } }
     }
 }
 
@@ -161,6 +161,7 @@ pub fn request(head: &RequestHead<'_>, matched: &Matched<'_, '_>, sender: &Sende
         authority: route.replacement.as_ref().and(host).map(Into::into),
         upgrade: request.upgrade.clone(),
         accept,
+        recoding: route.compresses.then(|| Recoding::of(head.fields)),
     };
     Ok(Outgoing { request, asked })
 }

@@ -3,9 +3,11 @@
 use super::connection::{Options, is_about_the_connection};
 use super::forwarded::Forwarding;
 use super::via;
-use crate::http::fields::{FieldSet, Fields, Line, is_allowed_in_trailers, list_members};
+use crate::http::etag::{EntityTag, any_listed};
+use crate::http::fields::{FieldSet, FieldValue, Fields, Line, is_allowed_in_trailers, list_members};
+use crate::http::negotiate::varies_by_coding;
 use crate::http::status::Status;
-use crate::http::upstream::ResponseHead;
+use crate::http::upstream::{ResponseContent, ResponseHead};
 use crate::service::proxy::route::Route;
 
 /// What of a request must be known when its response comes.
@@ -17,6 +19,35 @@ pub struct Asked {
     pub(super) upgrade: Option<Vec<u8>>,
     /// What it has to answer to our own key: the client speaks HTTP/2, and has sent none.
     pub(super) accept: Option<String>,
+    /// What of the request decides on the coding of the response's content, if the route lets us code it.
+    pub(super) recoding: Option<Recoding>,
+}
+
+/// What of a request decides on the coding of its response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recoding {
+    /// It asks for a part, so it gets the upstream's bytes, whole or in part. That is what a client needs that has the beginning
+    /// of them.
+    is_for_part: bool,
+    /// The lines of If-None-Match: entity tags of what the client has.
+    tags: Vec<Box<[u8]>>,
+}
+
+impl Recoding {
+    pub(super) fn of(fields: Fields<'_>) -> Recoding {
+        let tags = fields.all("if-none-match").map(Into::into).collect();
+        Recoding { is_for_part: fields.first("range").is_some(), tags }
+    }
+
+    /// The strong tag of a 304 as a weak one, if the client has it so: then it has the coded form, which we have given that tag
+    /// (RFC 9110 §8.8.3.3), and a cache would not find the strong one (RFC 9111 §4.3.4).
+    fn weak_tag(&self, fields: Fields<'_>) -> Option<FieldValue> {
+        let tag = fields.first("etag").and_then(EntityTag::parse).filter(|tag| !tag.is_weak())?;
+        let is_listed = |is_it: &dyn Fn(EntityTag<'_>) -> bool| any_listed(self.tags.iter().map(|line| &**line), is_it);
+        let is_listed_as_weak = is_listed(&|other| other.is_weak() && tag.matches_weakly(other)) == Some(true);
+        let is_listed_as_it_is = is_listed(&|other| tag.matches_strongly(other)) == Some(true);
+        (is_listed_as_weak && !is_listed_as_it_is).then(|| tag.weakened().to_field_value())
+    }
 }
 
 impl Asked {
@@ -41,11 +72,34 @@ impl Asked {
         let places = head.fields.iter().filter(|(name, _)| route.replacement.is_some() && is_location(name));
         let moved: Vec<(&[u8], Vec<u8>)> =
             places.filter_map(|(_, value)| Some((value, self.moved(value, route)?))).collect();
+        let revalidated = self.recoding.as_ref().filter(|_| head.status == Status::NOT_MODIFIED);
+        let weak_tag = revalidated.and_then(|recoding| recoding.weak_tag(head.fields));
         let fields = head.fields.iter().filter(passes).map(|(name, value)| {
             let moved = moved.iter().find(|(from, _)| is_location(name) && *from == value);
-            (name, moved.map_or(value, |(_, to)| to))
+            let weak_tag = weak_tag.as_ref().filter(|_| name.eq_ignore_ascii_case(b"etag"));
+            (name, weak_tag.map_or(moved.map_or(value, |(_, to)| to), FieldValue::as_bytes))
         });
-        FieldSet::of_parsed(fields.chain([(&b"Via"[..], via(head.version).as_bytes())]))
+        // RFC 9110 §15.4.5: the 200 that it stands for may have said so.
+        let vary = revalidated
+            .filter(|_| !head.fields.all("vary").any(varies_by_coding))
+            .map(|_| (&b"Vary"[..], &b"Accept-Encoding"[..]));
+        FieldSet::of_parsed(fields.chain([(&b"Via"[..], via(head.version).as_bytes())]).chain(vary))
+    }
+
+    /// Whether the content of the response may be coded on its way to the client.
+    pub fn allows_coding(&self) -> bool {
+        self.recoding.as_ref().is_some_and(|recoding| !recoding.is_for_part)
+    }
+
+    /// What follows the head of the response. A 304 must not have a length that its 200 would not have (RFC 9110 §8.6), and that
+    /// of coded content has none.
+    pub fn content(&self, head: &ResponseHead<'_>) -> ResponseContent {
+        match head.content {
+            ResponseContent::Nothing(_) if head.status == Status::NOT_MODIFIED && self.recoding.is_some() => {
+                ResponseContent::Nothing(None)
+            }
+            content => content,
+        }
     }
 
     /// The protocol that a 101 switches to, checked: the client must have asked for it (RFC 9110 §7.8), and a WebSocket that
