@@ -49,7 +49,7 @@ pub struct Limits {
     pub gathered_bytes_max: usize,
     /// Content nobody wants that is read and thrown away to keep a connection usable, in bytes.
     pub discarded_bytes_max: u64,
-    /// Handlers stop when the client ends its direction before the response has begun.
+    /// Handlers stop when the client ends its direction before the response is complete.
     pub abort_on_close: bool,
     /// The slowest honest client, in bytes per second, measured after `body_timeout`.
     pub rate_floor: u64,

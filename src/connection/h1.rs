@@ -61,7 +61,7 @@ enum Stop {
     Unfinished(ClientEnd),
     /// The same, because the client took too long with this.
     Late(WaitReason),
-    /// The client has ended its direction while a handler worked, which was to stop then.
+    /// The client has ended its direction while a handler worked at the answer, and was to stop then.
     Abandoned(ClientEnd),
 }
 
@@ -107,7 +107,10 @@ impl Protocol for Http1 {
             return Some(if request_complete && has_said_all { Ending::AtOnce } else { Ending::InOrder });
         }
         if let Stop::Abandoned(end) = self.stop {
-            return Some(Ending::Idle(CloseReason::ByClient(end)));
+            return Some(match self.codec.sending() {
+                Sending::Content => Ending::Reset(Fault::Request),
+                Sending::Idle | Sending::Done => Ending::Idle(CloseReason::ByClient(end)),
+            });
         }
         let has_ended = channel.input_ended() && channel.inbox_is_empty() && self.is_idle();
         has_ended.then_some(Ending::InOrder)
@@ -529,7 +532,8 @@ impl Http1 {
         }
     }
 
-    /// The client has left while a handler worked that is to stop then: `--abort-on-close`, or the handler's own wish.
+    /// The client has left while a handler worked that is to stop then: `--abort-on-close`, or the handler's own wish. A part
+    /// of a response that has left must not look like the whole.
     fn abandon<S: Socket>(&mut self, channel: &Channel<S>, cx: &LoopContext) -> bool {
         let Some(end) = channel.client_end().filter(|_| self.codec.receiving() == Receiving::Done) else {
             return false;

@@ -240,11 +240,14 @@ impl Stream {
         self.record.as_mut()?.breach.take()
     }
 
-    /// Whether the client's end is the end of an answer that has not begun; `always`: of any.
+    /// Whether the client's end is the end of the answer, because that is still worked at; `always`: whoever does. What is there
+    /// is sent, and the directions of another protocol end each by itself.
     pub(super) fn ends_with_client(&self, always: bool) -> bool {
+        let is_upgrade = || self.record.as_ref().is_some_and(|record| record.is_upgrade());
         match &self.answer {
             Answer::Deciding(exchange, _) => always || exchange.ends_with_client(),
             Answer::Informing(interim) => always || interim.exchange.ends_with_client(),
+            Answer::Sending(Content::Source(source), Some(_)) => (always || source.ends_with_client()) && !is_upgrade(),
             Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
         }
     }

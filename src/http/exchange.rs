@@ -205,6 +205,12 @@ pub trait Source {
         None
     }
 
+    /// Whether a client that ends its direction while more of the content is waited for has left, as with
+    /// [`Exchange::ends_with_client`]: the response is cut off.
+    fn ends_with_client(&self) -> bool {
+        false
+    }
+
     /// Trailers, asked once after `Pull::End`. HTTP/1.1 sends them behind chunks and leaves them out elsewhere
     /// (RFC 9110 §6.5).
     fn trailers(&mut self) -> Option<FieldSet> {

@@ -198,7 +198,7 @@ pub struct Settings {
     )]
     pub send_timeout: Duration,
 
-    /// Stop a handler when its client ends its direction before the response has begun; otherwise the response is sent, for
+    /// Stop a handler when its client ends its direction before the response is complete; otherwise the response is sent, for
     /// clients that have only said all they had to say
     #[arg(long, help_heading = LIMITS, env = "TIDEMILL_ABORT_ON_CLOSE", hide_env = true)]
     pub abort_on_close: bool,

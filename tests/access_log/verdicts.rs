@@ -1,5 +1,7 @@
 //! Who ended a request, how, and in which phase: each case with a client that does it.
 
+use std::io::{ErrorKind, Read};
+
 use rustix::net::sockopt;
 use serde_json::Value;
 
@@ -177,6 +179,27 @@ fn a_handler_may_stop_when_its_client_leaves() {
     client.read_end_of(3);
     drop(client);
     let line = logged.objects(4).remove(3);
+    assert_eq!((&line["stream"], &line["verdict"]), (&1.into(), &"CFW".into()), "{line}");
+}
+
+/// The same once the response has begun: more of it is waited for, and nobody waits for that.
+#[test]
+fn a_response_may_end_when_its_client_leaves() {
+    let logged = Logged::start_untortured("json", &["--abort-on-close"]);
+    let mut client = logged.connect();
+    client.send("GET /drip?bytes=9&over=10m HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head();
+    client.finish();
+    let cut = client.stream.read_to_end(&mut Vec::new()).expect_err("a part must not look like the whole");
+    assert_eq!(cut.kind(), ErrorKind::ConnectionReset);
+    let line = logged.objects(1).remove(0);
+    assert_eq!((&line["verdict"], &line["status"]), (&"CFW".into(), &200.into()), "{line}");
+    let mut client = Http2::new(logged.connect(), 65_535);
+    client.ask(1, END_STREAM, &head("GET", "/drip?bytes=9&over=10m"));
+    client.get(3, "/plaintext", "");
+    client.read_end_of(3);
+    drop(client);
+    let line = logged.objects(3).remove(2);
     assert_eq!((&line["stream"], &line["verdict"]), (&1.into(), &"CFW".into()), "{line}");
 }
 

@@ -1,5 +1,7 @@
 //! Requests that are passed on to an upstream, step by step.
 
+mod leaving;
+
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,13 +54,17 @@ impl Scene {
     }
 
     fn with(change: impl FnOnce(&mut Route)) -> Scene {
+        Scene::with_limits(Limits::default(), change)
+    }
+
+    fn with_limits(limits: Limits, change: impl FnOnce(&mut Route)) -> Scene {
         let mut route = Route::new(None, String::new(), vec![Upstream::new(false, "10.9.0.1", Some(3000))]);
         change(&mut route);
         let routes: Routes = [route].into_iter().collect();
         let hub = Rc::new(Hub::new(&routes, Moment::default()));
         let proxy = Passing(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
         let (reactor, wakes) = (ScriptedReactor::new(&[ListenerRole::Http]), Wakes::new(Nobody));
-        let mut event_loop = EventLoop::new(reactor, proxy, Limits::default(), wakes, JobPool::without_threads());
+        let mut event_loop = EventLoop::new(reactor, proxy, limits, wakes, JobPool::without_threads());
         event_loop.reach_upstreams(Rc::clone(&hub), None, Arc::new(|_| Err("there are no names".to_owned())));
         Scene { event_loop, hub }
     }

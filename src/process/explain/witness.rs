@@ -153,6 +153,10 @@ impl Exchange for WatchedPart<Box<dyn Exchange>> {
         self.part.taker().is_some().then_some(self as &mut dyn Taker)
     }
 
+    fn ends_with_client(&self) -> bool {
+        self.part.ends_with_client()
+    }
+
     fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
         self.part.upstream()
     }
@@ -188,6 +192,10 @@ impl Source for WatchedPart<Box<dyn Source>> {
 
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         self.part.taker().is_some().then_some(self as &mut dyn Taker)
+    }
+
+    fn ends_with_client(&self) -> bool {
+        self.part.ends_with_client()
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {

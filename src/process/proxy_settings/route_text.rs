@@ -74,11 +74,12 @@ fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String>
         ("forwarded", None) => route.sends_forwarded = true,
         ("proxy-protocol", None) => route.sends_proxy_header = true,
         ("compress", None) => route.compresses = true,
+        ("abort-on-close", None) => route.aborts_on_close = true,
         ("max", Some(value)) => {
             let max = number(1..=1_000_000)(value).map_err(|problem| format!("max={value}: {problem}"))?;
             route.connections_max = Some(max);
         }
-        ("strip" | "forwarded" | "proxy-protocol" | "compress", Some(_)) => {
+        ("strip" | "forwarded" | "proxy-protocol" | "compress" | "abort-on-close", Some(_)) => {
             return Err(format!("the option {name} has no value"));
         }
         _ if OPTIONS.iter().any(|(known, _)| *known == name) => {
@@ -94,7 +95,7 @@ fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String>
 }
 
 /// All options, with a value of those that have one.
-const OPTIONS: [(&str, &str); 14] = [
+const OPTIONS: [(&str, &str); 15] = [
     ("strip", ""),
     ("replace", "/v2/"),
     ("host", "upstream"),
@@ -108,6 +109,7 @@ const OPTIONS: [(&str, &str); 14] = [
     ("forwarded", ""),
     ("proxy-protocol", ""),
     ("compress", ""),
+    ("abort-on-close", ""),
     ("max", "100"),
 ];
 
@@ -246,7 +248,8 @@ mod tests {
     fn every_option_is_read() {
         let text = "WWW.Example.org./a/../caf\u{e9}=http://a:8080,HTTPS://[::1] replace=/v2/docs/ host=b.example:81 \
                     balance=hash=X-User  health=/healthz?deep=1 health-interval=500ms connect-timeout=1s \
-                    response-timeout=2m idle-timeout=0s tunnel-timeout=24h forwarded proxy-protocol compress max=7";
+                    response-timeout=2m idle-timeout=0s tunnel-timeout=24h forwarded proxy-protocol compress max=7 \
+                     abort-on-close";
         let route = parse(text).unwrap();
         let ip = UpstreamHost::Address(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let secured = Upstream { is_secured: true, host: ip, port: 443, authority: "[::1]".into() };
@@ -266,6 +269,7 @@ mod tests {
             sends_proxy_header: true,
             compresses: true,
             connections_max: Some(7),
+            aborts_on_close: true,
         };
         assert_eq!(route, expected);
         let of = |options: &str| parse(&format!("/a=http://a {options}")).unwrap();

@@ -161,6 +161,10 @@ impl Source for CodedSource {
         }
     }
 
+    fn ends_with_client(&self) -> bool {
+        self.inner.ends_with_client()
+    }
+
     fn trailers(&mut self) -> Option<FieldSet> {
         self.inner.trailers().map(|trailers| trailers_of_coded(&trailers))
     }

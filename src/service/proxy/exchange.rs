@@ -271,6 +271,10 @@ impl Exchange for Relayed {
         }
     }
 
+    fn ends_with_client(&self) -> bool {
+        self.hub.route(self.target).aborts_on_close
+    }
+
     fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
         Some(Rc::clone(&self.facts))
     }
@@ -339,6 +343,10 @@ impl Source for Relayed {
 
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         if self.end.is_some() || self.is_declined { None } else { Some(self) }
+    }
+
+    fn ends_with_client(&self) -> bool {
+        self.hub.route(self.target).aborts_on_close
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {

@@ -42,6 +42,8 @@ pub struct Route {
     pub compresses: bool,
     /// Connections to each upstream at a time; `None`: as many as there may be.
     pub connections_max: Option<u32>,
+    /// Whether a client that ends its direction has left, although it may only have said all it had to say.
+    pub aborts_on_close: bool,
 }
 
 /// The root of an upstream's URLs.
@@ -120,6 +122,7 @@ impl Route {
             sends_proxy_header: false,
             compresses: false,
             connections_max: None,
+            aborts_on_close: false,
         }
     }
 

@@ -1,0 +1,99 @@
+//! Clients that end their direction while an upstream works for them.
+
+use super::*;
+
+const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Those who have a route or a server abort.
+fn aborting() -> [Scene; 2] {
+    let limits = Limits { abort_on_close: true, ..Limits::default() };
+    [Scene::with(|route| route.aborts_on_close = true), Scene::with_limits(limits, |_| ())]
+}
+
+#[test]
+fn a_client_that_has_said_all_gets_its_response() {
+    let mut scene = Scene::new();
+    let client = scene.client(&get("/"));
+    let upstream = scene.upstream();
+    scene.end(&client);
+    scene.pass(1000);
+    scene.send(&upstream, &format!("{EVENTS}1\r\na\r\n"));
+    scene.pass(50_000);
+    scene.send(&upstream, "1\r\nb\r\n0\r\n\r\n");
+    assert!(client.received().ends_with("\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n"));
+    assert_eq!((client.calls().aborts, upstream.calls().aborts), (0, 0));
+}
+
+/// If it has closed, nothing tells that but an answer to what it is sent. If it is sent nothing, the response timeout ends it.
+#[test]
+fn a_silent_stream_of_a_client_that_may_have_left_ends_with_the_response_timeout() {
+    let mut scene = Scene::new();
+    let client = scene.client(&get("/"));
+    let upstream = scene.upstream();
+    scene.send(&upstream, EVENTS);
+    scene.end(&client);
+    scene.pass(59_900);
+    assert!(!upstream.is_closed() && !client.is_closed());
+    scene.pass(200);
+    assert!(upstream.is_closed() && client.is_closed());
+    assert_eq!((client.calls().aborts, upstream.calls().aborts), (1, 1));
+}
+
+#[test]
+fn a_request_whose_client_has_left_ends_before_its_response() {
+    for mut scene in aborting() {
+        let client = scene.client(&get("/"));
+        let upstream = scene.upstream();
+        scene.end(&client);
+        assert!(upstream.is_closed() && upstream.calls().aborts == 1);
+        assert_eq!((client.received().as_str(), client.is_closed()), ("", true));
+    }
+}
+
+#[test]
+fn a_stream_whose_client_has_left_ends_at_once() {
+    for mut scene in aborting() {
+        let client = scene.client(&get("/"));
+        let upstream = scene.upstream();
+        scene.send(&upstream, &format!("{EVENTS}1\r\na\r\n"));
+        assert!(client.received().ends_with("\r\n\r\n1\r\na\r\n"));
+        scene.end(&client);
+        assert!(upstream.is_closed() && upstream.calls().aborts == 1);
+        assert!(client.is_closed() && client.calls().aborts == 1, "a part must not look like the whole");
+        assert_eq!(client.received(), "");
+    }
+}
+
+/// It may have asked for it, ended its direction, and read slowly.
+#[test]
+fn a_response_that_has_come_is_sent_to_the_end_whoever_has_left() {
+    for mut scene in aborting() {
+        let client = scene.client(&get("/"));
+        let upstream = scene.upstream();
+        client.limit_room(0);
+        let content = "x".repeat(20_000);
+        scene.send(&upstream, &format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{content}"));
+        scene.end(&client);
+        scene.reactor().make_room(&client, 1_000_000);
+        scene.settle();
+        assert!(client.received().ends_with(&content));
+    }
+}
+
+#[test]
+fn each_direction_of_another_protocol_ends_by_itself() {
+    for mut scene in aborting() {
+        let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n";
+        let client = scene.client(upgrade);
+        let upstream = scene.upstream();
+        scene.send(&upstream, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+        scene.send(&client, "question");
+        scene.end(&client);
+        assert!(upstream.received().ends_with("question"));
+        assert_eq!(upstream.calls().shutdowns, 1);
+        scene.send(&upstream, "answer");
+        scene.end(&upstream);
+        assert!(client.received().ends_with("answer"));
+        assert_eq!((client.calls().aborts, upstream.calls().aborts), (0, 0));
+    }
+}
