@@ -216,6 +216,8 @@ fn what_has_no_effect_is_said_at_the_start() {
             ["tls-cert", "tls-strict-sni", "hsts", "https-redirect"]
                 .map(|flag| format!("--{flag} has no effect: there is no https: listener"))
         );
+        let no_effect = "--tls-key-log has no effect: there is no https: listener, and no https: upstream";
+        assert_eq!(said(&["--tls-key-log", "keys", "--proxy", "/=http://127.0.0.1:1"], &[]), [no_effect]);
     }
     assert_eq!(
         said(&["--browse", "--index", "x", file], &[]),

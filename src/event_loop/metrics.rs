@@ -11,6 +11,7 @@ use super::phases::Phase;
 use super::tls_upkeep::TlsUpkeep;
 use crate::base::job_name::{JobKind, Lane};
 use crate::net::Reactor;
+use crate::net::tls::LiveConfig;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::keep_alive_race::Goodbye;
 use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
@@ -247,7 +248,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     /// Families of TLS, where a listener has it. What nobody has run into has no sample.
-    fn tls_families(&self, tls: &TlsUpkeep) -> Vec<Family> {
+    fn tls_families(&self, tls: &TlsUpkeep<LiveConfig>) -> Vec<Family> {
         let (counts, times) = (&self.context.counters.tls, &self.context.times);
         let done = counts.done().map(|((kind, version), count)| {
             (vec![("kind", kind.to_owned()), ("version", version.to_owned())], count as f64)

@@ -90,7 +90,7 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// Connections that were made to upstreams so far.
     dialled: u64,
     /// The configuration for TLS, if a listener has it.
-    tls: Option<TlsUpkeep>,
+    tls: Option<TlsUpkeep<LiveConfig>>,
     /// The most connections at a time.
     connections_max: usize,
     /// Whether an interrupt has ordered it to stop, or to hurry.
@@ -515,7 +515,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// The TLS session of a connection that was accepted by a listener with this role, if there is to be one.
     fn session(&self, role: ListenerRole) -> Result<Option<Session>, Fault> {
         let Some(tls) = self.tls.as_ref().filter(|_| role == ListenerRole::Https) else { return Ok(None) };
-        let session = tls.session();
+        let session = tls.config().session();
         session.map(Some).inspect_err(|fault| log::error!("cannot begin a TLS session: {fault}"))
     }
 

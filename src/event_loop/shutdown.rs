@@ -60,10 +60,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     }
 
     fn reload_tls(&mut self) {
-        match &mut self.tls {
-            Some(tls) => tls.order(self.context.moment),
-            None => log::info!("there are no files to read again: no listener has TLS"),
+        let now = self.context.moment;
+        let of_upstreams = self.upstreams.as_mut().and_then(|upstreams| upstreams.tls.as_mut());
+        if self.tls.is_none() && of_upstreams.is_none() {
+            log::info!("there are no files to read again: neither a listener nor an upstream has TLS");
         }
+        self.tls.iter_mut().for_each(|tls| tls.order(now));
+        of_upstreams.into_iter().for_each(|tls| tls.order(now));
     }
 
     /// Stops accepting and tells every connection. Responses from here on end their connections; an idle connection

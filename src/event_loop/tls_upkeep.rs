@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
+
 use crate::base::job_name::{JobKind, JobName};
 use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
 use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
-use crate::net::tls::{Fault, LiveConfig, Occasion, Session};
+use crate::net::tls::{LiveConfig, Occasion, UpstreamTls};
 
 /// The time from one look to the next.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -17,27 +19,40 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// No connection is woken when a job is done: nobody waits for it.
 const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
 
+/// What is made of files, and made anew of them.
+pub(super) trait OfFiles: Send + Sync + 'static {
+    /// Looks at the files. This waits for the disk. Returns what is to be logged.
+    fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)>;
+}
+
+impl OfFiles for LiveConfig {
+    fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)> {
+        LiveConfig::refresh(self, occasion)
+    }
+}
+
+impl OfFiles for UpstreamTls {
+    fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)> {
+        UpstreamTls::refresh(self, occasion)
+    }
+}
+
 /// When the files are looked at next, and whether a job is doing it.
-pub(super) struct TlsUpkeep {
-    config: Arc<LiveConfig>,
+pub(super) struct TlsUpkeep<C> {
+    config: Arc<C>,
     due: Moment,
     occasion: Occasion,
     job: Option<Ticket<()>>,
 }
 
-impl TlsUpkeep {
-    pub(super) fn new(config: Arc<LiveConfig>, now: Moment) -> TlsUpkeep {
+impl<C: OfFiles> TlsUpkeep<C> {
+    pub(super) fn new(config: Arc<C>, now: Moment) -> TlsUpkeep<C> {
         TlsUpkeep { config, due: now + INTERVAL, occasion: Occasion::Check, job: None }
     }
 
     /// What new handshakes are made with.
-    pub(super) fn config(&self) -> &LiveConfig {
+    pub(super) fn config(&self) -> &C {
         &self.config
-    }
-
-    /// A session for a connection that begins now.
-    pub(super) fn session(&self) -> Result<Session, Fault> {
-        self.config.session()
     }
 
     /// Looks at the files as soon as possible, and reads them in any case.

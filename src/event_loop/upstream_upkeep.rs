@@ -1,11 +1,12 @@
-//! What upstreams need while the loop turns, besides their connections: the names that lead to them are resolved, by jobs, and
-//! those are asked that are to be asked whether they are well.
+//! What upstreams need while the loop turns, besides their connections: the names that lead to them are resolved, by jobs, the
+//! files of TLS are looked at, and those are asked that are to be asked whether they are well.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::earliest;
+use super::tls_upkeep::TlsUpkeep;
 use crate::base::job_name::{JobKind, JobName};
 use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
@@ -24,7 +25,7 @@ const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u3
 /// The upstreams of a loop.
 pub(super) struct UpstreamUpkeep {
     pub(super) hub: Rc<Hub>,
-    tls: Option<UpstreamTls>,
+    pub(super) tls: Option<TlsUpkeep<UpstreamTls>>,
     resolve: Resolve,
     names: Names,
     checks: Checks,
@@ -45,18 +46,24 @@ impl UpstreamUpkeep {
                 }
             }
         }
+        let tls = tls.map(|tls| TlsUpkeep::new(Arc::new(tls), now));
         UpstreamUpkeep { hub, tls, resolve, names, checks: Checks::default(), users, lookups: Vec::new() }
     }
 
-    /// When the next name is to be resolved, or the next check is to begin or has taken too long, if one is.
+    /// When the next name is to be resolved, the next check is to begin or has taken too long, or the files of TLS are to be looked
+    /// at, if anything is.
     pub(super) fn due(&self) -> Option<Moment> {
-        earliest(self.names.due_at(), earliest(self.hub.next_check_at(), self.checks.due()))
+        let files = self.tls.as_ref().map(TlsUpkeep::due);
+        earliest(earliest(files, self.names.due_at()), earliest(self.hub.next_check_at(), self.checks.due()))
     }
 
-    /// Passes on the addresses that were found, and begins to look for those that are due; and so with checks.
+    /// Passes on the addresses that were found, and begins to look for those that are due; and so with checks and files.
     pub(super) fn look(&mut self, now: Moment, jobs: &JobPool, wakes: &Wakes) {
         if !self.lookups.is_empty() {
             self.take_answers(now);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.look(now, jobs, wakes);
         }
         self.checks.look(&self.hub, &wakes.local_waker(NOBODY), now);
         while let Some(id) = self.names.take_due(now) {
@@ -99,7 +106,7 @@ impl UpstreamUpkeep {
     pub(super) fn session_to(&self, link: &Link) -> Result<Option<Session>, Fault> {
         let upstream = &self.hub.route(link.target).upstreams[link.upstream];
         match &self.tls {
-            Some(tls) if upstream.is_secured => tls.session(&upstream.host.to_string()).map(Some),
+            Some(tls) if upstream.is_secured => tls.config().session(&upstream.host.to_string()).map(Some),
             _ => Ok(None),
         }
     }

@@ -48,7 +48,7 @@ use crate::net::listener::{ListenAddress, ListenOptions, Listener};
 use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
-use crate::net::tls::UpstreamTls;
+use crate::net::tls::SessionKeys;
 use crate::service::front::{Front, Public};
 use crate::service::lab;
 use crate::service::proxy::Proxy;
@@ -124,7 +124,9 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     // It goes after the loop, whose end it records.
     let capture = settings.capture.start(&listeners, settings.root.as_deref())?;
     let tap = capture.as_ref().map(Capture::tap);
-    let tls = tls::start(settings, &listeners, tap.clone())?;
+    let has_tls = settings.has_https() || settings.proxy.has_secured_upstreams();
+    let keys = if has_tls { settings.tls.session_keys(tap.clone())? } else { SessionKeys::default() };
+    let tls = tls::start(settings, &listeners, keys.clone())?;
     let https_redirect = tls::redirect(settings, &listeners);
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
@@ -166,7 +168,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         event_loop.keep_access_log(access_log);
     }
     if let Some(hub) = hub {
-        event_loop.reach_upstreams(hub, upstream_tls(settings)?, Arc::new(dns::resolve));
+        event_loop.reach_upstreams(hub, tls::upstreams(settings, keys)?, Arc::new(dns::resolve));
     }
     event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
@@ -177,18 +179,6 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         report(&event_loop.sum_up(), listen, &urls);
     }
     Ok(outcome)
-}
-
-/// With what TLS to upstreams is made, if any has it.
-fn upstream_tls(settings: &Settings) -> Result<Option<UpstreamTls>, String> {
-    if !settings.proxy.has_secured_upstreams() {
-        return Ok(None);
-    }
-    let authorities = settings.proxy.upstream_ca();
-    UpstreamTls::load(authorities).map(Some).map_err(|problem| match authorities {
-        Some(file) => format!("cannot use --upstream-ca {}: {problem}", file.display()),
-        None => format!("cannot speak TLS to upstreams: {problem}"),
-    })
 }
 
 /// Turns the loop until it has ended, and tells the service manager when that begins.

@@ -432,7 +432,10 @@ impl Settings {
         }
         if !self.has_https() {
             let line = |flag| format!("--{flag} has no effect: there is no https: listener");
-            self.notices.extend(self.tls.flags_given().into_iter().map(line));
+            self.notices.extend(self.tls.flags_of_listeners().into_iter().map(line));
+            if self.tls.has_key_log() && !self.proxy.has_secured_upstreams() {
+                self.notices.push(line("tls-key-log") + ", and no https: upstream");
+            }
         } else if self.tls.https_redirect && !self.has_http() {
             self.notices.push("--https-redirect has no effect: there is no http: listener".into());
         }

@@ -8,9 +8,8 @@ use std::time::SystemTime;
 use super::Bound;
 use super::settings::Settings;
 use crate::base::listener_role::ListenerRole;
-use crate::net::capture::Tap;
 use crate::net::listener::{Address, Listener};
-use crate::net::tls::{LiveConfig, SelfSigned, TlsOptions};
+use crate::net::tls::{LiveConfig, SelfSigned, SessionKeys, TlsOptions, UpstreamTls};
 use crate::service::https_redirect::HttpsRedirect;
 
 /// What listeners with TLS need.
@@ -22,11 +21,11 @@ pub(super) struct Tls {
 
 /// The configuration for TLS, if one of the `listeners` has it. The log has what the user should know about the
 /// certificates. The error is one line for the user.
-pub(super) fn start(settings: &Settings, listeners: &[Bound], capture: Option<Tap>) -> Result<Option<Tls>, String> {
+pub(super) fn start(settings: &Settings, listeners: &[Bound], keys: SessionKeys) -> Result<Option<Tls>, String> {
     let https: Vec<&Listener> =
         listeners.iter().filter(|(_, role)| *role == ListenerRole::Https).map(|(listener, _)| listener).collect();
     let Some(first) = https.first() else { return Ok(None) };
-    let (mut options, mut lines) = (TlsOptions { capture, ..settings.tls_options() }, Vec::new());
+    let (mut options, mut lines) = (TlsOptions { keys, ..settings.tls_options() }, Vec::new());
     if let Some(directory) = settings.tls.self_signed_directory() {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let names = names(&host, https.iter().map(|listener| listener.local_address()));
@@ -36,6 +35,18 @@ pub(super) fn start(settings: &Settings, listeners: &[Bound], capture: Option<Ta
     }
     let config = LiveConfig::load(options, &mut |line| log::warn!("{line}")).map_err(|mistake| mistake.to_string())?;
     Ok(Some(Tls { config: Arc::new(config), lines }))
+}
+
+/// With what TLS to upstreams is made, if any has it. The error is one line for the user.
+pub(super) fn upstreams(settings: &Settings, keys: SessionKeys) -> Result<Option<UpstreamTls>, String> {
+    if !settings.proxy.has_secured_upstreams() {
+        return Ok(None);
+    }
+    let authorities = settings.proxy.upstream_ca();
+    UpstreamTls::load(authorities, keys).map(Some).map_err(|problem| match authorities {
+        Some(file) => format!("cannot use --upstream-ca {}: {problem}", file.display()),
+        None => format!("cannot speak TLS to upstreams: {problem}"),
+    })
 }
 
 /// What plain listeners answer, if they are to redirect to the first of the `listeners` that has TLS.

@@ -10,9 +10,10 @@ use super::choice::{ALONE, Choice, choice};
 use super::quantity::parse_duration;
 use super::settings::switch;
 use super::usage::Objection;
+use crate::net::capture::Tap;
 use crate::net::listener::ListenAddress;
 use crate::net::tls::{
-    self, ClientAuthentication, ClientOptions, FileKind, LiveConfig, Mistake, PairFiles, TlsOptions,
+    self, ClientAuthentication, ClientOptions, FileKind, LiveConfig, Mistake, PairFiles, SessionKeys, TlsOptions,
 };
 
 /// The server's certificates, and what is asked of clients.
@@ -50,7 +51,7 @@ pub struct TlsSettings {
     #[arg(long, value_name = "HOW", env = "TIDEMILL_TLS_CLIENT", hide_env = true)]
     tls_client: Option<ClientAuthentication>,
 
-    /// Append the keys of all sessions to FILE, for Wireshark; whoever reads it can decrypt them
+    /// Append the keys of all sessions to FILE, those with upstreams too, for Wireshark; whoever reads it can decrypt them
     #[arg(long, value_name = "FILE", env = "TIDEMILL_TLS_KEY_LOG", hide_env = true)]
     tls_key_log: Option<PathBuf>,
 
@@ -114,9 +115,7 @@ impl TlsSettings {
         }
         let names_files = !self.tls_cert.is_empty() || self.tls_client_ca.is_some();
         if tls::IS_BUILT_IN && names_files {
-            // The key log is opened by the server that runs.
-            let options = TlsOptions { key_log: None, ..self.options() };
-            LiveConfig::load(options, &mut |_| {}).map_err(|mistake| objection(&mistake))?;
+            LiveConfig::load(self.options(), &mut |_| {}).map_err(|mistake| objection(&mistake))?;
         }
         Ok(())
     }
@@ -133,18 +132,22 @@ impl TlsSettings {
         }
     }
 
-    /// The flags that say something, without their dashes.
-    pub(super) fn flags_given(&self) -> Vec<&'static str> {
+    /// The flags that say something about listeners, without their dashes.
+    pub(super) fn flags_of_listeners(&self) -> Vec<&'static str> {
         let given = [
             ("tls-cert", !self.tls_cert.is_empty()),
             ("tls-self-signed", self.self_signed_directory().is_some()),
             ("tls-strict-sni", self.tls_strict_sni),
             ("tls-client-ca", self.tls_client_ca.is_some()),
-            ("tls-key-log", self.tls_key_log.is_some()),
             ("hsts", self.hsts().is_some()),
             ("https-redirect", self.https_redirect),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+
+    /// Whether the keys of sessions are to be logged.
+    pub(super) fn has_key_log(&self) -> bool {
+        self.tls_key_log.is_some()
     }
 
     /// Where a certificate for development is kept, if there is to be one.
@@ -160,15 +163,22 @@ impl TlsSettings {
         self.hsts.as_ref().and_then(Choice::value).copied()
     }
 
-    /// What TLS is made of, without HTTP/2.
+    /// What TLS is made of, without HTTP/2 and without those who get the keys of sessions.
     pub fn options(&self) -> TlsOptions {
         let pairs = self.tls_cert.iter().zip(&self.tls_key);
         let pair =
             |(certificate, key): (&PathBuf, &PathBuf)| PairFiles { certificate: certificate.clone(), key: key.clone() };
         let authentication = self.tls_client.unwrap_or(ClientAuthentication::Required);
         let clients = self.tls_client_ca.clone().map(|authorities| ClientOptions { authorities, authentication });
-        let (strict_sni, key_log) = (self.tls_strict_sni, self.tls_key_log.clone());
-        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, key_log, ..TlsOptions::default() }
+        let strict_sni = self.tls_strict_sni;
+        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, ..TlsOptions::default() }
+    }
+
+    /// Opens the key log, if there is to be one, and gives the keys of sessions to the `capture` as well. The error is one line
+    /// for the user.
+    pub(super) fn session_keys(&self, capture: Option<Tap>) -> Result<SessionKeys, String> {
+        SessionKeys::open(self.tls_key_log.as_deref(), capture, &mut |line| log::warn!("{line}"))
+            .map_err(|mistake| mistake.to_string())
     }
 }
 

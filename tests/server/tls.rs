@@ -2,6 +2,7 @@
 
 mod hostile;
 mod records;
+mod upstreams;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -4,15 +4,17 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustls::KeyLog;
+use rustls::{KeyLog, NoKeyLog};
 
+use super::pair::mistake;
+use super::{FileKind, Mistake};
 use crate::net::capture::Tap;
 
 /// Lines that wait for the disk. A handshake makes five.
@@ -20,11 +22,54 @@ const LINES_WAITING_MAX: usize = 4096;
 /// How long the end of the server waits for lines that are not written yet.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who gets the keys.
+/// Who gets the keys of sessions. Clones give them to the same.
+#[derive(Debug, Clone)]
+pub struct SessionKeys(Arc<dyn KeyLog>);
+
+impl SessionKeys {
+    /// They go to this `file`, which is opened, to this `capture`, to both, or to nobody. `warn` takes what the user should know
+    /// about the file, a line each.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn open(
+        file: Option<&Path>,
+        capture: Option<Tap>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<SessionKeys, Mistake> {
+        let Some(path) = file else {
+            return Ok(match capture {
+                Some(_) => SessionKeys(Arc::new(KeyLogs { file: None, capture })),
+                None => SessionKeys::default(),
+            });
+        };
+        let file = KeyLogFile::open(path).map_err(|problem| mistake(FileKind::KeyLog, path, problem))?;
+        warn(format!("{}: it gets the keys of all TLS sessions: whoever reads it can decrypt them", path.display()));
+        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            let others = "other users of this machine may read or write it (chmod 600 forbids it)";
+            warn(format!("{}: {others}", path.display()));
+        }
+        Ok(SessionKeys(Arc::new(KeyLogs { file: Some(file), capture })))
+    }
+
+    /// As a configuration takes it.
+    pub(super) fn key_log(&self) -> Arc<dyn KeyLog> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Default for SessionKeys {
+    /// Nobody gets them.
+    fn default() -> SessionKeys {
+        SessionKeys(Arc::new(NoKeyLog {}))
+    }
+}
+
+/// A file and a capture, of which one at least is there.
 #[derive(Debug)]
-pub(super) struct KeyLogs {
-    pub(super) file: Option<KeyLogFile>,
-    pub(super) capture: Option<Tap>,
+struct KeyLogs {
+    file: Option<KeyLogFile>,
+    capture: Option<Tap>,
 }
 
 impl KeyLog for KeyLogs {
@@ -40,7 +85,7 @@ impl KeyLog for KeyLogs {
 }
 
 /// A file that gets a line for each secret. A thread writes it: handshakes never wait for the disk.
-pub(super) struct KeyLogFile {
+struct KeyLogFile {
     /// `None` at the end.
     lines: Option<SyncSender<String>>,
     /// Hangs up when all is written.
@@ -54,7 +99,7 @@ impl KeyLogFile {
     ///
     /// # Errors
     /// Why it cannot be written, in a few words.
-    pub(super) fn open(path: &Path) -> Result<KeyLogFile, String> {
+    fn open(path: &Path) -> Result<KeyLogFile, String> {
         // Opening a pipe that nobody reads would wait for a reader.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err("it is no regular file".into());
@@ -145,9 +190,9 @@ mod tests {
         let schemes = provider().signature_verification_algorithms.supported_schemes();
         let pair = folder.self_signed("a", &["a.example"]);
         for client in [client_config(), client_config_of(schemes, &[&rustls::version::TLS12])] {
-            let options = TlsOptions { key_log: Some(file.clone()), ..options([pair.clone()]) };
             let mut warnings = Vec::new();
-            let live = LiveConfig::load(options, &mut |line| warnings.push(line)).unwrap();
+            let keys = SessionKeys::open(Some(&file), None, &mut |line| warnings.push(line)).unwrap();
+            let live = LiveConfig::load(TlsOptions { keys, ..options([pair.clone()]) }, &mut |_| {}).unwrap();
             assert!(warnings.len() == 1 && warnings[0].contains("can decrypt"), "{warnings:?}");
             assert!(handshake(live.current(), &Arc::new(client), "a.example").is_ok());
         }

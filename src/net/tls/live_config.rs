@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -13,15 +11,15 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{Error, KeyLog, NoKeyLog, ServerConfig};
+use rustls::{Error, ServerConfig};
 
 use super::clients;
-use super::files::{Files, Stamp, stamps};
-use super::key_log::{KeyLogFile, KeyLogs};
+use super::files::Files;
 use super::pair::{Pair, PairReader, mistake};
 use super::provider::{fingerprint, provider, sha256, ticketer};
 use super::selection::Selection;
 use super::tickets::{CountedTickets, TicketNumbers};
+use super::watch::Watch;
 use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Offer, Session, TicketCounts, TlsOptions};
 
 /// The protocols that may be offered by ALPN (RFC 7301), the preferred first.
@@ -36,7 +34,6 @@ const TICKETS: usize = 2;
 pub struct LiveConfig {
     options: TlsOptions,
     provider: Arc<CryptoProvider>,
-    key_log: Arc<dyn KeyLog>,
     tickets: Arc<TicketNumbers>,
     current: Mutex<Current>,
     /// Locked while the files are looked at.
@@ -67,18 +64,6 @@ impl Resumption {
     }
 }
 
-/// What is known of the files.
-struct Watch {
-    /// As they were when they were last read.
-    stamps: Vec<Stamp>,
-    /// The contents in use.
-    hash: [u8; 32],
-    /// They are read at the next look, whatever their stamps say.
-    again: bool,
-    /// What was last said about files that could not be used.
-    complaint: Option<String>,
-}
-
 impl fmt::Debug for LiveConfig {
     /// The rest has keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,16 +77,13 @@ impl LiveConfig {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(options: TlsOptions, warn: &mut dyn FnMut(String)) -> Result<LiveConfig, Mistake> {
-        let (provider, now) = (provider(), SystemTime::now());
+        let provider = provider();
         let (files, stood_still) = Files::read(&options.paths());
-        let key_log = key_log(&options, warn)?;
         let tickets = Arc::default();
-        let making =
-            Making { options: &options, provider: &provider, key_log: &key_log, tickets: &tickets, files: &files };
+        let making = Making { options: &options, provider: &provider, tickets: &tickets, files: &files };
         let current = making.make(None, warn)?;
-        let again = !stood_still || files.are_fresh(now);
-        let watch = Watch { stamps: files.stamps(), hash: files.hash(), again, complaint: None };
-        Ok(LiveConfig { options, provider, key_log, tickets, current: Mutex::new(current), watch: Mutex::new(watch) })
+        let watch = Watch::new("TLS", &files, stood_still);
+        Ok(LiveConfig { options, provider, tickets, current: Mutex::new(current), watch: Mutex::new(watch) })
     }
 
     /// A session for a connection that begins now.
@@ -146,47 +128,19 @@ impl LiveConfig {
     /// certificate whose new key is not there yet, changes nothing and is tried again at the next look. This waits for the
     /// disk. Returns what is to be logged.
     pub fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)> {
-        let (mut watch, paths) = (lock(&self.watch), self.options.paths());
-        if occasion == Occasion::Check && !watch.again && watch.stamps == stamps(&paths) {
-            return Vec::new();
-        }
-        let (files, stood_still) = Files::read(&paths);
-        watch.again = !stood_still || files.are_fresh(SystemTime::now());
-        watch.stamps = files.stamps();
-        let mut news = Vec::new();
-        if files.hash() == watch.hash {
-            let had_complaint = watch.complaint.take().is_some();
-            if occasion == Occasion::Order || had_complaint {
-                news.push((Level::Info, "TLS: the files were read again and are those in use".into()));
-            }
-            return news;
-        }
-        let LiveConfig { options, provider, key_log, tickets, .. } = self;
-        let making = Making { options, provider, key_log, tickets, files: &files };
-        let made = making.make(Some(&lock(&self.current)), &mut |line| news.push((Level::Warn, line)));
-        match made {
-            Ok(current) => {
-                news.push((Level::Info, format!("TLS: new handshakes get what was read again: {}", told(&current))));
-                *lock(&self.current) = current;
-                (watch.hash, watch.complaint) = (files.hash(), None);
-            }
-            Err(mistake) => {
-                watch.again = true;
-                let complaint = format!("TLS: the files in use stay in use: {mistake}");
-                // What was found on the way to a mistake will be said when that is mended.
-                news.clear();
-                if occasion == Occasion::Order || watch.complaint.as_ref() != Some(&complaint) {
-                    news.push((Level::Error, complaint.clone()));
-                }
-                watch.complaint = Some(complaint);
-            }
-        }
-        news
+        let LiveConfig { options, provider, tickets, .. } = self;
+        lock(&self.watch).look(&options.paths(), occasion, |files, warn| {
+            let making = Making { options, provider, tickets, files };
+            let current = making.make(Some(&lock(&self.current)), warn).map_err(|mistake| mistake.to_string())?;
+            let told = told(&current);
+            *lock(&self.current) = current;
+            Ok(told)
+        })
     }
 }
 
 /// Nobody panics while holding one of the locks; if somebody did, what it guards would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -214,25 +168,10 @@ impl TlsOptions {
     }
 }
 
-/// Who gets the keys. Opens the file for them, if one is wanted.
-fn key_log(options: &TlsOptions, warn: &mut dyn FnMut(String)) -> Result<Arc<dyn KeyLog>, Mistake> {
-    let capture = options.capture.clone();
-    let Some(path) = &options.key_log else {
-        return Ok(if capture.is_some() { Arc::new(KeyLogs { file: None, capture }) } else { Arc::new(NoKeyLog {}) });
-    };
-    let file = KeyLogFile::open(path).map_err(|problem| mistake(FileKind::KeyLog, path, problem))?;
-    warn(format!("{}: it gets the keys of all TLS sessions: whoever reads it can decrypt them", path.display()));
-    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
-        warn(format!("{}: other users of this machine may read or write it (chmod 600 forbids it)", path.display()));
-    }
-    Ok(Arc::new(KeyLogs { file: Some(file), capture }))
-}
-
 /// Of what a configuration is made.
 struct Making<'a> {
     options: &'a TlsOptions,
     provider: &'a Arc<CryptoProvider>,
-    key_log: &'a Arc<dyn KeyLog>,
     tickets: &'a Arc<TicketNumbers>,
     files: &'a Files,
 }
@@ -261,7 +200,7 @@ impl Making<'_> {
         config.send_tls13_tickets = TICKETS;
         config.ticketer = Arc::clone(&resumption.ticketer);
         config.session_storage = Arc::clone(&resumption.sessions);
-        config.key_log = Arc::clone(self.key_log);
+        config.key_log = self.options.keys.key_log();
         let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
         Ok(Current { config: Arc::new(config), selection, certificates, authorities, resumption })
     }

@@ -38,6 +38,8 @@ mod test_pki;
 mod tickets;
 #[cfg(feature = "_tls")]
 mod upstreams;
+#[cfg(feature = "_tls")]
+mod watch;
 #[cfg(not(feature = "_tls"))]
 mod without;
 
@@ -46,10 +48,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use super::capture::Tap;
-
 #[cfg(feature = "_tls")]
 pub use fault::Fault;
+#[cfg(feature = "_tls")]
+pub use key_log::SessionKeys;
 #[cfg(feature = "_tls")]
 pub use live_config::LiveConfig;
 #[cfg(feature = "_tls")]
@@ -57,7 +59,7 @@ pub use session::Session;
 #[cfg(feature = "_tls")]
 pub use upstreams::UpstreamTls;
 #[cfg(not(feature = "_tls"))]
-pub use without::{Fault, LiveConfig, Session, UpstreamTls};
+pub use without::{Fault, LiveConfig, Session, SessionKeys, UpstreamTls};
 
 /// Whether this build has TLS.
 pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");
@@ -91,7 +93,7 @@ pub struct Sealed {
 }
 
 /// What TLS is made of, as the user says it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TlsOptions {
     /// Certificates with their keys. The first is for clients that name no server, or one that no certificate has.
     pub pairs: Vec<PairFiles>,
@@ -99,10 +101,8 @@ pub struct TlsOptions {
     pub strict_sni: bool,
     /// What is asked of clients, if anything is.
     pub clients: Option<ClientOptions>,
-    /// A file that gets the keys of all sessions.
-    pub key_log: Option<PathBuf>,
-    /// A capture that gets them, too.
-    pub capture: Option<Tap>,
+    /// Who gets the keys of sessions.
+    pub keys: SessionKeys,
     /// Offer `h2`, and prefer it to `http/1.1`, which is offered in any case.
     pub offers_http2: bool,
 }

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, Error, HandshakeKind, S
 
 use super::provider::provider;
 use super::test_pki::{Folder, client_config_of, leaf, options, root, verifier};
-use super::{LiveConfig, UpstreamTls};
+use super::{LiveConfig, SessionKeys, UpstreamTls};
 
 /// A client of ours, or an upstream.
 pub(crate) struct TestEnd {
@@ -52,7 +52,7 @@ impl TestEnd {
         let (certificate, key) = leaf(&[host], &authority);
         let options = options([folder.pair("upstream", &certificate, &key)]);
         let config = LiveConfig::load(options, &mut |_| {}).unwrap().current();
-        let tls = UpstreamTls::load(Some(&folder.write("ca.pem", &authority.pem()))).unwrap();
+        let tls = UpstreamTls::load(Some(&folder.write("ca.pem", &authority.pem())), SessionKeys::default()).unwrap();
         (TestEnd { connection: ServerConnection::new(config).unwrap().into(), has_end: false }, tls)
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::base::ring::RingBuffer;
 use crate::base::tls_facts::{ClientCertificate, SessionFacts};
+use crate::net::capture::Tap;
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -51,6 +52,22 @@ impl LiveConfig {
     }
 }
 
+/// Nobody gets the keys of sessions: there are none.
+#[derive(Debug, Clone, Default)]
+pub struct SessionKeys;
+
+impl SessionKeys {
+    /// # Errors
+    /// There are none.
+    pub fn open(
+        _file: Option<&Path>,
+        _capture: Option<Tap>,
+        _warn: &mut dyn FnMut(String),
+    ) -> Result<SessionKeys, Mistake> {
+        Ok(SessionKeys)
+    }
+}
+
 /// There is none in this build.
 #[derive(Debug)]
 pub enum UpstreamTls {}
@@ -58,8 +75,13 @@ pub enum UpstreamTls {}
 impl UpstreamTls {
     /// # Errors
     /// Always: this build has no TLS.
-    pub fn load(_authorities: Option<&Path>) -> Result<UpstreamTls, String> {
+    pub fn load(_authorities: Option<&Path>, _keys: SessionKeys) -> Result<UpstreamTls, String> {
         Err("this build has no TLS".into())
+    }
+
+    /// Reads the files again.
+    pub fn refresh(&self, _occasion: Occasion) -> Vec<(log::Level, String)> {
+        match *self {}
     }
 
     /// A session for a new connection to an upstream.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::http::message::RequestHead;
-use crate::net::tls::{CertificateFacts, LiveConfig, Offer, SelfSigned, TlsOptions};
+use crate::net::tls::{CertificateFacts, LiveConfig, Offer, SelfSigned};
 use crate::process::settings::Settings;
 use crate::service::explanation::{Explanation, printable};
 
@@ -13,8 +13,7 @@ pub fn config(settings: &Settings) -> Option<Result<LiveConfig, String>> {
     if !settings.has_https() {
         return None;
     }
-    // The key log is opened by the server that runs.
-    let mut options = TlsOptions { key_log: None, ..settings.tls_options() };
+    let mut options = settings.tls_options();
     if let Some(Ok(directory)) = settings.tls.self_signed_directory() {
         let files = SelfSigned::files(&directory);
         if !files.certificate.exists() && options.pairs.is_empty() {

@@ -32,12 +32,15 @@ impl Upstream {
 
     /// A client that trusts the authority of the upstream, and speaks this version.
     fn tls(&self, version: &'static SupportedProtocolVersion) -> UpstreamTls {
-        UpstreamTls::new(authorities::in_pem(self.authority.pem().as_bytes()).unwrap(), &[version]).unwrap()
+        let tls = self.load_tls();
+        let roots = authorities::in_pem(self.authority.pem().as_bytes()).unwrap();
+        *lock(&tls.current) = config(roots, &[version], &SessionKeys::default()).unwrap();
+        tls
     }
 
     /// The same with a file.
     fn load_tls(&self) -> UpstreamTls {
-        UpstreamTls::load(Some(&self.folder.write("ca.pem", &self.authority.pem()))).unwrap()
+        UpstreamTls::load(Some(&self.folder.write("ca.pem", &self.authority.pem())), SessionKeys::default()).unwrap()
     }
 }
 
@@ -366,10 +369,10 @@ fn without_authorities_there_is_no_tls() {
     for (content, problem) in
         [("", "there is no certificate in it"), ("-----BEGIN CERTIFICATE-----\n", "in the middle")]
     {
-        let error = UpstreamTls::load(Some(&folder.write("ca.pem", content))).unwrap_err();
+        let error = UpstreamTls::load(Some(&folder.write("ca.pem", content)), SessionKeys::default()).unwrap_err();
         assert!(error.contains(problem), "{error}");
     }
-    let error = UpstreamTls::load(Some(&folder.0.join("none.pem"))).unwrap_err();
+    let error = UpstreamTls::load(Some(&folder.0.join("none.pem")), SessionKeys::default()).unwrap_err();
     assert!(error.contains("there is no such file"), "{error}");
 }
 
@@ -398,5 +401,46 @@ proptest! {
         talk(&mut client, &mut server, record_bytes, most).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
         prop_assert!(client.received == content[1] && server.received == content[0]);
         prop_assert!(client.is_over && server.is_over && client.has_closed && server.has_closed);
+    }
+}
+
+/// New sessions trust whom the file names now; what cannot be used changes nothing, and is told once.
+#[test]
+fn the_authorities_are_read_again() {
+    let upstream = Upstream::new(&["a.example"]);
+    let tls = upstream.load_tls();
+    let is_trusted = || exchange(tls.session("a.example").unwrap(), upstream.server.session().unwrap()).is_ok();
+    let news = |occasion| tls.refresh(occasion).into_iter().map(|(level, line)| format!("{level} {line}"));
+    let news = |occasion| news(occasion).collect::<Vec<_>>();
+    assert!(is_trusted());
+    upstream.folder.write("ca.pem", &[root("Other").pem(), root("Another").pem()].concat());
+    assert_eq!(news(Occasion::Check), ["INFO TLS to upstreams: new handshakes get what was read again: 2 authorities"]);
+    assert!(!is_trusted(), "a session of another authority's time is not resumed either");
+    upstream.folder.write("ca.pem", "nothing");
+    let broken = news(Occasion::Check);
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].starts_with("ERROR TLS to upstreams: the files in use stay in use: "), "{broken:?}");
+    assert!(broken[0].contains("/ca.pem: there is no certificate in it"), "{broken:?}");
+    assert_eq!(news(Occasion::Check), [""; 0]);
+    assert_eq!(news(Occasion::Order), broken);
+    assert!(!is_trusted());
+    upstream.folder.write("ca.pem", &upstream.authority.pem());
+    assert_eq!(news(Occasion::Order), ["INFO TLS to upstreams: new handshakes get what was read again: 1 authority"]);
+    assert!(is_trusted());
+    assert_eq!(news(Occasion::Order), ["INFO TLS to upstreams: the files were read again and are those in use"]);
+}
+
+#[test]
+fn the_keys_of_sessions_with_upstreams_are_logged() {
+    let upstream = Upstream::new(&["a.example"]);
+    let file = upstream.folder.0.join("keys");
+    let keys = SessionKeys::open(Some(&file), None, &mut |_| {}).unwrap();
+    let tls = UpstreamTls::load(Some(&upstream.folder.write("ca.pem", &upstream.authority.pem())), keys).unwrap();
+    exchange(tls.session("a.example").unwrap(), upstream.server.session().unwrap()).unwrap();
+    // The end of the last one who has it waits until all is written.
+    drop(tls);
+    let text = std::fs::read_to_string(&file).unwrap();
+    for label in ["CLIENT_HANDSHAKE_TRAFFIC_SECRET ", "SERVER_TRAFFIC_SECRET_0 "] {
+        assert_eq!(text.matches(label).count(), 1, "{text}");
     }
 }
