@@ -105,7 +105,7 @@ impl MioReactor {
         self.between.get_or_insert_default().torture = Some(Torture::new(faults));
     }
 
-    /// From now on what accepted connections read and write is recorded. Those of the admin are not.
+    /// From now on what connections read and write is recorded, those to upstreams too. Those of the admin are not.
     pub fn capture(&mut self, tap: Tap) {
         self.between.get_or_insert_default().capture = Some(tap);
     }
@@ -143,6 +143,20 @@ impl Between {
             }
             _ => stream,
         };
+        self.torture(stream)
+    }
+
+    /// The same for a connection to the upstream at this `address`.
+    #[cold]
+    fn leave(&mut self, stream: Stream, address: SocketAddr) -> Stream {
+        let stream = match &self.capture {
+            Some(tap) => Stream::Captured(Box::new(tap.capture_upstream(stream, address))),
+            None => stream,
+        };
+        self.torture(stream)
+    }
+
+    fn torture(&mut self, stream: Stream) -> Stream {
         match &mut self.torture {
             None => stream,
             Some(torture) => Stream::Tortured(Box::new(torture.accept(stream))),
@@ -268,9 +282,9 @@ impl Reactor for MioReactor {
         socket.set_nodelay(true)?;
         outgoing::hold_unsent(&socket, false)?;
         let stream = Stream::Tcp(socket);
-        Ok(match self.between.as_mut().and_then(|between| between.torture.as_mut()) {
-            Some(torture) => Stream::Tortured(Box::new(torture.accept(stream))),
+        Ok(match &mut self.between {
             None => stream,
+            Some(between) => between.leave(stream, address),
         })
     }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::quantity::size;
 use super::{Bound, cause};
+use crate::base::listener_role::ListenerRole;
 use crate::net::capture::{Capture, CaptureOptions, Interface};
 
 const MIB: u64 = 1 << 20;
@@ -36,7 +37,12 @@ impl CaptureSettings {
     }
 
     /// Begins the capture, if one is wanted. The error is one line for the user.
-    pub(super) fn start(&self, listeners: &[Bound], root: Option<&Path>) -> Result<Option<Capture>, String> {
+    pub(super) fn start(
+        &self,
+        listeners: &[Bound],
+        has_upstreams: bool,
+        root: Option<&Path>,
+    ) -> Result<Option<Capture>, String> {
         let Some(path) = &self.pcapng else { return Ok(None) };
         if root.is_some_and(|root| is_beneath(path, root)) {
             return Err(format!(
@@ -48,11 +54,13 @@ impl CaptureSettings {
             name: listener.url(*role).trim_end_matches('/').into(),
             role: *role,
         };
+        let of_upstreams = Interface { name: "upstreams".into(), role: ListenerRole::Upstream };
+        let of_listeners = listeners.iter().filter(|(_, role)| role.is_for_everyone()).map(interface);
         let options = CaptureOptions {
             path: path.clone(),
             bytes_max: self.pcapng_size as u64,
             program: concat!("tidemill ", env!("CARGO_PKG_VERSION")).into(),
-            interfaces: listeners.iter().filter(|(_, role)| role.is_for_everyone()).map(interface).collect(),
+            interfaces: of_listeners.chain(has_upstreams.then_some(of_upstreams)).collect(),
         };
         let name = path.display();
         let capture =

@@ -122,7 +122,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let listen_before = listen_counters::read().ok();
     let listeners = listeners(settings, passed)?;
     // It goes after the loop, whose end it records.
-    let capture = settings.capture.start(&listeners, settings.root.as_deref())?;
+    let has_upstreams = !settings.proxy.routes().is_empty();
+    let capture = settings.capture.start(&listeners, has_upstreams, settings.root.as_deref())?;
     let tap = capture.as_ref().map(Capture::tap);
     let has_tls = settings.has_https() || settings.proxy.has_secured_upstreams();
     let keys = if has_tls { settings.tls.session_keys(tap.clone())? } else { SessionKeys::default() };

@@ -20,6 +20,7 @@ mod tls;
 #[path = "../tls_client/mod.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod tls_client;
+mod upstreams;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,11 +48,11 @@ pub struct CaptureOptions {
     pub bytes_max: u64,
     /// The name of the program with its version.
     pub program: String,
-    /// The listeners, by their number.
+    /// The listeners, by their number, and behind them one for all upstreams, if there are any.
     pub interfaces: Vec<Interface>,
 }
 
-/// A listener, as the file names it.
+/// A listener, or all upstreams, as the file names it.
 #[derive(Debug, Clone)]
 pub struct Interface {
     /// Its address.
@@ -87,7 +87,8 @@ impl Capture {
 
     fn write_to(place: Place, options: CaptureOptions) -> io::Result<Capture> {
         let counts = vec![CaptureCounts::default(); options.interfaces.len()];
-        let state = State { counts, ..State::default() };
+        let of_upstreams = options.interfaces.iter().position(|interface| interface.role == ListenerRole::Upstream);
+        let state = State { counts, of_upstreams, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let mut writer = Writer::new(place, options, Arc::clone(&shared));
         thread::Builder::new().name("pcapng".into()).spawn(move || writer.run())?;
@@ -125,15 +126,6 @@ impl fmt::Debug for Tap {
     }
 }
 
-/// Taps are the same if they record to the same file.
-impl PartialEq for Tap {
-    fn eq(&self, other: &Tap) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Tap {}
-
 /// What the loop and the thread have in common.
 struct Shared {
     state: Mutex<State>,
@@ -165,6 +157,8 @@ struct State {
     accepted: u64,
     /// For each interface.
     counts: Vec<CaptureCounts>,
+    /// The interface of connections to upstreams.
+    of_upstreams: Option<usize>,
     /// Packets that were dropped, and no comment says so.
     untold: u64,
     /// The file is to be begun anew after so many events of `waiting`.
@@ -189,10 +183,31 @@ struct Flow {
     client: SocketAddr,
     /// Whether the addresses are made up.
     is_unix: bool,
-    /// When it was accepted.
-    accepted_at: u64,
+    /// Whether we have begun the connection: then we are the client.
+    is_ours: bool,
+    /// When it was accepted, or when we have begun it.
+    began_at: u64,
     /// In which file its beginning was written last. Only the thread asks.
     section: AtomicU64,
+    /// Whether that beginning has the answer of the server. Only the thread asks.
+    is_answered: AtomicBool,
+}
+
+impl Flow {
+    /// A connection of a client that begins now.
+    fn new(interface: usize, server: SocketAddr, client: SocketAddr) -> Flow {
+        Flow {
+            id: AtomicU64::new(0),
+            interface: interface as u32,
+            server,
+            client,
+            is_unix: false,
+            is_ours: false,
+            began_at: now(),
+            section: AtomicU64::new(0),
+            is_answered: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Something that happened on a connection.
@@ -217,7 +232,11 @@ enum Direction {
 }
 
 enum What {
+    /// A client's connection was accepted: its whole handshake.
     Accepted,
+    /// We have asked for a connection, and it was there later.
+    Asked,
+    Answered,
     Bytes(Box<[u8]>),
     /// Part of a file, which the thread reads, or of which the length alone is known.
     FilePart {
@@ -234,9 +253,10 @@ impl Event {
     fn packets(&self) -> u64 {
         match &self.what {
             What::Accepted => 3,
+            What::Answered => 2,
             What::Bytes(bytes) => bytes.len().div_ceil(segment::DATA_BYTES_MAX) as u64,
             What::FilePart { length, .. } => length.div_ceil(segment::DATA_BYTES_MAX) as u64,
-            What::Fin | What::Reset => 1,
+            What::Asked | What::Fin | What::Reset => 1,
         }
     }
 
@@ -300,16 +320,21 @@ impl Tap {
             (Some(server), Peer::Ip(client)) => (server, client),
             _ => made_up(number, role),
         };
-        let flow = Flow {
-            id: AtomicU64::new(0),
-            interface: listener as u32,
-            server,
-            client,
-            is_unix: peer == Peer::Unix,
-            accepted_at: now(),
-            section: AtomicU64::new(0),
+        let flow = Flow { is_unix: peer == Peer::Unix, ..Flow::new(listener, server, client) };
+        CapturedSocket::new(socket, flow, self.clone())
+    }
+
+    /// Records from now on what is read and written through `socket`, with which a connection to the upstream at this `address`
+    /// was just begun.
+    pub fn capture_upstream<S: Socket>(&self, socket: S, address: SocketAddr) -> CapturedSocket<S> {
+        let interface = self.0.lock().of_upstreams.unwrap_or(usize::MAX);
+        let unknown: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        CapturedSocket::new(socket, Arc::new(flow), self.clone())
+        let client = socket.local_address().unwrap_or(unknown);
+        let flow = Flow { is_ours: true, ..Flow::new(interface, address, client) };
+        CapturedSocket::new(socket, flow, self.clone())
     }
 
     /// Adds a comment to the last packet, if it is one of this connection, or else to the next packet of the connection.

@@ -15,30 +15,37 @@ pub struct CapturedSocket<S: Socket> {
     socket: S,
     flow: Arc<Flow>,
     tap: Tap,
-    /// The next sequence numbers of both sides.
-    of_client: u64,
-    of_server: u64,
-    has_client_ended: bool,
-    has_server_ended: bool,
+    /// The next sequence numbers of what we receive and of what we send.
+    of_peer: u64,
+    of_us: u64,
+    has_peer_ended: bool,
+    have_we_ended: bool,
+    /// There is a connection: one that we have asked for may come later, or not at all.
+    is_connected: bool,
     /// It was reset, or its close resets it.
     is_reset: bool,
     is_aborted: bool,
 }
 
 impl<S: Socket> CapturedSocket<S> {
-    pub(super) fn new(socket: S, flow: Arc<Flow>, tap: Tap) -> CapturedSocket<S> {
+    pub(super) fn new(socket: S, flow: Flow, tap: Tap) -> CapturedSocket<S> {
+        let is_ours = flow.is_ours;
         let captured = CapturedSocket {
             socket,
-            flow,
+            flow: Arc::new(flow),
             tap,
-            of_client: 1,
-            of_server: 1,
-            has_client_ended: false,
-            has_server_ended: false,
+            of_peer: 1,
+            of_us: 1,
+            has_peer_ended: false,
+            have_we_ended: false,
+            is_connected: !is_ours,
             is_reset: false,
             is_aborted: false,
         };
-        captured.record(Direction::FromClient, What::Accepted);
+        match is_ours {
+            true => captured.record_sent(What::Asked),
+            false => captured.record_received(What::Accepted),
+        }
         captured
     }
 
@@ -47,35 +54,52 @@ impl<S: Socket> CapturedSocket<S> {
         &mut self.socket
     }
 
+    fn record_received(&self, what: What) {
+        self.record(if self.flow.is_ours { Direction::ToClient } else { Direction::FromClient }, what);
+    }
+
+    fn record_sent(&self, what: What) {
+        self.record(if self.flow.is_ours { Direction::FromClient } else { Direction::ToClient }, what);
+    }
+
     fn record(&self, direction: Direction, what: What) {
-        let at = if matches!(what, What::Accepted) { self.flow.accepted_at } else { now() };
-        let (of_client, of_server) = (self.of_client, self.of_server);
+        let at = if matches!(what, What::Accepted | What::Asked) { self.flow.began_at } else { now() };
+        let (of_client, of_server) =
+            if self.flow.is_ours { (self.of_us, self.of_peer) } else { (self.of_peer, self.of_us) };
         let (flow, comments) = (Arc::clone(&self.flow), Vec::new());
         self.tap.add(Event { flow, at, direction, of_client, of_server, what, comments, missing: 0 });
     }
 
-    fn on_client_end(&mut self) {
-        if !std::mem::replace(&mut self.has_client_ended, true) {
-            self.record(Direction::FromClient, What::Fin);
-            self.of_client += 1;
+    /// Notes that there is a connection, which the first success of a call shows.
+    fn note_connected(&mut self) {
+        if !std::mem::replace(&mut self.is_connected, true) {
+            self.record_received(What::Answered);
         }
     }
 
-    fn on_server_end(&mut self) {
-        if !std::mem::replace(&mut self.has_server_ended, true) {
-            self.record(Direction::ToClient, What::Fin);
-            self.of_server += 1;
+    fn on_peer_end(&mut self) {
+        if !std::mem::replace(&mut self.has_peer_ended, true) {
+            self.record_received(What::Fin);
+            self.of_peer += 1;
         }
     }
 
-    /// Notes what an error says about the client: that it has reset the connection, or nothing.
+    fn on_our_end(&mut self) {
+        if !std::mem::replace(&mut self.have_we_ended, true) {
+            self.record_sent(What::Fin);
+            self.of_us += 1;
+        }
+    }
+
+    /// Notes what an error says about the peer: that it has reset or refused the connection, or nothing.
     fn note_error<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
-        let by_client = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe, ErrorKind::ConnectionAborted];
+        use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset};
+        let by_peer = [ConnectionReset, BrokenPipe, ConnectionAborted, ConnectionRefused];
         if let Err(error) = &outcome
-            && by_client.contains(&error.kind())
+            && by_peer.contains(&error.kind())
             && !std::mem::replace(&mut self.is_reset, true)
         {
-            self.record(Direction::FromClient, What::Reset);
+            self.record_received(What::Reset);
         }
         outcome
     }
@@ -102,10 +126,14 @@ impl<S: Socket> Socket for CapturedSocket<S> {
         let outcome = self.socket.read([&mut *front, &mut *back]);
         match outcome {
             Ok(Io::Moved(n) | Io::Drained(n)) => {
-                self.record(Direction::FromClient, What::Bytes(first(n, [front, back])));
-                self.of_client += n as u64;
+                self.note_connected();
+                self.record_received(What::Bytes(first(n, [front, back])));
+                self.of_peer += n as u64;
             }
-            Ok(Io::Eof) => self.on_client_end(),
+            Ok(Io::Eof) => {
+                self.note_connected();
+                self.on_peer_end();
+            }
             Ok(Io::WouldBlock) | Err(_) => {}
         }
         self.note_error(outcome)
@@ -114,8 +142,9 @@ impl<S: Socket> Socket for CapturedSocket<S> {
     fn write(&mut self, bytes: [&[u8]; 2], more: bool) -> io::Result<Io> {
         let outcome = self.socket.write(bytes, more);
         if let Ok(Io::Moved(n)) = outcome {
-            self.record(Direction::ToClient, What::Bytes(first(n, bytes)));
-            self.of_server += n as u64;
+            self.note_connected();
+            self.record_sent(What::Bytes(first(n, bytes)));
+            self.of_us += n as u64;
         }
         self.note_error(outcome)
     }
@@ -126,8 +155,8 @@ impl<S: Socket> Socket for CapturedSocket<S> {
         let outcome = self.socket.send_file(file, offset, count);
         if let Ok(Io::Moved(length)) = outcome {
             let file = file.try_clone().ok();
-            self.record(Direction::ToClient, What::FilePart { file, offset, length });
-            self.of_server += length as u64;
+            self.record_sent(What::FilePart { file, offset, length });
+            self.of_us += length as u64;
         }
         self.note_error(outcome)
     }
@@ -135,7 +164,7 @@ impl<S: Socket> Socket for CapturedSocket<S> {
     fn shutdown_write(&mut self) -> io::Result<()> {
         let outcome = self.socket.shutdown_write();
         if outcome.is_ok() {
-            self.on_server_end();
+            self.on_our_end();
         }
         outcome
     }
@@ -170,12 +199,12 @@ impl<S: Socket> Socket for CapturedSocket<S> {
 
 impl<S: Socket> Drop for CapturedSocket<S> {
     /// A close resets the connection if it was told to, or if there is unread input (RFC 9293 §3.10.4). Otherwise it ends our
-    /// direction.
+    /// direction. A connection that was not there yet ends without a packet.
     fn drop(&mut self) {
-        if !self.is_reset {
+        if !self.is_reset && self.is_connected {
             match self.is_aborted || self.socket.unread().is_ok_and(|unread| unread > 0) {
-                true => self.record(Direction::ToClient, What::Reset),
-                false => self.on_server_end(),
+                true => self.record_sent(What::Reset),
+                false => self.on_our_end(),
             }
         }
         self.tap.on_ended(&self.flow);

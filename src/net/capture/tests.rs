@@ -450,6 +450,46 @@ fn ends_of_a_unix_socket_have_addresses_that_are_made_up() {
     assert_eq!(captured.statistics, [(0, 0), (8, 0)]);
 }
 
+/// Its SYN is in one file, and what follows in the next one.
+#[test]
+fn a_connection_of_ours_is_there_when_a_call_shows_it() {
+    let folder = Folder::new();
+    let mut options = folder.options();
+    options.interfaces.push(Interface { name: "upstreams".into(), role: ListenerRole::Upstream });
+    let capture = Capture::start(options).unwrap();
+    let (tap, upstream) = (capture.tap(), "10.0.0.1:80".parse().unwrap());
+    let mut socket = tap.capture_upstream(reads(&[Ok(b"hello")]), upstream);
+    socket.on_named(1);
+    tap.comment(1, "connects");
+    tap.reopen();
+    assert!(socket.write([b"ab", b""], false).is_ok() && socket.read([&mut [0; 9], &mut []]).is_ok());
+    drop(socket);
+    let mut refused = tap.capture_upstream(reads(&[Err(ErrorKind::ConnectionRefused)]), upstream);
+    assert!(refused.read([&mut [0; 9], &mut []]).is_err());
+    drop(refused);
+    drop(tap.capture_upstream(reads(&[]), upstream));
+    drop(capture);
+    let [first, second] = ["x.1", "x"].map(|name| folder.read(name));
+    let told = |seen: &Seen| (seen.is_inbound, seen.flags, seen.sequence, seen.acknowledged);
+    let asked = (false, SYN, 0, 0);
+    assert_eq!(first.packets.iter().map(told).collect::<Vec<_>>(), [asked]);
+    assert_eq!((&first.packets[0].comments[..], first.packets[0].client_port), (&["connects".to_owned()][..], 80));
+    let expected = [
+        asked,
+        (true, SYN | ACK, 0, 1),
+        (false, ACK, 1, 1),
+        (false, PSH | ACK, 1, 1),
+        (true, PSH | ACK, 1, 3),
+        (false, FIN | ACK, 3, 6),
+        asked,
+        // RFC 9293 §3.5.2: it answers a SYN.
+        (true, RST | ACK, 0, 1),
+        asked,
+    ];
+    assert_eq!(second.packets.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!((first.statistics[2], second.statistics[2]), ((1, 0), (9, 0)));
+}
+
 #[test]
 fn places_that_cannot_be_written_are_refused() {
     let folder = Folder::new();

@@ -21,9 +21,9 @@ const BLOCK_ADDS_MAX: usize = 64;
 /// What an interface needs at the end of a file, in bytes.
 const STATISTICS_BYTES: usize = 52;
 
-/// A comment on a beginning that is written once more.
 /// So many packets begin a connection.
 const HANDSHAKE_PACKETS: u64 = 3;
+/// A comment on a beginning that is written once more.
 const BEGINNING_IS_ELSEWHERE: &str = "this beginning is repeated: it is in an older file, or was dropped";
 
 /// A file that is open, and where it is.
@@ -197,6 +197,8 @@ impl Writer {
     /// Goes on in a new file, if there can be one. Otherwise a file that `is_full` is emptied, so that no more than is allowed is
     /// on the disk.
     fn renew(&mut self, is_full: bool) {
+        // What is not written yet counts for this file.
+        self.write();
         self.end_file();
         self.write();
         match self.place.renew() {
@@ -229,24 +231,34 @@ impl Writer {
             comments.insert(0, format!("{missing} packets are missing before this one").into());
         }
         let flow = Arc::clone(&event.flow);
-        if let What::Accepted = event.what {
-            return self.add_beginning(&flow, &comments);
+        match event.what {
+            What::Accepted | What::Asked => return self.add_beginning(&flow, &event.what, &comments),
+            What::Answered => flow.is_answered.store(true, Ordering::Relaxed),
+            _ => {}
         }
         if flow.section.load(Ordering::Relaxed) != self.section {
             self.repeat_beginning(&flow);
+        } else if let What::Answered = event.what {
+            self.add_answer(&flow, event.at, &comments);
         }
-        match &event.what {
-            What::Accepted => {}
+        match event.what {
+            What::Accepted | What::Asked | What::Answered => {}
             What::Fin => self.add_packet(&event, 0, FIN | ACK, &[], 0, &comments),
-            What::Reset => self.add_packet(&event, 0, RST | ACK, &[], 0, &comments),
-            What::Bytes(bytes) => {
+            What::Reset => {
+                if flow.is_ours && !flow.is_answered.load(Ordering::Relaxed) {
+                    // RFC 9293 §3.5.2: a reset that answers a SYN has the sequence number 0.
+                    event.of_server = 0;
+                }
+                self.add_packet(&event, 0, RST | ACK, &[], 0, &comments);
+            }
+            What::Bytes(ref bytes) => {
                 for (number, data) in bytes.chunks(DATA_BYTES_MAX).enumerate() {
                     let comments = if number == 0 { &comments[..] } else { &[] };
                     self.add_packet(&event, number * DATA_BYTES_MAX, PSH | ACK, data, data.len(), comments);
                 }
             }
-            What::FilePart { file, offset, length } => {
-                self.add_file_part(&event, file.as_ref(), *offset, *length, &comments);
+            What::FilePart { ref file, offset, length } => {
+                self.add_file_part(&event, file.as_ref(), offset, length, &comments);
             }
         }
     }
@@ -262,34 +274,37 @@ impl Writer {
         }
     }
 
-    /// The handshake of TCP, so that readers know where both directions begin.
-    fn add_beginning(&mut self, flow: &Arc<Flow>, comments: &[Box<str>]) {
-        let event = |direction, of_client, of_server| Event {
-            flow: Arc::clone(flow),
-            at: flow.accepted_at,
-            direction,
-            of_client,
-            of_server,
-            what: What::Accepted,
-            comments: Vec::new(),
-            missing: 0,
-        };
+    /// The handshake of TCP, so that readers know where both directions begin; or its first packet, if `what` there was is that we
+    /// have asked for the connection.
+    fn add_beginning(&mut self, flow: &Arc<Flow>, what: &What, comments: &[Box<str>]) {
         let mut comments = comments.to_vec();
         if flow.is_unix {
             comments.push("a Unix socket: the addresses are made up".into());
         }
-        self.add_packet(&event(Direction::FromClient, 0, 0), 0, SYN, &[], 0, &comments);
+        let first = handshake_event(flow, flow.began_at, Direction::FromClient, [0, 0]);
+        self.add_packet(&first, 0, SYN, &[], 0, &comments);
         flow.section.store(self.section, Ordering::Relaxed);
-        self.add_packet(&event(Direction::ToClient, 1, 0), 0, SYN | ACK, &[], 0, &[]);
-        self.add_packet(&event(Direction::FromClient, 1, 1), 0, ACK, &[], 0, &[]);
+        if let What::Accepted = what {
+            self.add_answer(flow, flow.began_at, &[]);
+        }
     }
 
-    /// The same once more, in a file that does not have it. These packets count as all others do.
+    /// The rest of the handshake.
+    fn add_answer(&mut self, flow: &Arc<Flow>, at: u64, comments: &[Box<str>]) {
+        let second = handshake_event(flow, at, Direction::ToClient, [1, 0]);
+        self.add_packet(&second, 0, SYN | ACK, &[], 0, comments);
+        let third = handshake_event(flow, at, Direction::FromClient, [1, 1]);
+        self.add_packet(&third, 0, ACK, &[], 0, &[]);
+    }
+
+    /// The beginning once more, in a file that does not have it. These packets count as all others do.
     fn repeat_beginning(&mut self, flow: &Arc<Flow>) {
+        let is_whole = !flow.is_ours || flow.is_answered.load(Ordering::Relaxed);
+        let (what, packets) = if is_whole { (What::Accepted, HANDSHAKE_PACKETS) } else { (What::Asked, 1) };
         if let Some(counts) = self.shared.lock().counts.get_mut(flow.interface as usize) {
-            counts.seen += HANDSHAKE_PACKETS;
+            counts.seen += packets;
         }
-        self.add_beginning(flow, &[BEGINNING_IS_ELSEWHERE.into()]);
+        self.add_beginning(flow, &what, &[BEGINNING_IS_ELSEWHERE.into()]);
     }
 
     /// A packet with `length` bytes of the event from `start` on, of which `data` is known.
@@ -317,7 +332,8 @@ impl Writer {
                 self.repeat_beginning(flow);
             }
         }
-        let (is_inbound, length) = (*direction == Direction::FromClient, headers.len() + length);
+        let is_inbound = (*direction == Direction::FromClient) != flow.is_ours;
+        let length = headers.len() + length;
         let packet =
             Packet { interface: flow.interface, at: event.at, is_inbound, headers: &headers, data, length, comments };
         block::packet(&mut self.out, &packet);
@@ -374,6 +390,12 @@ impl Writer {
             log::warn!("{}: {what}", self.place.path.display());
         }
     }
+}
+
+/// A packet of the handshake, with the sequence numbers of the client and of the server.
+fn handshake_event(flow: &Arc<Flow>, at: u64, direction: Direction, [of_client, of_server]: [u64; 2]) -> Event {
+    let (flow, what, comments) = (Arc::clone(flow), What::Accepted, Vec::new());
+    Event { flow, at, direction, of_client, of_server, what, comments, missing: 0 }
 }
 
 /// The memory and the open files of what was taken.
