@@ -11,7 +11,7 @@ use crate::connection::{Connection, Identity};
 use crate::net::{Reactor, Socket, is_out_of_descriptors};
 use crate::protocol::proxy_header;
 use crate::service::Service;
-use crate::service::proxy::hub::Link;
+use crate::service::proxy::hub::{Hub, Link};
 use crate::service::proxy::relay::UpstreamFault;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
@@ -26,7 +26,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     fn dial_all(&mut self, mut began: Moment) -> Moment {
         let dials = match &self.upstreams {
             Some(upstreams) if self.may_dial() => {
-                upstreams.hub.take_dials(upstreams.hub.connections_max() - self.upstreams_open)
+                upstreams.hub.offer_freed();
+                upstreams.hub.take_dials(upstreams.hub.connections_max().saturating_sub(self.upstreams_open))
             }
             _ => return began,
         };
@@ -36,11 +37,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         began
     }
 
-    /// Whether connections are to be made, and there are descriptors for them. A connection that closes for another one has
-    /// its descriptor until the end of the turn.
+    /// Whether connections are to be made, and there are descriptors for them, or there are some again for those who wait. A
+    /// connection that closes for another one has its descriptor until the end of the turn.
     pub(super) fn may_dial(&self) -> bool {
         let hub = self.upstreams.as_ref().map(|upstreams| &upstreams.hub);
-        hub.is_some_and(|hub| hub.has_dials() && self.upstreams_open < hub.connections_max())
+        let may_connect = |hub: &Rc<Hub>| hub.has_dials() && self.upstreams_open < hub.connections_max();
+        hub.is_some_and(|hub| may_connect(hub) || hub.has_freed())
     }
 
     fn dial_one(&mut self, link: Rc<Link>, began: Moment) -> Moment {

@@ -223,6 +223,8 @@ pub struct GroupStatus {
     pub waiting: usize,
     /// Connections that wait for a request.
     pub idle: usize,
+    /// Requests that got no address so far: none was known, or none had room in time.
+    pub refused: u64,
     /// Requests and retries of the last seconds, and how many retries the budget has refused so far.
     pub budget: BudgetStatus,
     /// Its upstreams.

@@ -132,7 +132,7 @@ fn upstreams_are_told_of_and_counted() {
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
     assert_eq!(status(&client.read_response().0), "200");
     let (_, text) = ask(&server, "/upstreams");
-    let first = "/  round-robin, at most 7 requests at each address, 0 waiting, 1 idle connections\n";
+    let first = "/  round-robin, at most 7 requests at each address, 0 waiting, 0 refused, 1 idle connections\n";
     assert!(text.starts_with(first) && text.contains(" in-service, 0 active\n"), "{text}");
     let samples = samples(&server);
     let labels = format!("group=\"/\",upstream=\"{0}\",address=\"{0}\"", upstream.address());
@@ -187,13 +187,6 @@ fn a_check_without_an_answer_is_a_failure_in_time() {
 }
 
 /// Whether the client has got something.
-fn has_response(client: &Client) -> bool {
-    client.stream.set_nonblocking(true).unwrap();
-    let has = client.stream.peek(&mut [0]).is_ok();
-    client.stream.set_nonblocking(false).unwrap();
-    has
-}
-
 #[test]
 fn connections_to_upstreams_are_bounded_by_descriptors_and_idle_ones_make_room() {
     let (one, other) = (Upstream::new(), Upstream::new());
@@ -208,36 +201,25 @@ fn connections_to_upstreams_are_bounded_by_descriptors_and_idle_ones_make_room()
     let routes = format!("/a/=http://{}; /b/=http://{}", one.address(), other.address());
     command.args(crate::ADMIN).args(["--proxy", &routes]);
     let server = Server::spawn(command);
-    let (mut clients, mut streams) = (Vec::new(), Vec::new());
-    one.0.set_nonblocking(true).unwrap();
-    let mut refused = loop {
-        let client = get(&server, "/a/");
-        let mut accepted = None;
-        wait_until("it is passed on or refused", || {
-            accepted = one.0.accept().ok();
-            accepted.is_some() || has_response(&client)
-        });
-        let Some((stream, _)) = accepted else { break client };
-        stream.set_nonblocking(false).unwrap();
-        clients.push(client);
-        streams.push(stream);
-    };
-    let (head, content) = refused.read_response();
-    assert_eq!((status(&head), crate::support::field(&head, "Retry-After")), ("503", Some("1")), "{head}");
-    let why = format!("{} connections to upstreams are busy, and there are descriptors for no more", streams.len());
-    assert!(content.contains(&why), "{content}");
-    for (stream, client) in streams.iter_mut().zip(&mut clients) {
-        read_head(stream);
+    let limit = samples(&server)["tidemill_upstream_connections_limit"] as usize;
+    let mut busy: Vec<(Client, TcpStream)> = (0..limit).map(|_| (get(&server, "/a/"), one.accept().0)).collect();
+    let mut waiting = get(&server, "/b/");
+    wait_until("it waits", || samples(&server)["tidemill_upstream_waiting_requests{group=\"/b/\"}"] == 1.0);
+    let answer = |client: &mut Client, stream: &mut TcpStream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         assert_eq!(client.read_response().1, "ok");
-    }
-    let mut late = get(&server, "/b/");
-    let (mut stream, _) = other.accept();
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
-    assert_eq!(late.read_response().1, "ok");
-    assert_eq!(streams[0].read(&mut [0]).unwrap(), 0, "the oldest idle connection has made room");
-    assert_eq!(ask_json(&server, "/connections?format=json")["upstreams"], streams.len());
-    assert_eq!(samples(&server)["tidemill_upstream_connections_limit"], streams.len() as f64);
+    };
+    let (client, stream) = &mut busy[0];
+    answer(client, stream);
+    let (mut instead, _) = other.accept();
+    answer(&mut waiting, &mut instead);
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "an idle connection has made room");
+    assert_eq!(ask_json(&server, "/connections?format=json")["upstreams"], limit);
+    let requests =
+        format!("tidemill_upstream_requests_total{{group=\"/a/\",upstream=\"{0}\",address=\"{0}\"}}", one.address());
+    let samples = samples(&server);
+    assert_eq!(samples[&requests], limit as f64);
+    assert_eq!(samples["tidemill_upstream_refused_requests_total{group=\"/b/\"}"], 0.0);
 }
 
 #[test]

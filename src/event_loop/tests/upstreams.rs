@@ -1,6 +1,7 @@
 //! Requests that are passed on to an upstream, step by step.
 
 mod leaving;
+mod waiting;
 
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -58,10 +59,15 @@ impl Scene {
     }
 
     fn with_limits(limits: Limits, change: impl FnOnce(&mut Route)) -> Scene {
+        Scene::bounded(usize::MAX, limits, change)
+    }
+
+    /// With so many connections to the upstream at most.
+    fn bounded(connections_max: usize, limits: Limits, change: impl FnOnce(&mut Route)) -> Scene {
         let mut route = Route::new(None, String::new(), vec![Upstream::new(false, "10.9.0.1", Some(3000))]);
         change(&mut route);
         let routes: Routes = [route].into_iter().collect();
-        let hub = Rc::new(Hub::new(&routes, Moment::default()));
+        let hub = Rc::new(Hub::new(&routes, Moment::default()).with_connections_max(connections_max));
         let proxy = Passing(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
         let (reactor, wakes) = (ScriptedReactor::new(&[ListenerRole::Http]), Wakes::new(Nobody));
         let mut event_loop = EventLoop::new(reactor, proxy, limits, wakes, JobPool::without_threads());

@@ -390,6 +390,7 @@ impl Group {
             max: self.settings.max,
             waiting,
             idle: 0,
+            refused: 0,
             budget,
             upstreams: self.upstreams.iter().map(upstream).collect(),
             addresses,

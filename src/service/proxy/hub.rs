@@ -38,9 +38,38 @@ pub struct Hub {
     rings: Rc<RefCell<BufferPool>>,
     targets: Vec<Target>,
     dials: RefCell<Vec<Rc<Link>>>,
-    /// Connections that there are, and that will be made, without those that close for another one; and how many there may be.
-    open: Rc<Cell<usize>>,
-    open_max: usize,
+    open: Rc<Open>,
+}
+
+/// The connections of a hub, which are bounded.
+struct Open {
+    /// Those that there are, and that will be made, without those that close for another one.
+    count: Cell<usize>,
+    max: usize,
+    /// There were as many as there may be, and one has ended or become idle since: whoever waits may get it.
+    has_freed: Cell<bool>,
+}
+
+impl Open {
+    fn new(max: usize) -> Rc<Open> {
+        Rc::new(Open { count: Cell::new(0), max, has_freed: Cell::new(false) })
+    }
+
+    fn is_full(&self) -> bool {
+        self.count.get() >= self.max
+    }
+
+    /// If there are as many as there may be, those who wait have to be told.
+    fn note_freed(&self) {
+        if self.is_full() {
+            self.has_freed.set(true);
+        }
+    }
+
+    fn remove_one(&self) {
+        self.note_freed();
+        self.count.set(self.count.get().saturating_sub(1));
+    }
 }
 
 /// What a route leads to.
@@ -57,6 +86,8 @@ struct State {
     idle: HashMap<AddressId, Vec<Rc<Link>>>,
     /// What is known of the name of each upstream.
     lookups: Vec<Lookup>,
+    /// Requests that got no address.
+    refused: u64,
 }
 
 /// What is known of the name of an upstream.
@@ -87,7 +118,7 @@ pub struct Link {
     /// Whether it closes because another connection needs its descriptor.
     is_retired: Cell<bool>,
     /// The hub's count of connections, which has this one until it closes.
-    open: Rc<Cell<usize>>,
+    open: Rc<Open>,
 }
 
 /// What an exchange gets.
@@ -105,19 +136,19 @@ impl Hub {
     pub fn new(routes: &Routes, now: Moment) -> Hub {
         let targets = routes.iter().map(|route| Target::new(route, now)).collect();
         let rings = BufferPool::new(relay::RING_BYTES, RINGS_KEPT);
-        let (dials, open) = (RefCell::default(), Rc::default());
-        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials, open, open_max: usize::MAX }
+        let dials = RefCell::default();
+        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials, open: Open::new(usize::MAX) }
     }
 
     /// There are no more connections than this at a time, to all upstreams together: each takes a descriptor.
     #[must_use]
     pub fn with_connections_max(self, max: usize) -> Hub {
-        Hub { open_max: max, ..self }
+        Hub { open: Open::new(max), ..self }
     }
 
     /// How many connections there may be at a time, to all upstreams together.
     pub fn connections_max(&self) -> usize {
-        self.open_max
+        self.open.max
     }
 
     /// Memory for what is relayed.
@@ -158,7 +189,7 @@ impl Hub {
         let events = state.group.set_addresses(upstream, addresses, now);
         drop(state);
         events.iter().for_each(|event| target.tell(event));
-        target.offer_room();
+        target.offer_room(self.spare());
     }
 
     /// Counts a request for the retry budget; one that is sent again is none.
@@ -180,7 +211,7 @@ impl Hub {
     ) -> Given {
         match self.assign(target, key, except, ticket, waker, now) {
             Ok((assignment, Some(link))) => Given::Link(link, assignment),
-            Ok((assignment, None)) => self.new_connection(target, assignment),
+            Ok((assignment, None)) => Given::Link(self.new_connection(target, &assignment), assignment),
             Err(given) => given,
         }
     }
@@ -195,10 +226,11 @@ impl Hub {
         waker: &LocalWaker,
         now: Moment,
     ) -> Result<(Assignment, Option<Rc<Link>>), Given> {
-        let State { group, queue, idle, lookups, .. } = &mut *self.targets[target].state.borrow_mut();
+        let has_room = self.spare() > 0;
+        let State { group, queue, idle, lookups, refused, .. } = &mut *self.targets[target].state.borrow_mut();
         // Who arrives while others wait does not take what was offered to them.
         let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
-        let choice = if may_choose { group.choose(key, except, now) } else { AT_MAX };
+        let choice = if may_choose && has_room { group.choose(key, except, now) } else { AT_MAX };
         let assignment = match choice {
             Choice::Address(assignment) => assignment,
             Choice::None { why, retry_after } => {
@@ -208,13 +240,15 @@ impl Hub {
                 });
                 let is_pending = lookups.iter().any(|lookup| matches!(lookup, Lookup::Pending));
                 let (why, waits) = match why {
-                    NoAddress::Unknown => (failed.unwrap_or("its name was not resolved in time"), is_pending),
-                    NoAddress::AtMax => ("all of its addresses have as many requests as they may", true),
+                    NoAddress::Unknown => (failed.unwrap_or("its name was not resolved in time").into(), is_pending),
+                    NoAddress::AtMax if !has_room => (self.no_room(), true),
+                    NoAddress::AtMax => ("all of its addresses have as many requests as they may".into(), true),
                 };
                 let place = if waits { wait_in(queue, ticket, waker, now) } else { None };
                 return Err(place.unwrap_or_else(|| {
                     ticket.iter().for_each(|ticket| drop(queue.leave(*ticket)));
-                    Given::Nothing(why.into(), retry_after)
+                    *refused += 1;
+                    Given::Nothing(why, retry_after)
                 }));
             }
         };
@@ -230,26 +264,26 @@ impl Hub {
         Ok((assignment, link))
     }
 
+    /// What is said to a request that has waited for a connection in vain.
+    fn no_room(&self) -> String {
+        let max = self.open.max;
+        format!("{max} connections to upstreams are busy, and there are descriptors for no more (ulimit -n)")
+    }
+
     /// Has a connection made. If there are as many as there may be, one that is idle elsewhere makes room for it.
-    fn new_connection(&self, target: usize, assignment: Assignment) -> Given {
+    fn new_connection(&self, target: usize, assignment: &Assignment) -> Rc<Link> {
         let has_room = self.has_room();
+        debug_assert!(has_room, "nobody gets an address without that");
+        let Assignment { id, address, upstream, .. } = *assignment;
         let group = &mut self.targets[target].state.borrow_mut().group;
-        if !has_room {
-            group.on_end(assignment);
-            let max = self.open_max;
-            let why =
-                format!("{max} connections to upstreams are busy, and there are descriptors for no more (ulimit -n)");
-            return Given::Nothing(why, Duration::from_secs(1));
-        }
-        let Assignment { id, address, upstream, .. } = assignment;
         count(group.counters_mut(id), |counters| counters.connections_made += 1);
         let link = Rc::new(self.link(target, upstream, address, id));
         self.dials.borrow_mut().push(Rc::clone(&link));
-        Given::Link(link, assignment)
+        link
     }
 
     fn link(&self, target: usize, upstream: usize, address: SocketAddr, id: AddressId) -> Link {
-        self.open.set(self.open.get() + 1);
+        self.open.count.set(self.open.count.get() + 1);
         let (relay, waker, is_retired) = (RefCell::default(), RefCell::default(), Cell::default());
         let open = Rc::clone(&self.open);
         Link { target, upstream, address, id, is_for_check: false, relay, waker, is_retired, open }
@@ -257,7 +291,28 @@ impl Hub {
 
     /// Whether another connection may be made; if there are as many as there may be, one that is idle is closed for it.
     fn has_room(&self) -> bool {
-        self.open.get() < self.open_max || self.retire_one()
+        !self.open.is_full() || self.retire_one()
+    }
+
+    /// How many requests may get a connection: one that is new, or idle, or in the place of one that is idle elsewhere.
+    fn spare(&self) -> usize {
+        let new = self.open.max.saturating_sub(self.open.count.get());
+        // Idle ones are counted only where that matters.
+        if new > 0 { new } else { self.targets.iter().map(|target| target.idle()).sum() }
+    }
+
+    /// Wakes those who wait for a connection, as many as may get one, if there were as many as there may be and one has ended or
+    /// become idle.
+    pub fn offer_freed(&self) {
+        if self.open.has_freed.take() {
+            let spare = self.spare();
+            self.targets.iter().for_each(|target| target.offer_room(spare));
+        }
+    }
+
+    /// Whether [`Hub::offer_freed`] may wake somebody.
+    pub fn has_freed(&self) -> bool {
+        self.open.has_freed.get() && self.targets.iter().any(|target| !target.state.borrow().queue.is_empty())
     }
 
     /// Closes the oldest idle connection to the address that has the most of them.
@@ -278,7 +333,7 @@ impl Hub {
     pub fn leave(&self, target: usize, ticket: Ticket) {
         let target = &self.targets[target];
         target.state.borrow_mut().queue.leave(ticket);
-        target.offer_room();
+        target.offer_room(self.spare());
     }
 
     /// The head of a response has come from there.
@@ -299,7 +354,7 @@ impl Hub {
     pub fn end(&self, target: usize, assignment: Assignment) {
         let target = &self.targets[target];
         target.state.borrow_mut().group.on_end(assignment);
-        target.offer_room();
+        target.offer_room(self.spare());
     }
 
     /// Whether a request that has failed there may be sent once more, and why that is safe.
@@ -337,7 +392,7 @@ impl Hub {
         let target = &self.targets[target];
         let event = target.state.borrow_mut().group.on_check(id, result, now);
         event.iter().for_each(|event| target.tell(event));
-        target.offer_room();
+        target.offer_room(self.spare());
     }
 
     /// Has a connection made for a check. No request gets it. False: there is no room for it.
@@ -391,6 +446,7 @@ impl Hub {
         let links = idle.entry(link.id).or_default();
         let is_surplus = links.len() >= IDLE_MAX;
         links.push(Rc::clone(link));
+        self.open.note_freed();
         Some(if is_surplus { until.min(now + SURPLUS_TIME) } else { until })
     }
 
@@ -408,9 +464,10 @@ impl Hub {
     /// How all targets stand.
     pub fn statuses(&self, now: Moment) -> Vec<GroupStatus> {
         let status = |target: &Target| {
-            let State { group, budget, queue, idle, lookups } = &mut *target.state.borrow_mut();
+            let State { group, budget, queue, idle, lookups, refused } = &mut *target.state.borrow_mut();
             let mut status = group.status(queue.len(), budget.status(now), now);
             status.idle = idle.values().map(Vec::len).sum();
+            status.refused = *refused;
             for (upstream, lookup) in status.upstreams.iter_mut().zip(lookups) {
                 upstream.unresolved = match lookup {
                     Lookup::Failed(why) => Some(why.clone()),
@@ -476,7 +533,8 @@ impl Target {
                 UpstreamHost::Name(_) => Lookup::Pending,
             });
         }
-        let state = State { group, budget: Budget::default(), queue: WaitQueue::new(), idle: HashMap::new(), lookups };
+        let (budget, queue, idle, refused) = (Budget::default(), WaitQueue::new(), HashMap::new(), 0);
+        let state = State { group, budget, queue, idle, lookups, refused };
         Target { route: Rc::clone(route), state: RefCell::new(state) }
     }
 
@@ -486,10 +544,15 @@ impl Target {
         log!(level, "upstream {}: {event}", self.route.upstreams[event.upstream]);
     }
 
-    /// Wakes as many waiters as there is room for.
-    fn offer_room(&self) {
+    /// How many connections wait for a request.
+    fn idle(&self) -> usize {
+        self.state.borrow().idle.values().map(Vec::len).sum()
+    }
+
+    /// Wakes as many waiters as there is room for, and as there are connections for, which are `spare`.
+    fn offer_room(&self, spare: usize) {
         let State { group, queue, .. } = &mut *self.state.borrow_mut();
-        while !queue.is_empty() && queue.offered() < group.room() {
+        while !queue.is_empty() && queue.offered() < group.room().min(spare) {
             let Some(waker) = queue.offer() else { break };
             waker.wake();
         }
@@ -504,7 +567,7 @@ impl Link {
 
     fn retire(&self) {
         self.is_retired.set(true);
-        self.open.set(self.open.get().saturating_sub(1));
+        self.open.remove_one();
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake();
         }
@@ -541,7 +604,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if !self.is_retired.get() {
-            self.open.set(self.open.get().saturating_sub(1));
+            self.open.remove_one();
         }
     }
 }

@@ -111,6 +111,12 @@ fn group_families(groups: &[GroupStatus]) -> Vec<Family> {
             |group| group.waiting as u64,
         ),
         family(
+            "tidemill_upstream_refused_requests_total",
+            "Requests that got no address, because none was known or none had room in time.",
+            Kind::Counter,
+            |group| group.refused,
+        ),
+        family(
             "tidemill_upstream_idle_connections",
             "Connections to upstreams that wait for a request.",
             Kind::Gauge,

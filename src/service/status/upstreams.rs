@@ -34,8 +34,9 @@ fn write_text(out: &mut String, groups: &[GroupStatus]) -> std::fmt::Result {
 fn write_group(out: &mut String, group: &GroupStatus) -> std::fmt::Result {
     let max = group.max.map_or("any number of".to_owned(), |max| format!("at most {max}"));
     let budget = &group.budget;
-    let GroupStatus { name, balance, waiting, idle, .. } = group;
-    writeln!(out, "{name}  {balance}, {max} requests at each address, {waiting} waiting, {idle} idle connections")?;
+    let GroupStatus { name, balance, waiting, refused, idle, .. } = group;
+    let requests = format!("{max} requests at each address, {waiting} waiting, {refused} refused");
+    writeln!(out, "{name}  {balance}, {requests}, {idle} idle connections")?;
     for upstream in &group.upstreams {
         if let Some(why) = &upstream.unresolved {
             writeln!(out, "  {} cannot be resolved: {why}", upstream.name)?;
@@ -113,6 +114,7 @@ fn group_object(group: &GroupStatus) -> String {
         .text("balance", group.balance)
         .raw("max", group.max.map_or("null".to_owned(), |max| max.to_string()))
         .raw("waiting", group.waiting)
+        .raw("refused", group.refused)
         .raw("idle_connections", group.idle)
         .raw("unresolved", unresolved.finish())
         .raw("retry_budget", retries.finish())
@@ -198,7 +200,7 @@ mod tests {
         group.set_addresses(0, &addresses[..2], now);
         let budget = BudgetStatus { requests: 9, retries: 3, allowed: 30, refused: 1 };
         let mut status = group.status(4, budget, now + Duration::from_millis(2500));
-        status.idle = 2;
+        (status.idle, status.refused) = (2, 5);
         status.upstreams[0].unresolved = Some("no such name: \"a.example\"".into());
         vec![status]
     }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn text_has_some_lines_for_each_address() {
         let expected = "\
-/\"api\"/  round-robin, at most 9 requests at each address, 4 waiting, 2 idle connections
+/\"api\"/  round-robin, at most 9 requests at each address, 4 waiting, 5 refused, 2 idle connections
   a.example:80 cannot be resolved: no such name: \"a.example\"
   retries in the last 10 s: 3 of 30 that are allowed for 9 requests; refused since the start: 1
   10.0.0.1:80              a.example:80  in-service, 1 active
@@ -232,6 +234,7 @@ mod tests {
         let group = &object["groups"][0];
         assert_eq!((&group["name"], &group["max"], &group["waiting"]), (&"/\"api\"/".into(), &9.into(), &4.into()));
         let unresolved = serde_json::json!({"a.example:80": "no such name: \"a.example\""});
+        assert_eq!(group["refused"], 5);
         assert_eq!((&group["idle_connections"], &group["unresolved"]), (&2.into(), &unresolved));
         let budget = serde_json::json!({"requests": 9, "retries": 3, "allowed": 30, "refused": 1});
         assert_eq!(group["retry_budget"], budget);

@@ -305,6 +305,7 @@ fn upstreams_that_get_no_requests_and_requests_that_wait_for_them_are_found() {
         max: Some(9),
         waiting,
         idle: 0,
+        refused: 0,
         budget: BudgetStatus::default(),
         upstreams: vec![UpstreamStatus {
             name: "a.example:80".into(),

@@ -1,0 +1,81 @@
+//! Requests that wait, because there are as many connections to upstreams as there may be.
+
+use super::*;
+
+fn bounded() -> Scene {
+    Scene::bounded(1, Limits::default(), |_| ())
+}
+
+impl Scene {
+    /// Requests that an upstream was given, that wait, and that got none.
+    fn requests(&self) -> (u64, usize, u64) {
+        let status = &self.hub.statuses(Moment::default())[0];
+        (status.addresses[0].counters.requests, status.waiting, status.refused)
+    }
+}
+
+#[test]
+fn a_request_waits_for_a_connection_that_is_busy() {
+    let mut scene = bounded();
+    let first = scene.client(&get("/first"));
+    let upstream = scene.upstream();
+    let others = ["/second", "/third"].map(|path| scene.client(&get(path)));
+    assert!(!scene.begins_another());
+    assert_eq!(scene.requests(), (1, 2, 0));
+    upstream.received();
+    scene.send(&upstream, OK);
+    assert_eq!(first.statuses(), [200]);
+    for (client, path) in others.iter().zip(["/second", "/third"]) {
+        assert!(upstream.received().starts_with(&format!("GET {path} ")), "first come, first served");
+        scene.send(&upstream, OK);
+        assert_eq!(client.statuses(), [200]);
+    }
+    assert!(!scene.begins_another());
+    assert_eq!(scene.requests(), (3, 0, 0));
+}
+
+#[test]
+fn a_request_that_waits_gets_a_connection_when_another_one_has_ended() {
+    let mut scene = bounded();
+    let first = scene.client(&get("/first"));
+    let upstream = scene.upstream();
+    let second = scene.client(&get("/second"));
+    scene.send(&upstream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    assert!(first.statuses() == [200] && upstream.is_closed());
+    let next = scene.upstream();
+    assert!(next.received().starts_with("GET /second "));
+    scene.send(&next, OK);
+    assert_eq!(second.statuses(), [200]);
+}
+
+/// The first one has left when the connection has ended.
+#[test]
+fn a_client_that_leaves_gives_its_place_to_the_next() {
+    let mut scene = bounded();
+    let _first = scene.client(&get("/first"));
+    let upstream = scene.upstream();
+    let [second, third] = ["/second", "/third"].map(|path| scene.client(&get(path)));
+    scene.reactor().reset(&second);
+    scene.settle();
+    scene.fail(&upstream, ErrorKind::ConnectionReset);
+    assert!(scene.upstream().received().starts_with("GET /third "));
+    assert_eq!((third.received().as_str(), scene.requests()), ("", (2, 0, 0)));
+}
+
+#[test]
+fn a_request_that_has_waited_for_five_seconds_is_refused() {
+    let mut scene = bounded();
+    let _first = scene.client(&get("/first"));
+    let _upstream = scene.upstream();
+    let second = scene.client(&get("/second"));
+    scene.pass(4_900);
+    assert_eq!((second.received().as_str(), scene.requests()), ("", (1, 1, 0)));
+    scene.pass(200);
+    let refused = second.received();
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    assert!(
+        refused.contains("1 connections to upstreams are busy, and there are descriptors for no more"),
+        "{refused}"
+    );
+    assert_eq!(scene.requests(), (1, 0, 1));
+}
