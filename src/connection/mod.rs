@@ -56,7 +56,8 @@ use crate::observe::timers::Drive;
 use crate::observe::verdict::{FirstFin, Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
 use crate::protocol::h2::session::Late;
-use crate::service::proxy::hub::{Hub, Link};
+use crate::service::proxy::hub::Hub;
+use crate::service::proxy::link::Link;
 
 /// A connection: its channel to the peer, and what the bytes mean.
 pub struct Connection<S> {

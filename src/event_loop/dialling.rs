@@ -11,7 +11,8 @@ use crate::connection::{Connection, Identity};
 use crate::net::{Reactor, Socket, is_out_of_descriptors};
 use crate::protocol::proxy_header;
 use crate::service::Service;
-use crate::service::proxy::hub::{Hub, Link};
+use crate::service::proxy::hub::Hub;
+use crate::service::proxy::link::Link;
 use crate::service::proxy::relay::UpstreamFault;
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {

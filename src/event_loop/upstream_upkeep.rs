@@ -15,7 +15,8 @@ use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::net::tls::{Fault, Session, UpstreamTls};
 use crate::service::proxy::checks::Checks;
-use crate::service::proxy::hub::{Hub, Link};
+use crate::service::proxy::hub::Hub;
+use crate::service::proxy::link::Link;
 use crate::service::proxy::names::{NameId, Names, Resolve};
 use crate::service::proxy::route::UpstreamHost;
 

@@ -4,7 +4,7 @@
 //! The loop owns the connections. It makes those that are asked for here, and each of them has a [`Link`], in which it finds
 //! the exchange that it is to serve.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use log::{Level, log};
 
 use super::budget::Budget;
 use super::group::{AddressId, Assignment, Check, Choice, Event, Group, GroupSettings, NoAddress};
+use super::link::{Link, Open};
 use super::queue::{Ticket, WaitQueue};
 use super::relay;
 use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
@@ -21,7 +22,7 @@ use super::retry::{Attempt, Refusal, may_retry};
 use super::route::{Route, Routes, UpstreamHost};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
-use crate::base::wake::{LocalWaker, WakeKey};
+use crate::base::wake::LocalWaker;
 use crate::http::method::Method;
 use crate::observe::upstream::{AddressCounters, Failure, GroupStatus, Proof};
 
@@ -39,37 +40,6 @@ pub struct Hub {
     targets: Vec<Target>,
     dials: RefCell<Vec<Rc<Link>>>,
     open: Rc<Open>,
-}
-
-/// The connections of a hub, which are bounded.
-struct Open {
-    /// Those that there are, and that will be made, without those that close for another one.
-    count: Cell<usize>,
-    max: usize,
-    /// There were as many as there may be, and one has ended or become idle since: whoever waits may get it.
-    has_freed: Cell<bool>,
-}
-
-impl Open {
-    fn new(max: usize) -> Rc<Open> {
-        Rc::new(Open { count: Cell::new(0), max, has_freed: Cell::new(false) })
-    }
-
-    fn is_full(&self) -> bool {
-        self.count.get() >= self.max
-    }
-
-    /// If there are as many as there may be, those who wait have to be told.
-    fn note_freed(&self) {
-        if self.is_full() {
-            self.has_freed.set(true);
-        }
-    }
-
-    fn remove_one(&self) {
-        self.note_freed();
-        self.count.set(self.count.get().saturating_sub(1));
-    }
 }
 
 /// What a route leads to.
@@ -98,27 +68,6 @@ enum Lookup {
     Known,
     /// It has none at present, for this reason.
     Failed(Box<str>),
-}
-
-/// One connection to an upstream, in which it finds what it is to do.
-pub struct Link {
-    /// Which target it belongs to, by its place.
-    pub target: usize,
-    /// Which of the target's upstreams it leads to, by its place in the route.
-    pub upstream: usize,
-    /// Where it leads to.
-    pub address: SocketAddr,
-    id: AddressId,
-    /// Whether it is of no use for requests.
-    is_for_check: bool,
-    /// What it is to serve next.
-    relay: RefCell<Option<Rc<Relay>>>,
-    /// Wakes the connection, as soon as it is there.
-    waker: RefCell<Option<LocalWaker>>,
-    /// Whether it closes because another connection needs its descriptor.
-    is_retired: Cell<bool>,
-    /// The hub's count of connections, which has this one until it closes.
-    open: Rc<Open>,
 }
 
 /// What an exchange gets.
@@ -277,16 +226,9 @@ impl Hub {
         let Assignment { id, address, upstream, .. } = *assignment;
         let group = &mut self.targets[target].state.borrow_mut().group;
         count(group.counters_mut(id), |counters| counters.connections_made += 1);
-        let link = Rc::new(self.link(target, upstream, address, id));
+        let link = Rc::new(Link::new(target, upstream, address, id, &self.open));
         self.dials.borrow_mut().push(Rc::clone(&link));
         link
-    }
-
-    fn link(&self, target: usize, upstream: usize, address: SocketAddr, id: AddressId) -> Link {
-        self.open.count.set(self.open.count.get() + 1);
-        let (relay, waker, is_retired) = (RefCell::default(), RefCell::default(), Cell::default());
-        let open = Rc::clone(&self.open);
-        Link { target, upstream, address, id, is_for_check: false, relay, waker, is_retired, open }
     }
 
     /// Whether another connection may be made; if there are as many as there may be, one that is idle is closed for it.
@@ -399,7 +341,7 @@ impl Hub {
     pub fn dial_for_check(&self, target: usize, check: &Check, relay: Rc<Relay>) -> bool {
         let has_room = self.has_room();
         if has_room {
-            let mut link = self.link(target, check.upstream, check.address, check.id);
+            let mut link = Link::new(target, check.upstream, check.address, check.id, &self.open);
             link.is_for_check = true;
             link.assign(relay);
             self.dials.borrow_mut().push(Rc::new(link));
@@ -555,56 +497,6 @@ impl Target {
         while !queue.is_empty() && queue.offered() < group.room().min(spare) {
             let Some(waker) = queue.offer() else { break };
             waker.wake();
-        }
-    }
-}
-
-impl Link {
-    /// Whether it is to close, because another connection needs its descriptor.
-    pub fn is_retired(&self) -> bool {
-        self.is_retired.get()
-    }
-
-    fn retire(&self) {
-        self.is_retired.set(true);
-        self.open.remove_one();
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake();
-        }
-    }
-
-    /// The connection is there, and is woken by this.
-    pub fn take_place(&self, waker: LocalWaker) {
-        *self.waker.borrow_mut() = Some(waker);
-    }
-
-    /// Gives the connection something to do.
-    pub fn assign(&self, relay: Rc<Relay>) {
-        *self.relay.borrow_mut() = Some(relay);
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake();
-        }
-    }
-
-    /// The client that it is to serve next, if there is one.
-    pub fn client(&self) -> Option<WakeKey> {
-        Some(self.relay.borrow().as_ref()?.client())
-    }
-
-    /// What the connection is to serve next, once; it wakes the connection from now on.
-    pub fn take_relay(&self) -> Option<Rc<Relay>> {
-        let relay = self.relay.borrow_mut().take()?;
-        if let Some(waker) = &*self.waker.borrow() {
-            relay.join(waker.clone());
-        }
-        Some(relay)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        if !self.is_retired.get() {
-            self.open.remove_one();
         }
     }
 }

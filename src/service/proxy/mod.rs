@@ -12,6 +12,7 @@ mod explain;
 pub mod group;
 pub mod health;
 pub mod hub;
+pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod names;
