@@ -97,3 +97,22 @@ fn each_direction_of_another_protocol_ends_by_itself() {
         assert_eq!((client.calls().aborts, upstream.calls().aborts), (0, 0));
     }
 }
+
+/// The connection is refused in the turn in which the content comes, and others wait for the address. That the request is
+/// complete must be known by then: a client that may have more to send has not left.
+#[test]
+fn a_request_that_waits_again_behind_its_content_ends_with_its_client() {
+    let limits = Limits { abort_on_close: true, ..Limits::default() };
+    let mut scene = Scene::with_limits(limits, |route| route.connections_max = Some(1));
+    let first = scene.client("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let second = scene.client(&get("/second"));
+    let refused = scene.begun();
+    scene.reactor().fail(&refused, ErrorKind::ConnectionRefused);
+    scene.send(&first, "4\r\nabcd\r\n0\r\n\r\n");
+    let upstream = scene.upstream();
+    assert!(upstream.received().starts_with("GET /second HTTP/1.1\r\n"));
+    scene.end(&first);
+    assert!(first.is_closed());
+    scene.send(&upstream, OK);
+    assert_eq!((second.statuses(), upstream.received().as_str()), (vec![200], ""));
+}
