@@ -284,6 +284,14 @@ impl<S: Socket> Channel<S> {
         }
     }
 
+    /// Has the kernel acknowledge at once what was read. If it refuses, the acknowledgement comes a moment later.
+    pub(super) fn acknowledge(&mut self, counters: &mut Counters) {
+        match self.socket.acknowledge() {
+            Ok(was_asked) => counters.syscalls.option += u64::from(was_asked),
+            Err(error) => log::debug!("{}: cannot acknowledge at once: {error}", self.who.log_key(None)),
+        }
+    }
+
     /// Returns the rings that hold nothing: idle connections own none.
     pub(super) fn give_back_empty(&mut self, cx: &mut LoopContext) {
         if let Some(ring) = self.inbox.take_if(|ring| ring.is_empty()) {

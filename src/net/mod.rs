@@ -79,6 +79,12 @@ pub trait Socket {
     /// a peer that reads nothing costs no kernel memory afterwards.
     fn abort_on_close(&mut self) -> io::Result<()>;
 
+    /// Has the kernel acknowledge at once what was read, which it may put off otherwise (RFC 1122 §4.2.3.2). Says whether that took
+    /// a system call.
+    fn acknowledge(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// `without_bound`: the kernel may hold as many unsent bytes as it likes, so that it makes full packets of bulk.
     /// Otherwise the usual bound holds. Says whether that took a system call.
     fn hold_unsent(&mut self, _without_bound: bool) -> io::Result<bool> {

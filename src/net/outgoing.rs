@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-pub(super) use os::{hold_unsent, send_file, write};
+pub(super) use os::{acknowledge, hold_unsent, send_file, write};
 
 /// How much of a file is copied at a time where the kernel does not send it, in bytes.
 const COPY_BYTES: usize = 16 * 1024;
@@ -51,6 +51,7 @@ mod os {
 
     use rustix::fs::sendfile;
     use rustix::io::Errno;
+    use rustix::net::sockopt::set_tcp_quickack;
     use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
     use socket2::SockRef;
 
@@ -61,6 +62,12 @@ mod os {
     /// Takes that bound away for bulk (decision 010), or sets it. True: it took a system call.
     pub(in super::super) fn hold_unsent<S: AsFd>(socket: &S, without_bound: bool) -> io::Result<bool> {
         SockRef::from(socket).set_tcp_notsent_lowat(if without_bound { u32::MAX } else { UNSENT_BYTES_MAX })?;
+        Ok(true)
+    }
+
+    /// Has an acknowledgement that is put off sent at once (tcp(7), TCP_QUICKACK). True: it took a system call.
+    pub(in super::super) fn acknowledge<S: AsFd>(socket: &S) -> io::Result<bool> {
+        set_tcp_quickack(socket, true)?;
         Ok(true)
     }
 
@@ -99,6 +106,10 @@ mod os {
     pub(in super::super) use super::copy_file as send_file;
 
     pub(in super::super) fn hold_unsent<S>(_: &S, _: bool) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(in super::super) fn acknowledge<S>(_: &S) -> io::Result<bool> {
         Ok(false)
     }
 

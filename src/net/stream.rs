@@ -108,6 +108,15 @@ impl Socket for Stream {
         }
     }
 
+    fn acknowledge(&mut self) -> io::Result<bool> {
+        match self {
+            Stream::Tcp(socket) => outgoing::acknowledge(socket),
+            Stream::Unix(_) => Ok(false),
+            Stream::Captured(socket) => socket.acknowledge(),
+            Stream::Tortured(socket) => socket.acknowledge(),
+        }
+    }
+
     fn peer_progress(&self) -> Option<io::Result<PeerProgress>> {
         match self {
             Stream::Tcp(socket) => Some(peer_progress(socket)),

@@ -226,7 +226,7 @@ pub struct Syscalls {
     pub residency: u64,
     /// `statx`: whether an open file has changed, without asking a disk
     pub look: u64,
-    /// `setsockopt`, when much is to be sent
+    /// `setsockopt`, when much is to be sent, or when an upstream waits for an acknowledgement
     pub option: u64,
     /// `ioctl` with FIONREAD: how much has arrived on an echo connection that is about to end
     pub unread: u64,

@@ -215,6 +215,8 @@ pub struct Calls {
     pub sendfiles: usize,
     pub shutdowns: usize,
     pub aborts: usize,
+    /// How often an acknowledgement was to be sent at once.
+    pub acknowledgements: usize,
 }
 
 impl Client {
@@ -386,6 +388,11 @@ impl Socket for ScriptedSocket {
     fn abort_on_close(&mut self) -> io::Result<()> {
         self.wire.borrow_mut().calls.aborts += 1;
         Ok(())
+    }
+
+    fn acknowledge(&mut self) -> io::Result<bool> {
+        self.wire.borrow_mut().calls.acknowledgements += 1;
+        Ok(true)
     }
 
     fn hold_unsent(&mut self, without_bound: bool) -> io::Result<bool> {

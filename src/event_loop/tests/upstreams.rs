@@ -377,6 +377,30 @@ fn an_event_leaves_in_the_turn_in_which_it_came() {
     }
 }
 
+/// RFC 896 with RFC 1122 §4.2.3.2: an upstream may hold its content back until the head is acknowledged.
+#[test]
+fn a_head_without_its_content_is_acknowledged_at_once() {
+    let mut scene = Scene::new();
+    let (head, content) = OK.split_at(OK.len() - 2);
+    for (pieces, expected) in [
+        (&[OK][..], 0),
+        (&[head, content], 1),
+        (&[head, "o", "k"], 1),
+        (&[&head[..20], &head[20..], content], 1),
+        (&["HTTP/1.1 204 No Content\r\n\r\n"], 0),
+        (&["HTTP/1.1 103 Early Hints\r\n\r\n", OK], 0),
+        (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "2\r\nok\r\n", "0\r\n\r\n"], 1),
+    ] {
+        let client = scene.client(&get("/"));
+        let upstream = scene.upstream();
+        pieces.iter().for_each(|piece| scene.send(&upstream, piece));
+        assert_eq!(upstream.calls().acknowledgements, expected, "{pieces:?}");
+        assert!(client.received().contains("HTTP/1.1 20"));
+        scene.end(&upstream);
+    }
+    assert_eq!(scene.event_loop.context.counters.syscalls.option, 4);
+}
+
 #[test]
 fn an_idle_upstream_does_not_hold_the_end_of_the_loop() {
     let mut scene = Scene::new();

@@ -180,6 +180,10 @@ impl<S: Socket> Socket for CapturedSocket<S> {
         outcome
     }
 
+    fn acknowledge(&mut self) -> io::Result<bool> {
+        self.socket.acknowledge()
+    }
+
     fn hold_unsent(&mut self, without_bound: bool) -> io::Result<bool> {
         self.socket.hold_unsent(without_bound)
     }
