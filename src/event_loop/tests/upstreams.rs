@@ -211,6 +211,27 @@ fn a_connection_that_nobody_answers_is_given_up_after_three_seconds() {
     assert!(response.contains("\"phase\":\"connect\""), "{response}");
 }
 
+/// Such as that of IPv6, where the way to it is broken.
+#[test]
+fn an_address_that_nobody_answers_at_costs_one_request_three_seconds() {
+    let mut scene = Scene::with(|route| route.upstreams.push(Upstream::new(false, "10.9.0.2", Some(3000))));
+    let mut clients = vec![scene.client(&get("/"))];
+    let (silent, _never) = scene.reactor().take_begun().unwrap();
+    scene.pass(3000);
+    for _ in 0..6 {
+        let (other, upstream) = scene.reactor().take_begun().unwrap();
+        assert_ne!(other, silent);
+        scene.reactor().establish(&upstream);
+        scene.send(&upstream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        assert_eq!(clients.pop().unwrap().statuses(), [200]);
+        clients.push(scene.client(&get("/")));
+    }
+    assert_eq!(
+        scene.hub.statuses(Moment::default())[0].addresses.iter().map(|one| one.counters.ejections).sum::<u64>(),
+        1
+    );
+}
+
 #[test]
 fn without_a_descriptor_the_client_is_asked_to_try_again() {
     let mut scene = Scene::new();

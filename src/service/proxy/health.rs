@@ -1,8 +1,9 @@
 //! Whether an address is fit to get requests: by what becomes of its requests (passive), and by checks (active).
 //!
-//! Passive: three failures in a row eject an address for 10 s. Then it gets one request, the probe. If that succeeds, the
-//! address is back; if it fails, the address is out for twice as long, up to 5 min. After 5 min in service without a break,
-//! the next ejection lasts 10 s again: an address that fails every few minutes is not taken for a healthy one.
+//! Passive: three failures in a row eject an address for 10 s, and so does one connect that nobody answers: each more would cost
+//! a request the whole timeout. Then it gets one request, the probe. If that succeeds, the address is back; if it fails, the
+//! address is out for twice as long, up to 5 min. After 5 min in service without a break, the next ejection lasts 10 s again:
+//! an address that fails every few minutes is not taken for a healthy one.
 //!
 //! A response is a success whatever its status says. Otherwise a client that can provoke an error of the application could
 //! have the address ejected.
@@ -216,7 +217,7 @@ impl Health {
             State::In { failures, since } => {
                 *failures = failures.saturating_add(1);
                 let (failures, since) = (*failures, *since);
-                if failures >= FAILURES_MAX && may_eject {
+                if (failures >= FAILURES_MAX || why == Failure::ConnectTimeout) && may_eject {
                     if now.since(since) >= EJECTION_MAX {
                         self.ejections = 0;
                     }
@@ -335,6 +336,7 @@ impl fmt::Display for Change {
             Change::Ejected { time, failures: 0, why } => {
                 write!(f, "is out for {} s after its probe failed: {why}", time.as_secs())
             }
+            Change::Ejected { time, failures: 1, why } => write!(f, "is out for {} s: {why}", time.as_secs()),
             Change::Ejected { time, failures, why } => {
                 write!(f, "is out for {} s after {failures} failures in a row: {why}", time.as_secs())
             }
