@@ -54,7 +54,7 @@ impl LiveConfig {
 
 /// Nobody gets the keys of sessions: there are none.
 #[derive(Debug, Clone, Default)]
-pub struct SessionKeys;
+pub struct SessionKeys(());
 
 impl SessionKeys {
     /// # Errors
@@ -64,7 +64,7 @@ impl SessionKeys {
         _capture: Option<Tap>,
         _warn: &mut dyn FnMut(String),
     ) -> Result<SessionKeys, Mistake> {
-        Ok(SessionKeys)
+        Ok(SessionKeys(()))
     }
 }
 
