@@ -47,7 +47,12 @@ fn check(head: &RequestHead<'_>) -> usize {
         let sends_forwarded = route.sends_forwarded;
         let routes: Routes = [route].into_iter().collect();
         let Some(matched) = routes.find(head) else { continue };
-        let sender = Sender { peer: Peer::Ip(format!("{CLIENT}:1").parse().unwrap()), is_trusted, is_secured: false };
+        let sender = Sender {
+            peer: Peer::Ip(format!("{CLIENT}:1").parse().unwrap()),
+            is_trusted,
+            is_secured: false,
+            identifier: None,
+        };
         let Ok(outgoing) = request(head, &matched, &sender) else { continue };
         passed += 1;
         let bytes = serialised(&outgoing.request);

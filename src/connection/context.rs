@@ -16,6 +16,7 @@ use crate::base::tls_facts::ClientCertificate;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
 use crate::http::exchange::Cx;
+use crate::http::fields::FieldName;
 use crate::http::forwarded::TrustedProxies;
 use crate::net::capture::live::LiveCaptures;
 use crate::net::marks::Marks;
@@ -131,6 +132,13 @@ impl Environment {
         if self.telling.is_some() { telling::BYTES_MAX } else { 0 }
     }
 
+    /// The identifier of a request and its field, if requests have one: for the service that is called.
+    #[inline]
+    pub(super) fn identifier<'a>(&'a self, record: &'a RequestRecord) -> Option<(&'a FieldName, &'a [u8])> {
+        let ids = self.telling.as_ref()?.request_ids.as_ref()?;
+        Some((ids.field(), record.id()))
+    }
+
     /// What a service may know about the `request` it answers: whom a trusted proxy has `named` as its sender, and which
     /// `certificate` the client has shown, if so.
     pub(super) fn cx<'a>(
@@ -155,6 +163,7 @@ impl Environment {
             peer: who.peer,
             named,
             certificate,
+            identifier: None,
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,

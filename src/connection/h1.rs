@@ -357,6 +357,7 @@ impl Http1 {
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
                 let mut request_cx = cx.environment.cx(who, *role, request_key, record.client.as_ref(), certificate);
+                request_cx.identifier = cx.environment.identifier(record);
                 let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);

@@ -335,6 +335,7 @@ impl Http2 {
                 }
                 let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
                 let mut request_cx = cx.environment.cx(who, *role, record.key(), record.client.as_ref(), certificate);
+                request_cx.identifier = cx.environment.identifier(&record);
                 let reply = service.call(&head, &mut request_cx);
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
@@ -515,6 +516,8 @@ impl Http2 {
         let (request, client) = (self.open[at].key(), self.open[at].stream.client());
         let certificate = channel.secured.as_ref().and_then(|secured| secured.client_certificate());
         let mut request_cx = cx.environment.cx(&channel.who, channel.role, request, client.as_ref(), certificate);
+        request_cx.identifier =
+            self.open[at].stream.record.as_ref().and_then(|record| cx.environment.identifier(record));
         let reply = service.call(&head.as_head(), &mut request_cx);
         self.with(at, channel, cx, |open, work| open.answer(reply, work));
     }

@@ -55,6 +55,9 @@ pub struct Cx<'a> {
     /// The certificate that the client has shown over TLS and that was verified, if there is one. Only a service that is
     /// called gets it; an exchange that needs it later keeps what it needs.
     pub certificate: Option<&'a ClientCertificate>,
+    /// The identifier of the request, and the field that it travels in, if requests have one. Only a service that is called
+    /// gets it.
+    pub identifier: Option<(&'a FieldName, &'a [u8])>,
     /// The role of the listener that accepted the connection.
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.

@@ -9,7 +9,7 @@ use super::explanation::Explanation;
 use super::https_redirect::HttpsRedirect;
 use super::proxy::Proxy;
 use super::router::Router;
-use super::static_files::StaticFiles;
+use super::static_files::{self, StaticFiles};
 use super::status::Admin;
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
@@ -76,11 +76,17 @@ impl Front {
         if self.https_redirect.is_some_and(|redirect| self.redirect(redirect, request).is_some()) {
             return explanation.note("redirect", "plain listeners send everything to https: (--https-redirect)");
         }
-        if self.proxy.as_ref().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
+        let asks_for_health = self.asks_for_health(request);
+        if !asks_for_health && self.proxy.as_ref().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
             return;
         }
+        let is_taken = self.is_taken_by_a_route(request);
         match self.destination(request.target.path) {
             Destination::Routes(whose, router) => router.explain(whose, request, explanation),
+            Destination::Files(_) if is_taken => {
+                explanation
+                    .note("route", "none: files beneath ROOT that have this path belong to a route of --proxy: 404");
+            }
             Destination::Files(files) => files.explain(request, cx.date_secs, explanation),
         }
     }
@@ -124,11 +130,16 @@ impl Front {
         {
             return Ok(Reply::Respond(response));
         }
-        if let Some(reply) = self.proxy.as_ref().and_then(|proxy| proxy.call(request, cx)) {
+        let asks_for_health = self.asks_for_health(request);
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| !asks_for_health)
+            && let Some(reply) = proxy.call(request, cx)
+        {
             return Ok(reply);
         }
+        let is_taken = self.is_taken_by_a_route(request);
         match self.destination(request.target.path) {
             Destination::Routes(_, router) => router.call(request, cx),
+            Destination::Files(files) if is_taken => Ok(Reply::Respond(files.not_found(request))),
             Destination::Files(files) => files.call(request, cx),
         }
     }
@@ -136,8 +147,19 @@ impl Front {
     /// The redirect of a request on a plain listener, unless it asks how the server is.
     #[cold]
     fn redirect(&self, redirect: HttpsRedirect, request: &RequestHead<'_>) -> Option<Response> {
-        let asks_for_health = self.health.as_ref().is_some_and(|health| health.knows(request.target.path));
-        if asks_for_health { None } else { redirect.answer(request) }
+        if self.asks_for_health(request) { None } else { redirect.answer(request) }
+    }
+
+    fn asks_for_health(&self, request: &RequestHead<'_>) -> bool {
+        self.health.as_ref().is_some_and(|health| health.knows(request.target.path))
+    }
+
+    /// Whether a folder reads the path, which has no route as it was sent, as one that has: it takes `%2F` for a slash and two
+    /// slashes for one. Otherwise such a spelling would lead to files past a route that asks for a password.
+    fn is_taken_by_a_route(&self, request: &RequestHead<'_>) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| {
+            static_files::other_spelling(request.target.path).is_some_and(|path| proxy.has_route(&path, request))
+        })
     }
 
     /// Does what is done with every public response: codes its content, and says which scripts may read it.

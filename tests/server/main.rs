@@ -32,6 +32,7 @@ mod methods;
 mod proxies;
 mod proxy;
 mod proxy_coding;
+mod proxy_routes;
 mod races;
 mod report;
 mod segmentation;

@@ -48,7 +48,7 @@ impl Upstream {
     }
 
     /// Whether nobody has connected by now.
-    fn is_alone(&self) -> bool {
+    pub fn is_alone(&self) -> bool {
         self.listener.accept().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }
@@ -59,7 +59,7 @@ fn refusing() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn get(path: &str) -> String {
+pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: app.test\r\n\r\n")
 }
 
@@ -68,7 +68,7 @@ fn lines(head: &str) -> Vec<&str> {
     head.lines().filter(|line| !line.is_empty() && !line.starts_with("Date: ")).collect()
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
 fn what_the_upstream_and_the_client_get() {

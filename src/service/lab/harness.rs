@@ -216,6 +216,7 @@ impl World {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            identifier: None,
             role: ListenerRole::Http,
             draining: self.draining,
             file_looks: &self.file_looks,

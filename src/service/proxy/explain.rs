@@ -82,7 +82,7 @@ fn explain_outgoing(
     route: &Route,
     head: &RequestHead<'_>,
     outgoing: &Outgoing,
-    sender: &Sender,
+    sender: &Sender<'_>,
     limits: &Limits,
     explanation: &mut Explanation,
 ) {
@@ -171,13 +171,14 @@ fn host_text(route: &Route, request: &OutgoingRequest, head: &RequestHead<'_>) -
 }
 
 /// The fields of the request that the upstream does not get, by the reason.
-fn removed(head: &RequestHead<'_>, request: &OutgoingRequest, sender: &Sender) -> Vec<String> {
-    const REASONS: [(Fate, &str); 5] = [
+fn removed(head: &RequestHead<'_>, request: &OutgoingRequest, sender: &Sender<'_>) -> Vec<String> {
+    const REASONS: [(Fate, &str); 6] = [
         (Fate::OfConnection, "about the client's connection (RFC 9110 §7.6.1)"),
         (Fate::Named, "named by Connection, so about the client's connection (RFC 9110 §7.6.1)"),
         (Fate::Untrusted, "not believed, since the client is no trusted proxy (--trusted-proxy)"),
         (Fate::Written, "written anew, since the client is no trusted proxy (--trusted-proxy)"),
         (Fate::Lookalike, "some take the underscores for hyphens, and then it says who the client is"),
+        (Fate::Identifies, "written anew (--request-id)"),
     ];
     let has_word_for = |name: &[u8]| {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());

@@ -31,6 +31,7 @@ use crate::http::message::RequestHead;
 use exchange::Relayed;
 use hub::Hub;
 use message::{Outgoing, Refusal, Sender};
+use path::NormalPath;
 use route::{Matched, Routes};
 
 /// Answers by asking upstreams.
@@ -57,6 +58,11 @@ impl Proxy {
         })
     }
 
+    /// Whether a request that differs from this one in its `path` has a route.
+    pub fn has_route(&self, path: &[u8], request: &RequestHead<'_>) -> bool {
+        self.routes.find_path(NormalPath::new(path), request).is_some()
+    }
+
     /// What an upstream of this route gets.
     fn outgoing(&self, request: &RequestHead<'_>, matched: &Matched<'_, '_>, cx: &Cx<'_>) -> Result<Outgoing, Refusal> {
         let outgoing = message::request(request, matched, &self.sender(cx))?;
@@ -67,7 +73,12 @@ impl Proxy {
         }
     }
 
-    fn sender(&self, cx: &Cx<'_>) -> Sender {
-        Sender { peer: cx.peer, is_trusted: self.trusted.trust(cx.peer), is_secured: cx.role == ListenerRole::Https }
+    fn sender<'a>(&self, cx: &Cx<'a>) -> Sender<'a> {
+        Sender {
+            peer: cx.peer,
+            is_trusted: self.trusted.trust(cx.peer),
+            is_secured: cx.role == ListenerRole::Https,
+            identifier: cx.identifier,
+        }
     }
 }

@@ -213,7 +213,11 @@ impl Routes {
     }
 
     fn find_among<'a>(&self, request: &RequestHead<'a>) -> Option<Matched<'_, 'a>> {
-        let path = NormalPath::of_request(request);
+        self.find_path(NormalPath::of_request(request), request)
+    }
+
+    /// The route of a request that is like this one, but for its path.
+    pub fn find_path<'a>(&self, path: NormalPath<'a>, request: &RequestHead<'_>) -> Option<Matched<'_, 'a>> {
         let (route, _) = self.fits(request, path.as_bytes()).find(|(_, fit)| *fit == Fit::Fits)?;
         Some(Matched { route, path })
     }

@@ -205,6 +205,7 @@ mod tests {
                 peer: Peer::Unix,
                 named: None,
                 certificate: None,
+                identifier: None,
                 role: ListenerRole::Http,
                 draining: false,
                 file_looks: &self.file_looks,

@@ -39,6 +39,7 @@ use serving::{Jobs, Serving};
 use tag::Digests;
 
 pub use locate::sibling_extension;
+pub use resolve::other_spelling;
 
 use crate::base::disk::RootPath;
 use crate::http::body::Failure;
@@ -134,6 +135,13 @@ impl StaticFiles {
         let (listings, jobs, coders) = (Listings::default(), Jobs::new(), Coders::default());
         let shared = Shared { store, hot, listings, jobs, coders };
         StaticFiles { shared: Rc::new(shared) }
+    }
+
+    /// What is answered for a path that is none of the site's.
+    pub fn not_found(&self, request: &RequestHead<'_>) -> Response {
+        let mut response = pages::error(request, Status::NOT_FOUND);
+        self.shared.finish(&mut response, request, None);
+        response
     }
 
     /// Those who code what is not compressed as a whole.

@@ -64,6 +64,18 @@ pub fn resolve(path: &[u8], show_hidden: bool) -> Result<Resolved<'_>, Unresolve
     }
 }
 
+/// The path, percent-encoded where it must be, that means the same beneath a root; `None` if it is this one, or if it means
+/// nothing.
+pub fn other_spelling(path: &[u8]) -> Option<Vec<u8>> {
+    match resolve(path, true) {
+        Ok(Resolved { key: Cow::Owned(key) }) => {
+            let escaped = |byte: &u8| if *byte == b'%' { b"%25".to_vec() } else { vec![*byte] };
+            Some([b"/".to_vec(), key.iter().flat_map(escaped).collect()].concat())
+        }
+        Ok(Resolved { key: Cow::Borrowed(_) }) | Err(_) => None,
+    }
+}
+
 fn resolve_segments(path: &[u8], show_hidden: bool) -> Result<Resolved<'static>, Unresolved> {
     let decoded = percent_decode(path).ok_or(Unresolved::Malformed(BROKEN_ESCAPE))?;
     if decoded.contains(&0) {

@@ -56,7 +56,7 @@ fn begins_with(name: &[u8], start: &str) -> bool {
 
 /// Adds `X-Forwarded-For`, `-Proto` and `-Host`, each once, for a request that was for `host`. The lists of a trusted peer
 /// are joined (RFC 9110 §5.3), so that nobody can take the first line for the whole list.
-pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]>, fields: Fields<'_>) {
+pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender<'_>, host: Option<&[u8]>, fields: Fields<'_>) {
     push_joined(lines, "X-Forwarded-For", sender, fields, |lines| match sender.peer {
         Peer::Ip(address) => write!(lines, "{}", address.ip().to_canonical()).is_ok(),
         Peer::Unix => false,
@@ -72,7 +72,13 @@ pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]
 }
 
 /// Adds `Forwarded` (RFC 7239 §4): the elements of a trusted peer, and one of our own behind them if the route asks for it.
-pub fn push_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]>, fields: Fields<'_>, is_asked: bool) {
+pub fn push_forwarded(
+    lines: &mut Vec<u8>,
+    sender: &Sender<'_>,
+    host: Option<&[u8]>,
+    fields: Fields<'_>,
+    is_asked: bool,
+) {
     push_joined(lines, "Forwarded", sender, fields, |lines| {
         if !is_asked {
             return false;
@@ -102,7 +108,7 @@ pub fn push_forwarded(lines: &mut Vec<u8>, sender: &Sender, host: Option<&[u8]>,
 fn push_joined(
     lines: &mut Vec<u8>,
     name: &str,
-    sender: &Sender,
+    sender: &Sender<'_>,
     fields: Fields<'_>,
     push_ours: impl FnOnce(&mut Vec<u8>) -> bool,
 ) {
@@ -126,7 +132,7 @@ fn push_joined(
 }
 
 /// The values that a trusted peer has sent. What stands behind a quote that does not end would be part of it.
-fn kept<'a>(sender: &Sender, name: &str, fields: Fields<'a>) -> impl Iterator<Item = &'a [u8]> {
+fn kept<'a>(sender: &Sender<'_>, name: &str, fields: Fields<'a>) -> impl Iterator<Item = &'a [u8]> {
     let is_trusted = sender.is_trusted;
     fields.all(name).filter(move |value| is_trusted && !value.is_empty() && has_all_quotes(value))
 }

@@ -12,7 +12,7 @@ use super::forwarded::{Forwarding, push_forwarded, push_x_forwarded};
 use super::response::{Asked, Recoding};
 use super::{PASSES_MAX, passes, push_line, via};
 use crate::base::peer::Peer;
-use crate::http::fields::{ALLOW, FieldValue, Fields, Line, is_token, list_members};
+use crate::http::fields::{ALLOW, FieldName, FieldValue, Fields, Line, is_token, list_members};
 use crate::http::message::{Announced, RequestHead, Response, Version};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -30,16 +30,18 @@ const ADDED_BYTES: usize = 256;
 
 /// Who has sent a request to us, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sender {
+pub struct Sender<'a> {
     /// Who is at the other end of the connection.
     pub peer: Peer,
     /// Whether it is a proxy whose word counts.
     pub is_trusted: bool,
     /// Whether the connection is one of TLS.
     pub is_secured: bool,
+    /// The identifier of its request, and the field that it travels in, if requests have one.
+    pub identifier: Option<(&'a FieldName, &'a [u8])>,
 }
 
-impl Sender {
+impl Sender<'_> {
     /// The scheme of what it has asked for.
     pub fn scheme(&self) -> &'static str {
         if self.is_secured { "https" } else { "http" }
@@ -68,7 +70,10 @@ impl Outgoing {
             upgrade: None,
             takes_trailers: false,
         };
-        Outgoing { request, asked: Asked { authority: None, upgrade: None, accept: None, recoding: None } }
+        Outgoing {
+            request,
+            asked: Asked { identified_by: None, authority: None, upgrade: None, accept: None, recoding: None },
+        }
     }
 }
 
@@ -133,14 +138,17 @@ const ALLOWED: FieldValue = FieldValue::from_static("GET, HEAD, POST, PUT, PATCH
 ///
 /// # Errors
 /// It is not passed on.
-pub fn request(head: &RequestHead<'_>, matched: &Matched<'_, '_>, sender: &Sender) -> Result<Outgoing, Refusal> {
+pub fn request(head: &RequestHead<'_>, matched: &Matched<'_, '_>, sender: &Sender<'_>) -> Result<Outgoing, Refusal> {
     let tunnel = tunnel(head)?;
     let route = &**matched.route;
     let options = Options::of(head.fields);
     let target = target(head, matched)?;
     let upgrade = if tunnel { Some(WEBSOCKET.to_vec()) } else { upgrade(head, &options) };
     let mut lines = Vec::with_capacity(bytes_of(head.fields) + ADDED_BYTES);
-    let taken = push_fields(&mut lines, head, &options, sender.is_trusted)?;
+    let taken = push_fields(&mut lines, head, &options, sender)?;
+    if let Some((name, value)) = sender.identifier {
+        push_line(&mut lines, name.as_str().as_bytes(), value);
+    }
     let accept = tunnel.then(|| push_key(&mut lines));
     let host = head.authority();
     push_x_forwarded(&mut lines, sender, host, head.fields);
@@ -162,6 +170,7 @@ pub fn request(head: &RequestHead<'_>, matched: &Matched<'_, '_>, sender: &Sende
         upgrade: request.upgrade.clone(),
         accept,
         recoding: route.compresses.then(|| Recoding::of(head.fields)),
+        identified_by: sender.identifier.map(|(name, _)| name.clone()),
     };
     Ok(Outgoing { request, asked })
 }
@@ -251,16 +260,19 @@ pub enum Fate {
     Written,
     /// Some take its name with underscores for one that says who the client is.
     Lookalike,
+    /// It would identify the request. We write it ourselves, as it stands in the access log and in the response.
+    Identifies,
 }
 
 impl Fate {
     #[inline]
-    fn of(name: &[u8], options: &Options<'_>, is_trusted: bool) -> Fate {
+    fn of(name: &[u8], options: &Options<'_>, sender: &Sender<'_>) -> Fate {
         match Forwarding::of(name) {
+            _ if sender.identifier.is_some_and(|(own, _)| is_name(own, name)) => Fate::Identifies,
             None if is_about_the_connection(name) => Fate::OfConnection,
             None if options.names(name) => Fate::Named,
             None => Fate::Passes,
-            Some(Forwarding::Other) if is_trusted => Fate::Passes,
+            Some(Forwarding::Other) if sender.is_trusted => Fate::Passes,
             Some(Forwarding::Other) => Fate::Untrusted,
             Some(Forwarding::Written) => Fate::Written,
             Some(Forwarding::Lookalike) => Fate::Lookalike,
@@ -268,11 +280,16 @@ impl Fate {
     }
 }
 
+/// Whether `name` is this name, whatever the case.
+pub(super) fn is_name(own: &FieldName, name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(own.as_str().as_bytes())
+}
+
 /// The names of a request's fields, each with what becomes of it. [`request`] decides by the same, and sends `Host`, `Expect`
 /// and `Max-Forwards` in its own words.
-pub fn fates<'a>(head: &RequestHead<'a>, sender: &Sender) -> impl Iterator<Item = (&'a [u8], Fate)> {
-    let (options, is_trusted) = (Options::of(head.fields), sender.is_trusted);
-    head.fields.iter().map(move |(name, _)| (name, Fate::of(name, &options, is_trusted)))
+pub fn fates<'a>(head: &RequestHead<'a>, sender: &Sender<'_>) -> impl Iterator<Item = (&'a [u8], Fate)> {
+    let options = Options::of(head.fields);
+    head.fields.iter().map(move |(name, _)| (name, Fate::of(name, &options, sender)))
 }
 
 /// What fields have said that are not passed on as they are.
@@ -287,7 +304,7 @@ fn push_fields(
     lines: &mut Vec<u8>,
     head: &RequestHead<'_>,
     options: &Options<'_>,
-    is_trusted: bool,
+    sender: &Sender<'_>,
 ) -> Result<Taken, Refusal> {
     let mut taken = Taken::default();
     let mut passed_here = 0;
@@ -315,7 +332,7 @@ fn push_fields(
             17 if head.protocol.is_some() && is("sec-websocket-key") => continue,
             _ => {}
         }
-        if Fate::of(name, options, is_trusted) == Fate::Passes {
+        if Fate::of(name, options, sender) == Fate::Passes {
             push_line(lines, name, value);
         }
     }

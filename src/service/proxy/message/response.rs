@@ -2,9 +2,10 @@
 
 use super::connection::{Options, is_about_the_connection};
 use super::forwarded::Forwarding;
+use super::request::is_name;
 use super::via;
 use crate::http::etag::{EntityTag, any_listed};
-use crate::http::fields::{FieldSet, FieldValue, Fields, Line, is_allowed_in_trailers, list_members};
+use crate::http::fields::{FieldName, FieldSet, FieldValue, Fields, Line, is_allowed_in_trailers, list_members};
 use crate::http::negotiate::varies_by_coding;
 use crate::http::status::Status;
 use crate::http::upstream::{ResponseContent, ResponseHead};
@@ -21,6 +22,8 @@ pub struct Asked {
     pub(super) accept: Option<String>,
     /// What of the request decides on the coding of the response's content, if the route lets us code it.
     pub(super) recoding: Option<Recoding>,
+    /// The field that the client gets the identifier of its request in, from us.
+    pub(super) identified_by: Option<FieldName>,
 }
 
 /// What of a request decides on the coding of its response.
@@ -63,6 +66,7 @@ impl Asked {
                 7 if is("upgrade") => head.status == Status::UPGRADE_REQUIRED,
                 7 if is("alt-svc") => false,
                 20 if is("sec-websocket-accept") => self.accept.is_none(),
+                _ if self.identified_by.as_ref().is_some_and(|own| is_name(own, name)) => false,
                 _ => !is_about_the_connection(name) && !options.names(name),
             }
         };

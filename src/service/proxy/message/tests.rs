@@ -18,13 +18,13 @@ struct Ask<'a> {
     announced: Announced,
     protocol: Option<&'a str>,
     fields: &'a [(&'a str, &'a str)],
-    sender: Sender,
+    sender: Sender<'static>,
 }
 
 const CLIENT: &str = "203.0.113.9:4444";
 
-fn sender(peer: &str, is_trusted: bool, is_secured: bool) -> Sender {
-    Sender { peer: peer.parse().map_or(Peer::Unix, Peer::Ip), is_trusted, is_secured }
+fn sender(peer: &str, is_trusted: bool, is_secured: bool) -> Sender<'static> {
+    Sender { peer: peer.parse().map_or(Peer::Unix, Peer::Ip), is_trusted, is_secured, identifier: None }
 }
 
 /// What most tests ask for.

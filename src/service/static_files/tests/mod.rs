@@ -182,6 +182,7 @@ impl World {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            identifier: None,
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,
