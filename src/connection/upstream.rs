@@ -70,6 +70,8 @@ struct Exchange {
     sent_before: u64,
     received_before: u64,
     interims: u32,
+    /// A byte of the request was written.
+    is_begun: bool,
     /// The head of the final response has come.
     has_head: bool,
     /// Content of the response is to come, and none has.
@@ -81,12 +83,14 @@ struct Exchange {
 }
 
 impl Exchange {
+    /// One of which nothing was sent.
     fn new<S: Socket>(relay: Rc<Relay>, channel: &Channel<S>) -> Exchange {
         Exchange {
             relay,
             sent_before: channel.sent(),
             received_before: channel.received(),
             interims: 0,
+            is_begun: false,
             has_head: false,
             awaits_content: false,
             is_tunnel: false,
@@ -160,7 +164,11 @@ impl Upstream {
 
     /// Notes in the facts how far the exchange has come.
     fn note_progress<S: Socket>(&mut self, channel: &Channel<S>, now: Moment) {
-        let Some(exchange) = &self.exchange else { return };
+        let Some(exchange) = &mut self.exchange else { return };
+        if !exchange.is_begun && channel.sent() > exchange.sent_before {
+            exchange.is_begun = true;
+            exchange.relay.note_begun();
+        }
         let facts = &exchange.relay.facts;
         if !self.is_connected && channel.has_connected() {
             self.is_connected = true;
@@ -500,10 +508,7 @@ impl Protocol for Upstream {
     ) -> CloseReason {
         self.hub.forget(&self.link);
         // It may have been given something to do when it was about to close.
-        let left = self.exchange.take().or_else(|| {
-            let relay = self.link.take_relay()?;
-            Some(Exchange::new(relay, channel))
-        });
+        let left = self.exchange.take().or_else(|| Some(Exchange::new(self.link.take_relay()?, channel)));
         if let Some(exchange) = left {
             let fault = self.fault.unwrap_or(match reason {
                 CloseReason::Broken(kind) => UpstreamFault::Kernel(kind),

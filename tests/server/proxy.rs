@@ -8,6 +8,8 @@ use crate::frames::{DATA, END_STREAM, PING, RST_STREAM, frame};
 use crate::http2_client::{Http2, head};
 use crate::support::{Client, Server, field, status, wait_until};
 
+mod failing;
+
 /// An upstream whose part the test plays.
 pub struct Upstream {
     listener: TcpListener,

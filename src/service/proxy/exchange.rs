@@ -208,7 +208,7 @@ impl Relayed {
             Stage::Queued(_, deadline) => Wait::Upstream(*deadline),
             Stage::Given(relay, _) => match self.invites_at.filter(|_| !relay.is_invited()) {
                 Some(at) if at > cx.now => Wait::Upstream(at),
-                _ if self.takes_content() && !relay.is_full() => Wait::Content,
+                _ if self.takes_content() && !relay.is_full() && self.content_max(relay) > 0 => Wait::Content,
                 _ => Wait::Upstream(cx.now + PATIENCE),
             },
             Stage::Choosing(_) | Stage::Over => Wait::Upstream(cx.now),
@@ -218,6 +218,15 @@ impl Relayed {
     /// Whether the content of the request has not ended. Before an upstream is chosen none of it is taken, but its end is noted.
     fn takes_content(&self) -> bool {
         self.end.is_none() && self.outgoing.request.upgrade.is_none()
+    }
+
+    /// How much content may be taken now, in bytes. Until a byte of the request was written all of it is kept for another
+    /// address: what does not fit stays with the client.
+    fn content_max(&self, relay: &Relay) -> usize {
+        match &self.replay {
+            Some(replay) if !relay.is_begun() => REPLAYED_BYTES_MAX.saturating_sub(replay.len()),
+            _ => usize::MAX,
+        }
     }
 
     fn decide(mut self: Box<Self>, head: Head, cx: &Cx<'_>) -> Decision {
@@ -283,7 +292,7 @@ impl Exchange for Relayed {
 impl Taker for Relayed {
     fn take(&mut self, content: &[u8], _: &mut Cx<'_>) -> Result<usize, Failure> {
         let Stage::Given(relay, _) = &self.stage else { return Ok(0) };
-        let taken = relay.put_content(content);
+        let taken = relay.put_content(content, self.content_max(relay));
         if let Some(replay) = &mut self.replay {
             match replay.len() + taken <= REPLAYED_BYTES_MAX {
                 true => replay.extend_from_slice(&content[..taken]),

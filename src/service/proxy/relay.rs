@@ -44,6 +44,8 @@ struct State {
     rings: Rc<RefCell<BufferPool>>,
     /// Whether the upstream has not been sent the request yet.
     has_request: bool,
+    /// Whether the kernel, or TLS, has taken a byte of the request.
+    is_begun: bool,
     /// From the client to the upstream.
     up: Direction,
     /// From the upstream to the client.
@@ -221,6 +223,7 @@ impl Relay {
         let state = RefCell::new(State {
             rings: Rc::clone(rings),
             has_request: true,
+            is_begun: false,
             up: Direction::default(),
             down: Direction::default(),
             interims: VecDeque::new(),
@@ -273,13 +276,21 @@ impl Relay {
 
 /// The client's side.
 impl Relay {
-    /// Adds content of the request, as much as there is room for. Says how many bytes that were.
-    pub fn put_content(&self, content: &[u8]) -> usize {
-        let put = self.put(|state| &mut state.up, content);
+    /// Adds content of the request, at most `max` bytes and as much as there is room for. Says how many bytes that were.
+    pub fn put_content(&self, content: &[u8], max: usize) -> usize {
+        let put = self.put(|state| &mut state.up, &content[..content.len().min(max)]);
+        if put == max {
+            self.state.borrow_mut().up.is_awaited = true;
+        }
         if put > 0 {
             self.wake_upstream();
         }
         put
+    }
+
+    /// Whether a byte of the request was written. Until then it can be sent to another address, whatever its method.
+    pub fn is_begun(&self) -> bool {
+        self.state.borrow().is_begun
     }
 
     /// The content of the request has ended, with these trailers.
@@ -401,6 +412,17 @@ impl Relay {
     /// Whether the request has not been sent yet; from then on it has.
     pub fn take_request(&self) -> bool {
         std::mem::take(&mut self.state.borrow_mut().has_request)
+    }
+
+    /// A byte of the request was written.
+    pub fn note_begun(&self) {
+        let mut state = self.state.borrow_mut();
+        state.is_begun = true;
+        let is_awaited = std::mem::take(&mut state.up.is_awaited);
+        drop(state);
+        if is_awaited {
+            self.wake_client();
+        }
     }
 
     /// Whether nobody waits for the response any more.
