@@ -257,6 +257,21 @@ impl<S: Socket> Channel<S> {
         parts.into_iter().flatten().any(|byte| !matches!(byte, b'\r' | b'\n'))
     }
 
+    /// Ends our direction as soon as everything has left, and not the peer's. Says whether it has ended.
+    pub(super) fn end_direction(&mut self, cx: &mut LoopContext) -> io::Result<bool> {
+        if !self.is_flushed() {
+            return Ok(false);
+        }
+        // RFC 8446 §6.1: close_notify comes before the FIN. The other direction goes on.
+        let is_announcing = self.announce_end(cx);
+        self.look_on();
+        if is_announcing {
+            return Ok(false);
+        }
+        cx.counters.syscalls.shutdown += 1;
+        self.socket.shutdown_write().map(|()| true)
+    }
+
     /// Our direction has ended, and what still arrives is of interest all the same.
     pub(super) fn look_on(&mut self) {
         if let Some(secured) = &mut self.secured {

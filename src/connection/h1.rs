@@ -36,6 +36,8 @@ pub(super) struct Http1 {
     stop: Stop,
     /// What was going on when `stop` told to ignore further input.
     stopped_in: Option<Phase>,
+    /// Our direction has ended, and the conversation behind an upgrade goes on in the other one.
+    is_half_closed: bool,
     /// How many requests have been answered: the number of the present one, less one.
     answered: u64,
     /// When the first byte of the head was seen, while a head is being received.
@@ -99,7 +101,7 @@ impl Protocol for Http1 {
 
     /// When the last response is complete, or there will be none.
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
-        if self.codec.sending() == Sending::Done && self.stop != Stop::No {
+        if self.codec.sending() == Sending::Done && self.stop != Stop::No && !self.stream.is_listening() {
             self.complete_record(channel);
             self.answered += 1;
             let request_complete = self.codec.receiving() == Receiving::Done;
@@ -301,6 +303,7 @@ impl Http1 {
             stream: Stream::default(),
             stop: Stop::No,
             stopped_in: None,
+            is_half_closed: false,
             answered: 0,
             head_began: Moment::default(),
             driven_at: Moment::default(),
@@ -483,6 +486,10 @@ impl Http1 {
             Ok(moved) => {
                 if let Some(breach) = self.stream.take_breach() {
                     self.on_breach(breach, channel, cx);
+                }
+                if self.stream.is_listening() && !self.is_half_closed {
+                    // If it fails, the next read says so.
+                    self.is_half_closed = channel.end_direction(cx).unwrap_or(true);
                 }
                 Ok(moved)
             }

@@ -40,8 +40,10 @@ enum Answer {
     Ready(Box<Response>),
     /// The head is out and the content follows; what it waits for, if it does.
     Sending(Content, Option<Wait>),
-    /// All content is out. Its end is not, perhaps with these trailers.
-    Ending(FieldSet),
+    /// All content is out. Its end is not, perhaps with these trailers. This source listens on then.
+    Ending(FieldSet, Option<Listener>),
+    /// All of the response is out, and its source still takes what the client sends.
+    Listening(Listener),
 }
 
 struct Interim {
@@ -49,6 +51,9 @@ struct Interim {
     status: Status,
     fields: FieldSet,
 }
+
+/// A source that goes on taking content behind its own end, and what it waits for.
+type Listener = (Box<dyn Source>, Wait);
 
 /// Where the response's content comes from.
 enum Content {
@@ -121,7 +126,7 @@ impl Stream {
             return Ok(true);
         }
         let content = Content::of(mem::take(&mut response.body));
-        self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY), |content| Answer::Sending(content, None));
+        self.answer = content.map_or(Answer::Ending(FieldSet::EMPTY, None), |content| Answer::Sending(content, None));
         Ok(true)
     }
 
@@ -147,7 +152,8 @@ impl Stream {
             Answer::Ready(_) => self.begin_response(out),
             Answer::Sending(Content::Parts(_), _) => self.send_part(out, cx),
             Answer::Sending(Content::Source(_), _) => self.pull(out, request_complete, cx),
-            Answer::Ending(_) => self.end(out),
+            Answer::Ending(..) => self.end(out),
+            Answer::Listening(_) => Ok(self.listen(cx)),
         }
     }
 
@@ -158,7 +164,8 @@ impl Stream {
             Answer::Informing(interim) => interim.exchange.taker(),
             Answer::Ready(response) => response.body.taker(),
             Answer::Sending(Content::Source(source), _) => source.taker(),
-            Answer::Idle | Answer::Sending(Content::Parts(_), _) | Answer::Ending(_) => None,
+            Answer::Ending(_, Some((source, _))) | Answer::Listening((source, _)) => source.taker(),
+            Answer::Idle | Answer::Sending(Content::Parts(_), _) | Answer::Ending(_, None) => None,
         }
     }
 
@@ -167,7 +174,7 @@ impl Stream {
         match &mut self.answer {
             Answer::Deciding(exchange, _) => exchange.taker().is_some(),
             Answer::Informing(interim) => interim.exchange.taker().is_some(),
-            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
+            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(..) | Answer::Listening(_) => false,
         }
     }
 
@@ -179,6 +186,11 @@ impl Stream {
     /// Whether the head of the response is out, and content follows.
     pub(super) fn is_sending(&self) -> bool {
         matches!(self.answer, Answer::Sending(..))
+    }
+
+    /// Whether the response is complete, and its source still takes what the client sends.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(self.answer, Answer::Listening(_))
     }
 
     /// Whether there is nothing to answer.
@@ -198,7 +210,8 @@ impl Stream {
         match &self.answer {
             Answer::Deciding(_, wait) => Some(*wait),
             Answer::Sending(_, wait) => *wait,
-            Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(_) => None,
+            Answer::Listening((_, wait)) => Some(*wait),
+            Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(..) => None,
         }
     }
 
@@ -219,8 +232,8 @@ impl Stream {
     pub(super) fn phase(&self) -> Phase {
         let is_upgrade = self.record.as_ref().is_some_and(|record| record.is_upgrade());
         match (&self.answer, self.wait()) {
-            (Answer::Sending(..), Some(Wait::Idle(_))) => Phase::Conversation,
-            (Answer::Sending(..) | Answer::Ending(_), _) if is_upgrade => Phase::Conversation,
+            (Answer::Listening(_), _) | (Answer::Sending(..), Some(Wait::Idle(_))) => Phase::Conversation,
+            (Answer::Sending(..) | Answer::Ending(..), _) if is_upgrade => Phase::Conversation,
             (_, Some(Wait::Content)) => Phase::Content,
             (Answer::Deciding(..) | Answer::Informing(_), _) | (_, Some(_)) => Phase::Handler,
             (_, None) => Phase::Sending,
@@ -248,7 +261,7 @@ impl Stream {
             Answer::Deciding(exchange, _) => always || exchange.ends_with_client(),
             Answer::Informing(interim) => always || interim.exchange.ends_with_client(),
             Answer::Sending(Content::Source(source), Some(_)) => (always || source.ends_with_client()) && !is_upgrade(),
-            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(_) => false,
+            Answer::Idle | Answer::Ready(_) | Answer::Sending(..) | Answer::Ending(..) | Answer::Listening(_) => false,
         }
     }
 
@@ -259,7 +272,7 @@ impl Stream {
 
     /// Notes in the record how a conversation stands that ends with its connection.
     pub(super) fn note_farewell(&mut self) {
-        if let Answer::Sending(Content::Source(source), _) = &self.answer
+        if let Answer::Sending(Content::Source(source), _) | Answer::Listening((source, _)) = &self.answer
             && let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade())
         {
             record.farewell = source.farewell().map(String::into_boxed_str);
@@ -337,7 +350,7 @@ impl Stream {
                 let written = room.written();
                 out.seal(written);
             }
-            Front::Nothing => self.answer = Answer::Ending(FieldSet::EMPTY),
+            Front::Nothing => self.answer = Answer::Ending(FieldSet::EMPTY, None),
         }
         Ok(true)
     }
@@ -346,7 +359,7 @@ impl Stream {
     fn pull(&mut self, out: &mut impl Sink, request_complete: bool, cx: &mut Cx<'_>) -> Result<bool, Failure> {
         let Answer::Sending(Content::Source(source), wait) = &mut self.answer else { return Ok(false) };
         if out.has_all_content() {
-            self.answer = Answer::Ending(FieldSet::EMPTY);
+            self.answer = Answer::Ending(FieldSet::EMPTY, None);
             return Ok(true);
         }
         let Some(mut room) = out.room() else { return Ok(false) };
@@ -359,11 +372,13 @@ impl Stream {
         }
         match pulled? {
             Pull::End => {
-                if let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade()) {
-                    record.farewell = source.farewell().map(String::into_boxed_str);
-                    record.breach = source.breach();
+                let trailers = source.trailers().unwrap_or_default();
+                let listens = source.listens(cx);
+                if listens.is_none() {
+                    note_end(&mut self.record, source.as_ref());
                 }
-                self.answer = Answer::Ending(source.trailers().unwrap_or_default());
+                let Answer::Sending(Content::Source(source), _) = mem::take(&mut self.answer) else { return Ok(false) };
+                self.answer = Answer::Ending(trailers, listens.map(|wait| (source, wait)));
                 self.end(out)?;
             }
             Pull::More if written == 0 && !full => {
@@ -381,16 +396,36 @@ impl Stream {
         Ok(true)
     }
 
+    /// Asks a source behind its end whether it still takes content. Says whether it has stopped.
+    fn listen(&mut self, cx: &mut Cx<'_>) -> bool {
+        let Answer::Listening((source, wait)) = &mut self.answer else { return false };
+        if let Some(until) = source.listens(cx) {
+            *wait = until;
+            return false;
+        }
+        note_end(&mut self.record, source.as_ref());
+        self.answer = Answer::Idle;
+        true
+    }
+
     fn end(&mut self, out: &mut impl Sink) -> Result<bool, Failure> {
-        let Answer::Ending(trailers) = &self.answer else { return Ok(false) };
+        let Answer::Ending(trailers, listener) = &mut self.answer else { return Ok(false) };
         match out.finish(trailers) {
             Ok(finished) => {
                 if finished {
-                    self.answer = Answer::Idle;
+                    self.answer = listener.take().map_or(Answer::Idle, Answer::Listening);
                 }
                 Ok(finished)
             }
             Err(short) => Err(Failure::new(format_args!("its content is {} bytes short", short.missing))),
         }
+    }
+}
+
+/// Notes how a conversation has ended, if the content of this source was one.
+fn note_end(record: &mut Option<Box<RequestRecord>>, source: &dyn Source) {
+    if let Some(record) = record.as_mut().filter(|record| record.is_upgrade()) {
+        record.farewell = source.farewell().map(String::into_boxed_str);
+        record.breach = source.breach();
     }
 }

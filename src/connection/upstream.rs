@@ -61,6 +61,8 @@ pub(super) struct Upstream {
     write_error: Option<ErrorKind>,
     /// What has ended it, if the upstream is to blame.
     fault: Option<UpstreamFault>,
+    /// Both sides of a conversation were silent for too long.
+    is_silent: bool,
 }
 
 /// One request and its response.
@@ -80,6 +82,8 @@ struct Exchange {
     is_tunnel: bool,
     /// Our direction has ended, behind an upgrade.
     is_half_closed: bool,
+    /// The upstream's direction has ended, behind an upgrade.
+    is_response_over: bool,
 }
 
 impl Exchange {
@@ -95,6 +99,7 @@ impl Exchange {
             awaits_content: false,
             is_tunnel: false,
             is_half_closed: false,
+            is_response_over: false,
         }
     }
 }
@@ -116,6 +121,7 @@ impl Upstream {
             end: None,
             write_error: None,
             fault: None,
+            is_silent: false,
         }
     }
 
@@ -215,16 +221,20 @@ impl Upstream {
         }
     }
 
-    /// Behind an upgrade each direction ends by itself.
+    /// Behind an upgrade each direction ends by itself (RFC 9293 §3.6).
     fn end_direction<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let Some(exchange) = &mut self.exchange else { return };
         let ends = exchange.is_tunnel && !exchange.is_half_closed && self.codec.sending() == Sending::Done;
-        if ends && channel.is_flushed() && self.end.is_none() {
-            exchange.is_half_closed = true;
-            cx.counters.syscalls.shutdown += 1;
-            if let Err(error) = channel.socket.shutdown_write() {
-                self.fail(UpstreamFault::Kernel(error.kind()));
-            }
+        if !ends || self.end.is_some() {
+            return;
+        }
+        match channel.end_direction(cx) {
+            Ok(has_ended) => exchange.is_half_closed = has_ended,
+            Err(error) => return self.fail(UpstreamFault::Kernel(error.kind())),
+        }
+        if exchange.is_half_closed && exchange.is_response_over {
+            self.end_exchange(cx.moment);
+            self.end = Some(Ending::AtOnce);
         }
     }
 
@@ -278,7 +288,7 @@ impl Upstream {
             Ok(Received::End(trailers)) => {
                 let trailers = message::trailers(trailers);
                 self.codec.release(inbox);
-                self.complete(trailers, channel, cx);
+                self.end_response(trailers, channel, cx);
                 true
             }
             Ok(Received::NeedBytes) if input_ended => self.on_eof(channel),
@@ -309,12 +319,25 @@ impl Upstream {
         false
     }
 
+    /// The exchange is over.
+    fn end_exchange(&mut self, now: Moment) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.relay.facts.note(|attempt| attempt.over = Some(now));
+            self.served += 1;
+        }
+    }
+
     /// The response is complete. If its request is, too, and nothing else has arrived, the connection can serve another one.
-    fn complete<S: Socket>(&mut self, trailers: FieldSet, channel: &Channel<S>, cx: &LoopContext) {
-        let Some(exchange) = self.exchange.take() else { return };
-        exchange.relay.facts.note(|attempt| attempt.over = Some(cx.moment));
+    fn end_response<S: Socket>(&mut self, trailers: FieldSet, channel: &Channel<S>, cx: &LoopContext) {
+        let Some(exchange) = &mut self.exchange else { return };
         exchange.relay.end_response(trailers);
-        self.served += 1;
+        if exchange.is_tunnel && self.codec.sending() != Sending::Done {
+            // The upstream may read on, and the client may have more to say.
+            exchange.relay.facts.note(|attempt| attempt.over = Some(cx.moment));
+            exchange.is_response_over = true;
+            return;
+        }
+        self.end_exchange(cx.moment);
         let idle_until = idle_until(cx.moment, self.route().idle_timeout, self.codec.keep_alive_secs());
         let is_clean = channel.inbox_is_empty() && !channel.input_ended() && cx.environment.draining.is_none();
         // Behind a PROXY header it belongs to one client.
@@ -328,6 +351,15 @@ impl Upstream {
             return;
         }
         self.end = Some(if is_whole { Ending::AtOnce } else { Ending::Unneeded });
+    }
+
+    /// Behind an upgrade, neither side has sent anything for too long.
+    fn end_silent(&mut self, now: Moment) {
+        if let Some(exchange) = &self.exchange {
+            exchange.relay.end_silent();
+        }
+        self.end_exchange(now);
+        (self.is_silent, self.end) = (true, Some(Ending::AtOnce));
     }
 
     /// The exchange has failed, and the connection with it. Whoever waits is told when the connection is closed.
@@ -353,6 +385,10 @@ impl Upstream {
         let is_late = cx.moment >= self.due(channel);
         match &self.exchange {
             Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
+            // Nobody has failed if neither side has anything to say.
+            Some(exchange) if is_late && exchange.is_tunnel && !channel.is_write_blocked() => {
+                self.end_silent(cx.moment)
+            }
             Some(_) if is_late => self.fail(UpstreamFault::Timeout),
             // Whatever an idle upstream says, it is no response to the next request.
             None if is_late || self.link.is_retired() || channel.input_ended() || !channel.inbox_is_empty() => {
@@ -517,10 +553,9 @@ impl Protocol for Upstream {
                 _ => UpstreamFault::Eof,
             });
             let phase = self.phase(&exchange, channel);
-            exchange
-                .relay
-                .facts
-                .note(|attempt| (attempt.over, attempt.failed) = (Some(drive.over), Some((fault.end(), phase.name()))));
+            // Who has ended its direction, and refuses what comes then, has ended the conversation.
+            let failed = (!exchange.is_response_over).then(|| (fault.end(), phase.name()));
+            exchange.relay.facts.note(|attempt| (attempt.over, attempt.failed) = (Some(drive.over), failed));
             exchange.relay.fail(Failed {
                 fault,
                 phase,
@@ -534,6 +569,7 @@ impl Protocol for Upstream {
             (Some(UpstreamFault::Kernel(kind)), _) => CloseReason::Broken(kind),
             (Some(UpstreamFault::Eof), _) => CloseReason::ByClient(ClientEnd::Fin),
             (Some(UpstreamFault::Protocol(..)), _) => CloseReason::ByServer(Why::Refusal),
+            (None, _) if self.is_silent => CloseReason::Timeout(WaitReason::Conversation),
             _ => reason,
         }
     }

@@ -214,6 +214,12 @@ pub trait Source {
         false
     }
 
+    /// What it waits for if it goes on taking content behind [`Pull::End`], which one direction of another protocol may.
+    /// `None` (the default): it does not. Asked again whenever it was woken.
+    fn listens(&mut self, _cx: &mut Cx<'_>) -> Option<Wait> {
+        None
+    }
+
     /// Trailers, asked once after `Pull::End`. HTTP/1.1 sends them behind chunks and leaves them out elsewhere
     /// (RFC 9110 §6.5).
     fn trailers(&mut self) -> Option<FieldSet> {

@@ -9,6 +9,7 @@ use crate::http2_client::{Http2, head};
 use crate::support::{Client, Server, field, status, wait_until};
 
 mod failing;
+mod tunnels;
 
 /// An upstream whose part the test plays.
 pub struct Upstream {
@@ -304,24 +305,6 @@ fn another_protocol_ends_in_each_direction_by_itself() {
     application.send("bye");
     drop(application);
     assert_eq!(client.read_to_end(), "bye");
-}
-
-#[test]
-fn tunnels_in_which_nobody_says_anything_are_no_fault_of_the_upstream() {
-    let upstream = Upstream::new();
-    let server = upstream.behind(" tunnel-timeout=20ms");
-    for _ in 0..4 {
-        let mut client = server.connect();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
-        let mut application = upstream.accept();
-        application.read_head();
-        application.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
-        client.read_head();
-        assert!(client.is_closed_by_server() && application.is_closed_by_server());
-    }
-    let log = server.log();
-    assert!(log.contains("it took too long") && !log.contains("failures in a row"), "{log}");
-    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::base::peer::Peer;
 use crate::base::ring::Room;
 use crate::base::upstream_facts::UpstreamFacts;
 use crate::http::body::{Body, Failure, Pull, Wait};
-use crate::http::exchange::{Cx, Decision, Exchange, Source, Taker, Tunnel};
+use crate::http::exchange::{Breach, Cx, Decision, Exchange, Source, Taker, Tunnel};
 use crate::http::fields::{FieldSet, FieldValue, Fields, RETRY_AFTER};
 use crate::http::message::{Announced, RequestHead, Response};
 use crate::http::status::Status;
@@ -350,6 +350,26 @@ impl Source for Relayed {
         }))
     }
 
+    /// An upstream that has ended its direction may read on. If it refuses what comes then, the conversation is over.
+    fn listens(&mut self, cx: &mut Cx<'_>) -> Option<Wait> {
+        let Stage::Given(relay, assignment) = &self.stage else { return None };
+        let timeout = self.hub.route(self.target).tunnel_timeout;
+        if relay.is_silent() {
+            let (address, what) = (assignment.address, "neither side has sent anything for");
+            cx.complain(Level::Info, format_args!("upstream {address}: closed: {what} {timeout:?} (tunnel-timeout)"));
+            return None;
+        }
+        let goes_on = self.content == ResponseContent::Tunnel && self.end.is_none() && relay.failure().is_none();
+        goes_on.then(|| Wait::Idle(cx.now + timeout))
+    }
+
+    fn breach(&self) -> Option<Breach> {
+        match &self.stage {
+            Stage::Given(relay, _) if relay.is_silent() => Some(Breach::Silence),
+            _ => None,
+        }
+    }
+
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         if self.end.is_some() || self.is_declined { None } else { Some(self) }
     }
@@ -373,7 +393,10 @@ impl Drop for Relayed {
             Stage::Choosing(Some(assignment)) => self.hub.end(self.target, assignment),
             Stage::Queued(ticket, _) => self.hub.leave(self.target, ticket),
             Stage::Given(relay, assignment) => {
-                relay.abandon();
+                // Of a conversation that has ended on both sides, the last bytes may be on their way to the upstream.
+                if self.end.is_none() || !relay.response_is_over() {
+                    relay.abandon();
+                }
                 self.hub.end(self.target, assignment);
             }
         }

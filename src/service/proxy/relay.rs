@@ -56,6 +56,8 @@ struct State {
     is_invited: bool,
     response: Option<Box<Head>>,
     failure: Option<Failed>,
+    /// Behind an upgrade, neither side has sent anything for too long: both directions end.
+    is_silent: bool,
     /// Nobody waits for the response any more.
     is_abandoned: bool,
     client: LocalWaker,
@@ -230,6 +232,7 @@ impl Relay {
             is_invited: false,
             response: None,
             failure: None,
+            is_silent: false,
             is_abandoned: false,
             client,
             upstream: None,
@@ -336,6 +339,11 @@ impl Relay {
         self.state.borrow().failure
     }
 
+    /// Whether a conversation has ended because neither side has sent anything for too long.
+    pub fn is_silent(&self) -> bool {
+        self.state.borrow().is_silent
+    }
+
     /// Moves content of the response to `room`, as much as is there and fits.
     pub fn take_response(&self, room: &mut Room<'_>) {
         if self.take(|state| &mut state.down, room).1 {
@@ -376,7 +384,7 @@ impl Relay {
 
     /// The trailers of the response, once.
     pub fn take_trailers(&self) -> Option<FieldSet> {
-        self.state.borrow_mut().down.end.take().filter(|trailers| !trailers.is_empty())
+        self.state.borrow_mut().down.end.as_mut().map(std::mem::take).filter(|trailers| !trailers.is_empty())
     }
 
     /// Nobody waits for the response any more.
@@ -486,6 +494,15 @@ impl Relay {
     /// The response is complete, with these trailers.
     pub fn end_response(&self, trailers: FieldSet) {
         self.state.borrow_mut().down.end = Some(trailers);
+        self.wake_client();
+    }
+
+    /// Neither side of a conversation has sent anything for too long. That is nobody's fault, and both directions end.
+    pub fn end_silent(&self) {
+        let mut state = self.state.borrow_mut();
+        state.is_silent = true;
+        state.down.end.get_or_insert(FieldSet::EMPTY);
+        drop(state);
         self.wake_client();
     }
 
