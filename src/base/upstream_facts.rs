@@ -44,7 +44,7 @@ pub struct UpstreamAttempt {
 /// How an upstream has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamEnd {
-    /// It has refused the connection, or the TLS handshake.
+    /// It has refused the connection, or TLS with an alert.
     Refused,
     /// It took too long.
     Timeout,
@@ -52,7 +52,7 @@ pub enum UpstreamEnd {
     Fin,
     /// It has reset the connection.
     Reset,
-    /// What it has sent is no response.
+    /// What it has sent is no response, or no TLS that we accept.
     Malformed,
     /// The kernel cannot reach it.
     Network,

@@ -65,7 +65,7 @@ impl<S: Socket> Connection<S> {
             Ok(Filled::Bytes(n)) => Moved::bytes(n),
             Ok(Filled::End) => Moved { anything: true, bytes: 0 },
             Ok(Filled::Deferred) => return None,
-            Ok(Filled::Refused(refusal)) => self.refuse(&refusal, cx),
+            Ok(Filled::Refused(refusal)) => self.refuse(refusal, cx),
             Err(error) => self.break_off(&error),
         })
     }
@@ -81,7 +81,7 @@ impl<S: Socket> Connection<S> {
                 self.close(CloseReason::CutShort(Fault::Handler));
                 Moved::NOTHING
             }
-            Ok(Flushed::Refused(refusal)) => self.refuse(&refusal, cx),
+            Ok(Flushed::Refused(refusal)) => self.refuse(refusal, cx),
             Err(error) if self.life == Life::Serving && self.driver.on_write_error(error.kind()) => {
                 self.channel.end_output(cx);
                 Moved { anything: true, bytes: 0 }
@@ -91,12 +91,13 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Nothing more is received or produced. A connection that was ending already ends as it was to.
-    fn refuse(&mut self, refusal: &Refusal, cx: &mut LoopContext) -> Moved {
-        self.channel.note_refusal(refusal, cx);
+    fn refuse(&mut self, refusal: Box<Refusal>, cx: &mut LoopContext) -> Moved {
         cx.complain(log::Level::Info, format_args!("{}: {refusal}", self.log_key()));
+        let is_of_peer = refusal.is_of_peer();
+        self.channel.note_refusal(refusal, cx);
         match self.life {
             Life::Serving => {
-                self.refused_by_client = refusal.is_of_peer();
+                self.refused_by_client = is_of_peer;
                 self.life = Life::Flushing(Ending::InOrder);
             }
             Life::IdleLingering(reason) => self.close(reason),

@@ -58,6 +58,8 @@ pub(super) struct Secured {
     waited: Option<Duration>,
     /// The handshake will not be done, and that was counted.
     has_failed: bool,
+    /// Why TLS has ended it, if it has.
+    pub(super) refusal: Option<Box<Refusal>>,
     /// The peer has ended its direction without saying so.
     pub(super) is_truncated: bool,
     /// Ciphertext read and written, in bytes.
@@ -120,6 +122,7 @@ impl Secured {
             began: now,
             waited: None,
             has_failed: false,
+            refusal: None,
             is_truncated: false,
             read: 0,
             written: 0,
@@ -409,6 +412,11 @@ impl Refusal {
     /// Whether it is the peer that refuses, with an alert.
     pub(super) fn is_of_peer(&self) -> bool {
         matches!(self, Refusal::Fault(fault) if fault.alert_of_peer().is_some())
+    }
+
+    /// Whether it is the peer's certificate that is refused.
+    pub(super) fn is_of_certificate(&self) -> bool {
+        matches!(self, Refusal::Fault(fault) if fault.is_of_certificate())
     }
 
     /// The same, to be counted.

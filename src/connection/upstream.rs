@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::LoopContext;
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
+use super::secured::Refusal;
 use crate::base::moment::Moment;
 use crate::http::body::Body;
 use crate::http::fields::{FieldSet, FieldValue};
@@ -29,7 +30,7 @@ use crate::service::Service;
 use crate::service::proxy::hub::{Hub, idle_until};
 use crate::service::proxy::link::Link;
 use crate::service::proxy::message;
-use crate::service::proxy::relay::{Failed, Head, Relay, UpstreamFault, UpstreamPhase};
+use crate::service::proxy::relay::{Failed, Head, Relay, TlsCause, UpstreamFault, UpstreamPhase};
 use crate::service::proxy::route::Route;
 
 /// Interim responses to one request that are borne.
@@ -546,11 +547,10 @@ impl Protocol for Upstream {
         // It may have been given something to do when it was about to close.
         let left = self.exchange.take().or_else(|| Some(Exchange::new(self.link.take_relay()?, channel)));
         if let Some(exchange) = left {
-            let fault = self.fault.unwrap_or(match reason {
+            let fault = self.fault.clone().unwrap_or_else(|| match reason {
                 CloseReason::Broken(kind) => UpstreamFault::Kernel(kind),
                 CloseReason::Timeout(_) | CloseReason::Vanished(_) => UpstreamFault::Timeout,
-                _ if channel.is_refused() => UpstreamFault::Tls,
-                _ => UpstreamFault::Eof,
+                _ => channel.refusal().map_or(UpstreamFault::Eof, fault_of),
             });
             let phase = self.phase(&exchange, channel);
             // Who has ended its direction, and refuses what comes then, has ended the conversation.
@@ -564,15 +564,25 @@ impl Protocol for Upstream {
                 is_reused: self.served > 0,
             });
         }
-        match (self.fault, reason) {
+        match (&self.fault, reason) {
             (Some(UpstreamFault::Timeout), _) => CloseReason::Timeout(WaitReason::UpstreamSilent),
-            (Some(UpstreamFault::Kernel(kind)), _) => CloseReason::Broken(kind),
+            (Some(UpstreamFault::Kernel(kind)), _) => CloseReason::Broken(*kind),
             (Some(UpstreamFault::Eof), _) => CloseReason::ByClient(ClientEnd::Fin),
             (Some(UpstreamFault::Protocol(..)), _) => CloseReason::ByServer(Why::Refusal),
             (None, _) if self.is_silent => CloseReason::Timeout(WaitReason::Conversation),
             _ => reason,
         }
     }
+}
+
+/// TLS has failed like this.
+fn fault_of(refusal: &Refusal) -> UpstreamFault {
+    let cause = match () {
+        () if refusal.is_of_certificate() => TlsCause::Certificate,
+        () if refusal.is_of_peer() => TlsCause::Alert,
+        () => TlsCause::Other,
+    };
+    UpstreamFault::Tls(refusal.to_string().into(), cause)
 }
 
 /// The head of a response as the client gets it.

@@ -13,7 +13,7 @@ use crate::protocol::proxy_header;
 use crate::service::Service;
 use crate::service::proxy::hub::Hub;
 use crate::service::proxy::link::Link;
-use crate::service::proxy::relay::UpstreamFault;
+use crate::service::proxy::relay::{TlsCause, UpstreamFault};
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Makes the connections that exchanges have asked for, and drives each of them once. Returns when the next drive begins.
@@ -53,7 +53,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Ok(session) => session,
             Err(fault) => {
                 log::error!("cannot begin a TLS session: {fault}");
-                hub.refuse(&link, UpstreamFault::Tls);
+                let cause = if fault.is_of_certificate() { TlsCause::Certificate } else { TlsCause::Other };
+                hub.refuse(&link, UpstreamFault::Tls(fault.to_string().into(), cause));
                 return began;
             }
         };

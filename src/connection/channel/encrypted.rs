@@ -142,7 +142,7 @@ impl<S: Socket> Channel<S> {
     }
 
     /// Notes why TLS has ended the connection.
-    pub(in crate::connection) fn note_refusal(&mut self, refusal: &Refusal, cx: &mut LoopContext) {
+    pub(in crate::connection) fn note_refusal(&mut self, refusal: Box<Refusal>, cx: &mut LoopContext) {
         let Some(secured) = &mut self.secured else { return };
         let (failure, tls) = (refusal.failure(), &mut cx.counters.tls);
         if !secured.is_client() {
@@ -150,7 +150,13 @@ impl<S: Socket> Channel<S> {
             *counts.entry(failure).or_default() += 1;
         }
         secured.on_failed();
+        secured.refusal = Some(refusal);
         cx.marks.connection(self.who.id, |text| write!(text, "tls failed: {failure}"));
+    }
+
+    /// Why TLS has ended the connection, if it has.
+    pub(in crate::connection) fn refusal(&self) -> Option<&Refusal> {
+        self.secured.as_ref()?.refusal.as_deref()
     }
 
     /// Notes that the connection has ended for this `reason`, if that has ended a client's TLS handshake.

@@ -92,6 +92,11 @@ impl Fault {
         }
     }
 
+    /// Whether the peer's certificate is refused, or none can be right: the next handshake ends in the same way.
+    pub fn is_of_certificate(&self) -> bool {
+        matches!(self.reason, Reason::Library(Error::InvalidCertificate(_)) | Reason::NoServerName(_))
+    }
+
     /// The alert with which we have, if we have.
     pub fn alert_of_ours(&self) -> Option<&'static str> {
         match &self.reason {

@@ -205,6 +205,11 @@ impl Fault {
         Fault
     }
 
+    /// Whether the peer's certificate is refused.
+    pub fn is_of_certificate(&self) -> bool {
+        false
+    }
+
     /// The alert with which the peer has ended the connection.
     pub fn alert_of_peer(&self) -> Option<&'static str> {
         None

@@ -169,7 +169,8 @@ impl Relayed {
         let address = assignment.address;
         let proof = failed.failure().and_then(|failure| {
             let (is_retry, is_reused, written) = (self.is_retry, failed.is_reused, failed.written);
-            let attempt = Attempt { failure, is_retry, is_reused, written, received: failed.read };
+            let is_lasting = failed.is_lasting();
+            let attempt = Attempt { failure, is_lasting, is_retry, is_reused, written, received: failed.read };
             let (method, is_replayable) = (self.outgoing.request.method, self.replay.is_some());
             let proof = self.hub.may_retry(self.target, &assignment, method, &attempt, is_replayable, cx.moment);
             // An upstream may end a connection that it has kept for long enough (RFC 9112 §9.3.1).

@@ -316,6 +316,12 @@ impl Group {
         fit.fold(0, |room, address| room.saturating_add(max.saturating_sub(address.active) as usize))
     }
 
+    /// Whether another address can take a request, be it out of service.
+    pub fn has_room_besides(&self, id: AddressId) -> bool {
+        let max = self.settings.max.unwrap_or(u32::MAX);
+        self.listed_others(id.0).any(|address| address.active < max)
+    }
+
     /// Frees an address that is not listed and has no request. Its upstream keeps what was counted.
     fn remove_if_over(&mut self, token: Token) {
         if self.addresses.get(token).is_none_or(|address| address.is_listed || address.active > 0) {

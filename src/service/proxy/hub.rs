@@ -309,8 +309,10 @@ impl Hub {
         is_replayable: bool,
         now: Moment,
     ) -> Result<Proof, Refusal> {
-        let State { group, budget, .. } = &mut *self.targets[target].state.borrow_mut();
-        let proof = may_retry(method, attempt, is_replayable, budget, now)?;
+        let State { group, budget, queue, .. } = &mut *self.targets[target].state.borrow_mut();
+        // What others wait for in the queue is theirs.
+        let has_other = queue.is_empty() && group.has_room_besides(assignment.id);
+        let proof = may_retry(method, attempt, is_replayable, has_other, budget, now)?;
         count(group.counters_mut(assignment.id), |counters| {
             counters.retries[Proof::ALL.iter().position(|other| *other == proof).unwrap_or_default()] += 1;
         });

@@ -85,7 +85,7 @@ struct Direction {
 }
 
 /// Why an upstream did not answer, or not completely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// What went wrong.
     pub fault: UpstreamFault,
@@ -100,7 +100,7 @@ pub struct Failed {
 }
 
 /// What went wrong with an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamFault {
     /// The kernel says so.
     Kernel(ErrorKind),
@@ -110,10 +110,21 @@ pub enum UpstreamFault {
     Timeout,
     /// What it has sent is no response, for this reason by this rule.
     Protocol(&'static str, &'static str),
-    /// TLS has failed; the log says why.
-    Tls,
+    /// TLS has failed, for this reason, through this.
+    Tls(Rc<str>, TlsCause),
     /// We have no descriptor, or no port, left for another connection.
     NoSocket(ErrorKind),
+}
+
+/// What has made TLS fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsCause {
+    /// The certificate of the upstream is refused.
+    Certificate,
+    /// The upstream has refused us, with an alert (RFC 8446 §6.2).
+    Alert,
+    /// Something else that the upstream has sent.
+    Other,
 }
 
 /// How far an exchange with an upstream had come.
@@ -152,15 +163,15 @@ impl UpstreamPhase {
 
 impl UpstreamFault {
     /// What it says about the side at fault.
-    pub fn end(self) -> UpstreamEnd {
+    pub fn end(&self) -> UpstreamEnd {
         use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected, TimedOut};
         match self {
-            UpstreamFault::Kernel(ConnectionRefused) | UpstreamFault::Tls => UpstreamEnd::Refused,
+            UpstreamFault::Kernel(ConnectionRefused) | UpstreamFault::Tls(_, TlsCause::Alert) => UpstreamEnd::Refused,
             UpstreamFault::Kernel(ConnectionReset | BrokenPipe | NotConnected) => UpstreamEnd::Reset,
             UpstreamFault::Kernel(TimedOut) | UpstreamFault::Timeout => UpstreamEnd::Timeout,
             UpstreamFault::Kernel(_) => UpstreamEnd::Network,
             UpstreamFault::Eof => UpstreamEnd::Fin,
-            UpstreamFault::Protocol(..) => UpstreamEnd::Malformed,
+            UpstreamFault::Protocol(..) | UpstreamFault::Tls(..) => UpstreamEnd::Malformed,
             UpstreamFault::NoSocket(_) => UpstreamEnd::NoSocket,
         }
     }
@@ -174,7 +185,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::Timeout => f.write_str("it took too long"),
             UpstreamFault::Protocol(reason, "") => f.write_str(reason),
             UpstreamFault::Protocol(reason, section) => write!(f, "{reason} ({section})"),
-            UpstreamFault::Tls => f.write_str("TLS has failed"),
+            UpstreamFault::Tls(why, _) => f.write_str(why),
             UpstreamFault::NoSocket(_) => f.write_str("no descriptor is left for a connection to it (ulimit -n)"),
         }
     }
@@ -198,8 +209,14 @@ impl Failed {
             UpstreamFault::Kernel(_) => Failure::Reset,
             UpstreamFault::Eof => Failure::Closed,
             UpstreamFault::Protocol(..) => Failure::Malformed,
-            UpstreamFault::Tls => Failure::Tls,
+            UpstreamFault::Tls(..) => Failure::Tls,
         })
+    }
+
+    /// Whether the address would fail in the same way at once, or take as long to: only another one is worth a try.
+    pub fn is_lasting(&self) -> bool {
+        let is_certificate = matches!(self.fault, UpstreamFault::Tls(_, TlsCause::Certificate));
+        is_certificate || self.failure() == Some(Failure::ConnectTimeout)
     }
 }
 
@@ -336,7 +353,7 @@ impl Relay {
 
     /// Why there is no response, or not all of it, if so.
     pub fn failure(&self) -> Option<Failed> {
-        self.state.borrow().failure
+        self.state.borrow().failure.clone()
     }
 
     /// Whether a conversation has ended because neither side has sent anything for too long.
@@ -539,5 +556,12 @@ mod tests {
         for kind in [ErrorKind::NetworkUnreachable, ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable] {
             assert_eq!(failure(UpstreamFault::Kernel(kind)), Some(Failure::Unreachable));
         }
+    }
+
+    #[test]
+    fn only_an_alert_of_the_upstream_is_its_refusal() {
+        let end = |cause| UpstreamFault::Tls("why".into(), cause).end();
+        assert_eq!(end(TlsCause::Alert), UpstreamEnd::Refused);
+        assert_eq!([end(TlsCause::Certificate), end(TlsCause::Other)], [UpstreamEnd::Malformed; 2]);
     }
 }

@@ -10,6 +10,9 @@
 //!
 //! A connection that is new and ends without a response is no proof: an upstream that crashes over a request would crash
 //! over it once more. A timeout is none either: the upstream may still be at work.
+//!
+//! A connection that was not made in time, and a certificate that was refused, would end in the same way at the same address.
+//! After these only another address is tried.
 
 use std::fmt;
 
@@ -23,6 +26,8 @@ use crate::observe::upstream::{Failure, Proof};
 pub struct Attempt {
     /// How it failed.
     pub failure: Failure,
+    /// Whether the same address would fail in the same way once more, or take as long to.
+    pub is_lasting: bool,
     /// Whether the request was sent once more already.
     pub is_retry: bool,
     /// Whether the connection had served a request before.
@@ -48,19 +53,22 @@ pub enum Refusal {
     NotIdempotent,
     /// The upstream may still be at work on it.
     StillUnderWay,
+    /// The address would fail in the same way, and no other one has room.
+    NoOtherAddress,
     /// Too many requests were sent again in the last seconds.
     OverBudget,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 8] = [
         Refusal::AlreadyRetried,
         Refusal::ResponseBegun,
         Refusal::ContentGone,
         Refusal::NewConnection,
         Refusal::NotIdempotent,
         Refusal::StillUnderWay,
+        Refusal::NoOtherAddress,
         Refusal::OverBudget,
     ];
 
@@ -73,6 +81,7 @@ impl Refusal {
             Refusal::NewConnection => "new-connection",
             Refusal::NotIdempotent => "not-idempotent",
             Refusal::StillUnderWay => "still-under-way",
+            Refusal::NoOtherAddress => "no-other-address",
             Refusal::OverBudget => "over-budget",
         }
     }
@@ -85,20 +94,24 @@ impl fmt::Display for Refusal {
 }
 
 /// Decides, and takes the retry out of the budget if there is to be one. `is_replayable` tells whether the content that the
-/// client has sent so far is still there from its first byte on; it is if there is none.
+/// client has sent so far is still there from its first byte on; it is if there is none. `has_other`: another address has room.
 pub fn may_retry(
     method: Method,
     attempt: &Attempt,
     is_replayable: bool,
+    has_other: bool,
     budget: &mut Budget,
     now: Moment,
 ) -> Result<Proof, Refusal> {
     let proof = proof(method, attempt, is_replayable)?;
+    if attempt.is_lasting && !has_other {
+        return Err(Refusal::NoOtherAddress);
+    }
     if budget.take(now) { Ok(proof) } else { Err(Refusal::OverBudget) }
 }
 
 fn proof(method: Method, attempt: &Attempt, is_replayable: bool) -> Result<Proof, Refusal> {
-    let Attempt { failure, is_retry, is_reused, written, received } = *attempt;
+    let Attempt { failure, is_retry, is_reused, written, received, .. } = *attempt;
     match failure {
         _ if is_retry => Err(Refusal::AlreadyRetried),
         _ if received > 0 => Err(Refusal::ResponseBegun),
@@ -130,12 +143,18 @@ mod tests {
     ];
 
     /// A request whose first byte was written to a reused connection, which then ended.
-    const ENDED: Attempt =
-        Attempt { failure: Failure::Closed, is_retry: false, is_reused: true, written: 1, received: 0 };
+    const ENDED: Attempt = Attempt {
+        failure: Failure::Closed,
+        is_lasting: false,
+        is_retry: false,
+        is_reused: true,
+        written: 1,
+        received: 0,
+    };
 
     fn decide(method: &str, attempt: Attempt, is_replayable: bool) -> Result<Proof, Refusal> {
         let method = Method::from_token(method.as_bytes()).unwrap();
-        may_retry(method, &attempt, is_replayable, &mut Budget::default(), Moment::default())
+        may_retry(method, &attempt, is_replayable, false, &mut Budget::default(), Moment::default())
     }
 
     #[test]
@@ -170,7 +189,7 @@ mod tests {
         for (failure, bits) in FAILURES.into_iter().flat_map(|failure| bits.clone().map(move |bits| (failure, bits))) {
             let [is_retry, is_reused, is_written, is_received] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
             let (written, received) = (u64::from(is_written) * 9, u64::from(is_received));
-            let attempt = Attempt { failure, is_retry, is_reused, written, received };
+            let attempt = Attempt { failure, is_lasting: false, is_retry, is_reused, written, received };
             for (method, is_idempotent) in IDEMPOTENCE {
                 for is_replayable in [false, true] {
                     let ended = matches!(failure, Failure::Closed | Failure::Reset);
@@ -200,7 +219,7 @@ mod tests {
     #[test]
     fn only_what_is_sent_again_costs_budget() {
         let (mut budget, now) = (Budget::default(), Moment::default());
-        let mut decide = |attempt: &Attempt| may_retry(Method::Get, attempt, true, &mut budget, now);
+        let mut decide = |attempt: &Attempt| may_retry(Method::Get, attempt, true, true, &mut budget, now);
         let timeout = Attempt { failure: Failure::Timeout, ..ENDED };
         (0..100).for_each(|_| assert_eq!(decide(&timeout), Err(Refusal::StillUnderWay)));
         (0..100).for_each(|_| assert_eq!(decide(&ENDED), Ok(Proof::ReusedEof)));
@@ -209,12 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn what_would_fail_in_the_same_way_is_tried_at_another_address_only() {
+        let (mut budget, now) = (Budget::default(), Moment::default());
+        let attempt = Attempt { failure: Failure::ConnectTimeout, is_lasting: true, written: 0, ..ENDED };
+        let mut decide = |has_other| may_retry(Method::Get, &attempt, true, has_other, &mut budget, now);
+        assert_eq!((decide(false), decide(true)), (Err(Refusal::NoOtherAddress), Ok(Proof::NothingWritten)));
+    }
+
+    #[test]
     fn proofs_and_refusals_are_printed_by_their_names() {
         let names = Proof::ALL.map(|proof| format!("retry={proof}"));
         assert_eq!(names, ["retry=connect-refused", "retry=nothing-written", "retry=reused-eof-0B"]);
         let refusals = Refusal::ALL.map(|refusal| refusal.to_string());
-        let expected =
-            "already-retried response-begun content-gone new-connection not-idempotent still-under-way over-budget";
+        let expected = "already-retried response-begun content-gone new-connection not-idempotent still-under-way no-other-address \
+             over-budget";
         assert_eq!(refusals.join(" "), expected);
     }
 }

@@ -2,10 +2,20 @@
 
 use std::time::Duration;
 
-use super::{OK, Upstream, refusing};
+use super::{OK, Upstream, get, refusing};
 use crate::frames::{DATA, END_STREAM, frame};
 use crate::http2_client::{Http2, head};
 use crate::support::{Server, status};
+#[cfg(feature = "tls")]
+use crate::tls_client::corpus;
+
+/// An upstream that accepts, and then says nothing in the TLS handshake.
+#[cfg(feature = "tls")]
+fn silent() -> (Upstream, String) {
+    let upstream = Upstream::new();
+    let url = upstream.url().replace("http:", "https:");
+    (upstream, url)
+}
 
 /// More than is kept for another try, and than all buffers of a request have room for.
 const UPLOAD: usize = 300_000;
@@ -71,9 +81,7 @@ fn an_upload_over_http2_goes_to_another_address_if_no_byte_of_it_was_written() {
 #[test]
 #[cfg(feature = "tls")]
 fn a_client_is_not_late_with_content_that_waits_for_a_connection() {
-    // It accepts, and says nothing in the handshake.
-    let (silent, upstream) = (Upstream::new(), Upstream::new());
-    let secured = silent.url().replace("http:", "https:");
+    let (upstream, (silent, secured)) = (Upstream::new(), silent());
     let route = format!("/={secured},{} connect-timeout=700ms", upstream.url());
     let server = Server::start(&["--body-timeout", "200ms", "--proxy", &route]);
     let mut client = server.connect();
@@ -89,4 +97,64 @@ fn a_client_is_not_late_with_content_that_waits_for_a_connection() {
     application.send(OK);
     assert_eq!(status(&client.read_response().0), "200", "{}", server.log());
     sending.join().unwrap();
+}
+
+/// A server with an https: listener whose certificate no proxy accepts, and its URL.
+#[cfg(feature = "tls")]
+fn untrusted() -> (Server, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.args(["--listen", "https:127.0.0.1:0"]);
+    command.arg("--tls-cert").arg(corpus("ec.pem")).arg("--tls-key").arg(corpus("ec-sec1-key.pem"));
+    let server = Server::spawn(command);
+    let url = format!("https://{}", server.address);
+    (server, url)
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn why_a_certificate_is_refused_is_told_and_it_is_not_tried_twice_at_one_address() {
+    let (_secured, url) = untrusted();
+    let server = Server::start(&["--access-log", "--log-format", "json", "--proxy", &format!("/={url}")]);
+    let mut client = server.connect();
+    client.send(get("/"));
+    let (head, content) = client.read_response();
+    assert_eq!(status(&head), "502");
+    let why = "TLS: the certificate is that of an authority (CA:TRUE), and not of a server";
+    assert!(content.contains(&format!(r#""phase":"tls","why":"{why}"#)), "{content}");
+    server.wait_for_log(" WARN ");
+    let log = server.log();
+    let warning = log.lines().find(|line| line.contains(" WARN ")).unwrap();
+    assert!(warning.contains("502 Bad Gateway: upstream") && warning.contains(why), "{warning}");
+    assert!(!log.contains("retry="), "{log}");
+
+    // Another address may have another certificate.
+    let upstream = Upstream::new();
+    let server = Server::start(&["--proxy", &format!("/={url},{}", upstream.url())]);
+    let mut client = server.connect();
+    client.send(get("/"));
+    let mut application = upstream.accept();
+    application.read_head();
+    application.send(OK);
+    assert_eq!(client.read_response().1, "ok");
+    assert!(server.log().contains("retry=nothing-written"), "{}", server.log());
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn a_connection_that_takes_too_long_is_tried_once_at_each_address() {
+    let ((first, first_url), (second, second_url)) = (silent(), silent());
+    let server = Server::start(&["--proxy", &format!("/={first_url} connect-timeout=50ms")]);
+    let mut client = server.connect();
+    client.send(get("/"));
+    assert_eq!(status(&client.read_response().0), "504");
+    first.accept();
+    assert!(first.is_alone(), "it is not tried again");
+
+    let server = Server::start(&["--proxy", &format!("/={first_url},{second_url} connect-timeout=50ms")]);
+    let mut client = server.connect();
+    client.send(get("/"));
+    assert_eq!(status(&client.read_response().0), "504");
+    first.accept();
+    second.accept();
+    assert!(first.is_alone() && second.is_alone(), "each is tried once");
 }

@@ -307,8 +307,10 @@ fn restart_in_turn(count: u8, balance: &Balance) -> usize {
         for assignment in begun {
             if is_down(assignment.address) {
                 group.on_failure(&assignment, WHY, now);
-                let attempt = Attempt { failure: WHY, is_retry: false, is_reused: false, written: 0, received: 0 };
-                match may_retry(Method::Post, &attempt, true, &mut budget, now) {
+                let (written, received) = (0, 0);
+                let attempt =
+                    Attempt { failure: WHY, is_lasting: false, is_retry: false, is_reused: false, written, received };
+                match may_retry(Method::Post, &attempt, true, true, &mut budget, now) {
                     Ok(_) => again.push(chosen(group.choose(None, Some(assignment.id), now))),
                     Err(_) => errors += 1,
                 }
