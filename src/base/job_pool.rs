@@ -50,7 +50,28 @@ impl Default for JobPoolLimits {
 /// The threads take signals like any other. That does no harm: handlers are for the whole process, only set a flag, and
 /// restart the calls that they interrupt.
 #[derive(Clone)]
-pub struct JobPool(Option<Arc<Owner>>);
+pub struct JobPool(Runner);
+
+/// Who runs the jobs of a pool.
+#[derive(Clone)]
+enum Runner {
+    /// Its threads.
+    Threads(Arc<Owner>),
+    /// Whoever submits one.
+    Submitter,
+    /// Whoever takes them from here.
+    Holder(HeldJobs),
+}
+
+/// Jobs that were submitted and are not run by anybody, until they are taken from here.
+#[derive(Clone, Default)]
+pub struct HeldJobs(Arc<Mutex<VecDeque<HeldJob>>>);
+
+/// A job that waits until it is run.
+pub struct HeldJob {
+    job: Arc<Job>,
+    work: Box<dyn Work>,
+}
 
 /// A job that was submitted: its name, and whom it wakes when it is done.
 #[derive(Debug)]
@@ -127,12 +148,19 @@ impl JobPool {
             let shared = Arc::clone(&owner.shared);
             spawn(shared, Crew::Files, number)?;
         }
-        Ok(JobPool(Some(Arc::new(owner))))
+        Ok(JobPool(Runner::Threads(Arc::new(owner))))
     }
 
     /// A pool that runs each job when it is submitted, for worlds in which nothing may depend on threads.
     pub fn without_threads() -> JobPool {
-        JobPool(None)
+        JobPool(Runner::Submitter)
+    }
+
+    /// A pool that runs nothing by itself, for worlds in which it is decided elsewhere when a job is done: whoever has the
+    /// held jobs runs them.
+    pub fn held() -> (JobPool, HeldJobs) {
+        let held = HeldJobs::default();
+        (JobPool(Runner::Holder(held.clone())), held)
     }
 
     /// Puts a job into the queue of its kind's lane. When it is done, `waker` leaves a wake and the ticket has the result.
@@ -146,15 +174,16 @@ impl JobPool {
         let answer = Arc::new(Mutex::new(None));
         let order: Box<dyn Work> = Box::new(Order { work, answer: Arc::downgrade(&answer), job: Arc::clone(&job) });
         match &self.0 {
-            Some(owner) => owner.shared.enqueue(Arc::clone(&job), order)?,
-            None => order.run(None),
+            Runner::Threads(owner) => owner.shared.enqueue(Arc::clone(&job), order)?,
+            Runner::Submitter => order.run(None),
+            Runner::Holder(held) => held.lock().push_back(HeldJob { job: Arc::clone(&job), work: order }),
         }
         Ok(Ticket { job, answer: Some(answer) })
     }
 
     /// What the pool is doing now, in numbers.
     pub fn numbers(&self) -> JobNumbers {
-        let Some(owner) = &self.0 else { return JobNumbers::default() };
+        let Runner::Threads(owner) = &self.0 else { return JobNumbers::default() };
         let queues = owner.shared.lock();
         let mut running = [0; JobKind::COUNT];
         queues.all_running().for_each(|running_job| running[running_job.job.name.kind as usize] += 1);
@@ -172,7 +201,7 @@ impl JobPool {
 
     /// What the pool is doing now, job by job, with at most `queued_max` of those that wait.
     pub fn snapshot(&self, queued_max: usize) -> JobsSnapshot {
-        let Some(owner) = &self.0 else { return JobsSnapshot::default() };
+        let Runner::Threads(owner) = &self.0 else { return JobsSnapshot::default() };
         let queues = owner.shared.lock();
         JobsSnapshot {
             running: queues.all_running().cloned().collect(),
@@ -181,6 +210,29 @@ impl JobPool {
             longest: queues.past.longest.clone(),
             most_delayed: queues.past.most_delayed.clone(),
         }
+    }
+}
+
+impl HeldJobs {
+    /// The job that has waited longest, if one waits.
+    pub fn take(&self) -> Option<HeldJob> {
+        self.lock().pop_front()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<HeldJob>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldJob {
+    /// What it is called.
+    pub fn name(&self) -> &JobName {
+        &self.job.name
+    }
+
+    /// Does it, if it is still wanted.
+    pub fn run(self) {
+        self.work.run(None);
     }
 }
 

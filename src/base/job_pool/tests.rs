@@ -186,7 +186,8 @@ fn the_last_handle_ends_the_threads_for_names() {
     let world = World::of(JobPoolLimits { name_threads_max: 1, ..JobPoolLimits::default() });
     let (release, mut stalled) = world.stall(Lane::Names);
     let mut queued = world.submit(Lane::Names, || ()).unwrap();
-    let shared = Arc::downgrade(&world.pool.0.as_ref().unwrap().shared);
+    let Runner::Threads(owner) = &world.pool.0 else { panic!("it has threads") };
+    let shared = Arc::downgrade(&owner.shared);
     let World { pool, wakes, interrupts } = world;
     drop(pool);
     assert_eq!(queued.take(), Some(Err(JobDied)));
@@ -394,4 +395,22 @@ fn many_submitters_lose_nothing() {
     let tickets: Vec<_> = (0..4000).map(submit).collect();
     let sum: u64 = tickets.into_iter().map(|mut ticket| world.wait(&mut ticket).unwrap()).sum();
     assert_eq!(sum, 3999 * 4000 / 2);
+}
+
+#[test]
+fn held_jobs_are_run_by_whoever_takes_them_and_only_if_they_are_wanted() {
+    let (pool, held) = JobPool::held();
+    let (sender, interrupts) = channel();
+    let wakes = Wakes::new(ChannelInterrupt(Mutex::new(sender)));
+    let submit = |subject: &str, result: u32| {
+        pool.submit(name(Lane::Names, subject), wakes.waker(KEY), move || result).expect("nothing is full")
+    };
+    let (mut first, second, mut third) = (submit("one", 1), submit("two", 2), submit("three", 3));
+    drop(second);
+    assert_eq!((first.take(), interrupts.try_recv().is_ok()), (None, false), "nobody has run it");
+    let run = || held.take().map(|job| (job.name().to_string(), job.run()).0);
+    assert_eq!([run(), run()], [Some("resolve one".to_owned()), Some("resolve two".to_owned())]);
+    assert_eq!((first.take(), interrupts.try_iter().count()), (Some(Ok(1)), 1));
+    assert_eq!((run(), third.take()), (Some("resolve three".to_owned()), Some(Ok(3))));
+    assert_eq!(run(), None);
 }
