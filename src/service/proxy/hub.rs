@@ -5,7 +5,7 @@
 //! the exchange that it is to serve.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ struct State {
     budget: Budget,
     queue: WaitQueue<LocalWaker>,
     /// Connections that wait for a request, the newest last.
-    idle: HashMap<AddressId, Vec<Rc<Link>>>,
+    idle: BTreeMap<AddressId, Vec<Rc<Link>>>,
     /// What is known of the name of each upstream.
     lookups: Vec<Lookup>,
     /// Requests that got no address.
@@ -477,7 +477,7 @@ impl Target {
                 UpstreamHost::Name(_) => Lookup::Pending,
             });
         }
-        let (budget, queue, idle, refused) = (Budget::default(), WaitQueue::new(), HashMap::new(), 0);
+        let (budget, queue, idle, refused) = (Budget::default(), WaitQueue::new(), BTreeMap::new(), 0);
         let state = State { group, budget, queue, idle, lookups, refused };
         Target { route: Rc::clone(route), state: RefCell::new(state) }
     }
