@@ -533,7 +533,9 @@ impl Protocol for Upstream {
             _ if self.codec.receiving() == Receiving::Content => "receiving content",
             _ => "waiting for response",
         };
-        DriverStatus { protocol: "http/1 upstream", state, answered: self.served, record: None, is_sending: false }
+        // A request that ends here, or our direction of another protocol, is not whole.
+        let is_sending = self.codec.sending() == Sending::Content;
+        DriverStatus { protocol: "http/1 upstream", state, answered: self.served, record: None, is_sending }
     }
 
     fn note_close<S: Socket>(

@@ -535,3 +535,29 @@ fn content_is_asked_for_when_the_upstream_asks_or_after_a_second() {
         assert_eq!(scene.idle(), 1);
     }
 }
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+
+/// A client and an upstream, and a tunnel between them.
+fn tunnel() -> (Scene, Client, Client) {
+    let mut scene = Scene::new();
+    let client = scene.client(UPGRADE);
+    let upstream = scene.upstream();
+    scene.send(&upstream, SWITCHED);
+    assert!(client.received().starts_with("HTTP/1.1 101 "));
+    upstream.received();
+    (scene, client, upstream)
+}
+
+/// A FIN would tell the other side that it had everything.
+#[test]
+fn a_tunnel_that_the_end_of_the_loop_cuts_is_reset_at_both_ends() {
+    let (mut scene, client, upstream) = tunnel();
+    scene.reactor().events.push(Event::Signal(Signal::Terminate));
+    scene.turn();
+    scene.reactor().clock.pass(Limits::default().drain_timeout);
+    scene.turn();
+    assert_eq!(scene.event_loop.outcome(), Some(Outcome::Cut(1)));
+    assert_eq!((client.calls().aborts, upstream.calls().aborts), (1, 1));
+}
