@@ -343,8 +343,9 @@ impl Upstream {
         let is_clean = channel.inbox_is_empty() && !channel.input_ended() && cx.environment.draining.is_none();
         // Behind a PROXY header it belongs to one client.
         let is_clean = is_clean && !self.route().sends_proxy_header;
-        let is_whole = self.codec.sending() == Sending::Done;
-        if let Some(until) = idle_until.filter(|_| is_clean)
+        // An upstream that has answered early may never take the rest.
+        let is_whole = self.codec.sending() == Sending::Done && channel.is_flushed();
+        if let Some(until) = idle_until.filter(|_| is_clean && is_whole)
             && self.codec.cycle()
             && let Some(until) = self.hub.put_idle(&self.link, until, cx.moment)
         {

@@ -536,6 +536,21 @@ fn content_is_asked_for_when_the_upstream_asks_or_after_a_second() {
     }
 }
 
+/// Nobody waits for the connection, and it would count as none of those that there may be.
+#[test]
+fn what_an_upstream_has_not_taken_of_a_request_that_it_has_answered_is_not_waited_for() {
+    let mut scene = Scene::new();
+    let client = scene.client(&(post("/", 10_000) + &"x".repeat(10_000)));
+    let upstream = scene.begun();
+    upstream.limit_room(1000);
+    scene.reactor().establish(&upstream);
+    scene.settle();
+    scene.send(&upstream, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.statuses(), [413]);
+    assert!(upstream.is_closed());
+    assert_eq!((upstream.calls().aborts, scene.idle()), (1, 0));
+}
+
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
 
