@@ -309,7 +309,7 @@ impl Client {
     fn check_patience(&mut self, world: &mut World) {
         let link = &world.links[self.link];
         let marks = link.marks;
-        let moved = self.behind.map(|_| world.upstreams.moved_at);
+        let moved = self.behind.map(|_| world.upstreams.moved_at(self.link));
         let since = [Some(self.busy_at), Some(self.stalled_until), marks.accepted, marks.last_arrival, moved];
         let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
         let expected = self.expected.get(self.answered);
@@ -462,6 +462,10 @@ impl Client {
         };
         let partial = self.parser.partial();
         let is_nonsense = self.is_behind_wild() && partial.status == NONSENSE && partial.content.is_empty();
+        // A later response that breaks off takes along what was not read yet of an honest error.
+        if self.is_behind_wild() && matches!(partial.status, 413 | 502..=504) {
+            return Ok(());
+        }
         let begun = statuses.contains(&partial.status) || partial.status == 0 || is_nonsense;
         if !begun || !whole.starts_with(&partial.content) {
             return Err("what came of the answer is wrong".to_owned());
@@ -588,7 +592,7 @@ impl Actor for Client {
 }
 
 /// Whether this is what a proxy says when an upstream has failed, or refuses early.
-fn is_upstreams_error(answer: &Answer, to_head: bool) -> bool {
+pub fn is_upstreams_error(answer: &Answer, to_head: bool) -> bool {
     let says = |what: &str| to_head || String::from_utf8_lossy(&answer.content).contains(what);
     match answer.status {
         502 | 504 => says("\"upstream\":") && says("\"phase\":") && says("\"why\":"),

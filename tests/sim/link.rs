@@ -204,6 +204,8 @@ pub struct Marks {
     pub first_arrival: Option<Duration>,
     /// The last byte so far arrived, or the client's end.
     pub last_arrival: Option<Duration>,
+    /// The server's last read that moved something.
+    pub last_read: Option<Duration>,
     /// The server's last successful write.
     pub last_write: Option<Duration>,
     /// When the server ended its direction: its last write that was not its farewell to a client of TLS.
@@ -212,6 +214,8 @@ pub struct Marks {
     pub send_blocked: Option<Duration>,
     /// The server ended its direction or closed.
     pub ended: Option<Duration>,
+    /// How much content had arrived at it by then, in bytes.
+    pub arrived_at_end: u64,
     /// The server closed.
     pub closed: Option<Duration>,
     /// The client's program had its last answer so far.
@@ -354,6 +358,7 @@ impl Link {
     pub fn mark_end(&mut self, now: Duration) {
         if self.marks.ended.is_none() {
             (self.marks.ended, self.marks.last_said) = (Some(now), self.last_writes.front().map(|(_, at)| *at));
+            self.marks.arrived_at_end = self.content_arrived();
         }
     }
 

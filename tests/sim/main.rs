@@ -17,6 +17,7 @@ mod model;
 mod one_connection;
 #[cfg(feature = "_tls")]
 mod one_secured;
+mod proxied;
 mod reactor;
 mod request;
 mod scenario;
@@ -29,6 +30,7 @@ mod timers;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod tls_client;
 mod tortured;
+mod tunnel;
 mod upstream;
 mod websocket;
 mod world;

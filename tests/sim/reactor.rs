@@ -167,6 +167,10 @@ impl Socket for SimSocket {
         Ok(())
     }
 
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([10, 8, 0, 1], 80)))
+    }
+
     fn take_error(&mut self) -> io::Result<()> {
         self.world.borrow_mut().links[self.link].take_error()
     }
@@ -196,7 +200,7 @@ impl Drop for SimSocket {
 }
 
 fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> {
-    let World { links, dice, .. } = world;
+    let World { links, dice, now, upstreams, .. } = world;
     let link = &mut links[id];
     let asked = space[0].len() + space[1].len();
     let there = link.up.received.len();
@@ -212,6 +216,8 @@ fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> 
         n = dice.between(1, n);
     }
     link.moved_in_turn += n;
+    link.marks.last_read = Some(*now);
+    upstreams.on_readable(id, n < there || link.up.fin_received, *now);
     for (byte, place) in link.up.received.drain(..n).zip(space.into_iter().flatten()) {
         *place = byte;
     }
@@ -222,6 +228,7 @@ fn read(world: &mut World, id: LinkId, space: [&mut [u8]; 2]) -> io::Result<Io> 
 }
 
 fn write(world: &mut World, id: LinkId, bytes: [&[u8]; 2]) -> io::Result<Io> {
+    world.watch_the_reuse(id);
     let World { links, dice, now, .. } = world;
     let link = &mut links[id];
     let asked = bytes[0].len() + bytes[1].len();

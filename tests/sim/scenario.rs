@@ -6,19 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
 use tidemill::base::listener_role::ListenerRole;
-use tidemill::base::moment::Moment;
 use tidemill::base::wake::Wakes;
 use tidemill::event_loop::{EventLoop, Outcome};
-use tidemill::http::forwarded::TrustedProxies;
 use tidemill::net::torture::{Faults as TortureFaults, Torture};
 use tidemill::net::{Reactor, Signal};
-use tidemill::service::proxy::Proxy;
-use tidemill::service::proxy::balance::{Balance, KeySource};
-use tidemill::service::proxy::hub::Hub;
-use tidemill::service::proxy::route::{Route, Routes, Upstream};
 
 use crate::access_log::LogAudit;
 use crate::client::Client;
@@ -27,13 +20,14 @@ use crate::echo_kinds;
 use crate::h2;
 use crate::kinds::{self, Draw};
 use crate::link::Nature;
+use crate::proxied::Proxied;
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::secured::{self, Clients};
 use crate::service::SimService;
 use crate::talks;
 use crate::timeline::Timeline;
 use crate::tortured::Tortured;
-use crate::upstream::Upstreams;
+use crate::tunnel;
 use crate::world::{Faults, World, turn_bytes_max};
 
 /// Turns after which a world is not interesting any more but broken.
@@ -52,10 +46,12 @@ const HTTP1_CLIENTS_MAX: usize = 4;
 const OUTBOX_BYTES_MIN: usize = 4096;
 /// Clients in a world with upstreams.
 const PROXY_CLIENTS_MAX: usize = 12;
-/// How long a good upstream pauses at most.
-const UPSTREAM_PAUSE_MAX: Duration = Duration::from_millis(1500);
 /// The tags of HTTP/2 are above those of HTTP/1.
 const HTTP2_TAGS: u64 = 1_000_000;
+/// And those of tunnels above these.
+const TUNNEL_TAGS: u64 = 2_000_000;
+/// Clients of HTTP/2 in a world where all their requests may wait for a name: so many have room in the queue.
+const WAITING_HTTP2_MAX: usize = 4;
 /// How long a good upstream may take for a response.
 const UPSTREAMS_SLACK: Duration = Duration::from_secs(60);
 /// How long a connection may outlive its client beyond every timeout.
@@ -115,7 +111,8 @@ pub fn run_proxy(seed: u64, record: bool) -> Report {
 
 /// The same under torture.
 pub fn run_proxy_tortured(seed: u64, record: bool) -> Report {
-    run_plan(Plan::draw_proxy, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
+    let draw = |dice: &mut Dice| Plan { is_tortured: true, ..Plan::draw_proxy(dice) };
+    run_plan(draw, seed, record, |reactor| Tortured::new(reactor, torture(seed)))
 }
 
 /// Runs the world of `seed`, in which clients speak HTTP/2, and some HTTP/1.
@@ -191,40 +188,8 @@ struct Plan {
     is_secured: bool,
     /// Who answers stands behind a proxy.
     proxied: Option<Proxied>,
-}
-
-/// A proxy and its upstreams.
-#[derive(Debug, Clone)]
-struct Proxied {
-    is_wild: bool,
-    route: Route,
-}
-
-impl Proxied {
-    fn draw(dice: &mut Dice) -> Proxied {
-        let upstream = |place| Upstream::new(false, &format!("10.9.0.{place}"), Some(3000));
-        let upstreams = (1..=dice.between(1, 3)).map(upstream).collect();
-        let (is_wild, connections_max) = (dice.chance(700), dice.chance(300).then(|| dice.between(1, 4) as u32));
-        let response_timeout = Duration::from_secs(if is_wild { 2 + dice.below(8) } else { 60 });
-        let balance = match dice.below(3) {
-            0 => Balance::LeastConn,
-            1 => Balance::Hash(KeySource::Client),
-            _ => Balance::RoundRobin,
-        };
-        let connections_max = connections_max.filter(|_| is_wild);
-        let route = Route { connections_max, response_timeout, balance, ..Route::new(None, String::new(), upstreams) };
-        Proxied { is_wild, route }
-    }
-
-    /// How long nothing need come from upstreams, and for how long a request may be in the queue.
-    fn silence_max(&self) -> Duration {
-        let queued = Duration::from_secs(5);
-        if self.is_wild {
-            self.route.response_timeout.max(self.route.connect_timeout).max(queued)
-        } else {
-            UPSTREAM_PAUSE_MAX
-        }
-    }
+    /// The binary's torture is on top of the kernel.
+    is_tortured: bool,
 }
 
 /// The clients of a world that speak TLS, and the choices they follow from.
@@ -268,6 +233,7 @@ impl Plan {
             http2_dice: none,
             is_secured: false,
             proxied: None,
+            is_tortured: false,
         }
     }
 
@@ -291,6 +257,9 @@ impl Plan {
         }
         dice.give_tags(0);
         plan.http2_dice.give_tags(HTTP2_TAGS);
+        if plan.proxied.as_ref().is_some_and(|proxied| proxied.has_names) {
+            plan.http2 = plan.http2.min(WAITING_HTTP2_MAX);
+        }
         plan
     }
 
@@ -379,10 +348,19 @@ impl Plan {
             world.listen(ListenerRole::Https);
         }
         let rush = dice.pick(&[50, 2000, 2_000_000, 2_000_000]);
+        let rush = self.proxied.as_ref().and_then(|proxied| proxied.rush).unwrap_or(rush);
         let when = |dice: &mut Dice| dice.micros(0, rush);
         if let Some(proxied) = &self.proxied {
-            world.upstreams = Upstreams::new(dice.fork(), proxied.is_wild);
-            world.timeline.note(Duration::ZERO, None, || format!("{proxied:?}"));
+            world.upstreams = proxied.upstreams(dice, self.is_tortured);
+            world.timeline.note(Duration::ZERO, None, || format!("{proxied:?} {:?}", world.upstreams));
+            let mut dice = dice.fork();
+            dice.give_tags(TUNNEL_TAGS);
+            for _ in 0..proxied.tunnels {
+                let mut draw = Draw { dice: &mut dice, limits: &self.limits };
+                let (client, nature) = tunnel::any(&mut draw, proxied);
+                let at = dice.micros(0, rush);
+                world.add(client, nature, at);
+            }
         }
         for _ in 0..self.clients {
             let mut draw = Draw { dice, limits: &self.limits };
@@ -407,6 +385,7 @@ impl Plan {
             world.add(client, nature, at);
         }
         let mut dice = self.http2_dice.clone();
+        let rush = self.proxied.as_ref().and_then(|proxied| proxied.rush).unwrap_or(rush);
         for _ in 0..self.http2 {
             let mut draw = Draw { dice: &mut dice, limits: &self.limits };
             let (client, nature) = match &self.proxied {
@@ -455,7 +434,7 @@ impl Plan {
             + limits.first_byte_timeout
             + limits.linger_total
             + talk
-            + self.proxied.as_ref().map_or(Duration::ZERO, |proxied| 2 * (proxied.silence_max() + UPSTREAMS_SLACK))
+            + self.proxied.as_ref().map_or(Duration::ZERO, |proxied| 2 * (proxied.patience() + UPSTREAMS_SLACK))
             + SLACK
     }
 }
@@ -522,45 +501,24 @@ fn live<R: Reactor>(
     let wakes = Wakes::new(SimWake(Arc::clone(&world.borrow().woken)));
     let reactor = kernel(SimReactor::new(Rc::clone(world)));
     let service = SimService::new(Rc::clone(&world.borrow().progress));
-    let mut event_loop = EventLoop::new(reactor, service, plan.limits.clone(), wakes, JobPool::without_threads());
+    let jobs = Proxied::jobs(&world.borrow());
+    let mut event_loop = EventLoop::new(reactor, service, plan.limits.clone(), wakes, jobs);
     let audit = LogAudit::default();
     event_loop.keep_access_log(audit.log());
     if plan.is_secured {
         event_loop.keep_tls(secured::server());
     }
-    let hub = plan.proxied.as_ref().map(|proxied| {
-        let routes: Routes = [proxied.route.clone()].into_iter().collect();
-        let hub = Rc::new(Hub::new(&routes, Moment::default()));
-        event_loop.service().proxy = Some(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
-        event_loop.reach_upstreams(Rc::clone(&hub), None, Arc::new(|_| Err("there are no names".to_owned())));
-        hub
-    });
+    let hub = plan.proxied.as_ref().map(|proxied| (proxied, proxied.join(&mut event_loop, &world.borrow())));
     let outcome = turn_until_over(&mut event_loop, world, plan, turns)?;
     let is_over = event_loop.connections() == 0;
     drop(event_loop);
-    hub.map_or(Ok(()), |hub| nothing_is_kept(&hub, is_over))?;
+    hub.map_or(Ok(()), |(proxied, hub)| proxied.judge(&hub, is_over, &world.borrow()))?;
     world.borrow_mut().run_out();
     judge(world, plan, outcome)?;
     let world = world.borrow();
     audit.audit(plan.proxied.is_some(), |link| {
         world.clients[link].as_ref().is_some_and(|client| client.kind().ends_with("HTTP/2"))
     })
-}
-
-/// Whether every address and every place in a queue was given back, and every connection if there is none any more.
-fn nothing_is_kept(hub: &Hub, is_over: bool) -> Result<(), String> {
-    for group in hub.statuses(Moment::default()) {
-        if let Some(address) = group.addresses.iter().find(|address| address.active > 0) {
-            return Err(format!("leaks: {} has {} requests at the end", address.address, address.active));
-        }
-        if group.waiting > 0 || is_over && group.idle > 0 {
-            return Err(format!(
-                "leaks: {} requests wait and {} connections are idle at the end",
-                group.waiting, group.idle
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Turns until the loop says it is over, or until everybody is content and every connection gone.
@@ -571,6 +529,13 @@ fn turn_until_over<R: Reactor>(
     turns: &mut u64,
 ) -> Result<Option<Outcome>, String> {
     let mut content_since = None;
+    // With checks and names a server never sleeps for good.
+    let is_content = |world: &World| {
+        let mut clients = world.clients.iter().enumerate();
+        clients.all(|(link, client)| {
+            client.as_ref().is_none_or(|client| client.is_done() || is_unheard(world, plan, link))
+        })
+    };
     loop {
         event_loop.turn().map_err(|error| format!("the turn failed: {error}"))?;
         *turns += 1;
@@ -582,13 +547,11 @@ fn turn_until_over<R: Reactor>(
             return Ok(event_loop.outcome());
         }
         let open = event_loop.connections();
-        if world.asleep_for_good || (world.is_content() && open == 0 && plan.stop.is_none()) {
+        let is_content = plan.stop.is_none() && is_content(&world);
+        if world.asleep_for_good || is_content && open == 0 {
             return Ok(None);
         }
-        if world.is_content()
-            && world.now > *content_since.get_or_insert(world.now) + plan.patience()
-            && plan.stop.is_none()
-        {
+        if is_content && world.now > *content_since.get_or_insert(world.now) + plan.patience() {
             return Err(format!("leaks: {open} connections are open long after their clients have gone"));
         }
         // A server with TLS looks at its files every ten seconds, and so never sleeps for good.
@@ -598,6 +561,12 @@ fn turn_until_over<R: Reactor>(
     }
 }
 
+/// Who reads nothing does not learn that there is but an error to read.
+fn is_unheard(world: &World, plan: &Plan, link: usize) -> bool {
+    let is_deaf = world.clients[link].as_ref().is_some_and(|client| client.kind() == "deaf");
+    plan.proxied.as_ref().is_some_and(|proxied| proxied.is_wild) && is_deaf && world.links[link].has_ended()
+}
+
 fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(), String> {
     let world = world.borrow();
     if let Some(failure) = &world.failure {
@@ -605,12 +574,7 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
     }
     // Connections that were cut at last end anyhow; whoever does not read may not even hear of it.
     let was_cut = matches!(outcome, Some(Outcome::Cut(_)));
-    // Who reads nothing does not learn that there is but an error to read.
-    let is_unheard = |link: usize| {
-        let is_deaf = world.clients[link].as_ref().is_some_and(|client| client.kind() == "deaf");
-        plan.proxied.as_ref().is_some_and(|proxied| proxied.is_wild) && is_deaf && world.links[link].has_ended()
-    };
-    let ends = |link: usize| was_cut || world.is_left_to_the_kernel(link) || is_unheard(link);
+    let ends = |link: usize| was_cut || world.is_left_to_the_kernel(link) || is_unheard(&world, plan, link);
     let mut clients = world.clients.iter().enumerate().filter_map(|(link, client)| Some((link, client.as_ref()?)));
     if let Some((_, client)) = clients.find(|(link, client)| !client.is_done() && !ends(*link)) {
         let lost = if world.asleep_for_good { "lost wake-up: nothing can ever happen, but " } else { "" };
@@ -618,6 +582,9 @@ fn judge(world: &SharedWorld, plan: &Plan, outcome: Option<Outcome>) -> Result<(
     }
     if let (Some(error), false) = (&world.wrong_unless_cut, was_cut) {
         return Err(format!("nothing was cut, and yet: {error}"));
+    }
+    if let Some((tag, said)) = world.upstreams.tunnels.iter().find(|(_, said)| said.is_over && !said.has_heard) {
+        return Err(format!("the upstream of tunnel {tag} has not heard all of it: {said:?}"));
     }
     if world.open_at_server() > 0 {
         return Err(format!("leaks: {} sockets are still open", world.open_at_server()));
@@ -650,7 +617,38 @@ mod tests {
     fn whoever_is_in_the_queue_when_the_loop_is_told_to_stop_is_served() {
         let at = Duration::from_micros(1);
         let stop = Stop { at, first: Signal::Terminate, again: None, ample: true };
-        let limits = Limits { drain_timeout: Duration::from_secs(3600), ..Limits::default() };
+        let plan = Plan { stop: Some(stop), ..empty() };
+        let world = plan.world(&mut Dice::new(0), Timeline::default());
+        let mut nature = Nature::plain();
+        nature.up.delay = (0, 0);
+        world.borrow_mut().add(asking_once(), nature, Duration::ZERO);
+        assert_eq!(live(&world, &plan, &mut 0, |reactor| reactor), Ok(()));
+    }
+
+    /// The server has idled long enough and says GOAWAY, while another request is on its way. The client has not been given
+    /// up too early: what the server could not know of did not count.
+    #[test]
+    fn a_stream_that_crosses_the_end_of_an_idle_connection_of_http2_does_not_make_the_end_too_early() {
+        let mut plan = empty();
+        plan.limits.keep_alive_timeout = Duration::from_secs(5);
+        let world = plan.world(&mut Dice::new(0), Timeline::default());
+        let mut nature = Nature::plain();
+        nature.up.delay = (50_000, 50_000);
+        let ask = |after| {
+            let request = Request::new("GET", "/nowhere".to_owned(), 404, Vec::new());
+            h2::ask::Ask { after: Duration::from_millis(after), ..h2::ask::Ask::plain(request) }
+        };
+        // The first response leaves after 50 ms, so the server is idle for 5 s at 5.05 s.
+        let client = h2::Http2::new(h2::Habits::plain(), vec![ask(0), ask(5030)], Dice::new(0));
+        let client = h2::actor::Http2Actor::new(client, h2::actor::Manner::Good);
+        world.borrow_mut().add(client, nature, Duration::ZERO);
+        assert_eq!(live(&world, &plan, &mut 0, |reactor| reactor), Ok(()));
+        let marks = world.borrow().links[0].marks;
+        assert!(marks.last_arrival > marks.ended, "the second request has crossed the end");
+    }
+
+    /// A world without clients and faults.
+    fn empty() -> Plan {
         let faults = Faults {
             events_max: 1024,
             connections_max: usize::MAX,
@@ -658,13 +656,13 @@ mod tests {
             descriptors_max: usize::MAX,
             ..Faults::default()
         };
-        let plan = Plan {
-            limits,
+        Plan {
+            limits: Limits { drain_timeout: Duration::from_secs(3600), ..Limits::default() },
             faults,
             clients: 0,
             pairs: 0,
             listeners: 1,
-            stop: Some(stop),
+            stop: None,
             talks: 0,
             talk_dice: Dice::new(0),
             echoes: 0,
@@ -673,12 +671,8 @@ mod tests {
             http2_dice: Dice::new(0),
             is_secured: false,
             proxied: None,
-        };
-        let world = plan.world(&mut Dice::new(0), Timeline::default());
-        let mut nature = Nature::plain();
-        nature.up.delay = (0, 0);
-        world.borrow_mut().add(asking_once(), nature, Duration::ZERO);
-        assert_eq!(live(&world, &plan, &mut 0, |reactor| reactor), Ok(()));
+            is_tortured: false,
+        }
     }
 
     fn asking_once() -> Client {

@@ -64,6 +64,8 @@ enum Happening {
     Arrive(LinkId, Direction, Segment),
     Reset(LinkId, Direction),
     Wake(LinkId),
+    /// A job has taken its time.
+    Job(u64),
     Signal(Signal),
 }
 
@@ -436,10 +438,14 @@ impl World {
             self.timeline.note(self.now, None, || format!("connect to {address}: EMFILE"));
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
-        let (reply, mut upstream, nature) = self.upstreams.draw(address, self.now);
+        let (reply, mut upstream, nature) = self.upstreams.draw();
         let link = self.links.len();
         self.note(link, || format!("is a connection to {address}, {reply:?}: {upstream:?} {nature:?}"));
         upstream.set_link(link);
+        let open = self.open_at_server() - self.accepted_by_server();
+        if let Err(wrong) = self.upstreams.on_connect(link, address, open, self.now) {
+            self.fail(Some(link), wrong);
+        }
         let (server, role) = (ServerEnd::Open, ListenerRole::Upstream);
         self.links.push(Link { role, server, is_connecting: true, ..Link::new(nature) });
         self.clients.push(Some(Box::new(upstream)));
@@ -452,7 +458,7 @@ impl World {
 
     /// A connection that the server has begun is there, or comes to nothing.
     fn answer(&mut self, link: LinkId, outcome: Option<ErrorKind>) {
-        self.upstreams.moved_at = self.now;
+        self.upstreams.on_move(link, self.now);
         let state = &mut self.links[link];
         if state.server == ServerEnd::Closed {
             return;
@@ -533,6 +539,8 @@ impl World {
         self.watch_the_listeners();
         self.watch_for_neglect();
         self.watch_for_greed();
+        self.watch_the_upstreams();
+        self.begin_jobs();
         let deadline = timeout.map(|timeout| self.now + timeout);
         self.creep();
         self.report_spurious(events);
@@ -681,8 +689,33 @@ impl World {
             Happening::Reset(link, Direction::Up) => self.reset_server(link),
             Happening::Reset(link, Direction::Down) => self.reset_client(link),
             Happening::Wake(link) => self.with_client(link, |client, world| client.act(world)),
+            Happening::Job(number) => self.finish_job(number),
             Happening::Signal(signal) => self.tell(signal),
         }
+    }
+
+    /// Has the jobs take their time that the server has submitted.
+    fn begin_jobs(&mut self) {
+        let now = self.now;
+        while let Some(begun) = self.upstreams.names.as_mut().and_then(|names| names.begin(now)) {
+            match begun {
+                Ok((number, wait)) => self.schedule(now + wait, Happening::Job(number)),
+                Err(wrong) => self.fail(None, wrong),
+            }
+        }
+        if let Some(Err(wrong)) = self.upstreams.names.as_ref().map(|names| names.check_due(now)) {
+            self.fail(None, wrong);
+        }
+    }
+
+    fn finish_job(&mut self, number: u64) {
+        let now = self.now;
+        self.timeline.note(now, None, || format!("job {number} is done"));
+        if let Some(names) = &mut self.upstreams.names {
+            names.finish(number, now);
+            self.upstreams.on_name(now);
+        }
+        self.count_progress();
     }
 
     fn connect(&mut self, link: LinkId) {
@@ -711,10 +744,7 @@ impl World {
 
     fn arrive_at_server(&mut self, link: LinkId, segment: Segment) {
         let now = self.now;
-        let state = &mut self.links[link];
-        if state.role == ListenerRole::Upstream {
-            self.upstreams.moved_at = now;
-        }
+        self.upstreams.on_move(link, now);
         let state = &mut self.links[link];
         state.up.in_flight -= segment.bytes.len();
         if state.server == ServerEnd::Closed {
@@ -731,6 +761,7 @@ impl World {
         state.mark_arrival(segment.bytes.len(), now);
         state.up.received.extend(&segment.bytes);
         state.up.fin_received |= segment.fin;
+        self.upstreams.on_readable(link, true, now);
         state.edge(true, false);
         if segment.fin && state.write_shut {
             state.edge_for_all();
@@ -740,9 +771,7 @@ impl World {
     }
 
     fn arrive_at_client(&mut self, link: LinkId, segment: Segment) {
-        if self.links[link].role == ListenerRole::Upstream {
-            self.upstreams.moved_at = self.now;
-        }
+        self.upstreams.on_move(link, self.now);
         let state = &mut self.links[link];
         state.down.in_flight -= segment.bytes.len();
         if state.wants_space && state.is_send_space_worth_telling() {
@@ -777,6 +806,7 @@ impl World {
         if state.server_was_reset || state.server == ServerEnd::Closed {
             return;
         }
+        self.upstreams.on_move(link, self.now);
         state.server_was_reset = true;
         state.error_pending = Some(ErrorKind::ConnectionReset);
         state.down.unsent.clear();

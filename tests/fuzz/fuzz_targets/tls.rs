@@ -35,7 +35,7 @@ mod timeline;
 #[path = "../../tls_client/mod.rs"]
 mod tls_client;
 #[allow(dead_code, reason = "the simulator uses more of it")]
-#[path = "../../sim/upstream.rs"]
+#[path = "../../sim/upstream/mod.rs"]
 mod upstream;
 #[allow(dead_code, reason = "the simulator uses more of it")]
 #[path = "../../sim/world.rs"]

@@ -87,7 +87,7 @@ impl Http2Actor {
     /// Nothing that can be said may wait without a reason.
     fn check_patience(&mut self, world: &mut World) {
         let marks = world.links[self.link].marks;
-        let moved = world.upstreams.moved_at;
+        let moved = world.upstreams.moved_at(self.link);
         let since = [Some(self.busy_at.max(moved)), Some(self.stalled_until), marks.accepted, marks.last_arrival];
         let silent = world.now.saturating_sub(since.into_iter().flatten().max().unwrap_or_default());
         let silence_max = self.client.silence_max().unwrap_or(Duration::MAX / 2);
@@ -188,9 +188,9 @@ impl Http2Actor {
         let (marks, timeout) = (&world.links[self.link].marks, world.limits.keep_alive_timeout);
         let (ended, arrived) =
             (marks.ended.unwrap_or_default(), marks.last_arrival.max(marks.accepted).unwrap_or_default());
-        // PINGs and SETTINGS are no work.
-        let (earliest, latest) =
-            (self.client.asked_at() + timeout, arrived.max(self.client.heard_at()) + timeout + TOLERANCE);
+        // PINGs and SETTINGS are no work, and a stream that crosses the end comes too late.
+        let asked = self.client.asked_at(marks.arrived_at_end);
+        let (earliest, latest) = (asked + timeout, arrived.max(self.client.heard_at()) + timeout + TOLERANCE);
         match ended < earliest || ended > latest {
             true => Err(format!("idle at the end until {ended:?}, not from {earliest:?} to {latest:?}")),
             false => Ok(()),

@@ -7,6 +7,7 @@ use crate::client::{Content, Expected, INVITATION_PATIENCE};
 use crate::dice::Dice;
 use crate::request::{self, Parts, Request};
 use crate::service::pattern;
+use crate::upstream::tunnel::{Kind, Target};
 
 /// One request on a stream of its own.
 pub struct Ask {
@@ -18,6 +19,8 @@ pub struct Ask {
     pub has_trailers: bool,
     /// What is said in a tunnel.
     pub talk: Option<Talk>,
+    /// What is said in a tunnel to an upstream as soon as it is open, and then no more.
+    pub tunnel: Option<Vec<u8>>,
     /// What must come of it.
     pub expected: Expected,
     /// It is malformed, and must be reset with PROTOCOL_ERROR.
@@ -79,6 +82,7 @@ impl Ask {
             content,
             has_trailers: false,
             talk: None,
+            tunnel: None,
             expected,
             is_malformed: false,
             is_fallible: false,
@@ -153,13 +157,19 @@ pub fn any(dice: &mut Dice) -> Ask {
 
 /// Any request that an upstream can answer. In a wild world that may fail, and nothing need come for so long.
 pub fn for_upstreams(dice: &mut Dice, is_wild: bool, silence_max: Duration) -> Ask {
-    let mut ask = match dice.chance(150) {
-        true => expecting(dice, 2),
-        false => {
+    let ask = match dice.below(20) {
+        0..=2 => expecting(dice, 2),
+        3 | 4 => tunnelling(dice),
+        _ => {
             let request = request::any(dice);
             Ask::draw(request, dice)
         }
     };
+    by_upstreams(ask, dice, is_wild, silence_max)
+}
+
+/// The same request, which an upstream answers.
+pub fn by_upstreams(mut ask: Ask, dice: &mut Dice, is_wild: bool, silence_max: Duration) -> Ask {
     ask.fields.extend(dice.tag().map(|tag| ("tag".to_owned(), tag.to_string())));
     let patience = if ask.waits_to_continue() { INVITATION_PATIENCE } else { Duration::ZERO };
     ask.expected.silence_max += silence_max.max(patience);
@@ -232,6 +242,17 @@ pub fn talking(dice: &mut Dice) -> Ask {
     ask.fields.push(("sec-websocket-version".to_owned(), "13".to_owned()));
     ask.expected.content = Content::Anything;
     Ask { talk: Some(Talk::draw(dice)), ..ask }
+}
+
+/// A WebSocket whose upstream does not look at what is said there, and nor does its client.
+fn tunnelling(dice: &mut Dice) -> Ask {
+    let kind = dice.pick(&[Kind::Echo, Kind::Echo, Kind::Talk, Kind::Late]);
+    let target = Target::draw(kind, dice);
+    let mut ask = Ask::draw(Request::new("CONNECT", target.path(), 200, target.said_down()), dice);
+    ask.fields.insert(1, (":protocol".to_owned(), "websocket".to_owned()));
+    ask.fields.push(("sec-websocket-version".to_owned(), "13".to_owned()));
+    ask.piece = ask.piece.max(target.up / 100);
+    Ask { tunnel: Some(target.said_up()), ..ask }
 }
 
 /// Breaks a rule of requests (RFC 9113 §8.1.1).

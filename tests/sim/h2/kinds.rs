@@ -20,11 +20,11 @@ const KINDS: [(u64, Kind); 11] = [
     (3, byte_by_byte),
     (3, fickle),
     (3, talking),
-    (2, idle),
-    (2, half_reading),
-    (2, stuck),
-    (2, deaf),
-    (3, vanishing),
+    (2, |draw| idle(draw, ask::any)),
+    (2, |draw| half_reading(draw, ask::any, as_it_is)),
+    (2, |draw| stuck(draw, as_it_is)),
+    (2, |draw| deaf(draw, as_it_is)),
+    (3, |draw| vanishing(draw, ask::any)),
     (3, rude),
 ];
 
@@ -42,6 +42,17 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
 
 /// Draws a client of which all requests can be answered by upstreams.
 pub fn any_behind_proxy(draw: &mut Draw<'_>, is_wild: bool, silence_max: Duration) -> Drawn {
+    let by_upstreams = |ask: Ask, dice: &mut Dice| ask::by_upstreams(ask, dice, is_wild, silence_max);
+    let for_upstreams = |dice: &mut Dice| ask::for_upstreams(dice, is_wild, silence_max);
+    match draw.dice.below(16) {
+        0 | 1 => return vanishing(draw, for_upstreams),
+        2 => return idle(draw, for_upstreams),
+        // What comes of them depends on whether there is enough that they do not read.
+        3 if !is_wild => return half_reading(draw, for_upstreams, by_upstreams),
+        4 if !is_wild => return stuck(draw, by_upstreams),
+        5 if !is_wild => return deaf(draw, by_upstreams),
+        _ => {}
+    }
     let (hurries, changes_its_mind) = (draw.dice.chance(300), draw.dice.chance(300));
     let habits = match hurries {
         true => Habits { streams_max: 100, waits_for_settings: true, ..Habits::draw("hasty HTTP/2", draw.dice) },
@@ -52,6 +63,10 @@ pub fn any_behind_proxy(draw: &mut Draw<'_>, is_wild: bool, silence_max: Duratio
         if changes_its_mind && dice.chance(500) { ask.giving_up(dice) } else { ask }
     });
     client(habits, asks, Manner::Good, draw)
+}
+
+fn as_it_is(ask: Ask, _: &mut Dice) -> Ask {
+    ask
 }
 
 /// So many asks as `ask` draws.
@@ -109,36 +124,36 @@ fn talking(draw: &mut Draw<'_>) -> Drawn {
 }
 
 /// Keeps its connection when it has everything.
-fn idle(draw: &mut Draw<'_>) -> Drawn {
+fn idle(draw: &mut Draw<'_>, any: impl FnMut(&mut Dice) -> Ask) -> Drawn {
     let habits = Habits { last: Last::Wait, ..Habits::draw("idle HTTP/2", draw.dice) };
-    let asks = asks(draw.dice, 5, ask::any);
+    let asks = asks(draw.dice, 5, any);
     let (actor, mut nature) = client(habits, asks, Manner::Good, draw);
     nature.stalls = 0;
     (actor, nature)
 }
 
 /// Some of its windows never open.
-fn half_reading(draw: &mut Draw<'_>) -> Drawn {
+fn half_reading(draw: &mut Draw<'_>, any: impl Fn(&mut Dice) -> Ask, made: impl Fn(Ask, &mut Dice) -> Ask) -> Drawn {
     let habits = Habits { later_windows: Vec::new(), ..Habits::draw("half-reading HTTP/2", draw.dice) };
     let window = habits.window;
     let asks = asks(draw.dice, 12, |dice| match dice.chance(300) {
-        true => ask::never_read(dice, window),
-        false => ask::any(dice),
+        true => made(ask::never_read(dice, window), dice),
+        false => any(dice),
     });
     client(habits, asks, Manner::Good, draw)
 }
 
 /// The window of its connection never opens.
-fn stuck(draw: &mut Draw<'_>) -> Drawn {
+fn stuck(draw: &mut Draw<'_>, made: impl Fn(Ask, &mut Dice) -> Ask) -> Drawn {
     let habits = Habits { reading: Reading::Never, ..Habits::draw("stuck HTTP/2", draw.dice) };
-    let asks = (0..draw.dice.between(1, 6)).map(|_| ask::never_read(draw.dice, 65_535)).collect();
+    let asks = (0..draw.dice.between(1, 6)).map(|_| made(ask::never_read(draw.dice, 65_535), draw.dice)).collect();
     client(habits, asks, Manner::Good, draw)
 }
 
 /// Stops reading frames.
-fn deaf(draw: &mut Draw<'_>) -> Drawn {
+fn deaf(draw: &mut Draw<'_>, made: impl Fn(Ask, &mut Dice) -> Ask) -> Drawn {
     let habits = Habits { reading: Reading::Ahead(1 << 30), ..Habits::draw("deaf HTTP/2", draw.dice) };
-    let asks = (0..draw.dice.between(2, 6)).map(|_| ask::large(draw.dice)).collect();
+    let asks = (0..draw.dice.between(2, 6)).map(|_| made(ask::large(draw.dice), draw.dice)).collect();
     let manner = draw.dice.pick(&[Manner::Deaf, Manner::DeafFromTheBeginning]);
     let (actor, mut nature) =
         client(Habits { window: 1 << 30, later_windows: Vec::new(), ..habits }, asks, manner, draw);
@@ -147,9 +162,9 @@ fn deaf(draw: &mut Draw<'_>) -> Drawn {
 }
 
 /// Disappears at any moment.
-fn vanishing(draw: &mut Draw<'_>) -> Drawn {
+fn vanishing(draw: &mut Draw<'_>, any: impl FnMut(&mut Dice) -> Ask) -> Drawn {
     let habits = Habits::draw("vanishing HTTP/2", draw.dice);
-    let asks = asks(draw.dice, 20, ask::any);
+    let asks = asks(draw.dice, 20, any);
     let at = Duration::from_micros(draw.dice.size(1, 400_000) as u64);
     let manner = draw.dice.pick(&[Manner::Resets(at), Manner::Vanishes(at)]);
     client(habits, asks, manner, draw)

@@ -226,9 +226,10 @@ impl Http2 {
         self.habits.last
     }
 
-    /// When it last opened a stream.
-    pub fn asked_at(&self) -> Duration {
-        self.opened_at
+    /// When it last opened a stream of which the server knew when so many bytes had arrived.
+    pub fn asked_at(&self, arrived: u64) -> Duration {
+        let known = self.streams.values().filter(|stream| stream.head_end <= arrived);
+        known.map(|stream| stream.opened_at).max().unwrap_or_default()
     }
 
     /// When it last heard anything but GOAWAY.

@@ -53,7 +53,8 @@ pub struct Stream {
     pub received: i64,
     /// Where its head ends in what the client sends.
     pub head_end: u64,
-    opened_at: Duration,
+    /// When it was opened.
+    pub opened_at: Duration,
     /// When the server was last allowed more.
     granted_at: Duration,
     place: Place,
@@ -69,8 +70,9 @@ pub struct Stream {
 impl Stream {
     /// A stream whose request has just been sent. The server allows it to send so many bytes.
     pub fn new(ask: Ask, send_window: i64, now: Duration) -> Stream {
-        let (upload, upload_ends) = (ask.content.iter().copied().collect(), ask.talk.is_none());
-        let is_sending = !ask.content.is_empty() || ask.talk.is_some();
+        let is_tunnel = ask.talk.is_some() || ask.tunnel.is_some();
+        let (upload, upload_ends) = (ask.content.iter().copied().collect(), !is_tunnel);
+        let is_sending = !ask.content.is_empty() || is_tunnel;
         Stream {
             ask,
             outcome: None,
@@ -192,6 +194,10 @@ impl Stream {
                 return Err("a tunnel with a length".to_owned());
             }
             self.upload.extend(talk.begin());
+        }
+        if let Some(said) = self.ask.tunnel.take() {
+            self.upload.extend(if self.is_error { Vec::new() } else { said });
+            self.upload_ends = true;
         }
         if end_stream { self.finish(&[]) } else { Ok(()) }
     }

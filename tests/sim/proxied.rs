@@ -1,0 +1,167 @@
+//! Worlds in which upstreams answer: what the proxy is told, and who is at its two ends.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill::base::job_pool::JobPool;
+use tidemill::base::moment::Moment;
+use tidemill::event_loop::EventLoop;
+use tidemill::http::forwarded::TrustedProxies;
+use tidemill::net::Reactor;
+use tidemill::observe::upstream::Standing;
+use tidemill::service::proxy::Proxy;
+use tidemill::service::proxy::balance::{Balance, KeySource};
+use tidemill::service::proxy::hub::Hub;
+use tidemill::service::proxy::route::{HealthCheck, Route, Routes, Upstream, UpstreamHost};
+
+use crate::dice::Dice;
+use crate::service::SimService;
+use crate::upstream::checks::Checks;
+use crate::upstream::names::{LOOKUP_MAX, Names};
+use crate::upstream::{CHECK_TARGET, PAUSE_MAX, Rules, Upstreams};
+use crate::world::World;
+
+/// How long a good upstream reads nothing at most.
+const STALL_MAX: Duration = Duration::from_secs(2);
+/// How long a request waits at most for an address, or for room at one.
+const QUEUED_MAX: Duration = Duration::from_secs(5);
+
+/// A proxy and its upstreams.
+#[derive(Debug, Clone)]
+pub struct Proxied {
+    /// Whether upstreams may do what they should not.
+    pub is_wild: bool,
+    /// The one route.
+    pub route: Route,
+    /// Connections to upstreams at a time, if there is a bound that can be reached.
+    pub open_max: Option<usize>,
+    /// Clients that want tunnels.
+    pub tunnels: usize,
+    /// Upstreams have names.
+    pub has_names: bool,
+    /// Clients come for so long, in microseconds, if not as in other worlds.
+    pub rush: Option<u64>,
+}
+
+impl Proxied {
+    /// Draws a proxy for so many clients.
+    pub fn draw(dice: &mut Dice) -> Proxied {
+        let (is_wild, has_names) = (dice.chance(700), dice.chance(200));
+        let upstream = |place: usize| match has_names {
+            true => Upstream::new(false, &Names::host(place), Some(3000)),
+            false => Upstream::new(false, &format!("10.9.0.{}", place + 1), Some(3000)),
+        };
+        let upstreams = (0..dice.between(1, 3)).map(upstream).collect();
+        let connections_max = dice.chance(300).then(|| dice.between(1, 4) as u32).filter(|_| is_wild);
+        let open_max = dice.chance(200).then(|| dice.between(1, 8)).filter(|_| is_wild);
+        let response_timeout = Duration::from_secs(if is_wild { 2 + dice.below(8) } else { 60 });
+        let balance = match dice.below(3) {
+            0 => Balance::LeastConn,
+            1 => Balance::Hash(KeySource::Client),
+            _ => Balance::RoundRobin,
+        };
+        let health = dice
+            .chance(if has_names { 0 } else { 250 })
+            .then(|| HealthCheck { target: CHECK_TARGET.to_owned(), interval: dice.millis(1000, 4000) });
+        let route = Route {
+            connections_max,
+            response_timeout,
+            balance,
+            sends_proxy_header: dice.chance(150),
+            tunnel_timeout: Duration::from_secs(5 + dice.below(60)),
+            idle_timeout: dice.millis(500, 5000),
+            health,
+            ..Route::new(None, String::new(), upstreams)
+        };
+        let tunnels = if dice.chance(300) { dice.size(1, 4) } else { 0 };
+        let is_long = (has_names || route.health.is_some()) && dice.chance(700);
+        let rush = is_long.then(|| dice.pick(&[5_000_000, 40_000_000]));
+        Proxied { is_wild, route, open_max, tunnels, has_names, rush }
+    }
+
+    /// How long nothing need come from upstreams, and for how long a request may be in the queue.
+    pub fn silence_max(&self) -> Duration {
+        match self.is_wild {
+            // Who has not got a connection in time may wait in the queue then.
+            true => self.route.response_timeout.max(self.route.connect_timeout + QUEUED_MAX),
+            false if self.has_names => LOOKUP_MAX.max(STALL_MAX),
+            false => PAUSE_MAX.max(STALL_MAX),
+        }
+    }
+
+    /// The longest a connection to an upstream can last after its client has lost interest.
+    pub fn patience(&self) -> Duration {
+        self.silence_max().max(self.route.response_timeout) + self.route.idle_timeout + self.route.tunnel_timeout
+    }
+
+    /// The upstreams.
+    pub fn upstreams(&self, dice: &mut Dice, is_tortured: bool) -> Upstreams {
+        let Route { connections_max: max, sends_proxy_header, idle_timeout, health, upstreams: those, .. } =
+            &self.route;
+        let rules = Rules {
+            is_wild: self.is_wild,
+            is_tortured,
+            sends_proxy_header: *sends_proxy_header,
+            max: *max,
+            open_max: self.open_max,
+            idle_timeout: *idle_timeout,
+        };
+        let mut upstreams = Upstreams::new(dice.fork(), rules);
+        if self.has_names {
+            upstreams.names = Some(Names::draw(those.len(), self.is_wild, dice.fork()));
+        }
+        let address = |upstream: &Upstream| match upstream.host {
+            UpstreamHost::Address(ip) => Some((ip, upstream.port).into()),
+            UpstreamHost::Name(_) => None,
+        };
+        upstreams.checks = health.as_ref().map(|health| {
+            let addresses: Vec<_> = those.iter().filter_map(address).collect();
+            Checks::draw(&addresses, health.interval, dice)
+        });
+        upstreams
+    }
+
+    /// The pool for the jobs of this world.
+    pub fn jobs(world: &World) -> JobPool {
+        world.upstreams.names.as_ref().map_or_else(JobPool::without_threads, Names::jobs)
+    }
+
+    /// Has the loop answer by asking upstreams.
+    pub fn join<R: Reactor>(&self, event_loop: &mut EventLoop<R, SimService>, world: &World) -> Rc<Hub> {
+        let routes: Routes = [self.route.clone()].into_iter().collect();
+        let hub = Hub::new(&routes, Moment::default()).with_connections_max(self.open_max.unwrap_or(usize::MAX));
+        let hub = Rc::new(hub);
+        event_loop.service().proxy = Some(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
+        let nobody =
+            || -> tidemill::service::proxy::names::Resolve { Arc::new(|_| Err("there are no names".to_owned())) };
+        let resolve = world.upstreams.names.as_ref().map_or_else(nobody, Names::resolver);
+        event_loop.reach_upstreams(Rc::clone(&hub), None, resolve);
+        hub
+    }
+
+    /// What is wrong with the hub at the end: every address and every place in a queue was given back, and every connection if
+    /// there is none any more. And it knows who fails checks.
+    pub fn judge(&self, hub: &Hub, is_over: bool, world: &World) -> Result<(), String> {
+        for group in hub.statuses(Moment::default()) {
+            if let Some(address) = group.addresses.iter().find(|address| address.active > 0) {
+                return Err(format!("leaks: {} has {} requests at the end", address.address, address.active));
+            }
+            if group.waiting > 0 || is_over && group.idle > 0 {
+                let (waiting, idle) = (group.waiting, group.idle);
+                return Err(format!("leaks: {waiting} requests wait and {idle} connections are idle at the end"));
+            }
+            let is_judged = !self.is_wild && world.told_to_stop.is_none();
+            let Some(checks) = world.upstreams.checks.as_ref().filter(|_| is_judged) else { continue };
+            let now = world.now;
+            for address in &group.addresses {
+                let (at, is_down) = (address.address, address.standing == Standing::Down);
+                let (must_be_down, must_be_up) = (checks.is_surely_down(at, now), checks.is_surely_up(at, now));
+                if is_down && must_be_up || !is_down && must_be_down {
+                    return Err(format!("{at} is {:?} at the end", address.standing));
+                }
+            }
+        }
+        Ok(())
+    }
+}
