@@ -73,6 +73,7 @@ impl Environment {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            identifier: None,
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,
