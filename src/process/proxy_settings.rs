@@ -22,9 +22,10 @@ pub struct ProxySettings {
                 between them: strip (take the path off) | replace=/PATH/ (put another in its place) | host=keep, \
                 upstream or NAME | balance=round-robin, least-conn, hash or hash=FIELD | health=/PATH | \
                 health-interval=5s | connect-timeout=3s | response-timeout=60s | idle-timeout=4s | \
-                tunnel-timeout=1h | forwarded | proxy-protocol | compress (what upstreams send) | abort-on-close (drop \
-                requests whose client ends its direction) | max=N (connections to each URL). Repeatable, or separated by semicolons; of those that fit, one with a \
-                HOST comes first, and then the longest PATH",
+                tunnel-timeout=1h | forwarded | proxy-protocol | compress (what upstreams send) | \
+                abort-on-close (drop requests whose client ends its direction) | max=N (connections to each URL). \
+                Repeatable, or separated by semicolons; of those that fit, one with a HOST comes first, and then the \
+                longest PATH",
         value_name = "[HOST]/PATH/=URL[,URL...][ OPTION...]",
         env = "TIDEMILL_PROXY",
         hide_env = true,

@@ -249,7 +249,7 @@ mod tests {
         let text = "WWW.Example.org./a/../caf\u{e9}=http://a:8080,HTTPS://[::1] replace=/v2/docs/ host=b.example:81 \
                     balance=hash=X-User  health=/healthz?deep=1 health-interval=500ms connect-timeout=1s \
                     response-timeout=2m idle-timeout=0s tunnel-timeout=24h forwarded proxy-protocol compress max=7 \
-                     abort-on-close";
+                    abort-on-close";
         let route = parse(text).unwrap();
         let ip = UpstreamHost::Address(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let secured = Upstream { is_secured: true, host: ip, port: 443, authority: "[::1]".into() };
