@@ -1,5 +1,7 @@
 //! Wrong configuration files, and what the server says of them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
