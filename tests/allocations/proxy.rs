@@ -40,7 +40,7 @@ fn a_proxied_request_takes_three_allocations() {
     let routes: Routes = [Route::new(None, "/api".into(), upstreams)].into_iter().collect();
     for is_trusted in [false, true] {
         let peer = Peer::Ip("[2001:db8:1111:2222:3333:4444:5555:6666]:1".parse().unwrap());
-        let sender = Sender { peer, is_trusted, is_secured: true };
+        let sender = Sender { peer, is_trusted, is_secured: true, identifier: None };
         let taken = measure(|| {
             let matched = routes.find(&head).unwrap();
             drop(request(&head, &matched, &sender).unwrap());
