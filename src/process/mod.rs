@@ -16,6 +16,7 @@ mod log_file;
 mod log_settings;
 mod notify;
 mod patient_stderr;
+mod probe;
 mod proxy_settings;
 pub mod quantity;
 pub mod settings;
@@ -72,18 +73,17 @@ const EXIT_USAGE: u8 = 2;
 /// The server stopped, and had to cut connections that were still at work.
 const EXIT_CUT: u8 = 3;
 
-/// The whole program: reads the settings, serves until told to stop, and says how that ended. Or explains what it would
-/// do, or asks a server that runs.
+/// What is done in the place of serving if the first argument is such a word: and how. The arguments begin with the word.
+type Run = fn(&[OsString]) -> ExitCode;
+const COMMANDS: [(&str, Run); 4] =
+    [(explain::NAME, explain::run), (check::NAME, check::run), (ask::NAME, ask::run), (probe::NAME, probe::run)];
+
+/// The whole program: reads the settings, serves until told to stop, and says how that ended. Or runs a command.
 pub fn run() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|word| word == explain::NAME) {
-        return explain::run(&arguments[1..]);
-    }
-    if arguments.get(1).is_some_and(|word| word == check::NAME) {
-        return check::run(&arguments[1..]);
-    }
-    if arguments.get(1).is_some_and(|word| word == ask::NAME) {
-        return ask::run(&arguments[1..]);
+    let command = COMMANDS.iter().find(|(name, ..)| arguments.get(1).is_some_and(|word| word == name));
+    if let Some((.., run)) = command {
+        return run(&arguments[1..]);
     }
     let mut settings = match Settings::read(arguments) {
         Ok(settings) => settings,

@@ -60,7 +60,8 @@ pub(super) const INSPECTING: &str = "Inspecting";
                   Every flag has an environment variable, such as TIDEMILL_HEADER_TIMEOUT, and ROOT has TIDEMILL_ROOT; \
                   the command line wins, and a file given with --config comes last. RUST_LOG, if set, wins over --log-level.\n\
                   tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why.\n\
-                  tidemill ask says what is wrong with a running server, and tidemill ask c=17 what it knows of a connection."
+                  tidemill ask says what is wrong with a running server, and tidemill ask c=17 what it knows of a connection.\n\
+                  tidemill probe URL checks whether a server is well, without curl."
 )]
 pub struct Settings {
     /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints

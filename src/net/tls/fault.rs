@@ -37,6 +37,11 @@ impl Fault {
         Fault::new(Reason::Library(error))
     }
 
+    /// What an upstream did.
+    pub(super) fn of_upstream(error: Error) -> Fault {
+        Fault { is_of_upstream: true, ..Fault::of(error) }
+    }
+
     /// The keys have been used as often as they may be.
     pub(super) fn worn_out() -> Fault {
         Fault::new(Reason::WornOut)

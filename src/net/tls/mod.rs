@@ -7,6 +7,8 @@
 #[cfg(feature = "_tls")]
 mod authorities;
 #[cfg(feature = "_tls")]
+mod blocking;
+#[cfg(feature = "_tls")]
 mod certificate;
 #[cfg(feature = "_tls")]
 mod clients;
@@ -37,6 +39,8 @@ mod test_pki;
 #[cfg(feature = "_tls")]
 mod tickets;
 #[cfg(feature = "_tls")]
+mod trusts_all;
+#[cfg(feature = "_tls")]
 mod upstreams;
 #[cfg(feature = "_tls")]
 mod watch;
@@ -49,6 +53,8 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 #[cfg(feature = "_tls")]
+pub use blocking::BlockingClient;
+#[cfg(feature = "_tls")]
 pub use fault::Fault;
 #[cfg(feature = "_tls")]
 pub use key_log::SessionKeys;
@@ -59,7 +65,7 @@ pub use session::Session;
 #[cfg(feature = "_tls")]
 pub use upstreams::UpstreamTls;
 #[cfg(not(feature = "_tls"))]
-pub use without::{Fault, LiveConfig, Session, SessionKeys, UpstreamTls};
+pub use without::{BlockingClient, Fault, LiveConfig, Session, SessionKeys, UpstreamTls};
 
 /// Whether this build has TLS.
 pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");

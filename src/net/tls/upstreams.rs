@@ -80,12 +80,16 @@ impl UpstreamTls {
     /// # Errors
     /// The host is neither.
     pub fn session(&self, host: &str) -> Result<Session, Fault> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        // RFC 6066 §3: without the final dot of a name that is fully qualified. Certificates have none either.
-        let bare = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-        let name = ServerName::try_from(bare).map_err(|_| Fault::no_server_name(host))?;
-        Session::to_server(Arc::clone(&lock(&self.current)), name)
+        Session::to_server(Arc::clone(&lock(&self.current)), server_name(host)?)
     }
+}
+
+/// What the certificate of this host must be for.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    // RFC 6066 §3: without the final dot of a name that is fully qualified. Certificates have none either.
+    let bare = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    ServerName::try_from(bare).map_err(|_| Fault::no_server_name(host))
 }
 
 /// With what handshakes begin that trust these authorities.

@@ -1,5 +1,7 @@
 //! What a build without TLS has in the place of it.
 
+use std::io;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -89,6 +91,32 @@ impl UpstreamTls {
     /// # Errors
     /// There is no configuration to begin with.
     pub fn session(&self, _host: &str) -> Result<Session, Fault> {
+        match *self {}
+    }
+}
+
+/// There is none in this build.
+#[derive(Debug)]
+pub enum BlockingClient {}
+
+impl BlockingClient {
+    /// # Errors
+    /// Always: this build has no TLS.
+    pub fn trusting(_authorities: Option<&Path>) -> Result<BlockingClient, String> {
+        Err("this build has no TLS".into())
+    }
+
+    /// # Errors
+    /// Always: this build has no TLS.
+    pub fn trusting_everyone() -> Result<BlockingClient, String> {
+        Err("this build has no TLS".into())
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// There is nobody to connect.
+    pub fn connect(&self, _host: &str, _stream: TcpStream) -> io::Result<TcpStream> {
         match *self {}
     }
 }
