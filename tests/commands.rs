@@ -1,4 +1,4 @@
-//! The commands of the real binary that do something other than serving: `tidemill probe`.
+//! The commands of the real binary that do something other than serving: `tidemill generate` and `tidemill probe`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -67,6 +67,58 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn generate_writes_files_or_to_standard_output() {
+    let scratch = Scratch::new("generate");
+    let directory = scratch.file("");
+    for what in ["man", "markdown", "bash", "zsh", "fish"] {
+        let output = tidemill(&["generate", what, &directory]).output().unwrap();
+        assert_eq!(said(&output), (0, String::new()));
+    }
+    let mut names: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let pages = ["tidemill-ask.1", "tidemill-check.1", "tidemill-explain.1", "tidemill-generate.1", "tidemill-probe.1"];
+    let expected =
+        [&["_tidemill", "settings.md"], &pages[..], &["tidemill.1", "tidemill.bash", "tidemill.fish"]].concat();
+    assert_eq!(names, expected);
+    for (what, name) in [("man", "tidemill.1"), ("bash", "tidemill.bash")] {
+        let output = tidemill(&["generate", what]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(0), fs::read(scratch.0.join(name)).unwrap()));
+    }
+    let output = tidemill(&["generate", "man", "/dev/null/x"]).output().unwrap();
+    assert_eq!(said(&output), (1, "cannot write /dev/null/x/tidemill.1: Not a directory (os error 20)".into()));
+    let (code, line) = said(&tidemill(&["generate", "powershell"]).output().unwrap());
+    assert!(code == 2 && line.starts_with("invalid value 'powershell' for '<WHAT>'"), "{line}");
+}
+
+#[test]
+fn bash_completes_what_the_files_say() {
+    let scratch = Scratch::new("bash");
+    assert_eq!(said(&tidemill(&["generate", "bash", &scratch.file("")]).output().unwrap()).0, 0);
+    let complete = |words: &str| {
+        let script = format!(
+            "source '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _tidemill tidemill \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            scratch.file("tidemill.bash")
+        );
+        let Ok(output) = Command::new("bash").args(["-c", &script]).output() else {
+            eprintln!("skipped: there is no bash");
+            return None;
+        };
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+    };
+    for (words, expected) in [
+        ("tidemill --header-t", "--header-timeout"),
+        ("tidemill pro", "probe"),
+        ("tidemill probe --ins", "--insecure"),
+        ("tidemill generate z", "zsh"),
+    ] {
+        let Some(completed) = complete(words) else { return };
+        assert_eq!(completed, expected, "{words}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 
 use super::quantity::size;
 use super::usage::{self, Refusal};
@@ -82,6 +82,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         }
         Err(refusal) => refusal.report(),
     }
+}
+
+/// The command of this module.
+pub fn command() -> Command {
+    Order::command()
 }
 
 /// The target that asks for what these keys name; without keys, for how the server stands.

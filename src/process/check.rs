@@ -3,11 +3,22 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::{Command, CommandFactory};
+
 use super::settings::Settings;
 use super::usage::{self, Refusal};
 
 /// The word that asks for it.
 pub const NAME: &str = "check";
+
+/// The command of this module.
+pub fn command() -> Command {
+    let about = "Say what is wrong with the settings, or which are in force, without opening a socket";
+    Settings::command()
+        .about(about)
+        .override_usage("tidemill check [OPTIONS] [ROOT]")
+        .after_help("ROOT, flags, environment variables and the configuration file are the server's own.")
+}
 
 /// Reads the settings as the server would. `arguments` begins with the command's name.
 pub fn run(arguments: &[OsString]) -> ExitCode {

@@ -11,6 +11,7 @@ pub mod descriptors;
 mod explain;
 mod file_settings;
 mod final_report;
+mod generate;
 mod http2_settings;
 mod log_file;
 mod log_settings;
@@ -73,10 +74,16 @@ const EXIT_USAGE: u8 = 2;
 /// The server stopped, and had to cut connections that were still at work.
 const EXIT_CUT: u8 = 3;
 
-/// What is done in the place of serving if the first argument is such a word: and how. The arguments begin with the word.
+/// What is done in the place of serving if the first argument is such a word: its table of arguments, and doing it. The
+/// arguments begin with the word.
 type Run = fn(&[OsString]) -> ExitCode;
-const COMMANDS: [(&str, Run); 4] =
-    [(explain::NAME, explain::run), (check::NAME, check::run), (ask::NAME, ask::run), (probe::NAME, probe::run)];
+const COMMANDS: [(&str, fn() -> clap::Command, Run); 5] = [
+    (explain::NAME, explain::command, explain::run),
+    (check::NAME, check::command, check::run),
+    (ask::NAME, ask::command, ask::run),
+    (probe::NAME, probe::command, probe::run),
+    (generate::NAME, generate::command, generate::run),
+];
 
 /// The whole program: reads the settings, serves until told to stop, and says how that ended. Or runs a command.
 pub fn run() -> ExitCode {

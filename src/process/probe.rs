@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 
 use super::quantity::{duration, format_duration};
 use super::settings::MS;
@@ -63,6 +63,11 @@ impl Order {
             None => Ok(()),
         }
     }
+}
+
+/// The command of this module.
+pub fn command() -> Command {
+    Order::command()
 }
 
 /// Asks the server that the `arguments`, the first of them being [`NAME`], name.

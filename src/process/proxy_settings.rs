@@ -34,7 +34,7 @@ pub struct ProxySettings {
     )]
     proxy: Vec<Route>,
 
-    /// Certificates of those who issue certificates of https: upstreams, in PEM, instead of the system's
+    /// Certificates of those who issue certificates of https: upstreams, in PEM [default: those that the system trusts]
     #[arg(long, value_name = "FILE", env = "TIDEMILL_UPSTREAM_CA", hide_env = true)]
     upstream_ca: Option<PathBuf>,
 }

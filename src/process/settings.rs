@@ -61,7 +61,8 @@ pub(super) const INSPECTING: &str = "Inspecting";
                   the command line wins, and a file given with --config comes last. RUST_LOG, if set, wins over --log-level.\n\
                   tidemill explain 'GET /path' [ROOT] tells how a request would be answered, and why.\n\
                   tidemill ask says what is wrong with a running server, and tidemill ask c=17 what it knows of a connection.\n\
-                  tidemill probe URL checks whether a server is well, without curl."
+                  tidemill probe URL checks whether a server is well, without curl.\n\
+                  tidemill generate man, bash, zsh or fish writes manual pages and completions."
 )]
 pub struct Settings {
     /// Directory to serve, or a single file; without it: the built-in demo site and the lab endpoints

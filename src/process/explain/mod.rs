@@ -16,6 +16,8 @@ mod words;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::{Command, CommandFactory};
+
 use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
 use order::{Asked, Order};
@@ -40,6 +42,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+/// The command of this module.
+pub fn command() -> Command {
+    Order::command()
 }
 
 fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
