@@ -12,7 +12,7 @@ const SIGNALS_AND_STATUS: &str = r#".SH SIGNALS
 Stop: close the listeners, finish the requests in flight within \-\-drain\-timeout, exit. A second INT stops at once.
 .TP
 \fBHUP\fR
-Read the certificates again.
+Read the certificates, and the file of \-\-upstream\-ca, again.
 .TP
 \fBUSR1\fR
 Open the access log and the capture anew, for log rotation.
