@@ -74,10 +74,11 @@ const EXIT_USAGE: u8 = 2;
 /// The server stopped, and had to cut connections that were still at work.
 const EXIT_CUT: u8 = 3;
 
+type Table = fn() -> clap::Command;
+type Run = fn(&[OsString]) -> ExitCode;
 /// What is done in the place of serving if the first argument is such a word: its table of arguments, and doing it. The
 /// arguments begin with the word.
-type Run = fn(&[OsString]) -> ExitCode;
-const COMMANDS: [(&str, fn() -> clap::Command, Run); 5] = [
+const COMMANDS: [(&str, Table, Run); 5] = [
     (explain::NAME, explain::command, explain::run),
     (check::NAME, check::command, check::run),
     (ask::NAME, ask::command, ask::run),
