@@ -52,8 +52,9 @@ struct Interim {
     fields: FieldSet,
 }
 
-/// A source that goes on taking content behind its own end, and what it waits for.
-type Listener = (Box<dyn Source>, Wait);
+/// A source that goes on taking content behind its own end, and what it waits for. It is rare, and in a box, because the size of
+/// an idle connection counts.
+type Listener = Box<(Box<dyn Source>, Wait)>;
 
 /// Where the response's content comes from.
 enum Content {
@@ -164,7 +165,7 @@ impl Stream {
             Answer::Informing(interim) => interim.exchange.taker(),
             Answer::Ready(response) => response.body.taker(),
             Answer::Sending(Content::Source(source), _) => source.taker(),
-            Answer::Ending(_, Some((source, _))) | Answer::Listening((source, _)) => source.taker(),
+            Answer::Ending(_, Some(listener)) | Answer::Listening(listener) => listener.0.taker(),
             Answer::Idle | Answer::Sending(Content::Parts(_), _) | Answer::Ending(_, None) => None,
         }
     }
@@ -210,7 +211,7 @@ impl Stream {
         match &self.answer {
             Answer::Deciding(_, wait) => Some(*wait),
             Answer::Sending(_, wait) => *wait,
-            Answer::Listening((_, wait)) => Some(*wait),
+            Answer::Listening(listener) => Some(listener.1),
             Answer::Idle | Answer::Informing(_) | Answer::Ready(_) | Answer::Ending(..) => None,
         }
     }
@@ -272,7 +273,12 @@ impl Stream {
 
     /// Notes in the record how a conversation stands that ends with its connection.
     pub(super) fn note_farewell(&mut self) {
-        if let Answer::Sending(Content::Source(source), _) | Answer::Listening((source, _)) = &self.answer
+        let source = match &self.answer {
+            Answer::Sending(Content::Source(source), _) => Some(source),
+            Answer::Listening(listener) => Some(&listener.0),
+            _ => None,
+        };
+        if let Some(source) = source
             && let Some(record) = self.record.as_mut().filter(|record| record.is_upgrade())
         {
             record.farewell = source.farewell().map(String::into_boxed_str);
@@ -378,7 +384,7 @@ impl Stream {
                     note_end(&mut self.record, source.as_ref());
                 }
                 let Answer::Sending(Content::Source(source), _) = mem::take(&mut self.answer) else { return Ok(false) };
-                self.answer = Answer::Ending(trailers, listens.map(|wait| (source, wait)));
+                self.answer = Answer::Ending(trailers, listens.map(|wait| Box::new((source, wait))));
                 self.end(out)?;
             }
             Pull::More if written == 0 && !full => {
@@ -398,7 +404,8 @@ impl Stream {
 
     /// Asks a source behind its end whether it still takes content. Says whether it has stopped.
     fn listen(&mut self, cx: &mut Cx<'_>) -> bool {
-        let Answer::Listening((source, wait)) = &mut self.answer else { return false };
+        let Answer::Listening(listener) = &mut self.answer else { return false };
+        let (source, wait) = &mut **listener;
         if let Some(until) = source.listens(cx) {
             *wait = until;
             return false;
