@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::base::disk;
 use crate::base::ring::Room;
 use crate::base::upstream_facts::UpstreamFacts;
-use crate::http::body::{Body, Bytes, ContentPart, Failure, Pull};
+use crate::http::body::{Body, Bytes, ContentPart, Failure, Pull, Wait};
 use crate::http::exchange::{Cx, Decision, Exchange, Reply, Source, Taker, Tunnel};
 use crate::http::fields::{FieldSet, Fields};
 use crate::http::message::{RequestHead, Response, Version};
@@ -196,6 +196,10 @@ impl Source for WatchedPart<Box<dyn Source>> {
 
     fn ends_with_client(&self) -> bool {
         self.part.ends_with_client()
+    }
+
+    fn listens(&mut self, cx: &mut Cx<'_>) -> Option<Wait> {
+        self.part.listens(cx)
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {
