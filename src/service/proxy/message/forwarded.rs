@@ -66,7 +66,8 @@ pub fn push_x_forwarded(lines: &mut Vec<u8>, sender: &Sender<'_>, host: Option<&
         false => push_line(lines, name.as_bytes(), value),
     };
     push_ours("X-Forwarded-Proto", sender.scheme().as_bytes());
-    if let Some(host) = host {
+    // RFC 9110 §7.2: `Host` is empty if the target has no authority. That says nothing.
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
         push_ours("X-Forwarded-Host", host);
     }
 }

@@ -162,7 +162,8 @@ impl Asked {
         let behind = &location[scheme.len()..];
         let len = behind.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(behind.len());
         let (authority, path) = behind.split_at(len);
-        let is = |name: &[u8]| name.eq_ignore_ascii_case(authority);
+        let bare = without_default_port(authority, scheme);
+        let is = |name: &[u8]| without_default_port(name, scheme).eq_ignore_ascii_case(bare);
         if self.authority.as_deref().is_some_and(is) {
             return Some(Place { origin: &location[..scheme.len() + len], path, is_public: true });
         }
@@ -181,6 +182,12 @@ struct Place<'a> {
     path: &'a [u8],
     /// Whether it may be meant as the client sees it, and not as the upstream does.
     is_public: bool,
+}
+
+/// An authority without the port that its scheme has anyway (RFC 9110 §4.2.3).
+fn without_default_port<'a>(authority: &'a [u8], scheme: &str) -> &'a [u8] {
+    let port: &[u8] = if scheme == "http://" { b":80" } else { b":443" };
+    authority.strip_suffix(port).unwrap_or(authority)
 }
 
 /// What stands behind `root` in a path that is `root` or lies beneath it.

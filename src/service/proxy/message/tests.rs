@@ -147,6 +147,8 @@ fn whom_a_request_is_for_is_kept_or_set() {
     request.authority = Some("c.example");
     assert_eq!(host(&request, HostField::Keep), "c.example");
     assert_eq!(request.lines(route()), ["X-Forwarded-Host: c.example"]);
+    // RFC 9110 §7.2: an empty one is allowed, and says nothing.
+    assert_eq!(ask(&[("Host", "")]).lines(route()), [""; 0]);
 }
 
 #[test]
@@ -421,6 +423,8 @@ fn a_location_is_moved_to_where_the_client_sees_it() {
         ("http://app:3000", "/api"),
         ("http://app:3000?q", "/api?q"),
         ("https://Example.org/login", "https://Example.org/api/login"),
+        ("https://example.org:443/login", "https://example.org:443/api/login"),
+        ("http://[::1]:80/login", "/api/login"),
         ("http://app:3000/api/x", "/api/api/x"),
         // These stay.
         ("/api", "/api"),
@@ -431,6 +435,7 @@ fn a_location_is_moved_to_where_the_client_sees_it() {
         ("", ""),
         ("//example.org/x", "//example.org/x"),
         ("http://app:3001/", "http://app:3001/"),
+        ("http://example.org:443/", "http://example.org:443/"),
         ("http://app:3000.evil/", "http://app:3000.evil/"),
         ("http://example.org@evil/", "http://example.org@evil/"),
         ("ftp://example.org/", "ftp://example.org/"),
@@ -444,6 +449,7 @@ fn a_location_is_moved_to_where_the_client_sees_it() {
         ("http://app:3000/v2/docs?q", "/api?q"),
         ("/v2/docsx", "/v2/docsx"),
         ("/x", "/x"),
+        ("http://app:3000/x", "http://app:3000/x"),
     ] {
         assert_eq!(location(&replacing("/v2/docs"), sent), expected, "{sent}");
     }
