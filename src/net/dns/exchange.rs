@@ -168,9 +168,20 @@ impl Asking<'_> {
                 self.deadline = self.deadline.min(now + config.other_family);
             }
             if !has_heard && now >= until.min(self.deadline) {
-                self.troubles.extend(flights.iter().map(|_| (server, Trouble::Silent(began.elapsed()))));
-                return;
+                return self.on_silence(server, began.elapsed());
             }
+        }
+    }
+
+    /// A server has not answered for so long. Asked several times, it was silent for all of that time.
+    fn on_silence(&mut self, server: SocketAddr, time: Duration) {
+        let before = self.troubles.iter_mut().find_map(|(other, trouble)| match trouble {
+            Trouble::Silent(before) if *other == server => Some(before),
+            _ => None,
+        });
+        match before {
+            Some(before) => *before += time,
+            None => self.troubles.push((server, Trouble::Silent(time))),
         }
     }
 
