@@ -46,6 +46,14 @@ fn usage(arguments: &[&str]) -> String {
 }
 
 #[test]
+#[cfg(feature = "tls")]
+fn a_file_for_upstreams_that_cannot_be_read_ends_the_start_before_anybody_is_told_that_it_listens() {
+    let route = "--proxy=/=https://127.0.0.1:1";
+    let problem = failure(output(&["--listen", "127.0.0.1:0", route, "--upstream-ca", "/none.pem"]), 1);
+    assert!(problem.starts_with("cannot use --upstream-ca /none.pem: "), "{problem}");
+}
+
+#[test]
 fn help_and_version_are_answers_not_errors() {
     let help = output(&["--help"]);
     assert_eq!((help.status.code(), help.stderr.as_slice()), (Some(0), b"".as_slice()));

@@ -136,6 +136,8 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let has_tls = settings.has_https() || settings.proxy.has_secured_upstreams();
     let keys = if has_tls { settings.tls.session_keys(tap.clone())? } else { SessionKeys::default() };
     let tls = tls::start(settings, &listeners, keys.clone())?;
+    // Before anybody is told that we listen: a file that cannot be read ends the start.
+    let upstream_tls = tls::upstreams(settings, keys)?;
     let https_redirect = tls::redirect(settings, &listeners);
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
@@ -177,7 +179,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         event_loop.keep_access_log(access_log);
     }
     if let Some(hub) = hub {
-        event_loop.reach_upstreams(hub, tls::upstreams(settings, keys)?, Arc::new(dns::resolve));
+        event_loop.reach_upstreams(hub, upstream_tls, Arc::new(dns::resolve));
     }
     event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
