@@ -142,7 +142,7 @@ impl Relayed {
                 let response = errors::error(
                     Status::SERVICE_UNAVAILABLE,
                     "upstream_unavailable",
-                    [("upstream", Detail::Text(&self.hub.route(self.target).to_string())), ("why", Detail::Text(&why))],
+                    [("route", Detail::Text(&self.hub.route(self.target).to_string())), ("why", Detail::Text(&why))],
                 );
                 let seconds = retry_after.as_secs().max(1).to_string();
                 Some(response.with_field(RETRY_AFTER, FieldValue::new(seconds).unwrap_or(FieldValue::from_static("1"))))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{OK, Upstream, get, refusing};
-use crate::frames::{DATA, END_STREAM, frame};
+use crate::frames::{DATA, END_STREAM, PING, frame};
 use crate::http2_client::{Http2, head};
 use crate::support::{Server, status};
 #[cfg(feature = "tls")]
@@ -157,4 +157,30 @@ fn a_connection_that_takes_too_long_is_tried_once_at_each_address() {
     first.accept();
     second.accept();
     assert!(first.is_alone() && second.is_alone(), "each is tried once");
+}
+
+#[test]
+fn a_request_that_no_upstream_has_room_for_is_told_its_route() {
+    let upstream = Upstream::new();
+    let server = upstream.behind(" max=1");
+    // One is served, 100 wait, and all others are turned away.
+    let mut clients = [0; 2].map(|_| Http2::new(server.connect(), 65535));
+    for client in &mut clients {
+        (0..60).for_each(|n| client.ask(2 * n + 1, END_STREAM, &head("GET", "/")));
+        // Its answer shows that what comes before it has been looked at.
+        client.client.send(frame(PING, 0, 0, b"12345678"));
+        client.read_until(|frame| frame.kind == PING);
+    }
+    let [_, mut last] = clients;
+    last.ask(121, END_STREAM, &head("GET", "/"));
+    last.read_until(|frame| {
+        let is_it = frame.stream == 121 && frame.kind == DATA;
+        if is_it {
+            assert_eq!(
+                String::from_utf8_lossy(&frame.payload),
+                r#"{"error":"upstream_unavailable","route":"/","why":"all of its addresses have as many requests as they may"}"#
+            );
+        }
+        is_it
+    });
 }
