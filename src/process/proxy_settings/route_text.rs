@@ -27,6 +27,12 @@ pub fn parse(text: &str) -> Result<Route, String> {
     let urls = words.next().filter(|_| !behind.starts_with([' ', '\t'])).ok_or("expected a URL right behind the =")?;
     let mut upstreams = Vec::new();
     for url in urls.split(',') {
+        if url.is_empty() {
+            return Err(match urls.ends_with(',') && words.next().is_some() {
+                true => "no space may stand behind a comma between URLs".into(),
+                false => format!("there is an empty URL beside a comma: {urls}"),
+            });
+        }
         let upstream = upstream(url, &prefix)?;
         if upstreams.contains(&upstream) {
             return Err(format!("the URL {url} is there twice"));
@@ -40,10 +46,15 @@ pub fn parse(text: &str) -> Result<Route, String> {
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
         // Both say what becomes of the prefix.
         let said = if name == "strip" { "replace" } else { name };
-        if seen.contains(&said) {
-            return Err(format!("the option {name} has been said already"));
+        match seen.iter().find(|(other, _)| *other == said) {
+            Some((_, before)) if *before != name => {
+                return Err(format!(
+                    "the options {before} and {name} exclude each other: say what becomes of PATH once"
+                ));
+            }
+            Some(_) => return Err(format!("the option {name} has been said already")),
+            None => seen.push((said, name)),
         }
-        seen.push(said);
         match (name, value) {
             ("health-interval", Some(value)) => interval = Some(time(name, value, HEALTH_INTERVAL_MIN..=DAY)?),
             _ => set(&mut route, name, value)?,
@@ -60,6 +71,9 @@ pub fn parse(text: &str) -> Result<Route, String> {
 /// Sets what an option says.
 fn set(route: &mut Route, name: &str, value: Option<&str>) -> Result<(), String> {
     match (name, value) {
+        ("strip", None) if route.prefix.is_empty() => {
+            return Err("strip has no use at the path /: there is nothing to take off".into());
+        }
         ("strip", None) => route.replacement = Some(replacement(route, "/")?),
         ("replace", Some(path)) => route.replacement = Some(replacement(route, path)?),
         ("host", Some(host)) => route.host_field = host_field(host)?,
@@ -328,8 +342,14 @@ mod tests {
                 "the URL http://a:65536 must have a host, and perhaps a port from 1 to 65535, as in http://127.0.0.1:3000",
             ),
             ("/=http://a,http://A", "the URL http://A is there twice"),
-            ("/=http://a strip", "the path / would be replaced by itself"),
-            ("/a=http://a strip replace=/b/", "the option replace has been said already"),
+            ("/=http://a,", "there is an empty URL beside a comma: http://a,"),
+            ("/=http://a,,http://b", "there is an empty URL beside a comma: http://a,,http://b"),
+            ("/=http://a, http://b", "no space may stand behind a comma between URLs"),
+            ("/=http://a strip", "strip has no use at the path /: there is nothing to take off"),
+            (
+                "/a=http://a strip replace=/b",
+                "the options strip and replace exclude each other: say what becomes of PATH once",
+            ),
             ("/a=http://a max=1 max=2", "the option max has been said already"),
             ("/a=http://a strip=yes", "the option strip has no value"),
             ("/a=http://a health", "the option health needs a value, as in health=/healthz"),
