@@ -10,7 +10,7 @@ use crate::process::settings::{DAY, MS};
 use crate::service::proxy::balance::{Balance, KeySource};
 use crate::service::proxy::health::CHECK_INTERVAL;
 use crate::service::proxy::path::NormalPath;
-use crate::service::proxy::route::{HealthCheck, HostField, Route, Upstream};
+use crate::service::proxy::route::{HealthCheck, HostField, Route, Upstream, ipv6_of};
 
 /// The shortest time from one health check to the next.
 const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -140,7 +140,11 @@ fn place_of(place: &str) -> Result<(Option<String>, String), String> {
     if !host.is_empty() && !is_host(host) {
         return Err(format!("the host {host} is not a name or an address without a port, such as www.example.org"));
     }
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = match ipv6_of(host.as_bytes()) {
+        // An address has many spellings (RFC 5952 §2).
+        Some(address) => format!("[{address}]"),
+        None => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
+    };
     Ok((Some(host).filter(|host| !host.is_empty()), prefix(path)?))
 }
 

@@ -1,7 +1,7 @@
 //! Which requests go to which upstreams, and how.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -157,6 +157,7 @@ impl Route {
     fn is_for(&self, host: Option<&[u8]>) -> bool {
         match (&self.host, host) {
             (None, _) => true,
+            (Some(name), Some(host)) if name.starts_with('[') => ipv6_of(name.as_bytes()) == ipv6_of(host),
             (Some(name), Some(host)) => name.as_bytes().eq_ignore_ascii_case(host),
             (Some(_), None) => false,
         }
@@ -227,6 +228,12 @@ impl Routes {
         let host = if self.any_has_host { request.authority().map(host_of) } else { None };
         self.sorted.iter().map(move |route| (route, route.fit(host, path)))
     }
+}
+
+/// The IPv6 address that stands in brackets (RFC 3986 §3.2.2), whatever its spelling.
+pub fn ipv6_of(host: &[u8]) -> Option<Ipv6Addr> {
+    let address = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    str::from_utf8(address).ok()?.parse().ok()
 }
 
 /// The host of host [ ":" port ], without the dot of the root behind a name. The authority has been checked.

@@ -43,6 +43,8 @@ fn a_host_comes_first_and_then_the_longest_prefix() {
         ("bb.example", "/api", "/api/"),
         ("[::1]:80", "/api/v2", "[::1]/"),
         ("[::1]", "/", "[::1]/"),
+        ("[0:0:0:0:0:0:0:1]", "/", "[::1]/"),
+        ("[::2]", "/", "/"),
         ("", "/", "/"),
     ] {
         assert_eq!(of_path(&routes, host, path).as_deref(), Some(expected), "{host} {path}");
