@@ -60,6 +60,10 @@ pub fn any(draw: &mut Draw<'_>) -> Drawn {
 
 /// Draws a client of any kind whose answers can come from an upstream.
 pub fn any_behind_proxy(draw: &mut Draw<'_>, is_wild: bool, silence_max: Duration) -> Drawn {
+    if draw.dice.chance(80) {
+        let (client, nature) = bulky(draw);
+        return (client.behind_proxy(is_wild, silence_max), nature);
+    }
     loop {
         let (client, nature) = any(draw);
         // What they are to get depends on how the service itself fails or refuses.
@@ -127,6 +131,17 @@ fn polite(draw: &mut Draw<'_>) -> Drawn {
         script.pause(draw.dice.millis(0, if thinks { 2000 } else { 5 }));
     }
     (script.client("polite", Ending::Ours), Nature::draw(draw.dice))
+}
+
+/// Uploads more than is held between a client and an upstream.
+fn bulky(draw: &mut Draw<'_>) -> Drawn {
+    let mut script = Script::default();
+    for _ in 0..draw.dice.between(1, 2) {
+        let asked = request::bulk(draw.dice).build(draw.dice);
+        script.ask(asked);
+        script.await_answers();
+    }
+    (script.client("bulky", Ending::Ours), Nature::draw(draw.dice))
 }
 
 /// Many requests without waiting for an answer, at once or one after the other.

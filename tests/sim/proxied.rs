@@ -27,6 +27,45 @@ const STALL_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits at most for an address, or for room at one.
 const QUEUED_MAX: Duration = Duration::from_secs(5);
 
+/// How long a request may wait although there is room for it.
+const OVERSIGHT_MAX: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Looks whether requests wait for an address although one has room.
+pub struct QueueWatch {
+    hub: Rc<Hub>,
+    max: Option<u32>,
+    next: Duration,
+    since: Option<Duration>,
+}
+
+impl QueueWatch {
+    /// Of the upstreams of this proxy, if only a bound of each of them makes requests wait.
+    pub fn new(proxied: &Proxied, hub: &Rc<Hub>) -> QueueWatch {
+        let max = proxied.route.connections_max.filter(|_| proxied.open_max.is_none());
+        QueueWatch { hub: Rc::clone(hub), max, next: Duration::ZERO, since: None }
+    }
+
+    /// Looks now.
+    pub fn look(&mut self, now: Duration) -> Result<(), String> {
+        let Some(max) = self.max.filter(|_| now >= self.next) else { return Ok(()) };
+        self.next = now + LOOK_EVERY;
+        let is_overlooked = self.hub.statuses(Moment::default()).iter().any(|group| {
+            let mut addresses = group.addresses.iter();
+            let has_room = addresses.any(|at| matches!(at.standing, Standing::InService(_)) && at.active < max);
+            group.waiting > 0 && has_room
+        });
+        self.since = self.since.filter(|_| is_overlooked).or(is_overlooked.then_some(now));
+        match self.since {
+            Some(since) if now > since + OVERSIGHT_MAX => {
+                Err(format!("requests wait since {since:?}, and there is room"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A proxy and its upstreams.
 #[derive(Debug, Clone)]
 pub struct Proxied {

@@ -170,6 +170,13 @@ pub fn gather(dice: &mut Dice, max: usize) -> Request {
     Request::new("POST", "/gather/1000000".to_owned(), 200, sent.clone()).with_content(sent, chunked)
 }
 
+/// More content than rings hold, there and then back.
+pub fn bulk(dice: &mut Dice) -> Request {
+    let (salt, n, chunked) = (dice.below(1000), dice.between(40_000, 250_000), dice.chance(500));
+    let sent = pattern(salt, n);
+    Request::new("PUT", "/gather/1000000".to_owned(), 200, sent.clone()).with_content(sent, chunked)
+}
+
 fn slow_take(dice: &mut Dice) -> Request {
     let (portion, every) = (dice.between(100, 2000), dice.between(1, 100));
     let sent = content(dice, portion * 20);

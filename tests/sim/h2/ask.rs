@@ -160,6 +160,10 @@ pub fn for_upstreams(dice: &mut Dice, is_wild: bool, silence_max: Duration) -> A
     let ask = match dice.below(20) {
         0..=2 => expecting(dice, 2),
         3 | 4 => tunnelling(dice),
+        5 => {
+            let request = request::bulk(dice);
+            Ask::draw(request, dice)
+        }
         _ => {
             let request = request::any(dice);
             Ask::draw(request, dice)

@@ -415,8 +415,14 @@ impl Upstream {
     fn rest(&mut self, world: &mut World) {
         let is_idle = self.request.is_none() && self.input.is_empty() && self.output.is_empty();
         let is_idle = is_idle && !self.is_over && self.requests > 0 && self.tunnel.is_none();
-        let is_answered = !matches!(self.manner, Manner::Silent | Manner::Deaf);
-        world.upstreams.set_idle(self.link, is_idle && is_answered && self.ends.is_none(), world.now);
+        let is_answered = match self.manner {
+            Manner::Silent | Manner::Deaf => false,
+            // What it still has to say was not asked for.
+            Manner::Chatty(_) => self.request.is_none() && self.output.len() <= 1 && self.requests > 0,
+            _ => is_idle,
+        };
+        let is_waiting = is_answered && !self.is_over && self.tunnel.is_none() && self.ends.is_none();
+        world.upstreams.set_idle(self.link, is_waiting, world.now);
         let Some(idle_for) = self.idle_for.filter(|_| is_idle) else { return };
         let is_sending = !self.is_wild && world.links[self.link].up.held_by_sender() > 0;
         match self.idle_since.filter(|_| !is_sending) {
