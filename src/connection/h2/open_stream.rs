@@ -1,6 +1,7 @@
 //! A stream that lives: its request as far as nobody has taken it, its answer, and what it waits for.
 
 use std::mem;
+use std::time::Duration;
 
 use log::Level;
 
@@ -34,6 +35,11 @@ use crate::service::errors;
 /// So many uploads of a loop may have the largest window at a time. Others share what these leave.
 const GROWN_WINDOWS_MAX: usize = 2;
 
+/// How long a client has time to read a response before the rest of its request is refused with RST_STREAM. curl 7.88 loses a
+/// response that it reads together with that. The content that comes meanwhile is thrown away, and of what is beyond the limit
+/// no window is opened.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// A stream that lives, as far as the session does not know it.
 ///
 /// Begin: [`answer`](OpenStream::answer). Then [`receive`](OpenStream::receive) and [`end`](OpenStream::end) when content
@@ -58,6 +64,8 @@ pub(super) struct OpenStream {
     discarded: u64,
     /// The client was late with the content: no more of it is waited for.
     is_late: bool,
+    /// The response is complete, and too much of the request is to come: its client has time to read the response until then.
+    lingers_until: Option<Moment>,
     /// Whether the present drive was about it, and not about other streams alone.
     pub(super) was_driven: bool,
     /// Whether it is among those that are to be asked.
@@ -130,6 +138,7 @@ impl OpenStream {
             received: 0,
             discarded: 0,
             is_late: false,
+            lingers_until: None,
             was_driven: true,
             is_asked: false,
             waiting: Waiting::new(now),
@@ -415,8 +424,12 @@ impl OpenStream {
         }
         let waits = self.delayed.is_some() || self.stream.wait().is_some();
         work.session.has_content(self.id, self.stream.is_sending() && !waits);
-        if self.stream.is_idle() && self.delayed.is_none() && self.is_rest_unwanted(work) {
-            work.reset(self.id, ErrorCode::NO_ERROR);
+        if self.is_answered() && self.is_rest_unwanted(work) {
+            let now = work.cx.moment;
+            let until = *self.lingers_until.get_or_insert(now + LINGER);
+            if self.is_late || now >= until {
+                work.reset(self.id, ErrorCode::NO_ERROR);
+            }
         }
         let is_ready = !waits && !self.stream.is_idle() && !self.stream.is_sending();
         is_ready || self.is_invitation_due(work.session)
@@ -478,7 +491,7 @@ impl OpenStream {
         self.waiting.update(reason, ordinal, count, cx.moment);
         let timer = match &self.delayed {
             Some(_) => Some(self.waiting.since() + limits.http2.reset_delay),
-            None => self.stream.wait().and_then(Wait::until).map(|at| cx.moment_of(at)),
+            None => self.stream.wait().and_then(Wait::until).map(|at| cx.moment_of(at)).or(self.lingers_until),
         };
         self.due = Some(self.waiting.deadline(limits, timer, None));
     }
@@ -503,6 +516,7 @@ impl OpenStream {
             Some(Wait::Upstream(_)) => Some((WaitReason::Upstream, 0, 0)),
             Some(Wait::Idle(_)) => Some((WaitReason::Conversation, 0, 0)),
             Some(Wait::Content) => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
+            None if self.lingers_until.is_some() => Some((WaitReason::Timer, 0, 0)),
             None if self.stream.is_idle() => may_send.then_some((WaitReason::SlowBody, 0, self.received)),
             None if self.lacks_window(session) && !is_write_blocked => {
                 // The window of the connection is of use to whichever stream has its turn.

@@ -277,7 +277,30 @@ fn a_response_that_is_complete_ends_a_request_that_is_not() {
     peer.say(&mut stage, "WINDOW_UPDATE 1 1000");
     let frames = peer.frames();
     assert!(frames[0].starts_with("DATA 1 end"), "{frames:?}");
-    assert_eq!(frames[1..], ["RST_STREAM 1 NO_ERROR"]);
+    assert_eq!(frames[1..], [""; 0], "some clients lose a response that they read together with a reset");
+    stage.turn_after(499);
+    assert_eq!(peer.frames(), [""; 0]);
+    stage.turn_after(1);
+    stage.settle();
+    assert_eq!(peer.frames(), ["RST_STREAM 1 NO_ERROR"]);
+    peer.say(&mut stage, "GET 3 /bytes/3");
+    assert!(peer.frames()[0].starts_with("HEADERS 3 :status: 200"), "the connection goes on");
+}
+
+#[test]
+fn a_request_that_ends_while_its_client_reads_the_response_is_not_reset() {
+    let mut stage = Stage::new(Limits::default());
+    let mut peer = Peer::new(&mut stage);
+    peer.say(&mut stage, "POST 1 /bytes/3 content-length: 70000");
+    assert_eq!(peer.outline(), ["HEADERS 1", "DATA 1"]);
+    let piece = "x".repeat(10_000);
+    for n in 1..=7 {
+        let end = if n == 7 { "end " } else { "" };
+        peer.say(&mut stage, &format!("DATA 1 {end}\"{piece}\""));
+    }
+    stage.turn_after(500);
+    stage.settle();
+    assert!(peer.frames().iter().all(|frame| !frame.starts_with("RST_STREAM")));
 }
 
 /// RFC 9110 §10.1.1: a client may wait for 100 for long.
