@@ -438,7 +438,7 @@ fn whatever_is_no_response_becomes_502_that_says_what_was_wrong() {
         application.read_head();
         application.send(response);
         // What it has sent may have had the server reset the connection already.
-        let _ = application.stream.shutdown(Shutdown::Write);
+        drop(application.stream.shutdown(Shutdown::Write));
         let mut head = client.read_head();
         if status(&head) == "103" {
             head = client.read_head();
