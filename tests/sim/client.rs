@@ -596,7 +596,10 @@ pub fn is_upstreams_error(answer: &Answer, to_head: bool) -> bool {
     let says = |what: &str| to_head || String::from_utf8_lossy(&answer.content).contains(what);
     match answer.status {
         502 | 504 => says("\"upstream\":") && says("\"phase\":") && says("\"why\":"),
-        503 => says("\"upstream\":") && says("\"why\":") && answer.field("retry-after").is_some(),
+        // The route, or the upstream for which there was no socket.
+        503 => {
+            (says("\"route\":") || says("\"upstream\":")) && says("\"why\":") && answer.field("retry-after").is_some()
+        }
         413 => answer.content.is_empty(),
         NONSENSE => to_head,
         _ => false,
