@@ -580,10 +580,12 @@ impl Protocol for Upstream {
 
 /// TLS has failed like this.
 fn fault_of(refusal: &Refusal) -> UpstreamFault {
-    let cause = match () {
-        () if refusal.is_of_certificate() => TlsCause::Certificate,
-        () if refusal.is_of_peer() => TlsCause::Alert,
-        () => TlsCause::Other,
+    let cause = if refusal.is_of_certificate() {
+        TlsCause::Certificate
+    } else if refusal.is_of_peer() {
+        TlsCause::Alert
+    } else {
+        TlsCause::Other
     };
     UpstreamFault::Tls(refusal.to_string().into(), cause)
 }
