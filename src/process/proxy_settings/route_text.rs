@@ -158,6 +158,9 @@ fn prefix(path: &str) -> Result<String, String> {
         return Err(format!("{path} is not a path, such as /api/"));
     }
     let text = String::from_utf8_lossy(normal.as_bytes()).into_owned();
+    if text.ends_with("//") {
+        return Err(format!("{path} ends with several slashes: expected one, such as /api/"));
+    }
     Ok(text.strip_suffix('/').map(str::to_owned).unwrap_or(text))
 }
 
@@ -377,7 +380,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in r"\PC*|[a-z.]{0,3}/?[a-z%/.]{0,5}=(https?://)?[a-z0-9:/@\[\]ü]{0,8}( [a-z]{0,7}=?\PC{0,3}){0,2}") {
             if let Ok(route) = parse(&text) {
-                prop_assert!(!route.upstreams.is_empty() && !route.prefix.ends_with("//"));
+                prop_assert!(!route.upstreams.is_empty() && !route.prefix.ends_with('/'));
             }
         }
     }
