@@ -47,9 +47,10 @@ impl QueueWatch {
         QueueWatch { hub: Rc::clone(hub), max, next: Duration::ZERO, since: None }
     }
 
-    /// Looks now.
+    /// Looks behind a turn. Whoever was woken in that turn may be driven in the next one, and the loop may sleep then: who seems to
+    /// be overlooked is looked at behind every turn.
     pub fn look(&mut self, now: Duration) -> Result<(), String> {
-        let Some(max) = self.max.filter(|_| now >= self.next) else { return Ok(()) };
+        let Some(max) = self.max.filter(|_| now >= self.next || self.since.is_some()) else { return Ok(()) };
         self.next = now + LOOK_EVERY;
         let is_overlooked = self.hub.statuses(Moment::default()).iter().any(|group| {
             let mut addresses = group.addresses.iter();
