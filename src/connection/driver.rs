@@ -96,6 +96,11 @@ pub(super) trait Protocol {
     /// Whether it waits for the client to begin something, and has nothing under way.
     fn is_idle(&self) -> bool;
 
+    /// Whether it brings to an upstream what a client has said that may have left.
+    fn delivers(&self) -> bool {
+        false
+    }
+
     /// What it waits for.
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait;
 
@@ -256,6 +261,10 @@ impl Protocol for Driver {
 
     fn is_idle(&self) -> bool {
         each!(self, protocol => protocol.is_idle())
+    }
+
+    fn delivers(&self) -> bool {
+        each!(self, protocol => protocol.delivers())
     }
 
     #[inline]

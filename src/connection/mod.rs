@@ -314,6 +314,11 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Whether it brings to an upstream what a client has said that may have left.
+    pub fn delivers(&self) -> bool {
+        self.life == Life::Serving && self.driver.delivers()
+    }
+
     /// Prepares for the end of the whole server. A client that has an incomplete response must notice that:
     /// content that ends with the connection would look complete (RFC 9112 §8).
     pub fn abandon(&mut self, cx: &mut LoopContext) {

@@ -332,8 +332,8 @@ impl Upstream {
     fn end_response<S: Socket>(&mut self, trailers: FieldSet, channel: &Channel<S>, cx: &LoopContext) {
         let Some(exchange) = &mut self.exchange else { return };
         exchange.relay.end_response(trailers);
-        if exchange.is_tunnel && self.codec.sending() != Sending::Done {
-            // The upstream may read on, and the client may have more to say.
+        if exchange.is_tunnel && (self.codec.sending() != Sending::Done || !channel.is_flushed()) {
+            // The upstream may read on: the client may have more to say, or has, and it has not left yet.
             exchange.relay.facts.note(|attempt| attempt.over = Some(cx.moment));
             exchange.is_response_over = true;
             return;
@@ -487,6 +487,11 @@ impl Protocol for Upstream {
 
     fn is_idle(&self) -> bool {
         self.exchange.is_none()
+    }
+
+    fn delivers(&self) -> bool {
+        let exchange = self.exchange.as_ref().filter(|_| self.end.is_none());
+        exchange.is_some_and(|exchange| exchange.is_response_over && !exchange.relay.is_abandoned())
     }
 
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {

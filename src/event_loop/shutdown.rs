@@ -109,6 +109,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             .iter()
             .filter(|(_, connection)| connection.is_at_work() && connection.role().is_for_everyone())
             .count();
+        // A client that is at work counts once.
+        let left = if left > 0 { left } else { self.delivering() };
         if self.outcome.is_none() {
             self.outcome = Some(match left {
                 0 => Outcome::Clean,
@@ -148,13 +150,19 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    /// Connections but for those of the admin and those to upstreams, which nobody needs when there are no others.
+    /// Connections but for those of the admin and those to upstreams. Nobody needs these when there are no others, but for what
+    /// they have to deliver.
     pub(super) fn clients(&self) -> usize {
         self.connections.len() - self.admins.len() - self.upstreams_open
     }
 
+    /// How many connections bring to an upstream the last words of clients, which may have left.
+    fn delivering(&self) -> usize {
+        self.connections.iter().filter(|(_, connection)| connection.delivers()).count()
+    }
+
     pub(super) fn end_when_drained(&mut self) {
-        if self.shutdown.is_some() && self.clients() == 0 && self.outcome.is_none() {
+        if self.shutdown.is_some() && self.clients() == 0 && self.outcome.is_none() && self.delivering() == 0 {
             self.outcome = Some(Outcome::Clean);
         }
         if self.outcome.is_some() {

@@ -116,3 +116,62 @@ fn a_request_that_waits_again_behind_its_content_ends_with_its_client() {
     scene.send(&upstream, OK);
     assert_eq!((second.statuses(), upstream.received().as_str()), (vec![200], ""));
 }
+
+impl Scene {
+    /// A conversation whose client has said the last, and left, while the upstream took no more than a part of it. `first`: the
+    /// upstream has ended its direction before the client, and not behind it.
+    fn with_last_words(first: bool) -> (Scene, Client, Client) {
+        let mut scene = Scene::with(|route| route.connections_max = Some(1));
+        let client = scene.client("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+        let upstream = scene.upstream();
+        scene.send(&upstream, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+        upstream.received();
+        upstream.limit_room(4);
+        if first {
+            scene.end(&upstream);
+        }
+        scene.send(&client, "last words");
+        scene.end(&client);
+        if !first {
+            scene.end(&upstream);
+        }
+        assert!(client.is_closed() && !upstream.is_closed());
+        assert_eq!(upstream.received(), "last");
+        (scene, client, upstream)
+    }
+
+    fn order_to_stop(&mut self) {
+        self.reactor().events.push(Event::Signal(Signal::Terminate));
+        self.settle();
+    }
+}
+
+#[test]
+fn the_last_words_of_a_client_that_has_left_are_delivered_before_the_loop_ends() {
+    for first in [true, false] {
+        let (mut scene, _client, upstream) = Scene::with_last_words(first);
+        scene.order_to_stop();
+        assert_eq!(scene.event_loop.outcome(), None);
+        scene.reactor().make_room(&upstream, 100);
+        scene.settle();
+        assert_eq!(upstream.received(), " words");
+        let calls = upstream.calls();
+        assert_eq!((calls.shutdowns, calls.aborts, upstream.is_closed()), (1, 0, true));
+        assert_eq!(scene.event_loop.outcome(), Some(Outcome::Clean));
+    }
+}
+
+/// A part of them must not look like all.
+#[test]
+fn last_words_that_nobody_takes_are_cut_with_a_reset_at_the_drain_deadline() {
+    let (mut scene, _client, upstream) = Scene::with_last_words(true);
+    scene.order_to_stop();
+    let drain_ms = Limits::default().drain_timeout.as_millis() as u64;
+    scene.pass(drain_ms - 100);
+    assert_eq!(scene.event_loop.outcome(), None);
+    scene.reactor().clock.pass(Duration::from_millis(200));
+    scene.turn();
+    assert_eq!(scene.event_loop.outcome(), Some(Outcome::Cut(1)));
+    let calls = upstream.calls();
+    assert_eq!((calls.shutdowns, calls.aborts), (0, 1));
+}
