@@ -406,13 +406,8 @@ impl Relay {
 
     /// Nobody waits for the response any more.
     pub fn abandon(&self) {
-        let mut state = self.state.borrow_mut();
-        state.is_abandoned = true;
-        let is_over = state.down.end.is_some() || state.failure.is_some();
-        drop(state);
-        if !is_over {
-            self.wake_upstream();
-        }
+        self.state.borrow_mut().is_abandoned = true;
+        self.wake_upstream();
     }
 
     fn wake_upstream(&self) {

@@ -175,3 +175,19 @@ fn last_words_that_nobody_takes_are_cut_with_a_reset_at_the_drain_deadline() {
     let calls = upstream.calls();
     assert_eq!((calls.shutdowns, calls.aborts), (0, 1));
 }
+
+/// The upstream has ended its own direction, and waits for what comes.
+#[test]
+fn a_conversation_that_its_client_breaks_off_ends_at_once_for_an_upstream_that_has_said_all() {
+    let mut scene = Scene::new();
+    let client = scene.client("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+    let upstream = scene.upstream();
+    scene.send(&upstream, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+    scene.end(&upstream);
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.reactor().reset(&client);
+    scene.settle();
+    assert!(client.is_closed() && upstream.is_closed());
+    let calls = upstream.calls();
+    assert_eq!((calls.shutdowns, calls.aborts), (0, 1));
+}
