@@ -324,7 +324,15 @@ impl Upstream {
     fn end_exchange(&mut self, now: Moment) {
         if let Some(exchange) = self.exchange.take() {
             exchange.relay.facts.note(|attempt| attempt.over = Some(now));
+            self.end_service(&exchange.relay);
             self.served += 1;
+        }
+    }
+
+    /// If the client has left, its address is not busy any more.
+    fn end_service(&self, relay: &Relay) {
+        if let Some(assignment) = relay.end_service() {
+            self.hub.end(self.link.target, assignment);
         }
     }
 
@@ -571,6 +579,7 @@ impl Protocol for Upstream {
                 read: channel.received() - exchange.received_before,
                 is_reused: self.served > 0,
             });
+            self.end_service(&exchange.relay);
         }
         match (&self.fault, reason) {
             (Some(UpstreamFault::Timeout), _) => CloseReason::Timeout(WaitReason::UpstreamSilent),

@@ -395,10 +395,12 @@ impl Drop for Relayed {
             Stage::Queued(ticket, _) => self.hub.leave(self.target, ticket),
             Stage::Given(relay, assignment) => {
                 // Of a conversation that has ended on both sides, the last bytes may be on their way to the upstream.
-                if self.end.is_none() || !relay.response_is_over() {
+                let is_whole = self.end.is_some() && relay.response_is_over();
+                if !is_whole {
                     relay.abandon();
                 }
-                self.hub.end(self.target, assignment);
+                let free = if is_whole { relay.leave(assignment) } else { Some(assignment) };
+                free.into_iter().for_each(|assignment| self.hub.end(self.target, assignment));
             }
         }
     }

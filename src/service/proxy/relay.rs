@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
+use super::group::Assignment;
 use super::message::Outgoing;
 use super::route::Route;
 use crate::base::buffer_pool::BufferPool;
@@ -60,6 +61,8 @@ struct State {
     is_silent: bool,
     /// Nobody waits for the response any more.
     is_abandoned: bool,
+    /// The address, since nobody waits any more and the last bytes of the client are on their way there.
+    left: Option<Assignment>,
     client: LocalWaker,
     upstream: Option<LocalWaker>,
 }
@@ -251,6 +254,7 @@ impl Relay {
             failure: None,
             is_silent: false,
             is_abandoned: false,
+            left: None,
             client,
             upstream: None,
         });
@@ -410,6 +414,16 @@ impl Relay {
         self.wake_upstream();
     }
 
+    /// Both directions of a conversation have ended. As long as the upstream has a connection for it, the address is busy: the
+    /// upstream gets `assignment` from [`Relay::end_service`]. It comes back if that is over.
+    pub fn leave(&self, assignment: Assignment) -> Option<Assignment> {
+        let mut state = self.state.borrow_mut();
+        match state.upstream {
+            Some(_) => state.left.replace(assignment),
+            None => Some(assignment),
+        }
+    }
+
     fn wake_upstream(&self) {
         if let Some(waker) = &self.state.borrow().upstream {
             waker.wake();
@@ -422,6 +436,13 @@ impl Relay {
     /// From now on `waker` is woken when there is something for the upstream.
     pub fn join(&self, waker: LocalWaker) {
         self.state.borrow_mut().upstream = Some(waker);
+    }
+
+    /// The connection serves this no more. Returns what its client has left.
+    pub fn end_service(&self) -> Option<Assignment> {
+        let mut state = self.state.borrow_mut();
+        state.upstream = None;
+        state.left.take()
     }
 
     /// Who waits for the response.

@@ -191,3 +191,21 @@ fn a_conversation_that_its_client_breaks_off_ends_at_once_for_an_upstream_that_h
     let calls = upstream.calls();
     assert_eq!((calls.shutdowns, calls.aborts), (0, 1));
 }
+
+/// `max=` bounds the connections that an address has.
+#[test]
+fn an_address_is_busy_until_the_last_words_of_a_client_are_delivered() {
+    for first in [true, false] {
+        let (mut scene, _client, upstream) = Scene::with_last_words(first);
+        let active = |scene: &Scene| scene.counts(Proof::ConnectRefused).0;
+        assert_eq!(active(&scene), 1);
+        let next = scene.client(&get("/next"));
+        assert!(!scene.begins_another());
+        scene.reactor().make_room(&upstream, 100);
+        scene.settle();
+        assert!(upstream.is_closed());
+        let another = scene.upstream();
+        scene.send(&another, OK);
+        assert_eq!((next.statuses(), active(&scene)), (vec![200], 0));
+    }
+}
