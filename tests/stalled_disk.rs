@@ -36,8 +36,9 @@ use tidemill::event_loop::EventLoop;
 use tidemill::net::listener::{ListenOptions, Listener};
 use tidemill::net::mio_reactor::MioReactor;
 use tidemill::observe::report::KernelReport;
-use tidemill::service::front::{Front, Public};
+use tidemill::service::front::Front;
 use tidemill::service::lab;
+use tidemill::service::sites::route::Public;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::status::{self, inspection_queue::InspectionQueue};
 use tidemill::service::websocket::Policy;
@@ -97,7 +98,7 @@ impl Stalled {
                 reactor.torture(faults.parse().unwrap());
             }
             let wakes = Wakes::new(reactor.waker());
-            let mut front = Front::new(Public::Files(
+            let mut front = Front::of(Public::Files(
                 StaticFiles::new(Site::new(RootPath::new(&root, Links::Beneath).unwrap())),
                 Some(lab::endpoints(Policy::default())),
             ));

@@ -17,6 +17,7 @@ mod log_file;
 mod log_settings;
 mod notify;
 mod patient_stderr;
+mod plan;
 mod probe;
 mod proxy_settings;
 pub mod quantity;
@@ -39,7 +40,6 @@ use log::LevelFilter;
 use crate::base::accept_queue::ListenCounters;
 use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
-use crate::base::moment::Moment;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
 use crate::http::forwarded::TrustedProxies;
@@ -51,17 +51,8 @@ use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
 use crate::net::tls::SessionKeys;
-use crate::service::front::{Front, Public};
-use crate::service::lab;
-use crate::service::proxy::Proxy;
-use crate::service::proxy::hub::Hub;
-use crate::service::proxy::route::Routes;
-use crate::service::router::Router;
-use crate::service::static_files::StaticFiles;
+use crate::service::front::Front;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
-use crate::service::websocket::Policy;
-use choice::Choice;
-use descriptors::Shares;
 use final_report::FinalReport;
 use notify::ServiceManager;
 use patient_stderr::PatientStderr;
@@ -153,11 +144,10 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let jobs = jobs(settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
     let shares = settings.shares(descriptors);
-    let mut front = front(settings, &shares)?;
-    front.https_redirect = https_redirect;
+    let (mut plan, hub) = plan::make(settings, &shares)?;
+    plan.https_redirect = https_redirect;
+    let mut front = Front::new(plan);
     front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
-    let (proxy, hub) = proxy(settings, &shares).unzip();
-    front.proxy = proxy;
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     if settings.has_admin() {
         event_loop.answer_inspections(inspections);
@@ -227,34 +217,8 @@ fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
     .map_err(|error| format!("cannot start threads: {error}"))
 }
 
-/// The service of the whole server.
-fn front(settings: &Settings, shares: &Shares) -> Result<Front, String> {
-    let mut front = Front::new(public(settings, shares)?);
-    front.health = settings.health.then(|| status::health(Router::new()));
-    front.cors = settings.cors.as_ref().and_then(Choice::value).cloned();
-    Ok(front)
-}
-
-/// What passes requests on, and where it finds upstreams; `None`: nothing is passed on.
-fn proxy(settings: &Settings, shares: &Shares) -> Option<(Proxy, Rc<Hub>)> {
-    let routes: Routes = settings.proxy.routes().into_iter().collect();
-    routes.iter().next()?;
-    let hub = Rc::new(Hub::new(&routes, Moment::default()).with_connections_max(shares.upstreams));
-    Some((Proxy::new(routes, Rc::clone(&hub), trusted_proxies(settings)), hub))
-}
-
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     settings.trusted_proxy.iter().copied().collect()
-}
-
-/// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.
-fn public(settings: &Settings, shares: &Shares) -> Result<Public, String> {
-    let websockets = Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize);
-    let Some(root) = &settings.root else { return Ok(Public::Lab(lab::service(websockets))) };
-    let site =
-        settings.files.site(root, shares).map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
-    let lab = settings.lab.then(|| lab::endpoints(websockets));
-    Ok(Public::Files(StaticFiles::new(site), lab))
 }
 
 /// A listening socket and what it is for.

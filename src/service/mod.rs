@@ -15,6 +15,7 @@ pub mod lab;
 pub mod proxy;
 pub mod router;
 pub mod shares;
+pub mod sites;
 pub mod static_files;
 pub mod status;
 pub mod websocket;

@@ -179,6 +179,13 @@ impl Router {
 
 impl Service for Router {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        self.respond_to(request, cx)
+    }
+}
+
+impl Router {
+    /// Decides what becomes of this request.
+    pub fn respond_to(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         match (&request.method, request.target.form) {
             // RFC 9110 §9.1: a method that is not recognised at all, whatever the target.
             (method, _) if !method.is_registered() => respond(errors::not_implemented()),

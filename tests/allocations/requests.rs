@@ -23,8 +23,9 @@ use tidemill::http::forwarded::TrustedProxy;
 use tidemill::net::listener::{Address, ListenOptions, Listener};
 use tidemill::net::mio_reactor::{MioReactor, PollWaker};
 use tidemill::observe::request_id::RequestIds;
-use tidemill::service::front::{Front, Public};
+use tidemill::service::front::Front;
 use tidemill::service::lab;
+use tidemill::service::sites::route::Public;
 use tidemill::service::static_files::{Site, StaticFiles};
 use tidemill::service::websocket::Policy;
 
@@ -138,7 +139,7 @@ impl Running {
         let reactor = MioReactor::new(vec![(listener, ListenerRole::Http)]).unwrap();
         let (waker, wakes) = (reactor.waker(), Wakes::new(reactor.waker()));
         let jobs = JobPool::new(JobPoolLimits { threads: 1, ..JobPoolLimits::default() }, Instant::now).unwrap();
-        let event_loop = EventLoop::new(reactor, Front::new(public), limits, wakes, jobs);
+        let event_loop = EventLoop::new(reactor, Front::of(public), limits, wakes, jobs);
         let client = TcpStream::connect(address).unwrap();
         client.set_nonblocking(true).unwrap();
         client.set_nodelay(true).unwrap();

@@ -24,6 +24,7 @@ use order::{Asked, Order};
 use rehearsal::Rehearsals;
 
 use crate::service::explanation::Explanation;
+use crate::service::front::Front;
 
 /// The word that asks for it.
 pub const NAME: &str = "explain";
@@ -53,11 +54,10 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let descriptors = descriptors::raise_limit();
     let limits = order.settings.limits(descriptors);
     let shares = order.settings.shares(descriptors);
-    let mut front = super::front(&order.settings, &shares)?;
     // Nobody makes the connections that its hub asks for.
-    front.proxy = super::proxy(&order.settings, &shares).map(|(proxy, _)| proxy);
-    front.https_redirect = super::tls::redirect_as_told(&order.settings);
-    let mut rehearsals = Rehearsals::new(front, limits);
+    let (mut plan, _) = super::plan::make(&order.settings, &shares)?;
+    plan.https_redirect = super::tls::redirect_as_told(&order.settings);
+    let mut rehearsals = Rehearsals::new(Front::new(plan), limits);
     rehearsals.tell(order.settings.telling.telling());
     let understood = rehearsals.understand(asked);
     let mut before = Explanation::default();

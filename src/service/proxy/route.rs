@@ -237,7 +237,7 @@ pub fn ipv6_of(host: &[u8]) -> Option<Ipv6Addr> {
 }
 
 /// The host of host [ ":" port ], without the dot of the root behind a name. The authority has been checked.
-fn host_of(authority: &[u8]) -> &[u8] {
+pub fn host_of(authority: &[u8]) -> &[u8] {
     let port = match authority.iter().rposition(|byte| matches!(byte, b':' | b']')) {
         Some(at) if authority[at] == b':' => at,
         _ => authority.len(),

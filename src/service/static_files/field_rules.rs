@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::base::glob::{Glob, InvalidGlob};
-use crate::http::fields::{CACHE_CONTROL, FieldName, FieldValue, is_tchar};
+use crate::http::fields::{CACHE_CONTROL, FieldName, FieldSet, FieldValue, is_tchar};
 use crate::http::message::Response;
 
 /// Fields that a response gets from elsewhere, so that a rule for them would send two.
@@ -107,6 +107,10 @@ impl FieldRule {
         Ok(FieldRule { scope, name, value })
     }
 
+    fn is_about_caching(&self) -> bool {
+        ABOUT_CACHING.iter().any(|name| self.name.as_str().eq_ignore_ascii_case(name))
+    }
+
     /// What it adds.
     pub fn field(&self) -> (FieldName, FieldValue) {
         (self.name.clone(), self.value.clone())
@@ -181,13 +185,22 @@ impl FieldRules {
     /// Adds to a response that is no file what the rules say of `path`, which begins with `/`. Nothing about caching is
     /// among it. A file has its fields already, among those that were prepared.
     pub fn add_to(&self, response: &mut Response, path: &[u8]) {
-        let is_about_caching =
-            |rule: &FieldRule| ABOUT_CACHING.iter().any(|name| rule.name.as_str().eq_ignore_ascii_case(name));
-        let rules = self.select(|rule| !is_about_caching(rule) && rule.scope.contains(path));
-        let fields: Vec<_> = rules.into_iter().map(FieldRule::field).collect();
-        let is_replaced = |name: &FieldName| fields.iter().any(|(new, _)| new.is(name));
-        response.fields.retain(|(name, _)| !is_replaced(name));
-        response.fields.extend(fields);
+        let rules = self.select(|rule| !rule.is_about_caching() && rule.scope.contains(path));
+        replace(response, &rules);
+    }
+
+    /// Adds to a response that no folder has made what the rules say of `path`. What is about caching is not said of an error.
+    /// Fields of the same name that the response has are replaced, those of an upstream, too.
+    pub fn add_to_produced(&self, response: &mut Response, path: &[u8]) {
+        let is_error = response.status.is_error();
+        let rules = self.select(|rule| !(is_error && rule.is_about_caching()) && rule.scope.contains(path));
+        let is_replaced =
+            |name: &[u8]| rules.iter().any(|rule| rule.name.as_str().as_bytes().eq_ignore_ascii_case(name));
+        if response.prepared.iter().any(|(name, _)| is_replaced(name)) {
+            let kept = response.prepared.iter().filter(|(name, _)| !is_replaced(name));
+            response.prepared = FieldSet::of_parsed(kept);
+        }
+        replace(response, &rules);
     }
 
     /// Those rules that apply. Of the rules for one field the last one counts, with all that have the same
@@ -201,6 +214,12 @@ impl FieldRules {
         };
         self.0.iter().filter(counts).collect()
     }
+}
+
+/// Puts the fields of these rules in the place of those with the same names.
+fn replace(response: &mut Response, rules: &[&FieldRule]) {
+    response.fields.retain(|(name, _)| !rules.iter().any(|rule| rule.name.is(name)));
+    response.fields.extend(rules.iter().map(|rule| rule.field()));
 }
 
 impl Scope {

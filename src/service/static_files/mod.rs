@@ -106,7 +106,8 @@ fn compress_lengths() -> RangeInclusive<u64> {
 /// Files that are there in a coded form alone are decoded for those who want that, up to this many bytes.
 const DECODED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// The service.
+/// The service. Clones share what was learnt about the files.
+#[derive(Clone)]
 pub struct StaticFiles {
     shared: Rc<Shared>,
 }
@@ -130,23 +131,16 @@ struct Shared {
 impl StaticFiles {
     /// Serves this site.
     pub fn new(site: Site) -> StaticFiles {
+        StaticFiles::with_coders(site, Coders::default())
+    }
+
+    /// The same. What is not compressed as a whole is coded by these.
+    pub fn with_coders(site: Site, coders: Coders) -> StaticFiles {
         let hot = Hot::new(site.cache_bytes_max, site.cached_files_max);
         let store = Arc::new(Store { site, digests: Digests::default() });
-        let (listings, jobs, coders) = (Listings::default(), Jobs::new(), Coders::default());
+        let (listings, jobs) = (Listings::default(), Jobs::new());
         let shared = Shared { store, hot, listings, jobs, coders };
         StaticFiles { shared: Rc::new(shared) }
-    }
-
-    /// What is answered for a path that is none of the site's.
-    pub fn not_found(&self, request: &RequestHead<'_>) -> Response {
-        let mut response = pages::error(request, Status::NOT_FOUND);
-        self.shared.finish(&mut response, request, None);
-        response
-    }
-
-    /// Those who code what is not compressed as a whole.
-    pub fn coders(&self) -> &Coders {
-        &self.shared.coders
     }
 }
 
@@ -177,6 +171,13 @@ impl Shared {
 
 impl Service for StaticFiles {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        self.respond_to(request, cx)
+    }
+}
+
+impl StaticFiles {
+    /// Decides what becomes of this request.
+    pub fn respond_to(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         let resolved = resolve(request.target.path, self.shared.store.site.show_hidden);
         if let Some(mut response) = pages::for_method(request) {
             self.shared.finish(&mut response, request, resolved.as_ref().ok());

@@ -50,22 +50,30 @@ const LISTED_MAX: usize = 1000;
 /// Asks the kernel about the server's sockets; may block.
 pub type AskKernel = Arc<dyn Fn(&KernelTopic) -> KernelReport + Send + Sync>;
 
-/// Everything that the admin listener serves.
-pub struct Admin(Router);
+/// Everything that the admin listener serves. Clones are the same.
+#[derive(Clone)]
+pub struct Admin(Rc<Router>);
 
 impl Service for Admin {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        self.respond_to(request, cx)
+    }
+}
+
+impl Admin {
+    /// Decides what becomes of this request.
+    pub fn respond_to(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         // The peer and not whom it names: the names of this machine protect its browsers.
         match cx.peer {
             Peer::Ip(_) if !local_name::is_asked_for(request) => Ok(Reply::Respond(local_name::refusal())),
-            _ => self.0.call(request, cx),
+            _ => self.0.respond_to(request, cx),
         }
     }
 }
 
 /// The admin's pages. Their questions about the loop are left in `inspections`.
 pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Admin {
-    Admin(router(inspections, ask_kernel))
+    Admin(Rc::new(router(inspections, ask_kernel)))
 }
 
 fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {

@@ -1,0 +1,72 @@
+//! Pages for errors: what people see in the place of the server's own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::http::body::{Body, Bytes};
+use crate::http::fields::{CONTENT_SECURITY_POLICY, FieldValue};
+use crate::http::message::{Origin, Response};
+
+/// Pages are kept in memory: all together are no longer than this, in bytes.
+const PAGES_BYTES_MAX: u64 = 4 << 20;
+const HTML: FieldValue = FieldValue::from_static("text/html; charset=utf-8");
+
+/// The pages of a folder.
+#[derive(Debug, Default)]
+pub struct ErrorPages {
+    /// By the three letters of their names.
+    pages: HashMap<[u8; 3], Arc<[u8]>>,
+}
+
+impl ErrorPages {
+    /// Reads the pages of a folder: `404.html` is that of a status, and `5xx.html` that of all others that begin with the same
+    /// digit. May block.
+    ///
+    /// # Errors
+    /// The system's. There is none, or they are too long.
+    pub fn read(folder: &Path) -> io::Result<ErrorPages> {
+        let (mut pages, mut bytes) = (HashMap::new(), 0);
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(key) = name.to_str().and_then(key) else { continue };
+            bytes += entry.metadata()?.len();
+            if bytes > PAGES_BYTES_MAX {
+                return Err(io::Error::other("expected pages of at most 4 MiB together: they are kept in memory"));
+            }
+            pages.insert(key, fs::read(entry.path())?.into());
+        }
+        match pages.is_empty() {
+            true => Err(io::Error::other("expected a page in it, such as 404.html or 5xx.html")),
+            false => Ok(ErrorPages { pages }),
+        }
+    }
+
+    /// Gives an error that was found here its page, if there is one. What an upstream says of an error stays as it is.
+    pub fn replace_content(&self, response: &mut Response) {
+        if !response.status.is_error() || response.origin != Origin::Here {
+            return;
+        }
+        let code = response.status.code().to_string();
+        let Ok(exact) = <[u8; 3]>::try_from(code.as_bytes()) else { return };
+        let page = self.pages.get(&exact).or_else(|| self.pages.get(&[exact[0], b'x', b'x']));
+        if let Some(page) = page {
+            response.content_type = Some(HTML);
+            response.body = Body::Bytes(Bytes::Shared(Arc::clone(page), 0..page.len()));
+            response.may_be_coded = true;
+            // It is that of the server's own page, and would forbid what this one loads.
+            response.fields.retain(|(name, _)| !name.is(&CONTENT_SECURITY_POLICY));
+        }
+    }
+}
+
+/// The status, or the class of statuses, that a file is the page of.
+fn key(name: &str) -> Option<[u8; 3]> {
+    let status: [u8; 3] = name.strip_suffix(".html")?.as_bytes().try_into().ok()?;
+    let is_page = matches!(status, [b'4' | b'5', b'x', b'x'])
+        || (matches!(status[0], b'4' | b'5') && status.iter().all(u8::is_ascii_digit));
+    is_page.then_some(status)
+}

@@ -1,0 +1,118 @@
+//! Tells which site and which route a request has, and why no earlier route takes it.
+
+use std::rc::Rc;
+
+use super::hosts::HostFit;
+use super::matcher::Unfit;
+use super::route::{Public, Route, Target};
+use super::{NoRoute, Site, Sites};
+use crate::http::exchange::Cx;
+use crate::http::message::RequestHead;
+use crate::service::explanation::{Explanation, printable};
+use crate::service::proxy::path::NormalPath;
+
+impl Sites {
+    /// Tells which route a request has, if it has one. Where there is only one site with one route, there is nothing to tell.
+    pub fn explain(&self, request: &RequestHead<'_>, explanation: &mut Explanation) -> Option<&Rc<Route>> {
+        if !self.hosts.is_for_all() {
+            let host = request.authority().map_or_else(|| "no host".into(), printable);
+            match self.hosts.find(request.authority()) {
+                None => explanation.note("site", format_args!("none has {host}, and there is no default site: 421")),
+                Some((place, fit)) => {
+                    let name = &self.sites[place].name;
+                    let why = match fit {
+                        HostFit::Name => "it has this name",
+                        HostFit::Wildcard => "one of its patterns has this name",
+                        HostFit::Default => "it has all that no other site has",
+                    };
+                    explanation.note("site", format_args!("{name}, for {host}: {why}"));
+                }
+            }
+        }
+        let site = self.site_of(request)?;
+        let path = NormalPath::of_request(request);
+        if site.routes.len() > 1 {
+            site.explain_earlier(request, path.as_bytes(), explanation);
+        }
+        match self.route_of(request) {
+            Ok(route) => Some(route),
+            Err(NoRoute::Host) => None,
+            Err(NoRoute::Path) => {
+                explanation.note("route", "none takes it, and the site has nothing for all others: 404");
+                None
+            }
+            Err(NoRoute::OtherSpelling) => {
+                let why =
+                    "none: files of ROOT that have this path, or what a route guards, belong to another route: 404";
+                explanation.note("route", why);
+                None
+            }
+        }
+    }
+}
+
+impl Site {
+    fn explain_earlier(&self, request: &RequestHead<'_>, path: &[u8], explanation: &mut Explanation) {
+        let unfit = |route: &Rc<Route>| route.matcher.unfit(request, path).map(|unfit| unfit_text(route, unfit));
+        let earlier: Vec<_> = self.routes.iter().map_while(unfit).collect();
+        let names = self.routes.iter().map(|route| &route.name);
+        let lines = names.zip(&earlier).map(|(name, why)| format!("not {name}: {why}"));
+        explanation.note_lines("routes", lines);
+        if let Some(route) = self.routes.get(earlier.len()) {
+            explanation
+                .note(if earlier.is_empty() { "routes" } else { "" }, format_args!("{}: it takes it", route.name));
+        }
+    }
+}
+
+fn unfit_text(route: &Route, unfit: Unfit<'_>) -> String {
+    match unfit {
+        Unfit::Path => format!("the path is not {}", route.matcher.path),
+        Unfit::Method => {
+            let methods: Vec<_> = route.matcher.methods.iter().map(|method| method.as_str()).collect();
+            format!("the method is not {}", methods.join(" or "))
+        }
+        Unfit::Field(field) => format!("the request has no {field}"),
+    }
+}
+
+impl Route {
+    /// Tells how a request that it takes is answered. May block.
+    pub fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
+        if self.strips {
+            let normal = NormalPath::of_request(request);
+            match normal.as_bytes().strip_prefix(self.matcher.path.prefix()) {
+                Some(b"") => {
+                    return explanation.note("redirect", "to the same address with a slash at its end (strip)");
+                }
+                Some(rest) => {
+                    let mut beneath = *request;
+                    beneath.target.path = rest;
+                    explanation
+                        .note("path", format_args!("{}, without {} (strip)", printable(rest), self.matcher.path));
+                    return self.explain_as_asked(&beneath, cx, explanation);
+                }
+                None => {}
+            }
+        }
+        self.explain_as_asked(request, cx, explanation);
+    }
+
+    fn explain_as_asked(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
+        match &self.target {
+            Target::Content(proxy, public) => {
+                if proxy.as_ref().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
+                    return;
+                }
+                match (public.router(request.target.path), public) {
+                    (Some(router), _) => router.explain("lab", request, explanation),
+                    (None, Public::Files(files, _)) => files.explain(request, cx.date_secs, explanation),
+                    (None, _) => explanation.note("route", "nothing is behind it: 404"),
+                }
+            }
+            Target::Redirect(_) => explanation.note("route", "a redirect"),
+            Target::Fixed(answer) => explanation.note("route", format_args!("always {}", answer.status)),
+            Target::Admin(_) => explanation.note("route", "the admin's pages"),
+        }
+    }
+}
