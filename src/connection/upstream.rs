@@ -135,7 +135,7 @@ impl Upstream {
     }
 
     fn route(&self) -> &Route {
-        self.hub.route(self.link.target)
+        self.link.target.route()
     }
 
     /// Takes the next exchange from the link, and encodes the head of its request.
@@ -332,7 +332,7 @@ impl Upstream {
     /// If the client has left, its address is not busy any more.
     fn end_service(&self, relay: &Relay) {
         if let Some(assignment) = relay.end_service() {
-            self.hub.end(self.link.target, assignment);
+            self.hub.end(&self.link.target, assignment);
         }
     }
 

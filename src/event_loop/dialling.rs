@@ -71,7 +71,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 return began;
             }
         };
-        let header = if hub.route(link.target).sends_proxy_header { self.proxy_header(&link) } else { Vec::new() };
+        let header = if link.target.route().sends_proxy_header { self.proxy_header(&link) } else { Vec::new() };
         let token = self.connections.next_token();
         self.numbered += 1;
         self.dialled += 1;

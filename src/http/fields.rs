@@ -193,7 +193,7 @@ pub const fn is_field_value_byte(byte: u8) -> bool {
 }
 
 /// The name of a field to be sent. It was checked when it was made: it is a token (RFC 9110 §5.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FieldName(Cow<'static, str>);
 
 impl FieldName {

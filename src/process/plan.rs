@@ -36,8 +36,9 @@ pub(super) fn make(settings: &Settings, shares: &Shares) -> Result<(Plan, Option
 fn proxy(settings: &Settings, shares: &Shares) -> Option<(Proxy, Rc<Hub>)> {
     let routes: Routes = settings.proxy.routes().into_iter().collect();
     routes.iter().next()?;
-    let hub = Rc::new(Hub::new(&routes, Moment::default()).with_connections_max(shares.upstreams));
-    Some((Proxy::new(routes, Rc::clone(&hub), trusted_proxies(settings)), hub))
+    let hub = Rc::new(Hub::new(shares.upstreams));
+    let targets = hub.replace(routes.iter(), Moment::default());
+    Some((Proxy::new(routes, targets, Rc::clone(&hub), trusted_proxies(settings)), hub))
 }
 
 /// What everyone gets: the demo site and the lab, or a folder with or without the lab next to it.

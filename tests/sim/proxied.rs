@@ -170,9 +170,9 @@ impl Proxied {
     /// Has the loop answer by asking upstreams.
     pub fn join<R: Reactor>(&self, event_loop: &mut EventLoop<R, SimService>, world: &World) -> Rc<Hub> {
         let routes: Routes = [self.route.clone()].into_iter().collect();
-        let hub = Hub::new(&routes, Moment::default()).with_connections_max(self.open_max.unwrap_or(usize::MAX));
-        let hub = Rc::new(hub);
-        event_loop.service().proxy = Some(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
+        let hub = Rc::new(Hub::new(self.open_max.unwrap_or(usize::MAX)));
+        let targets = hub.replace(routes.iter(), Moment::default());
+        event_loop.service().proxy = Some(Proxy::new(routes, targets, Rc::clone(&hub), TrustedProxies::default()));
         let nobody =
             || -> tidemill::service::proxy::names::Resolve { Arc::new(|_| Err("there are no names".to_owned())) };
         let resolve = world.upstreams.names.as_ref().map_or_else(nobody, Names::resolver);

@@ -1,6 +1,7 @@
 //! Requests that are passed on to an upstream, step by step.
 
 mod leaving;
+mod replacing;
 mod waiting;
 
 use std::io::ErrorKind;
@@ -67,8 +68,9 @@ impl Scene {
         let mut route = Route::new(None, String::new(), vec![Upstream::new(false, "10.9.0.1", Some(3000))]);
         change(&mut route);
         let routes: Routes = [route].into_iter().collect();
-        let hub = Rc::new(Hub::new(&routes, Moment::default()).with_connections_max(connections_max));
-        let proxy = Passing(Proxy::new(routes, Rc::clone(&hub), TrustedProxies::default()));
+        let hub = Rc::new(Hub::new(connections_max));
+        let targets = hub.replace(routes.iter(), Moment::default());
+        let proxy = Passing(Proxy::new(routes, targets, Rc::clone(&hub), TrustedProxies::default()));
         let (reactor, wakes) = (ScriptedReactor::new(&[ListenerRole::Http]), Wakes::new(Nobody));
         let mut event_loop = EventLoop::new(reactor, proxy, limits, wakes, JobPool::without_threads());
         event_loop.reach_upstreams(Rc::clone(&hub), None, Arc::new(|_| Err("there are no names".to_owned())));

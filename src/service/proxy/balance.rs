@@ -11,7 +11,7 @@ use crate::http::fields::FieldName;
 pub const WEIGHT_FULL: u32 = 100;
 
 /// The rule by which requests are shared out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Balance {
     /// One after the other. Smooth: with weights 5, 1 and 1 the first address is chosen five times in seven, and not five
     /// times in a row.
@@ -25,7 +25,7 @@ pub enum Balance {
 }
 
 /// Where the key of a request comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeySource {
     /// From the client's address.
     Client,

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::group::{AddressId, Check};
-use super::hub::Hub;
+use super::hub::{Hub, Target};
 use super::message::Outgoing;
 use super::relay::Relay;
 use crate::base::moment::Moment;
@@ -21,7 +21,7 @@ use crate::observe::upstream::Failure;
 pub struct Checks(Vec<Running>);
 
 struct Running {
-    target: usize,
+    target: Rc<Target>,
     id: AddressId,
     relay: Rc<Relay>,
     /// Without an answer until then the check has failed.
@@ -40,13 +40,13 @@ impl Checks {
     pub fn look(&mut self, hub: &Hub, waker: &LocalWaker, now: Moment) {
         self.0.retain_mut(|check| check.goes_on(hub, now));
         for (target, check) in hub.checks_due(now) {
-            self.0.extend(begin(target, &check, hub, waker, now));
+            self.0.extend(begin(&target, &check, hub, waker, now));
         }
     }
 }
 
-fn begin(target: usize, check: &Check, hub: &Hub, waker: &LocalWaker, now: Moment) -> Option<Running> {
-    let route = hub.route(target);
+fn begin(target: &Rc<Target>, check: &Check, hub: &Hub, waker: &LocalWaker, now: Moment) -> Option<Running> {
+    let route = target.route();
     let (health, upstream) = (route.health.as_ref()?, &route.upstreams[check.upstream]);
     let outgoing = Rc::new(Outgoing::check(&health.target, route.host_for(upstream, None)));
     let facts = Rc::new(UpstreamFacts::default());
@@ -54,7 +54,7 @@ fn begin(target: usize, check: &Check, hub: &Hub, waker: &LocalWaker, now: Momen
     let relay = Relay::new(outgoing, Rc::clone(route), &[], hub.rings(), waker.clone(), facts);
     // Without room it is put off until the next one is due.
     hub.dial_for_check(target, check, Rc::clone(&relay)).then_some(Running {
-        target,
+        target: Rc::clone(target),
         id: check.id,
         relay,
         until: check.until,
@@ -65,6 +65,11 @@ fn begin(target: usize, check: &Check, hub: &Hub, waker: &LocalWaker, now: Momen
 impl Running {
     /// Tells what it says as soon as that is known. False: it is over.
     fn goes_on(&mut self, hub: &Hub, now: Moment) -> bool {
+        if self.target.is_retired() {
+            // Nobody wants to know any more.
+            self.relay.abandon();
+            return false;
+        }
         while self.relay.next_interim().is_some() {}
         self.relay.skip_response();
         let (is_late, failed) = (now >= self.until, self.relay.failure());
@@ -77,7 +82,7 @@ impl Running {
             };
             if let Some(result) = result {
                 self.is_answered = true;
-                hub.on_check(self.target, self.id, result, now);
+                hub.on_check(&self.target, self.id, result, now);
             }
         }
         if is_late {

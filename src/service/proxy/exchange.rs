@@ -9,7 +9,7 @@ use log::Level;
 
 use super::balance::{Balance, KeySource, hash};
 use super::group::Assignment;
-use super::hub::{Given, Hub};
+use super::hub::{Given, Hub, Target};
 use super::message::{self, Outgoing};
 use super::queue::Ticket;
 use super::relay::{Failed, Head, Relay, UpstreamFault};
@@ -38,7 +38,7 @@ const REPLAYED_BYTES_MAX: usize = 16 * 1024;
 /// One request that is answered by an upstream.
 pub struct Relayed {
     hub: Rc<Hub>,
-    target: usize,
+    target: Rc<Target>,
     outgoing: Rc<Outgoing>,
     /// For sharing out by a hash.
     key: Option<u64>,
@@ -71,15 +71,15 @@ enum Stage {
 }
 
 impl Relayed {
-    /// What becomes of this request, for the target at this place. `outgoing` is what the upstream gets.
+    /// What becomes of this request, for this target. `outgoing` is what the upstream gets.
     pub fn new(
         hub: &Rc<Hub>,
-        target: usize,
+        target: &Rc<Target>,
         request: &RequestHead<'_>,
         outgoing: Outgoing,
         cx: &Cx<'_>,
     ) -> Box<Relayed> {
-        let key = match &hub.route(target).balance {
+        let key = match &target.route().balance {
             Balance::RoundRobin | Balance::LeastConn => None,
             Balance::Hash(KeySource::Client) => Some(hash_of_client(cx)),
             Balance::Hash(KeySource::Field(name)) => request.fields.first(name.as_str()).map(hash),
@@ -88,7 +88,7 @@ impl Relayed {
         let OutgoingRequest { content, expects_continue, .. } = outgoing.request;
         Box::new(Relayed {
             hub: Rc::clone(hub),
-            target,
+            target: Rc::clone(target),
             key,
             end: (content == Announced::Nothing && outgoing.request.upgrade.is_none()).then_some(FieldSet::EMPTY),
             invites_at: expects_continue.then(|| cx.now + INVITATION_PATIENCE),
@@ -113,14 +113,14 @@ impl Relayed {
             }
         };
         let except = failed.as_ref().map(|assignment| assignment.id);
-        let given = self.hub.choose(self.target, self.key, except, ticket, &cx.local_waker(), cx.moment);
+        let given = self.hub.choose(&self.target, self.key, except, ticket, &cx.local_waker(), cx.moment);
         if let Some(failed) = failed {
-            self.hub.end(self.target, failed);
+            self.hub.end(&self.target, failed);
         }
         match given {
             Given::Link(link, assignment) => {
                 let outgoing = self.outgoing_to(assignment.upstream);
-                let (replayed, route) = (self.replay.as_deref().unwrap_or_default(), self.hub.route(self.target));
+                let (replayed, route) = (self.replay.as_deref().unwrap_or_default(), self.target.route());
                 let (client, facts) = (cx.local_waker(), Rc::clone(&self.facts));
                 facts.begin(assignment.address, cx.moment);
                 let relay = Relay::new(outgoing, Rc::clone(route), replayed, self.hub.rings(), client, facts);
@@ -138,11 +138,11 @@ impl Relayed {
                 None
             }
             Given::Nothing(why, retry_after) => {
-                cx.complain(Level::Warn, format_args!("503: {}: {why}", self.hub.route(self.target)));
+                cx.complain(Level::Warn, format_args!("503: {}: {why}", self.target.route()));
                 let response = errors::error(
                     Status::SERVICE_UNAVAILABLE,
                     "upstream_unavailable",
-                    [("route", Detail::Text(&self.hub.route(self.target).to_string())), ("why", Detail::Text(&why))],
+                    [("route", Detail::Text(&self.target.route().to_string())), ("why", Detail::Text(&why))],
                 );
                 let seconds = retry_after.as_secs().max(1).to_string();
                 Some(response.with_field(RETRY_AFTER, FieldValue::new(seconds).unwrap_or(FieldValue::from_static("1"))))
@@ -152,7 +152,7 @@ impl Relayed {
 
     /// What this upstream of the route gets: the name of the host may be its own.
     fn outgoing_to(&self, upstream: usize) -> Rc<Outgoing> {
-        let route = self.hub.route(self.target);
+        let route = self.target.route();
         let (host, first) = (route.upstreams[upstream].authority.as_bytes(), route.upstreams[0].authority.as_bytes());
         let is_own = route.host_field == HostField::Upstream || self.outgoing.request.host == first;
         if upstream == 0 || !is_own {
@@ -172,11 +172,11 @@ impl Relayed {
             let is_lasting = failed.is_lasting();
             let attempt = Attempt { failure, is_lasting, is_retry, is_reused, written, received: failed.read };
             let (method, is_replayable) = (self.outgoing.request.method, self.replay.is_some());
-            let proof = self.hub.may_retry(self.target, &assignment, method, &attempt, is_replayable, cx.moment);
+            let proof = self.hub.may_retry(&self.target, &assignment, method, &attempt, is_replayable, cx.moment);
             // An upstream may end a connection that it has kept for long enough (RFC 9112 §9.3.1).
             let is_of_age = is_reused && matches!(proof, Ok(Proof::ReusedEof | Proof::NothingWritten));
             if !is_of_age {
-                self.hub.on_failure(self.target, &assignment, failure, cx.moment);
+                self.hub.on_failure(&self.target, &assignment, failure, cx.moment);
             }
             proof.ok()
         });
@@ -187,7 +187,7 @@ impl Relayed {
             self.stage = Stage::Choosing(Some(assignment));
             return None;
         }
-        self.hub.end(self.target, assignment);
+        self.hub.end(&self.target, assignment);
         let (status, code) = match failed.fault {
             UpstreamFault::Timeout => (Status::GATEWAY_TIMEOUT, "gateway_timeout"),
             UpstreamFault::NoSocket(_) => (Status::SERVICE_UNAVAILABLE, "upstream_unavailable"),
@@ -234,7 +234,7 @@ impl Relayed {
         let Head { mut response, content, protocol } = head;
         self.content = content;
         let Stage::Given(relay, assignment) = &self.stage else { return Decision::Respond(response) };
-        self.hub.on_success(self.target, assignment, cx.moment);
+        self.hub.on_success(&self.target, assignment, cx.moment);
         let is_untouched = self.replay.as_ref().is_some_and(Vec::is_empty);
         self.is_declined = is_untouched && !relay.is_invited() && self.invites_at.is_some_and(|at| at > cx.now);
         if let Some(protocol) = protocol {
@@ -282,7 +282,7 @@ impl Exchange for Relayed {
     }
 
     fn ends_with_client(&self) -> bool {
-        self.hub.route(self.target).aborts_on_close
+        self.target.route().aborts_on_close
     }
 
     fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
@@ -339,14 +339,14 @@ impl Source for Relayed {
             return Ok(Pull::More);
         }
         if let Some(failed) = relay.failure() {
-            let (hub, target) = (&self.hub, self.target);
+            let (hub, target) = (&self.hub, &self.target);
             // How another protocol ends says nothing about the upstream: nobody may have had anything to say.
             let failure = failed.failure().filter(|_| self.content != ResponseContent::Tunnel);
             failure.iter().for_each(|why| hub.on_failure(target, assignment, *why, cx.moment));
             return Err(Failure::of_upstream(format_args!("upstream {}: {failed}", assignment.address)));
         }
         Ok(Pull::Pending(match self.content {
-            ResponseContent::Tunnel => Wait::Idle(cx.now + self.hub.route(self.target).tunnel_timeout),
+            ResponseContent::Tunnel => Wait::Idle(cx.now + self.target.route().tunnel_timeout),
             _ => Wait::Upstream(cx.now + PATIENCE),
         }))
     }
@@ -354,7 +354,7 @@ impl Source for Relayed {
     /// An upstream that has ended its direction may read on. If it refuses what comes then, the conversation is over.
     fn listens(&mut self, cx: &mut Cx<'_>) -> Option<Wait> {
         let Stage::Given(relay, assignment) = &self.stage else { return None };
-        let timeout = self.hub.route(self.target).tunnel_timeout;
+        let timeout = self.target.route().tunnel_timeout;
         if relay.is_silent() {
             let (address, what) = (assignment.address, "neither side has sent anything for");
             cx.complain(Level::Info, format_args!("upstream {address}: closed: {what} {timeout:?} (tunnel-timeout)"));
@@ -376,7 +376,7 @@ impl Source for Relayed {
     }
 
     fn ends_with_client(&self) -> bool {
-        self.hub.route(self.target).aborts_on_close
+        self.target.route().aborts_on_close
     }
 
     fn trailers(&mut self) -> Option<FieldSet> {
@@ -391,8 +391,8 @@ impl Drop for Relayed {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Choosing(None) | Stage::Over => {}
-            Stage::Choosing(Some(assignment)) => self.hub.end(self.target, assignment),
-            Stage::Queued(ticket, _) => self.hub.leave(self.target, ticket),
+            Stage::Choosing(Some(assignment)) => self.hub.end(&self.target, assignment),
+            Stage::Queued(ticket, _) => self.hub.leave(&self.target, ticket),
             Stage::Given(relay, assignment) => {
                 // Of a conversation that has ended on both sides, the last bytes may be on their way to the upstream.
                 let is_whole = self.end.is_some() && relay.response_is_over();
@@ -400,7 +400,7 @@ impl Drop for Relayed {
                     relay.abandon();
                 }
                 let free = if is_whole { relay.leave(assignment) } else { Some(assignment) };
-                free.into_iter().for_each(|assignment| self.hub.end(self.target, assignment));
+                free.into_iter().for_each(|assignment| self.hub.end(&self.target, assignment));
             }
         }
     }

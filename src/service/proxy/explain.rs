@@ -58,7 +58,7 @@ impl Proxy {
     }
 }
 
-fn fit_text(Matched { route, path }: &Matched<'_, '_>) -> String {
+fn fit_text(Matched { route, path, .. }: &Matched<'_, '_>) -> String {
     let host = match &route.host {
         Some(host) => format!("the host is {host}"),
         None => "for any host".into(),

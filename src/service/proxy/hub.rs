@@ -3,11 +3,13 @@
 //!
 //! The loop owns the connections. It makes those that are asked for here, and each of them has a [`Link`], in which it finds
 //! the exchange that it is to serve.
+//!
+//! Routes may be replaced while exchanges are under way: see [`Hub::replace`]. Whoever uses a [`Target`] keeps it alive.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use log::{Level, log};
@@ -19,7 +21,7 @@ use super::queue::{Ticket, WaitQueue};
 use super::relay;
 use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
 use super::retry::{Attempt, Refusal, may_retry};
-use super::route::{Route, Routes, UpstreamHost};
+use super::route::{Route, UpstreamHost};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
 use crate::base::wake::LocalWaker;
@@ -37,15 +39,22 @@ const SURPLUS_TIME: Duration = Duration::from_millis(100);
 /// All upstreams of one loop.
 pub struct Hub {
     rings: Rc<RefCell<BufferPool>>,
-    targets: Vec<Target>,
+    /// Those of the routes in force, in their order.
+    targets: RefCell<Vec<Rc<Target>>>,
+    /// Those of earlier routes, as long as somebody uses them.
+    retired: RefCell<Vec<Weak<Target>>>,
+    /// The routes were replaced, and the loop has not looked at the new ones.
+    has_changed: Cell<bool>,
     dials: RefCell<Vec<Rc<Link>>>,
     open: Rc<Open>,
 }
 
 /// What a route leads to.
-struct Target {
+pub struct Target {
     route: Rc<Route>,
     state: RefCell<State>,
+    /// The route is in force no more: what has begun goes on, and nothing is kept for later.
+    is_retired: Cell<bool>,
 }
 
 struct State {
@@ -81,18 +90,74 @@ pub enum Given {
 }
 
 impl Hub {
-    /// A hub for the targets of these routes, at their places.
-    pub fn new(routes: &Routes, now: Moment) -> Hub {
-        let targets = routes.iter().map(|route| Target::new(route, now)).collect();
-        let rings = BufferPool::new(relay::RING_BYTES, RINGS_KEPT);
-        let dials = RefCell::default();
-        Hub { rings: Rc::new(RefCell::new(rings)), targets, dials, open: Open::new(usize::MAX) }
+    /// A hub without a route, so far. There are no more connections than this at a time, to all upstreams together: each takes a
+    /// descriptor.
+    pub fn new(connections_max: usize) -> Hub {
+        Hub {
+            rings: Rc::new(RefCell::new(BufferPool::new(relay::RING_BYTES, RINGS_KEPT))),
+            targets: RefCell::default(),
+            retired: RefCell::default(),
+            has_changed: Cell::default(),
+            dials: RefCell::default(),
+            open: Open::new(connections_max),
+        }
     }
 
-    /// There are no more connections than this at a time, to all upstreams together: each takes a descriptor.
-    #[must_use]
-    pub fn with_connections_max(self, max: usize) -> Hub {
-        Hub { open: Open::new(max), ..self }
+    /// From now on these routes are in force. The result has the target of each, in their order.
+    ///
+    /// The target of a route that is equal to an earlier one stays as it is, with its connections, its queue, and all that is
+    /// known of its addresses. Equal routes share one target. A target whose route is gone serves what it has begun and who
+    /// waits in its queue, closes its idle connections, checks nothing, and is freed with the last of those who use it.
+    pub fn replace<'r>(&self, routes: impl IntoIterator<Item = &'r Rc<Route>>, now: Moment) -> Vec<Rc<Target>> {
+        let earlier = self.targets.take();
+        let mut known: HashMap<Rc<Route>, Rc<Target>> =
+            earlier.iter().map(|target| (Rc::clone(&target.route), Rc::clone(target))).collect();
+        let (mut seen, mut current, mut given) = (HashMap::new(), Vec::new(), Vec::new());
+        for route in routes {
+            let target = seen.entry(Rc::clone(route)).or_insert_with(|| {
+                let target = known.remove(route).unwrap_or_else(|| Rc::new(Target::new(route, now)));
+                current.push(Rc::clone(&target));
+                target
+            });
+            given.push(Rc::clone(target));
+        }
+        *self.targets.borrow_mut() = current;
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|target| target.strong_count() > 0);
+        // In their order, and not in that of the map, so that the same happens in every run.
+        for target in earlier.iter().filter(|target| known.contains_key(&target.route)) {
+            target.retire();
+            retired.push(Rc::downgrade(target));
+        }
+        drop(retired);
+        self.has_changed.set(true);
+        given
+    }
+
+    /// Whether [`Hub::replace`] was called since [`Hub::take_changed`] was.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed.get()
+    }
+
+    /// The same, once.
+    pub fn take_changed(&self) -> bool {
+        self.has_changed.take()
+    }
+
+    /// The targets of the routes in force, in their order.
+    pub fn targets(&self) -> Vec<Rc<Target>> {
+        self.targets.borrow().clone()
+    }
+
+    /// How many targets of earlier routes are still in use.
+    pub fn retired(&self) -> usize {
+        self.retired.borrow().iter().filter(|target| target.strong_count() > 0).count()
+    }
+
+    /// Every target that somebody may wait for.
+    fn all(&self) -> Vec<Rc<Target>> {
+        let retired = self.retired.borrow();
+        self.targets.borrow().iter().cloned().chain(retired.iter().filter_map(Weak::upgrade)).collect()
     }
 
     /// How many connections there may be at a time, to all upstreams together.
@@ -105,25 +170,10 @@ impl Hub {
         &self.rings
     }
 
-    /// The place of a route's target.
-    pub fn target_of(&self, route: &Rc<Route>) -> Option<usize> {
-        self.targets.iter().position(|target| Rc::ptr_eq(&target.route, route))
-    }
-
-    /// The route of the target at this place.
-    pub fn route(&self, target: usize) -> &Rc<Route> {
-        &self.targets[target].route
-    }
-
-    /// The routes, whose targets have the same places.
-    pub fn routes(&self) -> impl Iterator<Item = &Rc<Route>> {
-        self.targets.iter().map(|target| &target.route)
-    }
-
     /// The name of an upstream of this target cannot be resolved at present, for this reason. Addresses that are known stay in
     /// use; whoever waits for the first ones waits no longer.
-    pub fn set_unresolved(&self, target: usize, upstream: usize, why: &str) {
-        let State { lookups, queue, .. } = &mut *self.targets[target].state.borrow_mut();
+    pub fn set_unresolved(&self, target: &Target, upstream: usize, why: &str) {
+        let State { lookups, queue, .. } = &mut *target.state.borrow_mut();
         lookups[upstream] = Lookup::Failed(why.into());
         while let Some(waker) = queue.offer() {
             waker.wake();
@@ -131,8 +181,7 @@ impl Hub {
     }
 
     /// The addresses of an upstream of this target are known, or have changed.
-    pub fn set_addresses(&self, target: usize, upstream: usize, addresses: &[SocketAddr], now: Moment) {
-        let target = &self.targets[target];
+    pub fn set_addresses(&self, target: &Target, upstream: usize, addresses: &[SocketAddr], now: Moment) {
         let mut state = target.state.borrow_mut();
         state.lookups[upstream] = Lookup::Known;
         let events = state.group.set_addresses(upstream, addresses, now);
@@ -142,8 +191,8 @@ impl Hub {
     }
 
     /// Counts a request for the retry budget; one that is sent again is none.
-    pub fn on_request(&self, target: usize, now: Moment) {
-        self.targets[target].state.borrow_mut().budget.on_request(now);
+    pub fn on_request(&self, target: &Target, now: Moment) {
+        target.state.borrow_mut().budget.on_request(now);
     }
 
     /// Chooses an address for an exchange, and finds a connection for it: one that is idle, or a new one, which the loop makes.
@@ -151,7 +200,7 @@ impl Hub {
     /// to wait, `waker` is woken when there may be room.
     pub fn choose(
         &self,
-        target: usize,
+        target: &Rc<Target>,
         key: Option<u64>,
         except: Option<AddressId>,
         ticket: Option<Ticket>,
@@ -168,7 +217,7 @@ impl Hub {
     /// An address, and an idle connection to it if there is one; or what the exchange gets instead.
     fn assign(
         &self,
-        target: usize,
+        target: &Target,
         key: Option<u64>,
         except: Option<AddressId>,
         ticket: Option<Ticket>,
@@ -176,7 +225,7 @@ impl Hub {
         now: Moment,
     ) -> Result<(Assignment, Option<Rc<Link>>), Given> {
         let has_room = self.spare() > 0;
-        let State { group, queue, idle, lookups, refused, .. } = &mut *self.targets[target].state.borrow_mut();
+        let State { group, queue, idle, lookups, refused, .. } = &mut *target.state.borrow_mut();
         // Who arrives while others wait does not take what was offered to them.
         let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
         let choice = if may_choose && has_room { group.choose(key, except, now) } else { AT_MAX };
@@ -220,13 +269,13 @@ impl Hub {
     }
 
     /// Has a connection made. If there are as many as there may be, one that is idle elsewhere makes room for it.
-    fn new_connection(&self, target: usize, assignment: &Assignment) -> Rc<Link> {
+    fn new_connection(&self, target: &Rc<Target>, assignment: &Assignment) -> Rc<Link> {
         let has_room = self.has_room();
         debug_assert!(has_room, "nobody gets an address without that");
         let Assignment { id, address, upstream, .. } = *assignment;
-        let group = &mut self.targets[target].state.borrow_mut().group;
+        let group = &mut target.state.borrow_mut().group;
         count(group.counters_mut(id), |counters| counters.connections_made += 1);
-        let link = Rc::new(Link::new(target, upstream, address, id, &self.open));
+        let link = Rc::new(Link::new(Rc::clone(target), upstream, address, id, &self.open));
         self.dials.borrow_mut().push(Rc::clone(&link));
         link
     }
@@ -240,7 +289,7 @@ impl Hub {
     fn spare(&self) -> usize {
         let new = self.open.max.saturating_sub(self.open.count.get());
         // Idle ones are counted only where that matters.
-        if new > 0 { new } else { self.targets.iter().map(|target| target.idle()).sum() }
+        if new > 0 { new } else { self.targets.borrow().iter().map(|target| target.idle()).sum() }
     }
 
     /// Wakes those who wait for a connection, as many as may get one, if there were as many as there may be and one has ended or
@@ -248,19 +297,20 @@ impl Hub {
     pub fn offer_freed(&self) {
         if self.open.has_freed.take() {
             let spare = self.spare();
-            self.targets.iter().for_each(|target| target.offer_room(spare));
+            self.all().iter().for_each(|target| target.offer_room(spare));
         }
     }
 
     /// Whether [`Hub::offer_freed`] may wake somebody.
     pub fn has_freed(&self) -> bool {
-        self.open.has_freed.get() && self.targets.iter().any(|target| !target.state.borrow().queue.is_empty())
+        self.open.has_freed.get() && self.all().iter().any(|target| !target.state.borrow().queue.is_empty())
     }
 
     /// Closes the oldest idle connection to the address that has the most of them.
     fn retire_one(&self) -> bool {
-        let most = |target: &&Target| target.state.borrow().idle.values().map(Vec::len).max();
-        let Some(target) = self.targets.iter().max_by_key(most) else { return false };
+        let most = |target: &&Rc<Target>| target.state.borrow().idle.values().map(Vec::len).max();
+        let targets = self.targets.borrow();
+        let Some(target) = targets.iter().max_by_key(most) else { return false };
         let mut state = target.state.borrow_mut();
         let Some(links) = state.idle.values_mut().max_by_key(|links| links.len()) else { return false };
         let oldest = (!links.is_empty()).then(|| links.remove(0));
@@ -272,29 +322,25 @@ impl Hub {
     }
 
     /// Takes a waiter out of the queue: its client has left, or it has waited for too long.
-    pub fn leave(&self, target: usize, ticket: Ticket) {
-        let target = &self.targets[target];
+    pub fn leave(&self, target: &Target, ticket: Ticket) {
         target.state.borrow_mut().queue.leave(ticket);
         target.offer_room(self.spare());
     }
 
     /// The head of a response has come from there.
-    pub fn on_success(&self, target: usize, assignment: &Assignment, now: Moment) {
-        let target = &self.targets[target];
+    pub fn on_success(&self, target: &Target, assignment: &Assignment, now: Moment) {
         let event = target.state.borrow_mut().group.on_success(assignment, now);
         event.iter().for_each(|event| target.tell(event));
     }
 
     /// The address has failed.
-    pub fn on_failure(&self, target: usize, assignment: &Assignment, failure: Failure, now: Moment) {
-        let target = &self.targets[target];
+    pub fn on_failure(&self, target: &Target, assignment: &Assignment, failure: Failure, now: Moment) {
         let event = target.state.borrow_mut().group.on_failure(assignment, failure, now);
         event.iter().for_each(|event| target.tell(event));
     }
 
     /// The exchange is over: its address may have room for another one.
-    pub fn end(&self, target: usize, assignment: Assignment) {
-        let target = &self.targets[target];
+    pub fn end(&self, target: &Target, assignment: Assignment) {
         target.state.borrow_mut().group.on_end(assignment);
         target.offer_room(self.spare());
     }
@@ -302,14 +348,14 @@ impl Hub {
     /// Whether a request that has failed there may be sent once more, and why that is safe.
     pub fn may_retry(
         &self,
-        target: usize,
+        target: &Target,
         assignment: &Assignment,
         method: Method,
         attempt: &Attempt,
         is_replayable: bool,
         now: Moment,
     ) -> Result<Proof, Refusal> {
-        let State { group, budget, queue, .. } = &mut *self.targets[target].state.borrow_mut();
+        let State { group, budget, queue, .. } = &mut *target.state.borrow_mut();
         // What others wait for in the queue is theirs.
         let has_other = queue.is_empty() && group.has_room_besides(assignment.id);
         let proof = may_retry(method, attempt, is_replayable, has_other, budget, now)?;
@@ -319,31 +365,33 @@ impl Hub {
         Ok(proof)
     }
 
-    /// The checks that are to be made now, each with the place of its target. [`Hub::on_check`] gets what becomes of each.
-    pub fn checks_due(&self, now: Moment) -> Vec<(usize, Check)> {
-        let targets = self.targets.iter().enumerate();
-        let due = targets.map(|(place, target)| (place, target.state.borrow_mut().group.checks_due(now)));
-        due.flat_map(|(place, checks)| checks.into_iter().map(move |check| (place, check))).collect()
+    /// The checks that are to be made now, each with its target. [`Hub::on_check`] gets what becomes of each.
+    pub fn checks_due(&self, now: Moment) -> Vec<(Rc<Target>, Check)> {
+        let mut due = Vec::new();
+        for target in self.targets.borrow().iter() {
+            let checks = target.state.borrow_mut().group.checks_due(now);
+            due.extend(checks.into_iter().map(|check| (Rc::clone(target), check)));
+        }
+        due
     }
 
     /// When the next check is due, if one is.
     pub fn next_check_at(&self) -> Option<Moment> {
-        self.targets.iter().filter_map(|target| target.state.borrow().group.next_check_at()).min()
+        self.targets.borrow().iter().filter_map(|target| target.state.borrow().group.next_check_at()).min()
     }
 
     /// A check has ended.
-    pub fn on_check(&self, target: usize, id: AddressId, result: Result<(), Failure>, now: Moment) {
-        let target = &self.targets[target];
+    pub fn on_check(&self, target: &Target, id: AddressId, result: Result<(), Failure>, now: Moment) {
         let event = target.state.borrow_mut().group.on_check(id, result, now);
         event.iter().for_each(|event| target.tell(event));
         target.offer_room(self.spare());
     }
 
     /// Has a connection made for a check. No request gets it. False: there is no room for it.
-    pub fn dial_for_check(&self, target: usize, check: &Check, relay: Rc<Relay>) -> bool {
+    pub fn dial_for_check(&self, target: &Rc<Target>, check: &Check, relay: Rc<Relay>) -> bool {
         let has_room = self.has_room();
         if has_room {
-            let mut link = Link::new(target, check.upstream, check.address, check.id, &self.open);
+            let mut link = Link::new(Rc::clone(target), check.upstream, check.address, check.id, &self.open);
             link.is_for_check = true;
             link.assign(relay);
             self.dials.borrow_mut().push(Rc::new(link));
@@ -373,7 +421,7 @@ impl Hub {
 
     /// Notes how long it took until a connection was there, or until the first byte of a response came.
     pub fn note_times(&self, link: &Link, connect: Option<Duration>, first_byte: Option<Duration>) {
-        let mut state = self.targets[link.target].state.borrow_mut();
+        let mut state = link.target.state.borrow_mut();
         count(state.group.counters_mut(link.id), |counters| {
             connect.iter().for_each(|time| counters.connect.record(*time));
             first_byte.iter().for_each(|time| counters.first_byte.record(*time));
@@ -381,10 +429,10 @@ impl Hub {
     }
 
     /// A connection can serve another request, until it is closed at this moment at the latest. Returns when it is to be
-    /// closed; `None`: at once, because its address is none of the upstream's any more.
+    /// closed; `None`: at once, because its address is none of the upstream's any more, or its route is in force no more.
     pub fn put_idle(&self, link: &Rc<Link>, until: Moment, now: Moment) -> Option<Moment> {
-        let State { group, idle, .. } = &mut *self.targets[link.target].state.borrow_mut();
-        if link.is_for_check || !group.is_listed(link.id) {
+        let State { group, idle, .. } = &mut *link.target.state.borrow_mut();
+        if link.is_for_check || link.target.is_retired.get() || !group.is_listed(link.id) {
             return None;
         }
         let links = idle.entry(link.id).or_default();
@@ -396,7 +444,7 @@ impl Hub {
 
     /// A connection is over, or cannot serve another request.
     pub fn forget(&self, link: &Rc<Link>) {
-        let idle = &mut self.targets[link.target].state.borrow_mut().idle;
+        let idle = &mut link.target.state.borrow_mut().idle;
         if let Some(links) = idle.get_mut(&link.id) {
             links.retain(|other| !Rc::ptr_eq(other, link));
             if links.is_empty() {
@@ -405,9 +453,9 @@ impl Hub {
         }
     }
 
-    /// How all targets stand.
+    /// How the targets of all routes in force stand.
     pub fn statuses(&self, now: Moment) -> Vec<GroupStatus> {
-        let status = |target: &Target| {
+        let status = |target: &Rc<Target>| {
             let State { group, budget, queue, idle, lookups, refused } = &mut *target.state.borrow_mut();
             let mut status = group.status(queue.len(), budget.status(now), now);
             status.idle = idle.values().map(Vec::len).sum();
@@ -420,7 +468,7 @@ impl Hub {
             }
             status
         };
-        self.targets.iter().map(status).collect()
+        self.targets.borrow().iter().map(status).collect()
     }
 }
 
@@ -479,7 +527,30 @@ impl Target {
         }
         let (budget, queue, idle, refused) = (Budget::default(), WaitQueue::new(), BTreeMap::new(), 0);
         let state = State { group, budget, queue, idle, lookups, refused };
-        Target { route: Rc::clone(route), state: RefCell::new(state) }
+        Target { route: Rc::clone(route), state: RefCell::new(state), is_retired: Cell::new(false) }
+    }
+
+    /// Its route.
+    pub fn route(&self) -> &Rc<Route> {
+        &self.route
+    }
+
+    /// Whether its route is in force no more.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.get()
+    }
+
+    /// Whether somebody waits in the queue until the name of this upstream has addresses for the first time.
+    pub fn awaits_addresses(&self, upstream: usize) -> bool {
+        let state = self.state.borrow();
+        !state.queue.is_empty() && matches!(state.lookups[upstream], Lookup::Pending)
+    }
+
+    /// Keeps nothing for later requests: there are none.
+    fn retire(&self) {
+        self.is_retired.set(true);
+        let idle = std::mem::take(&mut self.state.borrow_mut().idle);
+        idle.values().flatten().for_each(|link| link.retire());
     }
 
     /// Says what has become of an address.

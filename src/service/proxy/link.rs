@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::group::AddressId;
+use super::hub::Target;
 use super::relay::Relay;
 use crate::base::wake::{LocalWaker, WakeKey};
 
@@ -43,8 +44,8 @@ impl Open {
 
 /// One connection to an upstream, in which it finds what it is to do.
 pub struct Link {
-    /// Which target it belongs to, by its place.
-    pub target: usize,
+    /// Which target it belongs to.
+    pub target: Rc<Target>,
     /// Which of the target's upstreams it leads to, by its place in the route.
     pub upstream: usize,
     /// Where it leads to.
@@ -56,7 +57,7 @@ pub struct Link {
     relay: RefCell<Option<Rc<Relay>>>,
     /// Wakes the connection, as soon as it is there.
     waker: RefCell<Option<LocalWaker>>,
-    /// Whether it closes because another connection needs its descriptor.
+    /// Whether it closes although it is of use: another connection needs its descriptor, or its route is in force no more.
     is_retired: Cell<bool>,
     /// The hub's count of connections, which has this one until it closes.
     open: Rc<Open>,
@@ -64,18 +65,24 @@ pub struct Link {
 
 impl Link {
     /// A connection that is to be made, and counts from now on.
-    pub(super) fn new(target: usize, upstream: usize, address: SocketAddr, id: AddressId, open: &Rc<Open>) -> Link {
+    pub(super) fn new(
+        target: Rc<Target>,
+        upstream: usize,
+        address: SocketAddr,
+        id: AddressId,
+        open: &Rc<Open>,
+    ) -> Link {
         open.count.set(open.count.get() + 1);
         let (relay, waker, is_retired) = (RefCell::default(), RefCell::default(), Cell::default());
         Link { target, upstream, address, id, is_for_check: false, relay, waker, is_retired, open: Rc::clone(open) }
     }
 
-    /// Whether it is to close, because another connection needs its descriptor.
+    /// Whether it is to close, because another connection needs its descriptor, or its route is in force no more.
     pub fn is_retired(&self) -> bool {
         self.is_retired.get()
     }
 
-    /// Closes it, because another connection needs its descriptor.
+    /// Closes it, which is idle, because another connection needs its descriptor, or its route is in force no more.
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
         self.open.remove_one();

@@ -29,7 +29,7 @@ use crate::http::exchange::{Cx, Reply};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::message::RequestHead;
 use exchange::Relayed;
-use hub::Hub;
+use hub::{Hub, Target};
 use message::{Outgoing, Refusal, Sender};
 use path::NormalPath;
 use route::{Matched, Routes};
@@ -37,21 +37,23 @@ use route::{Matched, Routes};
 /// Answers by asking upstreams.
 pub struct Proxy {
     routes: Routes,
+    /// For each of the routes, where it leads to.
+    targets: Vec<Rc<Target>>,
     hub: Rc<Hub>,
     /// Whose word counts about who has sent a request.
     trusted: TrustedProxies,
 }
 
 impl Proxy {
-    /// For these routes, whose targets are those of the hub.
-    pub fn new(routes: Routes, hub: Rc<Hub>, trusted: TrustedProxies) -> Proxy {
-        Proxy { routes, hub, trusted }
+    /// For these routes, which lead to these targets of the hub: one for each, in the order of [`Routes::iter`].
+    pub fn new(routes: Routes, targets: Vec<Rc<Target>>, hub: Rc<Hub>, trusted: TrustedProxies) -> Proxy {
+        Proxy { routes, targets, hub, trusted }
     }
 
     /// The answer to a request that has a route; `None`: it has none.
     pub fn call(&self, request: &RequestHead<'_>, cx: &Cx<'_>) -> Option<Reply> {
         let matched = self.routes.find(request)?;
-        let target = self.hub.target_of(matched.route)?;
+        let target = self.targets.get(matched.place)?;
         Some(match self.outgoing(request, &matched, cx) {
             Ok(outgoing) => Reply::Decide(Relayed::new(&self.hub, target, request, outgoing, cx)),
             Err(refusal) => Reply::Respond(refusal.response()),

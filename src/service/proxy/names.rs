@@ -2,6 +2,7 @@
 //!
 //! This is a value. Whoever owns it runs a job for each name that is due, and reports what came of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,9 @@ pub type Resolve = Arc<dyn Fn(&str) -> Result<Resolved, String> + Send + Sync>;
 /// The names of all upstreams of one event loop.
 #[derive(Debug, Default)]
 pub struct Names {
-    entries: Vec<Entry>,
+    entries: BTreeMap<NameId, Entry>,
+    /// How many names have been added so far: no id is given twice.
+    added: usize,
 }
 
 /// Stands for a name.
@@ -71,63 +74,73 @@ pub struct Answered {
     pub news: Option<(Level, String)>,
 }
 
+impl Answered {
+    const NOTHING_NEW: Answered = Answered { has_changed: false, news: None };
+}
+
 impl Names {
     /// Adds the host of an upstream: a name, or an IP address, an IPv6 address in brackets or not. It is due at once. A host
     /// that is there already is the same, whatever the case of its letters.
     pub fn add(&mut self, host: &str, now: Moment) -> NameId {
-        if let Some(index) = self.entries.iter().position(|entry| entry.host.eq_ignore_ascii_case(host)) {
-            return NameId(index);
+        if let Some((id, _)) = self.entries.iter().find(|(_, entry)| entry.host.eq_ignore_ascii_case(host)) {
+            return *id;
         }
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let literal: Option<IpAddr> = bare.parse().ok();
         let next = if literal.is_some() { Next::Never } else { Next::At(now) };
         let addresses = literal.into_iter().collect();
-        self.entries.push(Entry { host: host.into(), addresses, next, asked: None, failing: None });
-        NameId(self.entries.len() - 1)
+        let id = NameId(self.added);
+        self.added += 1;
+        self.entries.insert(id, Entry { host: host.into(), addresses, next, asked: None, failing: None });
+        id
+    }
+
+    /// Forgets all other names than these. An answer that still comes about one of the others changes nothing.
+    pub fn retain(&mut self, is_wanted: impl Fn(NameId) -> bool) {
+        self.entries.retain(|id, _| is_wanted(*id));
     }
 
     /// The host as it was added.
     pub fn host(&self, id: NameId) -> &Arc<str> {
-        &self.entries[id.0].host
+        &self.entries[&id].host
     }
 
     /// The addresses that requests may use, in order. None before the first answer that has some.
     pub fn addresses(&self, id: NameId) -> &[IpAddr] {
-        &self.entries[id.0].addresses
+        &self.entries[&id].addresses
     }
 
     /// Whether neither an answer nor a failure has come so far: a request can wait for the first one.
     pub fn is_new(&self, id: NameId) -> bool {
-        let entry = &self.entries[id.0];
+        let entry = &self.entries[&id];
         entry.addresses.is_empty() && entry.failing.is_none()
     }
 
     /// Why the name cannot be resolved at present, if it cannot.
     pub fn failing(&self, id: NameId) -> Option<&Failing> {
-        self.entries[id.0].failing.as_ref()
+        self.entries[&id].failing.as_ref()
     }
 
     /// When the next name is due; `None` while all are asked for, or are addresses.
     pub fn due_at(&self) -> Option<Moment> {
-        self.entries.iter().filter_map(|entry| entry.next.at()).min()
+        self.entries.values().filter_map(|entry| entry.next.at()).min()
     }
 
     /// A name that is to be asked for now, the one that has waited longest. It counts as asked for until
     /// [`on_answer`](Names::on_answer), which must follow, even if no job could be had for it.
     pub fn take_due(&mut self, now: Moment) -> Option<NameId> {
-        let due =
-            self.entries.iter_mut().enumerate().filter_map(|(index, entry)| Some((entry.next.at()?, index, entry)));
-        let (at, index, entry) = due.min_by_key(|(at, index, _)| (*at, *index))?;
+        let due = self.entries.iter_mut().filter_map(|(id, entry)| Some((entry.next.at()?, *id, entry)));
+        let (at, id, entry) = due.min_by_key(|(at, id, _)| (*at, *id))?;
         if at > now {
             return None;
         }
         (entry.next, entry.asked) = (Next::InFlight, Some(now));
-        Some(NameId(index))
+        Some(id)
     }
 
     /// What came of asking for a name. A failure changes no addresses: those of the last answer stay in use.
     pub fn on_answer(&mut self, id: NameId, answer: Result<Resolved, String>, now: Moment) -> Answered {
-        let entry = &mut self.entries[id.0];
+        let Some(entry) = self.entries.get_mut(&id) else { return Answered::NOTHING_NEW };
         match answer {
             Ok(Resolved { addresses, ttl }) if !addresses.is_empty() => {
                 entry.next = Next::At(now + ttl.clamp(INTERVAL_MIN, INTERVAL_MAX));
@@ -145,7 +158,7 @@ impl Names {
     }
 
     fn on_failure(&mut self, id: NameId, error: String, now: Moment) -> Answered {
-        let entry = &mut self.entries[id.0];
+        let Some(entry) = self.entries.get_mut(&id) else { return Answered::NOTHING_NEW };
         let failures = entry.failing.as_ref().map_or(0, |failing| failing.failures).saturating_add(1);
         // 1, 2, 4, 8, 16 and 30 s, and so on.
         let interval = INTERVAL_MIN.saturating_mul(1 << (failures - 1).min(8)).min(INTERVAL_MAX);
@@ -166,7 +179,7 @@ impl Names {
     /// Asks for a name ahead of its time, because connections to its addresses fail: it may have others by now. It is still
     /// asked for once in [`INTERVAL_MIN`] at most, and less often while asking for it fails.
     pub fn hasten(&mut self, id: NameId) {
-        let entry = &mut self.entries[id.0];
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         if let (Next::At(at), Some(asked), None) = (entry.next, entry.asked, &entry.failing) {
             entry.next = Next::At(at.min(asked + INTERVAL_MIN));
         }
@@ -204,7 +217,7 @@ mod tests {
         Err("no such name: web (NXDOMAIN from 10.0.0.2)".into())
     }
 
-    const NOTHING_NEW: Answered = Answered { has_changed: false, news: None };
+    const NOTHING_NEW: Answered = Answered::NOTHING_NEW;
     const CHANGED: Answered = Answered { has_changed: true, news: None };
 
     #[test]

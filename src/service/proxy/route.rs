@@ -10,7 +10,7 @@ use super::path::NormalPath;
 use crate::http::message::RequestHead;
 
 /// Requests for a host and a path, and where they go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The name or address that requests must be for, in lower case and without a port; `None`: any.
     pub host: Option<String>,
@@ -47,7 +47,7 @@ pub struct Route {
 }
 
 /// The root of an upstream's URLs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Upstream {
     /// Whether it speaks TLS: `https`.
     pub is_secured: bool,
@@ -60,7 +60,7 @@ pub struct Upstream {
 }
 
 /// Where an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UpstreamHost {
     /// A name, which has addresses in DNS.
     Name(String),
@@ -69,7 +69,7 @@ pub enum UpstreamHost {
 }
 
 /// What an upstream gets as `Host`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum HostField {
     /// Whom the client has asked.
     #[default]
@@ -81,7 +81,7 @@ pub enum HostField {
 }
 
 /// How upstreams are asked whether they are well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
     /// The target of the request.
     pub target: String,
@@ -188,6 +188,8 @@ pub struct Routes {
 pub struct Matched<'r, 'a> {
     /// The route.
     pub route: &'r Rc<Route>,
+    /// Its place in the order of [`Routes::iter`].
+    pub place: usize,
     /// The request's path.
     pub path: NormalPath<'a>,
 }
@@ -219,8 +221,9 @@ impl Routes {
 
     /// The route of a request that is like this one, but for its path.
     pub fn find_path<'a>(&self, path: NormalPath<'a>, request: &RequestHead<'_>) -> Option<Matched<'_, 'a>> {
-        let (route, _) = self.fits(request, path.as_bytes()).find(|(_, fit)| *fit == Fit::Fits)?;
-        Some(Matched { route, path })
+        let place = self.fits(request, path.as_bytes()).position(|(_, fit)| fit == Fit::Fits)?;
+        let route = &self.sorted[place];
+        Some(Matched { route, place, path })
     }
 
     /// Every route in the order in which they are tried, and whether it takes this request, whose normalised path this is.

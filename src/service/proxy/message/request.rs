@@ -191,7 +191,7 @@ fn target(head: &RequestHead<'_>, matched: &Matched<'_, '_>) -> Result<Vec<u8>, 
     if let Some(defect) = matched.path.defect() {
         return Err(Refusal::Invalid(defect));
     }
-    let Matched { route, path } = matched;
+    let Matched { route, path, .. } = matched;
     let path = path.as_bytes();
     let query = head.target.query;
     let mut target = Vec::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1) + ADDED_BYTES / 4);
