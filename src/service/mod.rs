@@ -2,6 +2,7 @@
 //! [`Exchange`](crate::http::exchange::Exchange) when the answer depends on the content, on time or on another connection.
 //! A service sees no socket and no framing. It sees the version of a request, and need not look at it.
 
+pub mod access;
 pub mod allowance;
 pub mod coding;
 pub mod cors;
