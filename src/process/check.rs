@@ -28,6 +28,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     let settings = usage::read(&arguments, |settings: &mut Settings, given| {
         settings.check(given)?;
         in_force = given.in_force();
+        settings.sites.iter().for_each(|site| in_force.push_str(&site.in_force()));
         Ok(())
     });
     let settings = match settings {

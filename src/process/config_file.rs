@@ -15,26 +15,53 @@ use clap::{Arg, Command};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::site_settings;
 use super::usage::{Refusal, condense, legible, name_here, nearest_name};
-pub use value::{Toml, key};
+pub use value::{Toml, key, line, word_of};
 
 /// The flag that names the file. It has no place in the file.
 pub const ID: &str = "config";
+
+/// The key of the sites, and that of the routes of a site.
+const SITE: &str = "site";
+const ROUTE: &str = "route";
 
 /// What a file says, in its order.
 #[derive(Debug, Default)]
 pub struct ConfigFile {
     entries: Vec<Entry>,
+    sites: Vec<SiteTable>,
+}
+
+/// A `[[site]]`.
+#[derive(Debug)]
+pub struct SiteTable {
+    /// What it says of itself, and what its routes begin with.
+    pub entries: Vec<Entry>,
+    /// Its routes.
+    pub routes: Vec<RouteTable>,
+    /// Where it begins.
+    pub place: Place,
+}
+
+/// A `[[site.route]]`.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// What it says.
+    pub entries: Vec<Entry>,
+    /// Where it begins.
+    pub place: Place,
 }
 
 /// A setting in the file.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     /// The argument's id.
-    id: String,
+    pub id: String,
     /// What would say the same on a command line.
-    words: Vec<OsString>,
-    place: Place,
+    pub words: Vec<OsString>,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// Where something stands: `FILE:LINE:COLUMN`, both counted from 1, columns in characters.
@@ -73,9 +100,14 @@ impl ConfigFile {
             let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
             vec![format!("{}: this is not UTF-8", source(before).place(before.len()))]
         })?;
-        // Variables were read before, and what the command itself needs is no matter of the file.
-        let alone = command.clone().mut_args(|argument| argument.env(None::<&str>).required(false));
-        Reader { source: source(text), folder, command, alone }.read()
+        let server = Keys::new(command.clone());
+        let (site, route) = (Keys::new(site_settings::site_keys()), Keys::new(site_settings::route_keys()));
+        Reader { source: source(text), folder, server, site, route }.read()
+    }
+
+    /// The sites, in their order.
+    pub fn sites(&self) -> &[SiteTable] {
+        &self.sites
     }
 
     /// The `words` of a command line, its first word being the program, with those of the file for all that the command
@@ -135,9 +167,37 @@ struct Reader<'t> {
     source: Source<'t>,
     /// Relative paths begin here.
     folder: &'t Path,
-    command: &'t Command,
-    /// The command without variables, for one setting alone.
+    server: Keys,
+    site: Keys,
+    route: Keys,
+}
+
+/// What a table may say.
+struct Keys {
+    command: Command,
+    /// The command for one setting alone: variables were read before, and what the command itself needs is no matter of the
+    /// file.
     alone: Command,
+}
+
+impl Keys {
+    fn new(mut command: Command) -> Keys {
+        command.build();
+        let alone = command.clone().mut_args(|argument| argument.env(None::<&str>).required(false));
+        Keys { command, alone }
+    }
+}
+
+/// What is wrong, and at which byte.
+type Problem = (usize, String);
+
+type Pair<'r, 't> = (&'r Spanned<DeString<'t>>, &'r Spanned<DeValue<'t>>);
+
+/// The pairs in the order of the file.
+fn in_order<'r, 't>(table: &'r DeTable<'t>) -> Vec<Pair<'r, 't>> {
+    let mut pairs: Vec<_> = table.iter().collect();
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    pairs
 }
 
 impl Reader<'_> {
@@ -146,16 +206,61 @@ impl Reader<'_> {
         if !errors.is_empty() {
             return Err(self.syntax_errors(&errors));
         }
-        let mut keys: Vec<_> = table.get_ref().iter().collect();
-        keys.sort_by_key(|(key, _)| key.span().start);
-        let (mut entries, mut problems) = (Vec::new(), Vec::new());
-        for (key, value) in keys {
-            match self.entry(key, value) {
-                Ok(entry) => entries.push(entry),
-                Err((at, problem)) => problems.push(format!("{}: {}", self.source.place(at), legible(&problem))),
+        let (mut file, mut problems) = (ConfigFile::default(), Vec::new());
+        for (key, value) in in_order(table.get_ref()) {
+            if key.get_ref() == SITE {
+                for (place, table) in self.tables(key, value, &mut problems) {
+                    file.sites.push(self.site(place, table, &mut problems));
+                }
+            } else {
+                file.entries
+                    .extend(self.entry(&self.server, key, value).map_err(|problem| problems.push(problem)).ok());
             }
         }
-        if problems.is_empty() { Ok(ConfigFile { entries }) } else { Err(problems) }
+        // A table may stand before a key of another one that has more to it.
+        problems.sort();
+        let line = |(at, problem): (usize, String)| format!("{}: {}", self.source.place(at), legible(&problem));
+        if problems.is_empty() { Ok(file) } else { Err(problems.into_iter().map(line).collect()) }
+    }
+
+    /// A table that may stand several times, each with where it begins.
+    fn tables<'r, 't>(
+        &self,
+        key: &Spanned<DeString<'t>>,
+        value: &'r Spanned<DeValue<'t>>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(usize, &'r DeTable<'t>)> {
+        let DeValue::Array(values) = value.get_ref() else {
+            let name = if key.get_ref() == SITE { SITE.to_owned() } else { format!("{SITE}.{ROUTE}") };
+            problems.push((key.span().start, format!("'{}' is written with two brackets: [[{name}]]", key.get_ref())));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for value in values.iter() {
+            match value.get_ref() {
+                DeValue::Table(table) => tables.push((value.span().start, table)),
+                _ => problems.push((value.span().start, format!("'{}' is a list of tables", key.get_ref()))),
+            }
+        }
+        tables
+    }
+
+    fn site(&self, at: usize, table: &DeTable<'_>, problems: &mut Vec<Problem>) -> SiteTable {
+        let mut site = SiteTable { entries: Vec::new(), routes: Vec::new(), place: self.source.place(at) };
+        for (key, value) in in_order(table) {
+            if key.get_ref() == ROUTE {
+                for (at, table) in self.tables(key, value, problems) {
+                    let entry = |(key, value)| {
+                        self.entry(&self.route, key, value).map_err(|problem| problems.push(problem)).ok()
+                    };
+                    let entries = in_order(table).into_iter().filter_map(entry).collect();
+                    site.routes.push(RouteTable { entries, place: self.source.place(at) });
+                }
+            } else {
+                site.entries.extend(self.entry(&self.site, key, value).map_err(|problem| problems.push(problem)).ok());
+            }
+        }
+        site
     }
 
     /// The first error of each line. The parser goes on behind an error, and finds others there that are none.
@@ -170,13 +275,13 @@ impl Reader<'_> {
     }
 
     /// One setting. What is wrong comes with where: at the key or at the value.
-    fn entry(&self, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Result<Entry, (usize, String)> {
+    fn entry(&self, keys: &Keys, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Result<Entry, Problem> {
         let name = key.get_ref();
-        let argument = self.argument(name).map_err(|problem| (key.span().start, problem))?;
+        let argument = self.argument(keys, name).map_err(|problem| (key.span().start, problem))?;
         let wrong_type = |(at, problem)| (at, format!("'{name}' {problem}"));
         let mut words = Vec::new();
         for (at, word) in value::words(argument, value, self.folder).map_err(wrong_type)? {
-            self.check(argument, &word).map_err(|problem| (at, problem))?;
+            keys.check(argument, &word).map_err(|problem| (at, problem))?;
             words.push(word);
         }
         let place = self.source.place(key.span().start);
@@ -184,13 +289,20 @@ impl Reader<'_> {
     }
 
     /// The argument that a key with this `name` means.
-    fn argument(&self, name: &str) -> Result<&Arg, String> {
-        let is_meant = |argument: &&Arg| argument.get_id() != ID && key(argument).as_deref() == Some(name);
-        self.command.get_arguments().find(is_meant).ok_or_else(|| {
+    fn argument<'k>(&self, keys: &'k Keys, name: &str) -> Result<&'k Arg, String> {
+        keys.find(name).ok_or_else(|| {
             if name == ID {
                 return "a configuration file cannot name another one".into();
             }
-            let others = self.command.get_arguments().filter(|argument| argument.get_id() != ID).filter_map(key);
+            let others = keys.command.get_arguments().filter(|argument| argument.get_id() != ID).filter_map(key);
+            let elsewhere = [
+                (&self.server, "stands at the top of the file, before all sites"),
+                (&self.site, "stands in a [[site]]"),
+                (&self.route, "stands in a [[site.route]]"),
+            ];
+            if let Some((_, place)) = elsewhere.iter().find(|(other, _)| other.find(name).is_some()) {
+                return format!("there is no setting '{name}' here: it {place}");
+            }
             match (name_here(&format!("--{name}")), nearest_name(name, others)) {
                 (Some((value::ROOT, _)), _) => format!("there is no setting '{name}'; the folder to serve is 'root'"),
                 (Some(_), _) => format!("there is no setting '{name}'; where to listen is 'listen'"),
@@ -198,6 +310,13 @@ impl Reader<'_> {
                 (None, None) => format!("there is no setting '{name}'"),
             }
         })
+    }
+}
+
+impl Keys {
+    fn find(&self, name: &str) -> Option<&Arg> {
+        let is_meant = |argument: &&Arg| argument.get_id() != ID && key(argument).as_deref() == Some(name);
+        self.command.get_arguments().find(is_meant)
     }
 
     /// Whether the argument takes this word.

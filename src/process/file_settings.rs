@@ -28,7 +28,7 @@ const QUICK_JOBS_MAX: usize = 4096;
 const SLOW_JOBS_MAX: usize = 256;
 
 /// How a folder is served.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = SERVING_ROOT)]
 pub struct FileSettings {
     /// List directories that have no index file
@@ -91,7 +91,12 @@ pub struct FileSettings {
     /// others each time
     #[arg(long, value_name = "VALUE", env = "TIDEMILL_CACHE_CONTROL", hide_env = true, value_parser = cache_control)]
     pub cache_control: Option<FieldRules>,
+}
 
+/// What all folders share.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = SERVING_ROOT)]
+pub struct DiskSettings {
     /// Memory for files in use and for compressed forms of them; 0 keeps nothing, and compresses nothing, neither files
     /// nor what is produced
     #[arg(
@@ -152,6 +157,18 @@ fn split(file: &Path) -> io::Result<(&Path, Option<&OsStr>)> {
     Ok((if is_here { Path::new(".") } else { directory }, Some(name)))
 }
 
+impl DiskSettings {
+    /// The threads these settings mean.
+    pub(super) fn job_limits(&self) -> JobPoolLimits {
+        JobPoolLimits {
+            threads: self.io_threads as usize,
+            quick_max: QUICK_JOBS_MAX,
+            slow_max: SLOW_JOBS_MAX,
+            ..JobPoolLimits::default()
+        }
+    }
+}
+
 impl FileSettings {
     /// What no single value shows.
     pub(super) fn check(&self) -> Result<(), Objection> {
@@ -210,21 +227,16 @@ impl FileSettings {
         })
     }
 
-    /// The threads these settings mean.
-    pub(super) fn job_limits(&self) -> JobPoolLimits {
-        JobPoolLimits {
-            threads: self.io_threads as usize,
-            quick_max: QUICK_JOBS_MAX,
-            slow_max: SLOW_JOBS_MAX,
-            ..JobPoolLimits::default()
-        }
-    }
-
-    /// The site these settings make of `root`, a directory or a single file, with these shares of the descriptors.
-    pub(super) fn site(&self, root: &Path, shares: &Shares) -> io::Result<Site> {
-        let (directory, file) = if root.is_file() { split(root)? } else { (root, None) };
+    /// Which fields are added to what.
+    pub(super) fn field_rules(&self) -> FieldRules {
         let mut field_rules = self.cache_control.clone().unwrap_or_default();
         field_rules.extend(self.headers.iter().cloned());
+        field_rules
+    }
+
+    /// The site these settings make of `root`, a directory or a single file, with these shares of descriptors and memory.
+    pub(super) fn site(&self, root: &Path, shares: &Shares, cache_bytes_max: usize) -> io::Result<Site> {
+        let (directory, file) = if root.is_file() { split(root)? } else { (root, None) };
         Ok(Site {
             root: self.open(directory, file)?.with_files_max(shares.files),
             only: file.map(|name| name.as_bytes().to_vec()),
@@ -235,8 +247,8 @@ impl FileSettings {
             browse: self.browse,
             // The name of a single file was chosen by whoever serves it.
             show_hidden: self.hidden || file.is_some(),
-            field_rules,
-            cache_bytes_max: self.file_cache,
+            field_rules: self.field_rules(),
+            cache_bytes_max,
             cached_files_max: shares.cached_files,
         })
     }

@@ -22,6 +22,7 @@ mod probe;
 mod proxy_settings;
 pub mod quantity;
 pub mod settings;
+pub mod site_settings;
 mod telling_settings;
 mod tls;
 pub mod tls_settings;
@@ -40,6 +41,7 @@ use log::LevelFilter;
 use crate::base::accept_queue::ListenCounters;
 use crate::base::job_pool::JobPool;
 use crate::base::listener_role::ListenerRole;
+use crate::base::moment::Moment;
 use crate::base::wake::Wakes;
 use crate::event_loop::{EventLoop, Outcome, Totals};
 use crate::http::forwarded::TrustedProxies;
@@ -52,6 +54,7 @@ use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
 use crate::net::tls::SessionKeys;
 use crate::service::front::Front;
+use crate::service::proxy::hub::Hub;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
 use final_report::FinalReport;
 use notify::ServiceManager;
@@ -121,10 +124,10 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let listen_before = listen_counters::read().ok();
     let listeners = listeners(settings, passed)?;
     // It goes after the loop, whose end it records.
-    let has_upstreams = !settings.proxy.routes().is_empty();
+    let has_upstreams = settings.has_upstreams();
     let capture = settings.capture.start(&listeners, has_upstreams, settings.root.as_deref())?;
     let tap = capture.as_ref().map(Capture::tap);
-    let has_tls = settings.has_https() || settings.proxy.has_secured_upstreams();
+    let has_tls = settings.has_https() || settings.has_secured_upstreams();
     let keys = if has_tls { settings.tls.session_keys(tap.clone())? } else { SessionKeys::default() };
     let tls = tls::start(settings, &listeners, keys.clone())?;
     // Before anybody is told that we listen: a file that cannot be read ends the start.
@@ -144,10 +147,13 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let jobs = jobs(settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
     let shares = settings.shares(descriptors);
-    let (mut plan, hub) = plan::make(settings, &shares)?;
+    let hub = Rc::new(Hub::new(shares.upstreams));
+    let admin = status::service(&inspections, &ask_kernel);
+    let makings = plan::Makings { settings, hub: &hub, now: Moment::default(), admin: &admin };
+    let mut plan = makings.plan(plan::read(settings, &shares)?);
     plan.https_redirect = https_redirect;
     let mut front = Front::new(plan);
-    front.admin = settings.has_admin().then(|| status::service(&inspections, &ask_kernel));
+    front.admin = settings.has_admin().then_some(admin);
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     if settings.has_admin() {
         event_loop.answer_inspections(inspections);
@@ -168,7 +174,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(access_log) = access_log {
         event_loop.keep_access_log(access_log);
     }
-    if let Some(hub) = hub {
+    if has_upstreams {
         event_loop.reach_upstreams(hub, upstream_tls, Arc::new(dns::resolve));
     }
     event_loop.mark(marks);
@@ -209,9 +215,9 @@ fn marks(settings: &Settings, capture: Option<Tap>) -> Result<Marks, String> {
 /// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
 /// watch with strace without them.
 fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
-    let has_upstreams = !settings.proxy.routes().is_empty();
-    match settings.root.is_some() || settings.has_admin() || settings.has_https() || has_upstreams {
-        true => JobPool::watched(settings.files.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
+    let has_upstreams = settings.has_upstreams();
+    match settings.has_folders() || settings.has_admin() || settings.has_https() || has_upstreams {
+        true => JobPool::watched(settings.disk.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
         false => Ok(JobPool::without_threads()),
     }
     .map_err(|error| format!("cannot start threads: {error}"))

@@ -79,6 +79,30 @@ impl ProxySettings {
     }
 }
 
+/// The route that `text` means in a route of a site whose paths begin with `prefix`: a URL and options for all of them, or the
+/// same behind `/PATH/=` for some. `strips` and `compresses` are what the site's route says.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn route_of(text: &str, prefix: &[u8], strips: bool, compresses: Option<bool>) -> Result<Route, String> {
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    let mut route = match is_url {
+        true => route_text::parse_behind(None, String::from_utf8_lossy(prefix).into_owned(), text)?,
+        false => route_text::parse(text)?,
+    };
+    if let Some(host) = &route.host {
+        return Err(format!("the host {host} belongs into the 'hosts' of a site"));
+    }
+    if strips && route.replacement.is_none() {
+        route.replacement = Some(String::new());
+    }
+    route.compresses = compresses.unwrap_or(route.compresses);
+    if !tls::IS_BUILT_IN && route.upstreams.iter().any(|upstream| upstream.is_secured) {
+        return Err("expected http://: this build has no TLS".into());
+    }
+    Ok(route)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -13,11 +13,12 @@ use log::LevelFilter;
 use super::capture_settings::CaptureSettings;
 use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
-use super::file_settings::FileSettings;
+use super::file_settings::{DiskSettings, FileSettings};
 use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
 use super::proxy_settings::ProxySettings;
 use super::quantity::{duration, format_duration, format_size, number, size};
+use super::site_settings::{self, RouteSettings, SiteSettings};
 use super::telling_settings::TellingSettings;
 use super::tls_settings::TlsSettings;
 use super::usage::{self, Given, Objection, Refusal};
@@ -28,6 +29,7 @@ use crate::net::listener::{Address, ListenAddress};
 use crate::net::tls::TlsOptions;
 use crate::net::torture::Faults;
 use crate::service::cors::Cors;
+use crate::service::proxy::route::Route;
 use crate::service::websocket::{InvalidOrigin, Origin};
 
 /// The shortest and the longest of all timeouts.
@@ -127,6 +129,10 @@ pub struct Settings {
     /// How ROOT is served.
     #[command(flatten)]
     pub files: FileSettings,
+
+    /// What all folders share.
+    #[command(flatten)]
+    pub disk: DiskSettings,
 
     /// What is passed on to other servers.
     #[command(flatten)]
@@ -343,6 +349,10 @@ pub struct Settings {
     #[arg(long, help_heading = INSPECTING, value_name = "FAULTS", env = "TIDEMILL_TORTURE", hide_env = true)]
     pub torture: Option<Faults>,
 
+    /// The sites, if a configuration file has any. Nothing else answers, then.
+    #[arg(skip)]
+    pub sites: Vec<SiteSettings>,
+
     /// The variable PORT of a platform, if it is set and `listen` is empty.
     #[arg(skip)]
     pub port: Option<u16>,
@@ -382,7 +392,7 @@ const ALSO_WITHOUT_ROOT: [&str; 2] = ["io_threads", "file_cache"];
 /// Settings that mean nothing for a single file.
 const FOR_FOLDERS: [&str; 3] = ["browse", "index", "spa"];
 
-fn cors(origins: OsString) -> Result<Cors, String> {
+pub(super) fn cors(origins: OsString) -> Result<Cors, String> {
     let origins = origins.to_string_lossy();
     let read = |origin: &str| origin.parse().map_err(|error: InvalidOrigin| error.to_string());
     origins.split(',').map(read).collect::<Result<Vec<Origin>, String>>().map(Cors::new)
@@ -418,6 +428,32 @@ impl Settings {
         self.listen.iter().map(|listen| &listen.role).chain(&self.passed).any(|role| *role == ListenerRole::Https)
     }
 
+    /// All routes of all sites.
+    pub fn site_routes(&self) -> impl Iterator<Item = &RouteSettings> {
+        self.sites.iter().flat_map(|site| &site.routes)
+    }
+
+    /// Whether any folder is served.
+    pub fn has_folders(&self) -> bool {
+        self.root.is_some() || self.site_routes().any(|route| route.root().is_some())
+    }
+
+    /// All routes to upstreams.
+    pub fn upstream_routes(&self) -> Vec<Route> {
+        let of_sites = self.site_routes().flat_map(|route| &route.upstreams);
+        self.proxy.routes().into_iter().chain(of_sites.cloned()).collect()
+    }
+
+    /// Whether requests are passed on to upstreams.
+    pub fn has_upstreams(&self) -> bool {
+        !self.upstream_routes().is_empty()
+    }
+
+    /// Whether any upstream speaks TLS.
+    pub fn has_secured_upstreams(&self) -> bool {
+        self.upstream_routes().iter().flat_map(|route| &route.upstreams).any(|upstream| upstream.is_secured)
+    }
+
     fn has_http(&self) -> bool {
         let listen = self.addresses().into_iter().map(|listen| listen.role);
         listen.chain(self.passed.iter().copied()).any(|role| role == ListenerRole::Http)
@@ -435,7 +471,7 @@ impl Settings {
         if !self.has_https() {
             let line = |flag| format!("--{flag} has no effect: there is no https: listener");
             self.notices.extend(self.tls.flags_of_listeners().into_iter().map(line));
-            if self.tls.has_key_log() && !self.proxy.has_secured_upstreams() {
+            if self.tls.has_key_log() && !self.has_secured_upstreams() {
                 self.notices.push(line("tls-key-log") + ", and no https: upstream");
             }
         } else if self.tls.https_redirect && !self.has_http() {
@@ -475,11 +511,14 @@ impl Settings {
             let problem = format!("expected at most {timeout}, the --keep-alive-timeout");
             return Err(Objection::new("keep_alive_field", told, problem));
         }
+        self.sites = site_settings::read(given).map_err(Objection::to_sites)?;
+        self.tls.of_sites = self.sites.iter().flat_map(|site| site.pairs.iter().cloned()).collect();
         self.files.check()?;
         self.proxy.check()?;
         self.http2.check()?;
         self.tls.check(self.listen.iter().find(|listen| listen.role == ListenerRole::Https))?;
         match &self.root {
+            _ if !self.sites.is_empty() => check_beside_sites(given)?,
             Some(root) => check_root(root, given)?,
             None => check_without_root(given)?,
         }
@@ -511,7 +550,8 @@ impl Settings {
         if self.root.as_ref().is_some_and(|root| root.is_file()) {
             FOR_FOLDERS.iter().for_each(|id| note(id, "ROOT is a single file"));
         }
-        notices.extend(self.proxy.without_effect().map(|(flag, why)| format!("--{flag} has no effect: {why}")));
+        let without_effect = self.proxy.without_effect().filter(|_| !self.has_secured_upstreams());
+        notices.extend(without_effect.map(|(flag, why)| format!("--{flag} has no effect: {why}")));
         let line = |flag| format!("--{flag} has no effect: --no-http2 does without HTTP/2");
         notices.extend(self.http2.without_effect(given).into_iter().map(line));
         notices
@@ -534,8 +574,8 @@ impl Settings {
             listeners: self.passed.len() + self.sockets_max(),
             admin: self.has_admin(),
             capture: self.capture.is_on(),
-            proxy: !self.proxy.routes().is_empty(),
-            file_threads: if self.root.is_some() { self.files.io_threads as usize } else { 0 },
+            proxy: self.has_upstreams(),
+            file_threads: if self.has_folders() { self.disk.io_threads as usize } else { 0 },
         }
     }
 
@@ -566,7 +606,7 @@ impl Settings {
             target_bytes_max: self.max_target_size.unwrap_or(defaults.target_bytes_max).min(self.max_header_size),
             fields_max: self.max_headers as usize,
             gathered_bytes_max: self.max_body_size,
-            coded_streams_max: if self.files.file_cache == 0 { 0 } else { defaults.coded_streams_max },
+            coded_streams_max: if self.disk.file_cache == 0 { 0 } else { defaults.coded_streams_max },
             inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),
             http2: self.http2.limits(),
             connections_max: shares.connections,
@@ -601,6 +641,15 @@ fn check_root(root: &Path, given: &Given<'_>) -> Result<(), Objection> {
         Err(error) => format!("expected a directory or a file that can be looked at: {}", super::cause(&error)),
     };
     Err(Objection::new("root", root.display(), problem))
+}
+
+/// Where there are sites, they say what answers.
+fn check_beside_sites(given: &Given<'_>) -> Result<(), Objection> {
+    let problem = "belongs into a [[site]], since there are some; one without 'hosts' has all that no other has";
+    match ["root", "proxy", "lab"].into_iter().find(|id| given.has(id)) {
+        Some(id) => Err(Objection::to_argument(id, problem)),
+        None => Ok(()),
+    }
 }
 
 /// Settings for a folder cannot work without one. Rather than guess that the current folder is meant for everyone to

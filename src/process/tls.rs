@@ -39,7 +39,7 @@ pub(super) fn start(settings: &Settings, listeners: &[Bound], keys: SessionKeys)
 
 /// With what TLS to upstreams is made, if any has it. The error is one line for the user.
 pub(super) fn upstreams(settings: &Settings, keys: SessionKeys) -> Result<Option<UpstreamTls>, String> {
-    if !settings.proxy.has_secured_upstreams() {
+    if !settings.has_secured_upstreams() {
         return Ok(None);
     }
     let authorities = settings.proxy.upstream_ca();

@@ -65,6 +65,10 @@ pub struct TlsSettings {
     /// Redirect requests on http: listeners to https:
     #[arg(long, env = "TIDEMILL_HTTPS_REDIRECT", hide_env = true, value_parser = switch)]
     pub https_redirect: bool,
+
+    /// The certificates of sites, with their keys.
+    #[arg(skip)]
+    pub(super) of_sites: Vec<PairFiles>,
 }
 
 /// `None` is the default one.
@@ -113,7 +117,7 @@ impl TlsSettings {
                 "needs --tls-client-ca, which says whose certificates count",
             ));
         }
-        let names_files = !self.tls_cert.is_empty() || self.tls_client_ca.is_some();
+        let names_files = !self.tls_cert.is_empty() || !self.of_sites.is_empty() || self.tls_client_ca.is_some();
         if tls::IS_BUILT_IN && names_files {
             LiveConfig::load(self.options(), &mut |_| {}).map_err(|mistake| objection(&mistake))?;
         }
@@ -122,7 +126,8 @@ impl TlsSettings {
 
     /// Whether TLS can be spoken; otherwise what is missing.
     pub(super) fn check_is_there(&self) -> Result<(), &'static str> {
-        let has_certificate = !self.tls_cert.is_empty() || self.self_signed_directory().is_some();
+        let has_files = !self.tls_cert.is_empty() || !self.of_sites.is_empty();
+        let has_certificate = has_files || self.self_signed_directory().is_some();
         match (tls::IS_BUILT_IN, has_certificate) {
             (false, _) => Err("cannot be served: this build has no TLS"),
             (true, false) => {
@@ -171,7 +176,8 @@ impl TlsSettings {
         let authentication = self.tls_client.unwrap_or(ClientAuthentication::Required);
         let clients = self.tls_client_ca.clone().map(|authorities| ClientOptions { authorities, authentication });
         let strict_sni = self.tls_strict_sni;
-        TlsOptions { pairs: pairs.map(pair).collect(), strict_sni, clients, ..TlsOptions::default() }
+        let pairs = pairs.map(pair).chain(self.of_sites.iter().cloned());
+        TlsOptions { pairs: pairs.collect(), strict_sni, clients, ..TlsOptions::default() }
     }
 
     /// Opens the key log, if there is to be one, and gives the keys of sessions to the `capture` as well. The error is one line

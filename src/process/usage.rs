@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::config_file::{self, ConfigFile, Place};
+use super::config_file::{self, ConfigFile, Place, SiteTable};
 use super::settings::switch;
 use crate::net::listener::Address;
 
@@ -41,17 +41,39 @@ pub struct Objection {
     /// `None` if it is not the value that is wrong.
     value: Option<String>,
     problem: String,
+    /// What is wrong with the sites of a configuration file, a line each. The rest says nothing, then.
+    of_sites: Vec<String>,
 }
 
 impl Objection {
     /// About the `value` of the argument with this `id`.
     pub fn new(id: &str, value: impl fmt::Display, problem: impl Into<String>) -> Objection {
-        Objection { id: id.into(), value: Some(value.to_string()), problem: problem.into() }
+        Objection { id: id.into(), value: Some(value.to_string()), problem: problem.into(), of_sites: Vec::new() }
     }
 
     /// About the argument with this `id`, whatever its value.
     pub fn to_argument(id: &str, problem: impl Into<String>) -> Objection {
-        Objection { id: id.into(), value: None, problem: problem.into() }
+        Objection { id: id.into(), value: None, problem: problem.into(), of_sites: Vec::new() }
+    }
+
+    /// About sites, in whole lines.
+    pub fn to_sites(lines: Vec<String>) -> Objection {
+        Objection { id: String::new(), value: None, problem: String::new(), of_sites: lines }
+    }
+
+    /// The id of the argument that it is about.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What to tell the user if the file says it at this `place`, under this `key`.
+    pub fn line(&self, place: &Place, key: &str) -> String {
+        match &self.value {
+            Some(value) => {
+                format!("{place}: invalid value '{}' for '{key}': {}", legible(value), legible(&self.problem))
+            }
+            None => format!("{place}: '{key}' {}", legible(&self.problem)),
+        }
     }
 }
 
@@ -129,6 +151,24 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// The sites that the file says.
+    pub fn sites(&self) -> &'a [SiteTable] {
+        self.file.sites()
+    }
+
+    /// Where the file says the argument with this id, if that is in force.
+    pub fn place_of(&self, id: &str) -> Option<&'a Place> {
+        self.file.place_of(id)
+    }
+
+    /// The words that say what is in force for the argument with this id, and where they come from; `None`: its default is.
+    pub fn words_of(&self, id: &str) -> Option<(Vec<OsString>, String)> {
+        let argument = self.command.get_arguments().find(|argument| argument.get_id() == id)?;
+        let origin = self.source_of(argument)?;
+        let raw = self.matches.get_raw(id)?;
+        Some((raw.filter_map(|raw| config_file::word_of(argument, raw)).collect(), origin.to_string()))
+    }
+
     /// All settings in force, as a configuration file that says where each comes from.
     pub fn in_force(&self) -> String {
         let mut parts: Vec<(&str, String)> = Vec::new();
@@ -177,14 +217,13 @@ impl<'a> Given<'a> {
     }
 
     fn refusal(&self, objection: &Objection) -> Refusal {
-        let Objection { id, value, problem } = objection;
+        let Objection { id, value, problem, of_sites } = objection;
+        if !of_sites.is_empty() {
+            return Refusal::File(of_sites.clone());
+        }
         let argument = self.command.get_arguments().find(|argument| argument.get_id() == id.as_str());
         if let Some((key, place)) = argument.and_then(config_file::key).zip(self.file.place_of(id)) {
-            let line = match value {
-                Some(value) => format!("{place}: invalid value '{}' for '{key}': {}", legible(value), legible(problem)),
-                None => format!("{place}: '{key}' {}", legible(problem)),
-            };
-            return Refusal::File(vec![line]);
+            return Refusal::File(vec![objection.line(place, &key)]);
         }
         let name = argument.map(Arg::to_string).unwrap_or_default();
         let mut line = match value {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
@@ -10,6 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::process::settings::switch;
+use crate::process::site_settings::SITES;
 
 /// The id, and the key, of the one setting that is no flag.
 pub const ROOT: &str = "root";
@@ -40,7 +42,16 @@ enum Kind {
 pub fn key(argument: &Arg) -> Option<String> {
     let is_setting = !matches!(argument.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::Version);
     let name = argument.get_long().or((argument.get_id() == ROOT).then_some(ROOT));
-    name.filter(|_| is_setting && argument.get_env().is_some()).map(String::from)
+    let is_in_files = argument.get_env().is_some() || argument.get_help_heading() == Some(SITES);
+    name.filter(|_| is_setting && is_in_files).map(String::from)
+}
+
+/// What says the same on a command line as `raw`, which another one has said; `None` if that is a word for false.
+pub fn word_of(argument: &Arg, raw: &OsStr) -> Option<OsString> {
+    match kind(argument) {
+        Kind::Switch => (switch(&raw.to_string_lossy()) == Ok(true)).then(|| flag(argument)),
+        _ => Some(word(argument, raw.to_owned())),
+    }
 }
 
 fn kind(argument: &Arg) -> Kind {
@@ -100,6 +111,21 @@ fn word(argument: &Arg, text: OsString) -> OsString {
     word.push("=");
     word.push(text);
     word
+}
+
+/// A setting as a line of a file says it, with where it comes from. `words` are those of a command line.
+pub fn line(argument: &Arg, words: &[OsString], origin: &str) -> String {
+    let key = key(argument).unwrap_or_default();
+    let beginning = [flag(argument).as_bytes(), b"="].concat();
+    let text = |word: &OsString| match kind(argument) {
+        Kind::Switch => OsString::from("true"),
+        _ => OsStr::from_bytes(word.as_bytes().strip_prefix(&beginning[..]).unwrap_or(word.as_bytes())).to_owned(),
+    };
+    let texts: Vec<OsString> = match (kind(argument), words) {
+        (Kind::Switch, []) => vec!["false".into()],
+        _ => words.iter().map(text).collect(),
+    };
+    format!("{key} = {}  # {origin}\n", Toml { argument, texts: &texts })
 }
 
 /// The text that stands for one value; `None` if it has the wrong type.

@@ -15,16 +15,23 @@ mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use clap::{Command, CommandFactory};
 
+use super::plan::{self, Makings};
 use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
 use order::{Asked, Order};
 use rehearsal::Rehearsals;
 
+use crate::base::moment::Moment;
+use crate::observe::report::KernelReport;
 use crate::service::explanation::Explanation;
 use crate::service::front::Front;
+use crate::service::proxy::hub::Hub;
+use crate::service::status::{self, AskKernel};
 
 /// The word that asks for it.
 pub const NAME: &str = "explain";
@@ -55,7 +62,12 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let limits = order.settings.limits(descriptors);
     let shares = order.settings.shares(descriptors);
     // Nobody makes the connections that its hub asks for.
-    let (mut plan, _) = super::plan::make(&order.settings, &shares)?;
+    let hub = Rc::new(Hub::new(shares.upstreams));
+    // The admin's pages are about a loop, which is not there.
+    let ask_kernel: AskKernel = Arc::new(|_| KernelReport::default());
+    let admin = status::service(&Rc::default(), &ask_kernel);
+    let makings = Makings { settings: &order.settings, hub: &hub, now: Moment::default(), admin: &admin };
+    let mut plan = makings.plan(plan::read(&order.settings, &shares)?);
     plan.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(Front::new(plan), limits);
     rehearsals.tell(order.settings.telling.telling());

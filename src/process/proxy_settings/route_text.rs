@@ -23,6 +23,14 @@ pub fn parse(text: &str) -> Result<Route, String> {
     let example = "such as /api/=http://127.0.0.1:3000";
     let (place, behind) = text.split_once('=').ok_or(format!("expected [HOST]/PATH/=URL, {example}"))?;
     let (host, prefix) = place_of(place.trim_start())?;
+    parse_behind(host, prefix, behind)
+}
+
+/// The same for what stands behind the `=`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_behind(host: Option<String>, prefix: String, behind: &str) -> Result<Route, String> {
     let mut words = behind.split_ascii_whitespace();
     let urls = words.next().filter(|_| !behind.starts_with([' ', '\t'])).ok_or("expected a URL right behind the =")?;
     let mut upstreams = Vec::new();

@@ -50,6 +50,11 @@ impl Proxy {
         Proxy { routes, targets, hub, trusted }
     }
 
+    /// Whether it has no route.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
     /// The answer to a request that has a route; `None`: it has none.
     pub fn call(&self, request: &RequestHead<'_>, cx: &Cx<'_>) -> Option<Reply> {
         let matched = self.routes.find(request)?;

@@ -181,12 +181,13 @@ impl Route {
     }
 }
 
-/// 308 to the same path with a slash at its end, and with the query.
+/// 308 to the same path with a slash at its end, and with the query. The reference is relative (RFC 9110 §10.2.2), so that it
+/// holds as well behind a proxy that takes a prefix off the path.
 fn with_slash(request: &RequestHead<'_>, path: &[u8]) -> Response {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let query = request.target.query.map(|query| [b"?", query].concat()).unwrap_or_default();
-    // A path that begins with two slashes is a host to clients (RFC 3986 §4.2).
-    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
-    match FieldValue::new([b"/", &path[slashes..], b"/", &query].concat()) {
+    // With the dot in front, a colon in the name makes no scheme of it (RFC 3986 §4.2).
+    match FieldValue::new([b"./", name, b"/", &query].concat()) {
         Ok(location) => Response::new(Status::PERMANENT_REDIRECT).with_field(LOCATION, location),
         Err(_) => errors::not_found(),
     }

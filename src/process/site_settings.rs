@@ -1,0 +1,458 @@
+//! What can be set about one site and one route: only in a configuration file, and what of it a flag has says what all sites
+//! begin with.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+
+use super::choice::{ALONE, Choice, choice};
+use super::config_file::{self, Entry, Place, SiteTable};
+use super::file_settings::FileSettings;
+use super::proxy_settings::route_of;
+use super::quantity::duration;
+use super::settings::{DAY, cors, switch};
+use super::usage::{Given, Objection, condense, legible};
+use crate::http::fields::FieldValue;
+use crate::http::media_type::parse_media_type;
+use crate::http::method::Method;
+use crate::http::status::Status;
+use crate::net::tls::PairFiles;
+use crate::service::cors::Cors;
+use crate::service::proxy::route::Route;
+use crate::service::sites::answers::Redirect;
+use crate::service::sites::hosts::HostPattern;
+use crate::service::sites::matcher::{FieldMatch, Matcher, PathMatch};
+
+/// The heading of keys that are no flags.
+pub const SITES: &str = "Sites and routes";
+
+/// Keys that say what answers. Who says one of them says all: the others are not inherited.
+const TARGETS: [&str; 6] = ["root", "proxy", "redirect", "respond", "lab", "admin"];
+
+/// What requests get, in a site and in a route.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = SITES)]
+pub struct AnswerSettings {
+    /// Folder to serve, or a single file
+    #[arg(value_name = "ROOT")]
+    pub root: Option<PathBuf>,
+
+    /// Where to pass requests on
+    #[arg(
+        long,
+        help = "Where to pass requests on: URL[,URL...][ OPTION...] for all that the route takes, with the options of \
+                --proxy, or the same behind /PATH/= for some of them",
+        value_name = "URL"
+    )]
+    pub proxy: Vec<String>,
+
+    /// Address to redirect to; {host}, {path}, {query}, {uri} (path and query) and {rest} (what the path has behind that of the
+    /// route) stand for those of the request
+    #[arg(long, value_name = "URL")]
+    pub redirect: Option<String>,
+
+    /// Status of the redirect: 301, 302, 303, 307 or 308
+    #[arg(long, value_name = "N", default_value = "308", value_parser = redirect_status)]
+    pub status: Status,
+
+    /// Status of an answer that is always the same, 200 to 599
+    #[arg(long, value_name = "N", value_parser = fixed_status)]
+    pub respond: Option<Status>,
+
+    /// Content of that answer
+    #[arg(long, value_name = "TEXT", conflicts_with = "body_file")]
+    pub body: Option<String>,
+
+    /// File with the content of that answer, which is read at the start
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+
+    /// Media type of that answer [default: that of the name of the file, or text/plain]
+    #[arg(long, value_name = "TYPE", value_parser = parse_media_type)]
+    pub content_type: Option<FieldValue>,
+
+    /// What Retry-After says in that answer, 1s to 24h
+    #[arg(long, value_name = "DURATION", value_parser = duration(Duration::from_secs(1)..=DAY))]
+    pub retry_after: Option<Duration>,
+
+    /// Serve the lab endpoints, next to a folder or alone
+    #[arg(long)]
+    pub lab: bool,
+
+    /// Serve what the admin listener serves; who may see it is for allow and basic-auth to say
+    #[arg(long)]
+    pub admin: bool,
+
+    /// Take the path of the route off before files, the lab or upstreams look at it
+    #[arg(long)]
+    pub strip: bool,
+
+    /// Folder with pages for errors that are found here: 404.html, 5xx.html
+    #[arg(long, value_name = "FOLDER")]
+    pub error_pages: Option<PathBuf>,
+
+    /// Whether content is compressed for those who accept it; without it files and what is produced here are, and what
+    /// upstreams send is not
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = switch
+    )]
+    pub compress: Option<bool>,
+
+    /// Whether requests stand in the access log
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "true", value_parser = switch, action = clap::ArgAction::Set
+    )]
+    pub log: bool,
+
+    /// Sites whose scripts may read what is answered: true for all, or a list
+    #[arg(
+        long, value_name = "ORIGIN", num_args = 0..=1, require_equals = true, default_missing_value = ALONE,
+        value_parser = choice("*", cors)
+    )]
+    pub cors: Option<Choice<Cors>>,
+
+    /// How a folder is served.
+    #[command(flatten)]
+    pub files: FileSettings,
+}
+
+/// What a site says of itself.
+#[derive(Debug, Clone, Parser)]
+#[command(disable_help_flag = true, next_help_heading = SITES)]
+struct SiteKeys {
+    /// Hosts of the site: a name, *.NAME for all beneath it, or an address; none: all that no other site has
+    #[arg(long, value_name = "HOST", value_parser = HostPattern::new)]
+    hosts: Vec<HostPattern>,
+
+    /// Certificate of the site, with its chain, in PEM; clients get it if they ask for a name that it has
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Vec<PathBuf>,
+
+    /// Key of the certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Vec<PathBuf>,
+
+    /// What its routes begin with, and what answers requests that none of them takes.
+    #[command(flatten)]
+    answers: AnswerSettings,
+}
+
+/// Which requests a route takes, and what they get.
+#[derive(Debug, Clone, Parser)]
+#[command(disable_help_flag = true, next_help_heading = SITES)]
+struct RouteKeys {
+    /// Paths that it takes: /api/ for itself and all beneath it, =/api for itself alone, or a pattern such as *.php; /: all
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = PathMatch::new)]
+    path: PathMatch,
+
+    /// Methods that it takes; none: all. GET stands for HEAD, too
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    methods: Vec<Method>,
+
+    /// Fields that requests must have: NAME, or NAME: VALUE
+    #[arg(long, value_name = "FIELD", value_parser = FieldMatch::new)]
+    field: Vec<FieldMatch>,
+
+    #[command(flatten)]
+    answers: AnswerSettings,
+}
+
+/// The keys of a `[[site]]`.
+pub fn site_keys() -> Command {
+    SiteKeys::command().name("site")
+}
+
+/// The keys of a `[[site.route]]`.
+pub fn route_keys() -> Command {
+    RouteKeys::command().name("route")
+}
+
+fn redirect_status(text: &str) -> Result<Status, String> {
+    let status = text.parse().ok().filter(|code| Redirect::STATUSES.contains(code)).and_then(Status::from_code);
+    status.ok_or_else(|| "expected 301, 302, 303, 307 or 308".into())
+}
+
+fn fixed_status(text: &str) -> Result<Status, String> {
+    let code = text.parse().ok().filter(|code| (200..=599).contains(code));
+    code.and_then(Status::from_code).ok_or_else(|| "expected a status from 200 to 599 that is registered".into())
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let is_upper = !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    Method::from_token(text.as_bytes())
+        .filter(|_| is_upper)
+        .ok_or_else(|| "expected a method such as GET or POST".into())
+}
+
+/// A site.
+#[derive(Debug, Clone)]
+pub struct SiteSettings {
+    /// Its first host, or that it has none.
+    pub name: String,
+    /// Its hosts; none: all that no other site has.
+    pub hosts: Vec<HostPattern>,
+    /// What it says and its routes do not, as a configuration file says it, a line each.
+    own: Vec<String>,
+    /// Its certificates.
+    pub pairs: Vec<PairFiles>,
+    /// Its routes. What the site itself says stands last, if it says what answers.
+    pub routes: Vec<RouteSettings>,
+}
+
+/// A route.
+#[derive(Debug, Clone)]
+pub struct RouteSettings {
+    /// Where it stands, and what its path is.
+    pub name: String,
+    /// Which requests it takes.
+    pub matcher: Matcher,
+    /// What they get.
+    pub answers: AnswerSettings,
+    /// The routes to upstreams, with the hosts of none.
+    pub upstreams: Vec<Route>,
+    /// Where they are redirected to, if they are.
+    pub redirect: Option<Redirect>,
+    /// What is in force and no default, as a configuration file says it, a line each.
+    pub in_force: Vec<String>,
+}
+
+/// What is in force for a key, and where it was said.
+struct Inherited<'f> {
+    words: Vec<OsString>,
+    origin: String,
+    place: Option<&'f Place>,
+}
+
+/// Reads the sites of a configuration file.
+///
+/// # Errors
+/// All that is wrong, a line each.
+pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
+    let (mut sites, mut problems) = (Vec::new(), Vec::new());
+    let mut hosts: BTreeMap<String, &Place> = BTreeMap::new();
+    for table in given.sites() {
+        let own = table.entries.iter().filter(|entry| !is_answer(&entry.id));
+        let words = own.flat_map(|entry| entry.words.iter().cloned());
+        let keys = match SiteKeys::try_parse_from([OsString::new()].into_iter().chain(words)) {
+            Ok(keys) => keys,
+            Err(error) => {
+                problems.push(format!("{}: {}", table.place, legible(&condense(&error.render().to_string(), true))));
+                continue;
+            }
+        };
+        let place_of =
+            |id: &str| table.entries.iter().find(|entry| entry.id == id).map_or(&table.place, |entry| &entry.place);
+        let names: Vec<String> = match &keys.hosts[..] {
+            [] => vec!["the default site".into()],
+            hosts => hosts.iter().map(ToString::to_string).collect(),
+        };
+        for name in &names {
+            if let Some(other) = hosts.insert(name.clone(), &table.place) {
+                let what = if keys.hosts.is_empty() { "a site without 'hosts'" } else { name };
+                problems.push(format!("{}: {what} is there already, at {other}", place_of("hosts")));
+            }
+        }
+        if keys.tls_cert.len() != keys.tls_key.len() {
+            let problem = "'tls-cert' and 'tls-key' belong together, as many of one as of the other";
+            problems.push(format!(
+                "{}: {problem}",
+                place_of(if keys.tls_cert.is_empty() { "tls_key" } else { "tls_cert" })
+            ));
+        }
+        let pairs = keys.tls_cert.into_iter().zip(keys.tls_key);
+        let mut site = SiteSettings {
+            name: names[0].clone(),
+            hosts: keys.hosts,
+            own: own_lines(table),
+            pairs: pairs.map(|(certificate, key)| PairFiles { certificate, key }).collect(),
+            routes: Vec::new(),
+        };
+        for route in &table.routes {
+            match RouteSettings::read(&route.entries, &route.place, &table.entries, given) {
+                Ok(route) => site.routes.push(route),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if table.entries.iter().any(|entry| says_target(entry)) {
+            match RouteSettings::read(&[], &table.place, &table.entries, given) {
+                Ok(route) => site.routes.push(route),
+                Err(found) => problems.extend(found),
+            }
+        } else if table.routes.is_empty() {
+            let problem = "the site says nothing that answers: expected 'root', 'proxy', 'redirect', 'respond', or a [[site.route]]";
+            problems.push(format!("{}: {problem}", table.place));
+        }
+        sites.push(site);
+    }
+    if problems.is_empty() { Ok(sites) } else { Err(problems) }
+}
+
+fn is_answer(id: &str) -> bool {
+    AnswerSettings::augment_args(Command::new("")).get_arguments().any(|argument| argument.get_id() == id)
+}
+
+/// Whether it says what answers. A word for false says nothing.
+fn says_target(entry: &Entry) -> bool {
+    TARGETS.contains(&entry.id.as_str()) && !entry.words.is_empty()
+}
+
+impl SiteSettings {
+    /// The site as a configuration file says it. What a route has from the site or from the top stands in the route.
+    pub fn in_force(&self) -> String {
+        let mut text = format!("\n[[site]]\n{}", self.own.concat());
+        for route in &self.routes {
+            text.push_str("\n[[site.route]]\n");
+            text.push_str(&route.in_force.concat());
+        }
+        text
+    }
+}
+
+impl RouteSettings {
+    /// The route of these entries, in a site with others of its own.
+    fn read(own: &[Entry], place: &Place, site: &[Entry], given: &Given<'_>) -> Result<RouteSettings, Vec<String>> {
+        let mut in_force: BTreeMap<&str, Inherited<'_>> = BTreeMap::new();
+        let command = route_keys();
+        // From the outside to the inside: the innermost wins.
+        for argument in command.get_arguments() {
+            let id = argument.get_id().as_str();
+            if !TARGETS.contains(&id)
+                && is_answer(id)
+                && let Some((words, origin)) = given.words_of(id)
+            {
+                in_force.insert(argument.get_id().as_str(), Inherited { words, origin, place: given.place_of(id) });
+            }
+        }
+        let inherits_target = !own.iter().any(says_target);
+        let inherited = site.iter().filter(|entry| is_answer(&entry.id));
+        let inherited = inherited.filter(|entry| inherits_target || !TARGETS.contains(&entry.id.as_str()));
+        for Entry { id, words, place } in inherited.chain(own) {
+            let said = Inherited { words: words.clone(), origin: place.to_string(), place: Some(place) };
+            in_force.insert(id, said);
+        }
+        let place_of = |id: &str| in_force.get(id).and_then(|said| said.place).unwrap_or(place);
+        let mut words = vec![OsString::new()];
+        let mut last = Vec::new();
+        for (id, said) in &in_force {
+            if *id == "root" {
+                last.extend(said.words.iter().cloned())
+            } else {
+                words.extend(said.words.iter().cloned())
+            }
+        }
+        let keys = match command.clone().try_get_matches_from(words.iter().chain(&last)) {
+            Ok(matches) => RouteKeys::from_arg_matches(&matches).map_err(|error| vec![format!("{place}: {error}")])?,
+            Err(error) => {
+                return Err(vec![format!("{place}: {}", legible(&condense(&error.render().to_string(), true)))]);
+            }
+        };
+        let matcher = Matcher { path: keys.path, methods: keys.methods, fields: keys.field };
+        let route = RouteSettings {
+            name: format!("{} at {place}", matcher.path),
+            upstreams: Vec::new(),
+            redirect: None,
+            in_force: lines(&command, &in_force),
+            matcher,
+            answers: keys.answers,
+        };
+        route.checked().map_err(|objection| {
+            let argument = command.get_arguments().find(|argument| argument.get_id() == objection.id());
+            vec![objection.line(place_of(objection.id()), &argument.and_then(config_file::key).unwrap_or_default())]
+        })
+    }
+
+    /// What no single key shows.
+    fn checked(mut self) -> Result<RouteSettings, Objection> {
+        let answers = &self.answers;
+        let is_proxy = !answers.proxy.is_empty();
+        let said = [
+            ("root", answers.root.is_some()),
+            ("redirect", answers.redirect.is_some()),
+            ("respond", answers.respond.is_some()),
+            ("admin", answers.admin),
+        ];
+        let mut said = said.iter().filter(|(_, is_said)| *is_said).map(|(id, _)| *id);
+        match (said.next(), said.next()) {
+            (Some(first), Some(second)) => {
+                return Err(Objection::to_argument(
+                    second,
+                    format!("cannot stand beside '{first}': each answers all requests"),
+                ));
+            }
+            (Some(other @ ("redirect" | "respond" | "admin")), None) if is_proxy || answers.lab => {
+                let id = if is_proxy { "proxy" } else { "lab" };
+                return Err(Objection::to_argument(
+                    id,
+                    format!("cannot stand beside '{other}', which answers all requests"),
+                ));
+            }
+            (None, None) if !is_proxy && !answers.lab => {
+                let problem = "needs something that answers: 'root', 'proxy', 'redirect', 'respond', 'lab' or 'admin', here or in the site";
+                return Err(Objection::to_argument("path", problem));
+            }
+            _ => {}
+        }
+        for (id, is_said) in [
+            ("body", answers.body.is_some()),
+            ("body_file", answers.body_file.is_some()),
+            ("content_type", answers.content_type.is_some()),
+            ("retry_after", answers.retry_after.is_some()),
+        ] {
+            if is_said && answers.respond.is_none() {
+                return Err(Objection::to_argument(id, "needs 'respond', the status of the answer"));
+            }
+        }
+        if let Some(text) = &answers.redirect {
+            let redirect = Redirect::new(answers.status, text);
+            self.redirect = Some(redirect.map_err(|problem| Objection::new("redirect", text, problem))?);
+        }
+        if let Some(folder) = answers.error_pages.as_deref().filter(|folder| !folder.is_dir()) {
+            return Err(Objection::new("error_pages", folder.display(), "expected a folder that exists"));
+        }
+        if let Some(file) = answers.body_file.as_deref().filter(|file| !file.is_file()) {
+            return Err(Objection::new("body_file", file.display(), "expected a file that exists"));
+        }
+        if let Some(root) = answers.root.as_deref().filter(|root| !root.is_dir() && !root.is_file()) {
+            return Err(Objection::new("root", root.display(), "expected a directory or a file that exists"));
+        }
+        if answers.strip && self.matcher.path.prefix().is_empty() {
+            return Err(Objection::to_argument("strip", "needs a 'path' such as /api/: there is nothing to take off"));
+        }
+        answers.files.check()?;
+        for text in &answers.proxy {
+            let route = route_of(text, self.matcher.path.prefix(), answers.strip, answers.compress);
+            self.upstreams.push(route.map_err(|problem| Objection::new("proxy", text, problem))?);
+        }
+        Ok(self)
+    }
+
+    /// Whether it serves a folder.
+    pub fn root(&self) -> Option<&Path> {
+        self.answers.root.as_deref()
+    }
+}
+
+/// What a site says and its routes do not, as a configuration file says it.
+fn own_lines(table: &SiteTable) -> Vec<String> {
+    let command = site_keys();
+    let own = table.entries.iter().filter(|entry| !is_answer(&entry.id));
+    let line = |entry: &Entry| {
+        let argument = command.get_arguments().find(|argument| argument.get_id() == entry.id.as_str())?;
+        Some(config_file::line(argument, &entry.words, &entry.place.to_string()))
+    };
+    own.filter_map(line).collect()
+}
+
+/// What is in force, as a configuration file says it.
+fn lines(command: &Command, in_force: &BTreeMap<&str, Inherited<'_>>) -> Vec<String> {
+    let line = |argument: &clap::Arg| {
+        let said = in_force.get(argument.get_id().as_str())?;
+        Some(config_file::line(argument, &said.words, &said.origin))
+    };
+    command.get_arguments().filter_map(line).collect()
+}
