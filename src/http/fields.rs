@@ -65,6 +65,19 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The value of the first line with the name `Host`, which is asked for once for each request where there are sites.
+    pub fn host(self) -> Option<&'a [u8]> {
+        const HOST: u32 = u32::from_le_bytes(*b"host");
+        /// In a letter, this bit is its case. Of the other bytes that a name has (RFC 9110 §5.6.2), none becomes one of these
+        /// letters with it.
+        const CASE: u32 = 0x2020_2020;
+        let is_host = |span: &&FieldSpan| {
+            span.name_len == 4
+                && self.name(span).first_chunk().is_some_and(|name| u32::from_le_bytes(*name) | CASE == HOST)
+        };
+        self.spans.iter().find(is_host).map(|span| self.value(span))
+    }
+
     /// The value of the first line with this name.
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()

@@ -78,7 +78,7 @@ type Span = Range<u32>;
 impl<'a> RequestHead<'a> {
     /// Whom the request is for: the authority of its target, which comes before Host (RFC 9112 §3.2.2), or Host.
     pub fn authority(&self) -> Option<&'a [u8]> {
-        self.target.authority.or_else(|| self.fields.first("Host"))
+        self.target.authority.or_else(|| self.fields.host())
     }
 
     /// A copy that does not depend on the bytes it arrived in.

@@ -95,14 +95,13 @@ impl ConfigFile {
 
     /// Reads the `bytes` of the file at `path`. Relative paths in it begin in the `folder`.
     fn parse(bytes: &[u8], path: &Path, folder: &Path, command: &Command) -> Result<ConfigFile, Vec<String>> {
-        let source = |text| Source { file: path.display().to_string().into(), text };
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-            vec![format!("{}: this is not UTF-8", source(before).place(before.len()))]
+            vec![format!("{}: this is not UTF-8", Source::new(path, before).place(before.len()))]
         })?;
         let server = Keys::new(command.clone());
         let (site, route) = (Keys::new(site_settings::site_keys()), Keys::new(site_settings::route_keys()));
-        Reader { source: source(text), folder, server, site, route }.read()
+        Reader { source: Source::new(path, text), folder, server, site, route }.read()
     }
 
     /// The sites, in their order.
@@ -148,18 +147,24 @@ impl ConfigFile {
 struct Source<'t> {
     file: Rc<str>,
     text: &'t str,
+    /// Where its lines begin, in bytes.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'t> Source<'t> {
+    fn new(path: &Path, text: &'t str) -> Source<'t> {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = [0].into_iter().chain(newlines.map(|(at, _)| at + 1)).collect();
+        Source { file: path.display().to_string().into(), text, lines }
+    }
+
     /// Where this byte is.
     fn place(&self, at: usize) -> Place {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            file: Rc::clone(&self.file),
-            line: 1 + before.matches('\n').count(),
-            column: 1 + before[line_start..].trim_start_matches('\u{feff}').chars().count(),
-        }
+        let at = self.text.floor_char_boundary(at);
+        let line = self.lines.partition_point(|start| *start <= at);
+        let before = &self.text[self.lines[line - 1]..at];
+        let column = 1 + before.trim_start_matches('\u{feff}').chars().count();
+        Place { file: Rc::clone(&self.file), line, column }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
@@ -164,12 +165,14 @@ struct RouteKeys {
 
 /// The keys of a `[[site]]`.
 pub fn site_keys() -> Command {
-    SiteKeys::command().name("site")
+    static KEYS: LazyLock<Command> = LazyLock::new(|| SiteKeys::command().name("site"));
+    KEYS.clone()
 }
 
 /// The keys of a `[[site.route]]`.
 pub fn route_keys() -> Command {
-    RouteKeys::command().name("route")
+    static KEYS: LazyLock<Command> = LazyLock::new(|| RouteKeys::command().name("route"));
+    KEYS.clone()
 }
 
 fn redirect_status(text: &str) -> Result<Status, String> {
@@ -292,8 +295,13 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
     if problems.is_empty() { Ok(sites) } else { Err(problems) }
 }
 
+/// Whether a site and a route have the key with this id in common.
 fn is_answer(id: &str) -> bool {
-    AnswerSettings::augment_args(Command::new("")).get_arguments().any(|argument| argument.get_id() == id)
+    static IDS: LazyLock<Vec<clap::Id>> = LazyLock::new(|| {
+        let command = AnswerSettings::augment_args(Command::new(""));
+        command.get_arguments().map(|argument| argument.get_id().clone()).collect()
+    });
+    IDS.iter().any(|other| other == id)
 }
 
 /// Whether it says what answers. A word for false says nothing.

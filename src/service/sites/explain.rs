@@ -29,7 +29,7 @@ impl Sites {
                 }
             }
         }
-        let site = self.site_of(request)?;
+        let site = &self.sites[self.site_of(request)?];
         let path = NormalPath::of_request(request);
         if site.routes.len() > 1 {
             site.explain_earlier(request, path.as_bytes(), explanation);

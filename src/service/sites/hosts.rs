@@ -1,8 +1,8 @@
 //! Which site a request is for, by the host that it names.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use super::table::Table;
 use crate::http::authority;
 use crate::service::proxy::route::{host_of, ipv6_of};
 
@@ -57,9 +57,9 @@ fn canonical(host: &[u8]) -> String {
 /// Which of the sites, by their places, has which hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    exact: HashMap<Box<[u8]>, usize>,
+    exact: Table<usize>,
     /// The names without `*.`.
-    wildcards: HashMap<Box<[u8]>, usize>,
+    wildcards: Table<usize>,
     /// The site of all other hosts, and of requests that name none.
     default: Option<usize>,
 }
@@ -88,7 +88,7 @@ impl Hosts {
             };
         };
         let table = if *is_wildcard { &mut self.wildcards } else { &mut self.exact };
-        match table.insert(name.as_bytes().into(), site) {
+        match table.insert(name.as_bytes(), site) {
             Some(other) => Err(other),
             None => Ok(()),
         }
@@ -102,6 +102,10 @@ impl Hosts {
     /// The site of a request for this `authority`: host [ ":" port ], which has been checked. The port does not count. A name
     /// comes before a wildcard, and a longer wildcard before a shorter one.
     pub fn find(&self, authority: Option<&[u8]>) -> Option<(usize, HostFit)> {
+        // Most clients write the name as it stands in the table.
+        if let Some(site) = authority.and_then(|authority| self.exact.get(authority)) {
+            return Some((*site, HostFit::Name));
+        }
         let default = self.default.map(|site| (site, HostFit::Default));
         let Some(host) = authority.map(host_of) else { return default };
         let is_canonical = !host.starts_with(b"[") && !host.iter().any(u8::is_ascii_uppercase);

@@ -162,9 +162,9 @@ impl fmt::Display for PathMatch {
 }
 
 impl Matcher {
-    /// Whether it takes every request.
-    pub fn takes_all(&self) -> bool {
-        self.path == PathMatch::Any && self.methods.is_empty() && self.fields.is_empty()
+    /// Whether it looks at nothing but the path.
+    pub fn is_by_path(&self) -> bool {
+        self.methods.is_empty() && self.fields.is_empty()
     }
 
     /// Why it does not take a request whose normalised path this is; `None`: it does.

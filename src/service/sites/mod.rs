@@ -7,28 +7,33 @@ pub mod answers;
 pub mod error_pages;
 mod explain;
 pub mod hosts;
+mod last;
 pub mod matcher;
 pub mod route;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::http::message::{RequestHead, Response};
+use crate::http::method::Method;
 use crate::http::status::Status;
 use crate::service::errors;
-use crate::service::proxy::path::NormalPath;
+use crate::service::proxy::path::{NormalPath, is_plain};
 use crate::service::static_files::other_spelling;
 use hosts::{HostPattern, Hosts};
+use last::Last;
 use matcher::first_segment;
 use route::Route;
+use table::Table;
 
 /// All sites.
 #[derive(Default)]
 pub struct Sites {
     hosts: Hosts,
     sites: Vec<Site>,
+    last: Last,
 }
 
 /// What requests for some hosts get.
@@ -38,9 +43,11 @@ pub struct Site {
     /// The first that takes a request answers it.
     routes: Vec<Rc<Route>>,
     /// The places of those that may take a path with this first segment.
-    by_segment: HashMap<Box<[u8]>, Box<[usize]>>,
+    by_segment: Table<Box<[usize]>>,
     /// The places of those that may take a path with any other.
     general: Box<[usize]>,
+    /// A bit for the first byte of each of these segments: most paths begin with none of them.
+    first_bytes: u64,
 }
 
 /// Why a request has no route.
@@ -72,7 +79,7 @@ impl NoRoute {
 impl Sites {
     /// The one site of all hosts, with one route.
     pub fn one(route: Route) -> Sites {
-        let mut sites = Sites { hosts: Hosts::default(), sites: vec![Site::new("", vec![route])] };
+        let mut sites = Sites { sites: vec![Site::new("", vec![route])], ..Sites::default() };
         // There is no other site that could have them.
         let (Ok(()) | Err(_)) = sites.hosts.insert(None, 0);
         sites
@@ -96,12 +103,12 @@ impl Sites {
         self.sites.iter().flat_map(|site| &site.routes)
     }
 
-    /// The site of a request.
+    /// The place of the site of a request.
     #[inline]
-    fn site_of(&self, request: &RequestHead<'_>) -> Option<&Site> {
+    fn site_of(&self, request: &RequestHead<'_>) -> Option<usize> {
         match &self.sites[..] {
-            [only] if self.hosts.is_for_all() => Some(only),
-            sites => self.hosts.find(request.authority()).map(|(place, _)| &sites[place]),
+            [_] if self.hosts.is_for_all() => Some(0),
+            _ => self.hosts.find(request.authority()).map(|(place, _)| place),
         }
     }
 
@@ -111,13 +118,44 @@ impl Sites {
     /// It has none.
     #[inline]
     pub fn route_of(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
-        let site = self.site_of(request).ok_or(NoRoute::Host)?;
-        match &site.routes[..] {
+        match &self.sites[..] {
             // Most servers have one site and one folder: nothing is looked up.
-            [only] if only.matcher.takes_all() && only.proxy().is_none() => Ok(only),
-            _ => site.route_of(request),
+            [Site { routes, .. }] if self.hosts.is_for_all() && routes.len() == 1 && routes[0].takes_all() => {
+                Ok(&routes[0])
+            }
+            _ => self.look_up(request),
         }
     }
+
+    fn look_up(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
+        let (authority, path) = (request.authority().unwrap_or_default(), request.target.path);
+        // OPTIONS may be for no path at all.
+        let is_for_path = request.method != Method::Options;
+        if is_for_path && let Some((site, route)) = self.last.get(authority, path) {
+            return Ok(&self.sites[site].routes[route]);
+        }
+        let site = self.site_of(request).ok_or(NoRoute::Host)?;
+        if !is_for_path || !is_plain(path) {
+            return self.sites[site].route_of_any(request);
+        }
+        let found = self.sites[site].find(request, path).ok_or(NoRoute::Path)?;
+        if found.is_by_path {
+            self.last.set(authority, path, (site, found.place));
+        }
+        Ok(&self.sites[site].routes[found.place])
+    }
+}
+
+/// A route that was found.
+struct Found {
+    place: usize,
+    /// Whether every request for this path has it, whatever its method and its fields.
+    is_by_path: bool,
+}
+
+/// The bit of the first byte behind the first slash of a path.
+fn first_byte_of(path: &[u8]) -> u64 {
+    1 << (path.get(1).copied().unwrap_or_default() & 63)
 }
 
 impl Site {
@@ -129,10 +167,12 @@ impl Site {
             let may_take = |(_, other): &(usize, &Option<Vec<u8>>)| other.is_none() || other.as_deref() == segment;
             segments.iter().enumerate().filter(may_take).map(|(place, _)| place).collect()
         };
-        let by_segment = segments.iter().flatten().map(|segment| (segment.as_slice().into(), places(Some(segment))));
+        let by_segment = segments.iter().flatten().map(|segment| (segment.as_slice(), places(Some(segment))));
+        let first_bytes = segments.iter().flatten().map(|segment| first_byte_of(&[b"/", &segment[..]].concat()));
         Site {
             name: name.into(),
             by_segment: by_segment.collect(),
+            first_bytes: first_bytes.fold(0, |bits, bit| bits | bit),
             general: places(None),
             routes: routes.into_iter().map(Rc::new).collect(),
         }
@@ -140,12 +180,17 @@ impl Site {
 
     /// The places of the routes that may take this path.
     fn candidates(&self, path: &[u8]) -> &[usize] {
-        self.by_segment.get(first_segment(path)).unwrap_or(&self.general)
+        match self.first_bytes & first_byte_of(path) {
+            0 => &self.general,
+            _ => self.by_segment.get(first_segment(path)).unwrap_or(&self.general),
+        }
     }
 
-    fn route_of(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
+    /// The route of a request whose path may mean another one.
+    fn route_of_any(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
         let path = NormalPath::of_request(request);
-        let route = self.find(request, path.as_bytes()).ok_or(NoRoute::Path)?;
+        let found = self.find(request, path.as_bytes()).ok_or(NoRoute::Path)?;
+        let route = &self.routes[found.place];
         match self.route_past(route, request, path.as_bytes()) {
             Some(_) => Err(NoRoute::OtherSpelling),
             None => Ok(route),
@@ -153,9 +198,19 @@ impl Site {
     }
 
     /// The first route that takes a request, whose normalised path this is.
-    fn find(&self, request: &RequestHead<'_>, path: &[u8]) -> Option<&Rc<Route>> {
-        let mut routes = self.candidates(path).iter().map(|place| &self.routes[*place]);
-        routes.find(|route| route.matcher.unfit(request, path).is_none())
+    fn find(&self, request: &RequestHead<'_>, path: &[u8]) -> Option<Found> {
+        let mut is_by_path = true;
+        for place in self.candidates(path) {
+            let matcher = &self.routes[*place].matcher;
+            if !matcher.path.takes(path) {
+                continue;
+            }
+            is_by_path &= matcher.is_by_path();
+            if matcher.unfit(request, path).is_none() {
+                return Some(Found { place: *place, is_by_path });
+            }
+        }
+        None
     }
 
     /// The route that a request has in another spelling of its path, and that it must not be led past.
@@ -165,7 +220,7 @@ impl Site {
     fn route_past(&self, route: &Rc<Route>, request: &RequestHead<'_>, path: &[u8]) -> Option<&Rc<Route>> {
         let other = other_spelling(path)?;
         let other = NormalPath::new(&other);
-        let meant = self.find(request, other.as_bytes())?;
+        let meant = &self.routes[self.find(request, other.as_bytes())?.place];
         let has_upstream =
             |route: &Route, path: &[u8]| route.proxy().is_some_and(|proxy| proxy.has_route(path, request));
         let is_another = !Rc::ptr_eq(meant, route) && (route.has_files() || meant.is_guarded());

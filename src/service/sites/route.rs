@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::answers::{FixedAnswer, Redirect};
 use super::error_pages::ErrorPages;
-use super::matcher::Matcher;
+use super::matcher::{Matcher, PathMatch};
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Exchange, Reply, concluded};
 use crate::http::fields::{FieldValue, LOCATION};
@@ -91,6 +91,11 @@ impl Route {
     /// Whether it asks for something before it answers, so that no other spelling of a path may lead past it.
     pub(super) fn is_guarded(&self) -> bool {
         false
+    }
+
+    /// Whether it takes every request, and no other spelling of a path leads past anything.
+    pub(super) fn takes_all(&self) -> bool {
+        self.matcher.path == PathMatch::Any && self.matcher.is_by_path() && self.proxy().is_none()
     }
 
     /// Whether its answers come from a folder, or may.
