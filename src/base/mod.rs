@@ -9,6 +9,7 @@ pub mod job_name;
 pub mod job_pool;
 pub mod json;
 pub mod limits;
+pub mod listener_id;
 pub mod listener_role;
 pub mod log_key;
 pub mod moment;

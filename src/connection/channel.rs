@@ -1,14 +1,17 @@
 //! The byte stream to the peer: a socket, what is known of its readiness, the two rings, and TLS between them, if any.
 
 mod encrypted;
+mod flags;
 
 use std::io;
 
+use self::flags::{Flag, Flags};
 use super::interest::Facts;
 use super::outbox::{Flushed, Outbox};
 use super::secured::{Refusal, Secured};
-use super::{Identity, LoopContext};
+use super::{Entrance, Identity, LoopContext};
 use crate::base::disk::Residency;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::RingBuffer;
 use crate::net::capture::live::LiveCaptures;
@@ -25,20 +28,16 @@ pub(super) struct Channel<S> {
     pub(super) socket: S,
     /// Whose channel it is.
     pub(super) who: Identity,
-    /// The role of the listener that accepted the connection.
+    /// The listener that accepted the connection.
+    pub(super) listener: ListenerId,
+    /// Its role then.
     pub(super) role: ListenerRole,
     /// Owned only while it holds something.
     pub(super) inbox: Option<Box<RingBuffer>>,
     pub(super) outbox: Outbox,
     /// In a box, because it is large and many connections have none.
     pub(super) secured: Option<Box<Secured>>,
-    /// What the kernel said and no read or write has refuted since.
-    readiness: Readiness,
-    input_ended: bool,
-    /// Whether the kernel may hold as much unsent as it likes.
-    holds_unsent: bool,
-    /// Whether the close resets the connection.
-    is_aborted: bool,
+    flags: Flags,
     received: u64,
     sent: u64,
 }
@@ -68,19 +67,20 @@ pub(super) enum Last {
 }
 
 impl<S: Socket> Channel<S> {
-    pub(super) fn new(socket: S, who: Identity, role: ListenerRole, secured: Option<Secured>) -> Channel<S> {
+    pub(super) fn new(socket: S, who: Identity, entrance: Entrance, secured: Option<Secured>) -> Channel<S> {
+        let Entrance { listener, role } = entrance;
+        // A new socket has room to write. An event will tell whether there is something to read.
+        let mut flags = Flags::default();
+        flags.set(Flag::Writable, true);
         Channel {
             socket,
             who,
+            listener,
             role,
             inbox: None,
             outbox: Outbox::default(),
             secured: secured.map(Box::new),
-            // A new socket has room to write. An event will tell whether there is something to read.
-            readiness: Readiness { writable: true, ..Readiness::default() },
-            input_ended: false,
-            holds_unsent: false,
-            is_aborted: false,
+            flags,
             received: 0,
             sent: 0,
         }
@@ -88,7 +88,7 @@ impl<S: Socket> Channel<S> {
 
     /// The connection is not there yet: an event will tell when it is. It begins with this, even before TLS.
     pub(super) fn begin_connecting(&mut self, header: &[u8], cx: &mut LoopContext) {
-        self.readiness.writable = false;
+        self.flags.set(Flag::Writable, false);
         match &mut self.secured {
             _ if header.is_empty() => {}
             Some(secured) => secured.begin_with(header, &mut cx.ciphertexts),
@@ -98,13 +98,14 @@ impl<S: Socket> Channel<S> {
 
     /// Whether the kernel has told that there is room to write, or has taken bytes.
     pub(super) fn has_connected(&self) -> bool {
-        self.readiness.writable || self.written_to_socket() > 0
+        self.flags.has(Flag::Writable) || self.written_to_socket() > 0
     }
 
     /// Writing has failed: what was to be sent is thrown away. What has arrived can still be read.
     pub(super) fn end_output(&mut self, cx: &mut LoopContext) {
         self.outbox.give_back_all(&mut cx.outboxes);
-        (self.readiness.writable, self.readiness.readable) = (false, true);
+        self.flags.set(Flag::Writable, false);
+        self.flags.set(Flag::Readable, true);
     }
 
     /// Whether it has TLS.
@@ -113,21 +114,21 @@ impl<S: Socket> Channel<S> {
     }
 
     pub(super) fn on_readiness(&mut self, told: Readiness) {
-        self.readiness.readable |= told.readable;
-        self.readiness.writable |= told.writable;
-        self.readiness.hung_up |= told.hung_up;
-        self.readiness.failed |= told.failed;
+        self.flags.add(Flag::Readable, told.readable);
+        self.flags.add(Flag::Writable, told.writable);
+        self.flags.add(Flag::HungUp, told.hung_up);
+        self.flags.add(Flag::Failed, told.failed);
     }
 
     /// One read, if it can move something: socket → inbox.
     pub(super) fn fill(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
-        if self.input_ended || self.inbox_is_full() {
+        if self.flags.has(Flag::InputEnded) || self.inbox_is_full() {
             return self.check_unread().map(|()| Filled::Bytes(0));
         }
         if self.secured.is_some() {
             return self.fill_decrypted(cx);
         }
-        if !self.readiness.readable {
+        if !self.flags.has(Flag::Readable) {
             return Ok(Filled::Bytes(0));
         }
         let LoopContext { inboxes, counters, live_captures, .. } = cx;
@@ -136,10 +137,10 @@ impl<S: Socket> Channel<S> {
         let (n, still_readable) = match self.socket.read(inbox.writable())? {
             Io::Moved(n) => (n, true),
             // Data and FIN share one event: after a hang-up only the end itself proves that nothing is left.
-            Io::Drained(n) => (n, self.readiness.hung_up),
+            Io::Drained(n) => (n, self.flags.has(Flag::HungUp)),
             Io::WouldBlock => (0, false),
             Io::Eof => {
-                self.input_ended = true;
+                self.flags.set(Flag::InputEnded, true);
                 return Ok(Filled::End);
             }
         };
@@ -147,7 +148,7 @@ impl<S: Socket> Channel<S> {
         if let Some(live) = live_captures {
             live.received(self.who.id, self.received, inbox.last(n));
         }
-        self.readiness.readable = still_readable;
+        self.flags.set(Flag::Readable, still_readable);
         self.received += n as u64;
         counters.add_read(self.role, n);
         Ok(Filled::Bytes(n))
@@ -156,7 +157,7 @@ impl<S: Socket> Channel<S> {
     /// Whether the peer has neither sent anything nor ended its direction since all of its input was read. If it has, the
     /// connection is of no use any more.
     pub(super) fn is_untouched(&mut self, cx: &mut LoopContext) -> bool {
-        !self.input_ended && self.inbox_is_empty() && matches!(self.read_last(cx), Ok(Last::Nothing))
+        !self.flags.has(Flag::InputEnded) && self.inbox_is_empty() && matches!(self.read_last(cx), Ok(Last::Nothing))
     }
 
     /// One read more, of what is thrown away.
@@ -176,7 +177,7 @@ impl<S: Socket> Channel<S> {
             }
             Io::WouldBlock => return Ok(Last::Nothing),
             Io::Eof => {
-                self.input_ended = true;
+                self.flags.set(Flag::InputEnded, true);
                 return Ok(Last::End);
             }
         }
@@ -186,7 +187,7 @@ impl<S: Socket> Channel<S> {
     /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it
     /// has to be asked for: its handler may wait for an hour.
     fn check_unread(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.readiness.failed) { self.socket.take_error() } else { Ok(()) }
+        if self.flags.take(Flag::Failed) { self.socket.take_error() } else { Ok(()) }
     }
 
     /// One write, if it can move something: outbox → socket.
@@ -195,7 +196,7 @@ impl<S: Socket> Channel<S> {
             return self.flush_encrypted(cx);
         }
         let LoopContext { counters, live_captures, .. } = cx;
-        if !self.readiness.writable || self.outbox.is_empty() {
+        if !self.flags.has(Flag::Writable) || self.outbox.is_empty() {
             return Ok(Flushed::Bytes(0));
         }
         let flushed = match live_captures {
@@ -207,7 +208,7 @@ impl<S: Socket> Channel<S> {
                 self.sent += n as u64;
                 counters.add_written(self.role, n);
             }
-            Flushed::Blocked => self.readiness.writable = false,
+            Flushed::Blocked => self.flags.set(Flag::Writable, false),
             Flushed::FileEnded | Flushed::Refused(_) => {}
         }
         Ok(flushed)
@@ -282,17 +283,17 @@ impl<S: Socket> Channel<S> {
     /// Makes the close that follows abortive. Failing at that leaves an ordinary close, which is right as well.
     pub(super) fn abort_on_close(&mut self) {
         match self.socket.abort_on_close() {
-            Ok(()) => self.is_aborted = true,
+            Ok(()) => self.flags.set(Flag::Aborted, true),
             Err(error) => log::debug!("{}: cannot abort: {error}", self.who.log_key(None)),
         }
     }
 
     /// Lets the kernel hold as much unsent as it likes, or no more than usual. If it refuses, all is as before.
     pub(super) fn hold_unsent(&mut self, without_bound: bool, counters: &mut Counters) {
-        if self.holds_unsent == without_bound {
+        if self.flags.has(Flag::HoldsUnsent) == without_bound {
             return;
         }
-        self.holds_unsent = without_bound;
+        self.flags.set(Flag::HoldsUnsent, without_bound);
         match self.socket.hold_unsent(without_bound) {
             Ok(was_asked) => counters.syscalls.option += u64::from(was_asked),
             Err(error) => log::debug!("{}: cannot set how much may be unsent: {error}", self.who.log_key(None)),
@@ -332,7 +333,7 @@ impl<S: Socket> Channel<S> {
     /// All that the interest depends on.
     pub(super) fn facts(&self) -> Facts {
         Facts {
-            input_ended: self.input_ended,
+            input_ended: self.flags.has(Flag::InputEnded),
             inbox_full: self.inbox_is_full(),
             write_blocked: self.is_write_blocked(),
         }
@@ -357,7 +358,7 @@ impl<S: Socket> Channel<S> {
 
     /// Whether the peer has ended its direction and everything it sent has been read.
     pub(super) fn input_ended(&self) -> bool {
-        self.input_ended
+        self.flags.has(Flag::InputEnded)
     }
 
     /// Whether the peer was refused by TLS.
@@ -368,7 +369,7 @@ impl<S: Socket> Channel<S> {
     /// How the peer has ended its direction, if it has.
     pub(super) fn client_end(&self) -> Option<ClientEnd> {
         let is_notified = self.secured.as_ref().is_some_and(|secured| secured.was_ended());
-        self.input_ended.then_some(if is_notified { ClientEnd::CloseNotify } else { ClientEnd::Fin })
+        self.flags.has(Flag::InputEnded).then_some(if is_notified { ClientEnd::CloseNotify } else { ClientEnd::Fin })
     }
 
     /// Why the connection has ended, as its requests were told. Who has closed its socket resets whatever it is sent: if
@@ -382,7 +383,7 @@ impl<S: Socket> Channel<S> {
 
     /// Whether the kernel may hold input that has not been read.
     pub(super) fn may_be_readable(&self) -> bool {
-        (self.readiness.readable || self.has_ciphertext()) && !self.input_ended
+        (self.flags.has(Flag::Readable) || self.has_ciphertext()) && !self.flags.has(Flag::InputEnded)
     }
 
     /// Whether something has arrived that was not added to the inbox.
@@ -397,20 +398,20 @@ impl<S: Socket> Channel<S> {
 
     /// Whether nothing can be read or written until the kernel says something new.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.readiness.readable
-            && !self.input_ended
+        !self.flags.has(Flag::Readable)
+            && !self.flags.has(Flag::InputEnded)
             && self.outbox.is_empty()
             && self.secured.as_ref().is_none_or(|secured| secured.is_quiet())
     }
 
     /// Whether there is something to send that the kernel has no room for.
     pub(super) fn is_write_blocked(&self) -> bool {
-        !self.readiness.writable && !self.is_flushed()
+        !self.flags.has(Flag::Writable) && !self.is_flushed()
     }
 
     /// Whether the close resets the connection.
     pub(super) fn is_aborted(&self) -> bool {
-        self.is_aborted
+        self.flags.has(Flag::Aborted)
     }
 
     /// How far the peer's kernel has taken the stream to the peer, if that is known, and whether the peer has reset the

@@ -7,12 +7,12 @@ use std::time::{Instant, SystemTime};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
 use crate::base::throttle::Complaints;
-use crate::base::tls_facts::ClientCertificate;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
 use crate::http::exchange::Cx;
@@ -32,7 +32,7 @@ use crate::protocol::h2;
 
 use super::Identity;
 use super::h2::TotalBytes;
-use super::secured::CiphertextRings;
+use super::secured::{CiphertextRings, Secured};
 use super::telling::{self, Telling};
 
 /// The limits, the clock of the turn, memory that connections use in turn, and what is counted.
@@ -139,15 +139,15 @@ impl Environment {
         Some((ids.field(), record.id()))
     }
 
-    /// What a service may know about the `request` it answers: whom a trusted proxy has `named` as its sender, and which
-    /// `certificate` the client has shown, if so.
+    /// What a service may know about the `request` it answers: whom a trusted proxy has `named` as its sender, if so, and what
+    /// TLS tells, if the connection has it and a service is called.
     pub(super) fn cx<'a>(
         &'a self,
         who: &Identity,
         role: ListenerRole,
         request: RequestKey,
         named: Option<&'a Node>,
-        certificate: Option<&'a ClientCertificate>,
+        secured: Option<&'a Secured>,
     ) -> Cx<'a> {
         Cx {
             now: self.now,
@@ -162,8 +162,10 @@ impl Environment {
             request,
             peer: who.peer,
             named,
-            certificate,
+            certificate: secured.and_then(Secured::client_certificate),
+            server_name: secured.and_then(Secured::server_name),
             identifier: None,
+            listener: ListenerId::NONE,
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,

@@ -332,7 +332,7 @@ impl Http1 {
             return Ok(false);
         }
         let input_ended = channel.input_ended();
-        let Channel { inbox: Some(inbox), who, role, secured, .. } = channel else { return Ok(false) };
+        let Channel { inbox: Some(inbox), who, listener, role, secured, .. } = channel else { return Ok(false) };
         if inbox.is_empty() && self.codec.receiving() == Receiving::Idle && !input_ended {
             // Between two requests there is nothing to look at; most drives come by here once.
             return Ok(false);
@@ -358,9 +358,9 @@ impl Http1 {
                     record.ordinal = ordinal;
                     telling.prepare(record, who, Some(request.fields), &cx.environment.trusted_proxies);
                 }
-                let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let mut request_cx = cx.environment.cx(who, *role, request_key, record.client.as_ref(), certificate);
-                request_cx.identifier = cx.environment.identifier(record);
+                let (client, secured) = (record.client.as_ref(), secured.as_deref());
+                let mut request_cx = cx.environment.cx(who, *role, request_key, client, secured);
+                (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(record));
                 let reply = service.call(request, &mut request_cx);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);

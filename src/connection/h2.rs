@@ -317,7 +317,7 @@ impl Http2 {
         if self.has_failed() || is_full {
             return false;
         }
-        let Channel { inbox: Some(inbox), outbox, who, role, secured, .. } = channel else { return false };
+        let Channel { inbox: Some(inbox), outbox, who, listener, role, secured, .. } = channel else { return false };
         let outbox = outbox.ring(&mut cx.outboxes);
         match self.session.receive(inbox, outbox, &mut cx.http2, &cx.environment.limits, cx.moment) {
             Ok(Step::Head { stream, head, is_delayed, .. }) => {
@@ -333,9 +333,9 @@ impl Http2 {
                     self.put_off(record, head, cx);
                     return true;
                 }
-                let certificate = secured.as_ref().and_then(|secured| secured.client_certificate());
-                let mut request_cx = cx.environment.cx(who, *role, record.key(), record.client.as_ref(), certificate);
-                request_cx.identifier = cx.environment.identifier(&record);
+                let (client, secured) = (record.client.as_ref(), secured.as_deref());
+                let mut request_cx = cx.environment.cx(who, *role, record.key(), client, secured);
+                (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(&record));
                 let reply = service.call(&head, &mut request_cx);
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
@@ -514,8 +514,9 @@ impl Http2 {
     ) {
         self.delayed_bytes -= head.memory_bytes();
         let (request, client) = (self.open[at].key(), self.open[at].stream.client());
-        let certificate = channel.secured.as_ref().and_then(|secured| secured.client_certificate());
-        let mut request_cx = cx.environment.cx(&channel.who, channel.role, request, client.as_ref(), certificate);
+        let secured = channel.secured.as_deref();
+        let mut request_cx = cx.environment.cx(&channel.who, channel.role, request, client.as_ref(), secured);
+        request_cx.listener = channel.listener;
         request_cx.identifier =
             self.open[at].stream.record.as_ref().and_then(|record| cx.environment.identifier(record));
         let reply = service.call(&head.as_head(), &mut request_cx);

@@ -40,6 +40,7 @@ use h2::Http2;
 use secured::Secured;
 use upstream::Upstream;
 
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
@@ -93,6 +94,20 @@ pub struct Identity {
     pub peer: Peer,
 }
 
+/// Through which listener a connection has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance {
+    /// The listener.
+    pub listener: ListenerId,
+    /// What the listener is for, or was when it accepted the connection.
+    pub role: ListenerRole,
+}
+
+impl Entrance {
+    /// That of connections which we have opened.
+    pub const UPSTREAM: Entrance = Entrance { listener: ListenerId::NONE, role: ListenerRole::Upstream };
+}
+
 impl Identity {
     /// How a line of the log about it begins, and about this request on it, if it is about one.
     pub fn log_key(&self, request: Option<RequestKey>) -> LogKey {
@@ -131,11 +146,11 @@ enum Crossing {
 impl<S: Socket> Connection<S> {
     /// A connection that was just accepted by a listener with this role, which decides what its bytes mean.
     /// With a TLS session, they are encrypted.
-    pub fn new(who: Identity, role: ListenerRole, socket: S, session: Option<Session>, now: Moment) -> Connection<S> {
+    pub fn new(who: Identity, entrance: Entrance, socket: S, session: Option<Session>, now: Moment) -> Connection<S> {
         let secured = session.map(|session| Secured::new(session, now));
         Connection {
-            channel: Channel::new(socket, who, role, secured),
-            driver: Driver::of(role),
+            channel: Channel::new(socket, who, entrance, secured),
+            driver: Driver::of(entrance.role),
             life: Life::Serving,
             waiting: Waiting::new(now),
             armed: None,
@@ -159,7 +174,7 @@ impl<S: Socket> Connection<S> {
         header: &[u8],
         cx: &mut LoopContext,
     ) -> Connection<S> {
-        let mut connection = Connection::new(who, ListenerRole::Upstream, socket, session, cx.moment);
+        let mut connection = Connection::new(who, Entrance::UPSTREAM, socket, session, cx.moment);
         connection.channel.begin_connecting(header, cx);
         connection.driver = Driver::Upstream(Box::new(Upstream::new(hub, link, cx.moment)));
         connection

@@ -307,6 +307,11 @@ impl Secured {
         self.session.client_certificate()
     }
 
+    /// The server name that the client has sent, if it has.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.session.server_name()
+    }
+
     /// Whether what arrives can be dealt with: there is room for the answer that it may need, or none is given any more.
     pub(super) fn can_open(&self) -> bool {
         self.is_deaf() || self.outgoing.as_ref().is_none_or(|outgoing| outgoing.free() >= RECORD_WIRE_MAX)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use super::*;
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::ring::Room;
 use crate::base::wake::{Interrupt, Wakes};
@@ -90,10 +91,14 @@ impl<V: Service> Loop<V> {
 /// Who is at the other end.
 const WHO: Identity = Identity { id: 1, token: Token { index: 0, generation: 0 }, peer: Peer::Unix };
 
+fn through(role: ListenerRole) -> Entrance {
+    Entrance { listener: ListenerId::new(0), role }
+}
+
 /// The connection of `client`, which has something to say, and the loop that serves it.
 fn connect<C: Client, V: Service>(client: C, service: V, limits: &Limits) -> (Connection<Direct<C>>, Loop<V>) {
     let server = Loop::new(service, limits);
-    let mut connection = Connection::new(WHO, ListenerRole::Http, Direct(client), None, server.cx.moment);
+    let mut connection = Connection::new(WHO, through(ListenerRole::Http), Direct(client), None, server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     (connection, server)
 }
@@ -148,7 +153,7 @@ pub(super) fn play(role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec
 fn play_with(service: impl Service, role: ListenerRole, pieces: &[&[u8]], limits: &Limits) -> Vec<u8> {
     let mut server = Loop::new(service, limits);
     let talker = Talker { pieces: pieces.iter().map(|piece| piece.to_vec()).collect(), heard: Vec::new() };
-    let mut connection = Connection::new(WHO, role, talker, None, server.cx.moment);
+    let mut connection = Connection::new(WHO, through(role), talker, None, server.cx.moment);
     connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
     while let Settled::Open { again, .. } = server.drive(&mut connection) {
         assert!(again, "it waits, although the client has more to say or to hear");
@@ -512,7 +517,8 @@ fn the_handshake_with_an_upstream_begins_when_the_connection_is_there() {
     let (mut upstream, tls) = TestEnd::upstream("a.example");
     let session = tls.session("a.example").unwrap();
     let mut server = Loop::new(Refusal, &Limits::default());
-    let mut connection = Connection::new(WHO, ListenerRole::TcpEcho, Wire::default(), Some(session), server.cx.moment);
+    let mut connection =
+        Connection::new(WHO, through(ListenerRole::TcpEcho), Wire::default(), Some(session), server.cx.moment);
     assert!(matches!(server.drive(&mut connection), Settled::Open { again: false, .. }));
     assert!(connection.channel.socket.sent.is_empty() && connection.channel.is_handshaking());
     assert!(connection.channel.facts().write_blocked, "the kernel will say when it is connected");

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 use super::EventLoop;
 use super::acceptor::Seen;
 use crate::base::accept_queue::AcceptQueue;
+use crate::base::listener_id::ListenerId;
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
-use crate::net::{ListenerId, Reactor};
+use crate::net::Reactor;
 use crate::observe::accept_queue::{HighWater, Overflow, QueueStatus};
 use crate::observe::delay::Delay;
 use crate::service::Service;
@@ -39,6 +41,7 @@ pub(super) struct AcceptQueues {
 #[derive(Debug)]
 struct Watched {
     status: QueueStatus,
+    role: ListenerRole,
     /// When the kernel is to be asked next, if it is.
     due_at: Option<Moment>,
     asked_at: Option<Moment>,
@@ -47,6 +50,20 @@ struct Watched {
 }
 
 impl Watched {
+    /// The queue of a listener. What it has dropped already is news in the next turn.
+    fn new<R: Reactor>(listener: ListenerId, role: ListenerRole, reactor: &mut R) -> Watched {
+        let queue = reactor.accept_queue(listener).ok();
+        let status = QueueStatus {
+            listener,
+            address: reactor.address(listener),
+            limit: queue.map(|queue| queue.limit),
+            drops: queue.and_then(|queue| queue.drops.map(|_| 0)),
+            ..QueueStatus::default()
+        };
+        let due_at = queue.filter(|queue| queue.drops > Some(0)).map(|_| Moment::default());
+        Watched { status, role, due_at, asked_at: None, overflowed_at: None }
+    }
+
     /// The kernel is to be asked as soon as that is allowed, if it answers at all.
     fn expect_question(&mut self, now: Moment) {
         let at = self.asked_at.map_or(now, |at| now.max(at + ASK_AGAIN));
@@ -79,22 +96,28 @@ impl Watched {
 }
 
 impl AcceptQueues {
-    /// The queues of the reactor's listeners. What they have dropped already is news in the first turn.
+    /// The queues of the reactor's listeners.
     pub(super) fn new<R: Reactor>(reactor: &mut R) -> AcceptQueues {
-        let watched = (0..reactor.listeners()).map(|listener| {
-            let queue = reactor.accept_queue(listener).ok();
-            let status = QueueStatus {
-                address: reactor.address(listener),
-                limit: queue.map(|queue| queue.limit),
-                drops: queue.and_then(|queue| queue.drops.map(|_| 0)),
-                ..QueueStatus::default()
-            };
-            let due_at = queue.filter(|queue| queue.drops > Some(0)).map(|_| Moment::default());
-            Watched { status, due_at, asked_at: None, overflowed_at: None }
-        });
-        let mut queues = AcceptQueues { watched: watched.collect(), due: None };
-        queues.find_due();
+        let mut queues = AcceptQueues { watched: Vec::new(), due: None };
+        reactor.listeners().into_iter().for_each(|(listener, role)| queues.add(listener, role, reactor));
         queues
+    }
+
+    /// Watches the queue of a listener that was just opened.
+    pub(super) fn add<R: Reactor>(&mut self, listener: ListenerId, role: ListenerRole, reactor: &mut R) {
+        self.watched.push(Watched::new(listener, role, reactor));
+        self.find_due();
+    }
+
+    pub(super) fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        let of_it = self.watched.iter_mut().find(|watched| watched.status.listener == listener);
+        of_it.into_iter().for_each(|watched| watched.role = role);
+    }
+
+    /// Forgets the queue of a listener that is closed while the server goes on.
+    pub(super) fn remove(&mut self, listener: ListenerId) {
+        self.watched.retain(|watched| watched.status.listener != listener);
+        self.find_due();
     }
 
     /// When the kernel is to be asked about one of them, if it is.
@@ -107,11 +130,17 @@ impl AcceptQueues {
     }
 
     /// How many packets the kernel has dropped at each listener, as far as the loop knows.
-    pub(super) fn drops(&self) -> impl Iterator<Item = Option<u32>> {
-        self.watched.iter().map(|watched| watched.status.drops)
+    pub(super) fn drops(&self) -> impl Iterator<Item = (ListenerId, u32)> {
+        self.watched.iter().filter_map(|watched| Some((watched.status.listener, watched.status.drops?)))
     }
 
-    /// What there is to tell, by `ListenerId`.
+    /// What there is to tell of those that are for everyone.
+    pub(super) fn statuses_of_everyone(&self) -> Vec<QueueStatus> {
+        let of_everyone = self.watched.iter().filter(|watched| watched.role.is_for_everyone());
+        of_everyone.map(|watched| watched.status.clone()).collect()
+    }
+
+    /// What there is to tell, in the order in which the listeners were opened.
     pub(super) fn statuses(&self) -> Vec<QueueStatus> {
         self.watched.iter().map(|watched| watched.status.clone()).collect()
     }
@@ -120,16 +149,16 @@ impl AcceptQueues {
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Looks how many connections have waited, after some were accepted or could not be.
     pub(super) fn watch_accept_queues(&mut self) {
-        for listener in 0..self.accept_queues.watched.len() {
-            let seen = self.acceptor.take_seen(listener);
+        for place in 0..self.accept_queues.watched.len() {
+            let seen = self.acceptor.take_seen(self.accept_queues.watched[place].status.listener);
             let now = self.context.moment;
-            let watched = &mut self.accept_queues.watched[listener];
+            let watched = &mut self.accept_queues.watched[place];
             let was_full = watched.status.limit.is_some_and(|limit| seen.accepted > limit);
             if seen.left_some || was_full {
                 watched.expect_question(now);
             }
             if watched.due_at.is_some_and(|at| at <= now) {
-                self.ask_about_queue(listener, seen);
+                self.ask_about_queue(place, seen);
             } else if seen.accepted > 0 {
                 let behind = || self.context.long_drives.delay(NOBODY, Moment::default(), self.phases.mark());
                 watched.note_depth(seen.accepted, || self.reactor.wall(), behind);
@@ -140,19 +169,20 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// Looks at all queues that are about to be closed.
     pub(super) fn ask_about_queues_at_last(&mut self) {
-        for listener in 0..self.accept_queues.watched.len() {
-            let seen = self.acceptor.take_seen(listener);
-            self.ask_about_queue(listener, seen);
-            self.accept_queues.watched[listener].due_at = None;
+        for place in 0..self.accept_queues.watched.len() {
+            let seen = self.acceptor.take_seen(self.accept_queues.watched[place].status.listener);
+            self.ask_about_queue(place, seen);
+            self.accept_queues.watched[place].due_at = None;
         }
         self.accept_queues.find_due();
     }
 
-    fn ask_about_queue(&mut self, listener: ListenerId, seen: Seen) {
+    fn ask_about_queue(&mut self, place: usize, seen: Seen) {
         let (now, full) = (self.context.moment, self.full());
+        let listener = self.accept_queues.watched[place].status.listener;
         let queue = self.reactor.accept_queue(listener).ok();
         self.context.counters.syscalls.netlink += u64::from(queue.is_some());
-        let watched = &mut self.accept_queues.watched[listener];
+        let watched = &mut self.accept_queues.watched[place];
         watched.asked_at = Some(now);
         watched.due_at = queue.filter(|queue| queue.depth > 0).map(|_| now + LOOK_AGAIN);
         let depth = seen.accepted + queue.map_or(0, |queue| queue.depth);
@@ -162,7 +192,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let Some(queue) = queue else { return };
         if let Some(packets) = watched.note_drops(queue, now, wall) {
             let address = watched.status.address.clone();
-            let is_barred = seen.accepted == 0 && !full.has_room_for(self.reactor.role(listener));
+            let is_barred = seen.accepted == 0 && !full.has_room_for(watched.role);
             log::warn!("{}", Overflow { address, packets, depth, limit: queue.limit, at: wall, behind, is_barred });
         }
     }
@@ -177,7 +207,8 @@ mod tests {
     #[test]
     fn an_overflow_is_said_when_it_begins_and_again_after_a_quiet_minute() {
         let status = QueueStatus { drops: Some(u32::MAX), ..QueueStatus::default() };
-        let mut watched = Watched { status, due_at: None, asked_at: None, overflowed_at: None };
+        let mut watched =
+            Watched { status, role: ListenerRole::Http, due_at: None, asked_at: None, overflowed_at: None };
         let mut said = |seconds: u64, drops: u32| {
             let queue = AcceptQueue { depth: 0, limit: 7, drops: Some(drops) };
             watched.note_drops(queue, Moment::from_millis(seconds * 1000), UNIX_EPOCH)

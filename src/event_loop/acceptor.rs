@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::peer::Peer;
-use crate::net::{ListenerId, Reactor, is_out_of_descriptors};
+use crate::net::{Reactor, is_out_of_descriptors};
 
 /// Who cannot come in, since there are as many of them as there may be.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +32,7 @@ impl Full {
 /// What is known of one listener.
 #[derive(Debug, Clone, Copy)]
 struct State {
+    id: ListenerId,
     role: ListenerRole,
     /// Whether it may have connections in its queue.
     ready: bool,
@@ -38,10 +40,20 @@ struct State {
     told: bool,
     /// How many connections were accepted since then.
     accepted: u32,
+    /// It is to be closed as soon as its queue is empty, and at this moment at the latest.
+    closes_at: Option<Instant>,
+}
+
+/// Somebody who has come in.
+pub(super) struct Accepted<S> {
+    pub(super) socket: S,
+    pub(super) peer: Peer,
+    pub(super) listener: ListenerId,
+    pub(super) role: ListenerRole,
 }
 
 /// What accepting has shown of a listener's queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     /// So many connections were accepted.
     pub(super) accepted: u32,
@@ -50,6 +62,10 @@ pub(super) struct Seen {
 }
 
 impl State {
+    fn new(id: ListenerId, role: ListenerRole) -> State {
+        State { id, role, ready: false, told: false, accepted: 0, closes_at: None }
+    }
+
     /// Whether it may have somebody in its queue who may come in.
     fn is_open(&self, full: Full) -> bool {
         self.ready && full.has_room_for(self.role)
@@ -59,13 +75,16 @@ impl State {
 /// What is known of the listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
+    /// In the order of their numbers.
     listeners: Vec<State>,
+    /// How many of them are to be closed. Mostly none is, and each turn asks.
+    closing: usize,
     /// How often accepting was put off.
     rests: u64,
     /// How often the kernel was asked for a connection.
     attempts: u64,
-    /// Where the next accept starts, so that no listener is always first.
-    next: ListenerId,
+    /// The place of the listener at which the next accept starts, so that none is always first.
+    next: usize,
     /// Descriptors ran out: not before this moment, unless a connection is freed.
     resting_until: Option<Instant>,
     /// What was logged is not logged again before it is over.
@@ -95,10 +114,11 @@ const CANNOT_ACCEPT: &str = "cannot accept: the listener fails; it is tried agai
 const SAY_FULL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Acceptor {
-    /// For listeners of these roles, by their `ListenerId`.
-    pub(super) fn new(roles: impl Iterator<Item = ListenerRole>) -> Acceptor {
+    /// For these listeners, in the order of their numbers.
+    pub(super) fn new(listeners: impl IntoIterator<Item = (ListenerId, ListenerRole)>) -> Acceptor {
         Acceptor {
-            listeners: roles.map(|role| State { role, ready: false, told: false, accepted: 0 }).collect(),
+            listeners: listeners.into_iter().map(|(id, role)| State::new(id, role)).collect(),
+            closing: 0,
             rests: 0,
             attempts: 0,
             next: 0,
@@ -111,8 +131,61 @@ impl Acceptor {
         }
     }
 
+    /// The listeners that are open and are not to be closed, in the order of their numbers.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (ListenerId, ListenerRole)> {
+        self.listeners.iter().filter(|state| state.closes_at.is_none()).map(|state| (state.id, state.role))
+    }
+
+    /// A listener that was just opened.
+    pub(super) fn add(&mut self, id: ListenerId, role: ListenerRole) {
+        self.listeners.push(State::new(id, role));
+    }
+
+    /// A listener is for something else from now on. Whoever waits in its queue gets that.
+    pub(super) fn set_role(&mut self, id: ListenerId, role: ListenerRole) {
+        if let Some(state) = self.state_mut(id) {
+            state.role = role;
+        }
+    }
+
+    /// A listener is to be closed as soon as its queue is empty, and at this moment at the latest.
+    pub(super) fn begin_closing(&mut self, id: ListenerId, at: Instant) {
+        if let Some(state) = self.state_mut(id)
+            && state.closes_at.replace(at).is_none()
+        {
+            self.closing += 1;
+            // The kernel tells of an empty queue only if it is asked.
+            self.on_readable(id);
+        }
+    }
+
+    /// Takes a listener that can be closed now. Nothing more is known of it then.
+    pub(super) fn take_closable(&mut self, now: Instant) -> Option<ListenerId> {
+        if self.closing == 0 {
+            return None;
+        }
+        let is_closable = |state: &State| state.closes_at.is_some_and(|at| !state.ready || at <= now);
+        let place = self.listeners.iter().position(is_closable)?;
+        let state = self.listeners.remove(place);
+        self.closing -= 1;
+        self.ready -= usize::from(state.ready);
+        Some(state.id)
+    }
+
+    /// When the next listener is closed at the latest, if one is to be closed.
+    pub(super) fn closes_at(&self) -> Option<Instant> {
+        if self.closing == 0 { None } else { self.listeners.iter().filter_map(|state| state.closes_at).min() }
+    }
+
+    fn state_mut(&mut self, id: ListenerId) -> Option<&mut State> {
+        let place = self.listeners.binary_search_by_key(&id, |state| state.id).ok()?;
+        Some(&mut self.listeners[place])
+    }
+
+    /// An event of this turn may name a listener that has been closed since.
     pub(super) fn on_readable(&mut self, listener: ListenerId) {
-        if let Some(state) = self.listeners.get_mut(listener) {
+        if let Ok(place) = self.listeners.binary_search_by_key(&listener, |state| state.id) {
+            let state = &mut self.listeners[place];
             self.ready += usize::from(!state.ready);
             (state.ready, state.told) = (true, true);
             self.has_seen = true;
@@ -127,7 +200,7 @@ impl Acceptor {
     /// What has been seen of a listener's queue since the last call.
     pub(super) fn take_seen(&mut self, listener: ListenerId) -> Seen {
         self.has_seen = false;
-        let state = &mut self.listeners[listener];
+        let Some(state) = self.state_mut(listener) else { return Seen::default() };
         let seen = Seen { accepted: state.accepted, left_some: state.ready && (state.told || state.accepted > 0) };
         (state.told, state.accepted) = (false, 0);
         seen
@@ -199,35 +272,36 @@ impl Acceptor {
         full: Full,
         now: Instant,
         backoff: Duration,
-    ) -> Option<(R::Socket, Peer, ListenerRole)> {
+    ) -> Option<Accepted<R::Socket>> {
         while self.has_work(now, full) {
-            let listener = self.next_ready(full)?;
+            let place = self.next_ready(full)?;
+            let State { id: listener, role, .. } = self.listeners[place];
             self.attempts += 1;
             match reactor.accept(listener) {
                 Ok(Some((socket, peer))) => {
-                    let state = &mut self.listeners[listener];
-                    state.accepted += 1;
+                    self.listeners[place].accepted += 1;
                     self.has_seen = true;
-                    return Some((socket, peer, state.role));
+                    return Some(Accepted { socket, peer, listener, role });
                 }
-                Ok(None) => self.on_empty(listener),
+                Ok(None) => self.on_empty(place),
                 Err(error) => self.rest(&error, now + backoff),
             }
         }
         None
     }
 
-    fn next_ready(&mut self, full: Full) -> Option<ListenerId> {
+    /// The place of the next listener that has somebody who may come in.
+    fn next_ready(&mut self, full: Full) -> Option<usize> {
         let count = self.listeners.len();
         let mut in_turn = (0..count).map(|step| (self.next + step) % count);
-        let listener = in_turn.find(|listener| self.listeners[*listener].is_open(full))?;
-        self.next = (listener + 1) % count;
-        Some(listener)
+        let place = in_turn.find(|place| self.listeners[*place].is_open(full))?;
+        self.next = (place + 1) % count;
+        Some(place)
     }
 
     /// Only an empty queue ends an episode: at the limit each connection that ends lets one in, and that is no news.
-    fn on_empty(&mut self, listener: ListenerId) {
-        self.ready -= usize::from(std::mem::take(&mut self.listeners[listener].ready));
+    fn on_empty(&mut self, place: usize) {
+        self.ready -= usize::from(std::mem::take(&mut self.listeners[place].ready));
         if std::mem::take(&mut self.short_of_descriptors) {
             self.news = Some(News::Line(Level::Info, "descriptors are available again: the backlog has been accepted"));
         }
@@ -249,24 +323,28 @@ impl Acceptor {
 mod tests {
     use super::*;
 
+    fn acceptor<const N: usize>(roles: [ListenerRole; N]) -> Acceptor {
+        Acceptor::new((0..).map(ListenerId::new).zip(roles))
+    }
+
     #[test]
     fn a_rest_is_timed_if_anybody_waits_who_may_come_in() {
         let until = Instant::now();
-        let mut acceptor = Acceptor::new([ListenerRole::Http, ListenerRole::Admin].into_iter());
+        let mut acceptor = acceptor([ListenerRole::Http, ListenerRole::Admin]);
         acceptor.resting_until = Some(until);
         let full = |everyone, admin| Full { everyone, admin };
         assert_eq!(acceptor.rests_until(full(false, false)), None, "nobody waits");
-        acceptor.on_readable(1);
+        acceptor.on_readable(ListenerId::new(1));
         assert_eq!(acceptor.rests_until(full(true, false)), Some(until));
         assert_eq!(acceptor.rests_until(full(false, true)), None);
-        acceptor.on_readable(0);
+        acceptor.on_readable(ListenerId::new(0));
         assert_eq!(acceptor.rests_until(full(false, true)), Some(until));
         assert_eq!(acceptor.rests_until(full(true, true)), None);
     }
 
     #[test]
     fn descriptors_are_missed_once_and_found_again_once() {
-        let mut acceptor = Acceptor::new([ListenerRole::Http].into_iter());
+        let mut acceptor = acceptor([ListenerRole::Http]);
         let (now, error) = (Instant::now(), std::io::Error::from(std::io::ErrorKind::Other));
         for _ in 0..2 {
             acceptor.rest(&error, now);
@@ -282,12 +360,35 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_on_connections_is_said_once_a_minute_and_only_if_somebody_waits() {
-        let mut acceptor = Acceptor::new([ListenerRole::Admin, ListenerRole::Http].into_iter());
+    fn a_listener_is_closed_when_its_queue_is_empty_or_its_time_is_over() {
         let now = Instant::now();
-        acceptor.on_readable(0);
+        let mut acceptor = acceptor([ListenerRole::Http; 3]);
+        assert_eq!((acceptor.take_closable(now), acceptor.closes_at()), (None, None));
+        let [first, second, third] = [0, 1, 2].map(ListenerId::new);
+        acceptor.on_readable(second);
+        acceptor.begin_closing(second, now + Duration::from_secs(2));
+        acceptor.begin_closing(first, now + Duration::from_secs(1));
+        assert_eq!(acceptor.listeners().collect::<Vec<_>>(), [(third, ListenerRole::Http)]);
+        assert!(acceptor.has_work(now, Full::default()), "the queues are looked at");
+        assert_eq!((acceptor.take_closable(now), acceptor.closes_at()), (None, Some(now + Duration::from_secs(1))));
+        acceptor.on_empty(1);
+        assert_eq!((acceptor.take_closable(now), acceptor.take_closable(now)), (Some(second), None));
+        assert_eq!(acceptor.take_closable(now + Duration::from_secs(1)), Some(first));
+        acceptor.on_readable(first);
+        assert!(!acceptor.has_work(now, Full::default()), "an event that comes too late is about nobody");
+        acceptor.add(ListenerId::new(3), ListenerRole::Admin);
+        acceptor.on_readable(third);
+        assert!(acceptor.has_work(now, Full::default()));
+        assert_eq!(acceptor.take_closable(now + Duration::from_secs(9)), None);
+    }
+
+    #[test]
+    fn the_limit_on_connections_is_said_once_a_minute_and_only_if_somebody_waits() {
+        let mut acceptor = acceptor([ListenerRole::Admin, ListenerRole::Http]);
+        let now = Instant::now();
+        acceptor.on_readable(ListenerId::new(0));
         assert!(acceptor.take_news(true, now).is_none(), "only an admin waits");
-        acceptor.on_readable(1);
+        acceptor.on_readable(ListenerId::new(1));
         let mut said = |seconds| acceptor.take_news(true, now + Duration::from_secs(seconds)).is_some();
         assert_eq!([0, 1, 59, 60, 61, 119, 120].map(&mut said), [true, false, false, true, false, false, true]);
     }

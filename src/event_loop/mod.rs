@@ -11,6 +11,7 @@ mod dialling;
 mod driving;
 mod inspect;
 mod jobs;
+mod listeners;
 mod metrics;
 mod minute;
 mod phases;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use log::Level;
 
 use accept_queues::AcceptQueues;
-use acceptor::{Acceptor, Full, News};
+use acceptor::{Accepted, Acceptor, Full, News};
 use cpu_clock::CpuClock;
 use driving::DriveParts;
 use phases::{Phase, Phases};
@@ -47,7 +48,7 @@ use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::{Wake, WakeKey, Wakes};
-use crate::connection::{Connection, Identity, LoopContext, Telling};
+use crate::connection::{Connection, Entrance, Identity, LoopContext, Telling};
 use crate::http::forwarded::TrustedProxies;
 use crate::net::marks::Marks;
 use crate::net::tls::{Fault, LiveConfig, Session, UpstreamTls};
@@ -112,7 +113,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             context: LoopContext::new(limits, wakes.clone(), jobs, reactor.origin(), reactor.wall()),
             service,
             accept_queues: AcceptQueues::new(&mut reactor),
-            acceptor: Acceptor::new((0..reactor.listeners()).map(|listener| reactor.role(listener))),
+            acceptor: Acceptor::new(reactor.listeners()),
             timers: TimerWheel::new(),
             connections: Slots::new(),
             run_queue: RunQueue::default(),
@@ -286,7 +287,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if asked || ready || self.acceptor.has_work(now, full) {
             return Some(self.context.moment);
         }
-        let rested = self.acceptor.rests_until(full).map(|at| self.context.moment_of(at));
+        let rested = self.acceptor.rests_until(full).into_iter().chain(self.acceptor.closes_at()).min();
+        let rested = rested.map(|at| self.context.moment_of(at));
         let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
         let looked = self.tls.as_ref().map(TlsUpkeep::due);
         let asks = earliest(self.accept_queues.due(), self.upstreams.as_ref().and_then(UpstreamUpkeep::due));
@@ -422,6 +424,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
         let any = self.accept_some();
+        self.close_removed_listeners();
         if self.context.idle_lingerers > 0 {
             self.spare_lingerers();
         }
@@ -452,7 +455,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             return false;
         }
         for _ in 0..self.context.environment.limits.accepts_per_turn {
-            if !self.accept_one() {
+            let has_accepted = self.accept_one();
+            // At once, so that nobody comes in between who would be reset.
+            self.close_removed_listeners();
+            if !has_accepted {
                 break;
             }
         }
@@ -484,7 +490,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let (full, backoff) = (self.full(), self.context.environment.limits.accept_backoff);
         let accepted = self.acceptor.accept(&mut self.reactor, full, now, backoff);
         self.context.counters.syscalls.accept = self.acceptor.attempts();
-        let Some((mut socket, peer, role)) = accepted else { return false };
+        let Some(Accepted { mut socket, peer, listener, role }) = accepted else { return false };
         let Ok(session) = self.session(role) else { return true };
         let token = self.connections.next_token();
         if role == ListenerRole::Admin {
@@ -497,7 +503,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.context.marks.connection(id, |text| write!(text, "accepted {peer}"));
         let connection = self.connections.insert(Connection::new(
             Identity { id, token, peer },
-            role,
+            Entrance { listener, role },
             socket,
             session,
             self.context.moment,

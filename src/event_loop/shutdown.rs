@@ -88,13 +88,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Closing a listener resets the connections in its queue: whoever got in before the order to stop is served.
     fn accept_the_rest(&mut self) {
         self.acceptor.end_rest();
-        for listener in 0..self.reactor.listeners() {
-            self.acceptor.on_readable(listener);
-        }
+        let listeners = self.reactor.listeners();
+        listeners.iter().for_each(|(listener, _)| self.acceptor.on_readable(*listener));
         while !self.full().everyone && self.accept_one() {}
         self.ask_about_queues_at_last();
         self.acceptor.stop();
-        self.reactor.stop_listening();
+        let of_everyone = listeners.into_iter().filter(|(_, role)| role.is_for_everyone());
+        of_everyone.for_each(|(listener, _)| self.reactor.close_listener(listener));
     }
 
     pub(super) fn expire_shutdown(&mut self) {

@@ -97,12 +97,6 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    fn queues_of_everyone(&self) -> Vec<QueueStatus> {
-        let statuses = self.accept_queues.statuses().into_iter().enumerate();
-        let of_everyone = statuses.filter(|(listener, _)| self.reactor.role(*listener).is_for_everyone());
-        of_everyone.map(|(_, status)| status).collect()
-    }
-
     fn totals_of_connections(&self) -> Totals {
         let times = &self.context.times;
         let (inboxes_max, outboxes_max) = self.context.lent_bytes_max();
@@ -122,7 +116,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             },
             inboxes_max,
             outboxes_max,
-            queues: self.queues_of_everyone(),
+            queues: self.accept_queues.statuses_of_everyone(),
             accept_pauses: self.acceptor.rests(),
             dropped_packets: self.reactor.captured().map_or(0, |captured| captured.dropped),
             ..Totals::default()

@@ -16,6 +16,7 @@ use super::status::Status;
 use crate::base::job_name::{JobKind, JobName, Requester};
 use crate::base::job_pool::{JobPool, QueueFull, Ticket};
 use crate::base::limits::Limits;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
@@ -55,10 +56,15 @@ pub struct Cx<'a> {
     /// The certificate that the client has shown over TLS and that was verified, if there is one. Only a service that is
     /// called gets it; an exchange that needs it later keeps what it needs.
     pub certificate: Option<&'a ClientCertificate>,
+    /// The server name that the client has sent in the TLS handshake (RFC 6066 §3), in lower case and without a final dot, if it
+    /// has. Only a service that is called gets it.
+    pub server_name: Option<&'a str>,
     /// The identifier of the request, and the field that it travels in, if requests have one. Only a service that is called
     /// gets it.
     pub identifier: Option<(&'a FieldName, &'a [u8])>,
-    /// The role of the listener that accepted the connection.
+    /// The listener that accepted the connection. Only a service that is called gets it.
+    pub listener: ListenerId,
+    /// The role of the listener.
     pub role: ListenerRole,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,

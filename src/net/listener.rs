@@ -14,6 +14,7 @@ use mio::net::{TcpListener, UnixListener};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::capture::Interface;
 use super::outgoing;
 use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
@@ -174,6 +175,8 @@ impl fmt::Display for Address {
 pub struct Listener {
     queue: Queue,
     local: Address,
+    /// Where it was to listen; `None`: where it does.
+    asked: Option<Address>,
     /// How many packets it had dropped when it became ours.
     dropped_before: u32,
 }
@@ -196,12 +199,15 @@ impl Listener {
     /// # Errors
     /// The kernel's, and [`ErrorKind::AlreadyExists`] when the path of a Unix socket is taken by something else.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Vec<Listener>> {
-        let listeners = match address {
+        let mut listeners = match address {
             Address::Tcp(address) => vec![listen_tcp(*address, options.backlog)?],
             Address::Localhost(port) => listen_at_all(&addresses_of_localhost(), *port, options.backlog)?,
             Address::Unix(path) => vec![listen_unix(path, options)?],
         };
-        listeners.iter().for_each(|listener| warn_if_clamped(&listener.local, options.backlog));
+        for listener in &mut listeners {
+            listener.asked = Some(address.clone());
+            warn_if_clamped(&listener.local, options.backlog);
+        }
         Ok(listeners)
     }
 
@@ -220,7 +226,7 @@ impl Listener {
         if let Some(address) = address.as_socket() {
             set_inherited(&socket)?;
             let queue = Queue::Tcp(TcpListener::from(OwnedFd::from(socket)));
-            let mut listener = Listener { queue, local: Address::Tcp(address), dropped_before: 0 };
+            let mut listener = Listener { queue, local: Address::Tcp(address), asked: None, dropped_before: 0 };
             listener.dropped_before = listener.drops().unwrap_or(0);
             return Ok(listener);
         }
@@ -229,12 +235,17 @@ impl Listener {
         let name = |bytes: &[u8]| PathBuf::from(format!("@{}", bytes.escape_ascii()));
         let path = path.or_else(|| address.as_abstract_namespace().map(name)).unwrap_or_default();
         let queue = Queue::Unix { listener: UnixListener::from(OwnedFd::from(socket)), _file: None };
-        Ok(Listener { queue, local: Address::Unix(path), dropped_before: 0 })
+        Ok(Listener { queue, local: Address::Unix(path), asked: None, dropped_before: 0 })
     }
 
     /// Where it really listens: the port is never 0.
     pub fn local_address(&self) -> &Address {
         &self.local
+    }
+
+    /// Where it was to listen: with port 0 or `localhost`, if it was so. `None`: another process has bound it.
+    pub fn asked(&self) -> Option<&Address> {
+        self.asked.as_ref()
     }
 
     /// What a person would give a client: `https://127.0.0.1:8443/`, `tcp-echo://127.0.0.1:7007`, `unix:/path`.
@@ -248,6 +259,11 @@ impl Listener {
                 ListenAddress { role, address: self.local.clone() }.to_string()
             }
         }
+    }
+
+    /// How a capture names it.
+    pub fn interface(&self, role: ListenerRole) -> Interface {
+        Interface { name: self.url(role).trim_end_matches('/').into(), role }
     }
 
     /// Takes the first connection off the queue; `WouldBlock` when there is none.
@@ -316,7 +332,7 @@ fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
     };
     let listener = TcpListener::from(OwnedFd::from(socket));
     let local = Address::Tcp(listener.local_addr()?);
-    Ok(Listener { queue: Queue::Tcp(listener), local, dropped_before: 0 })
+    Ok(Listener { queue: Queue::Tcp(listener), local, asked: None, dropped_before: 0 })
 }
 
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
@@ -421,6 +437,7 @@ fn listen_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     Ok(Listener {
         queue: Queue::Unix { listener, _file: Some(file) },
         local: Address::Unix(path.into()),
+        asked: None,
         dropped_before: 0,
     })
 }

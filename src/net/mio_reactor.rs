@@ -18,8 +18,9 @@ use super::listener::Listener;
 use super::sock_diag::{ListenerKey, QueueReader};
 use super::stream::Stream;
 use super::torture::{Faults, Torture};
-use super::{Event, Interest, ListenerId, Reactor, Readiness, Signal, outgoing};
+use super::{Event, Interest, Reactor, Readiness, Signal, outgoing};
 use crate::base::accept_queue::AcceptQueue;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -36,7 +37,10 @@ const EVENTS_PER_POLL: usize = 1024;
 pub struct MioReactor {
     poll: Poll,
     happened: Events,
+    /// In the order of their numbers.
     listeners: Vec<Entry>,
+    /// How many listeners have been opened so far.
+    opened: u32,
     waker: Arc<Waker>,
     signals: Option<Signals>,
     /// When the last poll returned.
@@ -52,35 +56,39 @@ pub struct MioReactor {
 
 /// A listener and what it is for.
 struct Entry {
-    /// `None` after it was closed: the others keep their numbers.
-    listener: Option<Listener>,
+    id: ListenerId,
+    listener: Listener,
     role: ListenerRole,
     address: String,
     key: io::Result<ListenerKey>,
+    /// The number by which a capture knows it, if there is one and the listener is for everyone.
+    interface: usize,
 }
 
 impl Entry {
-    fn new(listener: Listener, role: ListenerRole) -> Entry {
+    fn new(id: ListenerId, listener: Listener, role: ListenerRole) -> Entry {
         let address = listener.local_address().to_string();
-        Entry { key: listener.key(), address, listener: Some(listener), role }
+        Entry { id, key: listener.key(), address, listener, role, interface: 0 }
+    }
+
+    fn join(&mut self, tap: Option<&Tap>) {
+        if let Some(tap) = tap.filter(|_| self.role.is_for_everyone()) {
+            self.interface = tap.interface(self.listener.interface(self.role));
+        }
     }
 }
 
 impl MioReactor {
-    /// A reactor that waits for connections on `listeners`, each with its role.
-    pub fn new(mut listeners: Vec<(Listener, ListenerRole)>) -> io::Result<MioReactor> {
+    /// A reactor that waits for connections on `listeners`, each with its role. They are numbered from 0 on.
+    pub fn new(listeners: Vec<(Listener, ListenerRole)>) -> io::Result<MioReactor> {
         let poll = Poll::new()?;
-        for (id, (listener, _)) in listeners.iter_mut().enumerate() {
-            let token = Origin::Listener(id).pack();
-            poll.registry().register(listener.source(), token, mio::Interest::READABLE)?;
-        }
         let waker = Arc::new(Waker::new(poll.registry(), Origin::Waker.pack())?);
         let happened = Events::with_capacity(EVENTS_PER_POLL);
-        let entries = listeners.into_iter().map(|(listener, role)| Entry::new(listener, role));
-        Ok(MioReactor {
+        let mut reactor = MioReactor {
             poll,
             happened,
-            listeners: entries.collect(),
+            listeners: Vec::new(),
+            opened: 0,
             waker,
             signals: None,
             moment: Moment::default(),
@@ -88,7 +96,11 @@ impl MioReactor {
             origin_nanos: monotonic_nanos(),
             between: None,
             queues: QueueReader::open(),
-        })
+        };
+        for (listener, role) in listeners {
+            reactor.open_listener(listener, role)?;
+        }
+        Ok(reactor)
     }
 
     /// From now on signals are events and no longer end the process. HUP and USR2 are kept for purposes to come; until
@@ -107,6 +119,7 @@ impl MioReactor {
 
     /// From now on what connections read and write is recorded, those to upstreams too. Those of the admin are not.
     pub fn capture(&mut self, tap: Tap) {
+        self.listeners.iter_mut().for_each(|entry| entry.join(Some(&tap)));
         self.between.get_or_insert_default().capture = Some(tap);
     }
 
@@ -119,9 +132,18 @@ impl MioReactor {
         self.between.as_ref()?.capture.as_ref()
     }
 
-    /// The listeners that are open.
-    pub fn bound(&self) -> impl Iterator<Item = &Listener> {
-        self.listeners.iter().filter_map(|entry| entry.listener.as_ref())
+    /// The listeners that are open, in the order of their numbers.
+    pub fn bound(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        self.listeners.iter().map(|entry| (entry.id, &entry.listener))
+    }
+
+    /// An open listener.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.place_of(id).map(|place| &self.listeners[place].listener)
+    }
+
+    fn place_of(&self, id: ListenerId) -> Option<usize> {
+        self.listeners.binary_search_by_key(&id, |entry| entry.id).ok()
     }
 }
 
@@ -136,10 +158,10 @@ struct Between {
 impl Between {
     /// An accepted connection as the loop gets it. What is recorded is what the kernel has done, torture or not.
     #[cold]
-    fn enter(&mut self, stream: Stream, peer: Peer, listener: ListenerId, role: ListenerRole) -> Stream {
+    fn enter(&mut self, stream: Stream, peer: Peer, interface: usize, role: ListenerRole) -> Stream {
         let stream = match &self.capture {
             Some(tap) if role.is_for_everyone() => {
-                Stream::Captured(Box::new(tap.capture(stream, peer, listener, role)))
+                Stream::Captured(Box::new(tap.capture(stream, peer, interface, role)))
             }
             _ => stream,
         };
@@ -175,6 +197,7 @@ impl Between {
 
 impl Reactor for MioReactor {
     type Socket = Stream;
+    type Listener = Listener;
 
     fn now(&self) -> Instant {
         self.origin + self.moment.since(Moment::default())
@@ -225,22 +248,43 @@ impl Reactor for MioReactor {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
-        self.listeners.len()
+    fn listeners(&self) -> Vec<(ListenerId, ListenerRole)> {
+        self.listeners.iter().map(|entry| (entry.id, entry.role)).collect()
     }
 
-    fn role(&self, listener: ListenerId) -> ListenerRole {
-        self.listeners[listener].role
+    fn open_listener(&mut self, mut listener: Listener, role: ListenerRole) -> io::Result<ListenerId> {
+        let id = ListenerId::new(self.opened);
+        self.poll.registry().register(listener.source(), Origin::Listener(id).pack(), mio::Interest::READABLE)?;
+        self.opened += 1;
+        let mut entry = Entry::new(id, listener, role);
+        entry.join(self.tap());
+        self.listeners.push(entry);
+        Ok(id)
+    }
+
+    fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        let tap = self.tap().cloned();
+        if let Some(place) = self.place_of(listener) {
+            let entry = &mut self.listeners[place];
+            entry.role = role;
+            entry.join(tap.as_ref());
+        }
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        if let Some(place) = self.place_of(listener) {
+            self.listeners.remove(place);
+        }
     }
 
     fn address(&self, listener: ListenerId) -> String {
-        self.listeners[listener].address.clone()
+        self.place_of(listener).map_or_else(|| listener.to_string(), |place| self.listeners[place].address.clone())
     }
 
     fn accept_queue(&mut self, listener: ListenerId) -> io::Result<AcceptQueue> {
         let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
-        let entry = self.listeners.get(listener).filter(|entry| entry.listener.is_some());
-        let key = entry.ok_or(ErrorKind::NotFound)?.key.as_ref().map_err(again)?;
+        let place = self.place_of(listener).ok_or(ErrorKind::NotFound)?;
+        let key = self.listeners[place].key.as_ref().map_err(again)?;
         match &mut self.queues {
             Ok(reader) => reader.read(*key),
             Err(error) => Err(again(error)),
@@ -259,13 +303,14 @@ impl Reactor for MioReactor {
 
     fn accept(&mut self, id: ListenerId) -> io::Result<Option<(Stream, Peer)>> {
         // An event of this batch may name a listener that has been closed since.
-        let Some(Entry { listener: Some(listener), role, .. }) = self.listeners.get(id) else { return Ok(None) };
+        let Some(place) = self.place_of(id) else { return Ok(None) };
+        let Entry { listener, role, interface, .. } = &self.listeners[place];
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let stream = match &mut self.between {
                         None => stream,
-                        Some(between) => between.enter(stream, peer, id, *role),
+                        Some(between) => between.enter(stream, peer, *interface, *role),
                     };
                     return Ok(Some((stream, peer)));
                 }
@@ -286,12 +331,6 @@ impl Reactor for MioReactor {
             None => stream,
             Some(between) => between.leave(stream, address),
         })
-    }
-
-    fn stop_listening(&mut self) {
-        for entry in self.listeners.iter_mut().filter(|entry| entry.role.is_for_everyone()) {
-            entry.listener = None;
-        }
     }
 
     fn arm(&mut self, socket: &mut Stream, connection: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {
@@ -412,8 +451,9 @@ impl Origin {
                 (generation as usize) << 32 | index
             }
             Origin::Listener(id) => {
-                assert!(id < SIGNALS - NO_CONNECTION, "there are no more listeners than descriptors");
-                NO_CONNECTION | id
+                let number = id.number() as usize;
+                assert!(number < SIGNALS - NO_CONNECTION, "nobody opens a listener each second of 60 years");
+                NO_CONNECTION | number
             }
             Origin::Waker => WAKER,
             Origin::Signals => SIGNALS,
@@ -424,7 +464,7 @@ impl Origin {
         match packed {
             WAKER => Origin::Waker,
             SIGNALS => Origin::Signals,
-            _ if packed & NO_CONNECTION != 0 => Origin::Listener(packed & !NO_CONNECTION),
+            _ if packed & NO_CONNECTION != 0 => Origin::Listener(ListenerId::new((packed & !NO_CONNECTION) as u32)),
             _ => Origin::Connection(Token { index: packed as u32, generation: (packed >> 32) as u32 }),
         }
     }

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod dns;
 pub mod listen_counters;
 pub mod listener;
+pub mod listener_changes;
 pub mod marks;
 pub mod mio_reactor;
 mod outgoing;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::accept_queue::AcceptQueue;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -140,9 +142,6 @@ pub struct Readiness {
     pub failed: bool,
 }
 
-/// Which of the listeners, in the order they were given.
-pub type ListenerId = usize;
-
 /// A request from outside the event loop, by signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -174,6 +173,9 @@ pub trait Reactor {
     /// An accepted connection.
     type Socket: Socket;
 
+    /// What may become one of its listeners.
+    type Listener;
+
     /// The monotonic time, read when the last `poll` returned. It does not move during a turn.
     fn now(&self) -> Instant;
 
@@ -200,10 +202,22 @@ pub trait Reactor {
     /// Waits until something happens or `timeout` is over (`None`: without end), and adds what happened to `events`.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// How many listeners there were at first; they keep their numbers.
-    fn listeners(&self) -> usize;
+    /// The listeners that are open, in the order in which they were opened, and what each is for.
+    fn listeners(&self) -> Vec<(ListenerId, ListenerRole)>;
 
-    /// Takes one connection off a listener's queue; `None` when the queue is empty. An error of
+    /// Takes another listener. Events tell of connections to it, also of those that wait in its queue already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn open_listener(&mut self, listener: Self::Listener, role: ListenerRole) -> io::Result<ListenerId>;
+
+    /// A listener is for something else from now on.
+    fn set_role(&mut self, listener: ListenerId, role: ListenerRole);
+
+    /// Closes a listener, if it is open. Connections that nobody accepted are refused.
+    fn close_listener(&mut self, listener: ListenerId);
+
+    /// Takes one connection off a listener's queue; `None` when the queue is empty, or the listener is closed. An error of
     /// `is_out_of_descriptors` means the queue was left as it is and no further event will come for it.
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>>;
 
@@ -216,12 +230,9 @@ pub trait Reactor {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// What a listener is for. There must be one of that number; it may have been closed since.
-    fn role(&self, listener: ListenerId) -> ListenerRole;
-
-    /// Where a listener listens, in words. There must be one of that number; it may have been closed since.
+    /// Where a listener listens, in words. It must be open.
     fn address(&self, listener: ListenerId) -> String {
-        format!("listener {listener}")
+        listener.to_string()
     }
 
     /// A listener's accept queue just now. To ask takes two system calls and never waits.
@@ -239,9 +250,6 @@ pub trait Reactor {
 
     /// Begins the file of the capture anew, if there is one.
     fn reopen_capture(&mut self) {}
-
-    /// Closes the listeners that are for everyone; the numbers of the others stay. Connections that nobody accepted are refused.
-    fn stop_listening(&mut self);
 
     /// Changes what is asked of the kernel about a connection; `from` is `None` the first time. Turning a direction on
     /// reports it again if it is ready already, so no edge is lost between two calls.

@@ -6,10 +6,13 @@ use std::time::SystemTime;
 
 use super::access_log::time_text::of_day;
 use super::delay::Delay;
+use crate::base::listener_id::ListenerId;
 
 /// The accept queue of one listener since the loop began.
 #[derive(Debug, Clone, Default)]
 pub struct QueueStatus {
+    /// Which listener.
+    pub listener: ListenerId,
     /// Where it listens.
     pub address: String,
     /// The backlog as the kernel cut it, if it is known. There is room for one connection more.

@@ -3,13 +3,14 @@
 //! Counters only grow, so they are looked at once a second while the loop turns, and what happened is a difference. A request
 //! costs nothing more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::histogram::Histogram;
 use super::tls::Failure;
 use super::verdict::Verdict;
 use super::wait_reason::WaitReason;
+use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 
 /// How far back the numbers go.
@@ -103,7 +104,7 @@ pub struct Tallies {
     /// Streams that were delayed, because their client had reset too many.
     pub delayed_streams: u64,
     /// Packets that the kernel has dropped at each listener, where it counts them.
-    pub drops: Vec<Option<u32>>,
+    pub drops: BTreeMap<ListenerId, u32>,
     /// How often accepting failed and was put off.
     pub accept_pauses: u64,
     /// Lines of the access log that nobody took in time.
@@ -120,10 +121,10 @@ impl Tallies {
 
     /// What came in addition since `earlier`.
     pub fn since(&self, earlier: &Tallies) -> Tallies {
-        let drops = self.drops.iter().enumerate().map(|(listener, drops)| {
-            let before = earlier.drops.get(listener).copied().flatten().unwrap_or(0);
+        let drops = self.drops.iter().map(|(listener, drops)| {
+            let before = earlier.drops.get(listener).copied().unwrap_or(0);
             // The kernel's counter has 32 bits and begins anew behind the last of them.
-            drops.map(|drops| drops.wrapping_sub(before))
+            (*listener, drops.wrapping_sub(before))
         });
         Tallies {
             requests: std::array::from_fn(|class| self.requests[class].saturating_sub(earlier.requests[class])),
@@ -334,8 +335,11 @@ mod tests {
 
     #[test]
     fn drops_are_counted_beyond_the_kernels_last_number() {
-        let drops = |drops| Tallies { drops: vec![Some(drops), None], ..Tallies::default() };
-        assert_eq!(drops(3).since(&drops(u32::MAX)).drops, [Some(4), None]);
-        assert_eq!(drops(3).since(&Tallies::default()).drops, [Some(3), None]);
+        let listeners = [ListenerId::new(1), ListenerId::new(2)];
+        let drops = |listener, drops| Tallies { drops: [(listener, drops)].into(), ..Tallies::default() };
+        let [first, second] = listeners;
+        assert_eq!(drops(first, 3).since(&drops(first, u32::MAX)).drops, [(first, 4)].into());
+        assert_eq!(drops(first, 3).since(&Tallies::default()).drops, [(first, 3)].into());
+        assert_eq!(drops(second, 3).since(&drops(first, 2)).drops, [(second, 3)].into(), "of each its own");
     }
 }

@@ -1,6 +1,6 @@
 //! What can be told about the server from inside: plain values, taken by the event loop at the end of a turn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,7 @@ use super::verdict::Verdict;
 use crate::base::accept_queue::{AcceptQueue, ListenCounters};
 use crate::base::byte_pipe::PipeReader;
 use crate::base::limits::ConnectionsBound;
+use crate::base::listener_id::ListenerId;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
@@ -574,8 +575,8 @@ pub struct DisturbedStatus {
 pub struct KernelReport {
     /// Connections by their two ends, ours first.
     pub sockets: HashMap<(SocketAddr, SocketAddr), KernelSocket>,
-    /// The accept queues of all listeners, in the same order as everywhere; `None`: not known.
-    pub queues: Vec<Option<AcceptQueue>>,
+    /// The accept queues of the listeners of which they are known.
+    pub queues: BTreeMap<ListenerId, AcceptQueue>,
     /// What was counted for all listeners of this network namespace since the server began, if it is known.
     pub listen: Option<ListenCounters>,
     /// Why there is nothing, if the kernel could not be asked.

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::accept_queue::ListenCounters;
+use crate::base::listener_id::ListenerId;
 use crate::base::peer::canonical;
 use crate::net::listen_counters;
 use crate::net::listener::Listener;
@@ -16,40 +17,56 @@ use crate::service::status::AskKernel;
 /// Sockets that the kernel may tell about at a time: it cannot be asked about some of a port's only.
 const SOCKETS_MAX: usize = 100_000;
 
-/// What the kernel may be asked about.
+/// What the kernel may be asked about: the sockets of our listeners alone, whatever else this machine serves.
+#[derive(Clone, Default)]
+pub struct KernelSubjects(Arc<Mutex<Subjects>>);
+
+#[derive(Clone, Default)]
 struct Subjects {
     ports: Vec<u16>,
-    /// In the order of the listeners.
-    keys: Vec<Option<ListenerKey>>,
-    /// What was counted when the server began.
-    listen_before: Option<ListenCounters>,
+    keys: Vec<(ListenerId, ListenerKey)>,
 }
 
-/// Asks about the sockets of `listeners` alone, whatever else this machine serves; and how much was counted for all
-/// listeners of the network namespace since it was `listen_before`.
-pub fn ask_kernel<'l>(
-    listeners: impl Iterator<Item = &'l Listener>,
-    listen_before: Option<ListenCounters>,
-) -> AskKernel {
-    let mut subjects = Subjects { ports: Vec::new(), keys: Vec::new(), listen_before };
-    for listener in listeners {
-        subjects.ports.extend(listener.local_address().port());
-        subjects.keys.push(listener.key().ok());
+impl KernelSubjects {
+    /// From now on these are our listeners. Connections that came through others are still asked about.
+    pub fn set<'l>(&self, listeners: impl Iterator<Item = (ListenerId, &'l Listener)>) {
+        let mut subjects = self.lock();
+        subjects.keys.clear();
+        for (id, listener) in listeners {
+            subjects.keys.extend(listener.key().ok().map(|key| (id, key)));
+            if let Some(port) = listener.local_address().port().filter(|port| !subjects.ports.contains(port)) {
+                subjects.ports.push(port);
+            }
+        }
     }
-    Arc::new(move |topic| report(&subjects, topic).unwrap_or_else(|error| missing(&error)))
+
+    /// Asks about them, and how much was counted for all listeners of the network namespace since it was `listen_before`.
+    pub fn asked(&self, listen_before: Option<ListenCounters>) -> AskKernel {
+        let subjects = self.clone();
+        Arc::new(move |topic| {
+            let subjects = subjects.lock().clone();
+            report(&subjects, listen_before, topic).unwrap_or_else(|error| missing(&error))
+        })
+    }
+
+    /// Nobody panics while holding the lock.
+    fn lock(&self) -> MutexGuard<'_, Subjects> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn missing(error: &io::Error) -> KernelReport {
     KernelReport { missing: Some(error.to_string()), ..KernelReport::default() }
 }
 
-fn report(subjects: &Subjects, topic: &KernelTopic) -> io::Result<KernelReport> {
+fn report(subjects: &Subjects, listen_before: Option<ListenCounters>, topic: &KernelTopic) -> io::Result<KernelReport> {
     let mut report = KernelReport::default();
     if let KernelTopic::Queues | KernelTopic::All(_) = topic {
-        report.listen = subjects.listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
+        report.listen = listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
         match QueueReader::open() {
             Ok(mut reader) => {
-                report.queues = subjects.keys.iter().map(|key| key.and_then(|key| reader.read(key).ok())).collect();
+                let read = |(id, key): &(ListenerId, ListenerKey)| Some((*id, reader.read(*key).ok()?));
+                report.queues = subjects.keys.iter().filter_map(read).collect();
             }
             Err(error) => report.missing = Some(error.to_string()),
         }

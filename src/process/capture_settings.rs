@@ -50,10 +50,7 @@ impl CaptureSettings {
                 path.display()
             ));
         }
-        let interface = |(listener, role): &Bound| Interface {
-            name: listener.url(*role).trim_end_matches('/').into(),
-            role: *role,
-        };
+        let interface = |(listener, role): &Bound| listener.interface(*role);
         let of_upstreams = Interface { name: "upstreams".into(), role: ListenerRole::Upstream };
         let of_listeners = listeners.iter().filter(|(_, role)| role.is_for_everyone()).map(interface);
         let options = CaptureOptions {

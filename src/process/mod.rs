@@ -56,6 +56,7 @@ use crate::net::tls::SessionKeys;
 use crate::service::front::Front;
 use crate::service::proxy::hub::Hub;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
+use admin::KernelSubjects;
 use final_report::FinalReport;
 use notify::ServiceManager;
 use patient_stderr::PatientStderr;
@@ -138,9 +139,11 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
     };
     let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
-    let ask_kernel = admin::ask_kernel(listeners.iter().map(|(listener, _)| listener), listen_before);
     let reactor =
         reactor(listeners, settings, tap.clone()).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+    let kernel_subjects = KernelSubjects::default();
+    kernel_subjects.set(reactor.bound());
+    let ask_kernel = kernel_subjects.asked(listen_before);
     announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
     let marks = marks(settings, tap)?;

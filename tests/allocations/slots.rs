@@ -5,12 +5,13 @@ use std::io;
 use std::mem::size_of;
 
 use allocation_counter::measure;
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Slots;
 use tidemill::base::timer_wheel::TimerWheel;
-use tidemill::connection::{Connection, Identity};
+use tidemill::connection::{Connection, Entrance, Identity};
 use tidemill::net::stream::Stream;
 use tidemill::net::{Io, Socket};
 
@@ -48,7 +49,13 @@ fn fill(slots: &mut Slots<Connection<NoSocket>>) {
     for id in 0..CONNECTIONS {
         let token = slots.next_token();
         let who = Identity { id, token, peer: Peer::Unix };
-        slots.insert(Connection::new(who, ListenerRole::Http, NoSocket::default(), None, Moment::default()));
+        slots.insert(Connection::new(
+            who,
+            Entrance { listener: ListenerId::new(0), role: ListenerRole::Http },
+            NoSocket::default(),
+            None,
+            Moment::default(),
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::slots::Token;
 use tidemill::net::{Event, Interest, Io, Reactor, Readiness, Socket, is_out_of_descriptors};
 
@@ -39,8 +40,8 @@ fn no_faults() -> Faults {
 /// One accepted connection, with READ armed.
 fn accepted(nature: Nature) -> (SharedWorld, SimReactor, SimSocket) {
     let (world, mut reactor) = world([nature], no_faults());
-    assert_eq!(poll(&mut reactor), [Event::Listener(0)]);
-    let (mut socket, _) = reactor.accept(0).expect("no faults").expect("somebody is there");
+    assert_eq!(poll(&mut reactor), [Event::Listener(ListenerId::new(0))]);
+    let (mut socket, _) = reactor.accept(ListenerId::new(0)).expect("no faults").expect("somebody is there");
     reactor.arm(&mut socket, TOKEN, None, Interest::READ).expect("arming works");
     assert_eq!(poll(&mut reactor), []);
     (world, reactor, socket)
@@ -194,22 +195,22 @@ fn input_after_the_close_destroys_what_is_on_its_way() {
 fn a_listener_speaks_once_and_says_nothing_of_those_left_behind() {
     let natures = [Nature::plain(), Nature::plain(), Nature::plain()];
     let (_world, mut reactor) = world(natures, Faults { descriptors_max: 1, ..no_faults() });
-    assert_eq!(poll(&mut reactor), [Event::Listener(0)]);
-    let first = reactor.accept(0).expect("one descriptor is left");
+    assert_eq!(poll(&mut reactor), [Event::Listener(ListenerId::new(0))]);
+    let first = reactor.accept(ListenerId::new(0)).expect("one descriptor is left");
     assert!(first.is_some());
-    let error = reactor.accept(0).err().expect("there is no descriptor");
+    let error = reactor.accept(ListenerId::new(0)).err().expect("there is no descriptor");
     assert!(is_out_of_descriptors(&error));
     drop(first);
     assert_eq!(poll(&mut reactor), [], "a free descriptor is nobody's event");
-    assert!(reactor.accept(0).expect("a descriptor is free").is_some(), "they still wait");
+    assert!(reactor.accept(ListenerId::new(0)).expect("a descriptor is free").is_some(), "they still wait");
 }
 
 #[test]
 fn closing_the_listeners_refuses_who_waits() {
     let (world, mut reactor) = world([Nature::plain()], no_faults());
-    assert_eq!(poll(&mut reactor), [Event::Listener(0)]);
-    reactor.stop_listening();
-    assert!(reactor.accept(0).expect("no faults").is_none());
+    assert_eq!(poll(&mut reactor), [Event::Listener(ListenerId::new(0))]);
+    reactor.close_listener(ListenerId::new(0));
+    assert!(reactor.accept(ListenerId::new(0)).expect("no faults").is_none());
     world.borrow_mut().run_out();
     assert!(world.borrow().links[0].client_was_reset);
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::base::wake::Interrupt;
-use tidemill::net::{Event, Interest, Io, ListenerId, PeerProgress, Reactor, Socket};
+use tidemill::net::{Event, Interest, Io, PeerProgress, Reactor, Socket};
 
 use crate::link::{Direction, LinkId};
 use crate::timeline::excerpt;
@@ -41,6 +42,7 @@ impl SimReactor {
 
 impl Reactor for SimReactor {
     type Socket = SimSocket;
+    type Listener = ();
 
     fn now(&self) -> Instant {
         self.now
@@ -65,12 +67,20 @@ impl Reactor for SimReactor {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
+    fn listeners(&self) -> Vec<(ListenerId, ListenerRole)> {
         self.world.borrow().listeners()
     }
 
-    fn role(&self, listener: ListenerId) -> ListenerRole {
-        self.world.borrow().role(listener)
+    fn open_listener(&mut self, (): (), role: ListenerRole) -> io::Result<ListenerId> {
+        Ok(self.world.borrow_mut().listen(role))
+    }
+
+    fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        self.world.borrow_mut().set_role(listener, role);
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.world.borrow_mut().close_listener(listener);
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(SimSocket, Peer)>> {
@@ -84,10 +94,6 @@ impl Reactor for SimReactor {
     fn connect(&mut self, address: SocketAddr) -> io::Result<SimSocket> {
         let link = self.world.borrow_mut().begin_connection(address)?;
         Ok(SimSocket { world: Rc::clone(&self.world), link })
-    }
-
-    fn stop_listening(&mut self) {
-        self.world.borrow_mut().stop_listening();
     }
 
     fn arm(&mut self, socket: &mut SimSocket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {

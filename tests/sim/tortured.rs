@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::slots::Token;
 use tidemill::net::torture::{Torture, TorturedSocket};
-use tidemill::net::{Event, Interest, ListenerId, Reactor};
+use tidemill::net::{Event, Interest, Reactor};
 
 /// A kernel whose sockets are tortured.
 pub struct Tortured<R> {
@@ -26,6 +27,7 @@ impl<R> Tortured<R> {
 
 impl<R: Reactor> Reactor for Tortured<R> {
     type Socket = TorturedSocket<R::Socket>;
+    type Listener = R::Listener;
 
     fn now(&self) -> Instant {
         self.reactor.now()
@@ -48,12 +50,20 @@ impl<R: Reactor> Reactor for Tortured<R> {
         self.reactor.poll(timeout, events)
     }
 
-    fn listeners(&self) -> usize {
+    fn listeners(&self) -> Vec<(ListenerId, ListenerRole)> {
         self.reactor.listeners()
     }
 
-    fn role(&self, listener: ListenerId) -> ListenerRole {
-        self.reactor.role(listener)
+    fn open_listener(&mut self, listener: R::Listener, role: ListenerRole) -> io::Result<ListenerId> {
+        self.reactor.open_listener(listener, role)
+    }
+
+    fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        self.reactor.set_role(listener, role);
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.reactor.close_listener(listener);
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(Self::Socket, Peer)>> {
@@ -64,10 +74,6 @@ impl<R: Reactor> Reactor for Tortured<R> {
     fn connect(&mut self, address: SocketAddr) -> io::Result<Self::Socket> {
         let socket = self.reactor.connect(address)?;
         Ok(self.torture.accept(socket))
-    }
-
-    fn stop_listening(&mut self) {
-        self.reactor.stop_listening();
     }
 
     fn arm(&mut self, socket: &mut Self::Socket, token: Token, from: Option<Interest>, to: Interest) -> io::Result<()> {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::net::{Event, Readiness, Signal};
 
@@ -51,6 +52,7 @@ pub struct Faults {
 #[derive(Debug)]
 struct Listener {
     role: ListenerRole,
+    is_open: bool,
     queue: VecDeque<LinkId>,
     ready_listed: bool,
 }
@@ -130,7 +132,7 @@ pub struct World {
     pub progress: Rc<Cell<u64>>,
 
     faults: Faults,
-    listeners: Option<Vec<Listener>>,
+    listeners: Vec<Listener>,
     happenings: BTreeMap<(Duration, u64), Happening>,
     happened: u64,
     signals: VecDeque<Signal>,
@@ -144,7 +146,7 @@ pub struct World {
 
 impl Listener {
     fn new(role: ListenerRole) -> Listener {
-        Listener { role, queue: VecDeque::new(), ready_listed: false }
+        Listener { role, is_open: true, queue: VecDeque::new(), ready_listed: false }
     }
 }
 
@@ -169,7 +171,7 @@ impl World {
             woken: Arc::default(),
             progress: Rc::default(),
             faults,
-            listeners: Some((0..listeners).map(|_| Listener::new(ListenerRole::Http)).collect()),
+            listeners: (0..listeners).map(|_| Listener::new(ListenerRole::Http)).collect(),
             happenings: BTreeMap::new(),
             happened: 0,
             signals: VecDeque::new(),
@@ -182,8 +184,11 @@ impl World {
     }
 
     /// Adds a listener with this role.
-    pub fn listen(&mut self, role: ListenerRole) {
-        self.listeners.get_or_insert_default().push(Listener::new(role));
+    pub fn listen(&mut self, role: ListenerRole) -> ListenerId {
+        let id = ListenerId::new(self.listeners.len() as u32);
+        self.timeline.note(self.now, None, || format!("{id} opens for {role:?}"));
+        self.listeners.push(Listener::new(role));
+        id
     }
 
     /// Lets the server move so many bytes more for one connection in a turn.
@@ -412,16 +417,19 @@ impl World {
     }
 
     /// accept(2): who is next in the queue, or EMFILE.
-    pub fn accept(&mut self, listener: usize) -> io::Result<Option<LinkId>> {
+    pub fn accept(&mut self, listener: ListenerId) -> io::Result<Option<LinkId>> {
         self.creep();
         let is_out_of_descriptors = self.is_out_of_descriptors();
-        let Some(listeners) = &mut self.listeners else { return Ok(None) };
+        if !self.listeners[listener.number() as usize].is_open {
+            return Ok(None);
+        }
         // Linux takes a descriptor first and looks into the queue then: it may fail although nobody waits.
         if is_out_of_descriptors {
             self.timeline.note(self.now, None, || "accept: EMFILE".to_owned());
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
-        Ok(listeners[listener].queue.pop_front().inspect(|link| self.open(*link)))
+        let next = self.listeners[listener.number() as usize].queue.pop_front();
+        Ok(next.inspect(|link| self.open(*link)))
     }
 
     fn open(&mut self, link: LinkId) {
@@ -474,22 +482,31 @@ impl World {
         }
     }
 
-    /// How many listeners there are.
-    pub fn listeners(&self) -> usize {
-        self.listeners.as_ref().map_or(0, Vec::len)
+    /// The listeners that are open, and what each is for.
+    pub fn listeners(&self) -> Vec<(ListenerId, ListenerRole)> {
+        let all = (0..).map(ListenerId::new).zip(&self.listeners);
+        all.filter(|(_, listener)| listener.is_open).map(|(id, listener)| (id, listener.role)).collect()
     }
 
-    /// What a listener is for.
-    pub fn role(&self, listener: usize) -> ListenerRole {
-        self.listeners.as_ref().map_or(ListenerRole::Http, |listeners| listeners[listener].role)
+    /// A listener is for something else from now on.
+    pub fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        self.listeners[listener.number() as usize].role = role;
     }
 
-    /// Closes the listeners; the kernel resets who is still in their queues.
-    pub fn stop_listening(&mut self) {
-        self.timeline.note(self.now, None, || "stops listening".to_owned());
-        for link in self.listeners.take().into_iter().flatten().flat_map(|listener| listener.queue) {
+    /// Closes a listener; the kernel resets who is still in its queue.
+    pub fn close_listener(&mut self, id: ListenerId) {
+        let listener = &mut self.listeners[id.number() as usize];
+        listener.is_open = false;
+        let queue = std::mem::take(&mut listener.queue);
+        self.timeline.note(self.now, None, || format!("{id} closes"));
+        for link in queue {
             self.refuse(link);
         }
+    }
+
+    /// Closes all listeners.
+    pub fn stop_listening(&mut self) {
+        self.listeners().into_iter().for_each(|(id, _)| self.close_listener(id));
     }
 
     fn refuse(&mut self, link: LinkId) {
@@ -572,7 +589,7 @@ impl World {
         if self.woken.swap(false, Ordering::Relaxed) {
             events.push(Event::Wake);
         }
-        for (id, listener) in self.listeners.iter_mut().flatten().enumerate() {
+        for (id, listener) in (0..).map(ListenerId::new).zip(&mut self.listeners) {
             if std::mem::take(&mut listener.ready_listed) && !listener.queue.is_empty() {
                 events.push(Event::Listener(id));
             }
@@ -609,7 +626,7 @@ impl World {
             events.push(Event::Connection(token, Readiness { readable, writable, ..Readiness::default() }));
         }
         if self.dice.chance(200) {
-            events.push(self.dice.pick(&[Event::Wake, Event::Listener(0)]));
+            events.push(self.dice.pick(&[Event::Wake, Event::Listener(ListenerId::new(0))]));
         }
     }
 
@@ -631,14 +648,14 @@ impl World {
         if self.told_to_stop.is_some() && self.signals.is_empty() {
             self.polls_since_told += 1;
         }
-        if self.polls_since_told > 2 && self.listeners.is_some() {
+        if self.polls_since_told > 2 && self.listeners.iter().any(|listener| listener.is_open) {
             self.fail(None, "still listens although it was told to stop".to_owned());
         }
     }
 
     /// Nobody waits in a queue while there is room: the one event a listener gives must not be lost.
     fn watch_for_neglect(&mut self) {
-        let waiting = self.listeners.iter().flatten().any(|listener| !listener.queue.is_empty());
+        let waiting = self.listeners.iter().any(|listener| !listener.queue.is_empty());
         let can_accept = waiting && self.has_room();
         self.neglect_since = if can_accept { self.neglect_since.or(Some(self.now)) } else { None };
         if let Some(since) = self.neglect_since.filter(|since| self.now > *since + Duration::from_secs(1)) {
@@ -722,7 +739,7 @@ impl World {
         self.note(link, || "connects".to_owned());
         let role = self.links[link].role;
         let mut fitting: Vec<&mut Listener> =
-            self.listeners.iter_mut().flatten().filter(|listener| listener.role == role).collect();
+            self.listeners.iter_mut().filter(|listener| listener.is_open && listener.role == role).collect();
         let choice = self.dice.below(fitting.len().max(1) as u64) as usize;
         match fitting.get_mut(choice) {
             Some(listener) => {

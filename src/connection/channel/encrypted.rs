@@ -4,6 +4,7 @@ use std::io;
 
 use log::Level;
 
+use super::flags::Flag;
 use super::{Channel, Filled};
 use crate::base::tls_facts::TlsStatus;
 use crate::connection::outbox::Flushed;
@@ -18,7 +19,7 @@ impl<S: Socket> Channel<S> {
     #[inline(never)]
     pub(super) fn fill_decrypted(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
         let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
-        if !self.readiness.readable && !secured.has_incoming() {
+        if !self.flags.has(Flag::Readable) && !secured.has_incoming() {
             return Ok(Filled::Bytes(0));
         }
         let awaits_hello = secured.awaits_hello();
@@ -33,7 +34,7 @@ impl<S: Socket> Channel<S> {
         }
         let Some(secured) = &mut self.secured else { return Ok(Filled::Bytes(0)) };
         // An end that is read is the end of all input, so what has arrived before is decrypted first.
-        if !self.readiness.readable || !secured.can_open() {
+        if !self.flags.has(Flag::Readable) || !secured.can_open() {
             return Ok(Filled::Bytes(0));
         }
         let is_first = secured.read == 0;
@@ -42,11 +43,11 @@ impl<S: Socket> Channel<S> {
         cx.counters.syscalls.read += 1;
         let (n, still_readable) = match read {
             Io::Moved(n) => (n, true),
-            Io::Drained(n) => (n, self.readiness.hung_up),
+            Io::Drained(n) => (n, self.flags.has(Flag::HungUp)),
             Io::WouldBlock => (0, false),
             Io::Eof => {
                 secured.on_eof();
-                self.input_ended = true;
+                self.flags.set(Flag::InputEnded, true);
                 // The driver looks into the inbox to see that the end has come.
                 self.inbox.get_or_insert_with(|| cx.inboxes.take());
                 return Ok(Filled::End);
@@ -55,7 +56,7 @@ impl<S: Socket> Channel<S> {
         if is_first && n > 0 {
             cx.marks.connection(self.who.id, |text| write!(text, "tls handshake begun"));
         }
-        self.readiness.readable = still_readable;
+        self.flags.set(Flag::Readable, still_readable);
         cx.counters.add_read(self.role, n);
         Ok(match self.decrypt(cx) {
             // The handshake goes on.
@@ -86,7 +87,7 @@ impl<S: Socket> Channel<S> {
                 // What comes before the end is taken first.
                 match opened.is_over && opened.bytes == 0 {
                     true => {
-                        self.input_ended = true;
+                        self.flags.set(Flag::InputEnded, true);
                         Filled::End
                     }
                     false => Filled::Bytes(opened.bytes),
@@ -102,7 +103,7 @@ impl<S: Socket> Channel<S> {
     /// Encrypts what the outbox holds, or begins the handshake if that is our part, and one write of ciphertext. Content leaves the outbox when its record has left.
     #[inline(never)]
     pub(super) fn flush_encrypted(&mut self, cx: &mut LoopContext) -> io::Result<Flushed> {
-        let Some(secured) = self.secured.as_mut().filter(|_| self.readiness.writable) else {
+        let Some(secured) = self.secured.as_mut().filter(|_| self.flags.has(Flag::Writable)) else {
             return Ok(Flushed::Bytes(0));
         };
         if let Err(refusal) = secured.seal(&self.outbox, &mut cx.ciphertexts, cx.moment) {
@@ -126,7 +127,7 @@ impl<S: Socket> Channel<S> {
                 Ok(Flushed::Bytes(n))
             }
             _ => {
-                self.readiness.writable = false;
+                self.flags.set(Flag::Writable, false);
                 Ok(Flushed::Blocked)
             }
         }

@@ -64,7 +64,7 @@ impl Act {
 }
 
 /// `/bytes/N`: so many bytes; `/file/N`: so many from a file; `/between/A/N/B`: bytes, then some from a file, then bytes
-/// again. `/unknown/N`: so many bytes of a file, of which the system cannot tell whether they are in memory. `/short/N/M`:
+/// again. `/server-name`: the one that the client has sent. `/unknown/N`: so many bytes of a file, of which the system cannot tell whether they are in memory. `/short/N/M`:
 /// so many bytes are announced of a file that has less. `/slow/MS` takes so many milliseconds of the clock. `/refuse`: 413.
 /// `/acts` is an exchange that does what is on the list, `/takes` is one that takes content as well; `/pull` and `/duplex`
 /// are sources like them, and `/upgrade` is a tunnel. Everything else is answered at once with 200.
@@ -191,6 +191,7 @@ impl Service for Menu {
                 self.wakes.borrow().iter().for_each(LocalWaker::wake);
                 ok(Body::Empty)
             }
+            ["server-name"] => ok(cx.server_name.unwrap_or("none").to_owned().into()),
             ["refuse"] => Reply::Respond(Response::new(Status::CONTENT_TOO_LARGE)),
             ["acts"] => Reply::Decide(self.actor(false)),
             ["takes"] => Reply::Decide(self.actor(true)),

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 
 use crate::base::accept_queue::AcceptQueue;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
-use crate::net::{Event, Interest, Io, ListenerId, PeerProgress, Reactor, Readiness, Socket};
+use crate::net::{Event, Interest, Io, PeerProgress, Reactor, Readiness, Socket};
 
 /// The clock of a scripted world. Its wall clock began in 1970 with it.
 #[derive(Clone)]
@@ -53,7 +54,8 @@ pub struct ScriptedReactor {
     pub arms: Vec<(Token, Interest)>,
     /// How often each listener was asked for a connection.
     pub accepts: Vec<usize>,
-    pub listening: bool,
+    /// The listeners that are open, by their places.
+    pub open: Vec<usize>,
     /// Whether the kernel watches no connection any more.
     pub refuses_arms: bool,
     /// Whose sockets were written to, in order.
@@ -64,7 +66,7 @@ pub struct ScriptedReactor {
     /// The backlog and what was dropped so far, of every listener, if the kernel tells of accept queues.
     pub backlog: Option<(u32, u32)>,
     /// How often the kernel was asked about an accept queue.
-    pub questions: Vec<ListenerId>,
+    pub questions: Vec<usize>,
     /// Connections that the server has begun, in order, which nobody has answered yet.
     begun: VecDeque<(SocketAddr, Client)>,
     /// Why no connection can be begun, if so.
@@ -81,7 +83,7 @@ impl ScriptedReactor {
             polls: Vec::new(),
             arms: Vec::new(),
             accepts: vec![0; roles.len()],
-            listening: true,
+            open: (0..roles.len()).collect(),
             refuses_arms: false,
             written: Rc::default(),
             roles: roles.to_vec(),
@@ -111,22 +113,22 @@ impl ScriptedReactor {
     }
 
     /// Who waits to be accepted has gone, and nobody is told.
-    pub fn forget_queue(&mut self, listener: ListenerId) {
+    pub fn forget_queue(&mut self, listener: usize) {
         self.queues[listener].clear();
     }
 
-    /// A client connects: the next poll says so.
-    pub fn connect(&mut self, listener: ListenerId) -> Client {
+    /// A client connects to the listener at this place: the next poll says so.
+    pub fn connect(&mut self, listener: usize) -> Client {
         let client = Client::default();
         let (wire, written, clock) = (Rc::clone(&client.0), Rc::clone(&self.written), self.clock.clone());
         let socket = ScriptedSocket { wire, written, clock };
         self.queues[listener].push_back(Ok(socket));
-        self.events.push(Event::Listener(listener));
+        self.events.push(Event::Listener(ListenerId::new(listener as u32)));
         client
     }
 
     /// The next accept of this listener fails, before anybody who is queued from now on.
-    pub fn fail_accept(&mut self, listener: ListenerId, error: io::Error) {
+    pub fn fail_accept(&mut self, listener: usize, error: io::Error) {
         self.queues[listener].push_back(Err(error));
     }
 
@@ -412,6 +414,7 @@ impl Socket for ScriptedSocket {
 
 impl Reactor for ScriptedReactor {
     type Socket = ScriptedSocket;
+    type Listener = ();
 
     fn now(&self) -> Instant {
         self.now
@@ -436,15 +439,32 @@ impl Reactor for ScriptedReactor {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
-        self.roles.len()
+    fn listeners(&self) -> Vec<(ListenerId, ListenerRole)> {
+        self.open.iter().map(|place| (ListenerId::new(*place as u32), self.roles[*place])).collect()
     }
 
-    fn role(&self, listener: ListenerId) -> ListenerRole {
-        self.roles[listener]
+    fn open_listener(&mut self, (): (), role: ListenerRole) -> io::Result<ListenerId> {
+        let place = self.roles.len();
+        self.roles.push(role);
+        self.queues.push(VecDeque::new());
+        self.accepts.push(0);
+        self.open.push(place);
+        Ok(ListenerId::new(place as u32))
+    }
+
+    fn set_role(&mut self, listener: ListenerId, role: ListenerRole) {
+        self.roles[listener.number() as usize] = role;
+    }
+
+    /// Whoever waits in its queue is reset.
+    fn close_listener(&mut self, listener: ListenerId) {
+        let place = listener.number() as usize;
+        self.open.retain(|open| *open != place);
+        self.queues[place].clear();
     }
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<Option<(ScriptedSocket, Peer)>> {
+        let listener = listener.number() as usize;
         self.accepts[listener] += 1;
         let next = self.queues[listener].pop_front();
         next.transpose().map(|socket| socket.map(|socket| (socket, Peer::Unix)))
@@ -462,13 +482,11 @@ impl Reactor for ScriptedReactor {
     }
 
     fn accept_queue(&mut self, listener: ListenerId) -> io::Result<AcceptQueue> {
+        let listener = listener.number() as usize;
         self.questions.push(listener);
-        let (limit, drops) = self.backlog.filter(|_| self.listening).ok_or(io::ErrorKind::Unsupported)?;
+        let (limit, drops) =
+            self.backlog.filter(|_| self.open.contains(&listener)).ok_or(io::ErrorKind::Unsupported)?;
         Ok(AcceptQueue { depth: self.queues[listener].len() as u32, limit, drops: Some(drops) })
-    }
-
-    fn stop_listening(&mut self) {
-        self.listening = false;
     }
 
     fn arm(

@@ -58,6 +58,21 @@ fn records(mut wire: &[u8]) -> Vec<usize> {
 }
 
 #[test]
+fn a_service_is_told_the_name_that_the_client_has_sent() {
+    let mut stage = stage("server-name", Limits::default());
+    // RFC 6066 §3: an address is not sent.
+    for (asked, told) in [("Other.Example", "other.example"), ("127.0.0.1", "none")] {
+        let (client, mut tls) = established(&mut stage, TestEnd::of_server(asked));
+        for _ in 0..2 {
+            stage.reactor().send_bytes(&client, tls.seal(get("/server-name")));
+            settle(&mut stage);
+            let response = tls.open(&client.received_bytes()).unwrap();
+            assert!(response.ends_with(format!("\r\n\r\n{told}").as_bytes()), "{}", response.escape_ascii());
+        }
+    }
+}
+
+#[test]
 fn records_are_small_at_first_and_after_a_second_of_silence() {
     let mut stage = stage("records", Limits::default());
     let (client, mut tls) = established(&mut stage, TestEnd::client());

@@ -48,12 +48,12 @@ pub struct CaptureOptions {
     pub bytes_max: u64,
     /// The name of the program with its version.
     pub program: String,
-    /// The listeners, by their number, and behind them one for all upstreams, if there are any.
+    /// The listeners, and one for all upstreams, if there are any. More may follow: see [`Tap::interface`].
     pub interfaces: Vec<Interface>,
 }
 
 /// A listener, or all upstreams, as the file names it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
     /// Its address.
     pub name: String,
@@ -88,7 +88,7 @@ impl Capture {
     fn write_to(place: Place, options: CaptureOptions) -> io::Result<Capture> {
         let counts = vec![CaptureCounts::default(); options.interfaces.len()];
         let of_upstreams = options.interfaces.iter().position(|interface| interface.role == ListenerRole::Upstream);
-        let state = State { counts, of_upstreams, ..State::default() };
+        let state = State { interfaces: options.interfaces.clone(), counts, of_upstreams, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let mut writer = Writer::new(place, options, Arc::clone(&shared));
         thread::Builder::new().name("pcapng".into()).spawn(move || writer.run())?;
@@ -155,7 +155,9 @@ struct State {
     connections: HashMap<u64, Named>,
     /// Connections so far.
     accepted: u64,
-    /// For each interface.
+    /// All of them, also those that the thread does not know yet.
+    interfaces: Vec<Interface>,
+    /// For each of them.
     counts: Vec<CaptureCounts>,
     /// The interface of connections to upstreams.
     of_upstreams: Option<usize>,
@@ -308,9 +310,23 @@ impl State {
 }
 
 impl Tap {
-    /// Records from now on what is read and written through `socket`, which was just accepted by a listener with this number
-    /// and role.
-    pub fn capture<S: Socket>(&self, socket: S, peer: Peer, listener: usize, role: ListenerRole) -> CapturedSocket<S> {
+    /// The number of this interface. If there is none like it so far, there is from now on.
+    pub fn interface(&self, interface: Interface) -> usize {
+        let state = &mut *self.0.lock();
+        if let Some(number) = state.interfaces.iter().position(|other| *other == interface) {
+            return number;
+        }
+        if interface.role == ListenerRole::Upstream {
+            state.of_upstreams = Some(state.interfaces.len());
+        }
+        state.interfaces.push(interface);
+        state.counts.push(CaptureCounts::default());
+        state.interfaces.len() - 1
+    }
+
+    /// Records from now on what is read and written through `socket`, which was just accepted by a listener with this role, on
+    /// the interface with this number.
+    pub fn capture<S: Socket>(&self, socket: S, peer: Peer, interface: usize, role: ListenerRole) -> CapturedSocket<S> {
         let number = {
             let mut state = self.0.lock();
             state.accepted += 1;
@@ -320,14 +336,16 @@ impl Tap {
             (Some(server), Peer::Ip(client)) => (server, client),
             _ => made_up(number, role),
         };
-        let flow = Flow { is_unix: peer == Peer::Unix, ..Flow::new(listener, server, client) };
+        let flow = Flow { is_unix: peer == Peer::Unix, ..Flow::new(interface, server, client) };
         CapturedSocket::new(socket, flow, self.clone())
     }
 
     /// Records from now on what is read and written through `socket`, with which a connection to the upstream at this `address`
     /// was just begun.
     pub fn capture_upstream<S: Socket>(&self, socket: S, address: SocketAddr) -> CapturedSocket<S> {
-        let interface = self.0.lock().of_upstreams.unwrap_or(usize::MAX);
+        let of_upstreams = Interface { name: "upstreams".into(), role: ListenerRole::Upstream };
+        let known = self.0.lock().of_upstreams;
+        let interface = known.unwrap_or_else(|| self.interface(of_upstreams));
         let unknown: SocketAddr = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -364,6 +364,33 @@ fn files_take_turns_and_stay_within_their_bound() {
     assert_eq!(former.statistics, [(former.packets.len() as u64, 0), (0, 0)]);
 }
 
+/// The listener is opened while the server runs.
+#[test]
+fn an_interface_may_come_later_and_is_in_every_file_from_then_on() {
+    let folder = Folder::new();
+    let capture = folder.start();
+    let tap = capture.tap();
+    let known = Interface { name: "b".into(), role: ListenerRole::Https };
+    let new = Interface { name: "c".into(), role: ListenerRole::Http };
+    assert_eq!([&known, &new, &new].map(|interface| tap.interface(interface.clone())), [1, 2, 2]);
+    let peer = Peer::Ip(SocketAddr::from(([127, 0, 0, 1], 1001)));
+    let mut socket = tap.capture(reads(&[]), peer, 2, ListenerRole::Http);
+    socket.on_named(1);
+    assert!(socket.write([b"ab", b""], false).is_ok());
+    tap.end_turn();
+    while tap.0.lock().bytes > 0 {
+        thread::yield_now();
+    }
+    tap.reopen();
+    assert!(socket.write([b"cd", b""], false).is_ok());
+    drop(socket);
+    drop(capture);
+    let (former, last) = (folder.read("x.1"), folder.read("x"));
+    assert_eq!((&former.blocks[..4], &last.blocks[..4]), (&[0x0A0D_0D0A, 1, 1, 1][..], &[0x0A0D_0D0A, 1, 1, 1][..]));
+    assert_eq!(former.statistics, [(0, 0), (0, 0), (4, 0)]);
+    assert_eq!(last.statistics, [(0, 0), (0, 0), (last.packets.len() as u64, 0)]);
+}
+
 #[test]
 fn a_file_that_was_moved_away_stays_as_it_is() {
     let folder = Folder::new();

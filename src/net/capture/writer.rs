@@ -167,6 +167,13 @@ impl Writer {
         }
         state.at_work = true;
         self.secrets = std::mem::take(&mut state.secrets);
+        for interface in &state.interfaces[self.interfaces.len()..] {
+            block::interface(&mut self.out, &interface.name, interface.role.scheme());
+            self.interfaces.push(interface.clone());
+            for counts in [&mut self.packets, &mut self.dropped_before, &mut self.out_packets] {
+                counts.push(0);
+            }
+        }
         Some(Batch { events: std::mem::take(&mut state.waiting), reopen_at: state.reopen_at.take() })
     }
 

@@ -21,7 +21,7 @@ fn reactor() -> (MioReactor, u16) {
         ListenerRole::Http,
     )])
     .unwrap();
-    let Address::Tcp(local) = *reactor.bound().next().unwrap().local_address() else { panic!("not TCP") };
+    let Address::Tcp(local) = *reactor.bound().next().unwrap().1.local_address() else { panic!("not TCP") };
     (reactor, local.port())
 }
 
@@ -52,8 +52,8 @@ fn happens_at_once(reactor: &mut MioReactor) -> Vec<Event> {
 }
 
 fn accept(reactor: &mut MioReactor) -> (Stream, Peer) {
-    until(reactor, |event| (*event == Event::Listener(0)).then_some(()));
-    reactor.accept(0).unwrap().expect("someone is in the queue")
+    until(reactor, |event| (*event == Event::Listener(ListenerId::new(0))).then_some(()));
+    reactor.accept(ListenerId::new(0)).unwrap().expect("someone is in the queue")
 }
 
 fn connected() -> (MioReactor, Stream, TcpStream) {
@@ -75,28 +75,29 @@ fn a_queue_is_emptied_and_then_says_so() {
     let clients = [(); 3].map(|()| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
     accept(&mut reactor);
     for _ in 1..clients.len() {
-        assert!(reactor.accept(0).unwrap().is_some());
+        assert!(reactor.accept(ListenerId::new(0)).unwrap().is_some());
     }
-    assert!(reactor.accept(0).unwrap().is_none());
-    assert!(reactor.accept(9).unwrap().is_none(), "a listener that does not exist has an empty queue");
+    assert!(reactor.accept(ListenerId::new(0)).unwrap().is_none());
+    assert!(reactor.accept(ListenerId::new(9)).unwrap().is_none(), "a listener that does not exist has an empty queue");
 }
 
 #[test]
-fn only_the_admins_listener_stays_open_and_keeps_its_number() {
+fn listeners_that_stay_open_keep_their_numbers() {
     let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
     let roles = [ListenerRole::TcpEcho, ListenerRole::Admin, ListenerRole::Http];
     let listeners =
         roles.map(|role| (Listener::bind(&address, &ListenOptions::with_backlog(16)).unwrap().remove(0), role));
     let addresses = listeners.each_ref().map(|(listener, _)| listener.local_address().to_string());
     let mut reactor = MioReactor::new(listeners.into()).unwrap();
-    reactor.stop_listening();
-    assert_eq!((0..reactor.listeners()).map(|id| reactor.role(id)).collect::<Vec<_>>(), roles);
-    assert_eq!(reactor.bound().count(), 1);
+    let ids = [0, 1, 2].map(ListenerId::new);
+    assert_eq!(reactor.listeners(), ids.into_iter().zip(roles).collect::<Vec<_>>());
+    [ids[0], ids[2], ids[2]].into_iter().for_each(|id| reactor.close_listener(id));
+    assert_eq!(reactor.listeners(), [(ids[1], ListenerRole::Admin)]);
     let clients = addresses.map(TcpStream::connect);
     assert_eq!(clients.each_ref().map(Result::is_ok), [false, true, false]);
-    until(&mut reactor, |event| (*event == Event::Listener(1)).then_some(()));
-    assert!(reactor.accept(0).unwrap().is_none());
-    assert!(reactor.accept(1).unwrap().is_some());
+    until(&mut reactor, |event| (*event == Event::Listener(ListenerId::new(1))).then_some(()));
+    assert!(reactor.accept(ListenerId::new(0)).unwrap().is_none());
+    assert!(reactor.accept(ListenerId::new(1)).unwrap().is_some());
 }
 
 #[test]
@@ -227,9 +228,28 @@ fn a_unix_connection_does_all_the_same() {
     client.read_to_string(&mut received).unwrap();
     assert_eq!(received, "hello", "nothing is thrown away");
 
-    reactor.stop_listening();
+    reactor.close_listener(ListenerId::new(0));
     assert!(!path.exists());
     std::fs::remove_dir(directory).unwrap();
+}
+
+#[test]
+fn a_listener_that_is_opened_later_tells_of_those_who_wait_already() {
+    let (mut reactor, _) = reactor();
+    let address = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+    for number in 1..4 {
+        let listener = Listener::bind(&address, &ListenOptions::with_backlog(16)).unwrap().remove(0);
+        assert_eq!(listener.asked(), Some(&address));
+        let local = listener.local_address().to_string();
+        let _client = TcpStream::connect(&local).unwrap();
+        let id = reactor.open_listener(listener, ListenerRole::Admin).unwrap();
+        assert_eq!((id, reactor.address(id)), (ListenerId::new(number), local.clone()));
+        until(&mut reactor, |event| (*event == Event::Listener(id)).then_some(()));
+        assert!(reactor.accept(id).unwrap().is_some());
+        reactor.close_listener(id);
+        assert_eq!(TcpStream::connect(local).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(reactor.listener(id).is_none() && reactor.listener(ListenerId::new(0)).is_some());
+    }
 }
 
 #[test]
@@ -237,9 +257,9 @@ fn closed_listeners_refuse_and_connections_go_on() {
     let (mut reactor, mut server, mut client) = connected();
     let address = client.peer_addr().unwrap();
     assert_eq!(reactor.bound().count(), 1);
-    reactor.stop_listening();
+    reactor.close_listener(ListenerId::new(0));
     assert_eq!(reactor.bound().count(), 0);
-    assert!(reactor.accept(0).unwrap().is_none());
+    assert!(reactor.accept(ListenerId::new(0)).unwrap().is_none());
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     client.write_all(b"still here").unwrap();
     reactor.arm(&mut server, TOKEN, None, Interest::READ).unwrap();
@@ -288,8 +308,8 @@ fn signals_become_events_and_those_without_a_purpose_do_not_kill() {
 
 proptest! {
     #[test]
-    fn what_is_packed_can_be_unpacked(index in 0..1u32 << 31, generation: u32, id in 0..1usize << 30) {
-        for origin in [Origin::Connection(Token { index, generation }), Origin::Listener(id)] {
+    fn what_is_packed_can_be_unpacked(index in 0..1u32 << 31, generation: u32, id in 0..1u32 << 30) {
+        for origin in [Origin::Connection(Token { index, generation }), Origin::Listener(ListenerId::new(id))] {
             prop_assert_eq!(Origin::unpack(origin.pack()), origin);
         }
     }
@@ -300,7 +320,8 @@ fn the_corners_of_the_token_space_do_not_touch() {
     let corners = [0, 1, NO_CONNECTION as u32 - 1]
         .into_iter()
         .flat_map(|index| [0, 1 << 31, u32::MAX].map(|generation| Origin::Connection(Token { index, generation })));
-    let others = [Origin::Waker, Origin::Signals, Origin::Listener(0), Origin::Listener(SIGNALS - NO_CONNECTION - 1)];
+    let listeners = [0, (SIGNALS - NO_CONNECTION - 1) as u32].map(|number| Origin::Listener(ListenerId::new(number)));
+    let others = [Origin::Waker, Origin::Signals].into_iter().chain(listeners);
     let all: Vec<Origin> = corners.chain(others).collect();
     for origin in &all {
         assert_eq!(Origin::unpack(origin.pack()), *origin);

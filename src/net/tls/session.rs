@@ -33,7 +33,7 @@ pub struct Session {
     /// A KeyUpdate may have been consumed whose answer has not been asked for.
     may_owe_update: bool,
     phase: Phase,
-    /// The server name that the client has sent; ours, if the client is us.
+    /// The server name that the client has sent, in lower case; that of the server, if the client is us.
     name: Option<Arc<str>>,
     /// Who the client is, if it has a certificate. `None` if the client is us.
     client: Option<Arc<ClientCertificate>>,
@@ -237,7 +237,7 @@ impl Session {
             Phase::Unspoken => Phase::Hello,
             Phase::Hello if self.has_answered_hello() => {
                 if !self.is_client() {
-                    self.name = selection::take_name().map(Arc::from);
+                    self.name = selection::take_name().map(|name| name.to_ascii_lowercase().into());
                 }
                 Phase::Handshake
             }
@@ -322,6 +322,12 @@ impl Session {
     /// The certificate that the client has shown, if it has.
     pub fn client_certificate(&self) -> Option<&ClientCertificate> {
         self.client.as_deref()
+    }
+
+    /// The server name that the client has sent (RFC 6066 §3), in lower case and without a final dot, if it has. `None` if the
+    /// client is us.
+    pub fn server_name(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| !self.is_client()).map(|name| name.strip_suffix('.').unwrap_or(name))
     }
 
     /// The protocol that was agreed on by ALPN, once the client's hello has been answered: `h2` or `http/1.1`. `None` if

@@ -25,6 +25,11 @@ impl TestEnd {
         TestEnd::of(client_config_of(schemes(), rustls::DEFAULT_VERSIONS))
     }
 
+    /// The same, of a server with this name.
+    pub(crate) fn of_server(name: &'static str) -> TestEnd {
+        TestEnd::to(name, client_config_of(schemes(), rustls::DEFAULT_VERSIONS))
+    }
+
     pub(crate) fn of_tls12() -> TestEnd {
         TestEnd::of(client_config_of(schemes(), &[&rustls::version::TLS12]))
     }
@@ -41,8 +46,11 @@ impl TestEnd {
     }
 
     fn of(config: ClientConfig) -> TestEnd {
-        let name = "ec.example".try_into().unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        TestEnd::to("ec.example", config)
+    }
+
+    fn to(name: &'static str, config: ClientConfig) -> TestEnd {
+        let connection = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
         TestEnd { connection: connection.into(), has_end: false }
     }
 

@@ -212,6 +212,11 @@ impl Session {
         match *self {}
     }
 
+    /// The server name that the client has sent.
+    pub fn server_name(&self) -> Option<&str> {
+        match *self {}
+    }
+
     /// The protocol that was agreed on.
     pub fn protocol(&self) -> Option<&'static str> {
         match *self {}

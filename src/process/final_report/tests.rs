@@ -3,6 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::base::job_name::{JobKind, Requester};
+use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 use crate::base::tls_facts::SessionFacts;
 use crate::observe::histogram::Syscalls;
@@ -277,6 +278,7 @@ fn a_run_whose_accept_queues_were_in_use() {
     let at = UNIX_EPOCH + Duration::from_millis(3_723_250);
     let behind = Delay { took: Duration::from_millis(250), connection: 3, request: "POST /users".into() };
     let queue = |address: &str, limit, high_water, drops| QueueStatus {
+        listener: ListenerId::new(0),
         address: address.into(),
         limit,
         high_water,

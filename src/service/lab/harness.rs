@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -216,7 +217,9 @@ impl World {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            server_name: None,
             identifier: None,
+            listener: ListenerId::new(0),
             role: ListenerRole::Http,
             draining: self.draining,
             file_looks: &self.file_looks,

@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::base::job_pool::{JobPool, JobPoolLimits};
     use crate::base::limits::Limits;
+    use crate::base::listener_id::ListenerId;
     use crate::base::listener_role::ListenerRole;
     use crate::base::log_key::RequestKey;
     use crate::base::moment::Moment;
@@ -205,7 +206,9 @@ mod tests {
                 peer: Peer::Unix,
                 named: None,
                 certificate: None,
+                server_name: None,
                 identifier: None,
+                listener: ListenerId::new(0),
                 role: ListenerRole::Http,
                 draining: false,
                 file_looks: &self.file_looks,

@@ -16,8 +16,7 @@ fn queues<'a>(
     statuses: &'a [QueueStatus],
     kernel: &KernelReport,
 ) -> impl Iterator<Item = (&'a QueueStatus, Option<AcceptQueue>)> {
-    let now = |index| kernel.queues.get(index).copied().flatten();
-    statuses.iter().enumerate().map(move |(index, status)| (status, now(index)))
+    statuses.iter().map(|status| (status, kernel.queues.get(&status.listener).copied()))
 }
 
 /// How many packets were dropped, as the kernel says or else as the loop knows; `None` if that is not known.
@@ -160,6 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::base::listener_id::ListenerId;
     use crate::observe::delay::Delay;
 
     /// A queue that has overflown while the loop was busy, one of which the kernel does not count the drops, and one of which
@@ -168,24 +168,28 @@ mod tests {
         let behind = Delay { took: Duration::from_millis(250), connection: 3, request: "POST /users".into() };
         let at = UNIX_EPOCH + Duration::from_millis(3_723_250);
         let high_water = |depth, behind| Some(HighWater { depth, at, behind });
-        let status = |address: &str| QueueStatus { address: address.into(), ..QueueStatus::default() };
+        let status = |number, address: &str| QueueStatus {
+            listener: ListenerId::new(number),
+            address: address.into(),
+            ..QueueStatus::default()
+        };
         vec![
             QueueStatus {
                 limit: Some(16),
                 high_water: high_water(17, Some(Rc::new(behind))),
                 drops: Some(5),
                 dropped_at: Some(at),
-                ..status("127.0.0.1:80")
+                ..status(0, "127.0.0.1:80")
             },
-            QueueStatus { limit: Some(16), high_water: high_water(2, None), ..status("unix:/a\"b") },
-            status("[::1]:80"),
+            QueueStatus { limit: Some(16), high_water: high_water(2, None), ..status(2, "unix:/a\"b") },
+            status(5, "[::1]:80"),
         ]
     }
 
     fn kernel() -> KernelReport {
-        let queue = |depth, drops| Some(AcceptQueue { depth, limit: 16, drops });
+        let queue = |number, depth, drops| (ListenerId::new(number), AcceptQueue { depth, limit: 16, drops });
         let listen = Some(ListenCounters { overflows: 8, drops: 9 });
-        KernelReport { queues: vec![queue(1, Some(7)), queue(0, None), None], listen, ..KernelReport::default() }
+        KernelReport { queues: [queue(0, 1, Some(7)), queue(2, 0, None)].into(), listen, ..KernelReport::default() }
     }
 
     fn text(kernel: &KernelReport) -> String {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tidemill::base::job_pool::JobPool;
 use tidemill::base::limits::Limits;
+use tidemill::base::listener_id::ListenerId;
 use tidemill::base::listener_role::ListenerRole;
 use tidemill::base::log_key::RequestKey;
 use tidemill::base::moment::Moment;
@@ -73,7 +74,9 @@ impl Environment {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            server_name: None,
             identifier: None,
+            listener: ListenerId::new(0),
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,

@@ -20,6 +20,7 @@ use super::*;
 use crate::base::disk::{Calls, Links, take_calls};
 use crate::base::job_pool::JobPool;
 use crate::base::limits::Limits;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -182,7 +183,9 @@ impl World {
             peer: Peer::Unix,
             named: None,
             certificate: None,
+            server_name: None,
             identifier: None,
+            listener: ListenerId::new(0),
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,

@@ -50,7 +50,7 @@ pub(super) fn examine_bounds(overview: &Overview, kernel: &KernelReport, finding
 
 /// Connections that nobody has accepted yet.
 fn waiting(kernel: &KernelReport) -> u64 {
-    kernel.queues.iter().flatten().map(|queue| u64::from(queue.depth)).sum()
+    kernel.queues.values().map(|queue| u64::from(queue.depth)).sum()
 }
 
 fn slots(overview: &Overview, kernel: &KernelReport) -> Option<Finding> {
@@ -84,15 +84,14 @@ fn descriptors(overview: &Overview) -> Option<Finding> {
 
 fn accept_queues(overview: &Overview, kernel: &KernelReport) -> Vec<Finding> {
     let is_full = overview.connections >= overview.connections_max;
-    let listeners = overview.turn.queues.iter().enumerate();
-    let finding = listeners.filter_map(|(listener, status)| {
-        let queue = kernel.queues.get(listener).copied().flatten();
+    let finding = overview.turn.queues.iter().filter_map(|status| {
+        let queue = kernel.queues.get(&status.listener).copied();
         // The loop's number is as old as its last look. The kernel is newer by what it counted since.
         let unseen = match (queue.and_then(|queue| queue.drops), status.drops) {
             (Some(now), Some(seen)) => now.wrapping_sub(seen),
             _ => 0,
         };
-        let seen = overview.minute.tallies.drops.get(listener).copied().flatten().unwrap_or(0);
+        let seen = overview.minute.tallies.drops.get(&status.listener).copied().unwrap_or(0);
         let (dropped, address) = (u64::from(seen) + u64::from(unseen), &status.address);
         let limit = queue.map(|queue| queue.limit).or(status.limit).unwrap_or(0);
         let depth = queue.map_or(0, |queue| queue.depth);

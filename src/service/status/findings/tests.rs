@@ -7,6 +7,7 @@ use super::*;
 use crate::base::accept_queue::AcceptQueue;
 use crate::base::job_name::{JobKind, JobName, Requester};
 use crate::base::limits::ConnectionsBound;
+use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::http::method::Method;
@@ -32,7 +33,12 @@ const SECOND: Duration = Duration::from_secs(1);
 fn calm() -> Overview {
     let mut latency = Histogram::default();
     (0..600).for_each(|_| latency.record(MS));
-    let tallies = Tallies { requests: [0, 0, 600, 0, 0, 0], latency, drops: vec![Some(0)], ..Tallies::default() };
+    let tallies = Tallies {
+        requests: [0, 0, 600, 0, 0, 0],
+        latency,
+        drops: [(ListenerId::new(0), 0)].into(),
+        ..Tallies::default()
+    };
     let queue =
         QueueStatus { address: "127.0.0.1:80".into(), limit: Some(16), drops: Some(3), ..QueueStatus::default() };
     let turn = LoopStatus {
@@ -205,8 +211,8 @@ fn full_slots_say_who_waits_outside_and_what_to_raise() {
     let short = "notice slots: slots run short: 29 of 32 connections, 11 of them client-idle";
     assert_eq!(lines(&overview, &KernelReport::default()), [short]);
     overview.connections = 32;
-    let queue = Some(AcceptQueue { depth: 5, limit: 16, drops: Some(3) });
-    let kernel = KernelReport { queues: vec![queue], ..KernelReport::default() };
+    let queue = AcceptQueue { depth: 5, limit: 16, drops: Some(3) };
+    let kernel = KernelReport { queues: [(ListenerId::new(0), queue)].into(), ..KernelReport::default() };
     let all = findings(&overview, &kernel);
     let expected = "every slot is taken: 32 of 32 connections, 11 of them client-idle; 5 more wait to be accepted";
     assert_eq!((all.len(), &*all[0].text), (1, expected));
@@ -225,9 +231,12 @@ fn an_accept_queue_that_overflows_is_found_also_before_the_loop_has_seen_it() {
              in the last minute; it has room for 17"
         )
     };
-    assert_eq!(found(|overview| overview.minute.tallies.drops = vec![Some(37)]), [dropped("37 packets")]);
+    assert_eq!(
+        found(|overview| overview.minute.tallies.drops = [(ListenerId::new(0), 37)].into()),
+        [dropped("37 packets")]
+    );
     let kernel = |depth, drops| KernelReport {
-        queues: vec![Some(AcceptQueue { depth, limit: 16, drops: Some(drops) })],
+        queues: [(ListenerId::new(0), AcceptQueue { depth, limit: 16, drops: Some(drops) })].into(),
         ..KernelReport::default()
     };
     assert_eq!(lines(&calm(), &kernel(0, 4)), [dropped("1 packet")]);
