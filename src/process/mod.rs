@@ -40,6 +40,7 @@ use log::LevelFilter;
 
 use crate::base::accept_queue::ListenCounters;
 use crate::base::job_pool::JobPool;
+use crate::base::listener_id::ListenerId;
 use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
 use crate::base::wake::Wakes;
@@ -123,7 +124,9 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
     let listen_before = listen_counters::read().ok();
-    let listeners = listeners(settings, passed)?;
+    let (listeners, asked): (Vec<_>, Vec<_>) = listeners(settings, passed)?.into_iter().unzip();
+    // They are numbered in their order.
+    let asked: Vec<_> = (0..).map(ListenerId::new).zip(asked).collect();
     // It goes after the loop, whose end it records.
     let has_upstreams = settings.has_upstreams();
     let capture = settings.capture.start(&listeners, has_upstreams, settings.root.as_deref())?;
@@ -152,7 +155,7 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let shares = settings.shares(descriptors);
     let hub = Rc::new(Hub::new(shares.upstreams));
     let admin = status::service(&inspections, &ask_kernel);
-    let makings = plan::Makings { settings, hub: &hub, now: Moment::default(), admin: &admin };
+    let makings = plan::Makings { settings, hub: &hub, now: Moment::default(), listeners: &asked, admin: &admin };
     let mut plan = makings.plan(plan::read(settings, &shares)?);
     plan.https_redirect = https_redirect;
     let mut front = Front::new(plan);
@@ -233,20 +236,24 @@ fn trusted_proxies(settings: &Settings) -> TrustedProxies {
 /// A listening socket and what it is for.
 type Bound = (Listener, ListenerRole);
 
-/// All listeners: those that were passed, then in the order given; the admin's come last. Passed ones take the place of
-/// the default, and stand beside those that are asked for.
-fn listeners(settings: &Settings, passed: Passed) -> Result<Vec<Bound>, String> {
+/// All listeners, each with the address that was asked for: those that were passed, then in the order given; the admin's come
+/// last. Passed ones take the place of the default, and stand beside those that are asked for.
+fn listeners(settings: &Settings, passed: Passed) -> Result<Vec<(Bound, ListenAddress)>, String> {
     passed.unused.iter().for_each(|line| log::warn!("{line}"));
-    let mut listeners = passed.listeners;
+    let passed = passed.listeners.into_iter().map(|(listener, role)| {
+        let asked = ListenAddress { role, address: listener.local_address().clone() };
+        ((listener, role), asked)
+    });
+    let mut listeners: Vec<_> = passed.collect();
     let admin =
         settings.admin.iter().map(|address| ListenAddress { role: ListenerRole::Admin, address: address.clone() });
     let options = ListenOptions { backlog: settings.backlog, unix_mode: settings.unix_mode };
     for listen in settings.addresses().into_iter().chain(admin) {
         let bound = Listener::bind(&listen.address, &options);
         let bound = bound.map_err(|error| format!("cannot listen on {listen}: {}", cause(&error)))?;
-        listeners.extend(bound.into_iter().map(|listener| (listener, listen.role)));
+        listeners.extend(bound.into_iter().map(|listener| ((listener, listen.role), listen.clone())));
     }
-    listeners.sort_by_key(|(_, role)| !role.is_for_everyone());
+    listeners.sort_by_key(|((_, role), _)| !role.is_for_everyone());
     Ok(listeners)
 }
 

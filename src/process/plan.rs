@@ -12,9 +12,11 @@ use super::file_settings::FileSettings;
 use super::settings::Settings;
 use super::site_settings::RouteSettings;
 use super::trusted_proxies;
+use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{MediaTypes, TEXT_UTF8};
+use crate::net::listener::ListenAddress;
 use crate::service::coding::Coders;
 use crate::service::front::Plan;
 use crate::service::lab;
@@ -110,6 +112,8 @@ pub(super) struct Makings<'m> {
     /// Where upstreams are found.
     pub(super) hub: &'m Rc<Hub>,
     pub(super) now: Moment,
+    /// The listeners, each with the address that was asked for.
+    pub(super) listeners: &'m [(ListenerId, ListenAddress)],
     /// What the admin listener serves, for routes that do as well.
     pub(super) admin: &'m Admin,
 }
@@ -181,10 +185,16 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         let folders: Vec<StaticFiles> = parts.folders.into_iter().map(folder).collect();
         let _of_flags = self.next_proxy();
         let mut sites = Sites::default();
+        if self.makings.settings.sites.iter().any(|site| !site.listen.is_empty()) {
+            sites.tell_apart(self.makings.listeners.iter().map(|(id, _)| *id));
+        }
         for (settings, parts) in self.makings.settings.sites.iter().zip(parts.routes) {
             let routes = settings.routes.iter().zip(parts);
             let routes = routes.map(|(settings, parts)| self.route(settings, parts, &folders)).collect();
-            let added = sites.add(&settings.hosts, Site::new(&settings.name, routes));
+            let is_for = |(_, address): &&(ListenerId, ListenAddress)| settings.listen.contains(address);
+            let listeners: Vec<ListenerId> = self.makings.listeners.iter().filter(is_for).map(|(id, _)| *id).collect();
+            let listeners = (!settings.listen.is_empty()).then_some(&listeners[..]);
+            let added = sites.add(&settings.hosts, listeners, Site::new(&settings.name, routes));
             debug_assert!(added.is_ok(), "the settings were checked");
         }
         sites

@@ -423,9 +423,15 @@ impl Settings {
         self.admin.is_some() || self.passed.contains(&ListenerRole::Admin)
     }
 
+    /// What the sockets are for that somebody has asked for, or that were passed.
+    fn asked_roles(&self) -> impl Iterator<Item = ListenerRole> {
+        let of_sites = self.sites.iter().flat_map(|site| &site.listen);
+        self.listen.iter().chain(of_sites).map(|listen| listen.role).chain(self.passed.iter().copied())
+    }
+
     /// Whether there is a listener for HTTPS.
     pub fn has_https(&self) -> bool {
-        self.listen.iter().map(|listen| &listen.role).chain(&self.passed).any(|role| *role == ListenerRole::Https)
+        self.asked_roles().any(|role| role == ListenerRole::Https)
     }
 
     /// All routes of all sites.
@@ -487,11 +493,17 @@ impl Settings {
             let address = Address::Tcp((ip, port).into());
             vec![ListenAddress { role: ListenerRole::Http, address }]
         };
-        match (&self.listen[..], self.port) {
-            ([], _) if self.passed.iter().any(|role| role.is_for_everyone()) => Vec::new(),
-            ([], Some(port)) => alone(Ipv6Addr::UNSPECIFIED.into(), port),
-            ([], None) => alone(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT),
-            (listen, _) => listen.to_vec(),
+        let mut asked = self.listen.clone();
+        for address in self.sites.iter().flat_map(|site| &site.listen) {
+            if !asked.contains(address) {
+                asked.push(address.clone());
+            }
+        }
+        match (asked.is_empty(), self.port) {
+            (true, _) if self.passed.iter().any(|role| role.is_for_everyone()) => Vec::new(),
+            (true, Some(port)) => alone(Ipv6Addr::UNSPECIFIED.into(), port),
+            (true, None) => alone(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT),
+            (false, _) => asked,
         }
     }
 
@@ -516,7 +528,8 @@ impl Settings {
         self.files.check()?;
         self.proxy.check()?;
         self.http2.check()?;
-        self.tls.check(self.listen.iter().find(|listen| listen.role == ListenerRole::Https))?;
+        let of_sites = self.sites.iter().flat_map(|site| &site.listen);
+        self.tls.check(self.listen.iter().chain(of_sites).find(|listen| listen.role == ListenerRole::Https))?;
         match &self.root {
             _ if !self.sites.is_empty() => check_beside_sites(given)?,
             Some(root) => check_root(root, given)?,
@@ -543,7 +556,8 @@ impl Settings {
         if !self.capture.is_on() {
             note("pcapng_size", "there is no capture without --pcapng");
         }
-        let addresses = self.listen.iter().map(|listen| &listen.address).chain(&self.admin);
+        let of_sites = self.sites.iter().flat_map(|site| &site.listen);
+        let addresses = self.listen.iter().chain(of_sites).map(|listen| &listen.address).chain(&self.admin);
         if !addresses.into_iter().any(|address| matches!(address, Address::Unix(_))) {
             note("unix_mode", "no listener is a unix: socket");
         }

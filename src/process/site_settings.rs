@@ -20,6 +20,7 @@ use crate::http::fields::FieldValue;
 use crate::http::media_type::parse_media_type;
 use crate::http::method::Method;
 use crate::http::status::Status;
+use crate::net::listener::ListenAddress;
 use crate::net::tls::PairFiles;
 use crate::service::cors::Cors;
 use crate::service::proxy::route::Route;
@@ -130,6 +131,10 @@ struct SiteKeys {
     #[arg(long, value_name = "HOST", value_parser = HostPattern::new)]
     hosts: Vec<HostPattern>,
 
+    /// Where the site is served: addresses as --listen has them, which are listened on with all others; none: everywhere
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<ListenAddress>,
+
     /// Certificate of the site, with its chain, in PEM; clients get it if they ask for a name that it has
     #[arg(long, value_name = "FILE")]
     tls_cert: Vec<PathBuf>,
@@ -201,6 +206,8 @@ pub struct SiteSettings {
     pub hosts: Vec<HostPattern>,
     /// What it says and its routes do not, as a configuration file says it, a line each.
     own: Vec<String>,
+    /// Where it is served; none: everywhere.
+    pub listen: Vec<ListenAddress>,
     /// Its certificates.
     pub pairs: Vec<PairFiles>,
     /// Its routes. What the site itself says stands last, if it says what answers.
@@ -237,7 +244,8 @@ struct Inherited<'f> {
 /// All that is wrong, a line each.
 pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
     let (mut sites, mut problems) = (Vec::new(), Vec::new());
-    let mut hosts: BTreeMap<String, &Place> = BTreeMap::new();
+    // Each with where its site is served, and where it stands.
+    let mut hosts: Vec<(String, Vec<ListenAddress>, &Place)> = Vec::new();
     for table in given.sites() {
         let own = table.entries.iter().filter(|entry| !is_answer(&entry.id));
         let words = own.flat_map(|entry| entry.words.iter().cloned());
@@ -255,10 +263,16 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
             hosts => hosts.iter().map(ToString::to_string).collect(),
         };
         for name in &names {
-            if let Some(other) = hosts.insert(name.clone(), &table.place) {
+            let is_there = |(other, listen, _): &&(String, Vec<ListenAddress>, &Place)| {
+                let is_apart = |address: &ListenAddress| !listen.contains(address);
+                let are_apart = !listen.is_empty() && !keys.listen.is_empty() && keys.listen.iter().all(is_apart);
+                other == name && !are_apart
+            };
+            if let Some((.., other)) = hosts.iter().find(is_there) {
                 let what = if keys.hosts.is_empty() { "a site without 'hosts'" } else { name };
                 problems.push(format!("{}: {what} is there already, at {other}", place_of("hosts")));
             }
+            hosts.push((name.clone(), keys.listen.clone(), &table.place));
         }
         if keys.tls_cert.len() != keys.tls_key.len() {
             let problem = "'tls-cert' and 'tls-key' belong together, as many of one as of the other";
@@ -272,6 +286,7 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
             name: names[0].clone(),
             hosts: keys.hosts,
             own: own_lines(table),
+            listen: keys.listen,
             pairs: pairs.map(|(certificate, key)| PairFiles { certificate, key }).collect(),
             routes: Vec::new(),
         };

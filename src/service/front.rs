@@ -76,7 +76,7 @@ impl Plan {
 
     /// Tells how a request that comes through a public listener is decided. May block.
     fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
-        let route = self.sites.explain(request, explanation);
+        let route = self.sites.explain(request, cx, explanation);
         if route.is_some_and(|route| route.cors.as_ref().is_some_and(|cors| cors.preflight(request).is_some())) {
             return explanation.note("cors", "a preflight, which --cors answers whatever the path (Fetch §3.2.2)");
         }
@@ -115,7 +115,7 @@ impl Service for Front {
         {
             return admin.respond_to(request, cx);
         }
-        let route = match self.plan.sites.route_of(request) {
+        let route = match self.plan.sites.route_of(request, cx.listener, cx.server_name) {
             Ok(route) => route,
             Err(none) => return self.plan.answer_without_route(none.response(), request, cx),
         };

@@ -66,7 +66,8 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     // The admin's pages are about a loop, which is not there.
     let ask_kernel: AskKernel = Arc::new(|_| KernelReport::default());
     let admin = status::service(&Rc::default(), &ask_kernel);
-    let makings = Makings { settings: &order.settings, hub: &hub, now: Moment::default(), admin: &admin };
+    let makings =
+        Makings { settings: &order.settings, hub: &hub, now: Moment::default(), listeners: &[], admin: &admin };
     let mut plan = makings.plan(plan::read(&order.settings, &shares)?);
     plan.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(Front::new(plan), limits);

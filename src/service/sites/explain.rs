@@ -13,10 +13,11 @@ use crate::service::proxy::path::NormalPath;
 
 impl Sites {
     /// Tells which route a request has, if it has one. Where there is only one site with one route, there is nothing to tell.
-    pub fn explain(&self, request: &RequestHead<'_>, explanation: &mut Explanation) -> Option<&Rc<Route>> {
-        if !self.hosts.is_for_all() {
+    pub fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) -> Option<&Rc<Route>> {
+        let hosts = self.hosts_at(cx.listener);
+        if !hosts.is_for_all() {
             let host = request.authority().map_or_else(|| "no host".into(), printable);
-            match self.hosts.find(request.authority()) {
+            match hosts.find(request.authority()) {
                 None => explanation.note("site", format_args!("none has {host}, and there is no default site: 421")),
                 Some((place, fit)) => {
                     let name = &self.sites[place].name;
@@ -29,14 +30,18 @@ impl Sites {
                 }
             }
         }
-        let site = &self.sites[self.site_of(request)?];
+        let site = &self.sites[self.site_of(request, cx.listener)?];
         let path = NormalPath::of_request(request);
         if site.routes.len() > 1 {
             site.explain_earlier(request, path.as_bytes(), explanation);
         }
-        match self.route_of(request) {
+        match self.route_of(request, cx.listener, cx.server_name) {
             Ok(route) => Some(route),
             Err(NoRoute::Host) => None,
+            Err(NoRoute::ServerName) => {
+                explanation.note("route", "none: over TLS the client has asked for the name of another site: 421");
+                None
+            }
             Err(NoRoute::Path) => {
                 explanation.note("route", "none takes it, and the site has nothing for all others: 404");
                 None

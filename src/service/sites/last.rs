@@ -4,6 +4,8 @@
 
 use std::cell::RefCell;
 
+use crate::base::listener_id::ListenerId;
+
 /// Longer ones are not kept, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -19,26 +21,28 @@ struct Known {
     /// The authority and the path, one behind the other.
     texts: Vec<u8>,
     authority_len: usize,
+    listener: ListenerId,
     place: Option<Place>,
 }
 
 impl Last {
-    /// The place of the route of a request for this authority and this path, if the last one was for the same.
+    /// The place of the route of a request through this listener for this authority and this path, if the last one was for the same.
     #[inline]
-    pub fn get(&self, authority: &[u8], path: &[u8]) -> Option<Place> {
+    pub fn get(&self, listener: ListenerId, authority: &[u8], path: &[u8]) -> Option<Place> {
         let known = self.0.borrow();
         let (known_authority, known_path) = known.texts.split_at_checked(known.authority_len)?;
-        if known_path == path && known_authority == authority { known.place } else { None }
+        let is_same = known_path == path && known_authority == authority && known.listener == listener;
+        if is_same { known.place } else { None }
     }
 
     /// That is the place of the route.
-    pub fn set(&self, authority: &[u8], path: &[u8], place: Place) {
+    pub fn set(&self, listener: ListenerId, authority: &[u8], path: &[u8], place: Place) {
         if authority.len() + path.len() <= TEXT_BYTES_MAX {
             let known = &mut *self.0.borrow_mut();
             known.texts.clear();
             known.texts.extend_from_slice(authority);
             known.texts.extend_from_slice(path);
-            (known.authority_len, known.place) = (authority.len(), Some(place));
+            (known.authority_len, known.listener, known.place) = (authority.len(), listener, Some(place));
         }
     }
 }

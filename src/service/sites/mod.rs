@@ -16,6 +16,7 @@ mod tests;
 
 use std::rc::Rc;
 
+use crate::base::listener_id::ListenerId;
 use crate::http::message::{RequestHead, Response};
 use crate::http::method::Method;
 use crate::http::status::Status;
@@ -31,7 +32,10 @@ use table::Table;
 /// All sites.
 #[derive(Default)]
 pub struct Sites {
+    /// Which site has which hosts, where that depends on no listener.
     hosts: Hosts,
+    /// The same for each listener that a site belongs to; empty if all sites belong to all of them.
+    by_listener: Vec<(ListenerId, Hosts)>,
     sites: Vec<Site>,
     last: Last,
 }
@@ -55,6 +59,8 @@ pub struct Site {
 pub enum NoRoute {
     /// No site has its host.
     Host,
+    /// In the TLS handshake the client has asked for the name of another site.
+    ServerName,
     /// No route of the site takes it.
     Path,
     /// In another spelling its path has a route that it must not be led past.
@@ -71,6 +77,12 @@ impl NoRoute {
                 "no site of this server has the host that the request names",
                 "RFC 9110 §15.5.20",
             ),
+            // The client may send it again over a connection of its own, and does not break anything off.
+            NoRoute::ServerName => errors::refuse(
+                Status::MISDIRECTED_REQUEST,
+                "the connection was made for the name of another site",
+                "RFC 9110 §15.5.20",
+            ),
             NoRoute::Path | NoRoute::OtherSpelling => errors::not_found(),
         }
     }
@@ -85,17 +97,34 @@ impl Sites {
         sites
     }
 
-    /// Adds a site for these hosts; for none of them it is the default site, which has all that no other one has.
+    /// From now on which site has which hosts may depend on these listeners. To be said before sites are added.
+    pub fn tell_apart(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
+        self.by_listener = listeners.into_iter().map(|listener| (listener, Hosts::default())).collect();
+    }
+
+    /// Adds a site for these hosts; for none of them it is the default site, which has all that no other one has. It belongs to
+    /// these listeners, or to all.
     ///
     /// # Errors
     /// The pattern that another site has already; `None`: there is a default site already.
-    pub fn add<'h>(&mut self, hosts: &'h [HostPattern], site: Site) -> Result<(), Option<&'h HostPattern>> {
+    pub fn add<'h>(
+        &mut self,
+        hosts: &'h [HostPattern],
+        listeners: Option<&[ListenerId]>,
+        site: Site,
+    ) -> Result<(), Option<&'h HostPattern>> {
         let place = self.sites.len();
         self.sites.push(site);
-        match hosts {
-            [] => self.hosts.insert(None, place).map_err(|_| None),
-            _ => hosts.iter().try_for_each(|host| self.hosts.insert(Some(host), place).map_err(|_| Some(host))),
+        let has = |listener: &ListenerId| listeners.is_none_or(|listeners| listeners.contains(listener));
+        let of_listeners = self.by_listener.iter_mut().filter(|(listener, _)| has(listener)).map(|(_, hosts)| hosts);
+        let of_all = listeners.is_none().then_some(&mut self.hosts);
+        for table in of_listeners.chain(of_all) {
+            match hosts {
+                [] => table.insert(None, place).map_err(|_| None)?,
+                _ => hosts.iter().try_for_each(|host| table.insert(Some(host), place).map_err(|_| Some(host)))?,
+            }
         }
+        Ok(())
     }
 
     /// All routes.
@@ -103,46 +132,79 @@ impl Sites {
         self.sites.iter().flat_map(|site| &site.routes)
     }
 
+    /// Which site has which hosts at this listener.
+    #[inline]
+    fn hosts_at(&self, listener: ListenerId) -> &Hosts {
+        let mut by_listener = self.by_listener.iter();
+        by_listener.find(|(other, _)| *other == listener).map_or(&self.hosts, |(_, hosts)| hosts)
+    }
+
     /// The place of the site of a request.
     #[inline]
-    fn site_of(&self, request: &RequestHead<'_>) -> Option<usize> {
+    fn site_of(&self, request: &RequestHead<'_>, listener: ListenerId) -> Option<usize> {
+        let hosts = self.hosts_at(listener);
         match &self.sites[..] {
-            [_] if self.hosts.is_for_all() => Some(0),
-            _ => self.hosts.find(request.authority()).map(|(place, _)| place),
+            [_] if hosts.is_for_all() => Some(0),
+            _ => hosts.find(request.authority()).map(|(place, _)| place),
         }
     }
 
-    /// The route of a request.
+    /// The route of a request that has come through this `listener`, over TLS perhaps with this server name.
     ///
     /// # Errors
     /// It has none.
     #[inline]
-    pub fn route_of(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
+    pub fn route_of(
+        &self,
+        request: &RequestHead<'_>,
+        listener: ListenerId,
+        server_name: Option<&str>,
+    ) -> Result<&Rc<Route>, NoRoute> {
         match &self.sites[..] {
             // Most servers have one site and one folder: nothing is looked up.
             [Site { routes, .. }] if self.hosts.is_for_all() && routes.len() == 1 && routes[0].takes_all() => {
                 Ok(&routes[0])
             }
-            _ => self.look_up(request),
+            _ => self.look_up(request, listener, server_name),
         }
     }
 
-    fn look_up(&self, request: &RequestHead<'_>) -> Result<&Rc<Route>, NoRoute> {
+    fn look_up(
+        &self,
+        request: &RequestHead<'_>,
+        listener: ListenerId,
+        server_name: Option<&str>,
+    ) -> Result<&Rc<Route>, NoRoute> {
         let (authority, path) = (request.authority().unwrap_or_default(), request.target.path);
         // OPTIONS may be for no path at all.
         let is_for_path = request.method != Method::Options;
-        if is_for_path && let Some((site, route)) = self.last.get(authority, path) {
+        let known = if is_for_path { self.last.get(listener, authority, path) } else { None };
+        let site = match known {
+            Some((site, _)) => site,
+            None => self.site_of(request, listener).ok_or(NoRoute::Host)?,
+        };
+        if server_name.is_some_and(|name| !self.is_for(name, authority, site, listener)) {
+            return Err(NoRoute::ServerName);
+        }
+        if let Some((site, route)) = known {
             return Ok(&self.sites[site].routes[route]);
         }
-        let site = self.site_of(request).ok_or(NoRoute::Host)?;
         if !is_for_path || !is_plain(path) {
             return self.sites[site].route_of_any(request);
         }
         let found = self.sites[site].find(request, path).ok_or(NoRoute::Path)?;
         if found.is_by_path {
-            self.last.set(authority, path, (site, found.place));
+            self.last.set(listener, authority, path, (site, found.place));
         }
         Ok(&self.sites[site].routes[found.place])
+    }
+
+    /// Whether the server name is that of the site, whose certificate was shown, then. A client may use one connection for
+    /// several hosts of a site.
+    fn is_for(&self, server_name: &str, authority: &[u8], site: usize, listener: ListenerId) -> bool {
+        let is_same =
+            authority.strip_prefix(server_name.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b':', ..]));
+        is_same || self.hosts_at(listener).find(Some(server_name.as_bytes())).is_some_and(|(place, _)| place == site)
     }
 }
 
