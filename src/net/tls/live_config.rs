@@ -20,7 +20,10 @@ use super::provider::{fingerprint, provider, sha256, ticketer};
 use super::selection::Selection;
 use super::tickets::{CountedTickets, TicketNumbers};
 use super::watch::Watch;
-use super::{CertificateFacts, Fault, FileKind, Mistake, Occasion, Offer, Session, TicketCounts, TlsOptions};
+use super::{
+    CertificateFacts, ClientAuthentication, Fault, FileKind, Mistake, Occasion, Offer, Session, TicketCounts,
+    TlsOptions,
+};
 
 /// The protocols that may be offered by ALPN (RFC 7301), the preferred first.
 pub(super) const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
@@ -32,42 +35,62 @@ const TICKETS: usize = 2;
 /// The configuration for new handshakes, made of files. All listeners share it. Sessions keep the configuration that they
 /// began with.
 pub struct LiveConfig {
-    options: TlsOptions,
     provider: Arc<CryptoProvider>,
     tickets: Arc<TicketNumbers>,
     current: Mutex<Current>,
     /// Locked while the files are looked at.
-    watch: Mutex<Watch>,
+    sources: Mutex<Sources>,
+    /// What takes the place of those at the next look.
+    next_sources: Mutex<Option<Sources>>,
+}
+
+/// What the configuration is made of.
+struct Sources {
+    options: TlsOptions,
+    watch: Watch,
+    /// How many others were taken before them.
+    generation: u64,
 }
 
 struct Current {
     config: Arc<ServerConfig>,
     selection: Arc<Selection>,
     certificates: Vec<CertificateFacts>,
-    /// A hash of those who issue the certificates of clients.
-    authorities: Option<[u8; 32]>,
+    protocols: &'static [&'static str],
     resumption: Resumption,
+    /// That of what it was made of.
+    generation: u64,
 }
 
+/// A configuration that was made, and that nobody uses so far: see [`LiveConfig::prepare`].
+pub struct NextConfig {
+    sources: Sources,
+    current: Current,
+}
+
+/// What is asked of clients: whether they need a certificate, and a hash of those who may issue it.
+type Asked = Option<(ClientAuthentication, [u8; 32])>;
+
 /// What lets clients resume sessions. It is the same before and after a change of the server's certificates. It is new if
-/// those who may issue certificates of clients: who resumes a session is not verified again.
+/// something else is asked of clients: who resumes a session is not asked again.
 #[derive(Clone)]
 struct Resumption {
+    asked: Asked,
     ticketer: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
 }
 
 impl Resumption {
-    fn new(numbers: &Arc<TicketNumbers>) -> Result<Resumption, Error> {
+    fn new(asked: Asked, numbers: &Arc<TicketNumbers>) -> Result<Resumption, Error> {
         let ticketer = Arc::new(CountedTickets::new(ticketer()?, Arc::clone(numbers)));
-        Ok(Resumption { ticketer, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
+        Ok(Resumption { asked, ticketer, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
     }
 }
 
 impl fmt::Debug for LiveConfig {
     /// The rest has keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveConfig").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("LiveConfig").finish_non_exhaustive()
     }
 }
 
@@ -77,13 +100,39 @@ impl LiveConfig {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(options: TlsOptions, warn: &mut dyn FnMut(String)) -> Result<LiveConfig, Mistake> {
-        let provider = provider();
-        let (files, stood_still) = Files::read(&options.paths());
-        let tickets = Arc::default();
-        let making = Making { options: &options, provider: &provider, tickets: &tickets, files: &files };
-        let current = making.make(None, warn)?;
-        let watch = Watch::new("TLS", &files, stood_still);
-        Ok(LiveConfig { options, provider, tickets, current: Mutex::new(current), watch: Mutex::new(watch) })
+        let (provider, tickets) = (provider(), Arc::default());
+        let NextConfig { sources, current } = NextConfig::make(options, &provider, &tickets, None, warn)?;
+        Ok(LiveConfig {
+            provider,
+            tickets,
+            current: Mutex::new(current),
+            sources: Mutex::new(sources),
+            next_sources: Mutex::default(),
+        })
+    }
+
+    /// Reads all files of other `options`, and makes what [`LiveConfig::take`] takes into use. Clients can resume their sessions
+    /// as before, unless other certificates are asked of them. This waits for the disk. `warn` as in [`LiveConfig::load`].
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn prepare(&self, options: TlsOptions, warn: &mut dyn FnMut(String)) -> Result<NextConfig, Mistake> {
+        NextConfig::make(options, &self.provider, &self.tickets, Some(self.resumption()), warn)
+    }
+
+    /// From now on handshakes begin with this, and its files are those that are looked at. Connections that there are go on. It waits
+    /// for nothing: a job that looks at the files just now changes nothing any more.
+    pub fn take(&self, next: NextConfig) {
+        let NextConfig { mut sources, current: mut taken } = next;
+        let mut current = lock(&self.current);
+        let generation = current.generation + 1;
+        (sources.generation, taken.generation) = (generation, generation);
+        *current = taken;
+        *lock(&self.next_sources) = Some(sources);
+    }
+
+    fn resumption(&self) -> Resumption {
+        lock(&self.current).resumption.clone()
     }
 
     /// A session for a connection that begins now.
@@ -115,7 +164,7 @@ impl LiveConfig {
         Offer {
             is_known: name.is_some_and(|name| current.selection.knows(name)),
             certificates: candidates.map(|pairs| pairs.into_iter().filter_map(facts_of).collect()),
-            protocols: self.options.protocols(),
+            protocols: current.protocols,
         }
     }
 
@@ -128,14 +177,42 @@ impl LiveConfig {
     /// certificate whose new key is not there yet, changes nothing and is tried again at the next look. This waits for the
     /// disk. Returns what is to be logged.
     pub fn refresh(&self, occasion: Occasion) -> Vec<(Level, String)> {
-        let LiveConfig { options, provider, tickets, .. } = self;
-        lock(&self.watch).look(&options.paths(), occasion, |files, warn| {
+        let LiveConfig { provider, tickets, .. } = self;
+        let mut sources = lock(&self.sources);
+        if let Some(next) = lock(&self.next_sources).take() {
+            *sources = next;
+        }
+        let Sources { options, watch, generation } = &mut *sources;
+        watch.look(&options.paths(), occasion, |files, warn| {
             let making = Making { options, provider, tickets, files };
-            let current = making.make(Some(&lock(&self.current)), warn).map_err(|mistake| mistake.to_string())?;
-            let told = told(&current);
-            *lock(&self.current) = current;
-            Ok(told)
+            let next = making.make(Some(self.resumption()), warn).map_err(|mistake| mistake.to_string())?;
+            let mut current = lock(&self.current);
+            if current.generation != *generation {
+                return Err("others were taken into use meanwhile".into());
+            }
+            *current = Current { generation: *generation, ..next };
+            Ok(told(&current))
         })
+    }
+}
+
+impl NextConfig {
+    fn make(
+        options: TlsOptions,
+        provider: &Arc<CryptoProvider>,
+        tickets: &Arc<TicketNumbers>,
+        last: Option<Resumption>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<NextConfig, Mistake> {
+        let (files, stood_still) = Files::read(&options.paths());
+        let current = Making { options: &options, provider, tickets, files: &files }.make(last, warn)?;
+        let watch = Watch::new("TLS", &files, stood_still);
+        Ok(NextConfig { sources: Sources { options, watch, generation: 0 }, current })
+    }
+
+    /// The certificates that it has, in the order of the options.
+    pub fn certificates(&self) -> &[CertificateFacts] {
+        &self.current.certificates
     }
 }
 
@@ -177,8 +254,8 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Makes what comes after the `last` one.
-    fn make(&self, last: Option<&Current>, warn: &mut dyn FnMut(String)) -> Result<Current, Mistake> {
+    /// Makes what comes after the one that had this for resuming sessions.
+    fn make(&self, last: Option<Resumption>, warn: &mut dyn FnMut(String)) -> Result<Current, Mistake> {
         let pairs = self.pairs(warn)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(self.provider));
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| self.unusable(&error))?;
@@ -189,12 +266,16 @@ impl Making<'_> {
         };
         let selection = Arc::new(Selection::new(&pairs, self.options.strict_sni));
         let mut config = builder.with_cert_resolver(Arc::clone(&selection) as Arc<dyn ResolvesServerCert>);
-        let authorities = clients.and_then(|clients| self.files.content(&clients.authorities).ok()).map(sha256);
-        let resumption = match last.filter(|last| last.authorities == authorities) {
-            Some(last) => last.resumption.clone(),
-            None => Resumption::new(self.tickets).map_err(|error| self.unusable(&error))?,
+        let asked = clients.and_then(|clients| {
+            let authorities = self.files.content(&clients.authorities).ok()?;
+            Some((clients.authentication, sha256(authorities)))
+        });
+        let resumption = match last.filter(|last| last.asked == asked) {
+            Some(last) => last,
+            None => Resumption::new(asked, self.tickets).map_err(|error| self.unusable(&error))?,
         };
-        config.alpn_protocols = self.options.protocols().iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let protocols = self.options.protocols();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         // The client's wishes count only where we have none.
         config.ignore_client_order = true;
         config.send_tls13_tickets = TICKETS;
@@ -202,7 +283,7 @@ impl Making<'_> {
         config.session_storage = Arc::clone(&resumption.sessions);
         config.key_log = self.options.keys.key_log();
         let certificates = pairs.into_iter().map(|pair| pair.facts).collect();
-        Ok(Current { config: Arc::new(config), selection, certificates, authorities, resumption })
+        Ok(Current { config: Arc::new(config), selection, certificates, protocols, resumption, generation: 0 })
     }
 
     /// All pairs, each certificate once: the same one again would never be chosen, and have the name of the first in reports.

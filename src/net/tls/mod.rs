@@ -59,13 +59,13 @@ pub use fault::Fault;
 #[cfg(feature = "_tls")]
 pub use key_log::SessionKeys;
 #[cfg(feature = "_tls")]
-pub use live_config::LiveConfig;
+pub use live_config::{LiveConfig, NextConfig};
 #[cfg(feature = "_tls")]
 pub use session::Session;
 #[cfg(feature = "_tls")]
 pub use upstreams::UpstreamTls;
 #[cfg(not(feature = "_tls"))]
-pub use without::{BlockingClient, Fault, LiveConfig, Session, SessionKeys, UpstreamTls};
+pub use without::{BlockingClient, Fault, LiveConfig, NextConfig, Session, SessionKeys, UpstreamTls};
 
 /// Whether this build has TLS.
 pub const IS_BUILT_IN: bool = cfg!(feature = "_tls");

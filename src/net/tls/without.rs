@@ -25,6 +25,19 @@ impl LiveConfig {
         Err(Mistake { kind: FileKind::Certificate, file, problem: "this build has no TLS".into() })
     }
 
+    /// Reads other files.
+    ///
+    /// # Errors
+    /// There is nothing to prepare.
+    pub fn prepare(&self, _options: TlsOptions, _warn: &mut dyn FnMut(String)) -> Result<NextConfig, Mistake> {
+        match *self {}
+    }
+
+    /// Takes them into use.
+    pub fn take(&self, _next: NextConfig) {
+        match *self {}
+    }
+
     /// Looks at the files.
     pub fn refresh(&self, _occasion: Occasion) -> Vec<(log::Level, String)> {
         match *self {}
@@ -50,6 +63,17 @@ impl LiveConfig {
     /// # Errors
     /// There is no configuration to begin with.
     pub fn session(&self) -> Result<Session, Fault> {
+        match *self {}
+    }
+}
+
+/// There is none in this build.
+#[derive(Debug)]
+pub enum NextConfig {}
+
+impl NextConfig {
+    /// The certificates that it has.
+    pub fn certificates(&self) -> &[CertificateFacts] {
         match *self {}
     }
 }

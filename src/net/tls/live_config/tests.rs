@@ -242,6 +242,77 @@ fn sessions_are_resumed_after_a_change() {
     }
 }
 
+/// Whether a client of TLS 1.2 or 1.3 that has a ticket resumes its session.
+fn resumes(live: &LiveConfig, client: &Arc<rustls::ClientConfig>) -> bool {
+    let server = handshake(live.current(), client, "a.example").unwrap_or_else(|(error, _)| panic!("{error}")).server;
+    server.handshake_kind() == Some(HandshakeKind::Resumed)
+}
+
+#[test]
+fn other_options_are_taken_and_sessions_are_resumed_all_the_same() {
+    let folder = Folder::new();
+    let (live, client) = (live(&folder), Arc::new(client_config()));
+    assert!(!resumes(&live, &client) && resumes(&live, &client));
+    let names = |live: &LiveConfig| live.certificates().into_iter().flat_map(|facts| facts.names).collect::<Vec<_>>();
+    let next = TlsOptions {
+        offers_http2: true,
+        ..options([folder.self_signed("b", &["b.example"]), folder.self_signed("a", &["a.example"])])
+    };
+    let next = live.prepare(next, &mut |line| panic!("{line}")).unwrap();
+    assert_eq!(
+        (names(&live), next.certificates().len()),
+        (vec!["a.example".to_owned()], 2),
+        "nothing has changed so far"
+    );
+    live.take(next);
+    assert_eq!(names(&live), ["b.example", "a.example"]);
+    assert_eq!(live.offer(None).protocols, ["h2", "http/1.1"]);
+    assert!(resumes(&live, &client));
+    // The new files are those that are looked at.
+    assert!(live.refresh(Occasion::Check).is_empty());
+    let [b, c] = ["b", "c"].map(|name| folder.self_signed(name, &[&*format!("{name}2.example")]));
+    replace(&c.key, &b.key);
+    replace(&c.certificate, &b.certificate);
+    assert_eq!(levels(&live.refresh(Occasion::Check)), [Level::Info]);
+    assert_eq!(names(&live), ["c2.example", "a.example"]);
+}
+
+#[test]
+fn options_that_cannot_be_used_change_nothing() {
+    let folder = Folder::new();
+    let live = live(&folder);
+    let mut wrong = folder.self_signed("b", &["b.example"]);
+    wrong.key = "/nowhere".into();
+    assert!(live.prepare(options([wrong]), &mut |_| {}).is_err());
+    assert_eq!(live.certificates()[0].names, ["a.example"]);
+}
+
+/// Who resumes a session is not asked for a certificate.
+#[test]
+fn nobody_resumes_a_session_of_which_less_was_asked() {
+    let folder = Folder::new();
+    let pair = folder.self_signed("a", &["a.example"]);
+    let authority = folder.self_signed("authority", &["authority.example"]).certificate;
+    let asking = |authentication| {
+        let clients = Some(super::super::ClientOptions { authorities: authority.clone(), authentication });
+        TlsOptions { clients, ..options([pair.clone()]) }
+    };
+    let live = LiveConfig::load(options([pair.clone()]), &mut |_| {}).unwrap();
+    let client = Arc::new(client_config());
+    for (next, is_resumed) in [
+        (options([pair.clone()]), true),
+        (asking(ClientAuthentication::Optional), false),
+        (asking(ClientAuthentication::Optional), true),
+    ] {
+        assert!(resumes(&live, &client) || resumes(&live, &client));
+        live.take(live.prepare(next, &mut |_| {}).unwrap());
+        assert_eq!(resumes(&live, &client), is_resumed);
+    }
+    live.take(live.prepare(asking(ClientAuthentication::Required), &mut |_| {}).unwrap());
+    let refused = handshake(live.current(), &client, "a.example").err().map(|(error, _)| error);
+    assert_eq!(refused, Some(Error::NoCertificatesPresented));
+}
+
 #[test]
 fn tickets_are_two_a_handshake() {
     #[derive(Debug, Default)]
