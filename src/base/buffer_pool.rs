@@ -20,6 +20,11 @@ impl BufferPool {
         BufferPool { capacity, kept_max, rings: Vec::new(), lent: 0, lent_max: 0 }
     }
 
+    /// The capacity of a ring, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// An empty ring.
     #[inline]
     pub fn take(&mut self) -> Box<RingBuffer> {

@@ -72,6 +72,8 @@ job_kinds! {
     Kernel Quick "kernel";
     /// Looks at the files of TLS. Nobody waits for it.
     Certificates Quick "certificates";
+    /// Reads the configuration, and what it names. Nobody waits for it on a connection.
+    Configuration Slow "configuration";
     /// Lists a directory.
     List Slow "list";
     /// Reads a file to make its entity tag.
@@ -87,7 +89,7 @@ job_kinds! {
 impl JobKind {
     /// Whether it wakes somebody who needs its result to go on.
     pub fn is_waited_for(self) -> bool {
-        !matches!(self, JobKind::Refresh | JobKind::Certificates)
+        !matches!(self, JobKind::Refresh | JobKind::Certificates | JobKind::Configuration)
     }
 }
 

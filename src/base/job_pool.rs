@@ -181,6 +181,11 @@ impl JobPool {
         Ok(Ticket { job, answer: Some(answer) })
     }
 
+    /// Whether threads of its own run the jobs.
+    pub fn has_threads(&self) -> bool {
+        !matches!(self.0, Runner::Submitter)
+    }
+
     /// What the pool is doing now, in numbers.
     pub fn numbers(&self) -> JobNumbers {
         let Runner::Threads(owner) = &self.0 else { return JobNumbers::default() };

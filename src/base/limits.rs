@@ -184,6 +184,30 @@ pub const WS_MESSAGE_BYTES_LIMIT: usize = 32 * 1024;
 /// What `ws_queue_bytes_max` is, in bytes.
 pub const WS_QUEUE_BYTES: usize = 256 * 1024;
 
+impl Limits {
+    /// The limits that a running server goes over to if these are `wanted`, and the settings of which it keeps what it has, because
+    /// memory and descriptors were shared out by that when it began. Its input rings have `ring_bytes`: a head can be as long.
+    pub fn changed_to(&self, wanted: Limits, ring_bytes: usize) -> (Limits, Vec<&'static str>) {
+        let mut next = Limits {
+            inbox_bytes: self.inbox_bytes,
+            outbox_bytes: self.outbox_bytes,
+            connections_max: self.connections_max,
+            connections_bound: self.connections_bound,
+            admins_max: self.admins_max,
+            head_bytes_max: wanted.head_bytes_max.min(ring_bytes),
+            ..wanted.clone()
+        };
+        next.http2.output_bytes_max =
+            next.http2.output_bytes_max.min(u32::try_from(next.outbox_bytes).unwrap_or(u32::MAX));
+        let kept = [
+            ("--max-header-size", next.head_bytes_max != wanted.head_bytes_max),
+            ("--max-connections", next.connections_max != wanted.connections_max),
+            ("--http2-output", next.http2.output_bytes_max != wanted.http2.output_bytes_max),
+        ];
+        (next, kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(setting, _)| setting).collect())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -228,5 +252,45 @@ impl Default for Limits {
             handshakes_per_turn: 8,
             accept_backoff: Duration::from_millis(100),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_shared_out_at_the_start_stays() {
+        let old = Limits::default();
+        let wanted = Limits {
+            keep_alive_timeout: Duration::from_secs(1),
+            fields_max: 7,
+            head_bytes_max: 64 * 1024,
+            inbox_bytes: 64 * 1024,
+            outbox_bytes: 1,
+            connections_max: 3,
+            admins_max: 1,
+            ..Limits::default()
+        };
+        let (next, kept) = old.changed_to(wanted.clone(), 20_000);
+        assert_eq!(kept, ["--max-header-size", "--max-connections"]);
+        let expected = Limits {
+            head_bytes_max: 20_000,
+            inbox_bytes: old.inbox_bytes,
+            outbox_bytes: old.outbox_bytes,
+            connections_max: old.connections_max,
+            admins_max: old.admins_max,
+            ..wanted
+        };
+        assert_eq!(next, expected);
+        let (same, kept) = next.changed_to(next.clone(), 20_000);
+        assert_eq!((same, kept), (next, Vec::new()));
+    }
+
+    #[test]
+    fn a_shorter_head_is_no_matter_of_rings() {
+        let old = Limits::default();
+        let wanted = Limits { head_bytes_max: 1024, ..Limits::default() };
+        assert_eq!(old.changed_to(wanted.clone(), old.inbox_bytes), (wanted, Vec::new()));
     }
 }

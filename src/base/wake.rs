@@ -27,6 +27,11 @@ pub struct WakeKey {
     pub stream: u32,
 }
 
+impl WakeKey {
+    /// That of no connection. The loop turns, and looks at what is nobody's.
+    pub const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
+}
+
 /// A wake that was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wake {

@@ -136,7 +136,8 @@ impl Environment {
     #[inline]
     pub(super) fn identifier<'a>(&'a self, record: &'a RequestRecord) -> Option<(&'a FieldName, &'a [u8])> {
         let ids = self.telling.as_ref()?.request_ids.as_ref()?;
-        Some((ids.field(), record.id()))
+        // Requests that came before there were identifiers have none.
+        (!record.id().is_empty()).then(|| (ids.field(), record.id()))
     }
 
     /// What a service may know about the `request` it answers: whom a trusted proxy has `named` as its sender, if so, and what
@@ -232,6 +233,15 @@ impl LoopContext {
                 file_looks: Cell::default(),
             },
         }
+    }
+
+    /// From now on these limits hold, as far as they can be changed. Returns whether any has changed, and the settings that stay as
+    /// they were.
+    pub fn replace_limits(&mut self, limits: Limits) -> (bool, Vec<&'static str>) {
+        let (next, kept) = self.environment.limits.changed_to(limits, self.inboxes.capacity());
+        let has_changed = next != self.environment.limits;
+        self.environment.limits = next;
+        (has_changed, kept)
     }
 
     /// Starts a turn at `now`; `wall` is only asked when the cached date may have become wrong. Returns whether it was: it is

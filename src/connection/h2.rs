@@ -287,11 +287,11 @@ impl Http2 {
     /// Whether the client speaks HTTP/2: it was agreed on over TLS (RFC 9113 §3.2), or the client knows without asking that
     /// we do, and begins with the preface (§3.3).
     pub(super) fn is_spoken<S: Socket>(channel: &mut Channel<S>, limits: &Limits) -> bool {
-        if !limits.http2.is_offered {
-            return false;
-        }
         if let Some(secured) = &channel.secured {
             return secured.has_agreed_on_http2();
+        }
+        if !limits.http2.is_offered {
+            return false;
         }
         match &mut channel.inbox {
             Some(inbox) if inbox.len() >= TELLING_BYTES => {

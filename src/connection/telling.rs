@@ -95,6 +95,8 @@ impl Telling {
     ) -> Told<'a> {
         let mut told = Told::default();
         if let Some(ids) = &self.request_ids
+            // Requests that came before there were identifiers have none.
+            && !record.id().is_empty()
             && !has(response, ids.field())
         {
             told.add(ids.field(), record.id());

@@ -77,6 +77,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             Asked::Upstreams(answer) => answer.give(self.groups_of_upstreams()),
             Asked::Subject(subject, answer) => answer.give(self.known(subject)),
             Asked::Capture(order, answer) => answer.give(self.capture(order)),
+            Asked::Reload(answer) => self.on_reload_asked(answer),
         }
     }
 
@@ -205,6 +206,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         Overview {
             turn: self.loop_status(),
             wall: self.reactor.wall(),
+            config: self.reloading.status.clone(),
             requests: self.context.counters.requests_over() - self.context.admin.counters.requests_over(),
             received_bytes,
             sent_bytes,

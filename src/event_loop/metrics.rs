@@ -2,7 +2,7 @@
 //! (<https://prometheus.io/docs/practices/naming/>).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::EventLoop;
 use super::access_log::AccessLog;
@@ -14,7 +14,7 @@ use crate::net::Reactor;
 use crate::net::tls::LiveConfig;
 use crate::observe::http2::{Http2Now, add};
 use crate::observe::keep_alive_race::Goodbye;
-use crate::observe::report::{Buckets, Family, Kind, Metrics, Samples};
+use crate::observe::report::{Buckets, ConfigStatus, Family, Kind, Metrics, Samples};
 use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::observe::wait_reason::WaitReason;
@@ -40,6 +40,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         let tally = self.tally();
         let groups = [
             vec![build],
+            self.reloading.status.as_ref().map_or(Vec::new(), config_families),
             self.connection_families(&tally),
             self.request_families(),
             self.http2_families(tally.http2),
@@ -382,4 +383,28 @@ fn verdicts(name: &'static str, help: &'static str, counts: &VerdictCounts) -> F
     };
     let samples = counts.iter().map(|(verdict, count)| (labels(verdict), count as f64)).collect();
     Family { name, help, samples: Samples::Labelled(Kind::Counter, samples) }
+}
+
+/// Families of the configuration. A moment that never was is 0.
+fn config_families(status: &ConfigStatus) -> Vec<Family> {
+    let seconds = |at: Option<SystemTime>| {
+        at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+    };
+    vec![
+        Family::gauge(
+            "tidemill_config_generation",
+            "Which configuration is in force: 1 is that of the start.",
+            status.generation,
+        ),
+        Family::gauge(
+            "tidemill_config_last_success_timestamp_seconds",
+            "When the configuration in force was taken, in seconds since 1970.",
+            seconds(status.succeeded_at),
+        ),
+        Family::gauge(
+            "tidemill_config_last_failure_timestamp_seconds",
+            "When a configuration was refused last, in seconds since 1970; 0: none was.",
+            seconds(status.failed.as_ref().map(|(at, _)| *at)),
+        ),
+    ]
 }

@@ -15,6 +15,8 @@ mod listeners;
 mod metrics;
 mod minute;
 mod phases;
+mod reloading;
+mod replacing;
 mod run_queue;
 mod shutdown;
 mod tls_upkeep;
@@ -22,12 +24,12 @@ mod totals;
 mod upstream_upkeep;
 
 pub use access_log::{AccessLog, Lines};
+pub use reloading::ReloadRequest;
 pub use shutdown::Outcome;
 pub use totals::Totals;
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use log::Level;
 
@@ -36,6 +38,7 @@ use acceptor::{Accepted, Acceptor, Full, News};
 use cpu_clock::CpuClock;
 use driving::DriveParts;
 use phases::{Phase, Phases};
+use reloading::Reloading;
 use run_queue::RunQueue;
 use shutdown::Shutdown;
 use tls_upkeep::TlsUpkeep;
@@ -48,16 +51,12 @@ use crate::base::moment::Moment;
 use crate::base::slots::{Slots, Token};
 use crate::base::timer_wheel::TimerWheel;
 use crate::base::wake::{Wake, WakeKey, Wakes};
-use crate::connection::{Connection, Entrance, Identity, LoopContext, Telling};
-use crate::http::forwarded::TrustedProxies;
+use crate::connection::{Connection, Entrance, Identity, LoopContext};
 use crate::net::marks::Marks;
-use crate::net::tls::{Fault, LiveConfig, Session, UpstreamTls};
+use crate::net::tls::{Fault, LiveConfig, Session};
 use crate::net::{Event, Reactor, Socket};
 use crate::observe::minute::LastMinute;
-use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
-use crate::service::proxy::hub::Hub;
-use crate::service::proxy::names::Resolve;
 use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
@@ -80,6 +79,8 @@ pub struct EventLoop<R: Reactor, V: Service> {
     cpu: CpuClock,
     /// Where questions about the loop are left, if anybody may ask.
     inspections: Option<Rc<InspectionQueue>>,
+    /// Orders to read the configuration again.
+    reloading: Reloading,
     /// Those of the connections that came through the admin's listener.
     admins: Vec<Token>,
     /// What was counted in the last minute, if anybody may ask.
@@ -124,6 +125,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             phases: Phases::default(),
             cpu: CpuClock::default(),
             inspections: None,
+            reloading: Reloading::default(),
             admins: Vec::new(),
             last_minute: LastMinute::default(),
             access_log: None,
@@ -139,38 +141,6 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             woken: Vec::new(),
             due: Vec::new(),
         }
-    }
-
-    /// From now on every request that is over is noted in `access_log`.
-    pub fn keep_access_log(&mut self, access_log: AccessLog) {
-        self.context.notes_fields = access_log.writes_fields();
-        self.access_log = Some(access_log);
-    }
-
-    /// From now on these proxies may name the client of a request.
-    pub fn trust_proxies(&mut self, proxies: TrustedProxies) {
-        self.context.environment.trusted_proxies = proxies;
-    }
-
-    /// From now on browsers are told over TLS to use nothing else for so many seconds.
-    pub fn insist_on_https(&mut self, seconds: u32) {
-        self.context.environment.hsts = Some(Hsts::new(seconds));
-    }
-
-    /// From now on responses tell this about their requests.
-    pub fn tell(&mut self, telling: Telling) {
-        self.context.environment.telling = Some(Box::new(telling));
-    }
-
-    /// From now on the files that `config` is made of are looked at again and again.
-    pub fn keep_tls(&mut self, config: Arc<LiveConfig>) {
-        self.tls = Some(TlsUpkeep::new(config, self.reactor.moment()));
-    }
-
-    /// From now on connections are made to the upstreams of this hub. Those that have TLS get it with `tls`, and `resolve`,
-    /// which may block, finds the addresses of a name.
-    pub fn reach_upstreams(&mut self, hub: Rc<Hub>, tls: Option<UpstreamTls>, resolve: Resolve) {
-        self.upstreams = Some(UpstreamUpkeep::new(hub, tls, resolve, self.reactor.moment()));
     }
 
     /// The access log, if one is kept.

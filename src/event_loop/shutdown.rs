@@ -42,7 +42,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.interrupted |= signal == Signal::Interrupt;
         match (&self.shutdown, signal) {
             (_, Signal::Reopen) => self.reopen_logs(),
-            (_, Signal::Reload) => self.reload_tls(),
+            (_, Signal::Reload) => self.on_hup(),
             (None, _) => self.start_draining(),
             (Some(_), Signal::Interrupt) => self.cut("interrupted while stopping"),
             (Some(_), Signal::Terminate) => {}
@@ -59,10 +59,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    fn reload_tls(&mut self) {
+    /// The files of TLS are read again, and so is the configuration, if it can be.
+    fn on_hup(&mut self) {
+        self.reloading.order();
         let now = self.context.moment;
         let of_upstreams = self.upstreams.as_mut().and_then(|upstreams| upstreams.tls.as_mut());
-        if self.tls.is_none() && of_upstreams.is_none() {
+        if self.tls.is_none() && of_upstreams.is_none() && !self.reloading.is_possible() {
             log::info!("there are no files to read again: neither a listener nor an upstream has TLS");
         }
         self.tls.iter_mut().for_each(|tls| tls.order(now));
@@ -76,7 +78,13 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.shutdown = Some(Shutdown { deadline: now + self.context.environment.limits.drain_timeout });
         self.context.environment.draining = Some(self.context.moment);
         self.accept_the_rest();
+        self.refuse_reloads();
         log::info!("stopping: {} connections to finish (SIGINT stops at once)", self.clients());
+        self.queue_all();
+    }
+
+    /// Has every connection driven: something has changed for all of them.
+    pub(super) fn queue_all(&mut self) {
         let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(connection) = self.connections.get_mut(token) {

@@ -14,6 +14,7 @@ mod menu;
 mod past;
 mod races;
 mod records;
+mod replaced;
 mod script;
 mod stage;
 mod telling;

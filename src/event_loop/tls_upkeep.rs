@@ -8,7 +8,6 @@ use log::Level;
 use crate::base::job_name::{JobKind, JobName};
 use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
-use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::net::tls::{LiveConfig, Occasion, UpstreamTls};
 
@@ -16,8 +15,6 @@ use crate::net::tls::{LiveConfig, Occasion, UpstreamTls};
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The time to the next attempt if no job could be started.
 const PAUSE: Duration = Duration::from_secs(1);
-/// No connection is woken when a job is done: nobody waits for it.
-const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
 
 /// What is made of files, and made anew of them.
 pub(super) trait OfFiles: Send + Sync + 'static {
@@ -80,7 +77,7 @@ impl<C: OfFiles> TlsUpkeep<C> {
             }
         };
         let name = JobName::new(JobKind::Certificates, b"", None);
-        self.job = jobs.submit(name, wakes.waker(NOBODY), job).ok();
+        self.job = jobs.submit(name, wakes.waker(WakeKey::NOBODY), job).ok();
         if self.job.is_some() {
             (self.due, self.occasion) = (now + INTERVAL, Occasion::Check);
         }

@@ -12,7 +12,6 @@ use crate::base::job_name::{JobKind, JobName};
 use crate::base::job_pool::{JobPool, Ticket};
 use crate::base::moment::Moment;
 use crate::base::resolved::Resolved;
-use crate::base::slots::Token;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::net::tls::{Fault, Session, UpstreamTls};
 use crate::service::proxy::checks::Checks;
@@ -20,9 +19,6 @@ use crate::service::proxy::hub::{Hub, Target};
 use crate::service::proxy::link::Link;
 use crate::service::proxy::names::{NameId, Names, Resolve};
 use crate::service::proxy::route::UpstreamHost;
-
-/// No connection is woken when a job or a check is done: the loop looks at it in the turn that its wake begins.
-const NOBODY: WakeKey = WakeKey { token: Token { index: u32::MAX, generation: u32::MAX }, stream: 0 };
 
 /// The upstreams of a loop.
 pub(super) struct UpstreamUpkeep {
@@ -114,11 +110,11 @@ impl UpstreamUpkeep {
         if let Some(tls) = &mut self.tls {
             tls.look(now, jobs, wakes);
         }
-        self.checks.look(&self.hub, &wakes.local_waker(NOBODY), now);
+        self.checks.look(&self.hub, &wakes.local_waker(WakeKey::NOBODY), now);
         while let Some(id) = self.names.take_due(now) {
             let (host, resolve) = (Arc::clone(self.names.host(id)), Arc::clone(&self.resolve));
             let name = JobName::new(JobKind::Resolve, host.as_bytes(), None);
-            match jobs.submit(name, wakes.waker(NOBODY), move || resolve(&host)) {
+            match jobs.submit(name, wakes.waker(WakeKey::NOBODY), move || resolve(&host)) {
                 Ok(ticket) => self.lookups.push((id, ticket)),
                 Err(full) => self.on_answer(id, Err(full.to_string()), now),
             }

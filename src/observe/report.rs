@@ -25,6 +25,21 @@ use crate::base::silence::PeerSigns;
 use crate::base::tls_facts::TlsStatus;
 use crate::base::upstream_facts::{UpstreamAttempt, UpstreamFacts};
 
+/// What has become of an order to read the configuration again: a sentence about what is in force now, or about what is wrong with
+/// it, after which nothing has changed.
+pub type ReloadOutcome = Result<String, String>;
+
+/// How the configuration stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigStatus {
+    /// Which one is in force: that of the start is 1, and each that was taken adds 1.
+    pub generation: u64,
+    /// When it was taken, at the start or later.
+    pub succeeded_at: Option<SystemTime>,
+    /// When one was refused last, and why, if one was.
+    pub failed: Option<(SystemTime, String)>,
+}
+
 /// All connections, and some of them in detail.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -448,6 +463,8 @@ impl LongDrive {
 /// How the server stands, all in all. The admin listener's own requests, bytes and connections are left out.
 #[derive(Debug)]
 pub struct Overview {
+    /// How the configuration stands, if the server has one that can be read again.
+    pub config: Option<ConfigStatus>,
     /// The loop.
     pub turn: LoopStatus,
     /// The time of day.

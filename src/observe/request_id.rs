@@ -24,6 +24,11 @@ impl RequestIds {
         RequestIds { field, start: start.into() }
     }
 
+    /// Identifiers that are made here begin as those of `last` do: it is the same run.
+    pub fn go_on_from(&mut self, last: &RequestIds) {
+        self.start.clone_from(&last.start);
+    }
+
     /// The field that they travel in.
     pub fn field(&self) -> &FieldName {
         &self.field

@@ -2,7 +2,7 @@
 //! asked for `/ask`, without keys for `/now`, or for `/capture`.
 
 mod capture;
-mod link;
+pub(super) mod link;
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -148,7 +148,7 @@ impl<'a> Identifier<'a> {
 
 /// The content of the answer. The error is one line for the user.
 fn ask(admin: &Address, target: &str) -> Result<String, String> {
-    let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error));
+    let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error, PATIENCE));
     let answer = answer(admin, target).map_err(|error| cannot(&error))?;
     let malformed = || cannot(&io::Error::new(io::ErrorKind::InvalidData, "what answers there is no admin listener"));
     let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
@@ -161,11 +161,11 @@ fn ask(admin: &Address, target: &str) -> Result<String, String> {
     }
 }
 
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error, patience: Duration) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there (--admin of the server)".into(),
         io::ErrorKind::NotFound => "there is no such socket (--admin of the server)".into(),
-        io::ErrorKind::WouldBlock => format!("it has not answered for {PATIENCE:?}"),
+        io::ErrorKind::WouldBlock => format!("it has not answered for {patience:?}"),
         _ => cause(error),
     }
 }

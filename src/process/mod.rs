@@ -21,6 +21,7 @@ mod plan;
 mod probe;
 mod proxy_settings;
 pub mod quantity;
+mod reload;
 pub mod settings;
 pub mod site_settings;
 mod telling_settings;
@@ -74,10 +75,11 @@ type Table = fn() -> clap::Command;
 type Run = fn(&[OsString]) -> ExitCode;
 /// What is done in the place of serving if the first argument is such a word: its table of arguments, and doing it. The
 /// arguments begin with the word.
-const COMMANDS: [(&str, Table, Run); 5] = [
+const COMMANDS: [(&str, Table, Run); 6] = [
     (explain::NAME, explain::command, explain::run),
     (check::NAME, check::command, check::run),
     (ask::NAME, ask::command, ask::run),
+    (reload::NAME, reload::command, reload::run),
     (probe::NAME, probe::command, probe::run),
     (generate::NAME, generate::command, generate::run),
 ];
@@ -170,16 +172,10 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     if let Some(tls) = tls {
         event_loop.keep_tls(tls.config);
     }
-    if let Some(seconds) = settings.tls.hsts() {
-        event_loop.insist_on_https(seconds);
-    }
+    event_loop.insist_on_https(settings.tls.hsts());
     event_loop.trust_proxies(trusted_proxies(settings));
-    if let Some(telling) = settings.telling.telling() {
-        event_loop.tell(telling);
-    }
-    if let Some(access_log) = access_log {
-        event_loop.keep_access_log(access_log);
-    }
+    event_loop.tell(settings.telling.telling());
+    event_loop.keep_access_log(access_log);
     if has_upstreams {
         event_loop.reach_upstreams(hub, upstream_tls, Arc::new(dns::resolve));
     }

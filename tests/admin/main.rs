@@ -20,6 +20,7 @@ mod listener_role;
 mod metrics;
 mod now;
 mod page;
+mod reload;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod support;

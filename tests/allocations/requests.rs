@@ -75,7 +75,7 @@ fn requests_that_are_kept_and_have_identifiers_allocate_nothing() {
     let mut lab = Running::new(lab());
     lab.event_loop.keep_past(WARM_UP / 4);
     let request_ids = Some(RequestIds::new(FieldName::from_static("X-Request-Id"), "ab12"));
-    lab.event_loop.tell(Telling { request_ids, server_timing: None });
+    lab.event_loop.tell(Some(Telling { request_ids, server_timing: None }));
     // Given ones, because they are all as long, and the client knows how long the responses are.
     lab.event_loop.trust_proxies(["127.0.0.1".parse::<TrustedProxy>().unwrap()].into_iter().collect());
     let fields = format!("{SMALL_FIELDS}X-Request-Id: 7b1c2f4e-0d3a-4c9b-8f51-2f2a3c4d5e6f\n");

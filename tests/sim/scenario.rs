@@ -504,7 +504,7 @@ fn live<R: Reactor>(
     let jobs = Proxied::jobs(&world.borrow());
     let mut event_loop = EventLoop::new(reactor, service, plan.limits.clone(), wakes, jobs);
     let audit = LogAudit::default();
-    event_loop.keep_access_log(audit.log());
+    event_loop.keep_access_log(Some(audit.log()));
     if plan.is_secured {
         event_loop.keep_tls(secured::server());
     }

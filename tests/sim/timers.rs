@@ -76,7 +76,7 @@ fn run<R: Reactor>(world: &SharedWorld, kernel: impl FnOnce(SimReactor) -> R) ->
     let limits = Limits::default();
     let mut event_loop = EventLoop::new(reactor, SimService::default(), limits, wakes, JobPool::without_threads());
     let audit = LogAudit::default();
-    event_loop.keep_access_log(audit.log());
+    event_loop.keep_access_log(Some(audit.log()));
     for _ in 0..TURNS_MAX {
         event_loop.turn().expect("a simulated poll does not fail");
         let world = world.borrow();

@@ -24,7 +24,7 @@ impl Http2 {
             return;
         }
         let Some(at) = self.position(stream) else { return };
-        let own_max = limits.stream_window_bytes as usize;
+        let own_max = self.session.ours().stream_window_bytes as usize;
         let exceeds = |bytes: fn(&OpenStream) -> usize, most: usize| {
             bytes(&self.open[at]) > 0 && self.open.iter().map(|open| bytes(open)).sum::<usize>() > most
         };

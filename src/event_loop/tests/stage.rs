@@ -67,7 +67,7 @@ impl Stage {
         let mut event_loop = EventLoop::new(reactor, menu.clone(), limits, Wakes::new(Nobody), jobs);
         let kept = Kept { lines: Rc::clone(&lines), clock: clock.clone() };
         let log = AccessLog::new(Formatter::new(Format::Json, false), Box::new(kept));
-        event_loop.keep_access_log(log);
+        event_loop.keep_access_log(Some(log));
         Stage { event_loop, menu, clock, lines }
     }
 

@@ -17,7 +17,7 @@ const ID: FieldName = FieldName::from_static("X-Id");
 fn stage(timing: Option<ServerTiming>) -> Stage {
     let mut stage = Stage::new(Limits::default());
     let request_ids = Some(RequestIds::new(ID, "ab12"));
-    stage.event_loop.tell(Telling { request_ids, server_timing: timing });
+    stage.event_loop.tell(Some(Telling { request_ids, server_timing: timing }));
     stage
 }
 
@@ -137,7 +137,7 @@ fn heads_leave_room_for_what_they_tell() {
     for outbox_bytes in 1024..1400 {
         let mut stage = Stage::new(Limits { outbox_bytes, ..Limits::default() });
         let request_ids = Some(RequestIds::new(ID, "ab12"));
-        stage.event_loop.tell(Telling { request_ids, server_timing: Some(ServerTiming::Always) });
+        stage.event_loop.tell(Some(Telling { request_ids, server_timing: Some(ServerTiming::Always) }));
         let client = stage.client();
         stage.send(&client, &get("/").repeat(9));
         stage.turn();

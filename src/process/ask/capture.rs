@@ -51,7 +51,7 @@ impl CaptureWish {
     /// Captures until the connection ends, the size is reached, or nobody takes it any more. The text is for standard output, which
     /// may have got the capture; the error is one line for the user.
     pub(super) fn fulfil(&self, admin: &Address) -> Result<String, String> {
-        let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error));
+        let cannot = |error: &io::Error| format!("cannot ask {admin}: {}", reason(error, super::PATIENCE));
         let target = format!("/capture?c={}&bytes={}", self.connection, self.bytes_max);
         let mut answer = Link::asking(admin, &target)
             .map(|link| BufReader::with_capacity(READ_BYTES, link))

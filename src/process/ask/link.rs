@@ -3,12 +3,13 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::PATIENCE;
 use crate::net::listener::Address;
 
 /// A connection on which something was asked. What is read is the answer.
-pub(super) enum Link {
+pub(in crate::process) enum Link {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -17,7 +18,11 @@ impl Link {
     /// Asks for this target. With HTTP/1.0, the answer is not chunked and ends with the connection. The server may keep silent for
     /// [`PATIENCE`].
     pub(super) fn asking(admin: &Address, target: &str) -> io::Result<Link> {
-        let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        Link::sending(admin, &format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n"), PATIENCE)
+    }
+
+    /// Sends this request. The server may keep silent for so long.
+    pub(in crate::process) fn sending(admin: &Address, request: &str, patience: Duration) -> io::Result<Link> {
         let link = match admin {
             Address::Tcp(address) => Link::Tcp(TcpStream::connect(address)?),
             Address::Localhost(port) => Link::Tcp(TcpStream::connect(("localhost", *port))?),
@@ -25,10 +30,10 @@ impl Link {
         };
         match &link {
             Link::Tcp(stream) => {
-                stream.set_read_timeout(Some(PATIENCE)).and_then(|()| { stream }.write_all(request.as_bytes()))
+                stream.set_read_timeout(Some(patience)).and_then(|()| { stream }.write_all(request.as_bytes()))
             }
             Link::Unix(stream) => {
-                stream.set_read_timeout(Some(PATIENCE)).and_then(|()| { stream }.write_all(request.as_bytes()))
+                stream.set_read_timeout(Some(patience)).and_then(|()| { stream }.write_all(request.as_bytes()))
             }
         }?;
         Ok(link)

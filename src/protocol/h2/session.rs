@@ -17,7 +17,7 @@ use super::hpack::decoder::Decoder;
 use super::hpack::encoder::Encoder;
 use super::ledger::{Ledger, Misbehaviour, Standing};
 use super::priority::{Priorities, Priority};
-use super::settings::{self, NextSettings, PeerSettings};
+use super::settings::{NextSettings, OurSettings, PeerSettings};
 use super::stream_state::{Ending, State};
 use super::streams::{Stream, Streams};
 use super::windows::{INITIAL_WINDOW_BYTES, ReceiveWindow, SendWindow, WINDOW_BYTES_MAX};
@@ -183,6 +183,8 @@ pub struct Session {
     is_acknowledged: bool,
     /// What the client may send on a new stream, as far as it knows.
     stream_window: u32,
+    /// What the client has been told.
+    ours: OurSettings,
     send: SendWindow,
     receive: ReceiveWindow,
     streams: Streams,
@@ -257,6 +259,7 @@ impl Session {
             is_acknowledged: false,
             // Until it has read our SETTINGS it believes in the default (§6.9.2).
             stream_window: limits.http2.stream_window_bytes.max(INITIAL_WINDOW_BYTES),
+            ours: OurSettings::of(&limits.http2),
             send: SendWindow::new(INITIAL_WINDOW_BYTES),
             receive: ReceiveWindow::new(INITIAL_WINDOW_BYTES),
             streams: Streams::new(limits.http2.streams_max),
@@ -277,9 +280,14 @@ impl Session {
         }
     }
 
+    /// What the client has been told, and what therefore holds on this connection.
+    pub fn ours(&self) -> &OurSettings {
+        &self.ours
+    }
+
     /// Sends our preface: SETTINGS (§3.4), and the window of the whole connection, which SETTINGS cannot say.
     pub fn begin(&mut self, outbox: &mut RingBuffer, limits: &Limits) {
-        self.control.put(outbox, &frame_writer::settings(&settings::ours(&limits.http2)));
+        self.control.put(outbox, &frame_writer::settings(&self.ours.pairs()));
         if let Some(increment) = self.receive.grow(limits.http2.connection_window_bytes) {
             self.control.put(outbox, &frame_writer::window_update(0, increment));
         }
@@ -390,7 +398,7 @@ impl Session {
         {
             return Ok(None);
         }
-        self.reader.next(inbox, &frame_limits(limits))
+        self.reader.next(inbox, &frame_limits(&self.ours, limits))
     }
 
     fn late_requests(&self) -> u32 {
@@ -545,7 +553,7 @@ impl Session {
             self.frame_start = self.frame_end() + u64::from(skipped);
         }
         let unread = work.inbox.len();
-        let frame = self.reader.next(work.inbox, &frame_limits(work.limits));
+        let frame = self.reader.next(work.inbox, &frame_limits(&self.ours, work.limits));
         self.consumed_bytes += (unread - work.inbox.len()) as u64;
         frame
     }
@@ -607,17 +615,17 @@ impl Session {
     }
 }
 
-fn frame_limits(limits: &Limits) -> FrameLimits {
+fn frame_limits(ours: &OurSettings, limits: &Limits) -> FrameLimits {
     FrameLimits {
-        frame_bytes_max: limits.http2.frame_bytes_max,
+        frame_bytes_max: ours.frame_bytes_max,
         // A block is hardly ever longer than the list that it becomes, which counts 32 bytes more for each field.
-        block_bytes_max: limits.http2.header_list_bytes_max as usize,
+        block_bytes_max: ours.header_list_bytes_max as usize,
         continuations_max: limits.http2.continuations_max,
     }
 }
 
-fn list_limits(limits: &Limits) -> ListLimits {
-    ListLimits { bytes_max: limits.http2.header_list_bytes_max as usize, fields_max: limits.fields_max }
+fn list_limits(ours: &OurSettings, limits: &Limits) -> ListLimits {
+    ListLimits { bytes_max: ours.header_list_bytes_max as usize, fields_max: limits.fields_max }
 }
 
 #[cfg(test)]

@@ -113,20 +113,42 @@ pub fn name(identifier: u16) -> Option<&'static str> {
     })
 }
 
-/// What we tell the client in our first and only SETTINGS: identifiers and values.
-///
-/// The list of fields that a client may send is bounded by MAX_HEADER_LIST_SIZE; that is only advice to it.
-/// NO_RFC7540_PRIORITIES says that the dependencies of RFC 7540 are ignored here.
-pub fn ours(limits: &Http2Limits) -> [(u16, u32); 7] {
-    [
-        (HEADER_TABLE_SIZE, limits.header_table_bytes),
-        (MAX_CONCURRENT_STREAMS, limits.streams_max),
-        (INITIAL_WINDOW_SIZE, limits.stream_window_bytes),
-        (MAX_FRAME_SIZE, limits.frame_bytes_max),
-        (MAX_HEADER_LIST_SIZE, limits.header_list_bytes_max),
-        (ENABLE_CONNECT_PROTOCOL, 1),
-        (NO_RFC7540_PRIORITIES, 1),
-    ]
+/// What we tell the client in our first and only SETTINGS. A connection keeps to it, whatever becomes of the limits: the client
+/// does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OurSettings {
+    /// SETTINGS_HEADER_TABLE_SIZE, in bytes.
+    pub header_table_bytes: u32,
+    /// SETTINGS_MAX_CONCURRENT_STREAMS.
+    pub streams_max: u32,
+    /// SETTINGS_INITIAL_WINDOW_SIZE, in bytes.
+    pub stream_window_bytes: u32,
+    /// SETTINGS_MAX_FRAME_SIZE, in bytes.
+    pub frame_bytes_max: u32,
+    /// SETTINGS_MAX_HEADER_LIST_SIZE, in bytes. It bounds the list of fields that a client may send; that is only advice to it.
+    pub header_list_bytes_max: u32,
+}
+
+impl OurSettings {
+    /// Those of a connection that begins under these limits.
+    pub fn of(limits: &Http2Limits) -> OurSettings {
+        let Http2Limits { header_table_bytes, streams_max, stream_window_bytes, .. } = *limits;
+        let Http2Limits { frame_bytes_max, header_list_bytes_max, .. } = *limits;
+        OurSettings { header_table_bytes, streams_max, stream_window_bytes, frame_bytes_max, header_list_bytes_max }
+    }
+
+    /// Identifiers and values. NO_RFC7540_PRIORITIES says that the dependencies of RFC 7540 are ignored here.
+    pub fn pairs(&self) -> [(u16, u32); 7] {
+        [
+            (HEADER_TABLE_SIZE, self.header_table_bytes),
+            (MAX_CONCURRENT_STREAMS, self.streams_max),
+            (INITIAL_WINDOW_SIZE, self.stream_window_bytes),
+            (MAX_FRAME_SIZE, self.frame_bytes_max),
+            (MAX_HEADER_LIST_SIZE, self.header_list_bytes_max),
+            (ENABLE_CONNECT_PROTOCOL, 1),
+            (NO_RFC7540_PRIORITIES, 1),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +188,7 @@ mod tests {
     #[test]
     fn ours_are_what_a_client_accepts_and_do_not_speak_of_push() {
         let mut client = PeerSettings::default();
-        for (identifier, value) in ours(&Http2Limits::default()) {
+        for (identifier, value) in OurSettings::of(&Http2Limits::default()).pairs() {
             assert_ne!(identifier, ENABLE_PUSH, "a server that sends it may only say no (RFC 9113 §6.5.2)");
             client.set(identifier, value).expect("a value that is allowed");
         }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use crate::base::wake::LocalWaker;
 use crate::observe::report::{
-    CaptureOrder, CaptureRefusal, CaptureStream, Connections, Known, LoopStatus, Metrics, Overview, Subject,
+    CaptureOrder, CaptureRefusal, CaptureStream, Connections, Known, LoopStatus, Metrics, Overview, ReloadOutcome,
+    Subject,
 };
 use crate::observe::upstream::GroupStatus;
 
@@ -26,6 +27,8 @@ pub enum Asked {
     Subject(Subject, AnswerSlot<Known>),
     /// That this connection is captured from now on.
     Capture(CaptureOrder, AnswerSlot<Result<CaptureStream, CaptureRefusal>>),
+    /// That the configuration is read again. The answer comes when that is done.
+    Reload(AnswerSlot<ReloadOutcome>),
 }
 
 /// A question, kept by whoever asked it.

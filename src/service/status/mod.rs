@@ -15,6 +15,7 @@ mod local_name;
 pub mod metrics;
 mod now;
 mod page;
+mod reload;
 mod turn;
 pub mod upstreams;
 
@@ -28,6 +29,7 @@ use capture::Capture;
 use events::Events;
 use inspect::{Format, Inspection, Shown};
 use inspection_queue::{AnswerSlot, Asked, InspectionQueue};
+use reload::Reload;
 
 use super::Service;
 use super::event_stream::event_stream;
@@ -95,6 +97,7 @@ fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
         .get("/ask", ask_about(inspections, ask_kernel))
         .get("/events", events)
         .get("/capture", capture_of(inspections))
+        .post("/reload", reload(inspections))
 }
 
 /// Answers with what is known of a connection or a request.
@@ -124,6 +127,18 @@ fn capture_of(inspections: &Rc<InspectionQueue>) -> impl Handler + use<> {
         };
         let question = inspections.ask(cx.local_waker(), |answer| Asked::Capture(order, answer));
         Ok(Reply::Decide(Box::new(Capture::new(order, question))))
+    }
+}
+
+/// Has the configuration read again, and answers with what came of it.
+fn reload(inspections: &Rc<InspectionQueue>) -> impl Handler + use<> {
+    let inspections = Rc::clone(inspections);
+    move |request: &RequestHead<'_>, _: &Params<'_>, cx: &mut Cx<'_>| -> Result<Reply, Failure> {
+        if is_of_another_site(request) {
+            let refused = Body::from_static(b"a page of another site may not have the configuration read again\n");
+            return Ok(Reply::Respond(fresh(Status::FORBIDDEN, TEXT_UTF8, refused)));
+        }
+        Ok(Reply::Decide(Box::new(Reload(inspections.ask(cx.local_waker(), Asked::Reload)))))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::base::json::{Object, array};
 use crate::observe::access_log::time_text::rfc3339;
 use crate::observe::histogram::Histogram;
 use crate::observe::minute::{Counts, Minute, Second, Tallies};
-use crate::observe::report::{DisturbedStatus, KernelReport, KernelTopic, Overview};
+use crate::observe::report::{ConfigStatus, DisturbedStatus, KernelReport, KernelTopic, Overview};
 use crate::observe::verdict::Verdict;
 
 /// Connections that are named as culprits.
@@ -33,6 +33,9 @@ pub fn text(overview: &Overview, kernel: &KernelReport) -> String {
 fn write_text(out: &mut String, overview: &Overview, kernel: &KernelReport) -> std::fmt::Result {
     let findings = findings(overview, kernel);
     writeln!(out, "{}\n", headline(overview, &findings))?;
+    if let Some(config) = &overview.config {
+        writeln!(out, "{}\n", config_line(config))?;
+    }
     findings.iter().try_for_each(|finding| write_finding(out, finding))?;
     if !findings.is_empty() {
         writeln!(out)?;
@@ -96,7 +99,26 @@ pub fn json(overview: &Overview, kernel: &KernelReport) -> String {
         .raw("blocked", overview.blocked)
         .raw("disturbed", array(overview.disturbed.iter().map(disturbed_object)))
         .raw("draining", draining.as_deref().unwrap_or("null"))
+        .raw("config", overview.config.as_ref().map_or_else(|| "null".into(), config_object))
         .optional_text("kernel_missing", kernel.missing.as_deref())
+        .finish()
+}
+
+/// How the configuration stands, in a line.
+fn config_line(config: &ConfigStatus) -> String {
+    let since = config.succeeded_at.map_or_else(String::new, |at| format!(", since {}", rfc3339(at)));
+    let failed =
+        config.failed.as_ref().map_or_else(String::new, |(at, why)| format!("; refused at {}: {why}", rfc3339(*at)));
+    format!("configuration {}{since}{failed}", config.generation)
+}
+
+fn config_object(config: &ConfigStatus) -> String {
+    let failed = config.failed.as_ref().map(|(at, why)| (rfc3339(*at), why));
+    Object::new()
+        .number("generation", config.generation)
+        .optional_text("succeeded_at", config.succeeded_at.map(rfc3339).as_deref())
+        .optional_text("failed_at", failed.as_ref().map(|(at, _)| at.as_str()))
+        .optional_text("failure", failed.as_ref().map(|(_, why)| why.as_str()))
         .finish()
 }
 

@@ -83,7 +83,7 @@ impl Session {
     /// Says whether the list is too large.
     fn decode(&mut self, work: &mut Work<'_>) -> Result<bool, Fault> {
         let block = self.reader.payload(work.inbox);
-        match self.decoder.decode(block, list_limits(work.limits), work.list) {
+        match self.decoder.decode(block, list_limits(&self.ours, work.limits), work.list) {
             Ok(decoded) => Ok(decoded == Decoded::TooLarge),
             Err(DecodeError::Compression(error)) => {
                 Err(Fault { code: ErrorCode::COMPRESSION_ERROR, reason: error.reason, section: error.section })
@@ -119,7 +119,7 @@ impl Session {
             }
             return Ok(Some(event));
         }
-        if self.streams.len() >= work.limits.http2.streams_max as usize {
+        if self.streams.len() >= self.ours.streams_max as usize {
             let event = self.reject(stream, TOO_MANY, work);
             // It may not know our limit yet (§5.1.2).
             if self.is_acknowledged {
@@ -302,8 +302,8 @@ impl Session {
             return self.charged(Misbehaviour::Glitch, work);
         }
         self.is_acknowledged = true;
-        self.decoder.set_table_size(work.limits.http2.header_table_bytes as usize);
-        let (before, after) = (self.stream_window, work.limits.http2.stream_window_bytes);
+        self.decoder.set_table_size(self.ours.header_table_bytes as usize);
+        let (before, after) = (self.stream_window, self.ours.stream_window_bytes);
         self.stream_window = after;
         for stream in self.streams.iter_mut() {
             stream.receive.shift(before, after);
@@ -361,7 +361,7 @@ impl Session {
         }
         if self.streams.state(stream) == State::Idle {
             self.early_priorities.retain(|(early, _)| *early != stream);
-            if self.early_priorities.len() >= work.limits.http2.streams_max as usize {
+            if self.early_priorities.len() >= self.ours.streams_max as usize {
                 return self.charged(Misbehaviour::Glitch, work);
             }
             self.early_priorities.push((stream, priority));

@@ -86,6 +86,34 @@ fn an_idle_connection_is_small() {
 }
 
 #[test]
+fn a_client_may_do_what_it_was_told_although_the_limits_are_others_now() {
+    let mut connection = Connection::new(64 * 1024);
+    let told = connection.limits.http2.clone();
+    connection.feed(&frame_writer::settings_ack());
+    let limits = &mut connection.limits.http2;
+    (limits.streams_max, limits.stream_window_bytes, limits.frame_bytes_max) = (1, 100, 100);
+    (limits.header_list_bytes_max, limits.header_table_bytes) = (40, 0);
+    assert_eq!(connection.steps(), ["need-bytes"]);
+    for stream in [1, 3, 5] {
+        connection.get(stream);
+        assert_eq!(connection.steps(), ["head", "end", "need-bytes"]);
+    }
+    assert_eq!(connection.session.ours(), &OurSettings::of(&told));
+    // Whoever comes now is told something else.
+    let next = Session::new(&connection.limits);
+    assert_eq!((next.ours().streams_max, next.ours().frame_bytes_max), (1, 100));
+    // A frame of the size that it was told, on a stream with the window that it was told.
+    let block = b"\x83\x86\x84\x01\x01a";
+    connection.feed(&frame_writer::head(Kind::Headers, 4, 7, block.len()));
+    connection.feed(block);
+    connection.feed(&frame_writer::head(Kind::Data, 1, 7, 12_000));
+    let steps = connection.steps();
+    assert_eq!(steps, ["head", "need-bytes"]);
+    connection.feed(&[b'x'; 12_000]);
+    assert!(matches!(connection.step(), Ok(Step::Content { stream: 7, bytes: 12_000 })));
+}
+
+#[test]
 fn nothing_is_read_while_answers_wait() {
     let mut connection = Connection::new(1024);
     for _ in 0..100 {
@@ -207,7 +235,7 @@ fn a_shut_down_session_is_done_when_its_streams_are() {
 #[test]
 fn a_window_that_becomes_smaller_than_what_was_sent_opens_again() {
     let mut connection = Connection::new(4096);
-    connection.limits.http2.stream_window_bytes = 1000;
+    connection.session.ours.stream_window_bytes = 1000;
     connection.limits.http2.upload_window_bytes_max = 1000;
     // POST whose content follows.
     connection.feed(&frame_writer::head(Kind::Headers, 4, 1, 6));

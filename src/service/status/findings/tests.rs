@@ -57,6 +57,7 @@ fn calm() -> Overview {
     };
     Overview {
         turn,
+        config: None,
         wall: UNIX_EPOCH,
         requests: 600,
         received_bytes: 0,
