@@ -395,8 +395,10 @@ impl Upstream {
         let is_late = cx.moment >= self.due(channel);
         match &self.exchange {
             Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
-            // Nobody has failed if neither side has anything to say.
-            Some(exchange) if is_late && exchange.is_tunnel && !channel.is_write_blocked() => {
+            // Nobody has failed if neither side has anything to say. What one has not taken makes an end in order wrong.
+            Some(exchange)
+                if is_late && exchange.is_tunnel && !channel.is_write_blocked() && !exchange.relay.is_held_up() =>
+            {
                 self.end_silent(cx.moment)
             }
             Some(_) if is_late => self.fail(UpstreamFault::Timeout),
@@ -415,13 +417,12 @@ impl Upstream {
         let Some(exchange) = &self.exchange else {
             return WaitReason::Pooled;
         };
-        let input_is_stuck = channel.inbox_is_full();
         match () {
             () if !self.is_connected || channel.is_handshaking() => WaitReason::Connecting,
+            // An upstream that cannot send may not read either.
+            () if exchange.relay.is_held_up() => WaitReason::Relay,
             () if channel.is_write_blocked() => WaitReason::UpstreamSlowRead,
-            () if input_is_stuck || self.codec.sending() == Sending::Content && !exchange.relay.has_content() => {
-                WaitReason::Relay
-            }
+            () if self.codec.sending() == Sending::Content && !exchange.relay.has_content() => WaitReason::Relay,
             () => WaitReason::UpstreamSilent,
         }
     }
@@ -430,10 +431,11 @@ impl Upstream {
     fn due<S: Socket>(&self, channel: &Channel<S>) -> Moment {
         let route = self.route();
         let is_tunnel = self.exchange.as_ref().is_some_and(|exchange| exchange.is_tunnel);
+        let is_held_up = self.exchange.as_ref().is_some_and(|exchange| exchange.relay.is_held_up());
         match self.reason(channel) {
             WaitReason::Pooled => self.idle_until,
             WaitReason::Connecting => self.progress + route.connect_timeout,
-            WaitReason::Relay if !is_tunnel => self.progress + RELAY_TIMEOUT,
+            WaitReason::Relay if is_held_up || !is_tunnel => self.progress + RELAY_TIMEOUT,
             _ if is_tunnel => self.progress + route.tunnel_timeout,
             _ => self.progress + route.response_timeout,
         }

@@ -1,5 +1,6 @@
 //! Requests that are passed on to an upstream, step by step.
 
+mod holding_up;
 mod leaving;
 mod replacing;
 mod waiting;
@@ -446,24 +447,6 @@ fn a_request_that_an_upstream_has_is_finished_before_the_loop_ends() {
     assert_eq!(scene.event_loop.outcome(), Some(Outcome::Clean));
 }
 
-/// The upstream's time begins when it has something to do.
-#[test]
-fn a_pause_of_the_client_is_not_the_upstreams() {
-    let mut scene = Scene::with(|route| route.response_timeout = Duration::from_secs(10));
-    let client = scene.client(&post("/", 4));
-    let upstream = scene.upstream();
-    scene.pass(15_000);
-    scene.send(&client, "abcd");
-    assert!(upstream.received().ends_with("\r\n\r\nabcd"));
-    client.limit_room(1000);
-    let content = "x".repeat(1_000_000);
-    scene.send(&upstream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()));
-    scene.pass(15_000);
-    scene.reactor().make_room(&client, 1_000_000);
-    scene.settle();
-    assert!(client.received().ends_with(&content));
-}
-
 /// What the client has sent meanwhile is in its inbox, and nothing else comes that would have it looked at.
 #[test]
 fn content_that_came_while_the_request_had_no_address_is_not_lost() {
@@ -555,8 +538,8 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgra
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
 
 /// A client and an upstream, and a tunnel between them.
-fn tunnel() -> (Scene, Client, Client) {
-    let mut scene = Scene::new();
+fn tunnel(change: impl FnOnce(&mut Route)) -> (Scene, Client, Client) {
+    let mut scene = Scene::with(change);
     let client = scene.client(UPGRADE);
     let upstream = scene.upstream();
     scene.send(&upstream, SWITCHED);
@@ -568,7 +551,7 @@ fn tunnel() -> (Scene, Client, Client) {
 /// A FIN would tell the other side that it had everything.
 #[test]
 fn a_tunnel_that_the_end_of_the_loop_cuts_is_reset_at_both_ends() {
-    let (mut scene, client, upstream) = tunnel();
+    let (mut scene, client, upstream) = tunnel(|_| ());
     scene.reactor().events.push(Event::Signal(Signal::Terminate));
     scene.turn();
     scene.reactor().clock.pass(Limits::default().drain_timeout);

@@ -524,6 +524,12 @@ impl Relay {
         put
     }
 
+    /// Whether the client has not taken what has come, so that there is no room for more. It wakes the upstream when it does.
+    pub fn is_held_up(&self) -> bool {
+        let state = self.state.borrow();
+        state.down.is_awaited || state.interims.len() >= INTERIMS_MAX
+    }
+
     /// The response is complete, with these trailers.
     pub fn end_response(&self, trailers: FieldSet) {
         self.state.borrow_mut().down.end = Some(trailers);

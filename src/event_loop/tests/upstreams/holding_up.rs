@@ -1,0 +1,73 @@
+//! Upstreams that are held up by clients, for longer than they themselves may take.
+
+use super::*;
+
+/// More than a client's outbox and a ring hold, so that the rest is in the inbox, and does not fill it.
+const HELD_UP_BYTES: usize = 64 * 1024 + RING_BYTES + 5000;
+
+/// The upstream's time begins when it has something to do.
+#[test]
+fn a_pause_of_the_client_is_not_the_upstreams() {
+    let mut scene = Scene::with(|route| route.response_timeout = Duration::from_secs(10));
+    let client = scene.client(&post("/", 4));
+    let upstream = scene.upstream();
+    scene.pass(15_000);
+    scene.send(&client, "abcd");
+    assert!(upstream.received().ends_with("\r\n\r\nabcd"));
+    client.limit_room(1000);
+    let content = "x".repeat(1_000_000);
+    scene.send(&upstream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()));
+    scene.pass(15_000);
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert!(client.received().ends_with(&content));
+}
+
+/// The upstream has said all, and there is room in the inbox: nothing more can come.
+#[test]
+fn the_end_of_a_response_waits_for_a_client_that_does_not_read() {
+    let mut scene = Scene::with(|route| route.response_timeout = Duration::from_secs(10));
+    let client = scene.client(&get("/"));
+    client.limit_room(1000);
+    let upstream = scene.upstream();
+    let content = "x".repeat(HELD_UP_BYTES);
+    scene.send(&upstream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {HELD_UP_BYTES}\r\n\r\n{content}"));
+    assert_eq!(scene.interest(&upstream), Interest::READ);
+    scene.pass(15_000);
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert!(client.received().ends_with(&content));
+}
+
+/// A part of it would look like the whole.
+#[test]
+fn a_tunnel_does_not_end_in_order_before_its_client_has_read_what_there_is() {
+    let (mut scene, client, upstream) = tunnel(|route| route.tunnel_timeout = Duration::from_secs(10));
+    client.limit_room(1000);
+    scene.send(&upstream, &"x".repeat(HELD_UP_BYTES));
+    scene.pass(15_000);
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert_eq!(client.received().len(), HELD_UP_BYTES);
+    scene.pass(9_900);
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.pass(200);
+    let calls = client.calls();
+    assert_eq!((calls.shutdowns, calls.aborts), (1, 0));
+    assert!(upstream.is_closed() && upstream.calls().aborts == 0);
+}
+
+/// The client's own deadline ends it, with a reset.
+#[test]
+fn a_tunnel_whose_client_never_reads_is_cut() {
+    let (mut scene, client, upstream) = tunnel(|route| route.tunnel_timeout = Duration::from_secs(10));
+    client.limit_room(1000);
+    scene.send(&upstream, &"x".repeat(HELD_UP_BYTES));
+    let send_ms = Limits::default().send_timeout.as_millis() as u64;
+    for _ in 0..send_ms / 1000 + 2 {
+        scene.pass(1000);
+    }
+    assert!(client.is_closed() && upstream.is_closed());
+    assert_eq!([&client, &upstream].map(|peer| peer.calls().aborts), [1, 1]);
+}
