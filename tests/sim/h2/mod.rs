@@ -250,7 +250,7 @@ impl Http2 {
     /// Whether all it has asked for is settled, and it has no more to do than its last thing.
     pub fn is_settled(&self) -> bool {
         let may_ask = self.goaway.is_none() && !self.asks.is_empty();
-        !may_ask && self.streams.values().all(|stream| stream.outcome.is_some()) && self.pings.is_empty()
+        !may_ask && self.streams.values().all(Stream::is_settled) && self.pings.is_empty()
     }
 
     /// Whether it closes its connection now.

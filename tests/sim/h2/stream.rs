@@ -45,6 +45,8 @@ pub struct Stream {
     upload_ends: bool,
     /// The client has not ended its direction.
     pub is_sending: bool,
+    /// It is a tunnel to an upstream.
+    is_tunnel: bool,
     /// What the server allows, in bytes.
     pub send_window: i64,
     /// What was allowed to the server beyond its initial window, in bytes.
@@ -74,6 +76,7 @@ impl Stream {
         let (upload, upload_ends) = (ask.content.iter().copied().collect(), !is_tunnel);
         let is_sending = !ask.content.is_empty() || is_tunnel;
         Stream {
+            is_tunnel: ask.tunnel.is_some(),
             ask,
             outcome: None,
             upload,
@@ -261,7 +264,13 @@ impl Stream {
     }
 
     fn has_content(&self) -> bool {
-        !self.ask.content.is_empty() || self.ask.talk.is_some()
+        !self.ask.content.is_empty() || self.ask.talk.is_some() || self.is_tunnel
+    }
+
+    /// Whether its client has nothing more to do with it. What an upstream has said in a tunnel may be all, and what the client
+    /// says not.
+    pub fn is_settled(&self) -> bool {
+        self.outcome.is_some() && !(self.is_tunnel && self.is_sending)
     }
 
     /// The response is complete.
@@ -333,4 +342,24 @@ fn check_fields(fields: &FieldLines) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Request;
+
+    #[test]
+    fn a_client_of_a_tunnel_says_all_although_the_upstream_has_said_all() {
+        let request = Request::new("CONNECT", "/tunnel/talk/2/3/0".to_owned(), 200, b"ok".to_vec());
+        let ask = Ask { tunnel: Some(b"abc".to_vec()), ..Ask::plain(request) };
+        let mut stream = Stream::new(ask, 2, Duration::ZERO);
+        let date = ("date".to_owned(), "Thu, 01 Jan 1970 00:00:00 GMT".to_owned());
+        assert_eq!(stream.on_fields(vec![(":status".to_owned(), "200".to_owned()), date], false), Ok(()));
+        assert_eq!(stream.on_data(b"ok", true), Ok(()));
+        assert_eq!((stream.outcome, stream.is_settled()), (Some(Outcome::Complete), false));
+        assert_eq!(stream.sendable(100), Some((2, false)));
+        stream.is_sending = false;
+        assert!(stream.is_settled());
+    }
 }
