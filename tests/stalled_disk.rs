@@ -100,7 +100,7 @@ impl Stalled {
             let wakes = Wakes::new(reactor.waker());
             let mut front = Front::of(Public::Files(
                 StaticFiles::new(Site::new(RootPath::new(&root, Links::Beneath).unwrap())),
-                Some(lab::endpoints(Policy::default())),
+                Some(Rc::new(lab::endpoints(Policy::default()))),
             ));
             let inspections = Rc::new(InspectionQueue::default());
             let ask_kernel: status::AskKernel = Arc::new(|_| KernelReport::default());

@@ -13,7 +13,7 @@ use crate::event_loop::AccessLog;
 use crate::observe::access_log::{Format, Formatter};
 
 /// Whether, where and how requests are noted.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Access log")]
 pub struct LogSettings {
     /// Write a line for every request to stdout, or to FILE, which the signal USR1 reopens

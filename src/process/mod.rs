@@ -22,6 +22,7 @@ mod probe;
 mod proxy_settings;
 pub mod quantity;
 mod reload;
+mod reloader;
 pub mod settings;
 pub mod site_settings;
 mod telling_settings;
@@ -34,7 +35,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use env_logger::{Env, Target, WriteStyle};
 use log::LevelFilter;
@@ -55,6 +56,7 @@ use crate::net::marks::Marks;
 use crate::net::mio_reactor::MioReactor;
 use crate::net::passed::{self, Passed};
 use crate::net::tls::SessionKeys;
+use crate::observe::report::ConfigStatus;
 use crate::service::front::Front;
 use crate::service::proxy::hub::Hub;
 use crate::service::status::{self, inspection_queue::InspectionQueue};
@@ -62,6 +64,8 @@ use admin::KernelSubjects;
 use final_report::FinalReport;
 use notify::ServiceManager;
 use patient_stderr::PatientStderr;
+use plan::Kept;
+use reloader::Reloader;
 use settings::Settings;
 
 /// Something outside our power failed: an address is in use, the kernel refuses.
@@ -91,7 +95,7 @@ pub fn run() -> ExitCode {
     if let Some((.., run)) = command {
         return run(&arguments[1..]);
     }
-    let mut settings = match Settings::read(arguments) {
+    let mut settings = match Settings::read(arguments.clone()) {
         Ok(settings) => settings,
         Err(refusal) => return refusal.report(),
     };
@@ -101,7 +105,7 @@ pub fn run() -> ExitCode {
     }
     start_log(settings.log_level);
     settings.notices.iter().for_each(|notice| log::warn!("{notice}"));
-    match serve(&settings, passed) {
+    match serve(arguments, settings, passed) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Cut(_)) => ExitCode::from(EXIT_CUT),
         Err(failure) => {
@@ -121,12 +125,12 @@ fn start_log(level: LevelFilter) {
 }
 
 /// Serves until a signal ends it. The error is one line for the user.
-fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
+fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result<Outcome, String> {
     let descriptors = descriptors::raise_limit();
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
     let listen_before = listen_counters::read().ok();
-    let (listeners, asked): (Vec<_>, Vec<_>) = listeners(settings, passed)?.into_iter().unzip();
+    let (listeners, asked): (Vec<_>, Vec<_>) = listeners(&settings, passed)?.into_iter().unzip();
     // They are numbered in their order.
     let asked: Vec<_> = (0..).map(ListenerId::new).zip(asked).collect();
     // It goes after the loop, whose end it records.
@@ -135,55 +139,81 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
     let tap = capture.as_ref().map(Capture::tap);
     let has_tls = settings.has_https() || settings.has_secured_upstreams();
     let keys = if has_tls { settings.tls.session_keys(tap.clone())? } else { SessionKeys::default() };
-    let tls = tls::start(settings, &listeners, keys.clone())?;
+    let tls = tls::start(&settings, &listeners, keys.clone())?;
     // Before anybody is told that we listen: a file that cannot be read ends the start.
-    let upstream_tls = tls::upstreams(settings, keys)?;
-    let https_redirect = tls::redirect(settings, &listeners);
+    let upstream_tls = tls::upstreams(&settings, keys.clone())?;
+    let https_redirect =
+        tls::redirect(&settings, listeners.iter().map(|(listener, role)| (listener.local_address(), *role)));
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
     let urls = |listeners: Vec<&Bound>| -> Vec<String> {
         listeners.into_iter().map(|(listener, role)| listener.url(*role)).collect()
     };
     let (urls, admin_urls) = (urls(of_everyone), urls(of_admin));
     let reactor =
-        reactor(listeners, settings, tap.clone()).map_err(|error| format!("cannot set up the event loop: {error}"))?;
+        reactor(listeners, &settings, tap.clone()).map_err(|error| format!("cannot set up the event loop: {error}"))?;
     let kernel_subjects = KernelSubjects::default();
     kernel_subjects.set(reactor.bound());
     let ask_kernel = kernel_subjects.asked(listen_before);
     announce(&urls, &admin_urls, tls.as_ref().map_or(&[], |tls| &tls.lines));
     let wakes = Wakes::new(reactor.waker());
-    let marks = marks(settings, tap)?;
-    let jobs = jobs(settings, marks)?;
+    let marks = marks(&settings, tap)?;
+    let jobs = jobs(&settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
     let shares = settings.shares(descriptors);
     let hub = Rc::new(Hub::new(shares.upstreams));
     let admin = status::service(&inspections, &ask_kernel);
-    let makings = plan::Makings { settings, hub: &hub, now: Moment::default(), listeners: &asked, admin: &admin };
-    let mut plan = makings.plan(plan::read(settings, &shares)?);
+    let makings =
+        plan::Makings { settings: &settings, hub: &hub, now: Moment::default(), listeners: &asked, admin: &admin };
+    let mut kept = Kept::default();
+    let mut plan = makings.plan(plan::read(&settings, &shares, &[])?, &mut kept);
     plan.https_redirect = https_redirect;
     let mut front = Front::new(plan);
-    front.admin = settings.has_admin().then_some(admin);
+    front.admin = settings.has_admin().then(|| admin.clone());
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
     if settings.has_admin() {
-        event_loop.answer_inspections(inspections);
+        event_loop.answer_inspections(Rc::clone(&inspections));
         if settings.past > 0 {
             event_loop.keep_past(settings.past as usize);
         }
     }
-    if let Some(tls) = tls {
-        event_loop.keep_tls(tls.config);
+    let tls = tls.map(|tls| tls.config);
+    if let Some(config) = &tls {
+        event_loop.keep_tls(Arc::clone(config));
     }
     event_loop.insist_on_https(settings.tls.hsts());
-    event_loop.trust_proxies(trusted_proxies(settings));
+    event_loop.trust_proxies(trusted_proxies(&settings));
     event_loop.tell(settings.telling.telling());
     event_loop.keep_access_log(access_log);
     if has_upstreams {
-        event_loop.reach_upstreams(hub, upstream_tls, Arc::new(dns::resolve));
+        event_loop.reach_upstreams(Rc::clone(&hub), upstream_tls, Arc::new(dns::resolve));
     }
     event_loop.mark(marks);
     let manager = ServiceManager::from_environment();
     manager.tell(notify::READY);
-    let outcome = turn_to_the_end(&mut event_loop, &manager)?;
-    if settings.report || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
+    let reports = settings.report;
+    let status = ConfigStatus { generation: 1, succeeded_at: Some(SystemTime::now()), failed: None };
+    event_loop.set_config_status(status.clone());
+    if settings.config.is_some() {
+        event_loop.accept_reloads();
+    }
+    let mut reloader = Reloader {
+        arguments,
+        settings,
+        descriptors,
+        listeners: asked,
+        hub,
+        reaches_upstreams: has_upstreams,
+        tls,
+        keys,
+        admin,
+        inspections,
+        kernel_subjects,
+        kept,
+        status,
+        reading: None,
+    };
+    let outcome = turn_to_the_end(&mut event_loop, &manager, &mut reloader)?;
+    if reports || (event_loop.was_interrupted() && io::stderr().is_terminal()) {
         let listen = listen_before.zip(listen_counters::read().ok()).map(|(before, now)| now.since(before));
         report(&event_loop.sum_up(), listen, &urls);
     }
@@ -191,10 +221,15 @@ fn serve(settings: &Settings, passed: Passed) -> Result<Outcome, String> {
 }
 
 /// Turns the loop until it has ended, and tells the service manager when that begins.
-fn turn_to_the_end(event_loop: &mut EventLoop<MioReactor, Front>, manager: &ServiceManager) -> Result<Outcome, String> {
+fn turn_to_the_end(
+    event_loop: &mut EventLoop<MioReactor, Front>,
+    manager: &ServiceManager,
+    reloader: &mut Reloader,
+) -> Result<Outcome, String> {
     let mut is_told = false;
     loop {
         event_loop.turn().map_err(|error| format!("the event loop failed: {error}"))?;
+        reloader.on_turn(event_loop);
         if event_loop.is_stopping() && !is_told {
             manager.tell(notify::STOPPING);
             is_told = true;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,9 +29,10 @@ use crate::service::sites::answers::FixedAnswer;
 use crate::service::sites::error_pages::ErrorPages;
 use crate::service::sites::route::{Public, Route, Target};
 use crate::service::sites::{Site, Sites};
+use crate::service::static_files::field_rules::FieldRules;
 use crate::service::static_files::{self, StaticFiles};
 use crate::service::status::{self, Admin};
-use crate::service::websocket::Policy;
+use crate::service::websocket::{Origin, Policy};
 
 /// The longest content of an answer that is always the same, in bytes: it is kept in memory.
 const FIXED_BYTES_MAX: u64 = 1 << 20;
@@ -38,10 +40,29 @@ const FIXED_BYTES_MAX: u64 = 1 << 20;
 /// What was read from the disk for a plan: what may block is done, and all of it may go to another thread.
 pub(super) struct Parts {
     /// Of the one site that flags make.
-    root: Option<static_files::Site>,
+    root: Option<Folder>,
+    /// Those of all routes.
+    folders: Vec<Folder>,
     /// Of each route of each site.
     routes: Vec<Vec<RouteParts>>,
-    folders: Vec<static_files::Site>,
+}
+
+/// How a folder is served. What is learnt about its files is kept from one plan to the next for as long as this stays the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FolderKey {
+    root: PathBuf,
+    files: FileSettings,
+    /// What the file of media types has.
+    mime_types: Option<Vec<u8>>,
+    cache_bytes_max: usize,
+    cached_files_max: usize,
+}
+
+/// A folder.
+struct Folder {
+    key: FolderKey,
+    /// `None`: it is served already.
+    site: Option<static_files::Site>,
 }
 
 /// What was read for one route.
@@ -53,38 +74,59 @@ struct RouteParts {
     content: Option<(FieldValue, Arc<[u8]>)>,
 }
 
-/// Reads what the settings name. May block. The error is one line for the user.
-pub(super) fn read(settings: &Settings, shares: &Shares) -> Result<Parts, String> {
-    let site = |root: &Path, files: &FileSettings, folders: usize| {
-        let cache_bytes_max = settings.disk.file_cache / folders;
-        let shares = Shares { cached_files: shares.cached_files / folders, ..*shares };
-        let site = files.site(root, &shares, cache_bytes_max);
-        site.map_err(|error| format!("cannot serve {}: {error}", root.display()))
-    };
-    let root = settings.root.as_deref().map(|root| site(root, &settings.files, 1)).transpose()?;
+impl Folder {
+    /// The folder `root`, with its share of what there is for so many `folders`.
+    fn read(
+        root: &Path,
+        files: &FileSettings,
+        (settings, shares): (&Settings, &Shares),
+        folders: usize,
+        known: &[FolderKey],
+    ) -> Result<Folder, String> {
+        let failure = |error: io::Error| format!("cannot serve {}: {error}", root.display());
+        let key = FolderKey {
+            root: root.to_owned(),
+            files: files.clone(),
+            mime_types: files.mime_types.as_deref().map(fs::read).transpose().map_err(failure)?,
+            cache_bytes_max: settings.disk.file_cache / folders,
+            cached_files_max: shares.cached_files / folders,
+        };
+        let shares = Shares { cached_files: key.cached_files_max, ..*shares };
+        let site = match known.contains(&key) {
+            true => None,
+            false => Some(files.site(root, &shares, key.cache_bytes_max).map_err(failure)?),
+        };
+        Ok(Folder { key, site })
+    }
+}
+
+/// Reads what the settings name. Folders that are `known` are served already. May block. The error is one line for the user.
+pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) -> Result<Parts, String> {
+    let read = |root: &Path, files, folders| Folder::read(root, files, (settings, shares), folders, known);
+    let root = settings.root.as_deref().map(|root| read(root, &settings.files, 1)).transpose()?;
     // Routes with the same folder, served in the same way, share what is learnt about its files.
-    let mut known: Vec<(&PathBuf, &FileSettings)> = Vec::new();
+    let mut folders: Vec<(&PathBuf, &FileSettings)> = Vec::new();
     let mut routes = Vec::new();
-    for of_site in &settings.sites {
-        let mut of_this = Vec::new();
-        for route in &of_site.routes {
+    for site in &settings.sites {
+        let mut of_site = Vec::new();
+        for route in &site.routes {
             let answers = &route.answers;
             let folder = answers.root.as_ref().map(|root| {
                 let folder = (root, &answers.files);
-                known.iter().position(|other| *other == folder).unwrap_or_else(|| {
-                    known.push(folder);
-                    known.len() - 1
+                folders.iter().position(|other| *other == folder).unwrap_or_else(|| {
+                    folders.push(folder);
+                    folders.len() - 1
                 })
             });
             let unreadable = |path: &Path, error: &io::Error| format!("cannot read {}: {error}", path.display());
             let pages = answers.error_pages.as_deref();
             let error_pages = pages.map(|path| ErrorPages::read(path).map_err(|error| unreadable(path, &error)));
             let content = content(route).map_err(|(path, error)| unreadable(path, &error))?;
-            of_this.push(RouteParts { folder, error_pages: error_pages.transpose()?, content });
+            of_site.push(RouteParts { folder, error_pages: error_pages.transpose()?, content });
         }
-        routes.push(of_this);
+        routes.push(of_site);
     }
-    let folders = known.iter().map(|(root, files)| site(root, files, known.len())).collect::<Result<_, _>>()?;
+    let folders = folders.iter().map(|(root, files)| read(root, files, folders.len())).collect::<Result<_, _>>()?;
     Ok(Parts { root, routes, folders })
 }
 
@@ -106,6 +148,56 @@ fn content(route: &RouteSettings) -> Result<Option<(FieldValue, Arc<[u8]>)>, (&P
     Ok(answers.body.as_ref().map(|text| (media_type(TEXT_UTF8), text.as_bytes().into())))
 }
 
+/// What goes on from one plan to the next.
+#[derive(Default)]
+pub(super) struct Kept {
+    folders: Vec<(FolderKey, StaticFiles)>,
+    lab: Option<Lab>,
+    coders: Coders,
+}
+
+/// The lab, whose chat has members and whose users are there in the next plan, too.
+#[derive(Clone)]
+struct Lab {
+    origins: Vec<Origin>,
+    compressed_max: u32,
+    with_demo: Rc<Router>,
+    endpoints: Rc<Router>,
+}
+
+impl Kept {
+    /// The folders that are served.
+    pub(super) fn known(&self) -> Vec<FolderKey> {
+        self.folders.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    fn lab(&mut self, settings: &Settings) -> Lab {
+        let is_same = |lab: &Lab| lab.origins == settings.ws_origin && lab.compressed_max == settings.ws_compressed;
+        self.lab.take_if(|lab| !is_same(lab));
+        let make = || {
+            let policy = Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize);
+            Lab {
+                origins: settings.ws_origin.clone(),
+                compressed_max: settings.ws_compressed,
+                with_demo: Rc::new(lab::service(policy.clone())),
+                endpoints: Rc::new(lab::endpoints(policy)),
+            }
+        };
+        self.lab.get_or_insert_with(make).clone()
+    }
+
+    /// Those who serve these folders. Others are forgotten.
+    fn serve(&mut self, folders: impl IntoIterator<Item = Folder>) -> Vec<StaticFiles> {
+        let before = mem::take(&mut self.folders);
+        let known = |key: &FolderKey| before.iter().find(|(other, _)| other == key).map(|(_, files)| files.clone());
+        for Folder { key, site } in folders {
+            let made = site.map(|site| StaticFiles::with_coders(site, self.coders.clone()));
+            self.folders.extend(made.or_else(|| known(&key)).map(|files| (key, files)));
+        }
+        self.folders.iter().map(|(_, files)| files.clone()).collect()
+    }
+}
+
 /// What a plan is made with, on the thread of the loop.
 pub(super) struct Makings<'m> {
     pub(super) settings: &'m Settings,
@@ -120,12 +212,15 @@ pub(super) struct Makings<'m> {
 
 impl Makings<'_> {
     /// The plan.
-    pub(super) fn plan(&self, parts: Parts) -> Plan {
-        let coders = Coders::default();
-        let mut builder = Builder { makings: self, proxies: self.proxies().into_iter(), coders };
+    pub(super) fn plan(&self, parts: Parts, kept: &mut Kept) -> Plan {
+        let lab = kept.lab(self.settings);
+        let (root, folders) = (parts.root.is_some(), parts.root.into_iter().chain(parts.folders));
+        let folders = kept.serve(folders);
+        let coders = kept.coders.clone();
+        let mut builder = Builder { makings: self, proxies: self.proxies().into_iter(), coders, lab, folders };
         let sites = match self.settings.sites.is_empty() {
-            true => Sites::one(builder.only_route(parts.root)),
-            false => builder.sites(parts),
+            true => Sites::one(builder.only_route(root)),
+            false => builder.sites(parts.routes),
         };
         let mut plan = Plan::new(sites);
         plan.health = self.settings.health.then(|| status::health(Router::new()));
@@ -151,6 +246,8 @@ struct Builder<'m, P> {
     makings: &'m Makings<'m>,
     proxies: P,
     coders: Coders,
+    lab: Lab,
+    folders: Vec<StaticFiles>,
 }
 
 impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
@@ -159,20 +256,12 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         self.proxies.next().filter(|proxy| !proxy.is_empty())
     }
 
-    fn websockets(&self) -> Policy {
-        let settings = self.makings.settings;
-        Policy::new(settings.ws_origin.clone(), settings.ws_compressed as usize)
-    }
-
     /// What flags say: the demo site and the lab, or a folder with or without the lab next to it.
-    fn only_route(&mut self, root: Option<static_files::Site>) -> Route {
+    fn only_route(&mut self, has_root: bool) -> Route {
         let settings = self.makings.settings;
-        let public = match root {
-            None => Public::Lab(lab::service(self.websockets())),
-            Some(site) => {
-                let lab = settings.lab.then(|| lab::endpoints(self.websockets()));
-                Public::Files(StaticFiles::with_coders(site, self.coders.clone()), lab)
-            }
+        let public = match self.folders.first().filter(|_| has_root) {
+            None => Public::Lab(Rc::clone(&self.lab.with_demo)),
+            Some(files) => Public::Files(files.clone(), settings.lab.then(|| Rc::clone(&self.lab.endpoints))),
         };
         let mut route = Route::new(Target::Content(self.next_proxy(), public));
         route.cors = settings.cors.as_ref().and_then(Choice::value).cloned();
@@ -180,17 +269,16 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         route
     }
 
-    fn sites(&mut self, parts: Parts) -> Sites {
-        let folder = |site| StaticFiles::with_coders(site, self.coders.clone());
-        let folders: Vec<StaticFiles> = parts.folders.into_iter().map(folder).collect();
-        let _of_flags = self.next_proxy();
+    fn sites(&mut self, parts: Vec<Vec<RouteParts>>) -> Sites {
+        let of_flags = self.next_proxy();
+        debug_assert!(of_flags.is_none(), "the settings were checked");
         let mut sites = Sites::default();
         if self.makings.settings.sites.iter().any(|site| !site.listen.is_empty()) {
             sites.tell_apart(self.makings.listeners.iter().map(|(id, _)| *id));
         }
-        for (settings, parts) in self.makings.settings.sites.iter().zip(parts.routes) {
+        for (settings, parts) in self.makings.settings.sites.iter().zip(parts) {
             let routes = settings.routes.iter().zip(parts);
-            let routes = routes.map(|(settings, parts)| self.route(settings, parts, &folders)).collect();
+            let routes = routes.map(|(settings, parts)| self.route(settings, parts)).collect();
             let is_for = |(_, address): &&(ListenerId, ListenAddress)| settings.listen.contains(address);
             let listeners: Vec<ListenerId> = self.makings.listeners.iter().filter(is_for).map(|(id, _)| *id).collect();
             let listeners = (!settings.listen.is_empty()).then_some(&listeners[..]);
@@ -200,7 +288,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         sites
     }
 
-    fn route(&mut self, settings: &RouteSettings, parts: RouteParts, folders: &[StaticFiles]) -> Route {
+    fn route(&mut self, settings: &RouteSettings, parts: RouteParts) -> Route {
         let answers = &settings.answers;
         let proxy = self.next_proxy();
         let has_files = parts.folder.is_some();
@@ -213,9 +301,9 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
             }
             (None, None) if answers.admin => Target::Admin(self.makings.admin.clone()),
             (None, None) => {
-                let public = match parts.folder.map(|place| folders[place].clone()) {
-                    Some(files) => Public::Files(files, answers.lab.then(|| lab::endpoints(self.websockets()))),
-                    None if answers.lab => Public::Lab(lab::service(self.websockets())),
+                let public = match parts.folder.map(|place| self.folders[place].clone()) {
+                    Some(files) => Public::Files(files, answers.lab.then(|| Rc::clone(&self.lab.endpoints))),
+                    None if answers.lab => Public::Lab(Rc::clone(&self.lab.with_demo)),
                     None => Public::Nothing,
                 };
                 Target::Content(proxy, public)
@@ -225,7 +313,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         route.name = settings.name.as_str().into();
         route.matcher = settings.matcher.clone();
         route.cors = answers.cors.as_ref().and_then(Choice::value).cloned();
-        route.fields = if has_files { Default::default() } else { answers.files.field_rules() };
+        route.fields = if has_files { FieldRules::default() } else { answers.files.field_rules() };
         route.error_pages = parts.error_pages.map(Rc::new);
         // For upstreams their own route says it.
         route.strips = answers.strip && settings.upstreams.is_empty();

@@ -353,6 +353,10 @@ pub struct Settings {
     #[arg(skip)]
     pub sites: Vec<SiteSettings>,
 
+    /// What was said of those settings that only count at the start: their names, and what a command line would say.
+    #[arg(skip)]
+    pub(super) at_start: Vec<(&'static str, Vec<OsString>)>,
+
     /// The variable PORT of a platform, if it is set and `listen` is empty.
     #[arg(skip)]
     pub port: Option<u16>,
@@ -389,6 +393,21 @@ fn level(text: &str) -> Result<LevelFilter, String> {
 pub(super) const SERVING_ROOT: &str = "Serving ROOT";
 /// Those of them that mean something without ROOT, too: how many threads there are, and what they may keep.
 const ALSO_WITHOUT_ROOT: [&str; 2] = ["io_threads", "file_cache"];
+/// Settings that count at the start alone: a configuration that is read later does not change them.
+const AT_START: [&str; 11] = [
+    "backlog",
+    "io_threads",
+    "log_level",
+    "mark_syscalls",
+    "past",
+    "pcapng",
+    "pcapng_size",
+    "report",
+    "tls_key_log",
+    "torture",
+    "unix_mode",
+];
+
 /// Settings that mean nothing for a single file.
 const FOR_FOLDERS: [&str; 3] = ["browse", "index", "spa"];
 
@@ -432,6 +451,13 @@ impl Settings {
     /// Whether there is a listener for HTTPS.
     pub fn has_https(&self) -> bool {
         self.asked_roles().any(|role| role == ListenerRole::Https)
+    }
+
+    /// The settings that count at the start alone and are others in `next`, by the names of their flags.
+    pub(super) fn changed_at_start(&self, next: &Settings) -> Vec<String> {
+        let said = |settings: &Settings, id: &str| settings.at_start.iter().find(|(other, _)| *other == id).cloned();
+        let has_changed = |id: &&str| said(self, id) != said(next, id);
+        AT_START.into_iter().filter(has_changed).map(|id| id.replace('_', "-")).collect()
     }
 
     /// All routes of all sites.
@@ -535,6 +561,8 @@ impl Settings {
             Some(root) => check_root(root, given)?,
             None => check_without_root(given)?,
         }
+        let said = |id: &'static str| given.words_of(id).map(|(words, _)| (id, words));
+        self.at_start = AT_START.into_iter().filter_map(said).collect();
         self.notices.extend(given.unknown_variables(std::env::vars_os().map(|(name, _)| name)));
         self.notices.extend(self.without_effect(given));
         self.notices.extend(self.root.iter().flat_map(|root| self.files.missing(root, given)));

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::Bound;
 use super::settings::Settings;
 use crate::base::listener_role::ListenerRole;
-use crate::net::listener::{Address, Listener};
+use crate::net::listener::Address;
 use crate::net::tls::{LiveConfig, SelfSigned, SessionKeys, TlsOptions, UpstreamTls};
 use crate::service::https_redirect::HttpsRedirect;
 
@@ -22,19 +22,31 @@ pub(super) struct Tls {
 /// The configuration for TLS, if one of the `listeners` has it. The log has what the user should know about the
 /// certificates. The error is one line for the user.
 pub(super) fn start(settings: &Settings, listeners: &[Bound], keys: SessionKeys) -> Result<Option<Tls>, String> {
-    let https: Vec<&Listener> =
-        listeners.iter().filter(|(_, role)| *role == ListenerRole::Https).map(|(listener, _)| listener).collect();
+    let listeners: Vec<_> = listeners.iter().map(|(listener, role)| (listener.local_address(), *role)).collect();
+    let Some((options, lines)) = options(settings, &listeners, keys)? else { return Ok(None) };
+    let config = LiveConfig::load(options, &mut |line| log::warn!("{line}")).map_err(|mistake| mistake.to_string())?;
+    Ok(Some(Tls { config: Arc::new(config), lines }))
+}
+
+/// What TLS is made of, if one of the `listeners` has it, and how to trust a certificate for development, a line each. Such a
+/// certificate is made if there is to be one and it is not there. The error is one line for the user.
+pub(super) fn options(
+    settings: &Settings,
+    listeners: &[(&Address, ListenerRole)],
+    keys: SessionKeys,
+) -> Result<Option<(TlsOptions, Vec<String>)>, String> {
+    let https: Vec<&Address> =
+        listeners.iter().filter(|(_, role)| *role == ListenerRole::Https).map(|(address, _)| *address).collect();
     let Some(first) = https.first() else { return Ok(None) };
     let (mut options, mut lines) = (TlsOptions { keys, ..settings.tls_options() }, Vec::new());
     if let Some(directory) = settings.tls.self_signed_directory() {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let names = names(&host, https.iter().map(|listener| listener.local_address()));
+        let names = names(&host, https.iter().copied());
         let made = SelfSigned::ensure(&directory?, &names, SystemTime::now())?;
         lines = how_to_trust(&made, first);
         options.pairs.push(made.files);
     }
-    let config = LiveConfig::load(options, &mut |line| log::warn!("{line}")).map_err(|mistake| mistake.to_string())?;
-    Ok(Some(Tls { config: Arc::new(config), lines }))
+    Ok(Some((options, lines)))
 }
 
 /// With what TLS to upstreams is made, if any has it. The error is one line for the user.
@@ -50,9 +62,12 @@ pub(super) fn upstreams(settings: &Settings, keys: SessionKeys) -> Result<Option
 }
 
 /// What plain listeners answer, if they are to redirect to the first of the `listeners` that has TLS.
-pub(super) fn redirect(settings: &Settings, listeners: &[Bound]) -> Option<HttpsRedirect> {
-    let (first, _) = listeners.iter().find(|(_, role)| *role == ListenerRole::Https)?;
-    settings.tls.https_redirect.then(|| HttpsRedirect::new(first.local_address().port()))
+pub(super) fn redirect<'a>(
+    settings: &Settings,
+    mut listeners: impl Iterator<Item = (&'a Address, ListenerRole)>,
+) -> Option<HttpsRedirect> {
+    let (first, _) = listeners.find(|(_, role)| *role == ListenerRole::Https)?;
+    settings.tls.https_redirect.then(|| HttpsRedirect::new(first.port()))
 }
 
 /// The same before anything listens: a port that the kernel is to choose is not known.
@@ -86,12 +101,12 @@ fn names<'a>(host: &str, listeners: impl Iterator<Item = &'a Address>) -> Vec<St
 }
 
 /// The fingerprint, in the form that browsers and openssl show, and a request that works.
-fn how_to_trust(made: &SelfSigned, listener: &Listener) -> Vec<String> {
+fn how_to_trust(made: &SelfSigned, listener: &Address) -> Vec<String> {
     let certificate = &made.files.certificate;
     let digits = made.fingerprint.to_ascii_uppercase();
     let bytes: Vec<&str> = (0..digits.len()).step_by(2).filter_map(|at| digits.get(at..at + 2)).collect();
     let whole = if made.is_new { "new self-signed certificate" } else { "self-signed certificate" };
-    let target = match listener.local_address() {
+    let target = match listener {
         // Most know their own machine as localhost, and that by this address alone.
         Address::Tcp(address) if !address.ip().is_unspecified() && address.ip() != Ipv4Addr::LOCALHOST => {
             format!("https://{address}/")

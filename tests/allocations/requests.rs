@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -116,7 +117,7 @@ fn get(path: &str, fields: &str) -> Vec<u8> {
 }
 
 pub(super) fn lab() -> Public {
-    Public::Lab(lab::service(Policy::new(Vec::new(), 0)))
+    Public::Lab(Rc::new(lab::service(Policy::new(Vec::new(), 0))))
 }
 
 /// A loop, and one client of it.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use clap::{Command, CommandFactory};
 
-use super::plan::{self, Makings};
+use super::plan::{self, Kept, Makings};
 use super::usage::Refusal;
 use super::{EXIT_FAILURE, complain, descriptors};
 use order::{Asked, Order};
@@ -68,7 +68,7 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let admin = status::service(&Rc::default(), &ask_kernel);
     let makings =
         Makings { settings: &order.settings, hub: &hub, now: Moment::default(), listeners: &[], admin: &admin };
-    let mut plan = makings.plan(plan::read(&order.settings, &shares)?);
+    let mut plan = makings.plan(plan::read(&order.settings, &shares, &[])?, &mut Kept::default());
     plan.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(Front::new(plan), limits);
     rehearsals.tell(order.settings.telling.telling());

@@ -162,7 +162,14 @@ impl Hub {
 
     /// How many connections there may be at a time, to all upstreams together.
     pub fn connections_max(&self) -> usize {
-        self.open.max
+        self.open.max.get()
+    }
+
+    /// From now on there are no more connections than this at a time. Those that there are go on.
+    pub fn set_connections_max(&self, max: usize) {
+        self.open.max.set(max);
+        // Perhaps there is room now for those who wait.
+        self.open.has_freed.set(true);
     }
 
     /// Memory for what is relayed.
@@ -264,7 +271,7 @@ impl Hub {
 
     /// What is said to a request that has waited for a connection in vain.
     fn no_room(&self) -> String {
-        let max = self.open.max;
+        let max = self.open.max.get();
         format!("{max} connections to upstreams are busy, and there are descriptors for no more (ulimit -n)")
     }
 
@@ -287,7 +294,7 @@ impl Hub {
 
     /// How many requests may get a connection: one that is new, or idle, or in the place of one that is idle elsewhere.
     fn spare(&self) -> usize {
-        let new = self.open.max.saturating_sub(self.open.count.get());
+        let new = self.open.max.get().saturating_sub(self.open.count.get());
         // Idle ones are counted only where that matters.
         if new > 0 { new } else { self.targets.borrow().iter().map(|target| target.idle()).sum() }
     }

@@ -13,7 +13,7 @@ use crate::base::wake::{LocalWaker, WakeKey};
 pub(super) struct Open {
     /// Those that there are, and that will be made, without those that close for another one.
     pub(super) count: Cell<usize>,
-    pub(super) max: usize,
+    pub(super) max: Cell<usize>,
     /// There were as many as there may be, and one has ended or become idle since: whoever waits may get it.
     pub(super) has_freed: Cell<bool>,
 }
@@ -21,12 +21,12 @@ pub(super) struct Open {
 impl Open {
     /// There are none, and may be so many.
     pub(super) fn new(max: usize) -> Rc<Open> {
-        Rc::new(Open { count: Cell::new(0), max, has_freed: Cell::new(false) })
+        Rc::new(Open { count: Cell::new(0), max: Cell::new(max), has_freed: Cell::new(false) })
     }
 
     /// Whether there are as many as there may be.
     pub(super) fn is_full(&self) -> bool {
-        self.count.get() >= self.max
+        self.count.get() >= self.max.get()
     }
 
     /// If there are as many as there may be, those who wait have to be told.

@@ -55,9 +55,9 @@ pub enum Target {
 /// What answers requests that are not passed on.
 pub enum Public {
     /// The demo site and the lab, or the lab alone.
-    Lab(Router),
+    Lab(Rc<Router>),
     /// Files; the lab's paths come first if it is there.
-    Files(StaticFiles, Option<Router>),
+    Files(StaticFiles, Option<Rc<Router>>),
     /// Nothing: 404.
     Nothing,
 }
