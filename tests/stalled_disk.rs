@@ -247,7 +247,7 @@ fn an_innocent_look_up_names_the_stalled_one() {
     assert!(line.ends_with("; 1 more queued before it"), "{line}");
 
     let text = server.told("/loop");
-    assert!(text.contains("\njobs: 2 running; queued: 2 quick, 0 slow, 0 names\n"), "{text}");
+    assert!(text.contains("\njobs: 2 running; queued: 2 quick, 0 slow, 0 names, 0 passwords\n"), "{text}");
     for expected in [
         format!("look-up {STALLED}  asked for by c=77; nobody waits for it any more"),
         format!("look-up /0.txt  c={}, c={}", numbers[0], numbers[2]),
@@ -286,7 +286,7 @@ fn a_job_whose_client_has_left_says_so() {
     send(&mut client, "/1.txt");
     assert_eq!(answer(&mut client).1, "late but whole");
     support::wait_until("all is done", || {
-        server.told("/loop").contains("\njobs: 0 running; queued: 0 quick, 0 slow, 0 names\n")
+        server.told("/loop").contains("\njobs: 0 running; queued: 0 quick, 0 slow, 0 names, 0 passwords\n")
     });
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 /// What a job may have to wait for. There is always a thread that runs no slow job (if there is more than one), so that
-/// whatever the slow ones wait for, quick ones get on. Jobs that ask about names have threads of their own.
+/// whatever the slow ones wait for, quick ones get on. Jobs that ask about names, or check passwords, have threads of their
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Microseconds, or one access to a disk: open a file, look at it, read a piece.
@@ -12,11 +13,13 @@ pub enum Lane {
     Slow,
     /// Other machines, for seconds: ask a name server.
     Names,
+    /// The processor alone, for up to a second: check a password.
+    Passwords,
 }
 
 impl Lane {
     /// All of them, each at its place: `ALL[lane as usize]` is `lane`.
-    pub const ALL: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Names];
+    pub const ALL: [Lane; 4] = [Lane::Quick, Lane::Slow, Lane::Names, Lane::Passwords];
 
     /// As it is printed.
     pub fn name(self) -> &'static str {
@@ -24,6 +27,7 @@ impl Lane {
             Lane::Quick => "quick",
             Lane::Slow => "slow",
             Lane::Names => "names",
+            Lane::Passwords => "passwords",
         }
     }
 }
@@ -84,6 +88,8 @@ job_kinds! {
     Decompress Slow "decompress";
     /// Asks for the addresses of a name.
     Resolve Names "resolve";
+    /// Checks a password.
+    Password Passwords "password";
 }
 
 impl JobKind {

@@ -1,4 +1,5 @@
-//! Threads for what may block: opening files, reading what may be cold, listing, compressing, asking name servers.
+//! Threads for what may block, or takes long: opening files, reading what may be cold, listing, compressing, asking name
+//! servers, checking passwords.
 //!
 //! The event loop submits a job and goes on. When the job is done, it wakes the exchange that asked, whose ticket then gives
 //! the result. Nothing here ever waits for a job, not even the end of the process.
@@ -36,11 +37,24 @@ pub struct JobPoolLimits {
     pub name_threads_max: usize,
     /// How many jobs about names may wait.
     pub names_max: usize,
+    /// How many threads there may be that check passwords, at least 1. They are made as those for names are, and on Linux
+    /// they give way to all other threads: what they do takes nothing but the processor.
+    pub password_threads_max: usize,
+    /// How many passwords may wait to be checked.
+    pub passwords_max: usize,
 }
 
 impl Default for JobPoolLimits {
     fn default() -> JobPoolLimits {
-        JobPoolLimits { threads: 4, quick_max: 1024, slow_max: 256, name_threads_max: 8, names_max: 256 }
+        JobPoolLimits {
+            threads: 4,
+            quick_max: 1024,
+            slow_max: 256,
+            name_threads_max: 8,
+            names_max: 256,
+            password_threads_max: 2,
+            passwords_max: 64,
+        }
     }
 }
 
@@ -193,9 +207,10 @@ impl JobPool {
         let mut running = [0; JobKind::COUNT];
         queues.all_running().for_each(|running_job| running[running_job.job.name.kind as usize] += 1);
         JobNumbers {
-            quick_queued: queues.quick.waiting.len(),
-            slow_queued: queues.slow.waiting.len(),
-            names_queued: queues.names.waiting.len(),
+            quick_queued: queues.queued(Lane::Quick),
+            slow_queued: queues.queued(Lane::Slow),
+            names_queued: queues.queued(Lane::Names),
+            passwords_queued: queues.queued(Lane::Passwords),
             running,
             longest_since: queues.all_running().map(|running| running.since).min(),
             done: queues.past.done,
@@ -264,14 +279,30 @@ enum Crew {
     Files,
     /// Those about names.
     Names,
+    /// Those that check passwords.
+    Passwords,
 }
 
 impl Crew {
+    /// How many there are.
+    const COUNT: usize = 3;
+
     /// Who runs the jobs of this lane.
     fn of(lane: Lane) -> Crew {
         match lane {
             Lane::Quick | Lane::Slow => Crew::Files,
             Lane::Names => Crew::Names,
+            Lane::Passwords => Crew::Passwords,
+        }
+    }
+
+    /// The lane of jobs whose threads are made when a job comes and none of them is idle; `None`: its threads are there from
+    /// the beginning.
+    fn own_lane(self) -> Option<Lane> {
+        match self {
+            Crew::Files => None,
+            Crew::Names => Some(Lane::Names),
+            Crew::Passwords => Some(Lane::Passwords),
         }
     }
 
@@ -279,13 +310,30 @@ impl Crew {
         match self {
             Crew::Files => format!("tidemill-io-{number}"),
             Crew::Names => format!("tidemill-dns-{number}"),
+            Crew::Passwords => format!("tidemill-pw-{number}"),
         }
     }
 }
 
 /// Starts a thread. Nobody joins it: one that a disk or a name server holds must not hold the end of the process.
 fn spawn(shared: Arc<Shared>, crew: Crew, number: usize) -> io::Result<()> {
-    thread::Builder::new().name(crew.thread_name(number)).spawn(move || shared.work(crew, number)).map(drop)
+    let work = move || {
+        if crew == Crew::Passwords {
+            give_way();
+        }
+        shared.work(crew, number);
+    };
+    thread::Builder::new().name(crew.thread_name(number)).spawn(work).map(drop)
+}
+
+/// Lets the threads that serve have the processor first. On Linux alone this is about the calling thread, and not about the
+/// whole process.
+fn give_way() {
+    // At 10, Linux gives it a tenth of what it gives to others that want the processor as well (sched(7)).
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        log::debug!("threads that check passwords do not give way: {error}");
+    }
 }
 
 impl<T> Ticket<T> {
@@ -315,36 +363,31 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let mut queues = self.shared.lock();
         queues.closing = true;
-        let abandoned = Lane::ALL.map(|lane| std::mem::take(&mut queues.queue(lane).waiting));
+        let abandoned = queues.waiting.each_mut().map(|queue| std::mem::take(&mut queue.waiting));
         drop(queues);
-        self.shared.changed.notify_all();
-        self.shared.names_changed.notify_all();
+        self.shared.changed.iter().for_each(Condvar::notify_all);
         drop(abandoned);
     }
 }
 
 struct Shared {
     queues: Mutex<Queues>,
-    /// A quick or slow job was queued, or the pool ends.
-    changed: Condvar,
-    /// A job about a name was queued, or the pool ends.
-    names_changed: Condvar,
+    /// For each crew: a job was queued that it runs, or the pool ends.
+    changed: [Condvar; Crew::COUNT],
     clock: fn() -> Instant,
     watch: Watch,
 }
 
 struct Queues {
-    quick: Queue,
-    slow: Queue,
-    names: Queue,
+    /// Jobs that wait, by lane.
+    waiting: [Queue; Lane::ALL.len()],
     /// How many slow jobs may run at a time.
     slow_running_max: usize,
     slow_running: usize,
-    /// For each thread that runs quick and slow jobs, the job that it runs.
-    running: Vec<Option<RunningJob>>,
-    /// The same for the threads that run jobs about names: those that have been made.
-    names_running: Vec<Option<RunningJob>>,
-    name_threads_max: usize,
+    /// For each thread that has been made, by crew, the job that it runs.
+    running: [Vec<Option<RunningJob>>; Crew::COUNT],
+    /// How many threads each crew may have.
+    threads_max: [usize; Crew::COUNT],
     past: Past,
     /// How many jobs have been queued so far.
     submitted: u64,
@@ -367,20 +410,18 @@ struct Waiting {
 impl Shared {
     fn new(limits: JobPoolLimits, clock: fn() -> Instant, watch: Watch) -> Shared {
         let threads = limits.threads.max(1);
+        let queued_max = [limits.quick_max, limits.slow_max, limits.names_max, limits.passwords_max];
         let queues = Queues {
-            quick: Queue::new(limits.quick_max),
-            slow: Queue::new(limits.slow_max),
-            names: Queue::new(limits.names_max),
+            waiting: queued_max.map(Queue::new),
             slow_running_max: (threads - 1).max(1),
             slow_running: 0,
-            running: vec![None; threads],
-            names_running: Vec::new(),
-            name_threads_max: limits.name_threads_max.max(1),
+            running: [vec![None; threads], Vec::new(), Vec::new()],
+            threads_max: [threads, limits.name_threads_max.max(1), limits.password_threads_max.max(1)],
             past: Past::default(),
             submitted: 0,
             closing: false,
         };
-        Shared { queues: Mutex::new(queues), changed: Condvar::new(), names_changed: Condvar::new(), clock, watch }
+        Shared { queues: Mutex::new(queues), changed: Default::default(), clock, watch }
     }
 
     /// Jobs run outside the lock, so nothing that panics can leave the queues half changed.
@@ -394,25 +435,18 @@ impl Shared {
         let ordinal = queues.submitted;
         queues.submitted += 1;
         let lane = job.name.kind.lane();
+        let crew = Crew::of(lane);
         let queue = queues.queue(lane);
         let skipped = queue.make_room();
-        if queue.is_full() || (lane == Lane::Names && !queues.has_name_thread(self)) {
+        if queue.is_full() || !queues.has_thread(crew, self) {
             return Err(QueueFull);
         }
         queues.queue(lane).waiting.push_back(Waiting { ordinal, since, job, work });
         drop(queues);
-        self.changed(Crew::of(lane)).notify_one();
+        self.changed[crew as usize].notify_one();
         // What a job owns may take its time to be dropped; not under the lock.
         drop(skipped);
         Ok(())
-    }
-
-    /// What tells this crew about changes.
-    fn changed(&self, crew: Crew) -> &Condvar {
-        match crew {
-            Crew::Files => &self.changed,
-            Crew::Names => &self.names_changed,
-        }
     }
 
     /// What a thread does, from its start to its end.
@@ -442,17 +476,17 @@ impl Shared {
                 if work.is_wanted() {
                     queues.past.count_wait(&job, now.saturating_duration_since(since), now);
                 }
-                queues.running(crew)[thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
+                queues.running[crew as usize][thread] = Some(RunningJob { job: Arc::clone(&job), since: now, thread });
                 return Some((job, work, now));
             }
-            queues = self.changed(crew).wait(queues).unwrap_or_else(PoisonError::into_inner);
+            queues = self.changed[crew as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn done(&self, crew: Crew, thread: usize, was_wanted: bool) {
         let now = (self.clock)();
         let mut queues = self.lock();
-        let Some(RunningJob { job, since, .. }) = queues.running(crew)[thread].take() else { return };
+        let Some(RunningJob { job, since, .. }) = queues.running[crew as usize][thread].take() else { return };
         if job.name.kind.lane() == Lane::Slow {
             // Whoever waits for this needs no wake-up: this thread looks for a slow job next.
             queues.slow_running -= 1;
@@ -465,38 +499,39 @@ impl Shared {
 
 impl Queues {
     fn queue(&mut self, lane: Lane) -> &mut Queue {
-        match lane {
-            Lane::Quick => &mut self.quick,
-            Lane::Slow => &mut self.slow,
-            Lane::Names => &mut self.names,
-        }
+        &mut self.waiting[lane as usize]
     }
 
-    /// For each thread of a crew, the job that it runs.
-    fn running(&mut self, crew: Crew) -> &mut Vec<Option<RunningJob>> {
-        match crew {
-            Crew::Files => &mut self.running,
-            Crew::Names => &mut self.names_running,
-        }
+    /// How many jobs of a lane wait.
+    fn queued(&self, lane: Lane) -> usize {
+        self.waiting[lane as usize].waiting.len()
+    }
+
+    /// When the oldest job that waits in a lane was queued, as an ordinal.
+    fn oldest(&self, lane: Lane) -> Option<u64> {
+        self.waiting[lane as usize].waiting.front().map(|waiting| waiting.ordinal)
     }
 
     /// All jobs that run.
     fn all_running(&self) -> impl Iterator<Item = &RunningJob> {
-        self.running.iter().chain(&self.names_running).flatten()
+        self.running.iter().flatten().flatten()
     }
 
-    /// Makes a thread for one more job about a name, if none of those that there are will be idle for it and there may be
-    /// more. Without the thread, those that there are have to do. Says whether there is any.
-    fn has_name_thread(&mut self, shared: &Arc<Shared>) -> bool {
-        let idle = self.names_running.iter().filter(|running| running.is_none()).count();
-        let number = self.names_running.len();
-        if idle <= self.names.waiting.len() && number < self.name_threads_max {
-            match spawn(Arc::clone(shared), Crew::Names, number) {
-                Ok(()) => self.names_running.push(None),
-                Err(error) => log::warn!("cannot start a thread that asks for names: {error}"),
+    /// Makes a thread for one more job of a crew, if none of those that there are will be idle for it and there may be more.
+    /// Without the thread, those that there are have to do. Says whether there is any.
+    fn has_thread(&mut self, crew: Crew, shared: &Arc<Shared>) -> bool {
+        let Some(lane) = crew.own_lane() else { return true };
+        let queued = self.queued(lane);
+        let running = &mut self.running[crew as usize];
+        let idle = running.iter().filter(|running| running.is_none()).count();
+        let number = running.len();
+        if idle <= queued && number < self.threads_max[crew as usize] {
+            match spawn(Arc::clone(shared), crew, number) {
+                Ok(()) => running.push(None),
+                Err(error) => log::warn!("cannot start the thread {}: {error}", crew.thread_name(number)),
             }
         }
-        !self.names_running.is_empty()
+        !running.is_empty()
     }
 
     /// The oldest job that this crew may run now. By age and not by lane: neither lane starves the other.
@@ -508,11 +543,11 @@ impl Queues {
     }
 
     fn next_lane(&self, crew: Crew) -> Option<Lane> {
-        if crew == Crew::Names {
-            return self.names.oldest().map(|_| Lane::Names);
+        if let Some(lane) = crew.own_lane() {
+            return self.oldest(lane).map(|_| lane);
         }
-        let slow = self.slow.oldest().filter(|_| self.slow_running < self.slow_running_max);
-        match (self.quick.oldest(), slow) {
+        let slow = self.oldest(Lane::Slow).filter(|_| self.slow_running < self.slow_running_max);
+        match (self.oldest(Lane::Quick), slow) {
             (Some(quick), Some(slow)) if slow < quick => Some(Lane::Slow),
             (Some(_), _) => Some(Lane::Quick),
             (None, Some(_)) => Some(Lane::Slow),
@@ -522,7 +557,7 @@ impl Queues {
 
     /// So many of the jobs that wait, oldest first.
     fn oldest_waiting(&self, max: usize) -> Vec<QueuedJob> {
-        let mut lanes = [&self.quick, &self.slow, &self.names].map(|queue| queue.told().peekable());
+        let mut lanes = self.waiting.each_ref().map(|queue| queue.told().peekable());
         let merged = std::iter::from_fn(|| {
             let oldest = lanes.iter_mut().filter_map(|lane| Some((lane.peek()?.0, lane)));
             oldest.min_by_key(|(ordinal, _)| *ordinal)?.1.next()
@@ -532,16 +567,14 @@ impl Queues {
 
     /// Why a job of this lane has to wait, if it has to: the job that has run longest of those whose thread it could have.
     fn holder(&self, lane: Lane) -> Option<&RunningJob> {
-        if lane == Lane::Names {
-            let threads_are_busy = self.names_running.len() >= self.name_threads_max;
-            let is_held = threads_are_busy && self.names_running.iter().all(Option::is_some);
-            return self.names_running.iter().flatten().filter(|_| is_held).min_by_key(|running| running.since);
-        }
+        let crew = Crew::of(lane);
+        let threads = &self.running[crew as usize];
         let slow_threads_are_busy = lane == Lane::Slow && self.slow_running >= self.slow_running_max;
-        if !slow_threads_are_busy && self.running.iter().any(Option::is_none) {
+        let may_have_another = threads.len() < self.threads_max[crew as usize] || threads.iter().any(Option::is_none);
+        if !slow_threads_are_busy && may_have_another {
             return None;
         }
-        let running = self.running.iter().flatten();
+        let running = threads.iter().flatten();
         let in_the_way = running.filter(|running| !slow_threads_are_busy || running.job.name.kind.lane() == Lane::Slow);
         in_the_way.min_by_key(|running| running.since)
     }
@@ -562,10 +595,6 @@ impl Queue {
             let queued = QueuedJob { job: Arc::clone(job), since: *since, is_wanted: work.is_wanted(), ahead };
             (*ordinal, queued)
         })
-    }
-
-    fn oldest(&self) -> Option<u64> {
-        self.waiting.front().map(|waiting| waiting.ordinal)
     }
 
     /// Takes the jobs that nobody wants any more out of a full queue: clients that came and went must not keep others

@@ -26,6 +26,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             quick_queued: numbers.quick_queued,
             slow_queued: numbers.slow_queued,
             names_queued: numbers.names_queued,
+            passwords_queued: numbers.passwords_queued,
             running: snapshot.running.iter().map(|running| self.running_status(running, now)).collect(),
             queued: snapshot.queued.iter().map(|queued| self.queued_status(queued, now)).collect(),
             past: self.long_jobs(snapshot, &numbers),

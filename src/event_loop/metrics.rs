@@ -325,10 +325,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_jobs_queued",
                 "Jobs that wait for a thread.",
                 "lane",
-                Lane::ALL
-                    .map(Lane::name)
-                    .into_iter()
-                    .zip([jobs.quick_queued, jobs.slow_queued, jobs.names_queued].map(|queued| queued as u64)),
+                Lane::ALL.map(Lane::name).into_iter().zip(
+                    [jobs.quick_queued, jobs.slow_queued, jobs.names_queued, jobs.passwords_queued]
+                        .map(|queued| queued as u64),
+                ),
             ),
             Family::gauges("tidemill_jobs_running", "Jobs that run, by what they do.", "kind", kinds(jobs.running)),
             Family::counters("tidemill_jobs_total", "Jobs that were run, by what they do.", "kind", kinds(jobs.done)),

@@ -13,6 +13,8 @@ pub struct JobsStatus {
     pub slow_queued: usize,
     /// Jobs about names that wait for a thread.
     pub names_queued: usize,
+    /// Passwords that wait to be checked.
+    pub passwords_queued: usize,
     /// Jobs that run, by thread.
     pub running: Vec<JobStatus>,
     /// Jobs that wait for a thread, oldest first; a bounded number of them.

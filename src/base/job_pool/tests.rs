@@ -23,6 +23,7 @@ fn name(lane: Lane, subject: &str) -> JobName {
         Lane::Quick => JobKind::LookUp,
         Lane::Slow => JobKind::List,
         Lane::Names => JobKind::Resolve,
+        Lane::Passwords => JobKind::Password,
     };
     JobName::new(kind, subject.as_bytes(), None)
 }
@@ -165,6 +166,38 @@ fn names_whose_servers_are_silent_delay_neither_other_names_nor_files() {
     assert!(waiting.each_mut().map(Ticket::take).iter().all(Option::is_none));
     drop(stalled.remove(0));
     waiting.iter_mut().for_each(|name| assert_eq!(world.wait(name), Ok("waited")));
+}
+
+#[test]
+fn passwords_delay_neither_files_nor_names_and_only_so_many_wait() {
+    let world = World::of(JobPoolLimits { password_threads_max: 2, passwords_max: 3, ..JobPoolLimits::default() });
+    let stalled = [(); 2].map(|()| world.stall(Lane::Passwords));
+    let mut waiting = [(); 3].map(|()| world.submit(Lane::Passwords, || "checked").unwrap());
+    assert_eq!(world.submit(Lane::Passwords, || "").unwrap_err(), QueueFull);
+    let mut others = [Lane::Quick, Lane::Slow, Lane::Names].map(|lane| world.submit(lane, move || lane).unwrap());
+    others.iter_mut().for_each(|other| assert!(world.wait(other).is_ok()));
+    let (numbers, snapshot) = (world.pool.numbers(), world.pool.snapshot(9));
+    assert_eq!((numbers.passwords_queued, numbers.running[JobKind::Password as usize]), (3, 2));
+    let holder = snapshot.holders[Lane::Passwords as usize].as_ref().unwrap();
+    assert_eq!(holder.thread_name(), "tidemill-pw-0");
+    assert!(snapshot.holders[..3].iter().all(Option::is_none), "passwords keep nobody else waiting");
+    drop(stalled);
+    waiting.iter_mut().for_each(|password| assert_eq!(world.wait(password), Ok("checked")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_that_checks_passwords_gives_way_to_all_others() {
+    let world = World::new(1, 1, 1);
+    // The 19th field of stat is the nice value (proc_pid_stat(5)); the second one may have blanks, and ends with a parenthesis.
+    let nice = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
+    };
+    let mut nices = [Lane::Passwords, Lane::Quick, Lane::Names].map(|lane| world.submit(lane, nice).unwrap());
+    let [password, file, name] = nices.each_mut().map(|ticket| world.wait(ticket).unwrap());
+    let own = nice();
+    assert_eq!((password, file, name), ((own + 10).min(19), own, own));
 }
 
 #[test]

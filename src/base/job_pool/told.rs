@@ -18,6 +18,8 @@ pub struct JobNumbers {
     pub slow_queued: usize,
     /// Jobs about names that wait for a thread.
     pub names_queued: usize,
+    /// Passwords that wait to be checked.
+    pub passwords_queued: usize,
     /// Jobs that run, by `JobKind::ALL`.
     pub running: [u64; JobKind::COUNT],
     /// Since when the longest of these has been running. Far in the past means that a disk is stalled, or

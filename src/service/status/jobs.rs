@@ -14,8 +14,9 @@ const WAITING_SHOWN: usize = 5;
 
 /// A line for each job, and those that took long.
 pub fn write_jobs(out: &mut String, jobs: &JobsStatus) -> Result {
-    let JobsStatus { quick_queued, slow_queued, names_queued, running, queued, past } = jobs;
-    let by_lane = format!("{quick_queued} quick, {slow_queued} slow, {names_queued} names");
+    let JobsStatus { quick_queued, slow_queued, names_queued, passwords_queued, running, queued, past } = jobs;
+    let by_lane =
+        format!("{quick_queued} quick, {slow_queued} slow, {names_queued} names, {passwords_queued} passwords");
     writeln!(out, "\njobs: {} running; queued: {by_lane}", running.len())?;
     for job in running.iter().chain(queued) {
         let place = match &job.place {
@@ -24,7 +25,7 @@ pub fn write_jobs(out: &mut String, jobs: &JobsStatus) -> Result {
         };
         writeln!(out, "  {place:<16}{:>8}  {}{}", short(job.since), job.name, who(job))?;
     }
-    match (quick_queued + slow_queued + names_queued).saturating_sub(queued.len()) {
+    match (quick_queued + slow_queued + names_queued + passwords_queued).saturating_sub(queued.len()) {
         0 => {}
         more => writeln!(out, "  ... and {more} more queued")?,
     }
@@ -116,6 +117,7 @@ pub fn object(jobs: &JobsStatus) -> String {
         .raw("quick_queued", jobs.quick_queued)
         .raw("slow_queued", jobs.slow_queued)
         .raw("names_queued", jobs.names_queued)
+        .raw("passwords_queued", jobs.passwords_queued)
         .raw("running", list(&jobs.running))
         .raw("queued", list(&jobs.queued))
         .raw("long", long.finish())
@@ -207,6 +209,7 @@ mod tests {
             quick_queued: 3,
             slow_queued: 1,
             names_queued: 2,
+            passwords_queued: 1,
             running: vec![joined, gone, refresh, certificates],
             queued: vec![innocent(0).job],
             past: LongJobs {
@@ -219,13 +222,13 @@ mod tests {
         let mut text = String::new();
         write_jobs(&mut text, &jobs).unwrap();
         let expected = "
-jobs: 4 running; queued: 3 quick, 1 slow, 2 names
+jobs: 4 running; queued: 3 quick, 1 slow, 2 names, 1 passwords
   tidemill-io-1       9.3s  look-up /mnt/slow/b  c=7, c=12 s=2, c=12 s=3, c=12 s=4, c=12 s=5 and 3 more
   tidemill-io-1       9.3s  look-up /mnt/slow/b  asked for by c=7; nobody waits for it any more
   tidemill-io-2      1.0ms  refresh /hot  asked for by c=3
   tidemill-io-2      1.0ms  certificates
   queued              2.1s  look-up /a\\\"  c=9
-  ... and 5 more queued
+  ... and 6 more queued
 jobs that ran for a second or longer: look-up 2; the longest, in UTC:
   08:49:37.123       12.0s  look-up /mnt/slow/b  c=7
   08:49:37.123        1.5s  look-up /mnt/slow/b  c=7

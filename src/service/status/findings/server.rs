@@ -148,8 +148,9 @@ fn draining(overview: &Overview) -> Option<Finding> {
 
 fn stalled_jobs(jobs: &JobsStatus) -> Option<Finding> {
     let queued = (jobs.quick_queued + jobs.slow_queued) as u64;
-    // Name servers are slow without anything being wrong here, and delay no file.
-    let is_stalled = |job: &&JobStatus| job.since >= STALLED && job.name.kind.lane() != Lane::Names;
+    // Name servers are slow without anything being wrong here, and a password is to be slow. Neither delays a file.
+    let is_about_files = |job: &JobStatus| matches!(job.name.kind.lane(), Lane::Quick | Lane::Slow);
+    let is_stalled = |job: &&JobStatus| job.since >= STALLED && is_about_files(job);
     let longest = jobs.running.iter().filter(is_stalled).max_by_key(|job| job.since);
     let oldest = jobs.queued.iter().filter(is_stalled).find(|job| is_wanted(job));
     let finding = match (oldest, longest) {
