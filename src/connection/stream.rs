@@ -311,6 +311,10 @@ impl Stream {
                 if waits_for_content && exchange.taker().is_none() {
                     return Err(Failure::new("waits for content that it does not take"));
                 }
+                // One that had to be allowed first, and then asks an upstream, knows it only now.
+                if let Some(record) = self.record.as_mut().filter(|record| record.upstream.is_none()) {
+                    record.upstream = exchange.upstream();
+                }
                 self.answer = Answer::Deciding(exchange, wait);
                 Ok(waits_for_content && out.invite_content())
             }

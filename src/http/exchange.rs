@@ -159,7 +159,8 @@ pub trait Exchange {
         false
     }
 
-    /// What is known of the upstream that decides, if one does. Asked once, at the beginning.
+    /// What is known of the upstream that decides, if one does. Asked at the beginning, and whenever it waits, until there is
+    /// one.
     fn upstream(&self) -> Option<Rc<UpstreamFacts>> {
         None
     }

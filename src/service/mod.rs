@@ -9,6 +9,7 @@ pub mod cors;
 pub mod errors;
 pub mod event_stream;
 pub mod explanation;
+pub mod flights;
 pub mod front;
 pub mod gather;
 pub mod https_redirect;

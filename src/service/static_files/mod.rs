@@ -10,7 +10,6 @@ mod error_page;
 mod explain;
 mod fallback;
 pub mod field_rules;
-mod flights;
 mod hot;
 pub mod listing;
 mod listings;

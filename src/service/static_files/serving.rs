@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use super::compress::{compress, decompress};
-use super::flights::{Flights, Joined};
 use super::hot::{FRESH_FOR, Hit, Known};
 use super::listing::{CONTENT_SECURITY_POLICY, Form as ListingForm, Listing, Order};
 use super::lookup::{Looked, Wanted, look_up};
@@ -28,6 +27,7 @@ use crate::http::fields::{CONTENT_SECURITY_POLICY as POLICY, FieldValue, VARY};
 use crate::http::message::{OwnedHead, RequestHead, Response};
 use crate::http::negotiate::{Accept, Coding};
 use crate::http::status::Status;
+use crate::service::flights::{Flights, Joined};
 
 /// As much of a target as the log shows, in bytes.
 const LOGGED_TARGET_BYTES: usize = 200;

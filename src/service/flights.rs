@@ -82,6 +82,12 @@ impl<T: Clone + Send + 'static> Flights<T> {
         Ok(Joined { flights: self.clone(), key: key.into(), flight })
     }
 
+    /// Joins the job for `key`, if there is one that is not done.
+    pub fn joined(&self, key: &[u8], cx: &Cx<'_>) -> Option<Joined<T>> {
+        let flight = self.0.borrow().get(key).and_then(Weak::upgrade).filter(|flight| flight.board(cx))?;
+        Some(Joined { flights: self.clone(), key: key.into(), flight })
+    }
+
     fn start(
         &self,
         key: &[u8],
