@@ -490,8 +490,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
 
     /// The TLS session of a connection that was accepted by a listener with this role, if there is to be one.
     fn session(&self, role: ListenerRole) -> Result<Option<Session>, Fault> {
-        let Some(tls) = self.tls.as_ref().filter(|_| role == ListenerRole::Https) else { return Ok(None) };
-        let session = tls.config().session();
+        if role != ListenerRole::Https {
+            return Ok(None);
+        }
+        // Never without: what is meant for https does not go out in the clear.
+        let session = self.tls.as_ref().map_or_else(|| Err(Fault::not_set_up()), |tls| tls.config().session());
         session.map(Some).inspect_err(|fault| log::error!("cannot begin a TLS session: {fault}"))
     }
 

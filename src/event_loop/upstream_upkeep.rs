@@ -15,10 +15,11 @@ use crate::base::resolved::Resolved;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::net::tls::{Fault, Session, UpstreamTls};
 use crate::service::proxy::checks::Checks;
-use crate::service::proxy::hub::{Hub, Target};
+use crate::service::proxy::hub::Hub;
 use crate::service::proxy::link::Link;
 use crate::service::proxy::names::{NameId, Names, Resolve};
 use crate::service::proxy::route::UpstreamHost;
+use crate::service::proxy::target::Target;
 
 /// The upstreams of a loop.
 pub(super) struct UpstreamUpkeep {
@@ -145,8 +146,10 @@ impl UpstreamUpkeep {
     pub(super) fn session_to(&self, link: &Link) -> Result<Option<Session>, Fault> {
         let upstream = &link.target.route().upstreams[link.upstream];
         match &self.tls {
-            Some(tls) if upstream.is_secured => tls.config().session(&upstream.host.to_string()).map(Some),
-            _ => Ok(None),
+            _ if !upstream.is_secured => Ok(None),
+            Some(tls) => tls.config().session(&upstream.host.to_string()).map(Some),
+            // Never without: what is meant for https does not go out in the clear.
+            None => Err(Fault::not_set_up()),
         }
     }
 }

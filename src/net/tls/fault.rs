@@ -42,6 +42,11 @@ impl Fault {
         Fault { is_of_upstream: true, ..Fault::of(error) }
     }
 
+    /// TLS is wanted, and there is no configuration for it.
+    pub fn not_set_up() -> Fault {
+        Fault::of(Error::General("TLS is not set up".into()))
+    }
+
     /// The keys have been used as often as they may be.
     pub(super) fn worn_out() -> Fault {
         Fault::new(Reason::WornOut)

@@ -262,6 +262,11 @@ impl Fault {
         Fault
     }
 
+    /// TLS is wanted, and there is no configuration for it.
+    pub fn not_set_up() -> Fault {
+        Fault
+    }
+
     /// Whether the peer's certificate is refused.
     pub fn is_of_certificate(&self) -> bool {
         false

@@ -7,9 +7,10 @@
 use std::rc::Rc;
 
 use super::group::{AddressId, Check};
-use super::hub::{Hub, Target};
+use super::hub::Hub;
 use super::message::Outgoing;
 use super::relay::Relay;
+use super::target::Target;
 use crate::base::moment::Moment;
 use crate::base::upstream_facts::UpstreamFacts;
 use crate::base::wake::LocalWaker;

@@ -9,12 +9,13 @@ use log::Level;
 
 use super::balance::{Balance, KeySource, hash};
 use super::group::Assignment;
-use super::hub::{Given, Hub, Target};
+use super::hub::{Given, Hub};
 use super::message::{self, Outgoing};
 use super::queue::Ticket;
 use super::relay::{Failed, Head, Relay, UpstreamFault};
 use super::retry::Attempt;
 use super::route::HostField;
+use super::target::Target;
 use crate::base::peer::Peer;
 use crate::base::ring::Room;
 use crate::base::upstream_facts::UpstreamFacts;

@@ -7,21 +7,19 @@
 //! Routes may be replaced while exchanges are under way: see [`Hub::replace`]. Whoever uses a [`Target`] keeps it alive.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use log::{Level, log};
-
-use super::budget::Budget;
-use super::group::{AddressId, Assignment, Check, Choice, Event, Group, GroupSettings, NoAddress};
+use super::group::{AddressId, Assignment, Check, Choice, NoAddress};
 use super::link::{Link, Open};
 use super::queue::{Ticket, WaitQueue};
 use super::relay;
 use super::relay::{Failed, Relay, UpstreamFault, UpstreamPhase};
 use super::retry::{Attempt, Refusal, may_retry};
-use super::route::{Route, UpstreamHost};
+use super::route::Route;
+use super::target::{Lookup, State, Target};
 use crate::base::buffer_pool::BufferPool;
 use crate::base::moment::Moment;
 use crate::base::wake::LocalWaker;
@@ -47,36 +45,6 @@ pub struct Hub {
     has_changed: Cell<bool>,
     dials: RefCell<Vec<Rc<Link>>>,
     open: Rc<Open>,
-}
-
-/// What a route leads to.
-pub struct Target {
-    route: Rc<Route>,
-    state: RefCell<State>,
-    /// The route is in force no more: what has begun goes on, and nothing is kept for later.
-    is_retired: Cell<bool>,
-}
-
-struct State {
-    group: Group,
-    budget: Budget,
-    queue: WaitQueue<LocalWaker>,
-    /// Connections that wait for a request, the newest last.
-    idle: BTreeMap<AddressId, Vec<Rc<Link>>>,
-    /// What is known of the name of each upstream.
-    lookups: Vec<Lookup>,
-    /// Requests that got no address.
-    refused: u64,
-}
-
-/// What is known of the name of an upstream.
-enum Lookup {
-    /// Nothing so far.
-    Pending,
-    /// It has addresses.
-    Known,
-    /// It has none at present, for this reason.
-    Failed(Box<str>),
 }
 
 /// What an exchange gets.
@@ -111,7 +79,7 @@ impl Hub {
     pub fn replace<'r>(&self, routes: impl IntoIterator<Item = &'r Rc<Route>>, now: Moment) -> Vec<Rc<Target>> {
         let earlier = self.targets.take();
         let mut known: HashMap<Rc<Route>, Rc<Target>> =
-            earlier.iter().map(|target| (Rc::clone(&target.route), Rc::clone(target))).collect();
+            earlier.iter().map(|target| (Rc::clone(target.route()), Rc::clone(target))).collect();
         let (mut seen, mut current, mut given) = (HashMap::new(), Vec::new(), Vec::new());
         for route in routes {
             let target = seen.entry(Rc::clone(route)).or_insert_with(|| {
@@ -125,7 +93,7 @@ impl Hub {
         let mut retired = self.retired.borrow_mut();
         retired.retain(|target| target.strong_count() > 0);
         // In their order, and not in that of the map, so that the same happens in every run.
-        for target in earlier.iter().filter(|target| known.contains_key(&target.route)) {
+        for target in earlier.iter().filter(|target| known.contains_key(target.route())) {
             target.retire();
             retired.push(Rc::downgrade(target));
         }
@@ -439,7 +407,7 @@ impl Hub {
     /// closed; `None`: at once, because its address is none of the upstream's any more, or its route is in force no more.
     pub fn put_idle(&self, link: &Rc<Link>, until: Moment, now: Moment) -> Option<Moment> {
         let State { group, idle, .. } = &mut *link.target.state.borrow_mut();
-        if link.is_for_check || link.target.is_retired.get() || !group.is_listed(link.id) {
+        if link.is_for_check || link.target.is_retired() || !group.is_listed(link.id) {
             return None;
         }
         let links = idle.entry(link.id).or_default();
@@ -509,75 +477,6 @@ fn wait_in(
 fn count(counters: Option<&mut AddressCounters>, change: impl FnOnce(&mut AddressCounters)) {
     if let Some(counters) = counters {
         change(counters);
-    }
-}
-
-impl Target {
-    fn new(route: &Rc<Route>, now: Moment) -> Target {
-        let settings = GroupSettings {
-            balance: route.balance.clone(),
-            max: route.connections_max,
-            check_interval: route.health.as_ref().map(|health| health.interval),
-        };
-        let names = route.upstreams.iter().map(|upstream| upstream.authority.clone()).collect();
-        let mut group = Group::new(route.to_string(), names, settings);
-        let mut lookups = Vec::new();
-        for (index, upstream) in route.upstreams.iter().enumerate() {
-            lookups.push(match upstream.host {
-                UpstreamHost::Address(ip) => {
-                    // That a server which starts knows its upstreams is no news.
-                    group.set_addresses(index, &[SocketAddr::new(ip, upstream.port)], now);
-                    Lookup::Known
-                }
-                UpstreamHost::Name(_) => Lookup::Pending,
-            });
-        }
-        let (budget, queue, idle, refused) = (Budget::default(), WaitQueue::new(), BTreeMap::new(), 0);
-        let state = State { group, budget, queue, idle, lookups, refused };
-        Target { route: Rc::clone(route), state: RefCell::new(state), is_retired: Cell::new(false) }
-    }
-
-    /// Its route.
-    pub fn route(&self) -> &Rc<Route> {
-        &self.route
-    }
-
-    /// Whether its route is in force no more.
-    pub fn is_retired(&self) -> bool {
-        self.is_retired.get()
-    }
-
-    /// Whether somebody waits in the queue until the name of this upstream has addresses for the first time.
-    pub fn awaits_addresses(&self, upstream: usize) -> bool {
-        let state = self.state.borrow();
-        !state.queue.is_empty() && matches!(state.lookups[upstream], Lookup::Pending)
-    }
-
-    /// Keeps nothing for later requests: there are none.
-    fn retire(&self) {
-        self.is_retired.set(true);
-        let idle = std::mem::take(&mut self.state.borrow_mut().idle);
-        idle.values().flatten().for_each(|link| link.retire());
-    }
-
-    /// Says what has become of an address.
-    fn tell(&self, event: &Event) {
-        let level = if event.change.is_bad() { Level::Warn } else { Level::Info };
-        log!(level, "upstream {}: {event}", self.route.upstreams[event.upstream]);
-    }
-
-    /// How many connections wait for a request.
-    fn idle(&self) -> usize {
-        self.state.borrow().idle.values().map(Vec::len).sum()
-    }
-
-    /// Wakes as many waiters as there is room for, and as there are connections for, which are `spare`.
-    fn offer_room(&self, spare: usize) {
-        let State { group, queue, .. } = &mut *self.state.borrow_mut();
-        while !queue.is_empty() && queue.offered() < group.room().min(spare) {
-            let Some(waker) = queue.offer() else { break };
-            waker.wake();
-        }
     }
 }
 

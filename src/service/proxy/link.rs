@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::group::AddressId;
-use super::hub::Target;
 use super::relay::Relay;
+use super::target::Target;
 use crate::base::wake::{LocalWaker, WakeKey};
 
 /// The connections of a hub, which are bounded.

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod relay;
 pub mod retry;
 pub mod route;
+pub mod target;
 
 use std::rc::Rc;
 
@@ -29,10 +30,11 @@ use crate::http::exchange::{Cx, Reply};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::message::RequestHead;
 use exchange::Relayed;
-use hub::{Hub, Target};
+use hub::Hub;
 use message::{Outgoing, Refusal, Sender};
 use path::NormalPath;
 use route::{Matched, Routes};
+use target::Target;
 
 /// Answers by asking upstreams.
 pub struct Proxy {

@@ -5,9 +5,9 @@ use std::rc::Weak;
 use super::*;
 use crate::base::job_pool::HeldJobs;
 use crate::base::resolved::Resolved;
-use crate::service::proxy::hub::Target;
 use crate::service::proxy::names::Resolve;
 use crate::service::proxy::route::HealthCheck;
+use crate::service::proxy::target::Target;
 
 /// A route to the upstream of all scenes, that differs from others by its response timeout.
 fn route_of(secs: u64) -> Route {
