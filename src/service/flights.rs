@@ -47,12 +47,14 @@ impl<T> Clone for Flights<T> {
     }
 }
 
-impl<T: Clone + Send + 'static> Flights<T> {
+impl<T> Default for Flights<T> {
     /// None on their way.
-    pub fn new() -> Flights<T> {
-        Flights(Rc::new(RefCell::new(HashMap::new())))
+    fn default() -> Flights<T> {
+        Flights(Rc::default())
     }
+}
 
+impl<T: Clone + Send + 'static> Flights<T> {
     /// Joins the job for `key`, or starts it. A job that is done already says nothing about now and is not joined.
     pub fn join(
         &self,
@@ -234,7 +236,7 @@ mod tests {
         .unwrap();
         let (scene, start) = (Scene::new(jobs), Instant::now());
         let at = |now| scene.at(now);
-        let flights = Flights::new();
+        let flights = Flights::default();
         let first = flights.join(b"path", NAME, &at(start), move || gate.recv().is_err()).unwrap();
         let later = at(start + Duration::from_secs(5));
         let late = flights.join(b"path", NAME, &later, || panic!("joined, not started anew")).unwrap();
@@ -259,7 +261,7 @@ mod tests {
         // Only the first who asked heard it; the others waited until they looked again, a minute later.
         let scene = Scene::new(JobPool::without_threads());
         let cx = scene.at(Instant::now());
-        let flights = Flights::new();
+        let flights = Flights::default();
         let dies = || -> u8 { panic!("a job that panics, on purpose") };
         let joined = [(); 3].map(|()| flights.join(b"path", NAME, &cx, dies).unwrap());
         assert!(joined.iter().all(|joined| joined.result() == Some(Err(JobDied))));
@@ -271,7 +273,7 @@ mod tests {
     fn a_job_that_is_done_says_nothing_about_now() {
         let scene = Scene::new(JobPool::without_threads());
         let cx = scene.at(Instant::now());
-        let flights = Flights::new();
+        let flights = Flights::default();
         let first = flights.join(b"path", NAME, &cx, || 1).unwrap();
         let second = flights.join(b"path", NAME, &cx, || 2).unwrap();
         assert_eq!((first.result().unwrap().unwrap(), second.result().unwrap().unwrap()), (1, 2));

@@ -92,7 +92,7 @@ impl Checker {
     pub fn new(users: Arc<Users>, secret: Rc<Secret>, clients: Rc<RefCell<CheckingClients>>, now: Instant) -> Checker {
         let right = RefCell::new(vec![None; users.count()]);
         let wrong = RefCell::new(Expiries::new(WRONG_MAX));
-        Checker { users, secret, began: now, right, wrong, flights: Flights::new(), clients }
+        Checker { users, secret, began: now, right, wrong, flights: Flights::default(), clients }
     }
 
     /// Whether the password is right, if that is known, or else the job that checks it. Those who ask about the same user and

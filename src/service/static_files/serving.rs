@@ -48,7 +48,7 @@ pub struct Jobs {
 impl Jobs {
     /// None yet.
     pub fn new() -> Jobs {
-        Jobs { lookups: Flights::new(), forms: Flights::new() }
+        Jobs { lookups: Flights::default(), forms: Flights::default() }
     }
 }
 
