@@ -80,7 +80,9 @@ fn generate_writes_files_or_to_standard_output() {
     }
     let mut names: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    let pages = ["tidemill-ask.1", "tidemill-check.1", "tidemill-explain.1", "tidemill-generate.1", "tidemill-probe.1"];
+    let commands = ["ask", "check", "explain", "generate", "probe", "reload"];
+    let pages = commands.map(|command| format!("tidemill-{command}.1"));
+    let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
     let expected =
         [&["_tidemill", "settings.md"], &pages[..], &["tidemill.1", "tidemill.bash", "tidemill.fish"]].concat();
     assert_eq!(names, expected);

@@ -19,6 +19,7 @@ use crate::observe::tls::Failure;
 use crate::observe::verdict::{FirstFin, Verdict, VerdictCounts};
 use crate::observe::wait_reason::WaitReason;
 use crate::service::Service;
+use crate::service::access::{Refusals, Rule};
 use crate::service::proxy::hub::Hub;
 use crate::service::proxy::metrics::families;
 
@@ -27,6 +28,16 @@ const PROTOCOLS: [&str; 4] = ["http/1", "http/2", "tcp-echo", "line-echo"];
 
 /// Classes of status codes, in the order of `Counters::requests`; a request without a response has none.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Requests that were refused.
+fn refused(refusals: &Refusals) -> Family {
+    Family::counters(
+        "tidemill_access_refused_total",
+        "Requests that were refused, by the rule of access.",
+        "rule",
+        Rule::ALL.into_iter().map(Rule::name).zip(refusals.counts()),
+    )
+}
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// Everything.
@@ -43,6 +54,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             self.reloading.status.as_ref().map_or(Vec::new(), config_families),
             self.connection_families(&tally),
             self.request_families(),
+            self.refusals.iter().map(|refusals| refused(refusals)).collect(),
             self.http2_families(tally.http2),
             self.loop_families(),
             self.tls.as_ref().map_or(Vec::new(), |tls| self.tls_families(tls)),

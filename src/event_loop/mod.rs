@@ -57,6 +57,7 @@ use crate::net::tls::{Fault, LiveConfig, Session};
 use crate::net::{Event, Reactor, Socket};
 use crate::observe::minute::LastMinute;
 use crate::service::Service;
+use crate::service::access::Refusals;
 use crate::service::status::inspection_queue::InspectionQueue;
 
 /// The time of `collect` is taken only with so many events or more: one takes some nanoseconds.
@@ -86,6 +87,8 @@ pub struct EventLoop<R: Reactor, V: Service> {
     /// What was counted in the last minute, if anybody may ask.
     last_minute: LastMinute,
     access_log: Option<AccessLog>,
+    /// Requests that rules of access have refused, if there are any rules.
+    refusals: Option<Rc<Refusals>>,
     /// What upstreams need, if there are any, and how many connections to them are open.
     upstreams: Option<UpstreamUpkeep>,
     upstreams_open: usize,
@@ -129,6 +132,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
             admins: Vec::new(),
             last_minute: LastMinute::default(),
             access_log: None,
+            refusals: None,
             upstreams: None,
             upstreams_open: 0,
             dialled: 0,

@@ -17,6 +17,7 @@ use crate::net::Reactor;
 use crate::net::tls::{LiveConfig, UpstreamTls};
 use crate::protocol::h1::hsts::Hsts;
 use crate::service::Service;
+use crate::service::access::Refusals;
 use crate::service::proxy::hub::Hub;
 use crate::service::proxy::names::Resolve;
 
@@ -40,6 +41,11 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
         self.context.notes_fields = access_log.as_ref().is_some_and(AccessLog::writes_fields);
         self.access_log = access_log;
+    }
+
+    /// From now on metrics tell of these.
+    pub fn tell_refusals(&mut self, refusals: Rc<Refusals>) {
+        self.refusals = Some(refusals);
     }
 
     /// From now on these proxies may name the client of a request.

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Command, CommandFactory};
 
+use super::descriptors;
+use super::plan;
 use super::settings::Settings;
 use super::usage::{self, Refusal};
 
@@ -35,6 +37,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         Ok(settings) => settings,
         Err(refusal) => return refusal.report(),
     };
+    // What files say that it names.
+    let shares = settings.shares(descriptors::raise_limit());
+    if let Err(problem) = plan::read(&settings, &shares, &[]) {
+        return Refusal::File(vec![problem]).report();
+    }
     settings.notices.iter().for_each(|notice| super::complain(notice));
     Refusal::Answer(in_force).report()
 }

@@ -1,5 +1,6 @@
 //! The process around the loop: settings, log, descriptors, listeners, exit codes.
 
+mod access_settings;
 mod admin;
 mod ask;
 mod capture_settings;
@@ -162,8 +163,14 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let shares = settings.shares(descriptors);
     let hub = Rc::new(Hub::new(shares.upstreams));
     let admin = status::service(&inspections, &ask_kernel);
-    let makings =
-        plan::Makings { settings: &settings, hub: &hub, now: Moment::default(), listeners: &asked, admin: &admin };
+    let makings = plan::Makings {
+        settings: &settings,
+        hub: &hub,
+        now: Moment::default(),
+        instant: Instant::now(),
+        listeners: &asked,
+        admin: &admin,
+    };
     let mut kept = Kept::default();
     let mut plan = makings.plan(plan::read(&settings, &shares, &[])?, &mut kept);
     plan.https_redirect = https_redirect;
@@ -193,9 +200,10 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let reports = settings.report;
     let status = ConfigStatus { generation: 1, succeeded_at: Some(SystemTime::now()), failed: None };
     event_loop.set_config_status(status.clone());
-    if settings.config.is_some() {
+    if settings.config.is_some() || settings.access.has_files() {
         event_loop.accept_reloads();
     }
+    event_loop.tell_refusals(Rc::clone(kept.refusals()));
     let mut reloader = Reloader {
         arguments,
         settings,

@@ -6,7 +6,9 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::access_settings::{ReadFiles, Scopes};
 use super::choice::Choice;
 use super::descriptors::Shares;
 use super::file_settings::FileSettings;
@@ -16,8 +18,10 @@ use super::trusted_proxies;
 use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 use crate::http::fields::FieldValue;
+use crate::http::forwarded::TrustedProxies;
 use crate::http::media_type::{MediaTypes, TEXT_UTF8};
 use crate::net::listener::ListenAddress;
+use crate::service::access::{Access, Desk, Refusals, Rules};
 use crate::service::coding::Coders;
 use crate::service::front::Plan;
 use crate::service::lab;
@@ -41,6 +45,7 @@ const FIXED_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Parts {
     /// Of the one site that flags make.
     root: Option<Folder>,
+    access: Option<Rules>,
     /// Those of all routes.
     folders: Vec<Folder>,
     /// Of each route of each site.
@@ -70,6 +75,7 @@ struct Folder {
 struct RouteParts {
     /// The place of its folder among all.
     folder: Option<usize>,
+    access: Option<Rules>,
     error_pages: Option<ErrorPages>,
     content: Option<(FieldValue, Arc<[u8]>)>,
 }
@@ -104,6 +110,8 @@ impl Folder {
 pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) -> Result<Parts, String> {
     let read = |root: &Path, files, folders| Folder::read(root, files, (settings, shares), folders, known);
     let root = settings.root.as_deref().map(|root| read(root, &settings.files, 1)).transpose()?;
+    let mut files = ReadFiles::default();
+    let access = settings.access.read(&Scopes::default(), &mut files)?;
     // Routes with the same folder, served in the same way, share what is learnt about its files.
     let mut folders: Vec<(&PathBuf, &FileSettings)> = Vec::new();
     let mut routes = Vec::new();
@@ -122,12 +130,13 @@ pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) ->
             let pages = answers.error_pages.as_deref();
             let error_pages = pages.map(|path| ErrorPages::read(path).map_err(|error| unreadable(path, &error)));
             let content = content(route).map_err(|(path, error)| unreadable(path, &error))?;
-            of_site.push(RouteParts { folder, error_pages: error_pages.transpose()?, content });
+            let access = answers.access.read(&route.scopes, &mut files)?;
+            of_site.push(RouteParts { folder, access, error_pages: error_pages.transpose()?, content });
         }
         routes.push(of_site);
     }
     let folders = folders.iter().map(|(root, files)| read(root, files, folders.len())).collect::<Result<_, _>>()?;
-    Ok(Parts { root, routes, folders })
+    Ok(Parts { root, access, routes, folders })
 }
 
 /// The content of an answer that is always the same.
@@ -154,6 +163,7 @@ pub(super) struct Kept {
     folders: Vec<(FolderKey, StaticFiles)>,
     lab: Option<Lab>,
     coders: Coders,
+    desk: Desk,
 }
 
 /// The lab, whose chat has members and whose users are there in the next plan, too.
@@ -166,6 +176,11 @@ struct Lab {
 }
 
 impl Kept {
+    /// Requests that were refused so far, by rule.
+    pub(super) fn refusals(&self) -> &Rc<Refusals> {
+        self.desk.refusals()
+    }
+
     /// The folders that are served.
     pub(super) fn known(&self) -> Vec<FolderKey> {
         self.folders.iter().map(|(key, _)| key.clone()).collect()
@@ -204,6 +219,8 @@ pub(super) struct Makings<'m> {
     /// Where upstreams are found.
     pub(super) hub: &'m Rc<Hub>,
     pub(super) now: Moment,
+    /// The same.
+    pub(super) instant: Instant,
     /// The listeners, each with the address that was asked for.
     pub(super) listeners: &'m [(ListenerId, ListenAddress)],
     /// What the admin listener serves, for routes that do as well.
@@ -214,12 +231,14 @@ impl Makings<'_> {
     /// The plan.
     pub(super) fn plan(&self, parts: Parts, kept: &mut Kept) -> Plan {
         let lab = kept.lab(self.settings);
+        let trusted = Rc::new(trusted_proxies(self.settings));
         let (root, folders) = (parts.root.is_some(), parts.root.into_iter().chain(parts.folders));
         let folders = kept.serve(folders);
         let coders = kept.coders.clone();
-        let mut builder = Builder { makings: self, proxies: self.proxies().into_iter(), coders, lab, folders };
+        let proxies = self.proxies().into_iter();
+        let mut builder = Builder { makings: self, proxies, coders, lab, folders, trusted, desk: &mut kept.desk };
         let sites = match self.settings.sites.is_empty() {
-            true => Sites::one(builder.only_route(root)),
+            true => Sites::one(builder.only_route(root, parts.access)),
             false => builder.sites(parts.routes),
         };
         let mut plan = Plan::new(sites);
@@ -248,6 +267,8 @@ struct Builder<'m, P> {
     coders: Coders,
     lab: Lab,
     folders: Vec<StaticFiles>,
+    trusted: Rc<TrustedProxies>,
+    desk: &'m mut Desk,
 }
 
 impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
@@ -256,8 +277,13 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         self.proxies.next().filter(|proxy| !proxy.is_empty())
     }
 
+    /// What is asked of requests by these rules.
+    fn access(&mut self, rules: Option<Rules>) -> Option<Access> {
+        rules.map(|rules| self.desk.open(&rules, &self.trusted, self.makings.instant))
+    }
+
     /// What flags say: the demo site and the lab, or a folder with or without the lab next to it.
-    fn only_route(&mut self, has_root: bool) -> Route {
+    fn only_route(&mut self, has_root: bool, access: Option<Rules>) -> Route {
         let settings = self.makings.settings;
         let public = match self.folders.first().filter(|_| has_root) {
             None => Public::Lab(Rc::clone(&self.lab.with_demo)),
@@ -266,6 +292,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         let mut route = Route::new(Target::Content(self.next_proxy(), public));
         route.cors = settings.cors.as_ref().and_then(Choice::value).cloned();
         route.coders = Some(self.coders.clone());
+        route.access = self.access(access);
         route
     }
 
@@ -315,6 +342,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         route.cors = answers.cors.as_ref().and_then(Choice::value).cloned();
         route.fields = if has_files { FieldRules::default() } else { answers.files.field_rules() };
         route.error_pages = parts.error_pages.map(Rc::new);
+        route.access = self.access(parts.access);
         // For upstreams their own route says it.
         route.strips = answers.strip && settings.upstreams.is_empty();
         route.coders = (answers.compress != Some(false)).then(|| self.coders.clone());

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::admin::KernelSubjects;
 use super::plan::{self, FolderKey, Kept, Makings, Parts};
@@ -189,8 +189,14 @@ impl Reloader {
         }
         self.hub.set_connections_max(settings.shares(self.descriptors).upstreams);
         let now = event_loop.reactor().moment();
-        let makings =
-            Makings { settings: &settings, hub: &self.hub, now, listeners: &self.listeners, admin: &self.admin };
+        let makings = Makings {
+            settings: &settings,
+            hub: &self.hub,
+            now,
+            instant: Instant::now(),
+            listeners: &self.listeners,
+            admin: &self.admin,
+        };
         let mut plan = makings.plan(parts, &mut self.kept);
         let bound = self.listeners.iter().map(|(_, asked)| (&asked.address, asked.role));
         plan.https_redirect = tls::redirect(&settings, bound);

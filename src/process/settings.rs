@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use log::LevelFilter;
 
+use super::access_settings::AccessSettings;
 use super::capture_settings::CaptureSettings;
 use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
@@ -137,6 +138,10 @@ pub struct Settings {
     /// What is passed on to other servers.
     #[command(flatten)]
     pub proxy: ProxySettings,
+
+    /// Who may ask.
+    #[command(flatten)]
+    pub access: AccessSettings,
 
     /// HTTPS.
     #[command(flatten)]
@@ -552,6 +557,7 @@ impl Settings {
         self.sites = site_settings::read(given).map_err(Objection::to_sites)?;
         self.tls.of_sites = self.sites.iter().flat_map(|site| site.pairs.iter().cloned()).collect();
         self.files.check()?;
+        self.access.check()?;
         self.proxy.check()?;
         self.http2.check()?;
         let of_sites = self.sites.iter().flat_map(|site| &site.listen);

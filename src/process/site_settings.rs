@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
+use super::access_settings::{AccessSettings, Scopes};
 use super::choice::{ALONE, Choice, choice};
 use super::config_file::{self, Entry, Place, SiteTable};
 use super::file_settings::FileSettings;
@@ -118,6 +119,10 @@ pub struct AnswerSettings {
     )]
     pub cors: Option<Choice<Cors>>,
 
+    /// Who may ask.
+    #[command(flatten)]
+    pub access: AccessSettings,
+
     /// How a folder is served.
     #[command(flatten)]
     pub files: FileSettings,
@@ -225,6 +230,8 @@ pub struct RouteSettings {
     pub answers: AnswerSettings,
     /// The routes to upstreams, with the hosts of none.
     pub upstreams: Vec<Route>,
+    /// Where its rules are written that count requests and connections.
+    pub scopes: Scopes,
     /// Where they are redirected to, if they are.
     pub redirect: Option<Redirect>,
     /// What is in force and no default, as a configuration file says it, a line each.
@@ -291,13 +298,13 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
             routes: Vec::new(),
         };
         for route in &table.routes {
-            match RouteSettings::read(&route.entries, &route.place, &table.entries, given) {
+            match RouteSettings::read(&route.entries, &route.place, (&names[0], &table.entries), given) {
                 Ok(route) => site.routes.push(route),
                 Err(found) => problems.extend(found),
             }
         }
         if table.entries.iter().any(|entry| says_target(entry)) {
-            match RouteSettings::read(&[], &table.place, &table.entries, given) {
+            match RouteSettings::read(&[], &table.place, (&names[0], &table.entries), given) {
                 Ok(route) => site.routes.push(route),
                 Err(found) => problems.extend(found),
             }
@@ -338,7 +345,12 @@ impl SiteSettings {
 
 impl RouteSettings {
     /// The route of these entries, in a site with others of its own.
-    fn read(own: &[Entry], place: &Place, site: &[Entry], given: &Given<'_>) -> Result<RouteSettings, Vec<String>> {
+    fn read(
+        own: &[Entry],
+        place: &Place,
+        (site_name, site): (&str, &[Entry]),
+        given: &Given<'_>,
+    ) -> Result<RouteSettings, Vec<String>> {
         let mut in_force: BTreeMap<&str, Inherited<'_>> = BTreeMap::new();
         let command = route_keys();
         // From the outside to the inside: the innermost wins.
@@ -374,10 +386,17 @@ impl RouteSettings {
                 return Err(vec![format!("{place}: {}", legible(&condense(&error.render().to_string(), true)))]);
             }
         };
+        let path = keys.path.to_string();
+        let scope_of = |id: &str| match () {
+            () if own.iter().any(|entry| entry.id == id) => format!("{site_name} {path}"),
+            () if site.iter().any(|entry| entry.id == id) => site_name.to_owned(),
+            () => String::new(),
+        };
         let matcher = Matcher { path: keys.path, methods: keys.methods, fields: keys.field };
         let route = RouteSettings {
             name: format!("{} at {place}", matcher.path),
             upstreams: Vec::new(),
+            scopes: Scopes { rate: scope_of("rate_limit"), connections: scope_of("max_connections_per_client") },
             redirect: None,
             in_force: lines(&command, &in_force),
             matcher,
@@ -447,6 +466,7 @@ impl RouteSettings {
             return Err(Objection::to_argument("strip", "needs a 'path' such as /api/: there is nothing to take off"));
         }
         answers.files.check()?;
+        answers.access.check()?;
         for text in &answers.proxy {
             let route = route_of(text, self.matcher.path.prefix(), answers.strip, answers.compress);
             self.upstreams.push(route.map_err(|problem| Objection::new("proxy", text, problem))?);

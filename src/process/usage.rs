@@ -77,6 +77,15 @@ impl Objection {
     }
 }
 
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "invalid value '{}': {}", legible(value), legible(&self.problem)),
+            None => f.write_str(&legible(&self.problem)),
+        }
+    }
+}
+
 /// Reads a command line, its first word being the program, the environment, and the configuration file that one of them names.
 /// `check` says what no single value shows.
 ///

@@ -1,6 +1,7 @@
 //! The service of the whole server: what the admin listener serves, and what everyone gets.
 
 use std::mem;
+use std::rc::Rc;
 
 use super::Service;
 use super::explanation::Explanation;
@@ -50,7 +51,7 @@ impl Plan {
     }
 
     /// What a route answers, or what comes before all routes, unless it is a preflight.
-    fn answer(&self, route: &Route, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+    fn answer(&self, route: &Rc<Route>, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         if let Some(response) = self.redirect(request, cx) {
             return Ok(Reply::Respond(response));
         }

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::{Command, CommandFactory};
 
@@ -66,8 +67,14 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     // The admin's pages are about a loop, which is not there.
     let ask_kernel: AskKernel = Arc::new(|_| KernelReport::default());
     let admin = status::service(&Rc::default(), &ask_kernel);
-    let makings =
-        Makings { settings: &order.settings, hub: &hub, now: Moment::default(), listeners: &[], admin: &admin };
+    let makings = Makings {
+        settings: &order.settings,
+        hub: &hub,
+        now: Moment::default(),
+        instant: Instant::now(),
+        listeners: &[],
+        admin: &admin,
+    };
     let mut plan = makings.plan(plan::read(&order.settings, &shares, &[])?, &mut Kept::default());
     plan.https_redirect = super::tls::redirect_as_told(&order.settings);
     let mut rehearsals = Rehearsals::new(Front::new(plan), limits);

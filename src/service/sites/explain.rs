@@ -84,6 +84,9 @@ fn unfit_text(route: &Route, unfit: Unfit<'_>) -> String {
 impl Route {
     /// Tells how a request that it takes is answered. May block.
     pub fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
+        if self.access.as_ref().is_some_and(|access| !access.explain(request, cx, explanation)) {
+            return;
+        }
         if self.strips {
             let normal = NormalPath::of_request(request);
             match normal.as_bytes().strip_prefix(self.matcher.path.prefix()) {

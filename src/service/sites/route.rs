@@ -10,6 +10,7 @@ use crate::http::exchange::{Cx, Exchange, Reply, concluded};
 use crate::http::fields::{FieldValue, LOCATION};
 use crate::http::message::{RequestHead, Response};
 use crate::http::status::Status;
+use crate::service::access::{Access, Admission};
 use crate::service::coding::Coders;
 use crate::service::cors::Cors;
 use crate::service::errors::{self, Detail};
@@ -26,6 +27,8 @@ pub struct Route {
     pub name: Box<str>,
     /// Which requests it takes.
     pub matcher: Matcher,
+    /// What it asks of them before it answers; `None`: nothing.
+    pub access: Option<Access>,
     /// Which scripts of other sites may read what it answers; `None`: no other site's.
     pub cors: Option<Cors>,
     /// Fields that are added to what is not answered from a folder. A folder has its own.
@@ -79,6 +82,7 @@ impl Route {
         Route {
             name: "".into(),
             matcher: Matcher::default(),
+            access: None,
             cors: None,
             fields: FieldRules::default(),
             error_pages: None,
@@ -90,7 +94,7 @@ impl Route {
 
     /// Whether it asks for something before it answers, so that no other spelling of a path may lead past it.
     pub(super) fn is_guarded(&self) -> bool {
-        false
+        self.access.is_some()
     }
 
     /// Whether it takes every request, and no other spelling of a path leads past anything.
@@ -109,7 +113,32 @@ impl Route {
     }
 
     /// The answer to a request that it takes, before it is concluded.
-    pub fn answer(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+    #[inline]
+    pub fn answer(self: &Rc<Self>, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        match &self.access {
+            None => self.answer_admitted(request, cx),
+            Some(access) => self.answer_if_admitted(access, request, cx),
+        }
+    }
+
+    fn answer_if_admitted(
+        self: &Rc<Self>,
+        access: &Access,
+        request: &RequestHead<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Reply, Failure> {
+        match access.admit(request, cx) {
+            Admission::Passed(_presence) => self.answer_admitted(request, cx),
+            Admission::Refused(response, _) => Ok(Reply::Respond(response)),
+            Admission::Checking(check) => {
+                let route = Rc::clone(self);
+                let then = check.then(request, cx, move |request, _presence, cx| route.answer_admitted(request, cx));
+                Ok(Reply::Decide(then))
+            }
+        }
+    }
+
+    fn answer_admitted(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         if !self.strips {
             return self.answer_as_asked(request, cx);
         }
