@@ -13,7 +13,7 @@ fn wrong_files_are_refused_with_their_places() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/config");
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 100, "{} files", files.len());
+    assert!(files.len() >= 350, "{} files", files.len());
     let mut wrong = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
@@ -121,4 +121,81 @@ fn what_is_in_force_can_be_read_again() {
     // A relative path begins in the folder of the file now.
     let folder = format!("{}/", folder.0.display());
     assert_eq!(after.iter().map(|line| line.replace(&format!("{folder}é"), "é")).collect::<Vec<_>>(), before);
+}
+
+/// What routes inherit from their site stands in the routes, and what they have from the top stands there alone.
+#[test]
+fn sites_in_force_can_be_read_again() {
+    let text = r#"
+cache-control = "max-age=60"
+listen = ["127.0.0.1:8080", "https:127.0.0.1:8443"]
+
+[[site]]
+hosts = ["a.example", "*.A.Example."]
+listen = ["https:127.0.0.1:8443"]
+tls-cert = "CORPUS/ec.pem"
+tls-key = "CORPUS/ec-sec1-key.pem"
+root = "site"
+error-pages = "pages"
+header = ["X-A: \"b\"\\", "*.css X-C: d"]
+log = false
+
+[[site.route]]
+path = "/api/"
+methods = ["GET", "PROPFIND"]
+field = ["X-Canary: yes", "Authorization"]
+proxy = ["http://127.0.0.1:1,http://127.0.0.1:2 balance=least-conn", "/api/x/=http://127.0.0.1:3"]
+strip = true
+compress = true
+log = true
+
+[[site.route]]
+path = "=/down"
+respond = 503
+body = "two\nlines"
+content-type = "text/html"
+retry-after = "2m"
+cors = ["https://a.example", "https://b.example"]
+
+[[site.route]]
+path = "*.php"
+redirect = "https://b.example{uri}"
+status = 301
+
+[[site]]
+[[site.route]]
+path = "/lab/"
+lab = true
+strip = true
+browse = false
+
+[[site.route]]
+path = "/admin/"
+admin = true
+"#;
+    let folder = Folder::with_file("sites-round-trip", "");
+    fs::create_dir(folder.0.join("pages")).unwrap();
+    fs::write(folder.0.join("pages/404.html"), "gone").unwrap();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/tls");
+    fs::write(folder.file(), text.replace("CORPUS", &corpus.display().to_string())).unwrap();
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.rsplit_once("  # ").map_or(line, |(setting, _)| setting).to_owned()).collect()
+    };
+    let said = in_force(&["--config", &folder.file()], &[]);
+    let before = values(&said);
+    fs::write(folder.file(), &said).unwrap();
+    let after = values(&in_force(&["--config", &folder.file()], &[]));
+    assert_eq!(after, before);
+    for (line, count) in [
+        ("[[site]]", 2),
+        ("[[site.route]]", 6),
+        ("cache-control = \"max-age=60\"", 1),
+        ("log = false", 3),
+        ("methods = [\"GET\", \"PROPFIND\"]", 1),
+        ("body = \"two\\nlines\"", 1),
+        (&format!("root = \"{}\"", folder.0.join("site").display()), 1),
+        ("hosts = [\"a.example\", \"*.A.Example.\"]", 1),
+    ] {
+        assert_eq!(before.iter().filter(|other| *other == line).count(), count, "{line}\n{said}");
+    }
 }

@@ -26,6 +26,42 @@ pub const ID: &str = "config";
 const SITE: &str = "site";
 const ROUTE: &str = "route";
 
+/// What other servers call tables and keys of a site and of a route, and how that is written here.
+const NAMES_ELSEWHERE: [(&[&str], &str); 14] = [
+    (&["sites", "server", "servers", "vhost", "virtualhost", "virtual-host"], "a site is [[site]]"),
+    (
+        &["routes", "location", "locations", "handle", "rule", "rules"],
+        "a route is [[site.route]], behind the [[site]] it belongs to",
+    ),
+    (
+        &["host", "server_name", "server-name", "servername", "domain", "domains", "names"],
+        "the names of a site are 'hosts'",
+    ),
+    (
+        &["ssl_certificate", "ssl-certificate", "tls-certificate", "certificate", "cert"],
+        "the certificate of a site is 'tls-cert'",
+    ),
+    (
+        &["ssl_certificate_key", "ssl-certificate-key", "tls-certificate-key", "key"],
+        "the key of the certificate is 'tls-key'",
+    ),
+    (&["proxy_pass", "proxy-pass", "reverse_proxy", "upstream", "backend"], "requests are passed on by 'proxy'"),
+    (&["return", "code"], "an answer that is always the same is 'respond'; another address is 'redirect'"),
+    (&["content", "text"], "the content of a fixed answer is 'body'"),
+    (
+        &["rewrite", "redirect-to", "redir"],
+        "another address is 'redirect'; the path of the route is taken off by 'strip'",
+    ),
+    (&["prefix", "match", "uri", "pattern"], "the paths of a route are 'path'"),
+    (&["add_header", "headers"], "fields are added by 'header'"),
+    (&["error_page", "error-page"], "pages for errors are in the folder 'error-pages'"),
+    (
+        &["autoindex", "alias", "try_files", "try-files"],
+        "folders are served by 'root', with 'browse', 'spa' and 'try-html'",
+    ),
+    (&["include", "import"], "all settings are in one file"),
+];
+
 /// What a file says, in its order.
 #[derive(Debug, Default)]
 pub struct ConfigFile {
@@ -141,6 +177,27 @@ impl ConfigFile {
         let place = culprit(ContextKind::InvalidArg).or_else(|| culprit(ContextKind::PriorArg))?;
         Some(Refusal::File(vec![format!("{place}: {}", legible(&condense(&error.render().to_string(), true)))]))
     }
+}
+
+/// The line about keys of one table that do not go together: at the later of the two, or at the `table` if none of them stands
+/// in the file.
+pub fn conflict<'p>(
+    error: &clap::Error,
+    command: &Command,
+    place_of: impl Fn(&str) -> Option<&'p Place>,
+    table: &'p Place,
+) -> String {
+    let mut problem = condense(&error.render().to_string(), true);
+    let mut places = Vec::new();
+    for argument in command.get_arguments() {
+        let name = format!("'{argument}'");
+        if let Some(key) = key(argument).filter(|_| problem.contains(&name)) {
+            problem = problem.replace(&name, &format!("'{key}'"));
+            places.extend(place_of(argument.get_id().as_str()));
+        }
+    }
+    let place = places.into_iter().max_by_key(|place| (place.line, place.column)).unwrap_or(table);
+    format!("{place}: {}", legible(&problem.replace("the argument ", "")))
 }
 
 /// The text of a file.
@@ -268,12 +325,23 @@ impl Reader<'_> {
         site
     }
 
+    /// What the parser says, and more where its words are too few.
+    fn syntax_error(&self, error: &toml::de::Error) -> String {
+        let name = error.span().and_then(|span| self.source.text.get(span)).unwrap_or_default();
+        match (error.message(), name) {
+            ("duplicate key", SITE | ROUTE) => format!(
+                "'{name}' is there already in another form: sites are written [[site]], and behind each its routes, [[site.route]]"
+            ),
+            ("duplicate key", _) => format!("'{name}' is there already"),
+            (message, _) => message.replace('\n', ", "),
+        }
+    }
+
     /// The first error of each line. The parser goes on behind an error, and finds others there that are none.
     fn syntax_errors(&self, errors: &[toml::de::Error]) -> Vec<String> {
         let place =
             |error: &toml::de::Error| self.source.place(error.span().map_or(self.source.text.len(), |span| span.start));
-        let mut errors: Vec<_> =
-            errors.iter().map(|error| (place(error), error.message().replace('\n', ", "))).collect();
+        let mut errors: Vec<_> = errors.iter().map(|error| (place(error), self.syntax_error(error))).collect();
         errors.sort_by_key(|(place, _)| (place.line, place.column));
         errors.dedup_by_key(|(place, _)| place.line);
         errors.iter().map(|(place, problem)| format!("{place}: {}", legible(problem))).collect()
@@ -299,22 +367,43 @@ impl Reader<'_> {
             if name == ID {
                 return "a configuration file cannot name another one".into();
             }
-            let others = keys.command.get_arguments().filter(|argument| argument.get_id() != ID).filter_map(key);
-            let elsewhere = [
-                (&self.server, "stands at the top of the file, before all sites"),
-                (&self.site, "stands in a [[site]]"),
-                (&self.route, "stands in a [[site.route]]"),
-            ];
-            if let Some((_, place)) = elsewhere.iter().find(|(other, _)| other.find(name).is_some()) {
-                return format!("there is no setting '{name}' here: it {place}");
+            if name == ROUTE {
+                return "'route' stands in a site: [[site.route]]".into();
             }
-            match (name_here(&format!("--{name}")), nearest_name(name, others)) {
-                (Some((value::ROOT, _)), _) => format!("there is no setting '{name}'; the folder to serve is 'root'"),
-                (Some(_), _) => format!("there is no setting '{name}'; where to listen is 'listen'"),
-                (None, Some(near)) => format!("there is no setting '{name}'; '{near}' is one"),
-                (None, None) => format!("there is no setting '{name}'"),
+            let elsewhere = |(names, hint): &(&[&str], &'static str)| names.contains(&name).then_some(*hint);
+            let in_site = !std::ptr::eq(keys, &self.server);
+            if let Some(place) = self.place_elsewhere(keys, name) {
+                return format!("there is no setting '{name}' here: it stands {place}");
+            }
+            match (name_here(&format!("--{name}")), NAMES_ELSEWHERE.iter().find_map(elsewhere)) {
+                (Some((value::ROOT, _)), _) => {
+                    return format!("there is no setting '{name}'; the folder to serve is 'root'");
+                }
+                (Some(_), hint) if hint.is_none() || !in_site => {
+                    let place = if in_site { ", in a [[site]] or at the top of the file" } else { "" };
+                    return format!("there is no setting '{name}'; where to listen is 'listen'{place}");
+                }
+                (_, Some(hint)) => return format!("there is no setting '{name}'; {hint}"),
+                _ => {}
+            }
+            let others = keys.command.get_arguments().filter(|argument| argument.get_id() != ID).filter_map(key);
+            match nearest_name(name, others) {
+                Some(near) => format!("there is no setting '{name}'; '{near}' is one"),
+                None => format!("there is no setting '{name}'"),
             }
         })
+    }
+
+    /// Where a setting stands that does not belong among these `keys`, if there is one with this name.
+    fn place_elsewhere(&self, keys: &Keys, name: &str) -> Option<&'static str> {
+        let is_among = |other: &Keys| !std::ptr::eq(keys, other) && other.find(name).is_some();
+        match (is_among(&self.server), is_among(&self.site), is_among(&self.route)) {
+            (_, true, true) => Some("in a [[site]] or in a [[site.route]]"),
+            (_, true, false) => Some("in a [[site]]"),
+            (_, false, true) => Some("in a [[site.route]]"),
+            (true, ..) => Some("at the top of the file, before all sites"),
+            (false, ..) => None,
+        }
     }
 }
 

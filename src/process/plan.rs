@@ -20,6 +20,7 @@ use crate::base::moment::Moment;
 use crate::http::fields::FieldValue;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::media_type::{MediaTypes, TEXT_UTF8};
+use crate::http::status::Status;
 use crate::net::listener::ListenAddress;
 use crate::service::access::{Access, Desk, Refusals, Rules};
 use crate::service::coding::Coders;
@@ -319,8 +320,10 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         let answers = &settings.answers;
         let proxy = self.next_proxy();
         let has_files = parts.folder.is_some();
-        let target = match (&settings.redirect, answers.respond) {
-            (Some(redirect), _) => Target::Redirect(redirect.clone()),
+        let target = match (&answers.redirect, answers.respond) {
+            (Some(redirect), _) => {
+                Target::Redirect(redirect.clone(), answers.status.unwrap_or(Status::PERMANENT_REDIRECT))
+            }
             (None, Some(status)) => {
                 let seconds = answers.retry_after.map(|after| after.as_secs().to_string());
                 let retry_after = seconds.and_then(|seconds| FieldValue::new(seconds).ok());
@@ -343,8 +346,8 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         route.fields = if has_files { FieldRules::default() } else { answers.files.field_rules() };
         route.error_pages = parts.error_pages.map(Rc::new);
         route.access = self.access(parts.access);
-        // For upstreams their own route says it.
-        route.strips = answers.strip && settings.upstreams.is_empty();
+        // Redirects and answers that are always the same have their own way with the path, or none.
+        route.strips = answers.strip && matches!(route.target, Target::Content(..) | Target::Admin(_));
         route.coders = (answers.compress != Some(false)).then(|| self.coders.clone());
         route
     }

@@ -88,7 +88,8 @@ pub fn route_of(text: &str, prefix: &[u8], strips: bool, compresses: Option<bool
     let is_url = text.starts_with("http://") || text.starts_with("https://");
     let mut route = match is_url {
         true => route_text::parse_behind(None, String::from_utf8_lossy(prefix).into_owned(), text)?,
-        false => route_text::parse(text)?,
+        false if text.contains('=') => route_text::parse(text)?,
+        false => return Err("expected a URL such as http://127.0.0.1:3000, or /PATH/=URL for some paths".into()),
     };
     if let Some(host) = &route.host {
         return Err(format!("the host {host} belongs into the 'hosts' of a site"));

@@ -561,7 +561,8 @@ impl Settings {
         self.proxy.check()?;
         self.http2.check()?;
         let of_sites = self.sites.iter().flat_map(|site| &site.listen);
-        self.tls.check(self.listen.iter().chain(of_sites).find(|listen| listen.role == ListenerRole::Https))?;
+        let https = self.listen.iter().chain(of_sites).find(|listen| listen.role == ListenerRole::Https);
+        self.tls.check(https).map_err(|objection| site_settings::at_its_site(objection, given))?;
         match &self.root {
             _ if !self.sites.is_empty() => check_beside_sites(given)?,
             Some(root) => check_root(root, given)?,

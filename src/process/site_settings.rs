@@ -16,7 +16,7 @@ use super::file_settings::FileSettings;
 use super::proxy_settings::route_of;
 use super::quantity::duration;
 use super::settings::{DAY, cors, switch};
-use super::usage::{Given, Objection, condense, legible};
+use super::usage::{Given, Objection};
 use crate::http::fields::FieldValue;
 use crate::http::media_type::parse_media_type;
 use crate::http::method::Method;
@@ -34,6 +34,14 @@ pub const SITES: &str = "Sites and routes";
 
 /// Keys that say what answers. Who says one of them says all: the others are not inherited.
 const TARGETS: [&str; 6] = ["root", "proxy", "redirect", "respond", "lab", "admin"];
+/// Keys that say more of one of those, and which one. They are inherited with it alone.
+const OF_TARGETS: [(&str, &str); 5] = [
+    ("status", "redirect"),
+    ("body", "respond"),
+    ("body_file", "respond"),
+    ("content_type", "respond"),
+    ("retry_after", "respond"),
+];
 
 /// What requests get, in a site and in a route.
 #[derive(Debug, Clone, Args)]
@@ -48,20 +56,21 @@ pub struct AnswerSettings {
         long,
         help = "Where to pass requests on: URL[,URL...][ OPTION...] for all that the route takes, with the options of \
                 --proxy, or the same behind /PATH/= for some of them",
-        value_name = "URL"
+        value_name = "URL",
+        value_parser = passed_on
     )]
     pub proxy: Vec<String>,
 
     /// Address to redirect to; {host}, {path}, {query}, {uri} (path and query) and {rest} (what the path has behind that of the
     /// route) stand for those of the request
-    #[arg(long, value_name = "URL")]
-    pub redirect: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = Redirect::new)]
+    pub redirect: Option<Redirect>,
 
-    /// Status of the redirect: 301, 302, 303, 307 or 308
-    #[arg(long, value_name = "N", default_value = "308", value_parser = redirect_status)]
-    pub status: Status,
+    /// Status of the redirect: 301, 302, 303, 307 or 308 [default: 308]
+    #[arg(long, value_name = "N", value_parser = redirect_status)]
+    pub status: Option<Status>,
 
-    /// Status of an answer that is always the same, 200 to 599
+    /// Status of an answer that is always the same, 200 to 599; not 206 and 3xx, which need more than content
     #[arg(long, value_name = "N", value_parser = fixed_status)]
     pub respond: Option<Status>,
 
@@ -175,14 +184,25 @@ struct RouteKeys {
 
 /// The keys of a `[[site]]`.
 pub fn site_keys() -> Command {
-    static KEYS: LazyLock<Command> = LazyLock::new(|| SiteKeys::command().name("site"));
+    static KEYS: LazyLock<Command> = LazyLock::new(|| built(SiteKeys::command().name("site")));
     KEYS.clone()
 }
 
 /// The keys of a `[[site.route]]`.
 pub fn route_keys() -> Command {
-    static KEYS: LazyLock<Command> = LazyLock::new(|| RouteKeys::command().name("route"));
+    static KEYS: LazyLock<Command> = LazyLock::new(|| built(RouteKeys::command().name("route")));
     KEYS.clone()
+}
+
+/// An argument that has not been built cannot be printed.
+fn built(mut command: Command) -> Command {
+    command.build();
+    command
+}
+
+/// What its route makes of it shows in `checked`.
+fn passed_on(text: &str) -> Result<String, String> {
+    route_of(text, b"", false, None).map(|_| text.into())
 }
 
 fn redirect_status(text: &str) -> Result<Status, String> {
@@ -191,8 +211,16 @@ fn redirect_status(text: &str) -> Result<Status, String> {
 }
 
 fn fixed_status(text: &str) -> Result<Status, String> {
-    let code = text.parse().ok().filter(|code| (200..=599).contains(code));
-    code.and_then(Status::from_code).ok_or_else(|| "expected a status from 200 to 599 that is registered".into())
+    let code: u16 = text.parse().unwrap_or_default();
+    match code {
+        300..=399 => {
+            Err("expected another status: an answer that leads elsewhere is written redirect = ADDRESS".into())
+        }
+        206 => Err("expected another status: 206 is for a part of something (RFC 9110 §15.3.7)".into()),
+        _ => Status::from_code(code)
+            .filter(|status| !status.is_interim())
+            .ok_or_else(|| "expected a status from 200 to 599".into()),
+    }
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -232,9 +260,7 @@ pub struct RouteSettings {
     pub upstreams: Vec<Route>,
     /// Where its rules are written that count requests and connections.
     pub scopes: Scopes,
-    /// Where they are redirected to, if they are.
-    pub redirect: Option<Redirect>,
-    /// What is in force and no default, as a configuration file says it, a line each.
+    /// What is in force, is no default and does not stand at the top, as a configuration file says it, a line each.
     pub in_force: Vec<String>,
 }
 
@@ -243,6 +269,8 @@ struct Inherited<'f> {
     words: Vec<OsString>,
     origin: String,
     place: Option<&'f Place>,
+    /// Whether it stands at the top, for all sites.
+    is_from_top: bool,
 }
 
 /// Reads the sites of a configuration file.
@@ -259,7 +287,7 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
         let keys = match SiteKeys::try_parse_from([OsString::new()].into_iter().chain(words)) {
             Ok(keys) => keys,
             Err(error) => {
-                problems.push(format!("{}: {}", table.place, legible(&condense(&error.render().to_string(), true))));
+                problems.push(config_file::conflict(&error, &site_keys(), |_| None, &table.place));
                 continue;
             }
         };
@@ -277,9 +305,20 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
             };
             if let Some((.., other)) = hosts.iter().find(is_there) {
                 let what = if keys.hosts.is_empty() { "a site without 'hosts'" } else { name };
-                problems.push(format!("{}: {what} is there already, at {other}", place_of("hosts")));
+                let problem = match *other == &table.place {
+                    true => format!("'hosts' has {what} twice"),
+                    false => format!("{what} is there already, at {other}"),
+                };
+                problems.push(format!("{}: {problem}", place_of("hosts")));
             }
             hosts.push((name.clone(), keys.listen.clone(), &table.place));
+        }
+        for (id, target) in OF_TARGETS {
+            let said = |id: &str| table.entries.iter().find(|entry| entry.id == id);
+            if let (Some(entry), None) = (said(id), said(target)) {
+                let key = id.replace('_', "-");
+                problems.push(format!("{}: '{key}' needs '{target}' in the same table", entry.place));
+            }
         }
         if keys.tls_cert.len() != keys.tls_key.len() {
             let problem = "'tls-cert' and 'tls-key' belong together, as many of one as of the other";
@@ -287,6 +326,12 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
                 "{}: {problem}",
                 place_of(if keys.tls_cert.is_empty() { "tls_key" } else { "tls_cert" })
             ));
+        }
+        for (id, files) in [("tls_cert", &keys.tls_cert), ("tls_key", &keys.tls_key)] {
+            if let Some(file) = files.iter().find(|file| !file.is_file()) {
+                let objection = Objection::new(id, file.display(), "expected a file that exists");
+                problems.push(objection.line(place_of(id), &id.replace('_', "-")));
+            }
         }
         let pairs = keys.tls_cert.into_iter().zip(keys.tls_key);
         let mut site = SiteSettings {
@@ -299,7 +344,14 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
         };
         for route in &table.routes {
             match RouteSettings::read(&route.entries, &route.place, (&names[0], &table.entries), given) {
-                Ok(route) => site.routes.push(route),
+                Ok(read) => {
+                    if let Some(earlier) = site.routes.iter().find(|earlier| earlier.matcher.covers(&read.matcher)) {
+                        let name = &earlier.name;
+                        problems
+                            .push(format!("{}: no request comes here: {name} takes them all before it", route.place));
+                    }
+                    site.routes.push(read);
+                }
                 Err(found) => problems.extend(found),
             }
         }
@@ -309,12 +361,26 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
                 Err(found) => problems.extend(found),
             }
         } else if table.routes.is_empty() {
-            let problem = "the site says nothing that answers: expected 'root', 'proxy', 'redirect', 'respond', or a [[site.route]]";
+            let problem = "the site says nothing that answers: expected 'root', 'proxy', 'redirect', 'respond', \
+                           'lab' or 'admin', or a [[site.route]]";
             problems.push(format!("{}: {problem}", table.place));
         }
         sites.push(site);
     }
     if problems.is_empty() { Ok(sites) } else { Err(problems) }
+}
+
+/// What is wrong with a file that a site names, at the place where it does.
+pub fn at_its_site(objection: Objection, given: &Given<'_>) -> Objection {
+    let is_meant = |entry: &&Entry| {
+        let value = objection.value().map(|value| format!("={value}"));
+        let ends = |word: &OsString| value.as_ref().is_some_and(|value| word.to_string_lossy().ends_with(value));
+        entry.id == objection.id() && entry.words.iter().any(ends)
+    };
+    match given.sites().iter().flat_map(|site| &site.entries).find(is_meant) {
+        Some(entry) => Objection::to_sites(vec![objection.line(&entry.place, &entry.id.replace('_', "-"))]),
+        None => objection,
+    }
 }
 
 /// Whether a site and a route have the key with this id in common.
@@ -332,7 +398,7 @@ fn says_target(entry: &Entry) -> bool {
 }
 
 impl SiteSettings {
-    /// The site as a configuration file says it. What a route has from the site or from the top stands in the route.
+    /// The site as a configuration file says it. What a route has from the site stands in the route.
     pub fn in_force(&self) -> String {
         let mut text = format!("\n[[site]]\n{}", self.own.concat());
         for route in &self.routes {
@@ -360,14 +426,20 @@ impl RouteSettings {
                 && is_answer(id)
                 && let Some((words, origin)) = given.words_of(id)
             {
-                in_force.insert(argument.get_id().as_str(), Inherited { words, origin, place: given.place_of(id) });
+                let said = Inherited { words, origin, place: given.place_of(id), is_from_top: true };
+                in_force.insert(argument.get_id().as_str(), said);
             }
         }
         let inherits_target = !own.iter().any(says_target);
         let inherited = site.iter().filter(|entry| is_answer(&entry.id));
-        let inherited = inherited.filter(|entry| inherits_target || !TARGETS.contains(&entry.id.as_str()));
+        let is_inherited = |entry: &&Entry| match OF_TARGETS.iter().find(|(id, _)| *id == entry.id) {
+            Some((_, target)) => inherits_target && site.iter().any(|entry| entry.id == *target),
+            None => inherits_target || !TARGETS.contains(&entry.id.as_str()),
+        };
+        let inherited = inherited.filter(is_inherited);
         for Entry { id, words, place } in inherited.chain(own) {
-            let said = Inherited { words: words.clone(), origin: place.to_string(), place: Some(place) };
+            let (words, origin) = (words.clone(), place.to_string());
+            let said = Inherited { words, origin, place: Some(place), is_from_top: false };
             in_force.insert(id, said);
         }
         let place_of = |id: &str| in_force.get(id).and_then(|said| said.place).unwrap_or(place);
@@ -383,7 +455,8 @@ impl RouteSettings {
         let keys = match command.clone().try_get_matches_from(words.iter().chain(&last)) {
             Ok(matches) => RouteKeys::from_arg_matches(&matches).map_err(|error| vec![format!("{place}: {error}")])?,
             Err(error) => {
-                return Err(vec![format!("{place}: {}", legible(&condense(&error.render().to_string(), true)))]);
+                let place_of = |id: &str| in_force.get(id).and_then(|said| said.place);
+                return Err(vec![config_file::conflict(&error, &command, place_of, place)]);
             }
         };
         let path = keys.path.to_string();
@@ -397,7 +470,6 @@ impl RouteSettings {
             name: format!("{} at {place}", matcher.path),
             upstreams: Vec::new(),
             scopes: Scopes { rate: scope_of("rate_limit"), connections: scope_of("max_connections_per_client") },
-            redirect: None,
             in_force: lines(&command, &in_force),
             matcher,
             answers: keys.answers,
@@ -434,24 +506,32 @@ impl RouteSettings {
                 ));
             }
             (None, None) if !is_proxy && !answers.lab => {
-                let problem = "needs something that answers: 'root', 'proxy', 'redirect', 'respond', 'lab' or 'admin', here or in the site";
-                return Err(Objection::to_argument("path", problem));
+                let problem = "the route says nothing that answers: expected 'root', 'proxy', 'redirect', 'respond', \
+                               'lab' or 'admin', here or in the site";
+                return Err(Objection::to_argument("", problem));
             }
             _ => {}
         }
-        for (id, is_said) in [
-            ("body", answers.body.is_some()),
-            ("body_file", answers.body_file.is_some()),
-            ("content_type", answers.content_type.is_some()),
-            ("retry_after", answers.retry_after.is_some()),
-        ] {
-            if is_said && answers.respond.is_none() {
-                return Err(Objection::to_argument(id, "needs 'respond', the status of the answer"));
+        for ((id, target), is_said) in OF_TARGETS.into_iter().zip([
+            answers.status.is_some(),
+            answers.body.is_some(),
+            answers.body_file.is_some(),
+            answers.content_type.is_some(),
+            answers.retry_after.is_some(),
+        ]) {
+            let is_there = if target == "redirect" { answers.redirect.is_some() } else { answers.respond.is_some() };
+            if is_said && !is_there {
+                return Err(Objection::to_argument(id, format!("needs '{target}'")));
             }
         }
-        if let Some(text) = &answers.redirect {
-            let redirect = Redirect::new(answers.status, text);
-            self.redirect = Some(redirect.map_err(|problem| Objection::new("redirect", text, problem))?);
+        if let Some(status) = answers.respond.filter(|status| matches!(status.code(), 204 | 205))
+            && (answers.body.is_some() || answers.body_file.is_some())
+        {
+            let id = if answers.body.is_some() { "body" } else { "body_file" };
+            return Err(Objection::to_argument(
+                id,
+                format!("cannot stand beside respond = {}, which has no content", status.code()),
+            ));
         }
         if let Some(folder) = answers.error_pages.as_deref().filter(|folder| !folder.is_dir()) {
             return Err(Objection::new("error_pages", folder.display(), "expected a folder that exists"));
@@ -491,10 +571,10 @@ fn own_lines(table: &SiteTable) -> Vec<String> {
     own.filter_map(line).collect()
 }
 
-/// What is in force, as a configuration file says it.
+/// What is in force and does not stand at the top, as a configuration file says it.
 fn lines(command: &Command, in_force: &BTreeMap<&str, Inherited<'_>>) -> Vec<String> {
     let line = |argument: &clap::Arg| {
-        let said = in_force.get(argument.get_id().as_str())?;
+        let said = in_force.get(argument.get_id().as_str()).filter(|said| !said.is_from_top)?;
         Some(config_file::line(argument, &said.words, &said.origin))
     };
     command.get_arguments().filter_map(line).collect()

@@ -66,12 +66,18 @@ impl Objection {
         &self.id
     }
 
-    /// What to tell the user if the file says it at this `place`, under this `key`.
+    /// The value that is wrong, if it is one.
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+
+    /// What to tell the user if the file says it at this `place`, under this `key`; without a key, the table there is wrong.
     pub fn line(&self, place: &Place, key: &str) -> String {
         match &self.value {
             Some(value) => {
                 format!("{place}: invalid value '{}' for '{key}': {}", legible(value), legible(&self.problem))
             }
+            None if key.is_empty() => format!("{place}: {}", legible(&self.problem)),
             None => format!("{place}: '{key}' {}", legible(&self.problem)),
         }
     }

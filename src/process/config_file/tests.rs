@@ -130,11 +130,7 @@ const ALL_TYPES: [(&str, &str); 7] = [
 fn every_setting_can_be_said_and_refuses_wrong_types() {
     let mut kinds = HashSet::new();
     let command = command();
-    let settings: Vec<_> = command
-        .get_arguments()
-        .filter(|argument| argument.get_id() != ID)
-        .filter_map(|argument| Some((key(argument)?, argument)))
-        .collect();
+    let settings = keys(&command);
     assert!(settings.len() > 80, "{}", settings.len());
     for (key, argument) in settings {
         let default: Vec<_> = argument.get_default_values().iter().collect();
@@ -146,21 +142,104 @@ fn every_setting_can_be_said_and_refuses_wrong_types() {
             )
             .unwrap_or_else(|error| panic!("{text}: {error}"));
         }
-        let mut refused = 0;
-        for (name, value) in ALL_TYPES {
-            if let Err(problems) = parse(&format!("\n{key} = {value}")) {
-                let at = key.len() + 4;
-                let within = if name == "a list" { 0..=2 } else { 0..=0 };
-                let is_right = |problem: &String| {
-                    within.clone().any(|more| problem.starts_with(&format!("t.toml:2:{}: ", at + more)))
-                };
-                assert!(problems.len() == 1 && is_right(&problems[0]), "{problems:?}");
-                assert!(problems[0].contains(&format!("'{key}'")), "{problems:?}");
-                refused += usize::from(problems[0].contains(" is a") || problems[0].contains(" is true: "));
-            }
-        }
+        let refused = wrong_types_refused("", &key);
         assert!(refused >= 4, "{key}");
         kinds.insert(refused);
     }
     assert!(kinds.len() > 1, "all settings have the same types: {kinds:?}");
+}
+
+/// The keys of a table that this command has, with their arguments.
+fn keys(command: &Command) -> Vec<(String, &Arg)> {
+    let arguments = command.get_arguments().filter(|argument| argument.get_id() != ID);
+    arguments.filter_map(|argument| Some((key(argument)?, argument))).collect()
+}
+
+/// Says the `key` behind this `beginning` with a value of each type. What is refused is refused at the place of the value, with
+/// its name. How many types are wrong, whatever the value.
+fn wrong_types_refused(beginning: &str, key: &str) -> usize {
+    let mut refused = 0;
+    for (name, value) in ALL_TYPES {
+        if let Err(problems) = parse(&format!("{beginning}\n{key} = {value}")) {
+            let (line, at) = (beginning.matches('\n').count() + 2, key.len() + 4);
+            let within = if name == "a list" { 0..=2 } else { 0..=0 };
+            let is_right = |problem: &String| {
+                within.clone().any(|more| problem.starts_with(&format!("t.toml:{line}:{}: ", at + more)))
+            };
+            assert!(problems.len() == 1 && is_right(&problems[0]), "{problems:?}");
+            assert!(problems[0].contains(&format!("'{key}'")), "{problems:?}");
+            refused += usize::from(problems[0].contains(" is a") || problems[0].contains(" is true: "));
+        }
+    }
+    refused
+}
+
+/// A right value of each key of a site and of a route that is no flag.
+const RIGHT: [(&str, &str); 27] = [
+    ("hosts", "['a.example', '*.a.example', '[::1]']"),
+    ("listen", "[8080, 'https:8443']"),
+    ("tls-cert", "'a.pem'"),
+    ("tls-key", "['a.key', 'b.key']"),
+    ("path", "'/a/'"),
+    ("methods", "['GET', 'PROPFIND']"),
+    ("field", "'X-A: b'"),
+    ("root", "'.'"),
+    ("proxy", "['http://127.0.0.1:1 max=3', '/b/=https://b.example']"),
+    ("redirect", "'https://{host}{uri}'"),
+    ("status", "301"),
+    ("respond", "0o771"),
+    ("body", "\"two\\nlines\""),
+    ("body-file", "'b.html'"),
+    ("content-type", "'text/html'"),
+    ("retry-after", "'2m'"),
+    ("lab", "true"),
+    ("admin", "false"),
+    ("strip", "true"),
+    ("error-pages", "'errors'"),
+    ("compress", "false"),
+    ("log", "false"),
+    ("cors", "['https://a.example']"),
+    ("index", "['a.html', 'b.html']"),
+    ("spa", "true"),
+    ("header", "['X-A: b', '*.css X-C: d']"),
+    ("cache-control", "'hashed'"),
+];
+
+/// Each key of a site and of a route is read there, refuses each type that it cannot have, and is unknown elsewhere.
+#[test]
+fn every_key_of_a_site_and_of_a_route_can_be_said_and_refuses_wrong_types() {
+    let (site, route) = (site_settings::site_keys(), site_settings::route_keys());
+    let tables = [("[[site]]", &site, &route), ("[[site]]\n[[site.route]]", &route, &site)];
+    let mut said = HashSet::new();
+    for (beginning, command, other) in tables {
+        let keys = keys(command);
+        assert!(keys.len() > 20, "{beginning}");
+        for (key, argument) in &keys {
+            assert!(wrong_types_refused(beginning, key) >= 4, "{key}");
+            let default: Vec<_> = argument.get_default_values().iter().collect();
+            let right = RIGHT.iter().find(|(name, _)| name == key).map(|(_, value)| value.to_string());
+            let right = right.or_else(|| (!default.is_empty()).then(|| Toml { argument, texts: &default }.to_string()));
+            let is_switch = matches!(argument.get_action(), clap::ArgAction::SetTrue);
+            let right = right.or_else(|| is_switch.then(|| "true".into()));
+            // What flags have as well is said by the tests of flags.
+            let Some(right) = right.or_else(|| argument.get_env().map(|_| String::new())) else {
+                panic!("RIGHT has nothing for '{key}'");
+            };
+            if !right.is_empty() {
+                let file = parse(&format!("{beginning}\n{key} = {right}")).unwrap_or_else(|lines| panic!("{lines:?}"));
+                let site = &file.sites()[0];
+                let entries = if site.routes.is_empty() { &site.entries } else { &site.routes[0].entries };
+                assert_eq!(entries[0].id, argument.get_id().as_str(), "{key} = {right}");
+                said.insert(key.clone());
+            }
+        }
+        let of_other = other.get_arguments().filter_map(super::key);
+        for key in of_other.filter(|key| !keys.iter().any(|(other, _)| other == key)) {
+            let lines = problems(&format!("{beginning}\n{key} = 1"));
+            assert!(lines[0].contains(&format!("there is no setting '{key}' here: it stands ")), "{lines:?}");
+        }
+    }
+    for (key, _) in RIGHT {
+        assert!(said.contains(key), "there is no key '{key}' any more");
+    }
 }

@@ -30,6 +30,8 @@ pub type Word = (usize, OsString);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Switch,
+    /// A switch that is on or off, whatever its default.
+    Boolean,
     /// A flag that may stand alone: true, false or a value.
     SwitchOrText,
     Number,
@@ -59,6 +61,7 @@ fn kind(argument: &Arg) -> Kind {
     let may_stand_alone = argument.get_num_args().is_some_and(|range| range.min_values() == 0);
     match (argument.get_action(), value_name) {
         (ArgAction::SetTrue, _) => Kind::Switch,
+        (_, "BOOL") => Kind::Boolean,
         _ if may_stand_alone => Kind::SwitchOrText,
         (_, "N") => Kind::Number,
         (_, "SIZE" | "ADDR") => Kind::NumberOrText,
@@ -131,7 +134,7 @@ pub fn line(argument: &Arg, words: &[OsString], origin: &str) -> String {
 /// The text that stands for one value; `None` if it has the wrong type.
 fn text(kind: Kind, value: &DeValue<'_>) -> Option<String> {
     match (kind, value) {
-        (Kind::Switch | Kind::SwitchOrText, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
+        (Kind::Switch | Kind::Boolean | Kind::SwitchOrText, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
         (Kind::SwitchOrText | Kind::NumberOrText | Kind::Text, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number | Kind::NumberOrText, DeValue::Integer(number)) => {
             // What is too large for any setting is refused with the range that is right.
@@ -184,7 +187,7 @@ impl Display for Expected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let argument = self.0;
         f.write_str(match kind(argument) {
-            Kind::Switch => "true or false",
+            Kind::Switch | Kind::Boolean => "true or false",
             Kind::SwitchOrText => "true, false or a string",
             Kind::Number => "a whole number",
             Kind::NumberOrText => "a whole number or a string",
@@ -216,7 +219,9 @@ impl<T: AsRef<OsStr>> Display for Toml<'_, T> {
         let one = |text: &T| {
             let text = text.as_ref().to_string_lossy();
             match (kind, switch(&text)) {
-                (Kind::Switch | Kind::SwitchOrText, Ok(is_on)) if text != "0" && text != "1" => is_on.to_string(),
+                (Kind::Switch | Kind::Boolean | Kind::SwitchOrText, Ok(is_on)) if text != "0" && text != "1" => {
+                    is_on.to_string()
+                }
                 (Kind::Number, _) => text.into_owned(),
                 // The escapes of JSON are escapes of TOML, too.
                 _ => serde_json::Value::from(text).to_string(),

@@ -12,7 +12,6 @@ use crate::service::errors;
 /// Sends clients to another address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
-    status: Status,
     parts: Vec<Part>,
 }
 
@@ -48,7 +47,7 @@ impl Redirect {
     ///
     /// # Errors
     /// What is wrong with it, and what would be right.
-    pub fn new(status: Status, text: &str) -> Result<Redirect, String> {
+    pub fn new(text: &str) -> Result<Redirect, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -76,14 +75,21 @@ impl Redirect {
                 "expected an address such as https://www.example.org{uri}, or a path such as /new/{rest}".into()
             );
         }
-        match parts.iter().all(|part| !matches!(part, Part::Text(text) if !text.bytes().all(is_reference))) {
-            true => Ok(Redirect { status, parts }),
-            false => Err("expected an address as it stands in a URL: other bytes are escaped, such as %20".into()),
+        if parts.iter().any(|part| matches!(part, Part::Text(text) if !text.bytes().all(is_reference))) {
+            return Err("expected an address as it stands in a URL: other bytes are escaped, such as %20".into());
         }
+        if !text.starts_with('/') && !names_host(&parts) {
+            return Err("expected a host and a slash before what the client has sent, such as \
+                        https://www.example.org/{rest}: without them the client chooses the host"
+                .into());
+        }
+        Ok(Redirect { parts })
     }
 
     /// The answer to a request whose normalised `path` is `prefix`, or lies beneath it.
-    pub fn answer(&self, request: &RequestHead<'_>, path: &[u8], prefix: &[u8]) -> Response {
+    pub fn answer(&self, status: Status, request: &RequestHead<'_>, path: &[u8], prefix: &[u8]) -> Response {
+        // `OPTIONS *` and CONNECT have none.
+        let path = if path.starts_with(b"/") { path } else { b"" };
         let mut location = Vec::new();
         for part in &self.parts {
             match part {
@@ -114,10 +120,34 @@ impl Redirect {
             location.drain(1..slashes);
         }
         match FieldValue::new(location) {
-            Ok(location) => Response::new(self.status).with_field(LOCATION, location),
+            Ok(location) => Response::new(status).with_field(LOCATION, location),
             Err(_) => errors::bad_request("no_location", []),
         }
     }
+}
+
+/// Whether the host of an absolute address stands there as a whole before anything of the client's that could be more of it: all
+/// of a path begins with a slash and a query with a `?`, and these end it, but `{rest}` does not (RFC 3986 §3.2). The host that
+/// the client has asked is one by itself.
+fn names_host(parts: &[Part]) -> bool {
+    let mut len = 0;
+    for part in parts {
+        match part {
+            Part::Text(text) => {
+                let behind_scheme = text.find("://").filter(|_| len == 0).map_or(&**text, |at| &text[at + 3..]);
+                match behind_scheme.find(['/', '?', '#']) {
+                    Some(end) => return len + end > 0,
+                    None => len += behind_scheme.len(),
+                }
+            }
+            Part::Host => len += 1,
+            Part::Path => return len > 0,
+            // There may be none, and what stands behind it is next to the host then.
+            Part::Query => {}
+            Part::Rest => return false,
+        }
+    }
+    len > 0
 }
 
 /// An answer that is always the same.

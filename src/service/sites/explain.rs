@@ -87,38 +87,30 @@ impl Route {
         if self.access.as_ref().is_some_and(|access| !access.explain(request, cx, explanation)) {
             return;
         }
-        if self.strips {
-            let normal = NormalPath::of_request(request);
-            match normal.as_bytes().strip_prefix(self.matcher.path.prefix()) {
-                Some(b"") => {
-                    return explanation.note("redirect", "to the same address with a slash at its end (strip)");
-                }
-                Some(rest) => {
-                    let mut beneath = *request;
-                    beneath.target.path = rest;
-                    explanation
-                        .note("path", format_args!("{}, without {} (strip)", printable(rest), self.matcher.path));
-                    return self.explain_as_asked(&beneath, cx, explanation);
-                }
-                None => {}
-            }
+        if self.proxy().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
+            return;
         }
-        self.explain_as_asked(request, cx, explanation);
+        let normal = NormalPath::of_request(request);
+        match normal.as_bytes().strip_prefix(self.matcher.path.prefix()).filter(|_| self.strips) {
+            Some(b"") => explanation.note("redirect", "to the same address with a slash at its end (strip)"),
+            Some(rest) => {
+                let mut beneath = *request;
+                beneath.target.path = rest;
+                explanation.note("path", format_args!("{}, without {} (strip)", printable(rest), self.matcher.path));
+                self.explain_here(&beneath, cx, explanation);
+            }
+            None => self.explain_here(request, cx, explanation),
+        }
     }
 
-    fn explain_as_asked(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
+    fn explain_here(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
         match &self.target {
-            Target::Content(proxy, public) => {
-                if proxy.as_ref().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
-                    return;
-                }
-                match (public.router(request.target.path), public) {
-                    (Some(router), _) => router.explain("lab", request, explanation),
-                    (None, Public::Files(files, _)) => files.explain(request, cx.date_secs, explanation),
-                    (None, _) => explanation.note("route", "nothing is behind it: 404"),
-                }
-            }
-            Target::Redirect(_) => explanation.note("route", "a redirect"),
+            Target::Content(_, public) => match (public.router(request.target.path), public) {
+                (Some(router), _) => router.explain("lab", request, explanation),
+                (None, Public::Files(files, _)) => files.explain(request, cx.date_secs, explanation),
+                (None, _) => explanation.note("route", "nothing is behind it: 404"),
+            },
+            Target::Redirect(..) => explanation.note("route", "a redirect"),
             Target::Fixed(answer) => explanation.note("route", format_args!("always {}", answer.status)),
             Target::Admin(_) => explanation.note("route", "the admin's pages"),
         }

@@ -21,6 +21,16 @@ impl HostPattern {
     /// # Errors
     /// What is wrong with it, and what would be right.
     pub fn new(text: &str) -> Result<HostPattern, String> {
+        // What nginx calls any host.
+        if matches!(text, "*" | "_") {
+            return Err("expected a name: the site of all hosts that no other has is one without 'hosts'".into());
+        }
+        if text.contains([',', ' ']) {
+            return Err("expected one name: several stand in a list, such as ['a.example', 'b.example']".into());
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Err(format!("expected brackets around an IPv6 address: [{text}]"));
+        }
         let (name, is_wildcard) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
         if !text.is_ascii() {
             return Err(

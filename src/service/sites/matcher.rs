@@ -162,6 +162,21 @@ impl fmt::Display for PathMatch {
 }
 
 impl Matcher {
+    /// Whether it takes all requests that the `other` takes, as far as that shows without an example.
+    pub fn covers(&self, other: &Matcher) -> bool {
+        let covers_path = match (&self.path, &other.path) {
+            (PathMatch::Any, _) => true,
+            (PathMatch::Beneath(_), PathMatch::Beneath(path) | PathMatch::Exactly(path)) => self.path.takes(path),
+            (path, other) => path == other,
+        };
+        // HEAD is taken where GET is.
+        let has = |method: &Method| {
+            self.methods.contains(method) || (*method == Method::Head && self.methods.contains(&Method::Get))
+        };
+        let covers_methods = self.methods.is_empty() || (!other.methods.is_empty() && other.methods.iter().all(has));
+        covers_path && covers_methods && self.fields.iter().all(|field| other.fields.contains(field))
+    }
+
     /// Whether it looks at nothing but the path.
     pub fn is_by_path(&self) -> bool {
         self.methods.is_empty() && self.fields.is_empty()

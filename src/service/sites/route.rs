@@ -8,7 +8,7 @@ use super::matcher::{Matcher, PathMatch};
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Exchange, Reply, concluded};
 use crate::http::fields::{FieldValue, LOCATION};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{Origin, RequestHead, Response};
 use crate::http::status::Status;
 use crate::service::access::{Access, Admission};
 use crate::service::coding::Coders;
@@ -48,7 +48,7 @@ pub enum Target {
     /// Upstreams for those requests that have a place there. Others go on to what is behind.
     Content(Option<Proxy>, Public),
     /// The client is sent to another address.
-    Redirect(Redirect),
+    Redirect(Redirect, Status),
     /// The same for all.
     Fixed(FixedAnswer),
     /// What the admin listener serves.
@@ -139,8 +139,12 @@ impl Route {
     }
 
     fn answer_admitted(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        // Upstreams have options of their own that say what becomes of the path.
+        if let Some(reply) = self.proxy().and_then(|proxy| proxy.call(request, cx)) {
+            return Ok(reply);
+        }
         if !self.strips {
-            return self.answer_as_asked(request, cx);
+            return self.answer_here(request, cx);
         }
         let normal = NormalPath::of_request(request);
         match normal.as_bytes().strip_prefix(self.matcher.path.prefix()) {
@@ -149,28 +153,24 @@ impl Route {
             Some(rest) => {
                 let mut beneath = *request;
                 beneath.target.path = rest;
-                self.answer_as_asked(&beneath, cx)
+                self.answer_here(&beneath, cx)
             }
-            None => self.answer_as_asked(request, cx),
+            None => self.answer_here(request, cx),
         }
     }
 
-    fn answer_as_asked(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+    /// The same without upstreams, for a request whose path is what is looked for.
+    fn answer_here(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         match &self.target {
-            Target::Content(proxy, public) => {
-                if let Some(reply) = proxy.as_ref().and_then(|proxy| proxy.call(request, cx)) {
-                    return Ok(reply);
-                }
-                match (public.router(request.target.path), public) {
-                    (Some(router), _) => router.respond_to(request, cx),
-                    (None, Public::Files(files, _)) => files.respond_to(request, cx),
-                    (None, _) => Ok(Reply::Respond(errors::not_found())),
-                }
-            }
-            Target::Redirect(redirect) => {
+            Target::Content(_, public) => match (public.router(request.target.path), public) {
+                (Some(router), _) => router.respond_to(request, cx),
+                (None, Public::Files(files, _)) => files.respond_to(request, cx),
+                (None, _) => Ok(Reply::Respond(errors::not_found())),
+            },
+            Target::Redirect(redirect, status) => {
                 let path = NormalPath::of_request(request);
                 Ok(Reply::Respond(match path.defect() {
-                    None => redirect.answer(request, path.as_bytes(), self.matcher.path.prefix()),
+                    None => redirect.answer(*status, request, path.as_bytes(), self.matcher.path.prefix()),
                     Some(defect) => errors::bad_request("invalid_path", [("detail", Detail::Text(defect))]),
                 }))
             }
@@ -250,7 +250,8 @@ impl Change {
         if let Some(pages) = &self.error_pages {
             pages.replace_content(response);
         }
-        if let Some(prefix) = &self.prefix {
+        // What an upstream says of a place has been rewritten by the options of its own route.
+        if let Some(prefix) = self.prefix.as_ref().filter(|_| response.origin == Origin::Here) {
             for (name, value) in &mut response.fields {
                 // What is relative holds here as well. What begins with two slashes is another host.
                 let is_path = value.as_bytes().starts_with(b"/") && !value.as_bytes().starts_with(b"//");
