@@ -85,6 +85,8 @@ struct Exchange {
     is_half_closed: bool,
     /// The upstream's direction has ended, behind an upgrade.
     is_response_over: bool,
+    /// The client had not taken what there was when that was last looked at.
+    was_held_up: bool,
 }
 
 impl Exchange {
@@ -101,6 +103,7 @@ impl Exchange {
             is_tunnel: false,
             is_half_closed: false,
             is_response_over: false,
+            was_held_up: false,
         }
     }
 }
@@ -395,10 +398,10 @@ impl Upstream {
         let is_late = cx.moment >= self.due(channel);
         match &self.exchange {
             Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
-            // Nobody has failed if neither side has anything to say. What one has not taken makes an end in order wrong.
-            Some(exchange)
-                if is_late && exchange.is_tunnel && !channel.is_write_blocked() && !exchange.relay.is_held_up() =>
-            {
+            // The time of silence begins when the client has taken what there is. Its own deadlines end it before ours does.
+            Some(Exchange { is_tunnel: true, was_held_up: false, relay, .. }) if is_late && relay.awaits_client() => {}
+            // Nobody has failed if neither side has anything to say.
+            Some(Exchange { is_tunnel: true, was_held_up: false, .. }) if is_late && !channel.is_write_blocked() => {
                 self.end_silent(cx.moment)
             }
             Some(_) if is_late => self.fail(UpstreamFault::Timeout),
@@ -470,6 +473,12 @@ impl Protocol for Upstream {
         }
         let mut moved = self.begin(channel, cx);
         self.note_progress(channel, cx.moment);
+        if let Some(exchange) = &self.exchange
+            && exchange.was_held_up
+            && !exchange.relay.is_held_up()
+        {
+            self.progress = cx.moment;
+        }
         loop {
             let mut progress = false;
             while self.end.is_none() && self.produce(channel, cx) {
@@ -488,6 +497,9 @@ impl Protocol for Upstream {
         self.hasten(channel, cx);
         self.end_direction(channel, cx);
         self.check(channel, cx);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.was_held_up = exchange.relay.is_held_up();
+        }
         Ok(moved)
     }
 

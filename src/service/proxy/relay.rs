@@ -530,6 +530,13 @@ impl Relay {
         state.down.is_awaited || state.interims.len() >= INTERIMS_MAX
     }
 
+    /// Whether there is content that the client has not taken. Then the upstream is [held up](Relay::is_held_up) until it does.
+    pub fn awaits_client(&self) -> bool {
+        let down = &mut self.state.borrow_mut().down;
+        down.is_awaited |= down.ring.is_some();
+        down.is_awaited
+    }
+
     /// The response is complete, with these trailers.
     pub fn end_response(&self, trailers: FieldSet) {
         self.state.borrow_mut().down.end = Some(trailers);

@@ -71,3 +71,22 @@ fn a_tunnel_whose_client_never_reads_is_cut() {
     assert!(client.is_closed() && upstream.is_closed());
     assert_eq!([&client, &upstream].map(|peer| peer.calls().aborts), [1, 1]);
 }
+
+/// All that the upstream has said is in the ring, and there is room for more.
+#[test]
+fn a_tunnel_is_not_silent_before_its_client_has_taken_what_there_is() {
+    let (mut scene, client, upstream) = tunnel(|route| route.tunnel_timeout = Duration::from_secs(10));
+    client.limit_room(1000);
+    let bytes = HELD_UP_BYTES - RING_BYTES;
+    scene.send(&upstream, &"x".repeat(bytes));
+    scene.end(&upstream);
+    scene.pass(15_000);
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert_eq!(client.received().len(), bytes);
+    scene.pass(9_900);
+    scene.send(&client, "words");
+    assert_eq!(upstream.received(), "words");
+    scene.pass(10_100);
+    assert!(upstream.is_closed() && upstream.calls().aborts == 0);
+}
