@@ -182,11 +182,16 @@ impl Hub {
         waker: &LocalWaker,
         now: Moment,
     ) -> Given {
-        match self.assign(target, key, except, ticket, waker, now) {
-            Ok((assignment, Some(link))) => Given::Link(link, assignment),
-            Ok((assignment, None)) => Given::Link(self.new_connection(target, &assignment), assignment),
-            Err(given) => given,
+        let (assignment, link) = match self.assign(target, key, except, ticket, waker, now) {
+            Ok(assigned) => assigned,
+            Err(given) => return given,
+        };
+        let link = link.unwrap_or_else(|| self.new_connection(target, &assignment));
+        if ticket.is_some() {
+            // A probe does not take the room that its waiter was offered: that is the next one's.
+            target.offer_room(self.spare());
         }
+        Given::Link(link, assignment)
     }
 
     /// An address, and an idle connection to it if there is one; or what the exchange gets instead.

@@ -79,3 +79,33 @@ fn a_request_that_has_waited_for_five_seconds_is_refused() {
     );
     assert_eq!(scene.requests(), (1, 0, 1));
 }
+
+/// Room is offered to the first who waits. It is used as a probe of an address that is out, and so the room is left to the second.
+#[test]
+fn the_room_that_a_probe_does_not_take_is_offered_to_the_next() {
+    let mut scene = Scene::with(|route| {
+        route.upstreams.push(Upstream::new(false, "10.9.0.2", Some(3000)));
+        route.connections_max = Some(1);
+    });
+    let _first = scene.client(&get("/first"));
+    let (out, _never) = scene.reactor().take_begun().unwrap();
+    scene.pass(3000);
+    let (other, upstream) = scene.reactor().take_begun().unwrap();
+    assert_ne!(other, out);
+    scene.reactor().establish(&upstream);
+    scene.pass(9_000);
+    let [second, third] = ["/second", "/third"].map(|path| scene.client(&get(path)));
+    assert!(!scene.begins_another());
+    scene.pass(1_500);
+    upstream.received();
+    scene.send(&upstream, OK);
+    assert!(upstream.received().starts_with("GET /third "));
+    scene.send(&upstream, OK);
+    assert_eq!(third.statuses(), [200]);
+    let (probed, probe) = scene.reactor().take_begun().unwrap();
+    assert_eq!(probed, out);
+    scene.reactor().establish(&probe);
+    scene.settle();
+    scene.send(&probe, OK);
+    assert_eq!(second.statuses(), [200]);
+}
