@@ -242,7 +242,14 @@ impl Client {
     /// The same, and who answers stands behind a proxy. In a wild world that may be an error that says so, or the response
     /// may break off. `silence_max` is how long nothing need come then.
     pub fn behind_proxy(self, is_wild: bool, silence_max: Duration) -> Client {
-        Client { behind: Some(Behind { is_wild, silence_max }), ..self }
+        let ending = match self.ending {
+            // A client is not late with the content while its request has no connection to an upstream.
+            Ending::Theirs(Window { since: Since::LastByte, earliest, latest }) => {
+                Ending::Theirs(Window { since: Since::LastByte, earliest, latest: latest + silence_max })
+            }
+            ending => ending,
+        };
+        Client { ending, behind: Some(Behind { is_wild, silence_max }), ..self }
     }
 
     fn is_behind_wild(&self) -> bool {
