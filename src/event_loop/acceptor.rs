@@ -172,9 +172,20 @@ impl Acceptor {
         Some(state.id)
     }
 
-    /// When the next listener is closed at the latest, if one is to be closed.
-    pub(super) fn closes_at(&self) -> Option<Instant> {
-        if self.closing == 0 { None } else { self.listeners.iter().filter_map(|state| state.closes_at).min() }
+    /// Whether any listener is to be closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing > 0
+    }
+
+    /// When the listeners are to be looked at again: when they have rested, or when the next of those that are to be closed is
+    /// closed at the latest.
+    pub(super) fn looks_at(&self, full: Full) -> Option<Instant> {
+        let rested = self.rests_until(full);
+        if self.closing == 0 {
+            return rested;
+        }
+        let closed = self.listeners.iter().filter_map(|state| state.closes_at);
+        rested.into_iter().chain(closed).min()
     }
 
     fn state_mut(&mut self, id: ListenerId) -> Option<&mut State> {
@@ -363,14 +374,17 @@ mod tests {
     fn a_listener_is_closed_when_its_queue_is_empty_or_its_time_is_over() {
         let now = Instant::now();
         let mut acceptor = acceptor([ListenerRole::Http; 3]);
-        assert_eq!((acceptor.take_closable(now), acceptor.closes_at()), (None, None));
+        assert_eq!((acceptor.take_closable(now), acceptor.looks_at(Full::default())), (None, None));
         let [first, second, third] = [0, 1, 2].map(ListenerId::new);
         acceptor.on_readable(second);
         acceptor.begin_closing(second, now + Duration::from_secs(2));
         acceptor.begin_closing(first, now + Duration::from_secs(1));
         assert_eq!(acceptor.listeners().collect::<Vec<_>>(), [(third, ListenerRole::Http)]);
         assert!(acceptor.has_work(now, Full::default()), "the queues are looked at");
-        assert_eq!((acceptor.take_closable(now), acceptor.closes_at()), (None, Some(now + Duration::from_secs(1))));
+        assert_eq!(
+            (acceptor.take_closable(now), acceptor.looks_at(Full::default())),
+            (None, Some(now + Duration::from_secs(1)))
+        );
         acceptor.on_empty(1);
         assert_eq!((acceptor.take_closable(now), acceptor.take_closable(now)), (Some(second), None));
         assert_eq!(acceptor.take_closable(now + Duration::from_secs(1)), Some(first));

@@ -261,8 +261,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if asked || ready || self.acceptor.has_work(now, full) {
             return Some(self.context.moment);
         }
-        let rested = self.acceptor.rests_until(full).into_iter().chain(self.acceptor.closes_at()).min();
-        let rested = rested.map(|at| self.context.moment_of(at));
+        let rested = self.acceptor.looks_at(full).map(|at| self.context.moment_of(at));
         let drained = self.shutdown.as_ref().map(|shutdown| self.context.moment_of(shutdown.deadline()));
         let looked = self.tls.as_ref().map(TlsUpkeep::due);
         let asks = earliest(self.accept_queues.due(), self.upstreams.as_ref().and_then(UpstreamUpkeep::due));
@@ -398,7 +397,9 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     /// so do the phases around it.
     fn accept(&mut self) -> bool {
         let any = self.accept_some();
-        self.close_removed_listeners();
+        if self.acceptor.is_closing() {
+            self.close_removed_listeners();
+        }
         if self.context.idle_lingerers > 0 {
             self.spare_lingerers();
         }

@@ -50,6 +50,12 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         self.reloading.is_possible = true;
     }
 
+    /// Whether [`take_reload_request`](EventLoop::take_reload_request) may return one.
+    #[inline]
+    pub fn is_reload_ordered(&self) -> bool {
+        self.reloading.is_ordered
+    }
+
     /// The order to read the configuration again, if one was given since the last call, by HUP or through the admin listener.
     /// Several orders are one.
     pub fn take_reload_request(&mut self) -> Option<ReloadRequest> {

@@ -71,6 +71,9 @@ struct Folder {
     site: Option<static_files::Site>,
 }
 
+/// The content of a fixed answer, with its media type.
+type FixedContent = (FieldValue, Arc<[u8]>);
+
 /// What was read for one route.
 #[derive(Default)]
 struct RouteParts {
@@ -78,7 +81,7 @@ struct RouteParts {
     folder: Option<usize>,
     access: Option<Rules>,
     error_pages: Option<ErrorPages>,
-    content: Option<(FieldValue, Arc<[u8]>)>,
+    content: Option<FixedContent>,
 }
 
 impl Folder {
@@ -141,7 +144,7 @@ pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) ->
 }
 
 /// The content of an answer that is always the same.
-fn content(route: &RouteSettings) -> Result<Option<(FieldValue, Arc<[u8]>)>, (&Path, io::Error)> {
+fn content(route: &RouteSettings) -> Result<Option<FixedContent>, (&Path, io::Error)> {
     let answers = &route.answers;
     let media_type = |default: FieldValue| answers.content_type.clone().unwrap_or(default);
     if let Some(path) = &answers.body_file {

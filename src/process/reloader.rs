@@ -66,8 +66,8 @@ pub(super) struct Next {
 /// What listeners with TLS get.
 enum NextTls {
     /// There were none so far.
-    First(LiveConfig),
-    Next(NextConfig),
+    First(Arc<LiveConfig>),
+    Next(Box<NextConfig>),
 }
 
 /// What the thread that reads needs to know of what is in force.
@@ -85,7 +85,15 @@ struct InForce {
 
 impl Reloader {
     /// Begins to read the configuration if that was ordered, and takes it when it was read. To be called after each turn.
+    #[inline]
     pub(super) fn on_turn(&mut self, event_loop: &mut EventLoop<MioReactor, Front>) {
+        if self.reading.is_some() || event_loop.is_reload_ordered() {
+            self.go_on(event_loop);
+        }
+    }
+
+    #[cold]
+    fn go_on(&mut self, event_loop: &mut EventLoop<MioReactor, Front>) {
         if let Some((mut ticket, request)) = self.reading.take() {
             match ticket.take() {
                 Some(read) => {
@@ -168,13 +176,12 @@ impl Reloader {
         }
         match tls {
             Some(NextTls::First(config)) => {
-                let config = Arc::new(config);
                 event_loop.keep_tls(Arc::clone(&config));
                 self.tls = Some(config);
             }
             Some(NextTls::Next(next)) => {
                 if let Some(config) = &self.tls {
-                    config.take(next);
+                    config.take(*next);
                 }
             }
             None => {}
@@ -310,8 +317,8 @@ impl InForce {
         let Some((options, _)) = tls::options(settings, &listeners, self.keys.clone())? else { return Ok(None) };
         let warn = &mut |line: String| log::warn!("{line}");
         let next = match &self.tls {
-            Some(config) => config.prepare(options, warn).map(NextTls::Next),
-            None => LiveConfig::load(options, warn).map(NextTls::First),
+            Some(config) => config.prepare(options, warn).map(Box::new).map(NextTls::Next),
+            None => LiveConfig::load(options, warn).map(Arc::new).map(NextTls::First),
         };
         next.map(Some).map_err(|mistake| mistake.to_string())
     }

@@ -355,7 +355,7 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
                 Err(found) => problems.extend(found),
             }
         }
-        if table.entries.iter().any(|entry| says_target(entry)) {
+        if table.entries.iter().any(says_target) {
             match RouteSettings::read(&[], &table.place, (&names[0], &table.entries), given) {
                 Ok(route) => site.routes.push(route),
                 Err(found) => problems.extend(found),

@@ -99,7 +99,7 @@ impl Route {
 
     /// Whether it takes every request, and no other spelling of a path leads past anything.
     pub(super) fn takes_all(&self) -> bool {
-        self.matcher.path == PathMatch::Any && self.matcher.is_by_path() && self.proxy().is_none()
+        matches!(self.matcher.path, PathMatch::Any) && self.matcher.is_by_path() && self.proxy().is_none()
     }
 
     /// Whether its answers come from a folder, or may.
