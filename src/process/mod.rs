@@ -177,7 +177,7 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let mut front = Front::new(plan);
     front.admin = settings.has_admin().then(|| admin.clone());
     let mut event_loop = EventLoop::new(reactor, front, limits, wakes, jobs);
-    if settings.has_admin() {
+    if settings.answers_admins() {
         event_loop.answer_inspections(Rc::clone(&inspections));
         if settings.past > 0 {
             event_loop.keep_past(settings.past as usize);
@@ -261,7 +261,7 @@ fn marks(settings: &Settings, capture: Option<Tap>) -> Result<Marks, String> {
 /// watch with strace without them.
 fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
     let has_upstreams = settings.has_upstreams();
-    match settings.has_folders() || settings.has_admin() || settings.has_https() || has_upstreams {
+    match settings.has_folders() || settings.answers_admins() || settings.has_https() || has_upstreams {
         true => JobPool::watched(settings.disk.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
         false => Ok(JobPool::without_threads()),
     }

@@ -216,7 +216,7 @@ impl Reloader {
         let front = event_loop.service();
         front.plan = plan;
         front.admin = settings.has_admin().then(|| self.admin.clone());
-        if settings.has_admin() {
+        if settings.answers_admins() {
             event_loop.answer_inspections(Rc::clone(&self.inspections));
         }
         event_loop.insist_on_https(settings.tls.hsts());

@@ -447,6 +447,11 @@ impl Settings {
         self.admin.is_some() || self.passed.contains(&ListenerRole::Admin)
     }
 
+    /// Whether anybody can ask about the loop, through a listener for the admin or through a route.
+    pub fn answers_admins(&self) -> bool {
+        self.has_admin() || self.site_routes().any(|route| route.answers.admin)
+    }
+
     /// What the sockets are for that somebody has asked for, or that were passed.
     fn asked_roles(&self) -> impl Iterator<Item = ListenerRole> {
         let of_sites = self.sites.iter().flat_map(|site| &site.listen);
@@ -585,7 +590,7 @@ impl Settings {
         if self.log.place().is_none() {
             note("log_format", "there is no access log without --access-log");
         }
-        if !self.has_admin() {
+        if !self.answers_admins() {
             note("past", "nobody can ask without --admin");
         }
         if !self.capture.is_on() {
@@ -621,7 +626,7 @@ impl Settings {
         Needs {
             asked: self.max_connections,
             listeners: self.passed.len() + self.sockets_max(),
-            admin: self.has_admin(),
+            admin: self.answers_admins(),
             capture: self.capture.is_on(),
             proxy: self.has_upstreams(),
             file_threads: if self.has_folders() { self.disk.io_threads as usize } else { 0 },
