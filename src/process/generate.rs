@@ -122,6 +122,7 @@ fn completions(shell: impl Generator) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{config_file, site_settings};
 
     fn text(what: What) -> String {
         what.files().into_iter().next().unwrap().1
@@ -146,6 +147,12 @@ mod tests {
             for command in &commands {
                 assert!(text.contains(command.get_name()), "{what:?}: {}", command.get_name());
             }
+        }
+        // What has no flag stands in the pages that have room for it.
+        let (site, route) = (site_settings::site_keys(), site_settings::route_keys());
+        for key in site.get_arguments().chain(route.get_arguments()).filter_map(config_file::key) {
+            assert!(text(What::Markdown).contains(&format!("`{key}`")), "markdown: {key}");
+            assert!(manual[0].1.replace("\\-", "-").contains(&key), "man: {key}");
         }
         let unescaped = |page: usize| manual[page].1.replace("\\-", "-");
         longs(&whole).iter().for_each(|long| assert!(unescaped(0).contains(&format!("--{long}")), "man: --{long}"));

@@ -323,6 +323,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         let answers = &settings.answers;
         let proxy = self.next_proxy();
         let has_files = parts.folder.is_some();
+        let says_content = parts.content.is_some();
         let target = match (&answers.redirect, answers.respond) {
             (Some(redirect), _) => {
                 Target::Redirect(redirect.clone(), answers.status.unwrap_or(Status::PERMANENT_REDIRECT))
@@ -347,7 +348,9 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         route.matcher = settings.matcher.clone();
         route.cors = answers.cors.as_ref().and_then(Choice::value).cloned();
         route.fields = if has_files { FieldRules::default() } else { answers.files.field_rules() };
-        route.error_pages = parts.error_pages.map(Rc::new);
+        // What an answer says that is always the same stays.
+        let error_pages = parts.error_pages.filter(|_| !says_content);
+        route.error_pages = error_pages.map(Rc::new);
         route.access = self.access(parts.access);
         // Redirects and answers that are always the same have their own way with the path, or none.
         route.strips = answers.strip && matches!(route.target, Target::Content(..) | Target::Admin(_));

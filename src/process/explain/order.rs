@@ -32,6 +32,10 @@ pub struct Order {
     #[arg(short = 'H', value_name = "NAME: VALUE")]
     fields: Vec<OsString>,
 
+    /// The host of the request: what Host says
+    #[arg(long, value_name = "HOST")]
+    host: Option<OsString>,
+
     /// How the server would be set up.
     #[command(flatten)]
     pub settings: Settings,
@@ -55,7 +59,15 @@ impl Order {
     pub fn read(arguments: &[OsString]) -> Result<(Order, Asked), Refusal> {
         let program = [OsString::from("tidemill explain")];
         let arguments: Vec<OsString> = program.iter().chain(arguments.iter().skip(1)).cloned().collect();
-        let order = usage::read(&arguments, |order: &mut Order, given| order.settings.check(given))?;
+        let mut order = usage::read(&arguments, |order: &mut Order, given| order.settings.check(given))?;
+        if let Some(host) = order.host.take() {
+            if order.fields.iter().any(|field| is_host(field.as_bytes())) {
+                return Err(Refusal::usage("'--host <HOST>' cannot be used with '-H' for a Host".into()));
+            }
+            let mut field = OsString::from("Host: ");
+            field.push(host);
+            order.fields.insert(0, field);
+        }
         let asked = order.asked()?;
         Ok((order, asked))
     }
@@ -158,6 +170,17 @@ mod tests {
         assert_eq!(read(&["HEAD / HTTP/1.0"]).unwrap(), "HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n");
         let given = ["-H", "host: a", "-H", "X : y", "get /%zz HTTP/7"];
         assert_eq!(read(&given).unwrap(), "get /%zz HTTP/7\r\nhost: a\r\nX : y\r\n\r\n");
+    }
+
+    #[test]
+    fn a_host_is_a_field() {
+        assert_eq!(
+            read(&["--host", "a.example:8080", "GET /"]).unwrap(),
+            "GET / HTTP/1.1\r\nHost: a.example:8080\r\n\r\n"
+        );
+        let refused = "'--host <HOST>' cannot be used with '-H' for a Host";
+        assert_eq!(read(&["--host", "a", "-H", "hoST: b", "GET /"]).unwrap_err(), refused);
+        assert!(read(&["--host", "a\r\nX: y", "GET /"]).unwrap_err().contains("a\\r\\nX: y"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use clap::Command;
 use clap_mangen::Man;
 
 use super::Named;
+use crate::process::config_file;
+use crate::process::site_settings;
 
 /// What the table does not know, in the language of man(7), behind the options of tidemill(1).
 const SIGNALS_AND_STATUS: &str = r#".SH SIGNALS
@@ -65,6 +67,9 @@ fn page(command: &Command, more: &str) -> String {
         manual.render_description_section(&mut page)?;
         manual.render_options_section(&mut page)?;
         page.extend_from_slice(more.as_bytes());
+        if !more.is_empty() {
+            page.extend_from_slice(keys().as_bytes());
+        }
         if command.has_subcommands() {
             manual.render_subcommands_section(&mut page)?;
         }
@@ -75,6 +80,25 @@ fn page(command: &Command, more: &str) -> String {
     if let Some(notes) = command.get_after_help() {
         page.push_str(".SH NOTES\n");
         notes.to_string().lines().for_each(|line| page.push_str(&format!("{}\n.br\n", text(line))));
+    }
+    page
+}
+
+/// The keys of a site and of a route that are no flags.
+fn keys() -> String {
+    let mut page = String::from(
+        ".SH \"SITES AND ROUTES\"\nThe file of \\-\\-config may have any number of [[site]], and behind each its [[site.route]]. \
+         The keys of the flags about a folder may stand in both, and these:\n",
+    );
+    let (site, route) = (site_settings::site_keys(), site_settings::route_keys());
+    let mut seen: Vec<String> = Vec::new();
+    for argument in site.get_arguments().chain(route.get_arguments()) {
+        let key = config_file::key(argument).filter(|key| argument.get_env().is_none() && !seen.contains(key));
+        if let Some(key) = key {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            page.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", text(&key), text(&help)));
+            seen.push(key);
+        }
     }
     page
 }

@@ -3,6 +3,8 @@
 use clap::{Arg, ArgAction, Command};
 
 use super::manual::without_settings;
+use crate::process::config_file;
+use crate::process::site_settings;
 
 const BEGINNING: &str = "## All settings
 
@@ -27,6 +29,7 @@ pub(super) fn reference(whole: &Command) -> String {
         let of_heading = whole.get_arguments().filter(|argument| argument.get_help_heading() == heading);
         table(&mut text, of_heading);
     }
+    keys(&mut text);
     for command in whole.get_subcommands() {
         let command = without_settings(command, whole);
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -47,6 +50,46 @@ fn table<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
         let variable = argument.get_env().map(|name| format!("`{}`", name.display())).unwrap_or_default();
         let default = default(argument, said);
         text.push_str(&format!("| {} | {variable} | {default} | {} |\n", flag(argument), escaped(meaning)));
+    }
+}
+
+/// The keys of a site and of a route: those of both, and then those of each.
+fn keys(text: &mut String) {
+    let (site, route) = (site_settings::site_keys(), site_settings::route_keys());
+    let has =
+        |command: &Command, argument: &Arg| command.get_arguments().any(|other| other.get_id() == argument.get_id());
+    text.push_str(
+        "\n### Sites and routes\n\nThese keys stand in a [configuration file](config-file.md) alone: see \
+         [sites and routes](sites.md).\n",
+    );
+    let parts = [
+        ("In a `[[site]]` and in a `[[site.route]]`", &site, true),
+        ("In a `[[site]]`", &site, false),
+        ("In a `[[site.route]]`", &route, false),
+    ];
+    for (heading, command, is_common) in parts {
+        let is_here = |argument: &&Arg| (has(&site, argument) && has(&route, argument)) == is_common;
+        text.push_str(&format!("\n#### {heading}\n\n| key | default | meaning |\n|---|---|---|\n"));
+        let mut flags = Vec::new();
+        for argument in command.get_arguments().filter(is_here) {
+            let Some(key) = config_file::key(argument) else { continue };
+            if argument.get_env().is_some() {
+                flags.push(format!("`{key}`"));
+                continue;
+            }
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let (meaning, said) = split_default(&help);
+            let is_boolean = argument.get_value_names().is_some_and(|names| names == ["BOOL"]);
+            let default = match argument.get_default_values().first() {
+                Some(default) if is_boolean => format!("`{}`", default.display()),
+                None if is_boolean => "neither".into(),
+                _ => default(argument, said),
+            };
+            text.push_str(&format!("| `{key}` | {default} | {} |\n", escaped(meaning)));
+        }
+        if !flags.is_empty() {
+            text.push_str(&format!("\nAnd, as the flags of these names: {}.\n", flags.join(", ")));
+        }
     }
 }
 
