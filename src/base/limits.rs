@@ -47,6 +47,8 @@ pub struct Limits {
     pub fields_max: usize,
     /// Content that a handler gathers before it answers, in bytes.
     pub gathered_bytes_max: usize,
+    /// Content of a request, in bytes, whatever becomes of it; `u64::MAX`: any length.
+    pub content_bytes_max: u64,
     /// Content nobody wants that is read and thrown away to keep a connection usable, in bytes.
     pub discarded_bytes_max: u64,
     /// Handlers stop when the client ends its direction before the response is complete.
@@ -230,6 +232,7 @@ impl Default for Limits {
             target_bytes_max: 8 * 1024,
             fields_max: 100,
             gathered_bytes_max: 1024 * 1024,
+            content_bytes_max: u64::MAX,
             discarded_bytes_max: 64 * 1024,
             abort_on_close: false,
             rate_floor: RATE_FLOOR,

@@ -18,6 +18,7 @@ pub mod resolved;
 pub mod ring;
 pub mod silence;
 pub mod slots;
+pub mod terms;
 pub mod throttle;
 pub mod timer_wheel;
 pub mod tls_facts;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use crate::base::buffer_pool::BufferPool;
@@ -12,6 +13,7 @@ use crate::base::listener_role::ListenerRole;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
+use crate::base::terms::Terms;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{WakeKey, Wakes};
 use crate::http::date::DateCache;
@@ -124,6 +126,8 @@ pub struct Environment {
     complaints: Complaints,
     /// Those of the present turn, until they are counted.
     file_looks: Cell<u64>,
+    /// What the service that was called has left for its request. Whoever has called it takes it at once.
+    pub(super) terms: Cell<Option<Rc<Terms>>>,
 }
 
 impl Environment {
@@ -170,6 +174,7 @@ impl Environment {
             role,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,
+            terms: &self.terms,
         }
     }
 }
@@ -231,6 +236,7 @@ impl LoopContext {
                 date,
                 complaints: Complaints::new(Self::COMPLAINTS_PER_SECOND),
                 file_looks: Cell::default(),
+                terms: Cell::default(),
             },
         }
     }

@@ -104,6 +104,11 @@ pub(super) trait Protocol {
     /// What it waits for.
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait;
 
+    /// The limits of the request that waits for this, if those of all are `limits`.
+    fn limits<'a>(&'a self, _reason: WaitReason, limits: &'a Limits) -> &'a Limits {
+        limits
+    }
+
     /// Marks that one of its streams was woken, perhaps by a job that has a thread since `job_began`. A protocol with one stream
     /// asks it in every drive anyway.
     fn on_woken(&mut self, _stream: u32, _job_began: Option<Moment>) {}
@@ -270,6 +275,10 @@ impl Protocol for Driver {
     #[inline]
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {
         each!(self, protocol => protocol.wait(channel))
+    }
+
+    fn limits<'a>(&'a self, reason: WaitReason, limits: &'a Limits) -> &'a Limits {
+        each!(self, protocol => protocol.limits(reason, limits))
     }
 
     fn on_woken(&mut self, stream: u32, job_began: Option<Moment>) {

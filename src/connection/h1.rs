@@ -9,8 +9,9 @@ use log::Level;
 use super::channel::Channel;
 use super::driver::{Cut, DriverStatus, DriverWait, Ending, Protocol};
 use super::sink::Sink;
-use super::stream::Stream;
+use super::stream::{CONTENT_TOO_LONG, Stream};
 use super::{Environment, LoopContext};
+use crate::base::limits::Limits;
 use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
 use crate::http::body::{Failure, Wait};
@@ -20,7 +21,7 @@ use crate::http::status::Status;
 use crate::net::Socket;
 use crate::observe::close_reason::{ClientEnd, CloseReason, Fault, Why};
 use crate::observe::report::{Progress, Transfer};
-use crate::observe::request_record::LeavingRecords;
+use crate::observe::request_record::{LeavingRecords, RequestRecord};
 use crate::observe::timers::Drive;
 use crate::observe::verdict::{Phase, Verdict};
 use crate::observe::wait_reason::WaitReason;
@@ -147,6 +148,14 @@ impl Protocol for Http1 {
             timer: wait.and_then(Wait::until),
             ignores_input,
             due: None,
+        }
+    }
+
+    /// What a client does not read belongs to the oldest request whose response has not left.
+    fn limits<'a>(&'a self, reason: WaitReason, limits: &'a Limits) -> &'a Limits {
+        match self.leaving.front().filter(|_| reason == WaitReason::SlowRead) {
+            Some(record) => record.limits(limits),
+            None => self.stream.limits(limits),
         }
     }
 
@@ -362,6 +371,7 @@ impl Http1 {
                 let mut request_cx = cx.environment.cx(who, *role, request_key, client, secured);
                 (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(record));
                 let reply = service.call(request, &mut request_cx);
+                record.take_terms(&cx.environment.terms);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;
@@ -432,6 +442,11 @@ impl Http1 {
         channel: &mut Channel<S>,
         cx: &mut LoopContext,
     ) -> Result<bool, Cut> {
+        let limits = &cx.environment.limits;
+        let is_too_long = |record: &RequestRecord| record.is_too_long(record.taken_bytes + n as u64, limits);
+        if self.stream.record.as_deref().is_some_and(is_too_long) && self.stream.taker().is_some() {
+            return self.on_protocol_error(CONTENT_TOO_LONG, Stop::Refused, channel, cx);
+        }
         let Some(inbox) = &mut channel.inbox else { return Ok(false) };
         let (request_key, client) = (self.request_key(), self.stream.client());
         let Some(taker) = self.stream.taker() else {
@@ -448,6 +463,9 @@ impl Http1 {
             Ok(taken) => {
                 self.codec.taken(inbox, taken);
                 if taken > 0 {
+                    if let Some(record) = &mut self.stream.record {
+                        record.taken_bytes += taken as u64;
+                    }
                     self.let_decide(channel, cx)?;
                 }
                 Ok(taken > 0)
@@ -546,7 +564,7 @@ impl Http1 {
         let Some(end) = channel.client_end().filter(|_| self.codec.receiving() == Receiving::Done) else {
             return false;
         };
-        if !self.stream.ends_with_client(cx.environment.limits.abort_on_close) {
+        if !self.stream.ends_with_client(self.stream.limits(&cx.environment.limits).abort_on_close) {
             return false;
         }
         self.stopped_in = Some(self.stream.phase());

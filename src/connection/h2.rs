@@ -168,8 +168,7 @@ impl Protocol for Http2 {
     }
 
     fn wait<S: Socket>(&self, _channel: &Channel<S>) -> DriverWait {
-        let earliest = self.open.iter().filter(|open| open.due.is_some()).min_by_key(|open| open.due);
-        let (reason, ordinal) = match earliest {
+        let (reason, ordinal) = match self.earliest() {
             Some(open) => (open.waiting.reason(), open.id),
             // Only while the budget is spent, or while the client does not read.
             None if !self.open.is_empty() => (WaitReason::SlowRead, 0),
@@ -178,6 +177,16 @@ impl Protocol for Http2 {
             None => (WaitReason::Idle, self.over as u32),
         };
         DriverWait { reason, ordinal, timer: None, ignores_input: self.has_failed(), due: self.due }
+    }
+
+    /// A client that does not read holds up all streams: the most patient of their routes says for how long.
+    fn limits<'a>(&'a self, reason: WaitReason, limits: &'a Limits) -> &'a Limits {
+        if reason != WaitReason::SlowRead {
+            return self.earliest().map_or(limits, |open| open.stream.limits(limits));
+        }
+        let open = self.open.iter().map(|open| open.stream.limits(limits));
+        let all = open.chain(self.leaving.iter().map(|record| record.limits(limits)));
+        all.max_by_key(|limits| limits.send_timeout).unwrap_or(limits)
     }
 
     /// It keeps these deadlines itself.
@@ -301,6 +310,11 @@ impl Http2 {
         }
     }
 
+    /// The stream whose deadline is the earliest, if any has one.
+    fn earliest(&self) -> Option<&OpenStream> {
+        self.open.iter().map(|open| &**open).filter(|open| open.due.is_some()).min_by_key(|open| open.due)
+    }
+
     fn has_failed(&self) -> bool {
         matches!(self.stop, Stop::Failed(_))
     }
@@ -337,6 +351,7 @@ impl Http2 {
                 let mut request_cx = cx.environment.cx(who, *role, record.key(), client, secured);
                 (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(&record));
                 let reply = service.call(&head, &mut request_cx);
+                record.take_terms(&cx.environment.terms);
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
             Ok(Step::Refused { stream, line, error }) => {
@@ -520,6 +535,9 @@ impl Http2 {
         request_cx.identifier =
             self.open[at].stream.record.as_ref().and_then(|record| cx.environment.identifier(record));
         let reply = service.call(&head.as_head(), &mut request_cx);
+        if let Some(record) = &mut self.open[at].stream.record {
+            record.take_terms(&cx.environment.terms);
+        }
         self.with(at, channel, cx, |open, work| open.answer(reply, work));
     }
 

@@ -255,7 +255,7 @@ impl<S: Socket> Connection<S> {
     fn expire_slow_read(&mut self, cx: &mut LoopContext) {
         let (taken, has_vanished) = self.taken_by_peer(cx);
         self.waiting.on_look(taken, cx.moment);
-        if !self.is_closed() && cx.moment >= self.waiting.slow_read_deadline(&cx.environment.limits) {
+        if !self.is_closed() && cx.moment >= self.waiting.slow_read_deadline(self.limits(cx)) {
             if has_vanished {
                 self.note_late(cx, "the client has vanished");
                 self.close(CloseReason::Vanished(WaitReason::SlowRead));

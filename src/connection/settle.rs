@@ -3,6 +3,7 @@
 use super::driver::{DriverWait, Protocol};
 use super::interest::interest;
 use super::{Connection, Life, LoopContext};
+use crate::base::limits::Limits;
 use crate::base::moment::Moment;
 use crate::net::{Interest, Socket};
 use crate::observe::close_reason::CloseReason;
@@ -65,12 +66,23 @@ impl<S: Socket> Connection<S> {
     /// When the wait of the connection itself has lasted too long. It stands where it is called, for the same reason.
     #[inline(always)]
     pub(super) fn own_deadline(&self, timer: Option<Moment>, cx: &LoopContext) -> Moment {
-        let limits = &cx.environment.limits;
+        let limits = self.limits(cx);
         if self.lingers_idle() {
             return self.waiting.since() + limits.idle_linger;
         }
         let draining = cx.environment.draining.map(|at| at + self.driver.farewell_time(limits));
         self.waiting.deadline(limits, timer, draining)
+    }
+
+    /// The limits of what it waits for. A request may have its own timeouts while its content arrives, and while the client does
+    /// not read its response.
+    #[inline]
+    pub(super) fn limits<'a>(&'a self, cx: &'a LoopContext) -> &'a Limits {
+        let limits = &cx.environment.limits;
+        match self.waiting.reason() {
+            reason @ (WaitReason::SlowBody | WaitReason::SlowRead) => self.driver.limits(reason, limits),
+            _ => limits,
+        }
     }
 
     /// The one reason why nothing moves. A client that does not read comes first: because of that it may be late with

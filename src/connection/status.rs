@@ -122,7 +122,7 @@ impl<S: Socket> Connection<S> {
     /// When the wait has lasted too long. The deadline of a slow read may be earlier: it is the next look at the client.
     fn ends_at(&self, cx: &LoopContext) -> Moment {
         match self.waiting.reason() {
-            WaitReason::SlowRead => self.waiting.slow_read_deadline(&cx.environment.limits),
+            WaitReason::SlowRead => self.waiting.slow_read_deadline(self.limits(cx)),
             _ => self.deadline(cx),
         }
     }

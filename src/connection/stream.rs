@@ -5,6 +5,7 @@ use std::mem;
 
 use super::parts::{Front, Parts};
 use super::sink::{Full, Sink};
+use crate::base::limits::Limits;
 use crate::base::peer::Node;
 use crate::http::body::{Body, ContentPart, Failure, Pull, Wait};
 use crate::http::exchange::{Breach, Cx, Decision, Exchange, Source, Taker};
@@ -14,6 +15,14 @@ use crate::http::status::Status;
 use crate::observe::request_record::RequestRecord;
 use crate::observe::timers::Part;
 use crate::observe::verdict::Phase;
+use crate::protocol::ProtocolError;
+
+/// More content came than the request may have. None of it was announced, or it would not have been asked for.
+pub(super) const CONTENT_TOO_LONG: ProtocolError = ProtocolError {
+    status: Status::CONTENT_TOO_LARGE,
+    reason: "the content is longer than it may be",
+    section: "RFC 9110 §15.5.14",
+};
 
 /// One request and its answer.
 ///
@@ -182,6 +191,11 @@ impl Stream {
     /// The client of the request that a trusted proxy has named, if one has.
     pub(super) fn client(&self) -> Option<Node> {
         self.record.as_ref().and_then(|record| record.client)
+    }
+
+    /// The limits of the request, if those of all are `limits`.
+    pub(super) fn limits<'a>(&'a self, limits: &'a Limits) -> &'a Limits {
+        self.record.as_ref().map_or(limits, |record| record.limits(limits))
     }
 
     /// Whether the head of the response is out, and content follows.

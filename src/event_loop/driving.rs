@@ -122,7 +122,7 @@ impl<R: Reactor, V: Service> DriveParts<'_, R, V> {
                 live.comment(who.id, |text| write!(text, "{} {}", summary(&record), record.request()));
             }
             self.context.close_record(record, who, role, |record| {
-                if let Some(log) = self.access_log {
+                if let Some(log) = self.access_log.as_mut().filter(|_| record.is_logged()) {
                     let wall = self.reactor.wall();
                     let began = wall.checked_sub(now.since(record.began)).unwrap_or(wall);
                     let tls = connection.tls();

@@ -22,6 +22,7 @@ use crate::base::log_key::{LogKey, RequestKey};
 use crate::base::moment::Moment;
 use crate::base::peer::{Client, Node, Peer};
 use crate::base::ring::Room;
+use crate::base::terms::Terms;
 use crate::base::throttle::Complaints;
 use crate::base::tls_facts::ClientCertificate;
 use crate::base::upstream_facts::UpstreamFacts;
@@ -71,6 +72,8 @@ pub struct Cx<'a> {
     /// How often a service has asked the kernel, on the loop, whether an open file has changed: those system calls are
     /// counted, too.
     pub file_looks: &'a Cell<u64>,
+    /// Where a service that is called leaves what holds for the request from here on, if its route has terms.
+    pub terms: &'a Cell<Option<Rc<Terms>>>,
 }
 
 impl Cx<'_> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::accept_queue::QueueStatus;
@@ -22,6 +23,7 @@ use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::silence::PeerSigns;
+use crate::base::terms::Terms;
 use crate::base::tls_facts::TlsStatus;
 use crate::base::upstream_facts::{UpstreamAttempt, UpstreamFacts};
 
@@ -235,6 +237,8 @@ pub struct StreamStatus {
     pub parts: Option<PartTimes>,
     /// How far it has come.
     pub progress: Progress,
+    /// What its route says of it, if it has one that says something.
+    pub terms: Option<Rc<Terms>>,
     /// How an upstream serves its request, if one does.
     pub upstream: Option<Box<UpstreamHalf>>,
 }

@@ -2,6 +2,7 @@
 
 mod leaving;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{self, Display};
 use std::ops::Range;
@@ -12,9 +13,11 @@ use super::close_reason::Cut;
 use super::delay::Delay;
 use super::timers::{Drive, Part, PartTimes, Timeline, Timers, times_of_one_drive};
 use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
+use crate::base::limits::Limits;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Node;
+use crate::base::terms::Terms;
 use crate::base::upstream_facts::UpstreamFacts;
 use crate::http::exchange::Breach;
 use crate::http::message::{RequestHead, Version};
@@ -77,6 +80,8 @@ pub struct RequestRecord {
     pub head_bytes: u64,
     /// What of the response follows its head, in bytes, if the bytes of other streams may stand in between.
     pub framed_bytes: u64,
+    /// Content of the request that was taken so far, in bytes; of HTTP/1 alone.
+    pub taken_bytes: u64,
     /// Content of the response that was framed so far, in bytes; of HTTP/2 alone.
     pub produced_bytes: u64,
     /// How long nothing was read, since nobody took what was there.
@@ -89,6 +94,8 @@ pub struct RequestRecord {
     pub farewell: Option<Box<str>>,
     /// How an upstream serves it, if one does.
     pub upstream: Option<Rc<UpstreamFacts>>,
+    /// What its route says of it, if it has one that says something.
+    pub terms: Option<Rc<Terms>>,
     /// How it was broken off, if it was and its verdict has not been noted.
     pub breach: Option<Breach>,
     /// What has disturbed it, if anything did. In a box, because most requests are not.
@@ -150,12 +157,14 @@ impl RequestRecord {
             tx: 0..0,
             head_bytes: 0,
             framed_bytes: 0,
+            taken_bytes: 0,
             produced_bytes: 0,
             paused: Stopwatch::default(),
             timeline: Timeline::OneDrive,
             queued_max: 0,
             farewell: None,
             upstream: None,
+            terms: None,
             breach: None,
             disturbance: None,
             next: None,
@@ -201,6 +210,30 @@ impl RequestRecord {
     /// Why the request ended before its response was complete, if it did.
     pub fn cut(&self) -> Option<Cut> {
         self.disturbance.as_ref()?.cut
+    }
+
+    /// Notes what its route has left for it, if that is anything.
+    #[inline]
+    pub fn take_terms(&mut self, left: &Cell<Option<Rc<Terms>>>) {
+        if let Some(terms) = left.take() {
+            self.terms = Some(terms);
+        }
+    }
+
+    /// The limits of the request, if those of all are `limits`.
+    pub fn limits<'a>(&'a self, limits: &'a Limits) -> &'a Limits {
+        self.terms.as_ref().map_or(limits, |terms| &terms.limits)
+    }
+
+    /// Whether so many bytes are more content than the request may have, if the limits of all are `limits`. What another protocol
+    /// sends is no content.
+    pub fn is_too_long(&self, bytes: u64, limits: &Limits) -> bool {
+        bytes > self.limits(limits).content_bytes_max && !self.is_upgrade() && self.method != Some(Method::Connect)
+    }
+
+    /// Whether it stands in the access log.
+    pub fn is_logged(&self) -> bool {
+        self.terms.as_ref().is_none_or(|terms| terms.is_logged)
     }
 
     /// What names it in the logs.
@@ -475,12 +508,14 @@ impl RequestRecord {
             tx: self.tx.clone(),
             head_bytes: self.head_bytes,
             framed_bytes: self.framed_bytes,
+            taken_bytes: self.taken_bytes,
             produced_bytes: self.produced_bytes,
             paused: self.paused,
             timeline: self.timeline.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
             upstream: self.upstream.clone(),
+            terms: self.terms.clone(),
             breach: self.breach,
             disturbance: self.disturbance.clone(),
             next: None,
@@ -520,18 +555,19 @@ impl RequestRecord {
         let RequestRecord {
             ordinal, stream, client, method, version, texts, target_end, referer_end, user_agent_end, tells_times, status,
             began, head_at, readable_at, ahead, behind, first_byte_at, last_byte_at, rx, tx, head_bytes, framed_bytes,
-            produced_bytes, paused, timeline, queued_max, farewell, upstream, breach, disturbance, next,
+            taken_bytes, produced_bytes, paused, timeline, queued_max, farewell, upstream, terms, breach, disturbance,
+            next,
         } = self;
         texts.clear();
         (*target_end, *referer_end, *user_agent_end) = (0, 0, 0);
         (*ordinal, *stream, *ahead, *queued_max) = (0, 0, 0, 0);
-        (*head_bytes, *framed_bytes, *produced_bytes) = (0, 0, 0);
+        (*head_bytes, *framed_bytes, *taken_bytes, *produced_bytes) = (0, 0, 0, 0);
         (*method, *version, *status, *tells_times) = (None, Version::Http11, None, false);
         (*began, *head_at, *readable_at) = (now, now, now);
         (*first_byte_at, *last_byte_at) = (None, None);
         (*rx, *tx, *paused) = (0..0, 0..0, Stopwatch::default());
         (*client, *behind, *farewell, *disturbance, *next) = (None, None, None, None, None);
-        (*timeline, *upstream, *breach) = (Timeline::OneDrive, None, None);
+        (*timeline, *upstream, *terms, *breach) = (Timeline::OneDrive, None, None, None);
     }
 }
 

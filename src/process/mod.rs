@@ -165,6 +165,7 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let admin = status::service(&inspections, &ask_kernel);
     let makings = plan::Makings {
         settings: &settings,
+        limits: &limits,
         hub: &hub,
         now: Moment::default(),
         instant: Instant::now(),

@@ -15,6 +15,7 @@ use super::file_settings::FileSettings;
 use super::settings::Settings;
 use super::site_settings::RouteSettings;
 use super::trusted_proxies;
+use crate::base::limits::Limits;
 use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
 use crate::http::fields::FieldValue;
@@ -227,6 +228,8 @@ pub(super) struct Makings<'m> {
     pub(super) instant: Instant,
     /// The listeners, each with the address that was asked for.
     pub(super) listeners: &'m [(ListenerId, ListenAddress)],
+    /// The limits in force.
+    pub(super) limits: &'m Limits,
     /// What the admin listener serves, for routes that do as well.
     pub(super) admin: &'m Admin,
 }
@@ -345,6 +348,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         };
         let mut route = Route::new(target);
         route.name = settings.name.as_str().into();
+        route.terms = Some(Rc::new(settings.terms(self.makings.limits)));
         route.matcher = settings.matcher.clone();
         route.cors = answers.cors.as_ref().and_then(Choice::value).cloned();
         route.fields = if has_files { FieldRules::default() } else { answers.files.field_rules() };

@@ -86,8 +86,14 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Dura
 
 /// A parser for sizes in `range`, in bytes, for the command line.
 pub fn size(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync {
+    let length = length(range);
+    move |text| length(text).map(|bytes| bytes as usize)
+}
+
+/// The same for what is never held in memory as a whole.
+pub fn length(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
     move |text| match parse_size(text) {
-        Some(bytes) if range.contains(&bytes) => Ok(bytes as usize),
+        Some(bytes) if range.contains(&bytes) => Ok(bytes),
         Some(_) => Err(format!("expected {} to {}", format_size(*range.start()), format_size(*range.end()))),
         None => Err("expected a size such as 64k or 1MiB".into()),
     }

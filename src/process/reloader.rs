@@ -187,7 +187,8 @@ impl Reloader {
             None => {}
         }
         self.change_listeners(&changes, new, event_loop);
-        for setting in event_loop.replace_limits(settings.limits(self.descriptors)) {
+        let limits = settings.limits(self.descriptors);
+        for setting in event_loop.replace_limits(limits.clone()) {
             log::warn!("{setting} stays as it was: it counts at the next start");
         }
         if let Err(error) = event_loop.use_threads(|| jobs(&settings, Marks::default()).map_err(std::io::Error::other))
@@ -198,6 +199,7 @@ impl Reloader {
         let now = event_loop.reactor().moment();
         let makings = Makings {
             settings: &settings,
+            limits: &limits,
             hub: &self.hub,
             now,
             instant: Instant::now(),

@@ -18,7 +18,7 @@ use super::file_settings::{DiskSettings, FileSettings};
 use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
 use super::proxy_settings::ProxySettings;
-use super::quantity::{duration, format_duration, format_size, number, size};
+use super::quantity::{duration, format_duration, format_size, length, number, size};
 use super::site_settings::{self, RouteSettings, SiteSettings};
 use super::telling_settings::TellingSettings;
 use super::tls_settings::TlsSettings;
@@ -42,7 +42,9 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_PORT: u16 = 8080;
 
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
+/// The most that `--max-upload-size` can be, in bytes.
+pub(super) const UPLOAD_BYTES_MAX: u64 = 1024 * GIB;
 
 /// The input ring, unless heads may be larger than that.
 const INBOX_BYTES_MIN: usize = 16 * 1024;
@@ -260,6 +262,13 @@ pub struct Settings {
         default_value = "1MiB", value_parser = size(1..=GIB)
     )]
     pub max_body_size: usize,
+
+    /// Size of request content, whatever becomes of it, 1 to 1024GiB [default: any]
+    #[arg(
+        long, help_heading = LIMITS, value_name = "SIZE", env = "TIDEMILL_MAX_UPLOAD_SIZE", hide_env = true,
+        value_parser = length(1..=UPLOAD_BYTES_MAX)
+    )]
+    pub max_upload_size: Option<u64>,
 
     /// Pages that may open WebSockets, such as `https://example.org`, or `*` for all [default: any for /ws/echo, those
     /// of the same host for /ws/chat]
@@ -659,6 +668,7 @@ impl Settings {
             head_bytes_max: self.max_header_size,
             target_bytes_max: self.max_target_size.unwrap_or(defaults.target_bytes_max).min(self.max_header_size),
             fields_max: self.max_headers as usize,
+            content_bytes_max: self.max_upload_size.unwrap_or(u64::MAX),
             gathered_bytes_max: self.max_body_size,
             coded_streams_max: if self.disk.file_cache == 0 { 0 } else { defaults.coded_streams_max },
             inbox_bytes: self.max_header_size.max(INBOX_BYTES_MIN),

@@ -14,9 +14,11 @@ use super::choice::{ALONE, Choice, choice};
 use super::config_file::{self, Entry, Place, SiteTable};
 use super::file_settings::FileSettings;
 use super::proxy_settings::route_of;
-use super::quantity::duration;
-use super::settings::{DAY, cors, switch};
+use super::quantity::{duration, length, size};
+use super::settings::{DAY, GIB, MS, UPLOAD_BYTES_MAX, cors, switch};
 use super::usage::{Given, Objection};
+use crate::base::limits::Limits;
+use crate::base::terms::Terms;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::parse_media_type;
 use crate::http::method::Method;
@@ -120,6 +122,29 @@ pub struct AnswerSettings {
         default_value = "true", value_parser = switch, action = clap::ArgAction::Set
     )]
     pub log: bool,
+
+    /// Time without progress while a request's content arrives, 1ms to 24h
+    #[arg(long, value_name = "DURATION", value_parser = duration(MS..=DAY))]
+    pub body_timeout: Option<Duration>,
+
+    /// Time without progress while a client does not read its response, 1ms to 24h
+    #[arg(long, value_name = "DURATION", value_parser = duration(MS..=DAY))]
+    pub send_timeout: Option<Duration>,
+
+    /// Whether a handler stops when its client ends its direction before the response is complete
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = switch
+    )]
+    pub abort_on_close: Option<bool>,
+
+    /// Size of request content, whatever becomes of it, 1 to 1024GiB
+    #[arg(long, value_name = "SIZE", value_parser = length(1..=UPLOAD_BYTES_MAX))]
+    pub max_upload_size: Option<u64>,
+
+    /// Size of request content that must be held in memory, 1 to 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size(1..=GIB))]
+    pub max_body_size: Option<usize>,
 
     /// Sites whose scripts may read what is answered: true for all, or a list
     #[arg(
@@ -552,6 +577,20 @@ impl RouteSettings {
             self.upstreams.push(route.map_err(|problem| Objection::new("proxy", text, problem))?);
         }
         Ok(self)
+    }
+
+    /// What holds for its requests, if these are the limits of all.
+    pub fn terms(&self, of_all: &Limits) -> Terms {
+        let own = &self.answers;
+        let limits = Limits {
+            body_timeout: own.body_timeout.unwrap_or(of_all.body_timeout),
+            send_timeout: own.send_timeout.unwrap_or(of_all.send_timeout),
+            abort_on_close: own.abort_on_close.unwrap_or(of_all.abort_on_close),
+            content_bytes_max: own.max_upload_size.unwrap_or(of_all.content_bytes_max),
+            gathered_bytes_max: own.max_body_size.unwrap_or(of_all.gathered_bytes_max),
+            ..of_all.clone()
+        };
+        Terms { route: self.name.as_str().into(), is_logged: own.log, limits }
     }
 
     /// Whether it serves a folder.

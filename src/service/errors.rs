@@ -44,9 +44,9 @@ pub fn method_not_allowed(allow: FieldValue) -> Response {
     fixed(Status::METHOD_NOT_ALLOWED, br#"{"error":"method_not_allowed"}"#).with_field(ALLOW, allow)
 }
 
-/// 413: the content is longer than the `limit` in bytes up to which it would have been gathered.
-pub fn content_too_large(limit: usize) -> Response {
-    error(Status::CONTENT_TOO_LARGE, "content_too_large", [("limit", Detail::Number(limit as u64))])
+/// 413: the content is longer than the `limit` in bytes up to which it would have been taken.
+pub fn content_too_large(limit: u64) -> Response {
+    error(Status::CONTENT_TOO_LARGE, "content_too_large", [("limit", Detail::Number(limit))])
 }
 
 /// 500: a handler failed. What went wrong is for the log and never part of the answer.

@@ -173,6 +173,7 @@ mod tests {
     use crate::base::moment::Moment;
     use crate::base::peer::Peer;
     use crate::base::slots::Token;
+    use crate::base::terms::Terms;
     use crate::base::throttle::Complaints;
     use crate::base::wake::{Interrupt, WakeKey, Wakes};
 
@@ -191,12 +192,13 @@ mod tests {
         jobs: JobPool,
         complaints: Complaints,
         file_looks: Cell<u64>,
+        terms: Cell<Option<Rc<Terms>>>,
     }
 
     impl Scene {
         fn new(jobs: JobPool) -> Scene {
             let (limits, wakes, complaints) = (Limits::default(), Wakes::new(Nobody), Complaints::new(0));
-            Scene { limits, wakes, jobs, complaints, file_looks: Cell::new(0) }
+            Scene { limits, wakes, jobs, complaints, file_looks: Cell::new(0), terms: Cell::default() }
         }
 
         fn at(&self, now: Instant) -> Cx<'_> {
@@ -220,6 +222,7 @@ mod tests {
                 role: ListenerRole::Http,
                 draining: false,
                 file_looks: &self.file_looks,
+                terms: &self.terms,
             }
         }
     }

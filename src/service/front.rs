@@ -3,7 +3,10 @@
 use std::mem;
 use std::rc::Rc;
 
+use log::Level;
+
 use super::Service;
+use super::errors;
 use super::explanation::Explanation;
 use super::https_redirect::HttpsRedirect;
 use super::router::Router;
@@ -13,7 +16,8 @@ use super::status::Admin;
 use crate::base::listener_role::ListenerRole;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Decision, Exchange, Reply};
-use crate::http::message::{RequestHead, Response};
+use crate::http::message::{Announced, RequestHead, Response};
+use crate::http::status::Status;
 
 /// The service of the whole server.
 pub struct Front {
@@ -120,9 +124,15 @@ impl Service for Front {
             Ok(route) => route,
             Err(none) => return self.plan.answer_without_route(none.response(), request, cx),
         };
+        if let Some(terms) = &route.terms {
+            cx.terms.set(Some(Rc::clone(terms)));
+        }
         let mut reply = match route.cors.as_ref().and_then(|cors| cors.preflight(request)) {
             Some(preflight) => Ok(Reply::Respond(preflight)),
-            None => self.plan.answer(route, request, cx),
+            None => match excess(route, request, cx) {
+                Some(length_max) => Ok(Reply::Respond(refuse_length(length_max, cx))),
+                None => self.plan.answer(route, request, cx),
+            },
         };
         match &mut reply {
             Ok(Reply::Respond(response)) => route.conclude(request, response, cx),
@@ -133,6 +143,25 @@ impl Service for Front {
         }
         reply
     }
+}
+
+/// The length that the content of a request may have in its route, in bytes, if it announces more.
+#[inline]
+fn excess(route: &Route, request: &RequestHead<'_>, cx: &Cx<'_>) -> Option<u64> {
+    let Announced::Length(length) = request.announced else { return None };
+    let length_max = route.limits(cx.limits).content_bytes_max;
+    (length > length_max).then_some(length_max)
+}
+
+/// RFC 9110 §15.5.14. As nobody takes the content, it is not asked for with 100 (Continue) either (§10.1.1).
+#[cold]
+fn refuse_length(length_max: u64, cx: &Cx<'_>) -> Response {
+    let status = Status::CONTENT_TOO_LARGE;
+    cx.complain(
+        Level::Info,
+        format_args!("{status}: the content is longer than {length_max} bytes (RFC 9110 §15.5.14)"),
+    );
+    errors::content_too_large(length_max)
 }
 
 /// Stands where an exchange was, while that is taken.

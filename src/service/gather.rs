@@ -20,7 +20,9 @@ pub fn gather(
 ) -> Reply {
     let announced = match request.announced {
         Announced::Nothing => 0,
-        Announced::Length(length) if length > limit as u64 => return Reply::Respond(errors::content_too_large(limit)),
+        Announced::Length(length) if length > limit as u64 => {
+            return Reply::Respond(errors::content_too_large(limit as u64));
+        }
         Announced::Length(length) => length as usize,
         Announced::Unknown => INITIAL_BYTES_MAX.min(limit),
     };
@@ -83,7 +85,7 @@ where
     fn respond(self: Box<Self>, cx: &mut Cx<'_>) -> Result<Decision, Failure> {
         match self.state {
             State::Gathering => Ok(Decision::Pending(self, Wait::Content)),
-            State::TooLarge => Ok(Decision::Respond(errors::content_too_large(self.limit))),
+            State::TooLarge => Ok(Decision::Respond(errors::content_too_large(self.limit as u64))),
             State::Complete => (self.then)(&self.content, cx).map(Decision::Respond),
         }
     }

@@ -18,10 +18,8 @@ fn a_server_without_a_file_says_that_there_is_none() {
     let server = server(&[]);
     let (head, content) = answer(&server, "POST", "Content-Length: 0\r\n");
     assert_eq!((status(&head), content.contains("no configuration file")), ("409", true), "{head}{content}");
-    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args(["reload", "--admin", &server.admin().to_string()])
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_tidemill")).args(["reload", "--admin", server.admin()]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.starts_with("tidemill: nothing has changed: the server has no configuration file"), "{said}");

@@ -44,6 +44,7 @@ mod syscalls;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod telling;
+mod terms;
 mod timed;
 mod timeouts;
 mod times;

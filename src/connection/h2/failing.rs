@@ -150,7 +150,7 @@ impl Http2 {
         let mut cut_in = None;
         for at in (0..self.open.len()).rev() {
             let open = &mut self.open[at];
-            let is_abandoned = open.stream.ends_with_client(cx.environment.limits.abort_on_close);
+            let is_abandoned = open.stream.ends_with_client(open.stream.limits(&cx.environment.limits).abort_on_close);
             if open.expects_more() || open.lacks_window(&self.session) || is_abandoned {
                 let end = channel.client_end().unwrap_or(ClientEnd::Fin);
                 cut_in = Some(open.phase());

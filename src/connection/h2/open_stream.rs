@@ -15,7 +15,7 @@ use crate::connection::LoopContext;
 use crate::connection::channel::Channel;
 use crate::connection::deadlines::Waiting;
 use crate::connection::sink::Sink;
-use crate::connection::stream::Stream;
+use crate::connection::stream::{CONTENT_TOO_LONG, Stream};
 use crate::http::body::{Failure, Wait};
 use crate::http::exchange::{Breach, Reply};
 use crate::http::fields::{FieldValue, Fields, OwnedFields, RETRY_AFTER};
@@ -27,6 +27,7 @@ use crate::observe::request_record::RequestRecord;
 use crate::observe::timers::{Drive, Part};
 use crate::observe::verdict::{Means, Phase, Side, Verdict};
 use crate::observe::wait_reason::WaitReason;
+use crate::protocol::ProtocolError;
 use crate::protocol::h2::error::ErrorCode;
 use crate::protocol::h2::session::Session;
 use crate::protocol::h2::streams::Output;
@@ -178,6 +179,8 @@ impl OpenStream {
         let piece = &front[..bytes.min(front.len())];
         let arrived = piece.len();
         self.received += arrived as u64;
+        // If it is too long, that is said where it is offered the next time.
+        let takes_now = takes_now && !self.is_too_long(&work.cx.environment.limits);
         let offered = match self.stream.taker().filter(|_| takes_now) {
             Some(taker) => taker.take(piece, &mut work.cx.environment.cx(&who, role, key, client.as_ref(), None)),
             None => Ok(0),
@@ -261,6 +264,10 @@ impl OpenStream {
         let has_ended = matches!(self.end, RequestEnd::Arrived(_));
         if (self.content.is_empty() && !has_ended) || !self.may_take(work.session) {
             return false;
+        }
+        if self.is_too_long(&work.cx.environment.limits) && self.stream.taker().is_some() {
+            self.refuse_length(work);
+            return true;
         }
         let (who, role, key, client) = (work.channel.who, work.channel.role, self.key(), self.stream.client());
         let Some(taker) = self.stream.taker() else { return self.discard(work) };
@@ -382,6 +389,25 @@ impl OpenStream {
         }
     }
 
+    /// Whether more content has arrived than the request may have.
+    fn is_too_long(&self, limits: &Limits) -> bool {
+        self.stream.record.as_ref().is_some_and(|record| record.is_too_long(self.received, limits))
+    }
+
+    /// The content is too long. Nobody takes the rest of it.
+    fn refuse_length<S: Socket>(&mut self, work: &mut Work<'_, S>) {
+        let (key, ProtocolError { status, reason, section }) =
+            (work.channel.who.log_key(Some(self.key())), CONTENT_TOO_LONG);
+        self.note_verdict(Means::Refusal, work.cx.moment);
+        if self.is_unanswered(work.session) {
+            work.cx.complain(Level::Info, format_args!("{key}: {status}: {reason} ({section})"));
+            self.stream.replace_answer(errors::refuse(status, reason, section));
+        } else {
+            work.cx.complain(Level::Info, format_args!("{key}: cut in the middle of a response: {reason}"));
+            self.reset(ErrorCode::CANCEL, work);
+        }
+    }
+
     /// Ends the stream although its response is not complete.
     pub(super) fn reset<S: Socket>(&mut self, code: ErrorCode, work: &mut Work<'_, S>) {
         self.cut(Cut::ResetByServer(reset_code(code)), work.cx.moment);
@@ -481,14 +507,14 @@ impl OpenStream {
 
     /// Notes what the stream waits for now, and until when.
     pub(super) fn note_wait(&mut self, session: &Session, is_write_blocked: bool, cx: &LoopContext) {
-        let limits = &cx.environment.limits;
-        let Some((reason, ordinal, count)) = self.wait_reason(session, is_write_blocked, limits) else {
+        let Some((reason, ordinal, count)) = self.wait_reason(session, is_write_blocked, &cx.environment.limits) else {
             // What it waits for next begins then.
             self.waiting.update(WaitReason::SlowRead, 0, 0, cx.moment);
             self.due = None;
             return;
         };
         self.waiting.update(reason, ordinal, count, cx.moment);
+        let limits = self.stream.limits(&cx.environment.limits);
         let timer = match &self.delayed {
             Some(_) => Some(self.waiting.since() + limits.http2.reset_delay),
             None => self.stream.wait().and_then(Wait::until).map(|at| cx.moment_of(at)).or(self.lingers_until),

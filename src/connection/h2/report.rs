@@ -58,6 +58,7 @@ impl Http2 {
             sent: record.map_or(0, |record| record.head_bytes + record.framed_bytes),
             parts: record.map(|record| record.part_times(now)),
             progress: self.stream_progress(open, now),
+            terms: record.and_then(|record| record.terms.clone()),
             upstream: record.and_then(|record| record.upstream.as_deref()).map(UpstreamHalf::of),
         }
     }

@@ -31,6 +31,10 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     if let Some(client) = record.client {
         put(lines, format_args!(",\"client\":\"{client}\""));
     }
+    if let Some(terms) = &record.terms {
+        lines.extend_from_slice(b",\"route\":");
+        quote_bytes(lines, terms.route.as_bytes());
+    }
     if line.role == ListenerRole::Admin {
         lines.extend_from_slice(b",\"listener\":\"admin\"");
     }

@@ -1,5 +1,7 @@
 //! Requests whose responses are complete and have not left yet.
 
+use std::iter;
+
 use super::{RecordQueue, RequestRecord};
 use crate::observe::close_reason::{CloseReason, Cut};
 use crate::observe::timers::Drive;
@@ -42,6 +44,12 @@ impl LeavingRecords {
             record.next = self.back.take();
             self.back = Some(record);
         }
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &RequestRecord> {
+        let fronts = iter::successors(self.front.as_deref(), |record| record.next.as_deref());
+        fronts.chain(iter::successors(self.back.as_deref(), |record| record.next.as_deref()))
     }
 
     /// Does something with each of them, in no order.

@@ -69,6 +69,7 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     let admin = status::service(&Rc::default(), &ask_kernel);
     let makings = Makings {
         settings: &order.settings,
+        limits: &limits,
         hub: &hub,
         now: Moment::default(),
         instant: Instant::now(),

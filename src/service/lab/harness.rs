@@ -166,6 +166,8 @@ pub struct World {
     start: Instant,
     pub draining: bool,
     pub file_looks: std::cell::Cell<u64>,
+    /// What a service has left.
+    pub terms: std::cell::Cell<Option<std::rc::Rc<crate::base::terms::Terms>>>,
     wakes: Wakes,
     jobs: JobPool,
     complaints: Complaints,
@@ -189,6 +191,7 @@ impl World {
             start: now,
             draining: false,
             file_looks: Default::default(),
+            terms: Default::default(),
             wakes,
             jobs,
             complaints,
@@ -223,6 +226,7 @@ impl World {
             role: ListenerRole::Http,
             draining: self.draining,
             file_looks: &self.file_looks,
+            terms: &self.terms,
         }
     }
 

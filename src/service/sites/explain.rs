@@ -1,11 +1,14 @@
 //! Tells which site and which route a request has, and why no earlier route takes it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::hosts::HostFit;
 use super::matcher::Unfit;
 use super::route::{Public, Route, Target};
 use super::{NoRoute, Site, Sites};
+use crate::base::limits::Limits;
+use crate::base::terms::Terms;
 use crate::http::exchange::Cx;
 use crate::http::message::RequestHead;
 use crate::service::explanation::{Explanation, printable};
@@ -81,11 +84,38 @@ fn unfit_text(route: &Route, unfit: Unfit<'_>) -> String {
     }
 }
 
+/// What a route says of its requests that does not hold for all.
+fn own_limits(terms: &Terms, of_all: &Limits) -> impl Iterator<Item = String> {
+    let own = &terms.limits;
+    let time = |name, own: Duration, of_all| (own != of_all).then(|| format!("{name} {own:?}"));
+    let size = |name, own: u64, of_all| match own {
+        _ if own == of_all => None,
+        u64::MAX => Some(format!("no {name}")),
+        bytes => Some(format!("{name} {bytes} bytes")),
+    };
+    let abort = match own.abort_on_close {
+        true => "abort-on-close",
+        false => "no abort-on-close",
+    };
+    let lines = [
+        time("body-timeout", own.body_timeout, of_all.body_timeout),
+        time("send-timeout", own.send_timeout, of_all.send_timeout),
+        size("max-upload-size", own.content_bytes_max, of_all.content_bytes_max),
+        size("max-body-size", own.gathered_bytes_max as u64, of_all.gathered_bytes_max as u64),
+        (own.abort_on_close != of_all.abort_on_close).then(|| abort.to_string()),
+        (!terms.is_logged).then(|| "not in the access log".to_string()),
+    ];
+    lines.into_iter().flatten()
+}
+
 impl Route {
     /// Tells how a request that it takes is answered. May block.
     pub fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) {
         if self.access.as_ref().is_some_and(|access| !access.explain(request, cx, explanation)) {
             return;
+        }
+        if let Some(terms) = &self.terms {
+            explanation.note_lines("limits", own_limits(terms, cx.limits));
         }
         if self.proxy().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
             return;

@@ -147,7 +147,7 @@ mod tests {
     fn hosts(patterns: &[&str]) -> Hosts {
         let mut hosts = Hosts::default();
         for (site, text) in patterns.iter().enumerate() {
-            let pattern = (*text != "").then(|| HostPattern::new(text).unwrap());
+            let pattern = (!text.is_empty()).then(|| HostPattern::new(text).unwrap());
             hosts.insert(pattern.as_ref(), site).unwrap();
         }
         hosts

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use super::answers::{FixedAnswer, Redirect};
 use super::error_pages::ErrorPages;
 use super::matcher::{Matcher, PathMatch};
+use crate::base::limits::Limits;
+use crate::base::terms::Terms;
 use crate::http::body::Failure;
 use crate::http::exchange::{Cx, Exchange, Reply, concluded};
 use crate::http::fields::{FieldValue, LOCATION};
@@ -25,6 +27,8 @@ use crate::service::status::Admin;
 pub struct Route {
     /// How it is called in explanations: its place in the configuration.
     pub name: Box<str>,
+    /// What holds for its requests; `None`: what holds for all.
+    pub terms: Option<Rc<Terms>>,
     /// Which requests it takes.
     pub matcher: Matcher,
     /// What it asks of them before it answers; `None`: nothing.
@@ -81,6 +85,7 @@ impl Route {
     pub fn new(target: Target) -> Route {
         Route {
             name: "".into(),
+            terms: None,
             matcher: Matcher::default(),
             access: None,
             cors: None,
@@ -139,6 +144,19 @@ impl Route {
     }
 
     fn answer_admitted(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        match &self.terms {
+            Some(terms) => self.answer_beneath(request, &mut Cx { limits: &terms.limits, ..*cx }),
+            None => self.answer_beneath(request, cx),
+        }
+    }
+
+    /// The limits of its requests, if those of all are `limits`.
+    pub fn limits<'a>(&'a self, limits: &'a Limits) -> &'a Limits {
+        self.terms.as_ref().map_or(limits, |terms| &terms.limits)
+    }
+
+    /// The same for the path that the target gets to see.
+    fn answer_beneath(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         // Upstreams have options of their own that say what becomes of the path.
         if let Some(reply) = self.proxy().and_then(|proxy| proxy.call(request, cx)) {
             return Ok(reply);

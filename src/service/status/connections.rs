@@ -172,6 +172,9 @@ fn write_stream(out: &mut String, s: &StreamStatus) -> std::fmt::Result {
     if !progress.is_empty() {
         writeln!(out, "    {}", progress.join("; "))?;
     }
+    if let Some(terms) = &s.terms {
+        writeln!(out, "    route {}", terms.route)?;
+    }
     if let Some(half) = &s.upstream {
         writeln!(out, "    upstream {}", half_text(half, s.wait))?;
     }
@@ -259,6 +262,9 @@ fn write_request(out: &mut String, record: &RequestRecord) -> std::fmt::Result {
     if let Some(client) = record.client {
         writeln!(out, "  client   {client}, as a trusted proxy says")?;
     }
+    if let Some(terms) = &record.terms {
+        writeln!(out, "  route    {}", terms.route)?;
+    }
     if let Some(disturbance) = &record.disturbance {
         let (verdict, after) = (disturbance.verdict, short(disturbance.at.since(record.began)));
         let (side, means, phase) = (verdict.side.meaning(), verdict.means.meaning(), verdict.phase.meaning());
@@ -339,6 +345,7 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
     let request = c.record.as_ref().map(RequestRecord::request).unwrap_or_default();
     let time = |time: fn(&RequestRecord) -> Duration| c.record.as_ref().map_or(0, |record| time(record).as_millis());
     let client = c.record.as_ref().and_then(|record| record.client).map(|client| client.to_string());
+    let route = c.record.as_ref().and_then(|record| record.terms.as_deref());
     let object = Object::new()
         .number("connection", c.id)
         .text("peer", &c.peer.to_string())
@@ -352,6 +359,7 @@ pub fn object(connection: &ConnectionStatus, kernel: Option<&KernelSocket>) -> S
         .text("interest", interest(c))
         .number("request", c.ordinal)
         .text("line", &request)
+        .optional_text("route", route.map(|terms| &*terms.route))
         .number("received", c.received)
         .number("sent", c.sent)
         .raw("inbox", c.inbox.0)
@@ -419,6 +427,7 @@ fn stream_object(s: &StreamStatus) -> String {
     let object = Object::new()
         .raw("stream", s.id)
         .text("line", &s.request)
+        .optional_text("route", s.terms.as_deref().map(|terms| &*terms.route))
         .raw("status", s.status.map_or("null".to_owned(), |status| status.to_string()))
         .text("state", s.state)
         .raw("urgency", s.urgency)
@@ -698,6 +707,7 @@ c=13 unix:  http/1  sending  client-slow-read for 2.0s, 58.0s left
             sent: 0,
             parts: None,
             progress: Progress::default(),
+            terms: None,
             upstream: None,
         };
         let response = Transfer { bytes: 65_535, total: Some(100_000), took: Duration::from_millis(1500) };

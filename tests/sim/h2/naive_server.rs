@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tidemill::base::job_pool::JobPool;
@@ -14,6 +15,7 @@ use tidemill::base::moment::Moment;
 use tidemill::base::peer::Peer;
 use tidemill::base::ring::{RingBuffer, Room};
 use tidemill::base::slots::Token;
+use tidemill::base::terms::Terms;
 use tidemill::base::throttle::Complaints;
 use tidemill::base::wake::{Interrupt, WakeKey, Wakes};
 use tidemill::http::body::{Body, Failure, Pull};
@@ -50,6 +52,7 @@ struct Environment {
     jobs: JobPool,
     complaints: Complaints,
     file_looks: Cell<u64>,
+    terms: Cell<Option<Rc<Terms>>>,
 }
 
 struct Asleep;
@@ -80,6 +83,7 @@ impl Environment {
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,
+            terms: &self.terms,
         }
     }
 }
@@ -155,6 +159,7 @@ impl NaiveServer {
                 jobs: JobPool::without_threads(),
                 complaints: Complaints::new(0),
                 file_looks: Cell::new(0),
+                terms: Cell::default(),
             },
             fault: None,
         };

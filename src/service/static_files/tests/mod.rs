@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,6 +27,7 @@ use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
 use crate::base::peer::Peer;
 use crate::base::slots::Token;
+use crate::base::terms::Terms;
 use crate::base::throttle::Complaints;
 use crate::base::wake::{Interrupt, WakeKey, Wakes};
 use crate::http::body::{Body, ContentPart, FilePart};
@@ -117,6 +119,7 @@ struct World {
     limits: Limits,
     complaints: Complaints,
     file_looks: Cell<u64>,
+    terms: Cell<Option<Rc<Terms>>>,
 }
 
 /// What a client got.
@@ -155,6 +158,7 @@ impl World {
             limits: Limits::default(),
             complaints: Complaints::new(0),
             file_looks: Cell::new(0),
+            terms: Cell::default(),
         }
     }
 
@@ -189,6 +193,7 @@ impl World {
             role: ListenerRole::Http,
             draining: false,
             file_looks: &self.file_looks,
+            terms: &self.terms,
         }
     }
 

@@ -423,6 +423,7 @@ fn stream(id: u32, wait: &'static str, waited: Duration) -> StreamStatus {
         sent: 0,
         parts: None,
         progress: Progress::default(),
+        terms: None,
         upstream: None,
     }
 }
