@@ -27,6 +27,7 @@ use crate::service::Service;
 use crate::service::websocket::Policy;
 
 /// A request head that owns its bytes.
+#[derive(Debug)]
 pub struct Request {
     method: Method,
     target: Vec<u8>,

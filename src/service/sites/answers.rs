@@ -70,7 +70,8 @@ impl Redirect {
         }
         // It is written into a field as it stands.
         let is_reference = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`|}".contains(&byte);
-        if !text.starts_with('/') && !text.starts_with("http://") && !text.starts_with("https://") {
+        let is_path = text.starts_with('/') && !text.starts_with("//");
+        if !is_path && !text.starts_with("http://") && !text.starts_with("https://") {
             return Err(
                 "expected an address such as https://www.example.org{uri}, or a path such as /new/{rest}".into()
             );

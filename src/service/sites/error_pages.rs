@@ -70,3 +70,70 @@ fn key(name: &str) -> Option<[u8; 3]> {
         || (matches!(status[0], b'4' | b'5') && status.iter().all(u8::is_ascii_digit));
     is_page.then_some(status)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::status::Status;
+
+    fn pages(names: &[&str]) -> ErrorPages {
+        let page = |name: &&str| (key(name).unwrap(), Arc::from(name.as_bytes()));
+        ErrorPages { pages: names.iter().map(page).collect() }
+    }
+
+    fn content(pages: &ErrorPages, code: u16, origin: Origin) -> Option<String> {
+        let mut response = Response::new(Status::from_code(code).unwrap());
+        response.origin = origin;
+        response.fields.push((CONTENT_SECURITY_POLICY, FieldValue::from_static("default-src 'none'")));
+        pages.replace_content(&mut response);
+        match &response.body {
+            Body::Bytes(Bytes::Shared(bytes, range)) => {
+                assert!(response.fields.is_empty(), "its policy was that of another page");
+                Some(String::from_utf8(bytes[range.clone()].to_vec()).unwrap())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_page_of_a_status_comes_before_that_of_its_class() {
+        let pages = pages(&["404.html", "4xx.html", "503.html"]);
+        for (code, page) in [
+            (404, Some("404.html")),
+            (410, Some("4xx.html")),
+            (503, Some("503.html")),
+            (500, None),
+            (200, None),
+            (304, None),
+        ] {
+            assert_eq!(content(&pages, code, Origin::Here).as_deref(), page, "{code}");
+        }
+        assert_eq!(content(&pages, 404, Origin::Upstream { is_dated: true }), None, "what an upstream says stays");
+    }
+
+    #[test]
+    fn only_names_of_errors_are_pages() {
+        for name in ["404.html", "4xx.html", "5xx.html", "599.html"] {
+            assert!(key(name).is_some(), "{name}");
+        }
+        for name in
+            ["200.html", "304.html", "3xx.html", "40x.html", "404.htm", "404", "4XX.html", "0404.html", "index.html"]
+        {
+            assert!(key(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_pages_and_one_with_too_much_are_refused() {
+        let folder = std::env::temp_dir().join(format!("tidemill-{}-error-pages", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("index.html"), "x").unwrap();
+        let none = ErrorPages::read(&folder).map(|_| ());
+        fs::write(folder.join("404.html"), "gone").unwrap();
+        let one = ErrorPages::read(&folder).map(|pages| pages.pages.len());
+        fs::File::create(folder.join("5xx.html")).unwrap().set_len(PAGES_BYTES_MAX).unwrap();
+        let too_much = ErrorPages::read(&folder).map(|_| ());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((none.is_err(), one.unwrap(), too_much.is_err()), (true, 1, true));
+    }
+}
