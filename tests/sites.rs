@@ -239,9 +239,8 @@ fn errors_get_the_pages_of_their_route_and_those_of_upstreams_stay() {
     folder.write("pages/5xx.html", "our trouble");
     folder.write("www/a.txt", "file");
     let upstream = Server::start(&[]);
-    let server = folder.serve(
-        &format!(
-            r#"
+    let server = folder.serve(&format!(
+        r#"
 [[site]]
 root = "www"
 error-pages = "pages"
@@ -260,9 +259,8 @@ body = "said"
 path = "=/bare"
 respond = 503
 "#,
-            upstream.address
-        ),
-    );
+        upstream.address
+    ));
     let missing = get(&server, "/missing");
     assert_eq!((status(&missing), content(&missing)), ("404", "our page"));
     assert_eq!(field(&missing, "Content-Type"), Some("text/html; charset=utf-8"));
