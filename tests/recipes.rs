@@ -12,8 +12,10 @@ use std::{env, fs};
 
 use support::{Server, field, status};
 
+type Test = fn(&Recipe);
+
 /// The recipes, and the test of each.
-const TESTS: [(&str, fn(&Recipe)); 10] = [
+const TESTS: [(&str, Test); 10] = [
     ("static-site", static_site),
     ("spa-with-api", spa_with_api),
     ("two-sites-with-https", two_sites_with_https),
@@ -119,7 +121,8 @@ fn each_recipe_does_what_it_says() {
     let mut files: Vec<_> = fs::read_dir(recipes()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.retain(|name| name.to_string_lossy().ends_with(".toml"));
     let mut tested: Vec<std::ffi::OsString> = TESTS.iter().map(|(name, _)| format!("{name}.toml").into()).collect();
-    (files.sort(), tested.sort());
+    files.sort();
+    tested.sort();
     assert_eq!(files, tested, "each recipe has a test");
     for (name, test) in TESTS {
         eprintln!("{name}");

@@ -180,3 +180,34 @@ fn settings_mean_what_they_mean_to_the_server() {
         }
     }
 }
+
+/// The routes of a file are followed, for the host that `--host` names, as the server follows them.
+#[test]
+fn a_host_leads_to_its_site_and_its_route() {
+    let folder = Site::new();
+    let config = format!("{}/t.toml", folder.path());
+    let text = "[[site]]\nhosts = [\"a.example\"]\nroot = \".\"\n[[site.route]]\npath = \"/old/\"\nmethods = [\"GET\"]\n\
+                redirect = \"/new/{rest}\"\n[[site.route]]\nfield = \"X-A\"\nrespond = 410\n";
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start(&["--config", &config]);
+    for (request, field, label, says) in [
+        ("GET /old/x", "A: b", "route", "a redirect"),
+        ("GET /small.txt", "X-A: b", "route", "always 410 Gone"),
+        ("GET /small.txt", "A: b", "route", "files beneath ROOT"),
+    ] {
+        let asked = Asked { request, fields: &[field] };
+        let page = Page::of(asked, &["--host", "A.example:80", "--config", &config]);
+        page.assert_line("site", "a.example, for A.example:80: it has this name");
+        page.assert_line(label, says);
+        let real =
+            server.ask(&format!("{request} HTTP/1.1\r\nHost: A.example:80\r\nConnection: close\r\n{field}\r\n\r\n"));
+        let status = real.lines().next().unwrap().trim_start_matches("HTTP/1.1 ");
+        page.assert_line("answer", status);
+    }
+    let post = Page::of(Asked { request: "POST /old/x", fields: &[] }, &["--host", "a.example", "--config", &config]);
+    post.assert_line("routes", "not /old/ at ");
+    post.assert_line("routes", ":4:1: the method is not GET");
+    let other = Page::of(Asked { request: "GET /", fields: &[] }, &["--host", "b.example", "--config", &config]);
+    other.assert_line("site", "none has b.example, and there is no default site: 421");
+    other.assert_line("answer", "421 Misdirected Request");
+}
