@@ -247,6 +247,7 @@ impl FileSettings {
             browse: self.browse,
             // The name of a single file was chosen by whoever serves it.
             show_hidden: self.hidden || file.is_some(),
+            compresses: true,
             field_rules: self.field_rules(),
             cache_bytes_max,
             cached_files_max: shares.cached_files,

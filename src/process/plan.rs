@@ -59,6 +59,7 @@ pub(super) struct Parts {
 pub(super) struct FolderKey {
     root: PathBuf,
     files: FileSettings,
+    compresses: bool,
     /// What the file of media types has.
     mime_types: Option<Vec<u8>>,
     cache_bytes_max: usize,
@@ -89,7 +90,7 @@ impl Folder {
     /// The folder `root`, with its share of what there is for so many `folders`.
     fn read(
         root: &Path,
-        files: &FileSettings,
+        (files, compresses): (&FileSettings, bool),
         (settings, shares): (&Settings, &Shares),
         folders: usize,
         known: &[FolderKey],
@@ -98,6 +99,7 @@ impl Folder {
         let key = FolderKey {
             root: root.to_owned(),
             files: files.clone(),
+            compresses,
             mime_types: files.mime_types.as_deref().map(fs::read).transpose().map_err(failure)?,
             cache_bytes_max: settings.disk.file_cache / folders,
             cached_files_max: shares.cached_files / folders,
@@ -105,7 +107,10 @@ impl Folder {
         let shares = Shares { cached_files: key.cached_files_max, ..*shares };
         let site = match known.contains(&key) {
             true => None,
-            false => Some(files.site(root, &shares, key.cache_bytes_max).map_err(failure)?),
+            false => {
+                let site = files.site(root, &shares, key.cache_bytes_max).map_err(failure)?;
+                Some(static_files::Site { compresses, ..site })
+            }
         };
         Ok(Folder { key, site })
     }
@@ -114,18 +119,18 @@ impl Folder {
 /// Reads what the settings name. Folders that are `known` are served already. May block. The error is one line for the user.
 pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) -> Result<Parts, String> {
     let read = |root: &Path, files, folders| Folder::read(root, files, (settings, shares), folders, known);
-    let root = settings.root.as_deref().map(|root| read(root, &settings.files, 1)).transpose()?;
+    let root = settings.root.as_deref().map(|root| read(root, (&settings.files, true), 1)).transpose()?;
     let mut files = ReadFiles::default();
     let access = settings.access.read(&Scopes::default(), &mut files)?;
     // Routes with the same folder, served in the same way, share what is learnt about its files.
-    let mut folders: Vec<(&PathBuf, &FileSettings)> = Vec::new();
+    let mut folders: Vec<(&PathBuf, (&FileSettings, bool))> = Vec::new();
     let mut routes = Vec::new();
     for site in &settings.sites {
         let mut of_site = Vec::new();
         for route in &site.routes {
             let answers = &route.answers;
             let folder = answers.root.as_ref().map(|root| {
-                let folder = (root, &answers.files);
+                let folder = (root, (&answers.files, answers.compress != Some(false)));
                 folders.iter().position(|other| *other == folder).unwrap_or_else(|| {
                     folders.push(folder);
                     folders.len() - 1
@@ -140,7 +145,7 @@ pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) ->
         }
         routes.push(of_site);
     }
-    let folders = folders.iter().map(|(root, files)| read(root, files, folders.len())).collect::<Result<_, _>>()?;
+    let folders = folders.iter().map(|(root, files)| read(root, *files, folders.len())).collect::<Result<_, _>>()?;
     Ok(Parts { root, access, routes, folders })
 }
 

@@ -185,3 +185,20 @@ fn a_route_may_be_left_out_of_the_log() {
     assert!(lines[0].contains(r#""target":"/loud""#) && lines[1].contains(r#""target":"/last""#), "{lines:?}");
     assert!(lines[0].contains(r#""route":"/ at "#) && lines[0].contains("tidemill.toml:6:1"), "{lines:?}");
 }
+
+/// One folder, served in both ways. What lies next to a file in compressed form is sent in either.
+#[test]
+fn a_route_may_leave_files_uncompressed() {
+    let site = Site::new().with("a.txt", "text ".repeat(1000)).with("b.txt", "b").with("b.txt.gz", "not looked at");
+    let root = site.root.display();
+    let (_config, config) = file(&format!(
+        "root = \"{root}\"\n[[site.route]]\npath = \"/plain/\"\nroot = \"{root}\"\nstrip = true\ncompress = false\n"
+    ));
+    let server = Server::start(&[&config]);
+    let ask = |path: &str| {
+        server.ask(&get(path).replace("\r\n\r\n", "\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"))
+    };
+    assert_eq!(field(&ask("/a.txt"), "Content-Encoding"), Some("gzip"));
+    assert_eq!(field(&ask("/plain/a.txt"), "Content-Encoding"), None);
+    assert_eq!(field(&ask("/plain/b.txt"), "Content-Encoding"), Some("gzip"));
+}

@@ -189,6 +189,7 @@ impl Look<'_> {
         let site_fields = site_fields(site, path, is_fallback);
         let compressible = files[Coding::Identity as usize]
             .as_ref()
+            .filter(|_| site.compresses)
             .map_or(Compressible::No, |file| compressible(&content_type, file.meta.len, &site_fields));
         let varies = compressible != Compressible::No || files[1..].iter().any(Option::is_some);
         let mut parts: [Option<Part>; Coding::ALL.len()] = Default::default();

@@ -68,6 +68,8 @@ pub struct Site {
     pub browse: bool,
     /// Whether names that begin with a dot are served and listed.
     pub show_hidden: bool,
+    /// Whether files are compressed for those who accept it. Compressed siblings are sent in any case: they were made for that.
+    pub compresses: bool,
     /// Which fields are added to what.
     pub field_rules: FieldRules,
     /// How many bytes may be kept in memory of what was served; 0 keeps nothing, and compresses nothing.
@@ -89,6 +91,7 @@ impl Site {
             try_html: false,
             browse: false,
             show_hidden: false,
+            compresses: true,
             field_rules: FieldRules::default(),
             cache_bytes_max: 32 << 20,
             cached_files_max: 100,
