@@ -175,7 +175,7 @@ fn wrong_types_refused(beginning: &str, key: &str) -> usize {
 }
 
 /// A right value of each key of a site and of a route that is no flag.
-const RIGHT: [(&str, &str); 27] = [
+const RIGHT: [(&str, &str); 32] = [
     ("hosts", "['a.example', '*.a.example', '[::1]']"),
     ("listen", "[8080, 'https:8443']"),
     ("tls-cert", "'a.pem'"),
