@@ -119,17 +119,23 @@ impl Hosts {
         let default = self.default.map(|site| (site, HostFit::Default));
         let Some(host) = authority.map(host_of) else { return default };
         let is_canonical = !host.starts_with(b"[") && !host.iter().any(u8::is_ascii_uppercase);
-        match is_canonical {
+        let found = match is_canonical {
+            // The name was looked for already.
+            true if authority.is_some_and(|authority| authority.len() == host.len()) => self.find_wildcard(host),
             true => self.find_canonical(host),
             false => self.find_canonical(canonical(host).as_bytes()),
-        }
-        .or(default)
+        };
+        found.or(default)
     }
 
     fn find_canonical(&self, host: &[u8]) -> Option<(usize, HostFit)> {
-        if let Some(site) = self.exact.get(host) {
-            return Some((*site, HostFit::Name));
+        match self.exact.get(host) {
+            Some(site) => Some((*site, HostFit::Name)),
+            None => self.find_wildcard(host),
         }
+    }
+
+    fn find_wildcard(&self, host: &[u8]) -> Option<(usize, HostFit)> {
         if self.wildcards.is_empty() {
             return None;
         }
