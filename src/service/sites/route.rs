@@ -120,6 +120,12 @@ impl Route {
     /// The answer to a request that it takes, before it is concluded.
     #[inline]
     pub fn answer(self: &Rc<Self>, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let is_simple = self.access.is_none() && self.terms.is_none() && self.proxy().is_none() && !self.strips;
+        if is_simple { self.answer_here(request, cx) } else { self.answer_by_rules(request, cx) }
+    }
+
+    #[inline(never)]
+    fn answer_by_rules(self: &Rc<Self>, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         match &self.access {
             None => self.answer_admitted(request, cx),
             Some(access) => self.answer_if_admitted(access, request, cx),
