@@ -1,5 +1,6 @@
 //! What all connections of one event loop share.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -105,6 +106,8 @@ pub struct AdminPart {
 
 /// The environment of every connection: what a service may know.
 pub struct Environment {
+    /// What the service that was called has left for its request. Whoever has called it takes it at once.
+    pub(super) held: Cell<Option<Box<dyn Any>>>,
     /// The limits in force.
     pub limits: Limits,
     /// The time of this turn.
@@ -172,6 +175,7 @@ impl Environment {
             identifier: None,
             listener: ListenerId::NONE,
             role,
+            held: &self.held,
             draining: self.draining.is_some(),
             file_looks: &self.file_looks,
             terms: &self.terms,
@@ -227,6 +231,7 @@ impl LoopContext {
                 limits,
                 now,
                 moment: Moment::default(),
+                held: Cell::default(),
                 draining: None,
                 trusted_proxies: TrustedProxies::default(),
                 hsts: None,
@@ -284,7 +289,7 @@ impl LoopContext {
     /// Counts a request that is over. Its record is kept to be asked for, or else for another request.
     pub fn close_record(
         &mut self,
-        record: Box<RequestRecord>,
+        mut record: Box<RequestRecord>,
         who: &Identity,
         role: ListenerRole,
         log: impl FnOnce(&RequestRecord),
@@ -292,6 +297,8 @@ impl LoopContext {
         self.counters.count_request(&record, role.is_for_everyone());
         self.times.count_request(&record);
         log(&record);
+        // The record may be kept for long.
+        record.held = None;
         let unused = match &mut self.past {
             Some(past) if role.is_for_everyone() => {
                 past.add_request(PastRequest { connection: who.id, peer: who.peer, record }, self.moment)

@@ -372,6 +372,7 @@ impl Http1 {
                 (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(record));
                 let reply = service.call(request, &mut request_cx);
                 record.take_terms(&cx.environment.terms);
+                record.take_held(&cx.environment.held);
                 let head_bytes = self.codec.release(inbox) as u64;
                 self.note_arrival(head_bytes, channel, cx);
                 self.on_reply(reply, channel, cx)?;

@@ -352,6 +352,7 @@ impl Http2 {
                 (request_cx.listener, request_cx.identifier) = (*listener, cx.environment.identifier(&record));
                 let reply = service.call(&head, &mut request_cx);
                 record.take_terms(&cx.environment.terms);
+                record.take_held(&cx.environment.held);
                 self.begin(OpenStream::new(stream, record, cx.moment), reply, channel, cx);
             }
             Ok(Step::Refused { stream, line, error }) => {
@@ -537,6 +538,7 @@ impl Http2 {
         let reply = service.call(&head.as_head(), &mut request_cx);
         if let Some(record) = &mut self.open[at].stream.record {
             record.take_terms(&cx.environment.terms);
+            record.take_held(&cx.environment.held);
         }
         self.with(at, channel, cx, |open, work| open.answer(reply, work));
     }

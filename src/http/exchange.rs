@@ -2,6 +2,7 @@
 //! response ([`Exchange`]), and who produces the response's content ([`Source`]). The types carry the order: an exchange
 //! gives itself up when it decides, so that nothing can be asked of it after that.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -67,6 +68,8 @@ pub struct Cx<'a> {
     pub listener: ListenerId,
     /// The role of the listener.
     pub role: ListenerRole,
+    /// Where a service that is called leaves what its request holds: it is dropped when the request is over.
+    pub held: &'a Cell<Option<Box<dyn Any>>>,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,
     /// How often a service has asked the kernel, on the loop, whether an open file has changed: those system calls are

@@ -2,6 +2,7 @@
 
 mod leaving;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{self, Display};
@@ -92,6 +93,8 @@ pub struct RequestRecord {
     pub queued_max: u64,
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
     pub farewell: Option<Box<str>>,
+    /// What it holds until it is over, if its route wants that.
+    pub held: Option<Box<dyn Any>>,
     /// How an upstream serves it, if one does.
     pub upstream: Option<Rc<UpstreamFacts>>,
     /// What its route says of it, if it has one that says something.
@@ -163,6 +166,7 @@ impl RequestRecord {
             timeline: Timeline::OneDrive,
             queued_max: 0,
             farewell: None,
+            held: None,
             upstream: None,
             terms: None,
             breach: None,
@@ -234,6 +238,14 @@ impl RequestRecord {
     /// Whether it stands in the access log.
     pub fn is_logged(&self) -> bool {
         self.terms.as_ref().is_none_or(|terms| terms.is_logged)
+    }
+
+    /// Notes what the service has left for it, if that is anything.
+    #[inline]
+    pub fn take_held(&mut self, left: &Cell<Option<Box<dyn Any>>>) {
+        if let Some(held) = left.take() {
+            self.held = Some(held);
+        }
     }
 
     /// What names it in the logs.
@@ -514,6 +526,7 @@ impl RequestRecord {
             timeline: self.timeline.clone(),
             queued_max: self.queued_max,
             farewell: self.farewell.clone(),
+            held: None,
             upstream: self.upstream.clone(),
             terms: self.terms.clone(),
             breach: self.breach,
@@ -555,7 +568,7 @@ impl RequestRecord {
         let RequestRecord {
             ordinal, stream, client, method, version, texts, target_end, referer_end, user_agent_end, tells_times, status,
             began, head_at, readable_at, ahead, behind, first_byte_at, last_byte_at, rx, tx, head_bytes, framed_bytes,
-            taken_bytes, produced_bytes, paused, timeline, queued_max, farewell, upstream, terms, breach, disturbance,
+            taken_bytes, produced_bytes, paused, timeline, queued_max, farewell, held, upstream, terms, breach, disturbance,
             next,
         } = self;
         texts.clear();
@@ -568,6 +581,7 @@ impl RequestRecord {
         (*rx, *tx, *paused) = (0..0, 0..0, Stopwatch::default());
         (*client, *behind, *farewell, *disturbance, *next) = (None, None, None, None, None);
         (*timeline, *upstream, *terms, *breach) = (Timeline::OneDrive, None, None, None);
+        *held = None;
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
         wakes: Wakes,
         jobs: JobPool,
         complaints: Complaints,
+        held: Cell<Option<Box<dyn std::any::Any>>>,
         file_looks: Cell<u64>,
         terms: Cell<Option<Rc<Terms>>>,
     }
@@ -198,7 +199,15 @@ mod tests {
     impl Scene {
         fn new(jobs: JobPool) -> Scene {
             let (limits, wakes, complaints) = (Limits::default(), Wakes::new(Nobody), Complaints::new(0));
-            Scene { limits, wakes, jobs, complaints, file_looks: Cell::new(0), terms: Cell::default() }
+            Scene {
+                limits,
+                wakes,
+                jobs,
+                complaints,
+                held: Cell::default(),
+                file_looks: Cell::new(0),
+                terms: Cell::default(),
+            }
         }
 
         fn at(&self, now: Instant) -> Cx<'_> {
@@ -220,6 +229,7 @@ mod tests {
                 identifier: None,
                 listener: ListenerId::new(0),
                 role: ListenerRole::Http,
+                held: &self.held,
                 draining: false,
                 file_looks: &self.file_looks,
                 terms: &self.terms,

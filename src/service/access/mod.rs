@@ -35,7 +35,7 @@ use log::Level;
 use self::addresses::{AddressRules, Verdict};
 use self::checker::{Checked, Checker, CheckingClients};
 use self::client::{Client, ClientKey};
-use self::connections::{Connections, Presence};
+use self::connections::Connections;
 use self::credentials::Credentials;
 use self::rate_limit::{Limiter, RateLimit};
 pub use self::rule::{Refusals, Rule};
@@ -188,8 +188,8 @@ struct Gate {
 
 /// What becomes of a request.
 pub enum Admission {
-    /// Nothing is against it. If connections are counted, its own counts until this is dropped: when the request is over.
-    Passed(Option<Presence>),
+    /// Nothing is against it.
+    Passed,
     /// It is refused with this response, by this rule. That is counted and logged.
     Refused(Response, Rule),
     /// Its password is being checked.
@@ -197,7 +197,8 @@ pub enum Admission {
 }
 
 impl Access {
-    /// Whether this request is answered.
+    /// Whether this request is answered. If connections are counted, its own counts until the request is over, also while its
+    /// password is checked: the request holds what is counted.
     pub fn admit(&self, request: &RequestHead<'_>, cx: &Cx<'_>) -> Admission {
         let refused = |rule, why: &str| Admission::Refused(self.refuse(rule, why, cx), rule);
         let gate = &*self.0;
@@ -218,11 +219,15 @@ impl Access {
         {
             return Admission::Refused(self.too_many(limiter.limit(), wait, cx), Rule::Rate);
         }
-        match self.identify(request, key, cx) {
-            Ok(None) => Admission::Passed(presence),
-            Ok(Some(check)) => Admission::Checking(Check { access: self.clone(), check, presence }),
-            Err((rule, why)) => refused(rule, why),
+        let admission = match self.identify(request, key, cx) {
+            Ok(None) => Admission::Passed,
+            Ok(Some(check)) => Admission::Checking(Check { access: self.clone(), check }),
+            Err((rule, why)) => return refused(rule, why),
+        };
+        if let Some(presence) = presence {
+            cx.held.set(Some(Box::new(presence)));
         }
+        admission
     }
 
     /// Whether the credentials of a request are enough, or the check that tells.

@@ -66,10 +66,10 @@ fn answer(access: &Access, request: &Request, world: &mut World, pieces: &[&[u8]
         gather(head, 100, text)
     };
     let reply = match access.admit(&request.head(), &world.cx()) {
-        Admission::Passed(_) => call(&request.head()),
+        Admission::Passed => call(&request.head()),
         Admission::Refused(response, _) => Reply::Respond(response),
         Admission::Checking(check) => {
-            Reply::Decide(check.then(&request.head(), &world.cx(), move |head, _, _| Ok(call(head))))
+            Reply::Decide(check.then(&request.head(), &world.cx(), move |head, _| Ok(call(head))))
         }
     };
     world.finish(reply, pieces, &[1000])
@@ -133,7 +133,7 @@ fn a_password_is_checked_once_for_all_who_send_it_and_then_known_for_a_while() {
     for (authorization, lasts, is_right) in [(RIGHT, checker::RIGHT_FOR, true), (WRONG, checker::WRONG_FOR, false)] {
         let exchanges: Vec<Box<dyn Exchange>> = (0..3)
             .map(|_| match admit(&world, authorization) {
-                Admission::Checking(check) => check.then(&with(authorization).head(), &world.cx(), |_, _, _| {
+                Admission::Checking(check) => check.then(&with(authorization).head(), &world.cx(), |_, _| {
                     Ok(Reply::Respond(Response::new(Status::NO_CONTENT)))
                 }),
                 _ => panic!("nothing is known"),
@@ -150,7 +150,7 @@ fn a_password_is_checked_once_for_all_who_send_it_and_then_known_for_a_while() {
             assert_eq!(response.status.code(), if is_right { 204 } else { 401 });
         }
         let is_known = |admission| match admission {
-            Admission::Passed(_) => is_right,
+            Admission::Passed => is_right,
             Admission::Refused(_, rule) => rule == Rule::Password && !is_right,
             Admission::Checking(_) => false,
         };
@@ -212,26 +212,33 @@ fn connections_and_addresses_come_before_credentials() {
     let (pool, _) = JobPool::held();
     let admit = |peer: &str, connection, authorization: &str| {
         let sender = Sender { world: &world, jobs: &pool, peer: peer.parse().unwrap(), connection };
-        access.admit(&with(authorization.as_bytes()).head(), &sender.cx())
+        let admission = access.admit(&with(authorization.as_bytes()).head(), &sender.cx());
+        (admission, world.held.take())
     };
     let right = format!("Bearer {TOKEN}");
-    let first = admit("192.0.2.1:1", 1, &right);
-    assert!(matches!(first, Admission::Passed(Some(_))));
-    assert!(matches!(admit("192.0.2.1:1", 1, &right), Admission::Passed(Some(_))), "another stream of it");
-    let Admission::Refused(response, Rule::Connections) = admit("192.0.2.1:2", 2, "x") else { panic!("one too many") };
+    let (first, held) = admit("192.0.2.1:1", 1, &right);
+    assert!(matches!(first, Admission::Passed) && held.is_some());
+    let (stream, other) = admit("192.0.2.1:1", 1, &right);
+    assert!(matches!(stream, Admission::Passed), "another stream of it");
+    let (Admission::Refused(response, Rule::Connections), None) = admit("192.0.2.1:2", 2, "x") else {
+        panic!("one too many")
+    };
     assert_eq!(response.status, Status::SERVICE_UNAVAILABLE);
-    let Admission::Refused(response, Rule::Address) = admit("192.0.3.1:2", 3, &right) else { panic!("in no range") };
+    let (Admission::Refused(response, Rule::Address), None) = admit("192.0.3.1:2", 3, &right) else {
+        panic!("in no range")
+    };
     assert_eq!(response.status, Status::FORBIDDEN);
-    drop(first);
-    assert!(matches!(admit("192.0.2.1:2", 2, "x"), Admission::Refused(_, Rule::Credentials)));
-    assert!(matches!(admit("192.0.2.1:3", 3, &right), Admission::Passed(Some(_))), "who was refused does not count");
+    drop((held, other));
+    assert!(matches!(admit("192.0.2.1:2", 2, "x"), (Admission::Refused(_, Rule::Credentials), None)));
+    assert!(matches!(admit("192.0.2.1:3", 3, &right), (Admission::Passed, Some(_))), "who was refused does not count");
 }
 
 #[test]
 fn nothing_asked_is_nothing_refused() {
     let (mut desk, world) = (Desk::default(), World::new());
     let access = open(&mut desk, &Rules::default(), &world);
-    assert!(matches!(access.admit(&Request::get("/").head(), &world.cx()), Admission::Passed(None)));
+    assert!(matches!(access.admit(&Request::get("/").head(), &world.cx()), Admission::Passed));
+    assert!(world.held.take().is_none());
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::checker::PasswordCheck;
-use super::connections::Presence;
 use super::{Access, Rule};
 use crate::base::tls_facts::ClientCertificate;
 use crate::base::upstream_facts::UpstreamFacts;
@@ -22,7 +21,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(40);
 pub struct Check {
     pub(super) access: Access,
     pub(super) check: PasswordCheck,
-    pub(super) presence: Option<Presence>,
 }
 
 impl Check {
@@ -32,7 +30,7 @@ impl Check {
         self,
         request: &RequestHead<'_>,
         cx: &Cx<'_>,
-        then: impl FnOnce(&RequestHead<'_>, Option<Presence>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
+        then: impl FnOnce(&RequestHead<'_>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
     ) -> Box<dyn Exchange> {
         let kept = Kept {
             head: request.to_owned(),
@@ -86,7 +84,7 @@ impl<F> Taker for Waiting<F> {
 
 impl<F> Exchange for Waiting<F>
 where
-    F: FnOnce(&RequestHead<'_>, Option<Presence>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
+    F: FnOnce(&RequestHead<'_>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
 {
     fn taker(&mut self) -> Option<&mut dyn Taker> {
         if !matches!(self.state, State::Passed(_)) {
@@ -115,7 +113,7 @@ where
                     }
                     result => result,
                 };
-                let (Check { access, presence, .. }, kept) = *checking;
+                let (Check { access, .. }, kept) = *checking;
                 let refused = match result {
                     Some(Ok(true)) => None,
                     Some(Ok(false)) => Some((Rule::Password, "the user or the password is wrong")),
@@ -125,7 +123,7 @@ where
                 if let Some((rule, why)) = refused {
                     return Ok(Decision::Respond(access.refuse(rule, why, cx)));
                 }
-                match self.pass(kept, presence, cx)? {
+                match self.pass(kept, cx)? {
                     Reply::Respond(mut response) => {
                         self.tell_end(response.body.taker(), cx)?;
                         return Ok(Decision::Respond(response));
@@ -142,14 +140,14 @@ where
 
 impl<F> Waiting<F>
 where
-    F: FnOnce(&RequestHead<'_>, Option<Presence>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
+    F: FnOnce(&RequestHead<'_>, &mut Cx<'_>) -> Result<Reply, Failure> + 'static,
 {
     /// Calls the service, as it would have been called before.
-    fn pass(&mut self, kept: Kept, presence: Option<Presence>, cx: &Cx<'_>) -> Result<Reply, Failure> {
+    fn pass(&mut self, kept: Kept, cx: &Cx<'_>) -> Result<Reply, Failure> {
         let then = self.then.take().ok_or_else(|| Failure::new("a service is called once"))?;
         let identifier = kept.identifier.as_ref().map(|(name, value)| (name, &**value));
         let mut cx = Cx { certificate: kept.certificate.as_ref(), identifier, ..*cx };
-        then(&kept.head.as_head(), presence, &mut cx)
+        then(&kept.head.as_head(), &mut cx)
     }
 
     /// Asks the exchange that decides, and tells it about the end of the content if that came before it was there.

@@ -162,6 +162,7 @@ impl Played {
 /// The environment of a request.
 pub struct World {
     pub now: Instant,
+    pub held: std::cell::Cell<Option<Box<dyn std::any::Any>>>,
     pub limits: Limits,
     content_max: usize,
     start: Instant,
@@ -190,6 +191,7 @@ impl World {
             limits,
             content_max: 1 << 20,
             start: now,
+            held: Default::default(),
             draining: false,
             file_looks: Default::default(),
             terms: Default::default(),
@@ -225,6 +227,7 @@ impl World {
             identifier: None,
             listener: ListenerId::new(0),
             role: ListenerRole::Http,
+            held: &self.held,
             draining: self.draining,
             file_looks: &self.file_looks,
             terms: &self.terms,

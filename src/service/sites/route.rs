@@ -139,11 +139,11 @@ impl Route {
         cx: &mut Cx<'_>,
     ) -> Result<Reply, Failure> {
         match access.admit(request, cx) {
-            Admission::Passed(_presence) => self.answer_admitted(request, cx),
+            Admission::Passed => self.answer_admitted(request, cx),
             Admission::Refused(response, _) => Ok(Reply::Respond(response)),
             Admission::Checking(check) => {
                 let route = Rc::clone(self);
-                let then = check.then(request, cx, move |request, _presence, cx| route.answer_admitted(request, cx));
+                let then = check.then(request, cx, move |request, cx| route.answer_admitted(request, cx));
                 Ok(Reply::Decide(then))
             }
         }

@@ -47,6 +47,7 @@ pub struct NaiveServer {
 struct Environment {
     limits: Limits,
     began: Instant,
+    held: Cell<Option<Box<dyn std::any::Any>>>,
     now: Duration,
     wakes: Wakes,
     jobs: JobPool,
@@ -81,6 +82,7 @@ impl Environment {
             identifier: None,
             listener: ListenerId::new(0),
             role: ListenerRole::Http,
+            held: &self.held,
             draining: false,
             file_looks: &self.file_looks,
             terms: &self.terms,
@@ -154,6 +156,7 @@ impl NaiveServer {
             environment: Environment {
                 limits,
                 began: Instant::now(),
+                held: Cell::default(),
                 now: Duration::ZERO,
                 wakes: Wakes::new(Asleep),
                 jobs: JobPool::without_threads(),

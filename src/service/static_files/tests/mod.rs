@@ -112,6 +112,7 @@ impl Interrupt for Asleep {
 /// Who asks, and when. Jobs run at once, unless a test has put threads in their place.
 struct World {
     files: StaticFiles,
+    held: Cell<Option<Box<dyn std::any::Any>>>,
     now: Instant,
     date_secs: u64,
     jobs: JobPool,
@@ -151,6 +152,7 @@ impl World {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
         World {
             files: StaticFiles::new(site),
+            held: Cell::default(),
             now: Instant::now(),
             date_secs: since_epoch.as_secs(),
             jobs: JobPool::without_threads(),
@@ -191,6 +193,7 @@ impl World {
             identifier: None,
             listener: ListenerId::new(0),
             role: ListenerRole::Http,
+            held: &self.held,
             draining: false,
             file_looks: &self.file_looks,
             terms: &self.terms,
