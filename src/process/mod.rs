@@ -201,7 +201,7 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let reports = settings.report;
     let status = ConfigStatus { generation: 1, succeeded_at: Some(SystemTime::now()), failed: None };
     event_loop.set_config_status(status.clone());
-    if settings.config.is_some() || settings.access.has_files() {
+    if settings.can_be_read_anew() {
         event_loop.accept_reloads();
     }
     event_loop.tell_refusals(Rc::clone(kept.refusals()));
@@ -258,11 +258,11 @@ fn marks(settings: &Settings, capture: Option<Tap>) -> Result<Marks, String> {
     }
 }
 
-/// Threads for what may block: the disk, and questions to the kernel about sockets. The lab alone needs neither, and is easier to
-/// watch with strace without them.
+/// Threads for what may block: the disk, questions to the kernel about sockets, passwords, and files that are read anew. The lab
+/// alone needs none, and is easier to watch with strace without them.
 fn jobs(settings: &Settings, marks: Marks) -> Result<JobPool, String> {
-    let has_upstreams = settings.has_upstreams();
-    match settings.has_folders() || settings.answers_admins() || settings.has_https() || has_upstreams {
+    let has_files = settings.has_folders() || settings.can_be_read_anew();
+    match has_files || settings.answers_admins() || settings.has_https() || settings.has_upstreams() {
         true => JobPool::watched(settings.disk.job_limits(), Instant::now, move |name, step| marks.job(name, step)),
         false => Ok(JobPool::without_threads()),
     }

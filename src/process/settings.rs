@@ -489,6 +489,11 @@ impl Settings {
         self.root.is_some() || self.site_routes().any(|route| route.root().is_some())
     }
 
+    /// Whether there is something to read again when that is asked for: the configuration file, or users and tokens.
+    pub fn can_be_read_anew(&self) -> bool {
+        self.config.is_some() || self.access.has_files()
+    }
+
     /// All routes to upstreams.
     pub fn upstream_routes(&self) -> Vec<Route> {
         let of_sites = self.site_routes().flat_map(|route| &route.upstreams);
