@@ -253,10 +253,13 @@ impl Site {
         let path = NormalPath::of_request(request);
         let found = self.find(request, path.as_bytes()).ok_or(NoRoute::Path)?;
         let route = &self.routes[found.place];
-        match self.route_past(route, request, path.as_bytes()) {
-            Some(_) => Err(NoRoute::OtherSpelling),
-            None => Ok(route),
+        // A folder looks at the path as it came, and an upstream gets the normalised one. Two slashes in front of `..` make a
+        // difference: `/a//../b` is `/a/b` (RFC 3986 §5.2.4), and a folder takes it for `/b`.
+        let leads_past = |path: &[u8]| self.route_past(route, request, path).is_some();
+        if leads_past(path.as_bytes()) || leads_past(request.target.path) {
+            return Err(NoRoute::OtherSpelling);
         }
+        Ok(route)
     }
 
     /// The first route that takes a request, whose normalised path this is.
