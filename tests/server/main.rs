@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[cfg(feature = "tls")]
+mod access;
 mod backpressure;
 #[cfg(feature = "tls")]
 #[path = "../browser_driver/mod.rs"]
