@@ -42,6 +42,11 @@ impl ReloadRequest {
     pub fn answer(self, outcome: &ReloadOutcome) {
         self.waiting.into_iter().for_each(|slot| slot.give(outcome.clone()));
     }
+
+    /// Nobody carries out orders of a server that stops.
+    pub fn refuse(self) {
+        self.answer(&Err("the server stops".into()));
+    }
 }
 
 impl<R: Reactor, V: Service> EventLoop<R, V> {
@@ -80,10 +85,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    /// Nobody carries out orders of a server that stops.
+    /// The server stops.
     pub(super) fn refuse_reloads(&mut self) {
-        for answer in std::mem::take(&mut self.reloading.waiting) {
-            answer.give(Err("the server stops".into()));
-        }
+        ReloadRequest { waiting: std::mem::take(&mut self.reloading.waiting) }.refuse();
     }
 }

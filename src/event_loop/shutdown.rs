@@ -59,7 +59,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         }
     }
 
-    /// The files of TLS are read again, and so is the configuration, if it can be.
+    /// The configuration is read again, if it can be, and the files of TLS are.
     fn on_hup(&mut self) {
         self.reloading.order();
         let now = self.context.moment;
@@ -67,7 +67,10 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
         if self.tls.is_none() && of_upstreams.is_none() && !self.reloading.is_possible() {
             log::info!("there are no files to read again: neither a listener nor an upstream has TLS");
         }
-        self.tls.iter_mut().for_each(|tls| tls.order(now));
+        if !self.reloading.is_possible() {
+            // Who reads the configuration reads the certificates with it: a fault of theirs is said once.
+            self.tls.iter_mut().for_each(|tls| tls.order(now));
+        }
         of_upstreams.into_iter().for_each(|tls| tls.order(now));
     }
 

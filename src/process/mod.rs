@@ -131,6 +131,8 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let limits = settings.limits(descriptors);
     let access_log = settings.log.open()?;
     let listen_before = listen_counters::read().ok();
+    let at_passed = |(listener, role): &Bound| ListenAddress { role: *role, address: listener.local_address().clone() };
+    let at_passed = passed.listeners.iter().map(at_passed).collect();
     let (listeners, asked): (Vec<_>, Vec<_>) = listeners(&settings, passed)?.into_iter().unzip();
     // They are numbered in their order.
     let asked: Vec<_> = (0..).map(ListenerId::new).zip(asked).collect();
@@ -143,6 +145,8 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let tls = tls::start(&settings, &listeners, keys.clone())?;
     // Before anybody is told that we listen: a file that cannot be read ends the start.
     let upstream_tls = tls::upstreams(&settings, keys.clone())?;
+    let shares = settings.shares(descriptors);
+    let parts = plan::read(&settings, &shares, &[])?;
     let https_redirect =
         tls::redirect(&settings, listeners.iter().map(|(listener, role)| (listener.local_address(), *role)));
     let (of_everyone, of_admin): (Vec<_>, Vec<_>) = listeners.iter().partition(|(_, role)| role.is_for_everyone());
@@ -160,7 +164,6 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
     let marks = marks(&settings, tap)?;
     let jobs = jobs(&settings, marks)?;
     let inspections = Rc::new(InspectionQueue::default());
-    let shares = settings.shares(descriptors);
     let hub = Rc::new(Hub::new(shares.upstreams));
     let admin = status::service(&inspections, &ask_kernel);
     let makings = plan::Makings {
@@ -173,7 +176,7 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
         admin: &admin,
     };
     let mut kept = Kept::default();
-    let mut plan = makings.plan(plan::read(&settings, &shares, &[])?, &mut kept);
+    let mut plan = makings.plan(parts, &mut kept);
     plan.https_redirect = https_redirect;
     let mut front = Front::new(plan);
     front.admin = settings.has_admin().then(|| admin.clone());
@@ -209,6 +212,7 @@ fn serve(arguments: Vec<OsString>, settings: Settings, passed: Passed) -> Result
         arguments,
         settings,
         descriptors,
+        passed: at_passed,
         listeners: asked,
         hub,
         reaches_upstreams: has_upstreams,

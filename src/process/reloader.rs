@@ -36,7 +36,9 @@ pub(super) struct Reloader {
     pub(super) settings: Settings,
     /// How many descriptors the system grants.
     pub(super) descriptors: u64,
-    /// The listeners, each with the address that was asked for. Those that were passed come first.
+    /// Where the listeners are that were passed.
+    pub(super) passed: Vec<ListenAddress>,
+    /// All listeners, each with the address that was asked for.
     pub(super) listeners: Vec<(ListenerId, ListenAddress)>,
     pub(super) hub: Rc<Hub>,
     /// Whether the loop makes connections to upstreams.
@@ -73,7 +75,7 @@ enum NextTls {
 /// What the thread that reads needs to know of what is in force.
 struct InForce {
     arguments: Vec<OsString>,
-    passed: Vec<ListenerRole>,
+    passed: Vec<ListenAddress>,
     descriptors: u64,
     listeners: Vec<(ListenerId, ListenAddress)>,
     tls: Option<Arc<LiveConfig>>,
@@ -95,6 +97,9 @@ impl Reloader {
     #[cold]
     fn go_on(&mut self, event_loop: &mut EventLoop<MioReactor, Front>) {
         if let Some((mut ticket, request)) = self.reading.take() {
+            if event_loop.is_stopping() {
+                return request.refuse();
+            }
             match ticket.take() {
                 Some(read) => {
                     let read = read.unwrap_or_else(|_| Err("the thread that read it has failed".into()));
@@ -118,7 +123,7 @@ impl Reloader {
     fn in_force(&self) -> InForce {
         InForce {
             arguments: self.arguments.clone(),
-            passed: self.settings.passed.clone(),
+            passed: self.passed.clone(),
             descriptors: self.descriptors,
             listeners: self.listeners.clone(),
             tls: self.tls.clone(),
@@ -195,7 +200,10 @@ impl Reloader {
         {
             log::error!("cannot start threads: {error}");
         }
-        self.hub.set_connections_max(settings.shares(self.descriptors).upstreams);
+        if settings.has_upstreams() {
+            // Otherwise none has a share, and what was begun with the last upstreams still needs one.
+            self.hub.set_connections_max(settings.shares(self.descriptors).upstreams);
+        }
         let now = event_loop.reactor().moment();
         let makings = Makings {
             settings: &settings,
@@ -207,8 +215,12 @@ impl Reloader {
             admin: &self.admin,
         };
         let mut plan = makings.plan(parts, &mut self.kept);
-        let bound = self.listeners.iter().map(|(_, asked)| (&asked.address, asked.role));
-        plan.https_redirect = tls::redirect(&settings, bound);
+        let reactor = event_loop.reactor();
+        let bound =
+            |(id, asked): &(ListenerId, ListenAddress)| Some((reactor.listener(*id)?.local_address(), asked.role));
+        // The kernel may have chosen the port.
+        let bound: Vec<_> = self.listeners.iter().filter_map(bound).collect();
+        plan.https_redirect = tls::redirect(&settings, bound.into_iter());
         if settings.has_upstreams() && !self.reaches_upstreams {
             event_loop.reach_upstreams(Rc::clone(&self.hub), upstream_tls, Arc::new(dns::resolve));
             self.reaches_upstreams = true;
@@ -276,7 +288,8 @@ impl InForce {
     /// Reads the configuration and all that it names. The error is one line, or more if there is more to say.
     fn read(self) -> Result<Next, String> {
         let mut settings = Settings::read(self.arguments.clone()).map_err(|refusal| refusal.to_string())?;
-        settings.take_passed(self.passed.clone()).map_err(|refusal| refusal.to_string())?;
+        let passed = self.passed.iter().map(|passed| passed.role).collect();
+        settings.take_passed(passed).map_err(|refusal| refusal.to_string())?;
         let shares = settings.shares(self.descriptors);
         let parts = plan::read(&settings, &shares, &self.folders)?;
         let upstream_tls = self.upstream_tls(&settings)?;
@@ -288,10 +301,9 @@ impl InForce {
 
     /// Where the server is to listen: at what was passed, and as told.
     fn wanted(&self, settings: &Settings) -> Vec<ListenAddress> {
-        let passed = self.listeners.iter().take(self.passed.len()).map(|(_, asked)| asked.clone());
         let admin = settings.admin.iter();
         let admin = admin.map(|address| ListenAddress { role: ListenerRole::Admin, address: address.clone() });
-        passed.chain(settings.addresses()).chain(admin).collect()
+        self.passed.iter().cloned().chain(settings.addresses()).chain(admin).collect()
     }
 
     /// With what connections to upstreams get TLS, if that is something else than so far.

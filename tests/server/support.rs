@@ -36,7 +36,14 @@ impl Server {
     }
 
     /// Starts a command that becomes the server, and waits until it listens.
-    pub fn spawn(mut command: Command) -> Server {
+    pub fn spawn(command: Command) -> Server {
+        let listening = command.get_args().filter(|argument| ["--listen", "-l"].iter().any(|flag| argument == flag));
+        let listening = listening.count().max(1);
+        Server::spawn_with(command, listening)
+    }
+
+    /// The same, if its configuration file names so many listeners.
+    pub fn spawn_with(mut command: Command, listening: usize) -> Server {
         let mut child = command
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -64,8 +71,7 @@ impl Server {
             let url = url.unwrap_or_else(|| panic!("not {how:?}: {line:?}; stderr: {}", log.lock().unwrap()));
             url.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/').to_owned()
         };
-        let listening = command.get_args().filter(|argument| ["--listen", "-l"].iter().any(|flag| argument == flag));
-        let addresses: Vec<String> = (0..listening.count().max(1)).map(|_| announced("listening on ")).collect();
+        let addresses: Vec<String> = (0..listening).map(|_| announced("listening on ")).collect();
         let address = addresses[0].clone();
         let admin = command.get_args().any(|argument| argument == "--admin").then(|| announced("admin on "));
         Server { child, address, addresses, admin, log }
