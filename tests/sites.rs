@@ -373,3 +373,13 @@ fn the_admin_answers_through_a_route_without_a_listener_of_its_own() {
     // A name may mean this machine from one moment to the next, and the page that asks may be anybody's.
     assert_eq!(status(&get(&server, "/inside/connections")), "421");
 }
+
+/// Whoever collects metrics from afar asks by a name. One that is written for the site is no name that somebody else has made up.
+#[test]
+fn the_admin_answers_under_the_hosts_that_are_written_for_its_site() {
+    let folder = Folder::new();
+    let server = folder.serve("[[site]]\nhosts = [\"metrics.example\"]\nadmin = true\n[[site]]\nadmin = true\n");
+    assert_eq!(status(&ask(&server, "GET /metrics", "metrics.example", "")), "200");
+    assert_eq!(status(&ask(&server, "GET /metrics", "rebound.example", "")), "421");
+    assert_eq!(status(&ask(&server, "GET /metrics", "localhost", "")), "200");
+}

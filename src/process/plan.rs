@@ -317,7 +317,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         }
         for (settings, parts) in self.makings.settings.sites.iter().zip(parts) {
             let routes = settings.routes.iter().zip(parts);
-            let routes = routes.map(|(settings, parts)| self.route(settings, parts)).collect();
+            let routes = routes.map(|(route, parts)| self.route(route, parts, !settings.hosts.is_empty())).collect();
             let is_for = |(_, address): &&(ListenerId, ListenAddress)| settings.listen.contains(address);
             let listeners: Vec<ListenerId> = self.makings.listeners.iter().filter(is_for).map(|(id, _)| *id).collect();
             let listeners = (!settings.listen.is_empty()).then_some(&listeners[..]);
@@ -327,7 +327,7 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         sites
     }
 
-    fn route(&mut self, settings: &RouteSettings, parts: RouteParts) -> Route {
+    fn route(&mut self, settings: &RouteSettings, parts: RouteParts, has_hosts: bool) -> Route {
         let answers = &settings.answers;
         let proxy = self.next_proxy();
         let has_files = parts.folder.is_some();
@@ -341,6 +341,8 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
                 let retry_after = seconds.and_then(|seconds| FieldValue::new(seconds).ok());
                 Target::Fixed(FixedAnswer { status, content: parts.content, retry_after })
             }
+            // No web page can have a browser ask it under a name that nobody has written here.
+            (None, None) if answers.admin && has_hosts => Target::Admin(self.makings.admin.for_named_hosts()),
             (None, None) if answers.admin => Target::Admin(self.makings.admin.clone()),
             (None, None) => {
                 let public = match parts.folder.map(|place| self.folders[place].clone()) {

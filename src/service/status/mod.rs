@@ -54,7 +54,11 @@ pub type AskKernel = Arc<dyn Fn(&KernelTopic) -> KernelReport + Send + Sync>;
 
 /// Everything that the admin listener serves. Clones are the same.
 #[derive(Clone)]
-pub struct Admin(Rc<Router>);
+pub struct Admin {
+    router: Rc<Router>,
+    /// Whether requests over TCP must be for a name of this machine: see [`local_name`].
+    is_local: bool,
+}
 
 impl Service for Admin {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
@@ -63,19 +67,26 @@ impl Service for Admin {
 }
 
 impl Admin {
+    /// The same for whoever looks at the name himself: a site that has only the hosts that are written for it.
+    pub fn for_named_hosts(&self) -> Admin {
+        Admin { router: Rc::clone(&self.router), is_local: false }
+    }
+
     /// Decides what becomes of this request.
     pub fn respond_to(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         // The peer and not whom it names: the names of this machine protect its browsers.
         match cx.peer {
-            Peer::Ip(_) if !local_name::is_asked_for(request) => Ok(Reply::Respond(local_name::refusal())),
-            _ => self.0.respond_to(request, cx),
+            Peer::Ip(_) if self.is_local && !local_name::is_asked_for(request) => {
+                Ok(Reply::Respond(local_name::refusal()))
+            }
+            _ => self.router.respond_to(request, cx),
         }
     }
 }
 
 /// The admin's pages. Their questions about the loop are left in `inspections`.
 pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Admin {
-    Admin(Rc::new(router(inspections, ask_kernel)))
+    Admin { router: Rc::new(router(inspections, ask_kernel)), is_local: true }
 }
 
 fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
