@@ -199,3 +199,23 @@ admin = true
         assert_eq!(before.iter().filter(|other| *other == line).count(), count, "{line}\n{said}");
     }
 }
+
+/// An example in the documentation served the folder in which its users were.
+#[test]
+fn secrets_in_a_folder_that_is_served_are_warned_of() {
+    let text = "basic-auth = 'site/users'\n[[site]]\nroot = 'site'\n[[site.route]]\npath = '/a'\nbasic-auth = 'users'\nroot = 'site'\n";
+    let folder = Folder::with_file("exposed", text);
+    let user = "anna:$2y$04$f0fDyDyuj7fOvO8PxTPqL.jE6oqZhlOs9T0GJxsr5tU2tM3yYW2Wy\n";
+    for file in ["site/users", "users", "site/.users"] {
+        fs::write(folder.0.join(file), user).unwrap();
+    }
+    let warned = |text: &str| {
+        fs::write(folder.file(), text).unwrap();
+        let output = check(&["--config", &folder.file()], &[]);
+        String::from_utf8(output.stderr).unwrap().matches("lies in a folder that is served").count()
+    };
+    assert_eq!(warned(text), 1, "once for all routes");
+    assert_eq!(warned(&text.replace("site/users", "site/.users")), 0, "hidden");
+    assert_eq!(warned(&text.replace("site/users", "site/.users").replace("[[site]]", "hidden = true\n[[site]]")), 1);
+    assert_eq!(warned(&text.replace("site/users", "users")), 0);
+}

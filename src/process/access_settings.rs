@@ -1,7 +1,7 @@
 //! What can be set about who may ask.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -70,8 +70,7 @@ impl AccessSettings {
     /// What no single value shows.
     pub(super) fn check(&self) -> Result<(), Objection> {
         self.addresses()?;
-        let has_password = self.basic_auth.is_some() || self.bearer_tokens.is_some();
-        if self.realm.is_some() && !has_password {
+        if self.realm.is_some() && !self.has_files() {
             return Err(Objection::to_argument("realm", "needs --basic-auth or --bearer-tokens"));
         }
         Ok(())
@@ -88,9 +87,14 @@ impl AccessSettings {
         })
     }
 
+    /// The files of users and tokens.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.basic_auth.iter().chain(&self.bearer_tokens).map(PathBuf::as_path)
+    }
+
     /// Whether a file is read for them.
     pub(super) fn has_files(&self) -> bool {
-        self.basic_auth.is_some() || self.bearer_tokens.is_some()
+        self.files().next().is_some()
     }
 
     /// Reads what they name; `None`: everybody may ask. May block. The error is one line for the user.

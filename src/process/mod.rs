@@ -10,6 +10,7 @@ mod config_file;
 mod cpu;
 pub mod descriptors;
 mod explain;
+mod exposed;
 mod file_settings;
 mod final_report;
 mod generate;

@@ -14,6 +14,7 @@ use super::access_settings::AccessSettings;
 use super::capture_settings::CaptureSettings;
 use super::choice::{ALONE, Choice, choice};
 use super::descriptors::{self, Needs, Shares};
+use super::exposed;
 use super::file_settings::{DiskSettings, FileSettings};
 use super::http2_settings::Http2Settings;
 use super::log_settings::LogSettings;
@@ -591,6 +592,7 @@ impl Settings {
         self.at_start = AT_START.into_iter().filter_map(said).collect();
         self.notices.extend(given.unknown_variables(std::env::vars_os().map(|(name, _)| name)));
         self.notices.extend(self.without_effect(given));
+        self.notices.extend(exposed::notices(self));
         self.notices.extend(self.root.iter().flat_map(|root| self.files.missing(root, given)));
         Ok(())
     }

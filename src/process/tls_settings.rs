@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -148,6 +148,11 @@ impl TlsSettings {
             ("https-redirect", self.https_redirect),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+
+    /// The files of keys.
+    pub(super) fn key_files(&self) -> impl Iterator<Item = &Path> {
+        self.tls_key.iter().chain(self.of_sites.iter().map(|pair| &pair.key)).map(PathBuf::as_path)
     }
 
     /// Whether the keys of sessions are to be logged.
