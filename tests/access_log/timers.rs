@@ -1,7 +1,6 @@
 //! Where the time of requests went, by the log and by the clocks of their clients, over real sockets under torture.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::logged::Logged;
-use crate::support::Client;
+use crate::support::{Client, read};
 
 const CLIENTS: usize = 4;
 const REQUESTS: usize = 200;
@@ -92,14 +91,14 @@ fn ask(client: &mut Client, ask: Ask) -> Known {
 
 /// Reads a large response, as fast as possible.
 fn read_large(mut stream: &TcpStream) {
-    let (mut buffer, mut read, mut expected) = (vec![0; 1 << 18], 0, None);
-    while expected.is_none_or(|expected| read < expected) {
-        let n = stream.read(&mut buffer).unwrap();
+    let (mut buffer, mut done, mut expected) = (vec![0; 1 << 18], 0, None);
+    while expected.is_none_or(|expected| done < expected) {
+        let n = read(&mut stream, &mut buffer).unwrap();
         let head_end = |bytes: &[u8]| bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
         // A head in pieces is too long for this; torture tears larger ones.
-        expected = expected.or_else(|| head_end(&buffer[..n]).map(|end| read + end + LARGE_BYTES));
-        read += n;
-        assert!(n > 0, "the response ends after {read} bytes");
+        expected = expected.or_else(|| head_end(&buffer[..n]).map(|end| done + end + LARGE_BYTES));
+        done += n;
+        assert!(n > 0, "the response ends after {done} bytes");
     }
 }
 

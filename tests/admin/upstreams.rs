@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::metrics::samples;
-use crate::support::{Client, Server, status, wait_until};
+use crate::support::{Client, Server, read, status, wait_until};
 use crate::{ask, ask_json, server};
 
 /// An upstream that does what the test says.
@@ -213,7 +213,7 @@ fn connections_to_upstreams_are_bounded_by_descriptors_and_idle_ones_make_room()
     answer(client, stream);
     let (mut instead, _) = other.accept();
     answer(&mut waiting, &mut instead);
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "an idle connection has made room");
+    assert_eq!(read(stream, &mut [0]).unwrap(), 0, "an idle connection has made room");
     assert_eq!(ask_json(&server, "/connections?format=json")["upstreams"], limit);
     let requests =
         format!("tidemill_upstream_requests_total{{group=\"/a/\",upstream=\"{0}\",address=\"{0}\"}}", one.address());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::logged::Scratch;
-use crate::support::{Client, Server, has_tool, status, wait_until};
+use crate::support::{Client, Server, has_tool, read, status, wait_until};
 use crate::{faults, tshark};
 
 fn server(more: &[&str]) -> Server {
@@ -130,7 +130,7 @@ fn over_tls_the_content_is_captured() {
         let mut answer = Vec::new();
         while !answer.ends_with(b"Hello, World!") {
             let mut bytes = [0; 1024];
-            let n = client.read(&mut bytes).unwrap();
+            let n = read(&mut client, &mut bytes).unwrap();
             assert!(n > 0);
             answer.extend(&bytes[..n]);
         }

@@ -1,9 +1,8 @@
 //! Requests that are in flight end as they have begun.
 
 use std::fs;
-use std::io::Read;
 
-use super::support::{Client, status};
+use super::support::{Client, read, status};
 use super::{Mill, says};
 
 const LAB: &str = "listen = ['127.0.0.1:0']\nlab = true\n";
@@ -71,12 +70,12 @@ fn events_go_on() {
     client.send("GET /sse?every=10ms HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(status(&client.read_head()), "200");
     replace(&mill);
-    let mut read = [0; 4096];
+    let mut piece = [0; 4096];
     let mut all = Vec::new();
     while all.len() < 20_000 {
-        let n = client.stream.read(&mut read).unwrap();
+        let n = read(&mut client.stream, &mut piece).unwrap();
         assert!(n > 0, "{:?}", String::from_utf8_lossy(&all));
-        all.extend_from_slice(&read[..n]);
+        all.extend_from_slice(&piece[..n]);
     }
 }
 

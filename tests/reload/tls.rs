@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::support::{DEADLINE, status};
+use super::support::{DEADLINE, read, status};
 use super::tls_client::{config, corpus};
 use super::{Mill, content, get, patient, says};
 
@@ -33,7 +33,7 @@ fn ask<S: Read + Write>(stream: &mut StreamOwned<ClientConnection, S>, length: u
     let mut answer = Vec::new();
     let content = loop {
         let mut piece = [0; 1024];
-        let n = stream.read(&mut piece).unwrap();
+        let n = read(stream, &mut piece).unwrap();
         assert!(n > 0, "{:?}", String::from_utf8_lossy(&answer));
         answer.extend_from_slice(&piece[..n]);
         let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
@@ -77,7 +77,7 @@ fn a_listener_may_begin_to_speak_tls_and_stop() {
     let mut plain = connect();
     write!(plain, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut piece = [0; 1024];
-    let n = plain.read(&mut piece).unwrap();
+    let n = read(&mut plain, &mut piece).unwrap();
     assert_eq!(status(std::str::from_utf8(&piece[..n]).unwrap()), "200");
     let said = mill.take(&text("https:", &pair("ec.pem", "ec-sec1-key.pem"), "two"));
     assert!(said.contains("0 new, 0 closed"), "{said}");

@@ -1,10 +1,10 @@
 //! Streams in both directions at once, in constant memory, and answers that are really seen.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::Shutdown;
 use std::thread;
 
-use crate::support::{Server, field, status};
+use crate::support::{Server, field, read, status};
 
 /// Byte `index` of a stream that repeats nowhere near its start.
 fn byte_at(index: usize) -> u8 {
@@ -81,14 +81,14 @@ fn a_firehose_does_not_starve_a_polite_client() {
     let mut flooder = server.connect().stream;
     let drain = thread::spawn(move || {
         let mut piece = vec![0; 256 * 1024];
-        while firehose.read(&mut piece).is_ok_and(|n| n > 0) {}
+        while read(&mut firehose, &mut piece).is_ok_and(|n| n > 0) {}
     });
     let flood = thread::spawn(move || {
         let batch = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
         let mut reader = flooder.try_clone().unwrap();
         let reading = thread::spawn(move || {
             let mut piece = vec![0; 256 * 1024];
-            while reader.read(&mut piece).is_ok_and(|n| n > 0) {}
+            while read(&mut reader, &mut piece).is_ok_and(|n| n > 0) {}
         });
         while flooder.write_all(batch.as_bytes()).is_ok() {}
         reading.join().unwrap();

@@ -1,10 +1,10 @@
 //! Requests that come when an idle connection has been ended by the server.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Server, status, wait_until};
+use crate::support::{Client, Server, read, status, wait_until};
 
 const LATE: &str = "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -38,7 +38,7 @@ fn a_request_that_crosses_our_fin_is_reset_counted_and_told() {
     // It is idle until the FIN comes, and then asks once more, as a client does that has not looked.
     assert!(client.read_to_end().ends_with("Hello, World!"));
     client.send(LATE);
-    let error = client.stream.read(&mut [0]).map_err(|error| error.kind());
+    let error = read(&mut client.stream, &mut [0]).map_err(|error| error.kind());
     assert!(matches!(error, Err(ErrorKind::ConnectionReset) | Ok(0)), "{error:?}");
     server.wait_for_log("STI timeout: client-idle between requests after 1 request; a request came ");
     assert!(server.log().contains(" ms after our FIN of "), "{}", server.log());
@@ -60,7 +60,7 @@ fn a_preconnection_that_is_used_too_late_is_the_same_on_a_unix_socket() {
     let server = Server::start(&["--listen", &listen, "--first-byte-timeout", "100ms", "--admin", "127.0.0.1:0"]);
     let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
     client.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&mut client, &mut [0]).unwrap(), 0);
     client.write_all(LATE.as_bytes()).unwrap();
     let told = ended(&server, 1);
     assert!(told.contains("STA timeout: client-silent") && told.contains("; a request came "), "{told}");

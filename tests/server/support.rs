@@ -1,6 +1,6 @@
 //! A running server to talk to, and a client that says exactly what it is told.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -233,13 +233,7 @@ impl Client {
 
     fn read_more(&mut self) {
         let mut piece = [0; 16 * 1024];
-        let n = loop {
-            match self.stream.read(&mut piece) {
-                // A read with a timeout is not taken up again after a stop of the whole process: signal(7).
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read.unwrap(),
-            }
-        };
+        let n = read(&mut self.stream, &mut piece).unwrap();
         assert!(n > 0, "the server closed after {:?}", String::from_utf8_lossy(&self.unread));
         self.unread.extend_from_slice(&piece[..n]);
     }
@@ -248,7 +242,7 @@ impl Client {
     pub fn is_closed_by_server_into(&mut self, all: &mut Vec<u8>) -> bool {
         all.append(&mut self.unread);
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        match read(&mut self.stream, &mut piece) {
             Ok(n) => {
                 all.extend_from_slice(&piece[..n]);
                 n == 0
@@ -262,12 +256,23 @@ impl Client {
     pub fn is_closed_by_server(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut piece) {
+            match read(&mut self.stream, &mut piece) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return true,
                 Err(error) => panic!("the server did not close: {error}"),
             }
+        }
+    }
+}
+
+/// Reads some bytes, at most as many as fit into `piece`. A stop of the whole process interrupts a read that has a
+/// deadline, and the system does not begin it again (signal(7)). `read_exact` and `read_to_end` do that themselves.
+pub fn read(stream: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
         }
     }
 }

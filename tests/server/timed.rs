@@ -1,13 +1,13 @@
 //! What a client sees on its own clock, and what the server notes of the same requests.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::logged::Logged;
-use crate::support::{DEADLINE, field, wait_until};
+use crate::support::{DEADLINE, field, read, wait_until};
 
 /// When a request was sent and its response arrived, on the client's monotonic clock.
 #[derive(Debug, Clone)]
@@ -57,10 +57,7 @@ impl TimedClient {
         let (mut first_byte, mut response) = (None, Vec::new());
         let mut piece = [0; 16 * 1024];
         while !is_whole(&response) {
-            let n = match self.stream.read(&mut piece) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read => read.unwrap(),
-            };
+            let n = read(&mut self.stream, &mut piece).unwrap();
             assert!(n > 0, "the server closed after {:?}", String::from_utf8_lossy(&response));
             first_byte.get_or_insert_with(Instant::now);
             response.extend_from_slice(&piece[..n]);

@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, Stream};
 use tungstenite::Message;
 
-use crate::support::{DEADLINE, Server, field, status};
+use crate::support::{DEADLINE, Server, field, read, status};
 use crate::tls_client::{config, corpus};
 
 /// A server with an https: listener, and a plain one behind it.
@@ -88,7 +88,7 @@ impl Secure {
 
     fn read_more(&mut self) {
         let mut piece = [0; 16 * 1024];
-        let n = self.stream().read(&mut piece).unwrap();
+        let n = read(&mut self.stream(), &mut piece).unwrap();
         assert!(n > 0, "the server closed after {:?}", String::from_utf8_lossy(&self.unread));
         self.unread.extend_from_slice(&piece[..n]);
     }
@@ -112,7 +112,7 @@ impl Secure {
 
     /// The error that the handshake ends with, for the client.
     fn refusal(&mut self) -> String {
-        let error = self.tls.complete_io(&mut self.socket).and_then(|_| self.stream().read(&mut [0])).unwrap_err();
+        let error = self.tls.complete_io(&mut self.socket).and_then(|_| read(&mut self.stream(), &mut [0])).unwrap_err();
         error.to_string()
     }
 }
@@ -193,7 +193,7 @@ fn echo_streams_both_ways_at_once_in_constant_memory() {
     });
     let (mut head, mut count, mut has_end, mut piece) = (Vec::new(), 0, false, vec![0; 64 * 1024]);
     while !has_end {
-        let n = socket.read(&mut piece).unwrap();
+        let n = read(&mut socket, &mut piece).unwrap();
         assert!(n > 0, "an end without close_notify after {count} bytes");
         let (mut tls, mut rest, mut content) = (tls.lock().unwrap(), &piece[..n], Vec::new());
         while !rest.is_empty() && !has_end {
@@ -425,7 +425,7 @@ fn a_request_that_crosses_close_notify_and_fin_is_told_from_an_end() {
             assert_eq!(client.read_response().1, b"Hello, World!");
         }
         for client in &mut clients {
-            assert_eq!(client.stream().read(&mut [0]).unwrap(), 0, "close_notify");
+            assert_eq!(read(&mut client.stream(), &mut [0]).unwrap(), 0, "close_notify");
         }
         let [mut asks, mut ends] = clients;
         asks.send("GET /late HTTP/1.1\r\nHost: ec.example\r\n\r\n");

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, SupportedProtocolVersion};
 
-use crate::support::{DEADLINE, field};
+use crate::support::{DEADLINE, field, read};
 use crate::tls_client;
 
 /// A certificate and its key, both in PEM.
@@ -74,7 +74,7 @@ impl TlsClient {
 
     /// Does the handshake and waits until the server ends the connection.
     pub fn be_refused(&mut self) {
-        let failed = self.0.read(&mut [0]).unwrap_err();
+        let failed = read(&mut self.0, &mut [0]).unwrap_err();
         assert_ne!(failed.kind(), ErrorKind::WouldBlock, "nothing has happened");
     }
 

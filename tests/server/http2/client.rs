@@ -1,12 +1,12 @@
 //! A client of HTTP/2 that sends frames in the words of `tests/corpus/h2/README.md`, and reads them in the same words.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 
 use super::script::{Item, items};
 use super::sent;
-use crate::support::{DEADLINE, Server};
+use crate::support::{DEADLINE, Server, read};
 
 /// The bytes of these frames, one a line.
 pub fn bytes(words: &str) -> Vec<u8> {
@@ -67,8 +67,7 @@ impl Client {
     pub fn next(&mut self) -> Option<String> {
         while self.frames.is_empty() {
             let mut piece = [0; 16 * 1024];
-            let n = match self.stream.read(&mut piece) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            let n = match read(&mut self.stream, &mut piece) {
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
                 read => read.unwrap(),
             };
