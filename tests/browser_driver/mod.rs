@@ -1,7 +1,7 @@
 //! A browser that nobody looks at, driven over its DevTools protocol.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use std::thread;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use crate::support::{Client, DEADLINE};
+use crate::support::{Client, DEADLINE, Uninterrupted};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -19,7 +19,7 @@ const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 pub struct Browser {
     child: Child,
     profile: PathBuf,
-    devtools: WebSocket<TcpStream>,
+    devtools: WebSocket<Uninterrupted<TcpStream>>,
     commands: u64,
     /// What it said unasked.
     events: VecDeque<Value>,
@@ -39,7 +39,7 @@ impl Browser {
         let url = devtools_url(&mut child);
         let address = url.trim_start_matches("ws://").split('/').next().unwrap();
         let stream = Client::new(TcpStream::connect(address).unwrap()).stream;
-        let (devtools, _) = tungstenite::client(url.as_str(), stream).unwrap();
+        let (devtools, _) = tungstenite::client(url.as_str(), Uninterrupted(stream)).unwrap();
         Some(Browser { child, profile, devtools, commands: 0, events: VecDeque::new() })
     }
 
@@ -63,13 +63,7 @@ impl Browser {
     }
 
     fn read(&mut self) -> Value {
-        let message = loop {
-            match self.devtools.read() {
-                // A read with a timeout is interrupted when this process is stopped and goes on, as with Ctrl-Z (signal(7)).
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read.unwrap_or_else(|error| panic!("the browser says nothing: {error}")),
-            }
-        };
+        let message = self.devtools.read().unwrap_or_else(|error| panic!("the browser says nothing: {error}"));
         serde_json::from_str(message.to_text().unwrap()).unwrap()
     }
 

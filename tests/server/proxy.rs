@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::frames::{DATA, END_STREAM, PING, RST_STREAM, frame};
 use crate::http2_client::{Http2, head};
-use crate::support::{Client, Server, field, status, wait_until};
+use crate::support::{Client, Server, Uninterrupted, field, status, wait_until};
 
 mod failing;
 mod tunnels;
@@ -644,7 +644,7 @@ fn an_upstream_is_read_from_no_faster_than_the_client_reads() {
     let piece = vec![b'x'; 64 * 1024];
     application.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut sent = 0;
-    while let Ok(n) = application.stream.write(&piece) {
+    while let Ok(n) = Uninterrupted(&mut application.stream).write(&piece) {
         sent += n;
         assert!(sent < total, "the server takes what nobody reads");
     }

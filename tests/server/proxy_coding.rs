@@ -11,7 +11,7 @@ use crate::coding::{chunk, chunks, curl, decoded, described};
 use crate::frames::{DATA, END_STREAM, RST_STREAM};
 use crate::http2_client::{Http2, head};
 use crate::proxy::Upstream;
-use crate::support::{Client, Server, field, has_tool, status};
+use crate::support::{Client, Server, Uninterrupted, field, has_tool, status};
 
 const BOTH: [&str; 2] = ["gzip", "zstd"];
 
@@ -341,7 +341,7 @@ fn an_upstream_is_read_from_no_faster_than_the_client_reads() {
     let mut sent = Vec::new();
     loop {
         let at = sent.len() % piece.len();
-        match application.stream.write(&piece[at..]) {
+        match Uninterrupted(&mut application.stream).write(&piece[at..]) {
             Ok(n) => sent.extend_from_slice(&piece[at..at + n]),
             Err(_) => break,
         }

@@ -277,6 +277,30 @@ pub fn read(stream: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// A stream whose reads and writes are begun again in the same way, for a client that does not do so itself.
+pub struct Uninterrupted<S>(pub S);
+
+impl<S: Read> Read for Uninterrupted<S> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        read(&mut self.0, piece)
+    }
+}
+
+impl<S: Write> Write for Uninterrupted<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// The value of a field in a head.
 pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {

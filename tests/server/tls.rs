@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, Stream};
 use tungstenite::Message;
 
-use crate::support::{DEADLINE, Server, field, read, status};
+use crate::support::{DEADLINE, Server, Uninterrupted, field, read, status};
 use crate::tls_client::{config, corpus};
 
 /// A server with an https: listener, and a plain one behind it.
@@ -222,7 +222,7 @@ fn echo_streams_both_ways_at_once_in_constant_memory() {
 fn a_websocket_works() {
     let server = serve(&[]);
     let Secure { tls, socket, .. } = Secure::new(&server);
-    let stream = rustls::StreamOwned::new(tls, socket);
+    let stream = rustls::StreamOwned::new(tls, Uninterrupted(socket));
     let url = format!("ws://{}/ws/echo", server.address);
     let (mut talk, _) = tungstenite::client(url, stream).unwrap();
     for size in [0, 1, 125, 126, 12_000] {

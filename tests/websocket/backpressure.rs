@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{BINARY, CONTINUATION, FIN, PING, PONG, WebSocket, frame};
-use crate::support::{Server, wait_until};
+use crate::support::{Server, Uninterrupted, wait_until};
 
 const SIZE: usize = 64 << 20;
 const FRAME: usize = 1 << 20;
@@ -30,9 +30,10 @@ fn message() -> impl Iterator<Item = Vec<u8>> {
 fn a_client_that_does_not_read_is_not_read_and_gets_everything_in_order_when_it_does() {
     let server = Server::start(&[]);
     let mut socket = WebSocket::open(&server, "/ws/echo");
-    let mut writer = socket.client.stream.try_clone().unwrap();
+    let writer = socket.client.stream.try_clone().unwrap();
     writer.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let (stuck, is_stuck) = std::sync::mpsc::channel();
+    let mut writer = Uninterrupted(writer);
     let sender = thread::spawn(move || {
         for bytes in message() {
             let mut rest = &bytes[..];

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::support::{Client, Server, field, status};
+use crate::support::{Client, Server, Uninterrupted, field, status};
 
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
@@ -153,8 +153,8 @@ fn number(bytes: &[u8]) -> usize {
 }
 
 /// Another implementation's client.
-pub fn tungstenite(server: &Server, target: &str) -> tungstenite::WebSocket<TcpStream> {
-    let stream = server.connect().stream;
+pub fn tungstenite(server: &Server, target: &str) -> tungstenite::WebSocket<Uninterrupted<TcpStream>> {
+    let stream = Uninterrupted(server.connect().stream);
     let (socket, response) = tungstenite::client(format!("ws://{}{target}", server.address), stream).unwrap();
     assert_eq!(response.status(), 101);
     socket
