@@ -257,6 +257,7 @@ impl Protocol for Http1 {
         }
         if self.stream.record.is_some() || !self.leaving.is_empty() {
             self.note_waits(channel, drive);
+            self.stream.note_unsent(!channel.outbox.is_empty());
         }
     }
 

@@ -263,6 +263,21 @@ impl Stream {
         }
     }
 
+    /// Tells the source of the answer whether some of what it has given is still to be sent: `is_unsent`, or it has no head yet.
+    pub(super) fn note_unsent(&mut self, is_unsent: bool) {
+        match &mut self.answer {
+            Answer::Ready(response) => {
+                if let Body::Source(source) = &mut response.body {
+                    source.note_unsent(true);
+                }
+            }
+            Answer::Sending(Content::Source(source), _) => source.note_unsent(is_unsent),
+            Answer::Ending(_, Some(listener)) | Answer::Listening(listener) => listener.0.note_unsent(is_unsent),
+            Answer::Idle | Answer::Deciding(..) | Answer::Informing(_) => {}
+            Answer::Sending(Content::Parts(_), _) | Answer::Ending(_, None) => {}
+        }
+    }
+
     /// How the conversation was broken off, if that has not been told yet.
     pub(super) fn take_breach(&mut self) -> Option<Breach> {
         self.record.as_mut()?.breach.take()

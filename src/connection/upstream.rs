@@ -474,7 +474,7 @@ impl Protocol for Upstream {
         let mut moved = self.begin(channel, cx);
         self.note_progress(channel, cx.moment);
         if let Some(exchange) = &self.exchange
-            && exchange.was_held_up
+            && (exchange.relay.take_caught_up() || exchange.was_held_up)
             && !exchange.relay.is_held_up()
         {
             self.progress = cx.moment;

@@ -175,6 +175,8 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
     pub(super) fn end_when_drained(&mut self) {
         if self.shutdown.is_some() && self.clients() == 0 && self.outcome.is_none() && self.delivering() == 0 {
             self.outcome = Some(Outcome::Clean);
+            // An upstream must not take the end of a client that has broken off for an end in order.
+            self.abandon_all();
         }
         if self.outcome.is_some() {
             self.close_records_that_are_left();

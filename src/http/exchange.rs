@@ -233,6 +233,10 @@ pub trait Source {
         None
     }
 
+    /// Whether some of what was pulled, or the head in front of it, is still to be sent to the client. Told after each drive of its
+    /// connection.
+    fn note_unsent(&mut self, _is_unsent: bool) {}
+
     /// Trailers, asked once after `Pull::End`. HTTP/1.1 sends them behind chunks and leaves them out elsewhere
     /// (RFC 9110 §6.5).
     fn trailers(&mut self) -> Option<FieldSet> {

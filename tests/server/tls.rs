@@ -112,7 +112,8 @@ impl Secure {
 
     /// The error that the handshake ends with, for the client.
     fn refusal(&mut self) -> String {
-        let error = self.tls.complete_io(&mut self.socket).and_then(|_| read(&mut self.stream(), &mut [0])).unwrap_err();
+        let error =
+            self.tls.complete_io(&mut self.socket).and_then(|_| read(&mut self.stream(), &mut [0])).unwrap_err();
         error.to_string()
     }
 }

@@ -571,6 +571,8 @@ impl OpenStream {
         record.paused.set(is_paused, drive.over);
         record.note_wait(drive, part, was_driven);
         record.note_leaving(sent, queued, drive.over);
+        let is_unsent = record.tx.end > sent;
+        self.stream.note_unsent(is_unsent);
     }
 
     /// Whether it would be the next to send, if there were room.

@@ -559,3 +559,16 @@ fn a_tunnel_that_the_end_of_the_loop_cuts_is_reset_at_both_ends() {
     assert_eq!(scene.event_loop.outcome(), Some(Outcome::Cut(1)));
     assert_eq!((client.calls().aborts, upstream.calls().aborts), (1, 1));
 }
+
+/// The client that breaks off is the last one, so the loop ends in the same turn.
+#[test]
+fn a_tunnel_that_its_client_breaks_off_is_reset_at_the_upstream_although_the_loop_ends() {
+    let (mut scene, client, upstream) = tunnel(|_| ());
+    scene.reactor().events.push(Event::Signal(Signal::Terminate));
+    scene.settle();
+    assert_eq!(scene.event_loop.outcome(), None);
+    scene.reactor().reset(&client);
+    scene.settle();
+    assert_eq!(scene.event_loop.outcome(), Some(Outcome::Clean));
+    assert_eq!(upstream.calls().aborts, 1);
+}

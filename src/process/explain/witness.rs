@@ -202,6 +202,10 @@ impl Source for WatchedPart<Box<dyn Source>> {
         self.part.listens(cx)
     }
 
+    fn note_unsent(&mut self, is_unsent: bool) {
+        self.part.note_unsent(is_unsent);
+    }
+
     fn trailers(&mut self) -> Option<FieldSet> {
         self.part.trailers()
     }

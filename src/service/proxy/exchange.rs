@@ -380,6 +380,14 @@ impl Source for Relayed {
         self.target.route().aborts_on_close
     }
 
+    fn note_unsent(&mut self, is_unsent: bool) {
+        if let Stage::Given(relay, _) = &self.stage
+            && self.content == ResponseContent::Tunnel
+        {
+            relay.note_unsent(is_unsent);
+        }
+    }
+
     fn trailers(&mut self) -> Option<FieldSet> {
         match &self.stage {
             Stage::Given(relay, _) => relay.take_trailers(),

@@ -59,6 +59,10 @@ struct State {
     failure: Option<Failed>,
     /// Behind an upgrade, neither side has sent anything for too long: both directions end.
     is_silent: bool,
+    /// Of a conversation, the client has not been sent all that its side has taken.
+    is_unsent: bool,
+    /// That was so, and the upstream does not know yet that it is over.
+    has_caught_up: bool,
     /// Nobody waits for the response any more.
     is_abandoned: bool,
     /// The address, since nobody waits any more and the last bytes of the client are on their way there.
@@ -253,6 +257,8 @@ impl Relay {
             response: None,
             failure: None,
             is_silent: false,
+            is_unsent: false,
+            has_caught_up: false,
             is_abandoned: false,
             left: None,
             client,
@@ -368,6 +374,16 @@ impl Relay {
     /// Moves content of the response to `room`, as much as is there and fits.
     pub fn take_response(&self, room: &mut Room<'_>) {
         if self.take(|state| &mut state.down, room).1 {
+            self.wake_upstream();
+        }
+    }
+
+    /// Whether the client has not been sent all that its side has taken of a conversation. That holds the upstream
+    /// [up](Relay::is_held_up).
+    pub fn note_unsent(&self, is_unsent: bool) {
+        let was_unsent = std::mem::replace(&mut self.state.borrow_mut().is_unsent, is_unsent);
+        if was_unsent && !is_unsent {
+            self.state.borrow_mut().has_caught_up = true;
             self.wake_upstream();
         }
     }
@@ -524,10 +540,16 @@ impl Relay {
         put
     }
 
-    /// Whether the client has not taken what has come, so that there is no room for more. It wakes the upstream when it does.
+    /// Whether the client has not taken what has come: there is no room for more, or a conversation cannot go on without it. It
+    /// wakes the upstream when it does.
     pub fn is_held_up(&self) -> bool {
         let state = self.state.borrow();
-        state.down.is_awaited || state.interims.len() >= INTERIMS_MAX
+        state.down.is_awaited || state.is_unsent || state.interims.len() >= INTERIMS_MAX
+    }
+
+    /// Whether the client of a conversation has been sent what held the upstream up, since this was last asked.
+    pub fn take_caught_up(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().has_caught_up)
     }
 
     /// Whether there is content that the client has not taken. Then the upstream is [held up](Relay::is_held_up) until it does.

@@ -58,6 +58,27 @@ fn a_tunnel_does_not_end_in_order_before_its_client_has_read_what_there_is() {
     assert!(upstream.is_closed() && upstream.calls().aborts == 0);
 }
 
+/// The same holds if all of it fits into the client's outbox.
+#[test]
+fn a_tunnel_is_not_silent_before_its_client_has_been_sent_what_there_is() {
+    let (mut scene, client, upstream) = tunnel(|route| route.tunnel_timeout = Duration::from_secs(10));
+    client.limit_room(4);
+    scene.send(&upstream, "last words");
+    for _ in 0..15 {
+        scene.pass(1000);
+    }
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.reactor().make_room(&client, 100);
+    scene.settle();
+    assert_eq!(client.received(), "last words");
+    scene.pass(9_900);
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.pass(200);
+    let calls = client.calls();
+    assert_eq!((calls.shutdowns, calls.aborts), (1, 0));
+    assert!(upstream.is_closed() && upstream.calls().aborts == 0);
+}
+
 /// The client's own deadline ends it, with a reset.
 #[test]
 fn a_tunnel_whose_client_never_reads_is_cut() {
