@@ -137,8 +137,15 @@ impl Proxied {
 
     /// The upstreams.
     pub fn upstreams(&self, dice: &mut Dice, is_tortured: bool) -> Upstreams {
-        let Route { connections_max: max, sends_proxy_header, idle_timeout, health, upstreams: those, .. } =
-            &self.route;
+        let Route {
+            connections_max: max,
+            sends_proxy_header,
+            idle_timeout,
+            tunnel_timeout,
+            health,
+            upstreams: those,
+            ..
+        } = &self.route;
         let rules = Rules {
             is_wild: self.is_wild,
             is_tortured,
@@ -146,6 +153,7 @@ impl Proxied {
             max: *max,
             open_max: self.open_max,
             idle_timeout: *idle_timeout,
+            tunnel_timeout: *tunnel_timeout,
         };
         let mut upstreams = Upstreams::new(dice.fork(), rules);
         if self.has_names {

@@ -239,8 +239,8 @@ impl Client {
         self.persists && !is_early
     }
 
-    /// For how many seconds the upstream keeps the connection when it is idle, if the last final response has said so:
-    /// `Keep-Alive: timeout=` (RFC 9112 Appendix C.2.2).
+    /// For how many seconds the upstream keeps the connection when it is idle, if a final response has said so:
+    /// `Keep-Alive: timeout=` (RFC 9112 Appendix C.2.2). The last word counts.
     pub fn keep_alive_secs(&self) -> Option<u32> {
         self.keep_alive_secs
     }
@@ -295,7 +295,7 @@ impl Client {
         // A 204 ends with its head, whatever it announces (RFC 9112 §6.3). But what it announces may nevertheless arrive.
         let content_may_follow = status == Status::NO_CONTENT && control.announce_content(fields);
         self.persists &= !ends_with_connection && !content_may_follow && control.persistence(version);
-        self.keep_alive_secs = keep_alive_secs(fields);
+        self.keep_alive_secs = keep_alive_secs(fields).or(self.keep_alive_secs);
         self.intake = Decoder::of_response(content).map_or(Intake::Ended, Intake::Content);
         Ok(())
     }

@@ -72,6 +72,7 @@ impl Http2Actor {
         let bytes = world.client_reads(self.link);
         if !bytes.is_empty() {
             self.check_patience(world);
+            self.client.tunnel_timeout = world.upstreams.rules.tunnel_timeout;
             if let Err(error) = self.client.take(&bytes, world.now) {
                 return self.fail(world, format!("{error}; {}", self.client.progress()));
             }

@@ -79,6 +79,7 @@ impl Http2 {
 
     fn on_data(&mut self, frame: &Frame) -> Result<(), String> {
         let (length, window) = (frame.payload.len() as i64, self.window_max());
+        let silent_since = self.now.saturating_sub(self.tunnel_timeout);
         self.left -= length;
         if self.left < 0 {
             return Err(format!("{} bytes more than the window of the connection", -self.left));
@@ -92,6 +93,7 @@ impl Http2 {
         if length > 0 && stream.received > stream.granted + window {
             return Err(format!("{} bytes more than its window", stream.received - stream.granted - window));
         }
+        stream.may_be_silent = stream.opened_at <= silent_since;
         if is_open(stream) { stream.on_data(&frame.payload, frame.has(END_STREAM)) } else { Ok(()) }
     }
 

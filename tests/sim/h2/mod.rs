@@ -141,6 +141,8 @@ pub struct Http2 {
     /// Bytes that were sent before `out`.
     sent: u64,
     now: Duration,
+    /// After how long a tunnel in which nothing moves ends.
+    pub tunnel_timeout: Duration,
     heard_at: Duration,
     has_begun: bool,
     has_said_last: bool,
@@ -187,6 +189,7 @@ impl Http2 {
             out: Vec::new(),
             sent: 0,
             now: Duration::ZERO,
+            tunnel_timeout: Duration::ZERO,
             heard_at: Duration::ZERO,
             has_begun: false,
             has_said_last: false,

@@ -21,6 +21,8 @@ const PROXY_HEADER: (usize, usize) = (16, 28);
 
 /// How often one reads nothing for a while: tiny segments would make worlds of waiting otherwise.
 const STALLS_MAX: u32 = 20;
+/// How often it pauses in tunnels. One whose bytes come one by one would otherwise outlast every drain deadline.
+const PAUSES_MAX: u32 = 100;
 
 /// One connection's end at an upstream.
 pub struct Upstream {
@@ -34,6 +36,7 @@ pub struct Upstream {
     stalled_until: Duration,
     /// How often it may read nothing for a while.
     stalls_left: u32,
+    pauses_left: u32,
     /// The header of the PROXY protocol, if one is to come: whom it names, when it has.
     proxy_header: Option<ProxyHeader>,
     /// The request whose head is at the beginning of the input, and whether it was answered already.
@@ -44,6 +47,7 @@ pub struct Upstream {
     output: VecDeque<(Duration, Vec<u8>)>,
     paused_until: Option<Duration>,
     sent: u64,
+    sent_at: Duration,
     /// After the output it ends its direction, and perhaps goes on reading.
     ends: Option<Ends>,
     /// It ends the connection when it is idle for so long.
@@ -86,6 +90,7 @@ impl Upstream {
             read: 0,
             stalled_until: Duration::ZERO,
             stalls_left: STALLS_MAX,
+            pauses_left: PAUSES_MAX,
             proxy_header: rules.sends_proxy_header.then_some(ProxyHeader::Awaited),
             request: None,
             requests: 0,
@@ -93,6 +98,7 @@ impl Upstream {
             output: VecDeque::new(),
             paused_until: None,
             sent: 0,
+            sent_at: Duration::ZERO,
             ends: None,
             idle_for,
             idle_since: None,
@@ -204,8 +210,8 @@ impl Upstream {
         let is_early = matches!(self.manner, Manner::Early(_)) || expects && request.path.starts_with("/refuse");
         if is_early {
             if expects {
-                // The content may never come.
-                self.ends = Some(Ends::Whole);
+                // The content may never come. If it does, a good upstream does not let it destroy its answer (RFC 9112 §9.6).
+                self.ends = Some(if self.is_wild { Ends::Whole } else { Ends::Half });
             }
             self.say(&request.method, Answer::early_to(&request), true);
         } else if expects {
@@ -300,6 +306,7 @@ impl Upstream {
         if world.links[self.link].down.fin_received && !tunnel.has_heard_end {
             // A server that stops may not know of the tunnel.
             let is_known = Moved::on(&world.links[self.link]).read >= tunnel.begins_at;
+            let is_known = is_known && !world.upstreams.is_silent_in_a_queue(self.link, self.sent_at, world);
             let may_leave = world.upstreams.leavers.contains(&tunnel.tag) || !is_known;
             said.extend(tunnel.hear_end(may_leave)?);
         }
@@ -315,7 +322,9 @@ impl Upstream {
     fn say_in_tunnel(&mut self, bytes: Vec<u8>) {
         let size = self.dice.size(1, 20_000).max(bytes.len() / 20 + 1);
         for piece in bytes.chunks(size) {
-            let pause = if self.dice.chance(200) { self.pause() } else { Duration::ZERO };
+            let pauses = self.pauses_left > 0 && self.dice.chance(200);
+            self.pauses_left -= u32::from(pauses);
+            let pause = if pauses { self.pause() } else { Duration::ZERO };
             self.output.push_back((pause, piece.to_vec()));
         }
     }
@@ -345,7 +354,10 @@ impl Upstream {
         if persists && dice.chance(300) {
             let seconds = dice.between(1, 8) as u64;
             head += &format!("Keep-Alive: timeout={seconds}\r\n");
-            self.idle_for = self.idle_for.or(Some(Duration::from_secs(seconds)));
+            if !matches!(self.manner, Manner::Hasty(_)) {
+                // What it says last counts.
+                self.idle_for = Some(Duration::from_secs(seconds));
+            }
         }
         head += "\r\n";
         self.output.push_back((pause, head.into_bytes()));
@@ -367,7 +379,7 @@ impl Upstream {
             self.output.push_back((Duration::ZERO, format!("0\r\n{trailer}\r\n").into_bytes()));
         }
         if !persists {
-            self.ends = Some(Ends::Whole);
+            self.ends.get_or_insert(Ends::Whole);
         }
     }
 
@@ -388,6 +400,7 @@ impl Upstream {
             self.sent += bytes.len() as u64;
             if !bytes.is_empty() {
                 world.client_sends(self.link, &bytes);
+                self.sent_at = world.now;
             }
             if let Some(resets) = end {
                 self.end(world, resets);
@@ -423,6 +436,10 @@ impl Upstream {
         };
         let is_waiting = is_answered && !self.is_over && self.tunnel.is_none() && self.ends.is_none();
         world.upstreams.set_idle(self.link, is_waiting, world.now);
+        let left = self.request.as_ref().filter(|(_, is_answered)| *is_answered && self.is_deaf());
+        if let Some((request, _)) = left.filter(|_| self.output.is_empty()) {
+            world.upstreams.set_left(self.link, || (request.clone(), self.input.clone()));
+        }
         let Some(idle_for) = self.idle_for.filter(|_| is_idle) else { return };
         let is_sending = !self.is_wild && world.links[self.link].up.held_by_sender() > 0;
         match self.idle_since.filter(|_| !is_sending) {

@@ -55,6 +55,8 @@ pub struct Known {
     pub is_check: bool,
     /// It has served requests, and nothing is left of them.
     pub is_idle: bool,
+    /// The upstream has given its answer to a request of which it has read so much, and reads no more.
+    pub left: Option<(Request, Vec<u8>)>,
     /// When anything last moved on it that a client may wait for.
     pub moved_at: Duration,
     /// Since when there has been something that the server could read.
@@ -93,6 +95,17 @@ impl Moved {
     }
 }
 
+impl Known {
+    /// Whether the server has written all of a request whose upstream reads no more, and has read the answer.
+    fn is_through(&self, link: &Link) -> bool {
+        let Some((request, read)) = self.left.as_ref().filter(|_| Moved::on(link).read == link.up.arrived) else {
+            return false;
+        };
+        let written: Vec<u8> = read.iter().chain(&link.down.received).copied().collect();
+        link.up.held_by_sender() == 0 && request.content(&written).is_ok_and(|content| content.is_some())
+    }
+}
+
 impl Upstreams {
     /// The server begins a connection to this address. `open`: those that it has open besides.
     pub fn on_connect(&mut self, link: LinkId, address: SocketAddr, open: usize, now: Duration) -> Result<(), String> {
@@ -104,6 +117,7 @@ impl Upstreams {
                 served: None,
                 is_check: false,
                 is_idle: false,
+                left: None,
                 moved_at: now,
                 unread_since: None,
                 quiet_since: None,
@@ -130,6 +144,19 @@ impl Upstreams {
         self.known.values_mut().for_each(|known| known.moved_at = now);
     }
 
+    /// Whether nothing has moved in a tunnel for as long as nothing may, and what its client is told or says there may be on its
+    /// way behind what else is sent on its connection: that is so in HTTP/2. `sent_at`: when the upstream has last said anything.
+    pub fn is_silent_in_a_queue(&self, link: LinkId, sent_at: Duration, world: &World) -> bool {
+        let Some(known) = self.known.get(&link) else { return false };
+        let client = known.serves.as_ref().filter(|serves| !serves.is_of_http1).and_then(|serves| serves.client);
+        let queued = client.map_or(0, |client| {
+            let Link { up, down, .. } = &world.links[client];
+            up.held_by_sender() + down.held_by_sender() + down.received.len()
+        });
+        let written_at = world.links[link].last_writes.back().map(|(_, at)| *at);
+        queued > 0 && world.now >= sent_at.max(written_at.unwrap_or_default()) + self.rules.tunnel_timeout
+    }
+
     /// When anything last moved that this client may wait for: on connections that serve it, or nobody as far as is known. Where
     /// requests wait for each other, everything counts.
     pub fn moved_at(&self, client: LinkId) -> Duration {
@@ -154,6 +181,13 @@ impl Upstreams {
     /// All connections to upstreams there have been.
     pub fn all_known(&mut self) -> impl Iterator<Item = (LinkId, &mut Known)> {
         self.known.iter_mut().map(|(link, known)| (*link, known))
+    }
+
+    /// An upstream has answered a request and reads no more than this of it.
+    pub fn set_left(&mut self, link: LinkId, left: impl FnOnce() -> (Request, Vec<u8>)) {
+        if let Some(known) = self.known.get_mut(&link).filter(|known| known.left.is_none()) {
+            known.left = Some(left());
+        }
     }
 
     /// Whether an upstream has done all that a connection was used for.
@@ -202,7 +236,8 @@ impl World {
         }
         let is_busy = |(at, known): (&LinkId, &Known)| {
             let Link { server, write_shut, .. } = &links[*at];
-            known.address == address && known.serves.is_some() && *server == ServerEnd::Open && !write_shut
+            let is_open = *server == ServerEnd::Open && !write_shut;
+            known.address == address && known.serves.is_some() && is_open && !known.is_through(&links[*at])
         };
         let busy = upstreams.known.iter().filter(|(at, known)| is_busy((at, known))).count();
         if upstreams.rules.max.is_some_and(|max| busy > max as usize) {

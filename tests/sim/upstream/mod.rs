@@ -42,6 +42,8 @@ pub struct Rules {
     pub open_max: Option<usize>,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// How long both sides of a tunnel may be silent.
+    pub tunnel_timeout: Duration,
 }
 
 /// All upstreams of a world, and what they know of the server.

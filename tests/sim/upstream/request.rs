@@ -8,6 +8,7 @@ use crate::link::LinkId;
 pub const CHECK_TARGET: &str = "/healthz";
 
 /// The head of a request.
+#[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
     pub path: String,

@@ -249,15 +249,17 @@ fn the_end_of_input_is_an_error_only_where_a_response_is_missing() {
 }
 
 #[test]
-fn the_timeout_of_the_last_response_is_known_on_the_idle_connection() {
+fn the_last_timeout_that_a_response_has_told_is_known_on_the_idle_connection() {
     let mut peer = Peer::asking(&get());
     peer.response(b"HTTP/1.1 204 X\r\nKeep-Alive: timeout=5, max=9\r\n\r\n");
     assert!(peer.client.cycle());
     assert_eq!(peer.client.keep_alive_secs(), Some(5));
-    peer.client.send_head(&get(), &mut Vec::new());
-    peer.response(b"HTTP/1.1 204 X\r\n\r\n");
-    assert!(peer.client.cycle());
-    assert_eq!(peer.client.keep_alive_secs(), None);
+    for (response, secs) in [("HTTP/1.1 204 X\r\n\r\n", 5), ("HTTP/1.1 204 X\r\nKeep-Alive: timeout=9\r\n\r\n", 9)] {
+        peer.client.send_head(&get(), &mut Vec::new());
+        peer.response(response.as_bytes());
+        assert!(peer.client.cycle());
+        assert_eq!(peer.client.keep_alive_secs(), Some(secs));
+    }
 }
 
 #[test]
