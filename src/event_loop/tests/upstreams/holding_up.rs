@@ -1,6 +1,8 @@
 //! Upstreams that are held up by clients, for longer than they themselves may take.
 
+use super::super::http2::bytes;
 use super::*;
+use crate::protocol::ws::handshake::accept_of;
 
 /// More than a client's outbox and a ring hold, so that the rest is in the inbox, and does not fill it.
 const HELD_UP_BYTES: usize = 64 * 1024 + RING_BYTES + 5000;
@@ -76,6 +78,33 @@ fn a_tunnel_is_not_silent_before_its_client_has_been_sent_what_there_is() {
     scene.pass(200);
     let calls = client.calls();
     assert_eq!((calls.shutdowns, calls.aborts), (1, 0));
+    assert!(upstream.is_closed() && upstream.calls().aborts == 0);
+}
+
+/// In HTTP/2 the head of the response counts, too: without it the client may not speak.
+#[test]
+fn a_tunnel_of_http2_is_not_silent_before_its_client_has_been_sent_its_head() {
+    const CONNECT: &str = "HEADERS 1 :method: CONNECT | :protocol: websocket | :scheme: http | :authority: a | :path: / | \
+                           sec-websocket-version: 13";
+    let mut scene = Scene::with(|route| route.tunnel_timeout = Duration::from_secs(10));
+    let client = scene.client("");
+    scene.reactor().send_bytes(&client, bytes(&format!("preface\nSETTINGS ack\n{CONNECT}")));
+    scene.settle();
+    client.limit_room(0);
+    let upstream = scene.upstream();
+    let asked = upstream.received();
+    let key = asked.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("it asks for a WebSocket");
+    let accept = accept_of(key.as_bytes());
+    scene.send(&upstream, &SWITCHED.replace("chat", &format!("websocket\r\nSec-WebSocket-Accept: {accept}")));
+    for _ in 0..15 {
+        scene.pass(1000);
+    }
+    assert!(!client.is_closed() && !upstream.is_closed());
+    scene.reactor().make_room(&client, 1000);
+    scene.settle();
+    scene.pass(9_900);
+    assert!(!upstream.is_closed());
+    scene.pass(200);
     assert!(upstream.is_closed() && upstream.calls().aborts == 0);
 }
 
