@@ -490,13 +490,15 @@ impl Client {
         next.is_some_and(|expected| matches!(expected.content, Content::CutWithin(_)))
     }
 
-    /// A server that was told to stop owes less: nothing to connections it had not accepted, nothing to requests it
-    /// had not received, nothing after an answer it said was the last, and nothing at all when told to stop at once.
-    /// Whether the last answer may be the end, although it did not say so.
+    /// Whether the last answer may be the end, although it did not say so. Content that was asked for, and is refused then, may be
+    /// more than is thrown away.
     fn ends_unannounced(&self) -> bool {
-        self.answered.checked_sub(1).is_some_and(|last| self.expected[last].ends_unannounced)
+        let last = self.answered.checked_sub(1).map(|last| &self.expected[last]);
+        last.is_some_and(|last| last.ends_unannounced || self.continued && last.closes)
     }
 
+    /// A server that was told to stop owes less: nothing to connections it had not accepted, nothing to requests it
+    /// had not received, nothing after an answer it said was the last, and nothing at all when told to stop at once.
     fn is_excused(&self, world: &World) -> bool {
         if world.told_to_stop.is_none() {
             return false;

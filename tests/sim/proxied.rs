@@ -67,6 +67,43 @@ impl QueueWatch {
     }
 }
 
+/// Replaces the configuration again and again, between two turns: nobody may notice.
+pub struct Replacing {
+    hub: Rc<Hub>,
+    routes: [Route; 2],
+    every: Duration,
+    next: Duration,
+}
+
+impl Replacing {
+    /// Of the routes of this proxy, if they are replaced. By equal ones, where all that is known of addresses has to be kept.
+    pub fn new(proxied: &Proxied, hub: &Rc<Hub>) -> Option<Replacing> {
+        let every = proxied.replaced_every?;
+        let mut other = proxied.route.clone();
+        if other.connections_max.is_none() && other.health.is_none() {
+            other.response_timeout += Duration::from_millis(1);
+        }
+        Some(Replacing { hub: Rc::clone(hub), routes: [proxied.route.clone(), other], every, next: every })
+    }
+
+    /// Replaces them behind a turn, if it is time.
+    pub fn act<R: Reactor>(&mut self, event_loop: &mut EventLoop<R, SimService>, now: Duration) {
+        if now >= self.next && event_loop.outcome().is_none() {
+            self.next = now + self.every;
+            self.routes.swap(0, 1);
+            let moment = event_loop.reactor().moment();
+            event_loop.service().proxy = Some(proxy(&self.routes[0], &self.hub, moment));
+        }
+    }
+}
+
+/// What passes on requests by this route, from `now` on.
+fn proxy(route: &Route, hub: &Rc<Hub>, now: Moment) -> Proxy {
+    let routes: Routes = [route.clone()].into_iter().collect();
+    let targets = hub.replace(routes.iter(), now);
+    Proxy::new(routes, targets, Rc::clone(hub), TrustedProxies::default())
+}
+
 /// A proxy and its upstreams.
 #[derive(Debug, Clone)]
 pub struct Proxied {
@@ -82,11 +119,16 @@ pub struct Proxied {
     pub has_names: bool,
     /// Clients come for so long, in microseconds, if not as in other worlds.
     pub rush: Option<u64>,
+    /// How often the configuration is replaced, if it is.
+    pub replaced_every: Option<Duration>,
 }
 
 impl Proxied {
     /// Draws a proxy for so many clients.
     pub fn draw(dice: &mut Dice) -> Proxied {
+        // Of dice of its own, so that the rest of a world does not depend on it.
+        let mut own = dice.clone().fork();
+        let replaced_every = own.chance(300).then(|| own.millis(1, 3000));
         let (is_wild, has_names) = (dice.chance(700), dice.chance(200));
         let upstream = |place: usize| match has_names {
             true => Upstream::new(false, &Names::host(place), Some(3000)),
@@ -117,7 +159,7 @@ impl Proxied {
         let tunnels = if dice.chance(300) { dice.size(1, 4) } else { 0 };
         let is_long = (has_names || route.health.is_some()) && dice.chance(700);
         let rush = is_long.then(|| dice.pick(&[5_000_000, 40_000_000]));
-        Proxied { is_wild, route, open_max, tunnels, has_names, rush }
+        Proxied { is_wild, route, open_max, tunnels, has_names, rush, replaced_every }
     }
 
     /// How long nothing need come from upstreams, and for how long a request may be in the queue.
@@ -177,10 +219,8 @@ impl Proxied {
 
     /// Has the loop answer by asking upstreams.
     pub fn join<R: Reactor>(&self, event_loop: &mut EventLoop<R, SimService>, world: &World) -> Rc<Hub> {
-        let routes: Routes = [self.route.clone()].into_iter().collect();
         let hub = Rc::new(Hub::new(self.open_max.unwrap_or(usize::MAX)));
-        let targets = hub.replace(routes.iter(), Moment::default());
-        event_loop.service().proxy = Some(Proxy::new(routes, targets, Rc::clone(&hub), TrustedProxies::default()));
+        event_loop.service().proxy = Some(proxy(&self.route, &hub, Moment::default()));
         let nobody =
             || -> tidemill::service::proxy::names::Resolve { Arc::new(|_| Err("there are no names".to_owned())) };
         let resolve = world.upstreams.names.as_ref().map_or_else(nobody, Names::resolver);
@@ -198,6 +238,9 @@ impl Proxied {
             if group.waiting > 0 || is_over && group.idle > 0 {
                 let (waiting, idle) = (group.waiting, group.idle);
                 return Err(format!("leaks: {waiting} requests wait and {idle} connections are idle at the end"));
+            }
+            if is_over && hub.retired() > 0 {
+                return Err(format!("leaks: {} earlier routes are in use at the end", hub.retired()));
             }
             let is_judged = !self.is_wild && world.told_to_stop.is_none();
             let Some(checks) = world.upstreams.checks.as_ref().filter(|_| is_judged) else { continue };

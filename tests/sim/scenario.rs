@@ -20,7 +20,7 @@ use crate::echo_kinds;
 use crate::h2;
 use crate::kinds::{self, Draw};
 use crate::link::Nature;
-use crate::proxied::{Proxied, QueueWatch};
+use crate::proxied::{Proxied, QueueWatch, Replacing};
 use crate::reactor::{SharedWorld, SimReactor, SimWake};
 use crate::secured::{self, Clients};
 use crate::service::SimService;
@@ -510,7 +510,8 @@ fn live<R: Reactor>(
     }
     let hub = plan.proxied.as_ref().map(|proxied| (proxied, proxied.join(&mut event_loop, &world.borrow())));
     let watch = hub.as_ref().map(|(proxied, hub)| QueueWatch::new(proxied, hub));
-    let outcome = turn_until_over(&mut event_loop, world, plan, turns, watch)?;
+    let replacing = hub.as_ref().and_then(|(proxied, hub)| Replacing::new(proxied, hub));
+    let outcome = turn_until_over(&mut event_loop, world, plan, turns, (watch, replacing))?;
     let is_over = event_loop.connections() == 0;
     drop(event_loop);
     hub.map_or(Ok(()), |(proxied, hub)| proxied.judge(&hub, is_over, &world.borrow()))?;
@@ -528,7 +529,7 @@ fn turn_until_over<R: Reactor>(
     world: &SharedWorld,
     plan: &Plan,
     turns: &mut u64,
-    mut queue: Option<QueueWatch>,
+    (mut queue, mut replacing): (Option<QueueWatch>, Option<Replacing>),
 ) -> Result<Option<Outcome>, String> {
     let mut content_since = None;
     // With checks and names a server never sleeps for good.
@@ -546,6 +547,7 @@ fn turn_until_over<R: Reactor>(
             return Err(failure.clone());
         }
         queue.as_mut().map_or(Ok(()), |queue| queue.look(world.now))?;
+        replacing.iter_mut().for_each(|replacing| replacing.act(event_loop, world.now));
         if event_loop.outcome().is_some() {
             return Ok(event_loop.outcome());
         }
