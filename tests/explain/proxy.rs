@@ -326,6 +326,20 @@ fn the_coding_of_the_response_as_far_as_it_is_known() {
 }
 
 #[test]
+fn what_becomes_of_a_request_whose_client_ends_its_direction() {
+    let half_close = |options: &str, fields: &[&str], more: &[&str], expected: &str| {
+        let route = format!("--proxy=/=http://192.0.2.1{options}");
+        let page = Page::of(Asked { request: "GET /", fields }, &[&[&*route], more].concat());
+        page.assert_line("half-close", expected);
+    };
+    let upgrade = ["Connection: upgrade", "Upgrade: websocket"];
+    half_close("", &[], &[], "a client that ends its direction gets its response: no abort-on-close");
+    half_close(" abort-on-close", &[], &[], "has left: the upstream gets a reset (abort-on-close)");
+    half_close("", &[], &["--abort-on-close"], "has left: the upstream gets a reset (abort-on-close)");
+    half_close(" abort-on-close", &upgrade, &[], "ends its direction before 101 has left (abort-on-close)");
+}
+
+#[test]
 fn no_route_is_told_before_what_answers_instead() {
     let page = Page::of(Asked { request: "GET /plaintext", fields: &[] }, &["--proxy=/api/=http://a;b.test/=http://b"]);
     page.assert_line("proxy", "not b.test/: it is for another host");

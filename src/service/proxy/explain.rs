@@ -18,8 +18,14 @@ use crate::service::coding::{coding_for, refuses_transforms};
 use crate::service::explanation::{Explanation, accepted_text, printable};
 
 impl Proxy {
-    /// Tells what becomes of a request. False: no route takes it, so it is not passed on.
-    pub fn explain(&self, request: &RequestHead<'_>, cx: &Cx<'_>, explanation: &mut Explanation) -> bool {
+    /// Tells what becomes of a request with these limits. False: no route takes it, so it is not passed on.
+    pub fn explain(
+        &self,
+        request: &RequestHead<'_>,
+        cx: &Cx<'_>,
+        limits: &Limits,
+        explanation: &mut Explanation,
+    ) -> bool {
         let Some(matched) = self.routes.find(request) else {
             let path = NormalPath::of_request(request);
             let fits = self.routes.fits(request, path.as_bytes());
@@ -34,7 +40,7 @@ impl Proxy {
         }
         match self.outgoing(request, &matched, cx) {
             Ok(outgoing) => {
-                explain_outgoing(matched.route, request, &outgoing, &self.sender(cx), cx.limits, explanation);
+                explain_outgoing(matched.route, request, &outgoing, &self.sender(cx), limits, explanation);
                 explanation.outgoing = Some(outgoing.request);
             }
             Err(refusal) => explanation.note("refused", format_args!("no upstream is asked: {refusal}")),
@@ -110,6 +116,7 @@ fn explain_outgoing(
         explanation.note("preface", "a PROXY header, so the connection is for this request alone (proxy-protocol)");
     }
     explanation.note("timeouts", timeouts_text(route, request));
+    explanation.note("half-close", half_close_text(route, request, limits));
     explanation.note("coding", coding_text(route, outgoing, head, limits));
 }
 
@@ -241,6 +248,15 @@ fn coding_text(route: &Route, outgoing: &Outgoing, head: &RequestHead<'_>, limit
         }
         Coding::Identity => format!("{AS_IT_IS}: {accepted} (RFC 9110 §12.5.3)"),
         coding => format!("{}, if the response is worth it: {accepted} (RFC 9110 §12.5.3)", coding.name()),
+    }
+}
+
+/// What becomes of the request when the client ends its direction before it has the response.
+fn half_close_text(route: &Route, request: &OutgoingRequest, limits: &Limits) -> &'static str {
+    match route.aborts_on_close || limits.abort_on_close {
+        true if request.upgrade.is_some() => "a client that ends its direction before 101 has left (abort-on-close)",
+        true => "a client that ends its direction has left: the upstream gets a reset (abort-on-close)",
+        false => "a client that ends its direction gets its response: no abort-on-close",
     }
 }
 

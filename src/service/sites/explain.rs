@@ -117,7 +117,8 @@ impl Route {
         if let Some(terms) = &self.terms {
             explanation.note_lines("limits", own_limits(terms, cx.limits));
         }
-        if self.proxy().is_some_and(|proxy| proxy.explain(request, cx, explanation)) {
+        let limits = self.terms.as_ref().map_or(cx.limits, |terms| &terms.limits);
+        if self.proxy().is_some_and(|proxy| proxy.explain(request, cx, limits, explanation)) {
             return;
         }
         let normal = NormalPath::of_request(request);
