@@ -127,7 +127,7 @@ impl<R: Reactor, V: Service> EventLoop<R, V> {
                 "tidemill_timeouts_total",
                 "Waits that lasted too long.",
                 "wait",
-                stats.timeouts.by_name(),
+                stats.timeouts.by_reason().filter(|(wait, _)| !wait.is_of_upstreams()).map(by_name),
             ),
             Family::counter(
                 "tidemill_accept_pauses_total",

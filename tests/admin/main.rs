@@ -18,6 +18,7 @@ mod http2;
 mod http2_client;
 mod listener_role;
 mod metrics;
+mod metrics_page;
 mod now;
 mod page;
 mod reload;
