@@ -11,19 +11,19 @@ use crate::support::{Client, Server, read, status, wait_until};
 use crate::{ask, ask_json, server};
 
 /// An upstream that does what the test says.
-struct Upstream(TcpListener);
+pub struct Upstream(TcpListener);
 
 impl Upstream {
-    fn new() -> Upstream {
+    pub fn new() -> Upstream {
         Upstream(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         self.0.local_addr().unwrap().to_string()
     }
 
     /// The next connection, with the head of its first request.
-    fn accept(&self) -> (TcpStream, String) {
+    pub fn accept(&self) -> (TcpStream, String) {
         let (mut stream, _) = self.0.accept().unwrap();
         let head = read_head(&mut stream);
         (stream, head)
