@@ -49,6 +49,8 @@ pub(super) enum Filled {
     Bytes(usize),
     /// The peer has ended its direction.
     End,
+    /// The connection has failed, and what has arrived was not all read, or ends with the peer's FIN.
+    Failed(io::Error),
     /// Others have begun as many TLS handshakes in this turn as there may be: this one has to wait.
     Deferred,
     /// The peer is refused. What it is to be told is on its way; nothing else is sent or received.
@@ -123,7 +125,7 @@ impl<S: Socket> Channel<S> {
     /// One read, if it can move something: socket → inbox.
     pub(super) fn fill(&mut self, cx: &mut LoopContext) -> io::Result<Filled> {
         if self.flags.has(Flag::InputEnded) || self.inbox_is_full() {
-            return self.check_unread().map(|()| Filled::Bytes(0));
+            return Ok(self.check_unread());
         }
         if self.secured.is_some() {
             return self.fill_decrypted(cx);
@@ -186,8 +188,9 @@ impl<S: Socket> Channel<S> {
 
     /// A reset shows in the next read. Where there will be none, because there is no room or nothing left to read, it
     /// has to be asked for: its handler may wait for an hour.
-    fn check_unread(&mut self) -> io::Result<()> {
-        if self.flags.take(Flag::Failed) { self.socket.take_error() } else { Ok(()) }
+    fn check_unread(&mut self) -> Filled {
+        let error = if self.flags.take(Flag::Failed) { self.socket.take_error().err() } else { None };
+        error.map_or(Filled::Bytes(0), Filled::Failed)
     }
 
     /// One write, if it can move something: outbox → socket.

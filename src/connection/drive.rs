@@ -64,6 +64,7 @@ impl<S: Socket> Connection<S> {
         Some(match self.channel.fill(cx) {
             Ok(Filled::Bytes(n)) => Moved::bytes(n),
             Ok(Filled::End) => Moved { anything: true, bytes: 0 },
+            Ok(Filled::Failed(error)) => self.end_output(&error, cx),
             Ok(Filled::Deferred) => return None,
             Ok(Filled::Refused(refusal)) => self.refuse(refusal, cx),
             Err(error) => self.break_off(&error),
@@ -82,12 +83,17 @@ impl<S: Socket> Connection<S> {
                 Moved::NOTHING
             }
             Ok(Flushed::Refused(refusal)) => self.refuse(refusal, cx),
-            Err(error) if self.life == Life::Serving && self.driver.on_write_error(error.kind()) => {
-                self.channel.end_output(cx);
-                Moved { anything: true, bytes: 0 }
-            }
-            Err(error) => self.break_off(&error),
+            Err(error) => self.end_output(&error, cx),
         }
+    }
+
+    /// Nothing can be written any more. If what has arrived is still of use, the connection lives on for it.
+    fn end_output(&mut self, error: &io::Error, cx: &mut LoopContext) -> Moved {
+        if self.life != Life::Serving || !self.driver.on_write_error(error.kind(), &self.channel) {
+            return self.break_off(error);
+        }
+        self.channel.end_output(cx);
+        Moved { anything: true, bytes: 0 }
     }
 
     /// Nothing more is received or produced. A connection that was ending already ends as it was to.

@@ -148,7 +148,7 @@ pub(super) trait Protocol {
 
     /// Writing has failed for this reason. Says whether the connection lives on, because what has arrived is still of use. Nothing
     /// is written any more then.
-    fn on_write_error(&mut self, _kind: ErrorKind) -> bool {
+    fn on_write_error<S: Socket>(&mut self, _kind: ErrorKind, _channel: &Channel<S>) -> bool {
         false
     }
 
@@ -307,8 +307,8 @@ impl Protocol for Driver {
         each!(self, protocol => protocol.on_late(reason, channel, cx))
     }
 
-    fn on_write_error(&mut self, kind: ErrorKind) -> bool {
-        each!(self, protocol => protocol.on_write_error(kind))
+    fn on_write_error<S: Socket>(&mut self, kind: ErrorKind, channel: &Channel<S>) -> bool {
+        each!(self, protocol => protocol.on_write_error(kind, channel))
     }
 
     fn farewell_time(&self, limits: &Limits) -> Duration {

@@ -58,8 +58,10 @@ pub(super) struct Upstream {
     /// When it is closed if nobody needs it by then.
     idle_until: Moment,
     end: Option<Ending>,
-    /// Writing has failed for this reason. A response that came before may still be read.
+    /// Writing has failed for this reason. What the upstream has sent before may still be read.
     write_error: Option<ErrorKind>,
+    /// The upstream had ended its direction before that, so nothing that it has sent is missing.
+    is_closed_in_order: bool,
     /// What has ended it, if the upstream is to blame.
     fault: Option<UpstreamFault>,
     /// Both sides of a conversation were silent for too long.
@@ -124,6 +126,7 @@ impl Upstream {
             idle_until: now,
             end: None,
             write_error: None,
+            is_closed_in_order: false,
             fault: None,
             is_silent: false,
         }
@@ -229,7 +232,7 @@ impl Upstream {
     fn end_direction<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let Some(exchange) = &mut self.exchange else { return };
         let ends = exchange.is_tunnel && !exchange.is_half_closed && self.codec.sending() == Sending::Done;
-        if !ends || self.end.is_some() {
+        if !ends || self.end.is_some() || self.write_error.is_some() {
             return;
         }
         match channel.end_direction(cx) {
@@ -306,7 +309,7 @@ impl Upstream {
 
     /// The upstream has ended its direction, and all of it was read. Says whether that ends the content.
     fn on_eof<S: Socket>(&mut self, channel: &Channel<S>) -> bool {
-        if let Some(kind) = self.write_error {
+        if let Some(kind) = self.write_error.filter(|_| !self.is_closed_in_order) {
             // What ends with the connection may have been cut off by whatever has broken it.
             self.fail(UpstreamFault::Kernel(kind));
             return false;
@@ -347,6 +350,10 @@ impl Upstream {
             // The upstream may read on: the client may have more to say, or has, and it has not left yet.
             exchange.relay.facts.note(|attempt| attempt.over = Some(cx.moment));
             exchange.is_response_over = true;
+            if let Some(kind) = self.write_error {
+                // It has closed its socket and takes nothing more.
+                self.fail(UpstreamFault::Kernel(kind));
+            }
             return;
         }
         self.end_exchange(cx.moment);
@@ -527,14 +534,16 @@ impl Protocol for Upstream {
     }
 
     /// An upstream may refuse a request before all of it has come, and close its socket: then its kernel resets the connection,
-    /// and the response is there all the same.
-    fn on_write_error(&mut self, kind: ErrorKind) -> bool {
-        let may_be_answered = self.is_connected && self.write_error.is_none();
-        let is_exchange = self.exchange.as_ref().is_some_and(|exchange| !exchange.is_tunnel);
-        if may_be_answered && is_exchange {
+    /// and the response is there all the same. So is what it has said behind an upgrade. Linux says EPIPE, and not ECONNRESET, if a
+    /// FIN had come before the reset (`tcp_reset`): then all that was sent has arrived.
+    fn on_write_error<S: Socket>(&mut self, kind: ErrorKind, channel: &Channel<S>) -> bool {
+        let has_more_to_say = self.exchange.as_ref().is_some_and(|exchange| !exchange.is_response_over);
+        let may_be_answered = self.is_connected && self.write_error.is_none() && has_more_to_say;
+        if may_be_answered {
             self.write_error = Some(kind);
+            self.is_closed_in_order = kind == ErrorKind::BrokenPipe || channel.input_ended();
         }
-        may_be_answered && is_exchange
+        may_be_answered
     }
 
     fn why(&self) -> Why {

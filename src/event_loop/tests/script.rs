@@ -205,6 +205,13 @@ impl Wire {
     fn error(&self) -> io::Result<()> {
         self.failed.map_or(Ok(()), |kind| Err(kind.into()))
     }
+
+    /// The kernel tells an error once. What is read afterwards ends.
+    fn take_error(&mut self) -> io::Result<()> {
+        let error = self.error();
+        self.ended |= self.failed.take().is_some();
+        error
+    }
 }
 
 /// How often the server has asked something of a socket.
@@ -344,8 +351,8 @@ impl Socket for ScriptedSocket {
             *place = byte;
         }
         Ok(match n {
-            0 if wire.failed.is_some() => return wire.error().map(|()| Io::Eof),
             0 if wire.ended => Io::Eof,
+            0 if wire.failed.is_some() => return wire.take_error().map(|()| Io::Eof),
             0 => Io::WouldBlock,
             n if n < asked => Io::Drained(n),
             n => Io::Moved(n),
@@ -384,7 +391,7 @@ impl Socket for ScriptedSocket {
     }
 
     fn take_error(&mut self) -> io::Result<()> {
-        self.wire.borrow().error()
+        self.wire.borrow_mut().take_error()
     }
 
     fn abort_on_close(&mut self) -> io::Result<()> {

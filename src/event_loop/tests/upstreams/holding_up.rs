@@ -140,3 +140,64 @@ fn a_tunnel_is_not_silent_before_its_client_has_taken_what_there_is() {
     scene.pass(10_100);
     assert!(upstream.is_closed() && upstream.calls().aborts == 0);
 }
+
+/// More than rings, inbox and outbox hold: the rest is still in the kernel when the connection fails.
+const UNREAD_BYTES: usize = 500_000;
+
+/// The FIN came first: nothing of what the upstream has sent is missing.
+#[test]
+fn what_an_upstream_has_said_arrives_although_it_has_closed_its_socket() {
+    let (mut scene, client, upstream) = tunnel(|_| ());
+    client.limit_room(1000);
+    upstream.send_silently(&"x".repeat(UNREAD_BYTES));
+    scene.end(&upstream);
+    scene.send(&client, "what a closed socket refuses");
+    scene.fail(&upstream, ErrorKind::BrokenPipe);
+    scene.send(&client, "and more of it");
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert_eq!(client.received().len(), UNREAD_BYTES);
+    let calls = client.calls();
+    assert_eq!((calls.shutdowns, calls.aborts), (1, 0), "it has ended in order");
+    assert!(upstream.is_closed());
+}
+
+#[test]
+fn what_an_upstream_has_said_before_its_reset_arrives_before_ours() {
+    let (mut scene, client, upstream) = tunnel(|_| ());
+    client.limit_room(1000);
+    scene.send(&upstream, &"x".repeat(UNREAD_BYTES));
+    scene.reactor().reset(&upstream);
+    scene.settle();
+    scene.end(&client);
+    scene.reactor().make_room(&client, 1_000_000);
+    scene.settle();
+    assert_eq!((client.received().len(), client.calls().aborts), (UNREAD_BYTES, 1));
+}
+
+/// An upstream that answers early and closes its socket, of which our kernel has the whole response.
+#[test]
+fn a_response_that_waits_for_its_client_survives_the_reset_behind_it() {
+    let of_length = format!("HTTP/1.1 413 Content Too Large\r\nContent-Length: {UNREAD_BYTES}\r\n\r\n");
+    let until_close = "HTTP/1.1 413 Content Too Large\r\n\r\n";
+    for (head, kind, is_whole) in [
+        (&*of_length, ErrorKind::ConnectionReset, true),
+        (&*of_length, ErrorKind::BrokenPipe, true),
+        (until_close, ErrorKind::BrokenPipe, true),
+        // The end of the content may be missing.
+        (until_close, ErrorKind::ConnectionReset, false),
+    ] {
+        let mut scene = Scene::new();
+        let client = scene.client(&post("/", 1_000_000));
+        let upstream = scene.upstream();
+        client.limit_room(1000);
+        upstream.send_silently(head);
+        scene.send(&upstream, &"x".repeat(UNREAD_BYTES));
+        scene.fail(&upstream, kind);
+        scene.reactor().make_room(&client, 1_000_000);
+        scene.settle();
+        let received = client.received();
+        assert!(received.matches('x').count() >= UNREAD_BYTES, "{kind}: {}", received.len());
+        assert_eq!(client.calls().aborts == 0, is_whole, "{head} {kind}");
+    }
+}
