@@ -586,10 +586,12 @@ impl Protocol for Upstream {
         // It may have been given something to do when it was about to close.
         let left = self.exchange.take().or_else(|| Some(Exchange::new(self.link.take_relay()?, channel)));
         if let Some(exchange) = left {
-            let fault = self.fault.clone().unwrap_or_else(|| match reason {
+            // An upstream that is refused may have closed its socket before our alert comes.
+            let fault = self.fault.clone().or_else(|| channel.refusal().map(fault_of));
+            let fault = fault.unwrap_or(match reason {
                 CloseReason::Broken(kind) => UpstreamFault::Kernel(kind),
                 CloseReason::Timeout(_) | CloseReason::Vanished(_) => UpstreamFault::Timeout,
-                _ => channel.refusal().map_or(UpstreamFault::Eof, fault_of),
+                _ => UpstreamFault::Eof,
             });
             let phase = self.phase(&exchange, channel);
             // Who has ended its direction, and refuses what comes then, has ended the conversation.

@@ -1,6 +1,8 @@
 //! Upstreams with TLS: whom we trust, and who gets the keys.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -67,4 +69,26 @@ fn hup_reads_the_authorities_anew_and_the_keys_are_logged() {
         fs::read_to_string(&keys).unwrap().matches("CLIENT_TRAFFIC_SECRET_0 ").count() == 2
     });
     assert!(!server.log().contains("has no effect"), "{}", server.log());
+}
+
+/// `https://` in front of a port of HTTP is a mistake that many make. Our alert meets a socket that is closed already.
+#[test]
+fn an_upstream_that_does_not_speak_tls_is_told_from_one_that_does_not_answer() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start(&["--proxy", &format!("/=https://{}", upstream.local_addr().unwrap())]);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // No byte of the request is written, so it is tried once more.
+    for _ in 0..2 {
+        let (mut stream, _) = upstream.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        // Nothing is read before the socket is closed.
+        server.signal("STOP");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        drop(stream);
+        server.signal("CONT");
+    }
+    let (head, content) = client.read_response();
+    assert_eq!(status(&head), "502");
+    assert!(content.contains(r#""phase":"tls","why":"TLS: "#), "{content}");
 }
