@@ -33,7 +33,8 @@ pub const ADDRESSES_MAX: usize = 64;
 
 /// What a client is told at most and at least about when to come again, if no address can take its request.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+/// The shortest time after which a refused client is told to try again.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// How a group works.
 #[derive(Debug, Clone, Default)]
@@ -269,7 +270,7 @@ impl Group {
     }
 
     /// Until the next probe, if one is due soon: it may bring an address back.
-    fn retry_after(&self, now: Moment) -> Duration {
+    pub fn retry_after(&self, now: Moment) -> Duration {
         let probes = self.listed().filter_map(|address| address.health.ejected_until());
         let next = probes.min().map_or(RETRY_AFTER_MAX, |until| until.since(now));
         next.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)

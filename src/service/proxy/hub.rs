@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::group::{AddressId, Assignment, Check, Choice, NoAddress};
+use super::group::{AddressId, Assignment, Check, Choice, NoAddress, RETRY_AFTER_MIN};
 use super::link::{Link, Open};
 use super::queue::{Ticket, WaitQueue};
 use super::relay;
@@ -208,7 +208,12 @@ impl Hub {
         let State { group, queue, idle, lookups, refused, .. } = &mut *target.state.borrow_mut();
         // Who arrives while others wait does not take what was offered to them.
         let may_choose = ticket.map_or(queue.is_empty(), |ticket| queue.may_choose(ticket));
-        let choice = if may_choose && has_room { group.choose(key, except, now) } else { AT_MAX };
+        let choice = match (may_choose, has_room) {
+            (true, true) => group.choose(key, except, now),
+            // Others wait for the same addresses.
+            (false, true) => Choice::None { why: NoAddress::AtMax, retry_after: group.retry_after(now) },
+            (_, false) => Choice::None { why: NoAddress::AtMax, retry_after: RETRY_AFTER_MIN },
+        };
         let assignment = match choice {
             Choice::Address(assignment) => assignment,
             Choice::None { why, retry_after } => {
@@ -451,9 +456,6 @@ impl Hub {
         self.targets.borrow().iter().map(status).collect()
     }
 }
-
-/// What is said to those who may not choose, because others wait.
-const AT_MAX: Choice = Choice::None { why: NoAddress::AtMax, retry_after: Duration::from_secs(1) };
 
 /// A place in the queue for who has none, or the one that it has; `None`: there is none, or the time is over.
 fn wait_in(

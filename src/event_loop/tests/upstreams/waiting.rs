@@ -109,3 +109,14 @@ fn the_room_that_a_probe_does_not_take_is_offered_to_the_next() {
     scene.send(&probe, OK);
     assert_eq!(second.statuses(), [200]);
 }
+
+/// The address is in service and busy: that does not end within a second, because as many others come first.
+#[test]
+fn who_finds_the_queue_of_a_busy_address_full_is_told_to_come_back_later() {
+    let mut scene = Scene::with(|route| route.connections_max = Some(1));
+    let waiting: Vec<_> = (0..101).map(|_| scene.client(&get("/"))).collect();
+    assert_eq!(scene.requests(), (1, 100, 0));
+    let refused = scene.client(&get("/")).received();
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nRetry-After: 5\r\n"), "{refused}");
+    assert!(waiting.iter().all(|client| client.received().is_empty()));
+}
