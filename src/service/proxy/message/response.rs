@@ -151,12 +151,11 @@ impl Asked {
 
     /// Takes apart a path, or a URL of the host that the client has asked or of an upstream; `None` for all others.
     fn place<'a>(&self, location: &'a [u8], route: &Route) -> Option<Place<'a>> {
-        match location {
-            [b'/', b'/', ..] => return None,
-            [b'/', ..] => return Some(Place { origin: b"", path: location, is_public: true }),
-            _ => {}
+        // Two slashes are followed by a host (RFC 3986 §4.2).
+        if location.starts_with(b"/") && !location.starts_with(b"//") {
+            return Some(Place { origin: b"", path: location, is_public: true });
         }
-        let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+        let scheme = ["http://", "https://", "//"].into_iter().find(|scheme| {
             location.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
         })?;
         let behind = &location[scheme.len()..];
@@ -186,7 +185,12 @@ struct Place<'a> {
 
 /// An authority without the port that its scheme has anyway (RFC 9110 §4.2.3).
 fn without_default_port<'a>(authority: &'a [u8], scheme: &str) -> &'a [u8] {
-    let port: &[u8] = if scheme == "http://" { b":80" } else { b":443" };
+    let port: &[u8] = match scheme {
+        "http://" => b":80",
+        "https://" => b":443",
+        // It is that of the page, which is not known here.
+        _ => return authority,
+    };
     authority.strip_suffix(port).unwrap_or(authority)
 }
 
