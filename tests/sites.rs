@@ -383,3 +383,21 @@ fn the_admin_answers_under_the_hosts_that_are_written_for_its_site() {
     assert_eq!(status(&ask(&server, "GET /metrics", "rebound.example", "")), "421");
     assert_eq!(status(&ask(&server, "GET /metrics", "localhost", "")), "200");
 }
+
+/// Whoever collects metrics in a cluster asks by address. No page can bend an address, and no browser sends credentials of one host
+/// to another.
+#[test]
+fn the_admin_of_the_default_site_answers_to_addresses_and_to_all_who_have_credentials() {
+    let folder = Folder::new();
+    folder.write("tokens", "0123456789abcdef\n");
+    let server = folder.serve(
+        "[[site]]\nadmin = true\n[[site.route]]\npath = \"/t/\"\nadmin = true\nstrip = true\nbearer-tokens = \"tokens\"\n",
+    );
+    for (host, code) in [("192.0.2.1:9100", "200"), ("[2001:db8::1]", "200"), ("rebound.example", "421"), ("", "421")] {
+        assert_eq!(status(&ask(&server, "GET /metrics", host, "")), code, "{host}");
+    }
+    let token = "Authorization: Bearer 0123456789abcdef\r\n";
+    assert_eq!(status(&ask(&server, "GET /t/metrics", "rebound.example", token)), "200");
+    assert_eq!(status(&ask(&server, "GET /t/metrics", "rebound.example", "")), "401");
+    assert_eq!(status(&ask(&server, "GET /metrics", "rebound.example", token)), "421");
+}

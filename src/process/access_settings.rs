@@ -70,7 +70,7 @@ impl AccessSettings {
     /// What no single value shows.
     pub(super) fn check(&self) -> Result<(), Objection> {
         self.addresses()?;
-        if self.realm.is_some() && !self.has_files() {
+        if self.realm.is_some() && !self.asks_for_credentials() {
             return Err(Objection::to_argument("realm", "needs --basic-auth or --bearer-tokens"));
         }
         Ok(())
@@ -92,8 +92,8 @@ impl AccessSettings {
         self.basic_auth.iter().chain(&self.bearer_tokens).map(PathBuf::as_path)
     }
 
-    /// Whether a file is read for them.
-    pub(super) fn has_files(&self) -> bool {
+    /// Whether a file of users or tokens is read for them.
+    pub(super) fn asks_for_credentials(&self) -> bool {
         self.files().next().is_some()
     }
 

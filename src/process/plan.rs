@@ -341,9 +341,9 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
                 let retry_after = seconds.and_then(|seconds| FieldValue::new(seconds).ok());
                 Target::Fixed(FixedAnswer { status, content: parts.content, retry_after })
             }
-            // No web page can have a browser ask it under a name that nobody has written here.
-            (None, None) if answers.admin && has_hosts => Target::Admin(self.makings.admin.for_named_hosts()),
-            (None, None) if answers.admin => Target::Admin(self.makings.admin.clone()),
+            (None, None) if answers.admin => {
+                Target::Admin(self.makings.admin.for_route(has_hosts || answers.access.asks_for_credentials()))
+            }
             (None, None) => {
                 let public = match parts.folder.map(|place| self.folders[place].clone()) {
                     Some(files) => Public::Files(files, answers.lab.then(|| Rc::clone(&self.lab.endpoints))),

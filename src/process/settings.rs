@@ -492,7 +492,7 @@ impl Settings {
 
     /// Whether there is something to read again when that is asked for: the configuration file, or users and tokens.
     pub fn can_be_read_anew(&self) -> bool {
-        self.config.is_some() || self.access.has_files()
+        self.config.is_some() || self.access.asks_for_credentials()
     }
 
     /// All routes to upstreams.

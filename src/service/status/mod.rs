@@ -29,6 +29,7 @@ use capture::Capture;
 use events::Events;
 use inspect::{Format, Inspection, Shown};
 use inspection_queue::{AnswerSlot, Asked, InspectionQueue};
+use local_name::Names;
 use reload::Reload;
 
 use super::Service;
@@ -56,8 +57,8 @@ pub type AskKernel = Arc<dyn Fn(&KernelTopic) -> KernelReport + Send + Sync>;
 #[derive(Clone)]
 pub struct Admin {
     router: Rc<Router>,
-    /// Whether requests over TCP must be for a name of this machine: see [`local_name`].
-    is_local: bool,
+    /// Which hosts requests over TCP may name: see [`local_name`].
+    names: Names,
 }
 
 impl Service for Admin {
@@ -67,18 +68,19 @@ impl Service for Admin {
 }
 
 impl Admin {
-    /// The same for whoever looks at the name himself: a site that has only the hosts that are written for it.
-    pub fn for_named_hosts(&self) -> Admin {
-        Admin { router: Rc::clone(&self.router), is_local: false }
+    /// The same for a route. `is_protected`: no web page can have a browser ask it under a name of the page's own, because the
+    /// route's site has only hosts that are written for it, or because the route asks for credentials, which a browser sends
+    /// only to the host for which they were given.
+    pub fn for_route(&self, is_protected: bool) -> Admin {
+        let names = if is_protected { Names::All } else { Names::Addresses };
+        Admin { router: Rc::clone(&self.router), names }
     }
 
     /// Decides what becomes of this request.
     pub fn respond_to(&self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
         // The peer and not whom it names: the names of this machine protect its browsers.
         match cx.peer {
-            Peer::Ip(_) if self.is_local && !local_name::is_asked_for(request) => {
-                Ok(Reply::Respond(local_name::refusal()))
-            }
+            Peer::Ip(_) if !self.names.fit(request) => Ok(Reply::Respond(self.names.refusal())),
             _ => self.router.respond_to(request, cx),
         }
     }
@@ -86,7 +88,7 @@ impl Admin {
 
 /// The admin's pages. Their questions about the loop are left in `inspections`.
 pub fn service(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Admin {
-    Admin { router: Rc::new(router(inspections, ask_kernel)), is_local: true }
+    Admin { router: Rc::new(router(inspections, ask_kernel)), names: Names::ThisMachine }
 }
 
 fn router(inspections: &Rc<InspectionQueue>, ask_kernel: &AskKernel) -> Router {
