@@ -65,6 +65,8 @@ const NAMES_ELSEWHERE: [(&[&str], &str); 14] = [
 /// What a file says, in its order.
 #[derive(Debug, Default)]
 pub struct ConfigFile {
+    /// Whether it has been read, and says nothing.
+    is_empty: bool,
     entries: Vec<Entry>,
     sites: Vec<SiteTable>,
 }
@@ -138,6 +140,11 @@ impl ConfigFile {
         let server = Keys::new(command.clone());
         let (site, route) = (Keys::new(site_settings::site_keys()), Keys::new(site_settings::route_keys()));
         Reader { source: Source::new(path, text), folder, server, site, route }.read()
+    }
+
+    /// Whether it has been read, and has no settings: nothing, or comments alone.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// The sites, in their order.
@@ -281,6 +288,7 @@ impl Reader<'_> {
         }
         // A table may stand before a key of another one that has more to it.
         problems.sort();
+        file.is_empty = table.get_ref().is_empty();
         let line = |(at, problem): (usize, String)| format!("{}: {}", self.source.place(at), legible(&problem));
         if problems.is_empty() { Ok(file) } else { Err(problems.into_iter().map(line).collect()) }
     }

@@ -75,6 +75,8 @@ enum NextTls {
 /// What the thread that reads needs to know of what is in force.
 struct InForce {
     arguments: Vec<OsString>,
+    /// Whether the configuration file says nothing.
+    has_empty_file: bool,
     passed: Vec<ListenAddress>,
     descriptors: u64,
     listeners: Vec<(ListenerId, ListenAddress)>,
@@ -123,6 +125,7 @@ impl Reloader {
     fn in_force(&self) -> InForce {
         InForce {
             arguments: self.arguments.clone(),
+            has_empty_file: self.settings.has_empty_file,
             passed: self.passed.clone(),
             descriptors: self.descriptors,
             listeners: self.listeners.clone(),
@@ -288,6 +291,11 @@ impl InForce {
     /// Reads the configuration and all that it names. The error is one line, or more if there is more to say.
     fn read(self) -> Result<Next, String> {
         let mut settings = Settings::read(self.arguments.clone()).map_err(|refusal| refusal.to_string())?;
+        // An editor empties a file before it writes it. With all defaults, listeners would close that somebody uses.
+        if let Some(file) = settings.config.as_ref().filter(|_| settings.has_empty_file && !self.has_empty_file) {
+            let file = file.display();
+            return Err(format!("{file} is empty, as a file that is being written is; a restart takes it as it is"));
+        }
         let passed = self.passed.iter().map(|passed| passed.role).collect();
         settings.take_passed(passed).map_err(|refusal| refusal.to_string())?;
         let shares = settings.shares(self.descriptors);

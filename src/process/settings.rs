@@ -372,6 +372,10 @@ pub struct Settings {
     #[arg(skip)]
     pub(super) at_start: Vec<(&'static str, Vec<OsString>)>,
 
+    /// Whether there is a configuration file that says nothing.
+    #[arg(skip)]
+    pub(super) has_empty_file: bool,
+
     /// The variable PORT of a platform, if it is set and `listen` is empty.
     #[arg(skip)]
     pub port: Option<u16>,
@@ -590,6 +594,7 @@ impl Settings {
         }
         let said = |id: &'static str| given.words_of(id).map(|(words, _)| (id, words));
         self.at_start = AT_START.into_iter().filter_map(said).collect();
+        self.has_empty_file = given.has_empty_file();
         self.notices.extend(given.unknown_variables(std::env::vars_os().map(|(name, _)| name)));
         self.notices.extend(self.without_effect(given));
         self.notices.extend(exposed::notices(self));

@@ -166,6 +166,11 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Whether there is a configuration file that says nothing.
+    pub fn has_empty_file(&self) -> bool {
+        self.file.is_empty()
+    }
+
     /// The sites that the file says.
     pub fn sites(&self) -> &'a [SiteTable] {
         self.file.sites()

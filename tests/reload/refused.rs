@@ -13,6 +13,8 @@ fn wrong(taken: &str) -> Vec<(&'static str, String, String)> {
     let with_tls = |pair: &str| format!("listen = ['127.0.0.1:0', 'https:127.0.0.1:0']\n{pair}{}", says("new"));
     let mut wrong = vec![
         ("TOML", sites("[[site]\n"), "t.toml:2:".into()),
+        ("an empty file", String::new(), "t.toml is empty".into()),
+        ("comments alone", "\n # listen = ['127.0.0.1:0']\n\t\r\n".into(), "t.toml is empty".into()),
         ("an unknown key", sites(&format!("{}respnd = 1\n", says("new"))), "respnd".into()),
         ("a missing folder", sites("[[site]]\nroot = 'nowhere'\n"), "nowhere".into()),
         ("missing users", sites(&format!("{}basic-auth = 'nobody'\n", says("new"))), "nobody".into()),
