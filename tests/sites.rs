@@ -374,6 +374,58 @@ fn the_admin_answers_through_a_route_without_a_listener_of_its_own() {
     assert_eq!(status(&get(&server, "/inside/connections")), "421");
 }
 
+/// What no route takes is 404 with all that the site says of its answers, and behind what it asks for.
+#[test]
+fn a_site_that_has_only_routes_answers_all_others_as_it_says() {
+    let folder = Folder::new();
+    folder.write("pages/404.html", "the site's page");
+    folder.write("tokens", "0123456789abcdef\n");
+    folder.write("private/x", "x");
+    let server = folder.serve(
+        r#"
+[[site]]
+error-pages = "pages"
+header = ["X-A: 1"]
+cors = true
+max-upload-size = 2
+[[site.route]]
+path = "/private/"
+bearer-tokens = "tokens"
+root = "private"
+strip = true
+[[site.route]]
+path = "/a/"
+header = ["X-A: 2"]
+respond = 200
+[[site]]
+hosts = ["guarded.example"]
+bearer-tokens = "tokens"
+error-pages = "pages"
+[[site.route]]
+path = "/a/"
+respond = 200
+allow = ["all"]
+"#,
+    );
+    for path in ["/none", "/a//../private/x", "/private%2Fx"] {
+        let none = get(&server, path);
+        assert_eq!(
+            (status(&none), content(&none), field(&none, "X-A")),
+            ("404", "the site's page", Some("1")),
+            "{path}"
+        );
+    }
+    let head = ask(&server, "HEAD /none", "a", "Origin: https://b.example\r\n");
+    assert_eq!((status(&head), content(&head), field(&head, "Content-Length")), ("404", "", Some("15")));
+    assert_eq!(field(&head, "Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(status(&ask(&server, "POST /none", "a", "Content-Length: 3\r\n")), "413");
+    assert_eq!(field(&get(&server, "/a/"), "X-A"), Some("2"));
+    let guarded = ask(&server, "GET /none", "guarded.example", "");
+    assert_eq!((status(&guarded), content(&guarded).is_empty()), ("401", false));
+    let token = "Authorization: Bearer 0123456789abcdef\r\n";
+    assert_eq!(content(&ask(&server, "GET /none", "guarded.example", token)), "the site's page");
+}
+
 /// Whoever collects metrics from afar asks by a name. One that is written for the site is no name that somebody else has made up.
 #[test]
 fn the_admin_answers_under_the_hosts_that_are_written_for_its_site() {

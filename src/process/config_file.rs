@@ -92,7 +92,7 @@ pub struct RouteTable {
 }
 
 /// A setting in the file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// The argument's id.
     pub id: String,

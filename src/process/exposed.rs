@@ -11,7 +11,9 @@ pub(super) fn notices(settings: &Settings) -> Vec<String> {
     let folders = of_routes.chain([(&settings.root, settings.files.hidden)]);
     let folders: Vec<(PathBuf, bool)> =
         folders.filter_map(|(root, shows_hidden)| Some((real(root.as_deref()?), shows_hidden))).collect();
-    let of_access = settings.site_routes().map(|route| &route.answers.access).chain([&settings.access]);
+    let of_rest = settings.sites.iter().flat_map(|site| &site.rest);
+    let of_routes = settings.site_routes().chain(of_rest).map(|route| &route.answers.access);
+    let of_access = of_routes.chain([&settings.access]);
     let secrets = of_access.flat_map(|access| access.files()).chain(settings.tls.key_files());
     let mut lines = Vec::new();
     for secret in secrets {

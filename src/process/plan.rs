@@ -50,7 +50,7 @@ pub(super) struct Parts {
     access: Option<Rules>,
     /// Those of all routes.
     folders: Vec<Folder>,
-    /// Of each route of each site.
+    /// Of each route of each site, and of what it has for all others, which stands last.
     routes: Vec<Vec<RouteParts>>,
 }
 
@@ -127,7 +127,7 @@ pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) ->
     let mut routes = Vec::new();
     for site in &settings.sites {
         let mut of_site = Vec::new();
-        for route in &site.routes {
+        for route in site.routes.iter().chain(&site.rest) {
             let answers = &route.answers;
             let folder = answers.root.as_ref().map(|root| {
                 let folder = (root, (&answers.files, answers.compress != Some(false)));
@@ -315,21 +315,30 @@ impl<P: Iterator<Item = Proxy>> Builder<'_, P> {
         if self.makings.settings.sites.iter().any(|site| !site.listen.is_empty()) {
             sites.tell_apart(self.makings.listeners.iter().map(|(id, _)| *id));
         }
-        for (settings, parts) in self.makings.settings.sites.iter().zip(parts) {
+        for (settings, mut parts) in self.makings.settings.sites.iter().zip(parts) {
+            let has_hosts = !settings.hosts.is_empty();
+            let rest = settings.rest.as_ref().zip(parts.split_off(settings.routes.len()).pop());
             let routes = settings.routes.iter().zip(parts);
-            let routes = routes.map(|(route, parts)| self.route(route, parts, !settings.hosts.is_empty())).collect();
+            let routes = routes.map(|(route, parts)| {
+                let proxy = self.next_proxy();
+                self.route(route, parts, proxy, has_hosts)
+            });
+            let routes = routes.collect();
+            let mut site = Site::new(&settings.name, routes);
+            if let Some((rest, parts)) = rest {
+                site.set_rest(self.route(rest, parts, None, has_hosts));
+            }
             let is_for = |(_, address): &&(ListenerId, ListenAddress)| settings.listen.contains(address);
             let listeners: Vec<ListenerId> = self.makings.listeners.iter().filter(is_for).map(|(id, _)| *id).collect();
             let listeners = (!settings.listen.is_empty()).then_some(&listeners[..]);
-            let added = sites.add(&settings.hosts, listeners, Site::new(&settings.name, routes));
+            let added = sites.add(&settings.hosts, listeners, site);
             debug_assert!(added.is_ok(), "the settings were checked");
         }
         sites
     }
 
-    fn route(&mut self, settings: &RouteSettings, parts: RouteParts, has_hosts: bool) -> Route {
+    fn route(&mut self, settings: &RouteSettings, parts: RouteParts, proxy: Option<Proxy>, has_hosts: bool) -> Route {
         let answers = &settings.answers;
-        let proxy = self.next_proxy();
         let has_files = parts.folder.is_some();
         let says_content = parts.content.is_some();
         let target = match (&answers.redirect, answers.respond) {

@@ -1,7 +1,7 @@
 //! What can be set about one site and one route: only in a configuration file, and what of it a flag has says what all sites
 //! begin with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -262,14 +262,16 @@ pub struct SiteSettings {
     pub name: String,
     /// Its hosts; none: all that no other site has.
     pub hosts: Vec<HostPattern>,
-    /// What it says and its routes do not, as a configuration file says it, a line each.
-    own: Vec<String>,
+    /// What it says, as a configuration file says it, a line each.
+    in_force: Vec<String>,
     /// Where it is served; none: everywhere.
     pub listen: Vec<ListenAddress>,
     /// Its certificates.
     pub pairs: Vec<PairFiles>,
     /// Its routes. What the site itself says stands last, if it says what answers.
     pub routes: Vec<RouteSettings>,
+    /// What goes with the answer to requests that have no route, which is 404; `None`: what is wrong with it was said.
+    pub rest: Option<RouteSettings>,
 }
 
 /// A route.
@@ -285,8 +287,11 @@ pub struct RouteSettings {
     pub upstreams: Vec<Route>,
     /// Where its rules are written that count requests and connections.
     pub scopes: Scopes,
-    /// What is in force, is no default and does not stand at the top, as a configuration file says it, a line each.
-    pub in_force: Vec<String>,
+    /// What is in force, is no default and does not stand at the top, as a configuration file says it, a line each. What it has
+    /// from its site is a comment.
+    in_force: Vec<String>,
+    /// Whether it stands in a table of its own, and is not what the site says.
+    has_table: bool,
 }
 
 /// What is in force for a key, and where it was said.
@@ -362,13 +367,19 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
         let mut site = SiteSettings {
             name: names[0].clone(),
             hosts: keys.hosts,
-            own: own_lines(table),
+            in_force: site_lines(table),
             listen: keys.listen,
             pairs: pairs.map(|(certificate, key)| PairFiles { certificate, key }).collect(),
             routes: Vec::new(),
+            rest: None,
         };
         for route in &table.routes {
             match RouteSettings::read(&route.entries, &route.place, (&names[0], &table.entries), given) {
+                Ok(read) if read.answers_nothing() => {
+                    let problem = "the route says nothing that answers: expected 'root', 'proxy', 'redirect', \
+                                   'respond', 'lab' or 'admin', here or in the site";
+                    problems.push(format!("{}: {problem}", route.place));
+                }
                 Ok(read) => {
                     if let Some(earlier) = site.routes.iter().find(|earlier| earlier.matcher.covers(&read.matcher)) {
                         let name = &earlier.name;
@@ -382,7 +393,7 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
         }
         if table.entries.iter().any(says_target) {
             match RouteSettings::read(&[], &table.place, (&names[0], &table.entries), given) {
-                Ok(route) => site.routes.push(route),
+                Ok(route) => site.routes.push(RouteSettings { has_table: false, ..route }),
                 Err(found) => problems.extend(found),
             }
         } else if table.routes.is_empty() {
@@ -390,8 +401,17 @@ pub fn read(given: &Given<'_>) -> Result<Vec<SiteSettings>, Vec<String>> {
                            'lab' or 'admin', or a [[site.route]]";
             problems.push(format!("{}: {problem}", table.place));
         }
+        let says_answer = |id: &str| TARGETS.contains(&id) || id == "strip" || OF_TARGETS.iter().any(|of| of.0 == id);
+        let beside: Vec<_> = table.entries.iter().filter(|entry| !says_answer(&entry.id)).cloned().collect();
+        match RouteSettings::read(&[], &table.place, (&names[0], &beside), given) {
+            Ok(rest) => site.rest = Some(RouteSettings { name: format!("no route at {}", table.place), ..rest }),
+            Err(found) => problems.extend(found),
+        }
         sites.push(site);
     }
+    // What routes have from their site is wrong in each of them.
+    let mut said = HashSet::new();
+    problems.retain(|problem| said.insert(problem.clone()));
     if problems.is_empty() { Ok(sites) } else { Err(problems) }
 }
 
@@ -423,10 +443,11 @@ fn says_target(entry: &Entry) -> bool {
 }
 
 impl SiteSettings {
-    /// The site as a configuration file says it. What a route has from the site stands in the route.
+    /// The site as a configuration file says it. What a route has from the site stands in the route as a comment: a rate that is
+    /// written there would be another one.
     pub fn in_force(&self) -> String {
-        let mut text = format!("\n[[site]]\n{}", self.own.concat());
-        for route in &self.routes {
+        let mut text = format!("\n[[site]]\n{}", self.in_force.concat());
+        for route in self.routes.iter().filter(|route| route.has_table) {
             text.push_str("\n[[site.route]]\n");
             text.push_str(&route.in_force.concat());
         }
@@ -495,7 +516,8 @@ impl RouteSettings {
             name: format!("{} at {place}", matcher.path),
             upstreams: Vec::new(),
             scopes: Scopes { rate: scope_of("rate_limit"), connections: scope_of("max_connections_per_client") },
-            in_force: lines(&command, &in_force),
+            in_force: route_lines(&command, &in_force, own),
+            has_table: true,
             matcher,
             answers: keys.answers,
         };
@@ -529,11 +551,6 @@ impl RouteSettings {
                     id,
                     format!("cannot stand beside '{other}', which answers all requests"),
                 ));
-            }
-            (None, None) if !is_proxy && !answers.lab => {
-                let problem = "the route says nothing that answers: expected 'root', 'proxy', 'redirect', 'respond', \
-                               'lab' or 'admin', here or in the site";
-                return Err(Objection::to_argument("", problem));
             }
             _ => {}
         }
@@ -579,6 +596,12 @@ impl RouteSettings {
         Ok(self)
     }
 
+    fn answers_nothing(&self) -> bool {
+        let answers = &self.answers;
+        let is_elsewhere = answers.redirect.is_some() || answers.respond.is_some() || answers.admin || answers.lab;
+        answers.root.is_none() && answers.proxy.is_empty() && !is_elsewhere
+    }
+
     /// What holds for its requests, if these are the limits of all.
     pub fn terms(&self, of_all: &Limits) -> Terms {
         let own = &self.answers;
@@ -599,22 +622,23 @@ impl RouteSettings {
     }
 }
 
-/// What a site says and its routes do not, as a configuration file says it.
-fn own_lines(table: &SiteTable) -> Vec<String> {
+/// What a site says, as a configuration file says it.
+fn site_lines(table: &SiteTable) -> Vec<String> {
     let command = site_keys();
-    let own = table.entries.iter().filter(|entry| !is_answer(&entry.id));
-    let line = |entry: &Entry| {
-        let argument = command.get_arguments().find(|argument| argument.get_id() == entry.id.as_str())?;
+    let line = |argument: &clap::Arg| {
+        let entry = table.entries.iter().find(|entry| entry.id == argument.get_id().as_str())?;
         Some(config_file::line(argument, &entry.words, &entry.place.to_string()))
     };
-    own.filter_map(line).collect()
+    command.get_arguments().filter_map(line).collect()
 }
 
-/// What is in force and does not stand at the top, as a configuration file says it.
-fn lines(command: &Command, in_force: &BTreeMap<&str, Inherited<'_>>) -> Vec<String> {
+/// What is in force in a route that says the entries `own`, and does not stand at the top, as a configuration file says it.
+fn route_lines(command: &Command, in_force: &BTreeMap<&str, Inherited<'_>>, own: &[Entry]) -> Vec<String> {
     let line = |argument: &clap::Arg| {
-        let said = in_force.get(argument.get_id().as_str()).filter(|said| !said.is_from_top)?;
-        Some(config_file::line(argument, &said.words, &said.origin))
+        let id = argument.get_id().as_str();
+        let said = in_force.get(id).filter(|said| !said.is_from_top)?;
+        let line = config_file::line(argument, &said.words, &said.origin);
+        Some(if own.iter().any(|entry| entry.id == id) { line } else { format!("# {line}") })
     };
     command.get_arguments().filter_map(line).collect()
 }

@@ -65,9 +65,9 @@ impl Plan {
         }
     }
 
-    /// What is answered to a request that has no route.
+    /// What is answered to a request that has no site.
     #[cold]
-    fn answer_without_route(
+    fn answer_without_site(
         &self,
         response: Response,
         request: &RequestHead<'_>,
@@ -122,7 +122,7 @@ impl Service for Front {
         }
         let route = match self.plan.sites.route_of(request, cx.listener, cx.server_name) {
             Ok(route) => route,
-            Err(none) => return self.plan.answer_without_route(none.response(), request, cx),
+            Err(none) => return self.plan.answer_without_site(none.response(), request, cx),
         };
         if let Some(terms) = &route.terms {
             cx.terms.set(Some(Rc::clone(terms)));

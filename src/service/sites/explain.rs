@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::hosts::HostFit;
 use super::matcher::Unfit;
 use super::route::{Public, Route, Target};
-use super::{NoRoute, Site, Sites};
+use super::{NoRoute, NoSite, Site, Sites};
 use crate::base::limits::Limits;
 use crate::base::terms::Terms;
 use crate::http::exchange::Cx;
@@ -38,24 +38,23 @@ impl Sites {
         if site.routes.len() > 1 {
             site.explain_earlier(request, path.as_bytes(), explanation);
         }
-        match self.route_of(request, cx.listener, cx.server_name) {
-            Ok(route) => Some(route),
-            Err(NoRoute::Host) => None,
-            Err(NoRoute::ServerName) => {
+        let route = match self.route_of(request, cx.listener, cx.server_name) {
+            Ok(route) => route,
+            Err(NoSite::Host) => return None,
+            Err(NoSite::ServerName) => {
                 explanation.note("route", "none: over TLS the client has asked for the name of another site: 421");
-                None
+                return None;
             }
-            Err(NoRoute::Path) => {
-                explanation.note("route", "none takes it, and the site has nothing for all others: 404");
-                None
-            }
+        };
+        match site.route_of_any(request) {
+            Ok(_) => {}
+            Err(NoRoute::Path) => explanation.note("route", "none takes it, and the site has nothing for all others"),
             Err(NoRoute::OtherSpelling) => {
-                let why =
-                    "none: files of ROOT that have this path, or what a route guards, belong to another route: 404";
+                let why = "none: files of ROOT that have this path, or what a route guards, belong to another route";
                 explanation.note("route", why);
-                None
             }
         }
+        Some(route)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::service::static_files::other_spelling;
 use hosts::{HostPattern, Hosts};
 use last::Last;
 use matcher::first_segment;
-use route::Route;
+use route::{Public, Route, Target};
 use table::Table;
 
 /// All sites.
@@ -46,6 +46,8 @@ pub struct Site {
     name: Box<str>,
     /// The first that takes a request answers it.
     routes: Vec<Rc<Route>>,
+    /// What answers requests that have none of them: 404, with all that the site says of its answers.
+    rest: Rc<Route>,
     /// The places of those that may take a path with this first segment.
     by_segment: Table<Box<[usize]>>,
     /// The places of those that may take a path with any other.
@@ -54,36 +56,40 @@ pub struct Site {
     first_bytes: u64,
 }
 
-/// Why a request has no route.
+/// Why a request has no site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoute {
-    /// No site has its host.
+pub enum NoSite {
+    /// None has its host.
     Host,
-    /// In the TLS handshake the client has asked for the name of another site.
+    /// In the TLS handshake the client has asked for the name of another one.
     ServerName,
-    /// No route of the site takes it.
+}
+
+/// Why a request has no route of its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoute {
+    /// None takes it.
     Path,
     /// In another spelling its path has a route that it must not be led past.
     OtherSpelling,
 }
 
-impl NoRoute {
+impl NoSite {
     /// What the client gets.
     pub fn response(self) -> Response {
         match self {
             // RFC 9110 §15.5.20: the server does not answer for this authority.
-            NoRoute::Host => errors::refuse(
+            NoSite::Host => errors::refuse(
                 Status::MISDIRECTED_REQUEST,
                 "no site of this server has the host that the request names",
                 "RFC 9110 §15.5.20",
             ),
             // The client may send it again over a connection of its own, and does not break anything off.
-            NoRoute::ServerName => errors::refuse(
+            NoSite::ServerName => errors::refuse(
                 Status::MISDIRECTED_REQUEST,
                 "the connection was made for the name of another site",
                 "RFC 9110 §15.5.20",
             ),
-            NoRoute::Path | NoRoute::OtherSpelling => errors::not_found(),
         }
     }
 }
@@ -127,11 +133,6 @@ impl Sites {
         Ok(())
     }
 
-    /// All routes.
-    pub fn routes(&self) -> impl Iterator<Item = &Rc<Route>> {
-        self.sites.iter().flat_map(|site| &site.routes)
-    }
-
     /// Which site has which hosts at this listener.
     #[inline]
     fn hosts_at(&self, listener: ListenerId) -> &Hosts {
@@ -149,17 +150,18 @@ impl Sites {
         }
     }
 
-    /// The route of a request that has come through this `listener`, over TLS perhaps with this server name.
+    /// The route of a request that has come through this `listener`, over TLS perhaps with this server name. If no route of its
+    /// site takes it, it is the one that says 404.
     ///
     /// # Errors
-    /// It has none.
+    /// It has no site.
     #[inline]
     pub fn route_of(
         &self,
         request: &RequestHead<'_>,
         listener: ListenerId,
         server_name: Option<&str>,
-    ) -> Result<&Rc<Route>, NoRoute> {
+    ) -> Result<&Rc<Route>, NoSite> {
         match &self.sites[..] {
             // Most servers have one site and one folder: nothing is looked up.
             [Site { routes, .. }] if self.hosts.is_for_all() && routes.len() == 1 && routes[0].takes_all() => {
@@ -174,25 +176,26 @@ impl Sites {
         request: &RequestHead<'_>,
         listener: ListenerId,
         server_name: Option<&str>,
-    ) -> Result<&Rc<Route>, NoRoute> {
+    ) -> Result<&Rc<Route>, NoSite> {
         let (authority, path) = (request.authority().unwrap_or_default(), request.target.path);
         // OPTIONS may be for no path at all.
         let is_for_path = request.method != Method::Options;
         let known = if is_for_path { self.last.get(listener, authority, path) } else { None };
         let site = match known {
             Some((site, _)) => site,
-            None => self.site_of(request, listener).ok_or(NoRoute::Host)?,
+            None => self.site_of(request, listener).ok_or(NoSite::Host)?,
         };
         if server_name.is_some_and(|name| !self.is_for(name, authority, site, listener)) {
-            return Err(NoRoute::ServerName);
+            return Err(NoSite::ServerName);
         }
         if let Some((site, route)) = known {
             return Ok(&self.sites[site].routes[route]);
         }
         if !is_for_path || !is_plain(path) {
-            return self.sites[site].route_of_any(request);
+            let site = &self.sites[site];
+            return Ok(site.route_of_any(request).unwrap_or(&site.rest));
         }
-        let found = self.sites[site].find(request, path).ok_or(NoRoute::Path)?;
+        let Some(found) = self.sites[site].find(request, path) else { return Ok(&self.sites[site].rest) };
         if found.is_by_path {
             self.last.set(listener, authority, path, (site, found.place));
         }
@@ -237,7 +240,13 @@ impl Site {
             first_bytes: first_bytes.fold(0, |bits, bit| bits | bit),
             general: places(None),
             routes: routes.into_iter().map(Rc::new).collect(),
+            rest: Rc::new(Route::new(Target::Content(None, Public::Nothing))),
         }
+    }
+
+    /// What answers requests that no route takes, with all that is to go with a 404.
+    pub fn set_rest(&mut self, rest: Route) {
+        self.rest = Rc::new(rest);
     }
 
     /// The places of the routes that may take this path.

@@ -36,7 +36,9 @@ fn sites(routes: Vec<Route>) -> Sites {
 }
 
 fn found<'s>(sites: &'s Sites, request: &Request) -> Option<&'s str> {
-    sites.route_of(&request.head(), ListenerId::default(), None).ok().map(|route| &*route.name)
+    let route = sites.route_of(&request.head(), ListenerId::default(), None);
+    // What a site has for requests that no route takes has no name here.
+    route.ok().map(|route| &*route.name).filter(|name| !name.is_empty())
 }
 
 #[test]
