@@ -5,6 +5,7 @@ pub mod buffer_pool;
 pub mod byte_pipe;
 pub mod disk;
 pub mod glob;
+pub mod held;
 pub mod job_name;
 pub mod job_pool;
 pub mod json;

@@ -1,12 +1,12 @@
 //! What all connections of one event loop share.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use crate::base::buffer_pool::BufferPool;
+use crate::base::held::Held;
 use crate::base::job_pool::{JobNumbers, JobPool};
 use crate::base::limits::Limits;
 use crate::base::listener_id::ListenerId;
@@ -107,7 +107,7 @@ pub struct AdminPart {
 /// The environment of every connection: what a service may know.
 pub struct Environment {
     /// What the service that was called has left for its request. Whoever has called it takes it at once.
-    pub(super) held: Cell<Option<Box<dyn Any>>>,
+    pub(super) held: Cell<Option<Box<Held>>>,
     /// The limits in force.
     pub limits: Limits,
     /// The time of this turn.

@@ -2,7 +2,6 @@
 //! response ([`Exchange`]), and who produces the response's content ([`Source`]). The types carry the order: an exchange
 //! gives itself up when it decides, so that nothing can be asked of it after that.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -14,6 +13,7 @@ use super::body::{Failure, Pull, Wait};
 use super::fields::{FieldName, FieldSet, FieldValue, Fields};
 use super::message::{Origin, Response};
 use super::status::Status;
+use crate::base::held::Held;
 use crate::base::job_name::{JobKind, JobName, Requester};
 use crate::base::job_pool::{JobPool, QueueFull, Ticket};
 use crate::base::limits::Limits;
@@ -69,7 +69,7 @@ pub struct Cx<'a> {
     /// The role of the listener.
     pub role: ListenerRole,
     /// Where a service that is called leaves what its request holds: it is dropped when the request is over.
-    pub held: &'a Cell<Option<Box<dyn Any>>>,
+    pub held: &'a Cell<Option<Box<Held>>>,
     /// Whether the server was told to stop: what never ends by itself has to end now.
     pub draining: bool,
     /// How often a service has asked the kernel, on the loop, whether an open file has changed: those system calls are

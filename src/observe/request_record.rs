@@ -2,7 +2,6 @@
 
 mod leaving;
 
-use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{self, Display};
@@ -14,6 +13,7 @@ use super::close_reason::Cut;
 use super::delay::Delay;
 use super::timers::{Drive, Part, PartTimes, Timeline, Timers, times_of_one_drive};
 use super::verdict::{Disturbance, Means, Phase, Side, UNDISTURBED, Verdict};
+use crate::base::held::Held;
 use crate::base::limits::Limits;
 use crate::base::log_key::RequestKey;
 use crate::base::moment::Moment;
@@ -94,7 +94,7 @@ pub struct RequestRecord {
     /// How the conversation behind an upgrade ended, in words; they may be the client's.
     pub farewell: Option<Box<str>>,
     /// What it holds until it is over, if its route wants that.
-    pub held: Option<Box<dyn Any>>,
+    pub held: Option<Box<Held>>,
     /// How an upstream serves it, if one does.
     pub upstream: Option<Rc<UpstreamFacts>>,
     /// What its route says of it, if it has one that says something.
@@ -242,10 +242,15 @@ impl RequestRecord {
 
     /// Notes what the service has left for it, if that is anything.
     #[inline]
-    pub fn take_held(&mut self, left: &Cell<Option<Box<dyn Any>>>) {
+    pub fn take_held(&mut self, left: &Cell<Option<Box<Held>>>) {
         if let Some(held) = left.take() {
             self.held = Some(held);
         }
+    }
+
+    /// The user whose password it had, if that was right.
+    pub fn user(&self) -> Option<&[u8]> {
+        self.held.as_ref()?.user.as_ref()?.name()
     }
 
     /// What names it in the logs.

@@ -191,7 +191,7 @@ mod tests {
         wakes: Wakes,
         jobs: JobPool,
         complaints: Complaints,
-        held: Cell<Option<Box<dyn std::any::Any>>>,
+        held: Cell<Option<Box<crate::base::held::Held>>>,
         file_looks: Cell<u64>,
         terms: Cell<Option<Rc<Terms>>>,
     }

@@ -7,14 +7,16 @@ use super::time_text::TimeText;
 use super::{Line, escape, put};
 use crate::base::peer::Peer;
 
-/// `%h - - %t "%r" %>s %b`, and the verdict behind it: nobody is ever identified or logged in.
+/// `%h - %u %t "%r" %>s %b`, and the verdict behind it: nobody is ever identified by ident (RFC 1413).
 pub(super) fn common(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
     usual(line, time, lines);
     behind_the_usual(line, lines);
 }
 
 fn usual(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
-    put(lines, format_args!("{} - - [{}] \"", host(line), time.classic()));
+    put(lines, format_args!("{} - ", host(line)));
+    escape::word(line.record.user().unwrap_or(b"-"), lines);
+    put(lines, format_args!(" [{}] \"", time.classic()));
     match line.record.method {
         Some(method) => {
             put(lines, format_args!("{method} "));

@@ -35,6 +35,10 @@ pub(super) fn object(line: &Line<'_>, time: &TimeText, lines: &mut Vec<u8>) {
         lines.extend_from_slice(b",\"route\":");
         quote_bytes(lines, terms.route.as_bytes());
     }
+    if let Some(user) = record.user() {
+        lines.extend_from_slice(b",\"user\":");
+        quote_bytes(lines, user);
+    }
     if line.role == ListenerRole::Admin {
         lines.extend_from_slice(b",\"listener\":\"admin\"");
     }

@@ -23,6 +23,7 @@ pub mod tokens;
 pub mod users;
 mod waiting;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -43,6 +44,7 @@ use self::secret::Secret;
 use self::tokens::Tokens;
 use self::users::Users;
 pub use self::waiting::Check;
+use crate::base::held::{Held, User};
 use crate::http::exchange::Cx;
 use crate::http::fields::{FieldName, FieldValue, RETRY_AFTER};
 use crate::http::forwarded::TrustedProxies;
@@ -196,6 +198,14 @@ pub enum Admission {
     Checking(Check),
 }
 
+/// Who has sent a request.
+enum Identified {
+    /// Somebody who may ask; with the user if it was a password that told.
+    As(Option<Rc<User>>),
+    /// This user, if the password is right.
+    Later(checker::PasswordCheck, Rc<User>),
+}
+
 impl Access {
     /// Whether this request is answered. If connections are counted, its own counts until the request is over, also while its
     /// password is checked: the request holds what is counted.
@@ -219,13 +229,17 @@ impl Access {
         {
             return Admission::Refused(self.too_many(limiter.limit(), wait, cx), Rule::Rate);
         }
-        let admission = match self.identify(request, key, cx) {
-            Ok(None) => Admission::Passed,
-            Ok(Some(check)) => Admission::Checking(Check { access: self.clone(), check }),
+        let (admission, user) = match self.identify(request, key, cx) {
+            Ok(Identified::As(user)) => (Admission::Passed, user),
+            Ok(Identified::Later(check, user)) => {
+                let check = Check { access: self.clone(), check, user: Rc::clone(&user) };
+                (Admission::Checking(check), Some(user))
+            }
             Err((rule, why)) => return refused(rule, why),
         };
-        if let Some(presence) = presence {
-            cx.held.set(Some(Box::new(presence)));
+        if presence.is_some() || user.is_some() {
+            let place = presence.map(|presence| -> Box<dyn Any> { Box::new(presence) });
+            cx.held.set(Some(Box::new(Held { place, user })));
         }
         admission
     }
@@ -236,20 +250,24 @@ impl Access {
         request: &RequestHead<'_>,
         key: ClientKey,
         cx: &Cx<'_>,
-    ) -> Result<Option<checker::PasswordCheck>, (Rule, &'static str)> {
+    ) -> Result<Identified, (Rule, &'static str)> {
         let gate = &*self.0;
         if gate.checker.is_none() && gate.rules.tokens.is_none() {
-            return Ok(None);
+            return Ok(Identified::As(None));
         }
         match (Credentials::of(request.fields), &gate.checker, &gate.rules.tokens) {
             (Credentials::Basic(pair), Some(checker), _) => match checker.check(&pair, key, cx) {
-                Checked::Known(true) => Ok(None),
+                Checked::Known(true) => {
+                    let user = User::new(pair.user());
+                    user.confirm();
+                    Ok(Identified::As(Some(Rc::new(user))))
+                }
                 Checked::Known(false) => Err((Rule::Password, "the user or the password is wrong")),
-                Checked::Later(check) => Ok(Some(check)),
+                Checked::Later(check) => Ok(Identified::Later(check, Rc::new(User::new(pair.user())))),
                 Checked::Full => Err((Rule::Checks, "too many passwords wait to be checked")),
             },
             (Credentials::Bearer(token), _, Some(tokens)) => match tokens.find(token) {
-                Some(_) => Ok(None),
+                Some(_) => Ok(Identified::As(None)),
                 None => Err((Rule::Token, "the token is not known")),
             },
             (Credentials::None(why), _, _) => Err((Rule::Credentials, why)),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::checker::PasswordCheck;
 use super::{Access, Rule};
+use crate::base::held::User;
 use crate::base::tls_facts::ClientCertificate;
 use crate::base::upstream_facts::UpstreamFacts;
 use crate::http::body::{Failure, Wait};
@@ -21,6 +22,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(40);
 pub struct Check {
     pub(super) access: Access,
     pub(super) check: PasswordCheck,
+    pub(super) user: Rc<User>,
 }
 
 impl Check {
@@ -113,7 +115,7 @@ where
                     }
                     result => result,
                 };
-                let (Check { access, .. }, kept) = *checking;
+                let (Check { access, user, .. }, kept) = *checking;
                 let refused = match result {
                     Some(Ok(true)) => None,
                     Some(Ok(false)) => Some((Rule::Password, "the user or the password is wrong")),
@@ -123,6 +125,7 @@ where
                 if let Some((rule, why)) = refused {
                     return Ok(Decision::Respond(access.refuse(rule, why, cx)));
                 }
+                user.confirm();
                 match self.pass(kept, cx)? {
                     Reply::Respond(mut response) => {
                         self.tell_end(response.body.taker(), cx)?;

@@ -162,7 +162,7 @@ impl Played {
 /// The environment of a request.
 pub struct World {
     pub now: Instant,
-    pub held: std::cell::Cell<Option<Box<dyn std::any::Any>>>,
+    pub held: std::cell::Cell<Option<Box<crate::base::held::Held>>>,
     pub limits: Limits,
     content_max: usize,
     start: Instant,

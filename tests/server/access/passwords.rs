@@ -211,3 +211,28 @@ fn a_flood_of_guesses_gets_503_and_users_who_are_known_are_served() {
     let last = guessing.last_mut().unwrap().read_to_end();
     assert!(matches!((status(&last), field(&last, "Retry-After")), ("503", Some("1")) | ("401", None)), "{last}");
 }
+
+/// Only a right password makes a name worth writing. A space and a quote in it would move the fields behind it.
+#[test]
+fn the_access_log_has_the_user_whose_password_was_right() {
+    // The user is `anna b"` with an é behind it, and the password that of alice.
+    const ANNA: &str = "Authorization: Basic YW5uYSBiIsOpOm9wZW4gc2VzYW1l\r\n";
+    for (format, names) in [
+        ("combined", [r" - anna\x20b\x22\xC3\xA9 [", " - alice [", " - alice [", " - - [", " - - ["]),
+        ("json", [r#""user":"anna b\"é","#, r#""user":"alice","#, r#""user":"alice","#, "", ""]),
+    ] {
+        let files = Files::new();
+        let users = format!("{USERS}anna b\"é:{}", USERS.split_once(':').unwrap().1);
+        std::fs::write(files.path("users.htpasswd"), users).unwrap();
+        let (log, format) = (format!("--access-log={}", files.path("log")), format!("--log-format={format}"));
+        let server = Server::start(&[&*flag(&files, "users.htpasswd"), &log, &format]);
+        for fields in [ANNA, ALICE, ALICE, WRONG, ""] {
+            get(&server, "/plaintext", fields);
+        }
+        let log = || std::fs::read_to_string(files.path("log")).unwrap_or_default();
+        wait_until("all lines are there", || log().lines().count() == names.len());
+        for (line, name) in log().lines().zip(names) {
+            assert!(line.contains(name) && (!name.is_empty() || !line.contains("\"user\":")), "{line}: {name}");
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub struct NaiveServer {
 struct Environment {
     limits: Limits,
     began: Instant,
-    held: Cell<Option<Box<dyn std::any::Any>>>,
+    held: Cell<Option<Box<tidemill::base::held::Held>>>,
     now: Duration,
     wakes: Wakes,
     jobs: JobPool,

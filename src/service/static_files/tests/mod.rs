@@ -112,7 +112,7 @@ impl Interrupt for Asleep {
 /// Who asks, and when. Jobs run at once, unless a test has put threads in their place.
 struct World {
     files: StaticFiles,
-    held: Cell<Option<Box<dyn std::any::Any>>>,
+    held: Cell<Option<Box<crate::base::held::Held>>>,
     now: Instant,
     date_secs: u64,
     jobs: JobPool,
