@@ -1,5 +1,6 @@
 //! What the page says of TLS, where a listener has it.
 
+use crate::site::Site;
 use crate::{Asked, Page, tidemill};
 
 fn corpus(name: &str) -> String {
@@ -57,4 +58,40 @@ fn a_certificate_that_is_not_made_yet_is_not_made() {
     let page = Page(String::from_utf8(output.stdout).unwrap());
     page.assert_line("tls", "the server makes a certificate at its start, and keeps it in ");
     assert!(!folder.exists());
+}
+
+/// Each request goes through the listener that has it, with the server name that its client sends.
+#[test]
+fn a_request_over_tls_is_followed_as_one() {
+    let folder = Site::new();
+    let file = format!("{}/t.toml", folder.path());
+    let text = "https-redirect = true\nlisten = ['80', 'https:443']\ntls-cert = 'CERT'\ntls-key = 'KEY'\n\
+                [[site]]\nhosts = ['a.example']\nrespond = 200\n[[site]]\nhosts = ['b.example']\nrespond = 201\n\
+                [[site]]\nlisten = ['https:127.0.0.1:9100', '9200']\nhosts = ['inner.example']\nrespond = 202\n";
+    let text = text.replace("CERT", &corpus("ec.pem")).replace("KEY", &corpus("ec-sec1-key.pem"));
+    std::fs::write(&file, text).unwrap();
+    let page = |request: &str, more: &[&str]| {
+        Page::of(Asked { request, fields: &[] }, &[&["--config", &*file], more].concat())
+    };
+    for (request, more, listener, answer) in [
+        ("GET /", &["--host", "a.example"][..], "127.0.0.1:80", "308 "),
+        ("GET /", &["--host", "A.example.:443", "--https"], "https:127.0.0.1:443", "200 "),
+        ("GET HTTPS://b.example/", &["--host", "b.example"], "https:127.0.0.1:443", "201 "),
+        ("GET /", &["--host", "a.example", "--https=B.example"], "https:127.0.0.1:443", "421 "),
+        ("GET /", &["--host", "inner.example", "--https"], "https:127.0.0.1:9100", "202 "),
+        ("GET /", &["--host", "inner.example", "--via", "https:443"], "https:127.0.0.1:443", "421 "),
+        ("GET /", &["--host", "inner.example"], "127.0.0.1:9200", "308 "),
+    ] {
+        let page = page(request, more);
+        page.assert_line("listener", listener);
+        page.assert_line("answer", answer);
+    }
+    let refused = |more: &[&str]| {
+        let output = tidemill(&[&["explain", "GET /", "--config", &*file], more].concat());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = refused(&["--via", "81"]);
+    assert!(code == Some(2) && said.contains("the server does not listen there"), "{said}");
+    let (code, said) = refused(&["--via", "80", "--https"]);
+    assert!(code == Some(2) && said.contains("where requests over TLS do not come"), "{said}");
 }

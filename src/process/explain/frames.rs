@@ -31,14 +31,15 @@ const HOW: usize = 48;
 const NO_LIMITS: ListLimits = ListLimits { bytes_max: usize::MAX >> 8, fields_max: usize::MAX };
 
 /// The fields of a request, in the order in which they are sent: what `Host` says is the authority (RFC 9113 §8.3.1).
-fn fields(method: &[u8], target: &[u8], given: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn fields(method: &[u8], target: &[u8], is_secure: bool, given: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let is_host = |name: &[u8]| name.eq_ignore_ascii_case(b"host");
     let host = given.iter().find(|(name, _)| is_host(name)).map_or(&b"localhost"[..], |(_, value)| value);
     let authority = if method == b"CONNECT" { target } else { host };
     let mut fields = vec![(&b":method"[..], method), (b":authority", authority)];
     if method != b"CONNECT" {
         // RFC 9113 §8.5: CONNECT has neither.
-        fields.extend([(&b":scheme"[..], &b"http"[..]), (b":path", target)]);
+        let scheme = if is_secure { &b"https"[..] } else { b"http" };
+        fields.extend([(&b":scheme"[..], scheme), (b":path", target)]);
     }
     let others = given.iter().filter(|(name, _)| !is_host(name));
     fields.extend(others.map(|(name, value)| (&name[..], &value[..])));
@@ -47,11 +48,11 @@ fn fields(method: &[u8], target: &[u8], given: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Ve
 
 /// What a client sends that asks for `target`: its preface (RFC 9113 §3.4) and a request, on the first stream. Its content,
 /// if `content-length` announces any, is to follow.
-pub fn request(method: &[u8], target: &[u8], given: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub fn request(method: &[u8], target: &[u8], is_secure: bool, given: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut block = Vec::new();
     let mut encoder = Encoder::default();
     let mut fields_out = encoder.block(&mut block);
-    for (name, value) in fields(method, target, given) {
+    for (name, value) in fields(method, target, is_secure, given) {
         fields_out.field(&name, &value);
     }
     let announces = |(name, value): &(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"content-length") && value != b"0";

@@ -27,7 +27,11 @@ use super::{EXIT_FAILURE, complain, descriptors};
 use order::{Asked, Order};
 use rehearsal::Rehearsals;
 
+use crate::base::listener_id::ListenerId;
+use crate::base::listener_role::ListenerRole;
 use crate::base::moment::Moment;
+use crate::connection::Entrance;
+use crate::net::listener::ListenAddress;
 use crate::observe::report::KernelReport;
 use crate::service::explanation::Explanation;
 use crate::service::front::Front;
@@ -67,13 +71,15 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     // The admin's pages are about a loop, which is not there.
     let ask_kernel: AskKernel = Arc::new(|_| KernelReport::default());
     let admin = status::service(&Rc::default(), &ask_kernel);
+    let addresses = order.settings.addresses();
+    let listeners: Vec<_> = (0..).map(ListenerId::new).zip(addresses).collect();
     let makings = Makings {
         settings: &order.settings,
         limits: &limits,
         hub: &hub,
         now: Moment::default(),
         instant: Instant::now(),
-        listeners: &[],
+        listeners: &listeners,
         admin: &admin,
     };
     let mut plan = makings.plan(plan::read(&order.settings, &shares, &[])?, &mut Kept::default());
@@ -82,8 +88,27 @@ fn explain(order: &Order, asked: &Asked) -> Result<String, String> {
     rehearsals.tell(order.settings.telling.telling());
     let understood = rehearsals.understand(asked);
     let mut before = Explanation::default();
-    if let (Some(config), Some(Ok(request))) = (tls::config(&order.settings), &understood) {
-        tls::note(&config, &request.as_head(), &mut before);
+    if let Some(Ok(request)) = &understood {
+        let request = request.as_head();
+        let role = if order.https.is_some() { ListenerRole::Https } else { ListenerRole::Http };
+        let is_possible = |address: &ListenAddress| match &order.via {
+            Some(via) => via == address,
+            None => address.role == role,
+        };
+        let mut possible = listeners.iter().filter(|(_, address)| is_possible(address));
+        let first = possible.clone().next();
+        let found = possible.find(|(id, _)| rehearsals.front().plan.sites.have(&request, *id)).or(first);
+        if let Some((_, address)) = found.filter(|_| order.settings.sites.iter().any(|site| !site.listen.is_empty())) {
+            before.note("listener", address);
+        }
+        let said = order.https.clone().flatten();
+        let name = said.or_else(|| tls::server_name_of(&request));
+        if let Some(config) = tls::config(&order.settings) {
+            tls::note(&config, name.as_deref(), &mut before);
+        }
+        let listener = found.map_or(ListenerId::NONE, |(id, _)| *id);
+        let name = name.filter(|_| role == ListenerRole::Https).map(|name| name.to_ascii_lowercase());
+        rehearsals.enter(Entrance { listener, role }, name);
     }
     let first = rehearsals.rehearse(asked);
     let needs_jobs = rehearsals.watched().needs_jobs();

@@ -8,6 +8,8 @@ use clap::Parser;
 use super::super::settings::Settings;
 use super::super::usage::{self, Refusal};
 use super::frames;
+use crate::base::listener_role::ListenerRole;
+use crate::net::listener::ListenAddress;
 use crate::service::explanation::printable;
 
 /// Tells how the server would answer a request, and why, without opening a socket.
@@ -35,6 +37,14 @@ pub struct Order {
     /// The host of the request: what Host says
     #[arg(long, value_name = "HOST")]
     host: Option<OsString>,
+
+    /// The request comes over TLS, whose handshake asked for NAME [default: the host of the request]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    pub https: Option<Option<String>>,
+
+    /// The listener that it comes through, as --listen or a site has it [default: the first that has a site for its host]
+    #[arg(long, value_name = "ADDR")]
+    pub via: Option<ListenAddress>,
 
     /// How the server would be set up.
     #[command(flatten)]
@@ -68,6 +78,34 @@ impl Order {
             field.push(host);
             order.fields.insert(0, field);
         }
+        // Only over TLS a client sends it.
+        if order
+            .request
+            .as_bytes()
+            .split(|byte| *byte == b' ')
+            .nth(1)
+            .is_some_and(|target| target.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https://")))
+        {
+            order.https.get_or_insert_default();
+        }
+        if let Some(via) = &order.via {
+            if !order.settings.addresses().contains(via) {
+                return Err(Refusal::usage(format!(
+                    "invalid value '{via}' for '--via <ADDR>': the server does not listen there"
+                )));
+            }
+            match via.role {
+                ListenerRole::Https => {
+                    order.https.get_or_insert_default();
+                }
+                _ if order.https.is_some() => {
+                    return Err(Refusal::usage(format!(
+                        "'--via <ADDR>' names {via}, where requests over TLS do not come"
+                    )));
+                }
+                _ => {}
+            }
+        }
         let asked = order.asked()?;
         Ok((order, asked))
     }
@@ -93,7 +131,12 @@ impl Order {
             let value = value.strip_prefix(b":").unwrap_or_default().trim_ascii();
             Ok((name.to_vec(), value.to_vec()))
         });
-        Ok(Asked::Http2(frames::request(method, target, &fields.collect::<Result<Vec<_>, Refusal>>()?)))
+        Ok(Asked::Http2(frames::request(
+            method,
+            target,
+            self.https.is_some(),
+            &fields.collect::<Result<Vec<_>, Refusal>>()?,
+        )))
     }
 
     /// The bytes that a client would send. Any line is accepted, also a wrong one: the server says what is wrong with it.

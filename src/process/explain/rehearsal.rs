@@ -38,6 +38,7 @@ const JUMPS_MAX: u32 = 16;
 /// Where requests are rehearsed, one after the other.
 pub struct Rehearsals {
     service: Witness,
+    entrance: Entrance,
     cx: LoopContext,
     wakes: Wakes,
     wall: SystemTime,
@@ -99,12 +100,24 @@ impl Rehearsals {
         let jobs = JobPool::without_threads();
         let wakes = Wakes::new(Awake);
         let cx = LoopContext::new(limits, wakes.clone(), jobs, start, wall);
-        Rehearsals { service: Witness::new(front), cx, wakes, wall, waited: Duration::ZERO }
+        let entrance = Entrance { listener: ListenerId::NONE, role: ListenerRole::Http };
+        Rehearsals { service: Witness::new(front), entrance, cx, wakes, wall, waited: Duration::ZERO }
     }
 
     /// Responses tell this about their requests.
     pub fn tell(&mut self, telling: Option<Telling>) {
         self.cx.environment.telling = telling.map(Box::new);
+    }
+
+    /// Requests come through this listener from now on, over TLS perhaps with this server name.
+    pub fn enter(&mut self, entrance: Entrance, server_name: Option<String>) {
+        self.entrance = entrance;
+        self.service.server_name = server_name;
+    }
+
+    /// Who answers.
+    pub fn front(&self) -> &Front {
+        &self.service.front
     }
 
     /// What the service was seen to do.
@@ -156,8 +169,7 @@ impl Rehearsals {
         let token = Token { index: 0, generation: 0 };
         let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let who = Identity { id: 1, token, peer };
-        let entrance = Entrance { listener: ListenerId::NONE, role: ListenerRole::Http };
-        let mut connection = Connection::new(who, entrance, socket, None, self.cx.moment);
+        let mut connection = Connection::new(who, self.entrance, socket, None, self.cx.moment);
         connection.on_readiness(Readiness { readable: true, writable: true, ..Readiness::default() });
         disk::take_calls();
         let end = self.drive(&mut connection, || Progress::of(&paper.borrow(), asked));

@@ -26,14 +26,11 @@ pub fn config(settings: &Settings) -> Option<Result<LiveConfig, String>> {
 }
 
 /// Notes what a client gets before it can send the request, and what one gets that asks for another name.
-pub fn note(config: &Result<LiveConfig, String>, request: &RequestHead<'_>, explanation: &mut Explanation) {
+pub fn note(config: &Result<LiveConfig, String>, name: Option<&str>, explanation: &mut Explanation) {
     let config = match config {
         Ok(config) => config,
         Err(why) => return explanation.note("tls", why),
     };
-    let host = request.authority().unwrap_or_default();
-    let host = printable(host);
-    let name = server_name(&host);
     let offer = config.offer(name);
     match (name, offer.is_known) {
         (Some(name), true) => explanation.note("tls", format_args!("for {name}, which a certificate has")),
@@ -65,7 +62,13 @@ fn told(certificate: &CertificateFacts) -> String {
     format!("{}, {}, for {names}, valid until {until}", file.display(), printable(subject.as_bytes()))
 }
 
-/// The name that a client sends for host [ ":" port ]: none for an IP address, or nothing.
+/// The server name that a client sends for this request: none for an IP address, and no dot at the end (RFC 6066 §3).
+pub fn server_name_of(request: &RequestHead<'_>) -> Option<String> {
+    let host = printable(request.authority().unwrap_or_default());
+    server_name(&host).map(|name| name.strip_suffix('.').unwrap_or(name).to_owned())
+}
+
+/// The name in host [ ":" port ], if it is one.
 fn server_name(host: &str) -> Option<&str> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let is_address = host.starts_with('[') || name.parse::<IpAddr>().is_ok();

@@ -55,7 +55,10 @@ impl Watched {
 
 /// A service that does what `front` does.
 pub struct Witness {
-    front: Front,
+    /// Who answers.
+    pub front: Front,
+    /// What the client asked for in a TLS handshake, if there was one and it did.
+    pub server_name: Option<String>,
     /// What it has seen.
     pub watched: Rc<RefCell<Watched>>,
 }
@@ -63,12 +66,13 @@ pub struct Witness {
 impl Witness {
     /// Watches `front`.
     pub fn new(front: Front) -> Witness {
-        Witness { front, watched: Rc::default() }
+        Witness { front, server_name: None, watched: Rc::default() }
     }
 }
 
 impl Service for Witness {
     fn call(&mut self, request: &RequestHead<'_>, cx: &mut Cx<'_>) -> Result<Reply, Failure> {
+        let cx = &mut Cx { server_name: self.server_name.as_deref(), ..*cx };
         let watched = &mut *self.watched.borrow_mut();
         watched.is_http2 = request.version == Version::Http2;
         if !std::mem::replace(&mut watched.was_asked, true) {

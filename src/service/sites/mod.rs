@@ -150,6 +150,11 @@ impl Sites {
         }
     }
 
+    /// Whether a site has the host of a request that comes through this listener.
+    pub fn have(&self, request: &RequestHead<'_>, listener: ListenerId) -> bool {
+        self.site_of(request, listener).is_some()
+    }
+
     /// The route of a request that has come through this `listener`, over TLS perhaps with this server name. If no route of its
     /// site takes it, it is the one that says 404.
     ///
