@@ -201,6 +201,26 @@ admin = true
     }
 }
 
+/// One realm for all routes that ask for a password, next to others that ask for none.
+#[test]
+fn a_realm_may_stand_where_routes_have_it_from() {
+    let folder = Folder::with_file("realm", "");
+    fs::write(folder.0.join("tokens"), "0123456789abcdef\n").unwrap();
+    let fails = |text: &str| {
+        fs::write(folder.file(), text).unwrap();
+        let output = check(&["--config", &folder.file()], &[]);
+        (!output.status.success()).then(|| String::from_utf8(output.stderr).unwrap())
+    };
+    let routes = "[[site.route]]\npath = '/a/'\nrespond = 200\nbearer-tokens = 'tokens'\n\
+                  [[site.route]]\npath = '/b/'\nrespond = 200\n";
+    assert_eq!(fails(&format!("realm = 'r'\n[[site]]\n{routes}")), None);
+    assert_eq!(fails(&format!("[[site]]\nrealm = 'r'\n{routes}")), None);
+    for text in ["realm = 'r'\n".into(), format!("[[site]]\n{routes}realm = 'r'\n")] {
+        let said = fails(&text).unwrap();
+        assert!(said.contains("needs --basic-auth or --bearer-tokens"), "{said}");
+    }
+}
+
 /// An example in the documentation served the folder in which its users were.
 #[test]
 fn secrets_in_a_folder_that_is_served_are_warned_of() {

@@ -69,7 +69,12 @@ pub struct Scopes {
 impl AccessSettings {
     /// What no single value shows.
     pub(super) fn check(&self) -> Result<(), Objection> {
-        self.addresses()?;
+        self.addresses().map(|_| ())
+    }
+
+    /// The same where all of them stand in one table, and nothing beneath it can have what the realm is for.
+    pub(super) fn check_alone(&self) -> Result<(), Objection> {
+        self.check()?;
         if self.realm.is_some() && !self.asks_for_credentials() {
             return Err(Objection::to_argument("realm", "needs --basic-auth or --bearer-tokens"));
         }

@@ -581,7 +581,11 @@ impl Settings {
         self.sites = site_settings::read(given).map_err(Objection::to_sites)?;
         self.tls.of_sites = self.sites.iter().flat_map(|site| site.pairs.iter().cloned()).collect();
         self.files.check()?;
-        self.access.check()?;
+        if self.sites.is_empty() {
+            self.access.check_alone()?
+        } else {
+            self.access.check()?
+        }
         self.proxy.check()?;
         self.http2.check()?;
         let of_sites = self.sites.iter().flat_map(|site| &site.listen);

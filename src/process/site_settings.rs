@@ -521,7 +521,9 @@ impl RouteSettings {
             matcher,
             answers: keys.answers,
         };
-        route.checked().map_err(|objection| {
+        let says_realm = own.iter().any(|entry| entry.id == "realm");
+        let access = if says_realm { route.answers.access.check_alone() } else { route.answers.access.check() };
+        access.and_then(|()| route.checked()).map_err(|objection| {
             let argument = command.get_arguments().find(|argument| argument.get_id() == objection.id());
             vec![objection.line(place_of(objection.id()), &argument.and_then(config_file::key).unwrap_or_default())]
         })
@@ -588,7 +590,6 @@ impl RouteSettings {
             return Err(Objection::to_argument("strip", "needs a 'path' such as /api/: there is nothing to take off"));
         }
         answers.files.check()?;
-        answers.access.check()?;
         for text in &answers.proxy {
             let route = route_of(text, self.matcher.path.prefix(), answers.strip, answers.compress);
             self.upstreams.push(route.map_err(|problem| Objection::new("proxy", text, problem))?);
