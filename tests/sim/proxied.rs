@@ -76,11 +76,12 @@ pub struct Replacing {
 }
 
 impl Replacing {
-    /// Of the routes of this proxy, if they are replaced. By equal ones, where all that is known of addresses has to be kept.
+    /// Of the routes of this proxy, if they are replaced. By equal ones, where all that is known of addresses has to be kept, and
+    /// where addresses change: a request of an earlier route keeps to those that its name had then.
     pub fn new(proxied: &Proxied, hub: &Rc<Hub>) -> Option<Replacing> {
         let every = proxied.replaced_every?;
         let mut other = proxied.route.clone();
-        if other.connections_max.is_none() && other.health.is_none() {
+        if other.connections_max.is_none() && other.health.is_none() && !proxied.has_names {
             other.response_timeout += Duration::from_millis(1);
         }
         Some(Replacing { hub: Rc::clone(hub), routes: [proxied.route.clone(), other], every, next: every })
