@@ -15,6 +15,7 @@ pub mod listener_role;
 pub mod log_key;
 pub mod moment;
 pub mod peer;
+pub mod regular_file;
 pub mod resolved;
 pub mod ring;
 pub mod silence;

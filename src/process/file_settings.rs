@@ -15,6 +15,7 @@ use super::settings::{SERVING_ROOT, switch};
 use super::usage::{Given, Objection};
 use crate::base::disk::{Links, NotServed, RootPath};
 use crate::base::job_pool::JobPoolLimits;
+use crate::base::regular_file;
 use crate::http::fields::FieldValue;
 use crate::http::media_type::{MediaTypes, parse_media_type};
 use crate::http::negotiate::Coding;
@@ -26,6 +27,9 @@ const GIB: u64 = 1 << 30;
 /// Jobs that may wait for a thread. Requests for the same thing wait for one job together.
 const QUICK_JOBS_MAX: usize = 4096;
 const SLOW_JOBS_MAX: usize = 256;
+
+/// The longest file of media types, in bytes. That of a system has some 70 kB.
+const MIME_TYPES_BYTES_MAX: u64 = 16 << 20;
 
 /// How a folder is served.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -213,10 +217,14 @@ impl FileSettings {
         self.spa.as_ref().and_then(Choice::value)
     }
 
+    /// What the file of media types says, if there is one.
+    pub(super) fn mime_types_file(&self) -> io::Result<Option<Vec<u8>>> {
+        self.mime_types.as_deref().map(|file| regular_file::read(file, MIME_TYPES_BYTES_MAX)).transpose()
+    }
+
     fn media_types(&self) -> Result<MediaTypes, String> {
         let mut media_types = MediaTypes::default();
-        if let Some(file) = &self.mime_types {
-            let text = std::fs::read(file).map_err(|error| format!("cannot read it: {error}"))?;
+        if let Some(text) = self.mime_types_file().map_err(|error| format!("cannot read it: {error}"))? {
             // What is not UTF-8 is in comments: a type and an extension that somebody asks for are ASCII.
             let text = String::from_utf8_lossy(&text);
             media_types = media_types.with_overrides(&text).map_err(|error| error.to_string())?;

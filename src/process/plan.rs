@@ -1,6 +1,5 @@
 //! What everyone gets, by the settings.
 
-use std::fs;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use super::trusted_proxies;
 use crate::base::limits::Limits;
 use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
+use crate::base::regular_file;
 use crate::http::fields::FieldValue;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::media_type::{MediaTypes, TEXT_UTF8};
@@ -100,7 +100,7 @@ impl Folder {
             root: root.to_owned(),
             files: files.clone(),
             compresses,
-            mime_types: files.mime_types.as_deref().map(fs::read).transpose().map_err(failure)?,
+            mime_types: files.mime_types_file().map_err(failure)?,
             cache_bytes_max: settings.disk.file_cache / folders,
             cached_files_max: shares.cached_files / folders,
         };
@@ -154,13 +154,7 @@ fn content(route: &RouteSettings) -> Result<Option<FixedContent>, (&Path, io::Er
     let answers = &route.answers;
     let media_type = |default: FieldValue| answers.content_type.clone().unwrap_or(default);
     if let Some(path) = &answers.body_file {
-        let read = || {
-            if fs::metadata(path)?.len() > FIXED_BYTES_MAX {
-                return Err(io::Error::other("expected a file of at most 1 MiB: it is kept in memory"));
-            }
-            fs::read(path)
-        };
-        let content = read().map_err(|error| (path.as_path(), error))?;
+        let content = regular_file::read(path, FIXED_BYTES_MAX).map_err(|error| (path.as_path(), error))?;
         let name = path.as_os_str().as_encoded_bytes();
         return Ok(Some((media_type(MediaTypes::default().for_path(name)), content.into())));
     }

@@ -2,6 +2,8 @@
 //! in flight goes on with what it has begun with.
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -75,7 +77,9 @@ enum NextTls {
 /// What the thread that reads needs to know of what is in force.
 struct InForce {
     arguments: Vec<OsString>,
-    /// Whether the configuration file says nothing.
+    /// The configuration file.
+    config: Option<PathBuf>,
+    /// Whether it says nothing.
     has_empty_file: bool,
     passed: Vec<ListenAddress>,
     descriptors: u64,
@@ -84,7 +88,7 @@ struct InForce {
     keys: SessionKeys,
     folders: Vec<FolderKey>,
     /// The file of `--upstream-ca`, if connections to upstreams can have TLS.
-    upstream_ca: Option<Option<std::path::PathBuf>>,
+    upstream_ca: Option<Option<PathBuf>>,
 }
 
 impl Reloader {
@@ -125,6 +129,7 @@ impl Reloader {
     fn in_force(&self) -> InForce {
         InForce {
             arguments: self.arguments.clone(),
+            config: self.settings.config.clone(),
             has_empty_file: self.settings.has_empty_file,
             passed: self.passed.clone(),
             descriptors: self.descriptors,
@@ -290,6 +295,14 @@ fn counted(number: usize, what: &str) -> String {
 impl InForce {
     /// Reads the configuration and all that it names. The error is one line, or more if there is more to say.
     fn read(self) -> Result<Next, String> {
+        // A start may read a pipe, as of `--config <(...)`. There is nothing in it for a second reader.
+        let is_other = |file: &&PathBuf| fs::metadata(file).is_ok_and(|metadata| !metadata.is_file());
+        if let Some(file) = self.config.as_ref().filter(is_other) {
+            return Err(format!(
+                "cannot read {}: it is no regular file, and only a start reads others",
+                file.display()
+            ));
+        }
         let mut settings = Settings::read(self.arguments.clone()).map_err(|refusal| refusal.to_string())?;
         // An editor empties a file before it writes it. With all defaults, listeners would close that somebody uses.
         if let Some(file) = settings.config.as_ref().filter(|_| settings.has_empty_file && !self.has_empty_file) {

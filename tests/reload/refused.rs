@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
 use super::support::{status, wait_until};
@@ -10,6 +11,7 @@ use super::{Mill, ask, content, says};
 /// Each is wrong in another place: the name, the text, and what is said of it.
 fn wrong(taken: &str) -> Vec<(&'static str, String, String)> {
     let sites = |sites: &str| format!("listen = ['127.0.0.1:0']\n{sites}");
+    let no_file = |name: &str| format!("{name}: it is no regular file");
     let with_tls = |pair: &str| format!("listen = ['127.0.0.1:0', 'https:127.0.0.1:0']\n{pair}{}", says("new"));
     let mut wrong = vec![
         ("TOML", sites("[[site]\n"), "t.toml:2:".into()),
@@ -26,6 +28,14 @@ fn wrong(taken: &str) -> Vec<(&'static str, String, String)> {
         ),
         ("a log that cannot be opened", format!("access-log = 'no/log'\n{}", sites(&says("new"))), "no/log".into()),
         ("no error pages", sites(&format!("{}error-pages = 'no-pages'\n", says("new"))), "no-pages".into()),
+        ("users from a pipe", sites(&format!("{}basic-auth = 'pipe'\n", says("new"))), no_file("pipe")),
+        ("tokens from a pipe", sites(&format!("{}bearer-tokens = 'pipe'\n", says("new"))), no_file("pipe")),
+        ("a pipe among pages", sites(&format!("{}error-pages = 'pages'\n", says("new"))), no_file("404.html")),
+        (
+            "media types from a pipe",
+            sites("[[site]]\nroot = '.'\nmime-types = 'pipe'\n"),
+            "it is no regular file".into(),
+        ),
         ("no content", sites("[[site]]\nrespond = 200\nbody-file = 'no-body'\n"), "no-body".into()),
     ];
     if cfg!(feature = "tls") {
@@ -34,9 +44,18 @@ fn wrong(taken: &str) -> Vec<(&'static str, String, String)> {
             with_tls("tls-cert = 'none.pem'\ntls-key = 'none.pem'\n"),
             "none.pem".into(),
         ));
+        wrong.push((
+            "a certificate from a pipe",
+            with_tls("tls-cert = 'pipe'\ntls-key = 'pipe'\n"),
+            "it is no regular file".into(),
+        ));
         wrong.push(("a wrong certificate", with_tls("tls-cert = 'users'\ntls-key = 'users'\n"), "users".into()));
     }
     wrong
+}
+
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 #[test]
@@ -45,6 +64,9 @@ fn whatever_is_wrong_nothing_changes() {
     let text = format!("listen = ['127.0.0.1:0', 'unix:a.sock']\naccess-log = 'log'\n{}", says("old"));
     let mill = Mill::prepared("refused", &text, |folder| {
         fs::write(folder.join("users"), "# users\nbob:$apr1$x$y\n").unwrap();
+        fs::create_dir(folder.join("pages")).unwrap();
+        mkfifo(&folder.join("pipe"));
+        mkfifo(&folder.join("pages/404.html"));
     });
     let mut client = mill.server.connect();
     assert_eq!(ask(&mut client, "/"), "old");
@@ -70,10 +92,15 @@ fn whatever_is_wrong_nothing_changes() {
     mill.write("t.toml", "no");
     mill.server.signal("HUP");
     wait_until("the log says why", || mill.times_in_log("ERROR") > before);
+    // Nobody writes to it: who read it would wait for ever.
+    mkfifo(Path::new(&mill.path("t.toml.new")));
+    fs::rename(mill.path("t.toml.new"), mill.path("t.toml")).unwrap();
+    let (code, said) = mill.reload();
+    assert_eq!((code, said.contains("t.toml: it is no regular file")), (1, true), "{said}");
     let said = mill.take(&text.replace("old", "new"));
     assert!(said.contains("configuration 2 is in force"), "{said}");
     assert_eq!([mill.content("/"), ask(&mut client, "/")], ["new", "new"]);
-    assert_eq!(mill.times_in_log("ERROR"), before + 1);
+    assert_eq!(mill.times_in_log("ERROR"), before + 2);
     let log = fs::read_to_string(mill.path("log")).unwrap();
     assert!(log.lines().filter(|line| line.contains("GET / ")).all(|line| line.contains(" 200 3 ")), "{log}");
 }

@@ -1,15 +1,16 @@
 //! The files that TLS is made of, as they were at one moment.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::provider::sha256;
+use crate::base::regular_file;
 
 /// A larger file is none of ours. The longest chains have some 20 kB.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How often files are read until none has changed meanwhile.
 const TRIES_MAX: usize = 3;
 /// A file that changed so shortly before it was read may change again without another time.
@@ -119,18 +120,7 @@ fn stamp(path: &Path) -> Stamp {
 /// # Errors
 /// The system's, in words.
 fn read(file: &Path) -> Result<Vec<u8>, String> {
-    // A pipe would keep the server from starting, and could not be read again.
-    let metadata = fs::metadata(file).map_err(|error| cause(&error))?;
-    if !metadata.is_file() {
-        return Err("it is no regular file".into());
-    }
-    let mut content = Vec::new();
-    let mut rest = File::open(file).map_err(|error| cause(&error))?.take(FILE_BYTES_MAX + 1);
-    rest.read_to_end(&mut content).map_err(|error| cause(&error))?;
-    if content.len() as u64 > FILE_BYTES_MAX {
-        return Err("it is larger than 1MiB, which no such file is".into());
-    }
-    Ok(content)
+    regular_file::read(file, FILE_BYTES_MAX).map_err(|error| cause(&error))
 }
 
 fn cause(error: &io::Error) -> String {

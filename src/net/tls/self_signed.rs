@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 
 use super::certificate::Certificate;
-use super::files::Files;
+use super::files::{FILE_BYTES_MAX, Files};
 use super::pair::PairReader;
 use super::pem::PemFile;
 use super::provider::provider;
 use super::{PairFiles, SelfSigned};
+use crate::base::regular_file;
 
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
@@ -64,7 +65,7 @@ fn is_good(files: &PairFiles, names: &[String], now: SystemTime) -> Result<bool,
     let foreign = |file: &Path| {
         format!("{} was not made by --tls-self-signed: name another directory, or remove it", file.display())
     };
-    let text = match fs::read(&files.certificate) {
+    let text = match regular_file::read(&files.certificate, FILE_BYTES_MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound && files.key.exists() => return Err(foreign(&files.key)),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(format!("cannot read {}: {error}", files.certificate.display())),

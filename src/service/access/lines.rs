@@ -1,8 +1,13 @@
 //! Files of users and tokens: a line each, comments behind `#`, empty lines between them.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+
+use crate::base::regular_file;
+
+/// The longest file, in bytes: it is kept in memory. A million users take some 80 MB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// A line that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +51,7 @@ impl std::error::Error for FileError {}
 
 /// What `parse` makes of the file. Blocks.
 pub fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, LineError>) -> Result<T, FileError> {
-    let bytes = fs::read(path).map_err(Fault::Io);
+    let bytes = regular_file::read(path, FILE_BYTES_MAX).map_err(Fault::Io);
     let parsed = bytes.and_then(|bytes| parse(&bytes).map_err(Fault::Line));
     parsed.map_err(|fault| FileError { path: path.to_owned(), fault })
 }

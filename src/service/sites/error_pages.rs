@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::regular_file;
 use crate::http::body::{Body, Bytes};
 use crate::http::fields::{CONTENT_SECURITY_POLICY, FieldValue};
 use crate::http::message::{Origin, Response};
@@ -28,16 +29,20 @@ impl ErrorPages {
     /// # Errors
     /// The system's. There is none, or they are too long.
     pub fn read(folder: &Path) -> io::Result<ErrorPages> {
-        let (mut pages, mut bytes) = (HashMap::new(), 0);
+        let (mut pages, mut rest) = (HashMap::new(), PAGES_BYTES_MAX);
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(key) = name.to_str().and_then(key) else { continue };
-            bytes += entry.metadata()?.len();
-            if bytes > PAGES_BYTES_MAX {
+            let path = entry.path();
+            // What a link leads to counts, not the link.
+            if fs::metadata(&path)?.len() > rest {
                 return Err(io::Error::other("expected pages of at most 4 MiB together: they are kept in memory"));
             }
-            pages.insert(key, fs::read(entry.path())?.into());
+            let of_page = |error| io::Error::other(format!("{}: {error}", entry.file_name().display()));
+            let page = regular_file::read(&path, rest).map_err(of_page)?;
+            rest -= page.len() as u64;
+            pages.insert(key, page.into());
         }
         match pages.is_empty() {
             true => Err(io::Error::other("expected a page in it, such as 404.html or 5xx.html")),

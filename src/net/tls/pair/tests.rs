@@ -107,7 +107,7 @@ fn what_is_no_pem_is_refused() {
     let directory = PairFiles { certificate: folder.0.clone(), ..good.clone() };
     assert_refused(&directory, FileKind::Certificate, "it is no regular file");
     let large = with_certificate(&" ".repeat(2 * 1024 * 1024));
-    assert_refused(&large, FileKind::Certificate, "larger than 1MiB");
+    assert_refused(&large, FileKind::Certificate, "it is larger than 1MiB");
 }
 
 #[test]
