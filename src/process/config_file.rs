@@ -26,6 +26,9 @@ pub const ID: &str = "config";
 const SITE: &str = "site";
 const ROUTE: &str = "route";
 
+/// What a route before all sites is told.
+const ROUTE_FIRST: &str = "a route belongs to the [[site]] before it, and none comes before this one";
+
 /// What other servers call tables and keys of a site and of a route, and how that is written here.
 const NAMES_ELSEWHERE: [(&[&str], &str); 14] = [
     (&["sites", "server", "servers", "vhost", "virtualhost", "virtual-host"], "a site is [[site]]"),
@@ -232,6 +235,14 @@ impl<'t> Source<'t> {
     }
 }
 
+/// Whether this is what `[[site.route]]` before all sites leads to: a table that has routes and nothing else.
+fn is_of_routes(site: &DeValue<'_>) -> bool {
+    let is_route = |(key, routes): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        key.get_ref() == ROUTE && matches!(routes.get_ref(), DeValue::Array(_))
+    };
+    matches!(site, DeValue::Table(table) if !table.is_empty() && table.iter().all(is_route))
+}
+
 struct Reader<'t> {
     source: Source<'t>,
     /// Relative paths begin here.
@@ -273,7 +284,7 @@ impl Reader<'_> {
     fn read(&self) -> Result<ConfigFile, Vec<String>> {
         let (table, errors) = DeTable::parse_recoverable(self.source.text);
         if !errors.is_empty() {
-            return Err(self.syntax_errors(&errors));
+            return Err(self.syntax_errors(&errors, table.get_ref()));
         }
         let (mut file, mut problems) = (ConfigFile::default(), Vec::new());
         for (key, value) in in_order(table.get_ref()) {
@@ -301,6 +312,10 @@ impl Reader<'_> {
         problems: &mut Vec<Problem>,
     ) -> Vec<(usize, &'r DeTable<'t>)> {
         let DeValue::Array(values) = value.get_ref() else {
+            if key.get_ref() == SITE && is_of_routes(value.get_ref()) {
+                problems.push((key.span().start, ROUTE_FIRST.into()));
+                return Vec::new();
+            }
             let name = if key.get_ref() == SITE { SITE.to_owned() } else { format!("{SITE}.{ROUTE}") };
             problems.push((key.span().start, format!("'{}' is written with two brackets: [[{name}]]", key.get_ref())));
             return Vec::new();
@@ -333,9 +348,14 @@ impl Reader<'_> {
         site
     }
 
+    /// The part of the text that an error is about.
+    fn spanned(&self, error: &toml::de::Error) -> &str {
+        error.span().and_then(|span| self.source.text.get(span)).unwrap_or_default()
+    }
+
     /// What the parser says, and more where its words are too few.
     fn syntax_error(&self, error: &toml::de::Error) -> String {
-        let name = error.span().and_then(|span| self.source.text.get(span)).unwrap_or_default();
+        let name = self.spanned(error);
         match (error.message(), name) {
             ("duplicate key", SITE | ROUTE) => format!(
                 "'{name}' is there already in another form: sites are written [[site]], and behind each its routes, [[site.route]]"
@@ -346,10 +366,16 @@ impl Reader<'_> {
     }
 
     /// The first error of each line. The parser goes on behind an error, and finds others there that are none.
-    fn syntax_errors(&self, errors: &[toml::de::Error]) -> Vec<String> {
+    /// The `table` is what it has found.
+    fn syntax_errors(&self, errors: &[toml::de::Error], table: &DeTable<'_>) -> Vec<String> {
         let place =
             |error: &toml::de::Error| self.source.place(error.span().map_or(self.source.text.len(), |span| span.start));
-        let mut errors: Vec<_> = errors.iter().map(|error| (place(error), self.syntax_error(error))).collect();
+        let first_route = table.iter().find(|(key, site)| key.get_ref() == SITE && is_of_routes(site.get_ref()));
+        // Each site behind such a route is there already for the parser, which is no error of the site.
+        let is_site_again = |error: &toml::de::Error| error.message() == "duplicate key" && self.spanned(error) == SITE;
+        let own = errors.iter().filter(|error| first_route.is_none() || !is_site_again(error));
+        let mut errors: Vec<_> = own.map(|error| (place(error), self.syntax_error(error))).collect();
+        errors.extend(first_route.map(|(key, _)| (self.source.place(key.span().start), ROUTE_FIRST.into())));
         errors.sort_by_key(|(place, _)| (place.line, place.column));
         errors.dedup_by_key(|(place, _)| place.line);
         errors.iter().map(|(place, problem)| format!("{place}: {}", legible(problem))).collect()
