@@ -35,6 +35,40 @@ fn wrong_files_are_refused_with_their_places() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// However long a value or a key is, a message about it can be read.
+#[test]
+fn long_values_are_cut_in_messages() {
+    let folder = Folder::with_file("long", "");
+    let long = "x".repeat(100_000);
+    for (number, text) in [
+        format!("listen = ['{long}']"),
+        format!("header-timeout = '{long}'"),
+        format!("root = '/{long}'"),
+        format!("'{long}' = 1"),
+        format!("{long} = ["),
+        format!("[[site]]\nhosts = ['{long}..']\nrespond = 200"),
+        format!("[[site]]\nrespond = 200\nheader = ['{long}']"),
+        format!("[[site]]\nrespond = 200\nerror-pages = '{long}'"),
+        format!("[[site]]\nrespond = 200\nbasic-auth = '{long}'"),
+        format!("[[site]]\n[[site.route]]\npath = '{long}'\nrespond = 200"),
+        format!("[[site]]\n[[site.route]]\npath = '/'\nproxy = '{long}'"),
+        format!("[[site]]\n[[site.route]]\npath = '/'\nredirect = '{{{long}}}'"),
+        format!("[[site]]\nrespond = 200\ncors = '{long}'"),
+        format!("[[site]]\nrespond = 200\nallow = '{long}'"),
+        format!("[[site]]\nrespond = 200\nrate-limit = '{long}'"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let file = folder.0.join(format!("{number}.toml"));
+        fs::write(&file, text).unwrap();
+        let output = check(&[&format!("--config={}", file.display())], &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0), "{number}");
+        assert!(!said.is_empty() && said.len() < 1100, "{number}: {} bytes, {:.600}", said.len(), said);
+    }
+}
+
 /// `tidemill check` with these flags and variables, and with none of whoever runs the tests.
 fn check(flags: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));

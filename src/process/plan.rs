@@ -14,6 +14,7 @@ use super::file_settings::FileSettings;
 use super::settings::Settings;
 use super::site_settings::RouteSettings;
 use super::trusted_proxies;
+use super::usage::legible;
 use crate::base::limits::Limits;
 use crate::base::listener_id::ListenerId;
 use crate::base::moment::Moment;
@@ -118,6 +119,10 @@ impl Folder {
 
 /// Reads what the settings name. Folders that are `known` are served already. May block. The error is one line for the user.
 pub(super) fn read(settings: &Settings, shares: &Shares, known: &[FolderKey]) -> Result<Parts, String> {
+    read_named(settings, shares, known).map_err(|problem| legible(&problem))
+}
+
+fn read_named(settings: &Settings, shares: &Shares, known: &[FolderKey]) -> Result<Parts, String> {
     let read = |root: &Path, files, folders| Folder::read(root, files, (settings, shares), folders, known);
     let root = settings.root.as_deref().map(|root| read(root, (&settings.files, true), 1)).transpose()?;
     let mut files = ReadFiles::default();

@@ -1,5 +1,6 @@
 //! What a user is told if the server does not start: help, the version, or in one line what is wrong.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
@@ -16,6 +17,10 @@ use crate::net::listener::Address;
 
 /// With this the variables of all settings begin.
 const PREFIX: &str = "TIDEMILL_";
+
+/// The longest quotation in a message, and the longest message, in characters.
+const QUOTED_CHARS_MAX: usize = 80;
+const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// What other servers call their flags, and what serves the purpose here: the argument's id, and an example.
 const NAMES_ELSEWHERE: [(&[&str], &str, &str); 2] = [
@@ -73,20 +78,19 @@ impl Objection {
 
     /// What to tell the user if the file says it at this `place`, under this `key`; without a key, the table there is wrong.
     pub fn line(&self, place: &Place, key: &str) -> String {
-        match &self.value {
-            Some(value) => {
-                format!("{place}: invalid value '{}' for '{key}': {}", legible(value), legible(&self.problem))
-            }
-            None if key.is_empty() => format!("{place}: {}", legible(&self.problem)),
-            None => format!("{place}: '{key}' {}", legible(&self.problem)),
-        }
+        let problem = match &self.value {
+            Some(value) => format!("invalid value '{value}' for '{key}': {}", self.problem),
+            None if key.is_empty() => self.problem.clone(),
+            None => format!("'{key}' {}", self.problem),
+        };
+        format!("{place}: {}", legible(&problem))
     }
 }
 
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "invalid value '{}': {}", legible(value), legible(&self.problem)),
+            Some(value) => f.write_str(&legible(&format!("invalid value '{value}': {}", self.problem))),
             None => f.write_str(&legible(&self.problem)),
         }
     }
@@ -371,6 +375,9 @@ pub(super) fn nearest_name(name: &str, names: impl Iterator<Item = String>) -> O
 /// similar what has many letters in common, such as `--prot` and `--report`.
 fn is_near(flag: &str, other: &str) -> bool {
     let (flag, other) = (flag.trim_start_matches('-'), other.trim_start_matches('-'));
+    if flag.len().abs_diff(other.len()) > 2 {
+        return false;
+    }
     let wrong = edits(flag.as_bytes(), other.as_bytes());
     wrong <= 2 && 3 * wrong <= flag.len()
 }
@@ -431,9 +438,38 @@ pub(super) fn condense(page: &str, is_misleading: bool) -> String {
     condensed
 }
 
-/// The text with its control characters made visible.
-pub(super) fn legible(text: &str) -> String {
-    text.chars().flat_map(visible).collect()
+/// A message with its control characters made visible. What it quotes, and the whole of it, is cut to a length that somebody
+/// reads.
+pub(super) fn legible(message: &str) -> String {
+    let (mut short, mut rest) = (String::new(), message);
+    while let Some((before, quoted, behind)) = split_quoted(rest) {
+        short.extend([before, "'", &shortened(quoted, QUOTED_CHARS_MAX), "'"]);
+        rest = behind;
+    }
+    short.push_str(rest);
+    shortened(&short, MESSAGE_CHARS_MAX).chars().flat_map(visible).collect()
+}
+
+/// What stands before the first quotation, the quotation, and what is behind it. An apostrophe within a word is none.
+fn split_quoted(text: &str) -> Option<(&str, &str, &str)> {
+    let is_outside = |character: Option<char>| character.is_none_or(|character| !character.is_alphanumeric());
+    let marks = || text.match_indices('\'').map(|(at, _)| at);
+    let begin = marks().find(|at| is_outside(text[..*at].chars().next_back()))?;
+    let end = marks().find(|at| *at > begin && is_outside(text[at + 1..].chars().next()))?;
+    Some((&text[..begin], &text[begin + 1..end], &text[end + 1..]))
+}
+
+/// The `text` with so many characters at most: the middle of a longer one is left out.
+fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
+    // Where a character is that has this many before it.
+    let at = |index| text.char_indices().nth(index).map(|(at, _)| at);
+    if at(chars_max).is_none() {
+        return text.into();
+    }
+    let tail = chars_max / 4;
+    let head = at(chars_max - tail - 1).unwrap_or_default();
+    let last = text.char_indices().rev().nth(tail - 1).map_or(head, |(at, _)| at);
+    format!("{}…{}", &text[..head], &text[last..]).into()
 }
 
 fn visible(character: char) -> impl Iterator<Item = char> {
@@ -488,6 +524,30 @@ mod tests {
         }
         for (word, other, n) in [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3)] {
             assert_eq!((edits(word.as_bytes(), other.as_bytes()), edits(other.as_bytes(), word.as_bytes())), (n, n));
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_cut() {
+        let long = "é".repeat(100_000);
+        let short = format!("{}…{}", "é".repeat(59), "é".repeat(20));
+        for (message, expected) in [
+            (
+                "invalid value 'X' for 'hosts': it's 'X', which is none",
+                "invalid value 'S' for 'hosts': it's 'S', which is none",
+            ),
+            ("'X' is one ('X')", "'S' is one ('S')"),
+            ("an open quote 'a", "an open quote 'a"),
+            ("''", "''"),
+        ] {
+            let expected = expected.replace('S', &short);
+            assert_eq!(legible(&message.replace('X', &long)), expected, "{message}");
+        }
+        let eighty = format!("'{}'", "a".repeat(80));
+        assert_eq!(legible(&eighty), eighty);
+        for long in [long, "' '".repeat(10_000), "'".repeat(10_000)] {
+            let cut = legible(&long);
+            assert!(cut.chars().count() <= 1000, "{}", cut.len());
         }
     }
 
