@@ -56,9 +56,12 @@ pub fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, LineError>) -
     parsed.map_err(|fault| FileError { path: path.to_owned(), fault })
 }
 
+/// What some editors write in front of UTF-8 (RFC 3629 §6).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The lines of a file that say something, with their numbers, without the blanks around them.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), LineError>> {
-    let numbered = bytes.split(|byte| *byte == b'\n').enumerate();
+    let numbered = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).split(|byte| *byte == b'\n').enumerate();
     numbered.filter_map(|(index, line)| {
         let number = index + 1;
         match std::str::from_utf8(line).map(str::trim) {
@@ -67,4 +70,17 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), LineErr
             Err(_) => Some(Err(LineError { line: number, what: "this is not UTF-8".into() })),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_ends_of_lines_and_a_byte_order_mark_say_nothing() {
+        let said = |bytes: &'static [u8]| lines(bytes).collect::<Result<Vec<_>, _>>().unwrap();
+        assert_eq!(said(b"\xef\xbb\xbfa b \r\n\r\n\t# c\r\n \x0bd\xc2\xa0\n"), [(1, "a b"), (4, "d")]);
+        assert_eq!(said(b"\xef\xbb\xbf# a\r\n\xef\xbb\xbf"), [(2, "\u{feff}")], "elsewhere it is no mark");
+        assert_eq!(said(b"\xef\xbb\xbf"), []);
+    }
 }
