@@ -106,6 +106,10 @@ impl<S: Socket> Channel<S> {
     /// Writing has failed: what was to be sent is thrown away. What has arrived can still be read.
     pub(super) fn end_output(&mut self, cx: &mut LoopContext) {
         self.outbox.give_back_all(&mut cx.outboxes);
+        if let Some(secured) = &mut self.secured {
+            // The kernel may say that there is room again, and another write would fail, too.
+            secured.discard_outgoing();
+        }
         self.flags.set(Flag::Writable, false);
         self.flags.set(Flag::Readable, true);
     }

@@ -385,6 +385,15 @@ impl Secured {
         TlsStatus { session: self.session.facts(), waited: self.waited, read: self.read, written: self.written }
     }
 
+    /// Nothing can be sent any more: throws away what was to be.
+    pub(super) fn discard_outgoing(&mut self) {
+        self.records.clear();
+        self.partial = 0;
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.clear();
+        }
+    }
+
     /// Returns the rings that hold nothing.
     pub(super) fn give_back_empty(&mut self, rings: &mut CiphertextRings) {
         for ring in [&mut self.incoming, &mut self.outgoing] {

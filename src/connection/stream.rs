@@ -295,6 +295,24 @@ impl Stream {
         }
     }
 
+    /// The client takes nothing more. Says whether what it has sent is still of use: then its source listens.
+    pub(super) fn outlives_output(&mut self) -> bool {
+        let lives_on = match &mut self.answer {
+            Answer::Sending(Content::Source(source), _) => source.outlives_output(),
+            Answer::Ending(_, Some(listener)) | Answer::Listening(listener) => listener.0.outlives_output(),
+            _ => false,
+        };
+        if lives_on {
+            self.answer = match mem::take(&mut self.answer) {
+                // It is asked in this drive what it waits for.
+                Answer::Sending(Content::Source(source), _) => Answer::Listening(Box::new((source, Wait::Content))),
+                Answer::Ending(_, Some(listener)) => Answer::Listening(listener),
+                answer => answer,
+            };
+        }
+        lives_on
+    }
+
     /// Drops the answer: nobody waits for it any more.
     pub(super) fn abandon(&mut self) {
         self.answer = Answer::Idle;

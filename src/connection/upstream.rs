@@ -231,15 +231,17 @@ impl Upstream {
     /// Behind an upgrade each direction ends by itself (RFC 9293 §3.6).
     fn end_direction<S: Socket>(&mut self, channel: &mut Channel<S>, cx: &mut LoopContext) {
         let Some(exchange) = &mut self.exchange else { return };
-        let ends = exchange.is_tunnel && !exchange.is_half_closed && self.codec.sending() == Sending::Done;
+        let ends = exchange.is_tunnel && self.codec.sending() == Sending::Done;
         if !ends || self.end.is_some() || self.write_error.is_some() {
             return;
         }
-        match channel.end_direction(cx) {
-            Ok(has_ended) => exchange.is_half_closed = has_ended,
-            Err(error) => return self.fail(UpstreamFault::Kernel(error.kind())),
+        if !exchange.is_half_closed {
+            match channel.end_direction(cx) {
+                Ok(has_ended) => exchange.is_half_closed = has_ended,
+                Err(error) => return self.fail(UpstreamFault::Kernel(error.kind())),
+            }
         }
-        if exchange.is_half_closed && exchange.is_response_over {
+        if exchange.is_half_closed && (exchange.is_response_over || exchange.relay.is_unheard()) {
             self.end_exchange(cx.moment);
             self.end = Some(Ending::AtOnce);
         }
@@ -404,7 +406,9 @@ impl Upstream {
         }
         let is_late = cx.moment >= self.due(channel);
         match &self.exchange {
-            Some(exchange) if exchange.relay.is_abandoned() => self.end = Some(Ending::Unneeded),
+            Some(exchange) if exchange.relay.is_abandoned() && !self.has_last_words(exchange, channel) => {
+                self.end = Some(Ending::Unneeded);
+            }
             // The time of silence begins when the client has taken what there is. Its own deadlines end it before ours does.
             Some(Exchange { is_tunnel: true, was_held_up: false, relay, .. }) if is_late && relay.awaits_client() => {}
             // Nobody has failed if neither side has anything to say.
@@ -420,6 +424,12 @@ impl Upstream {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Whether there is something of a conversation that its client has broken off, and the upstream may take it yet.
+    fn has_last_words<S: Socket>(&self, exchange: &Exchange, channel: &Channel<S>) -> bool {
+        let has_more = exchange.relay.has_content() || !channel.is_flushed();
+        exchange.is_tunnel && has_more && self.write_error.is_none()
     }
 
     /// What it waits for.
@@ -520,7 +530,10 @@ impl Protocol for Upstream {
 
     fn delivers(&self) -> bool {
         let exchange = self.exchange.as_ref().filter(|_| self.end.is_none());
-        exchange.is_some_and(|exchange| exchange.is_response_over && !exchange.relay.is_abandoned())
+        exchange.is_some_and(|exchange| {
+            let has_no_more_to_say = exchange.is_response_over || exchange.relay.is_unheard();
+            has_no_more_to_say && !exchange.relay.is_abandoned()
+        })
     }
 
     fn wait<S: Socket>(&self, channel: &Channel<S>) -> DriverWait {

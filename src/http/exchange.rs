@@ -237,6 +237,12 @@ pub trait Source {
     /// connection.
     fn note_unsent(&mut self, _is_unsent: bool) {}
 
+    /// The client takes nothing more. Says whether what it has sent is still of use (the default: it is not). If so, nothing is
+    /// pulled any more, and the source [listens](Source::listens).
+    fn outlives_output(&mut self) -> bool {
+        false
+    }
+
     /// Trailers, asked once after `Pull::End`. HTTP/1.1 sends them behind chunks and leaves them out elsewhere
     /// (RFC 9110 §6.5).
     fn trailers(&mut self) -> Option<FieldSet> {

@@ -380,6 +380,15 @@ impl Source for Relayed {
         self.target.route().aborts_on_close
     }
 
+    fn outlives_output(&mut self) -> bool {
+        let Stage::Given(relay, _) = &self.stage else { return false };
+        let goes_on = self.content == ResponseContent::Tunnel && self.end.is_none() && relay.failure().is_none();
+        if goes_on {
+            relay.ignore_response();
+        }
+        goes_on
+    }
+
     fn note_unsent(&mut self, is_unsent: bool) {
         if let Stage::Given(relay, _) = &self.stage
             && self.content == ResponseContent::Tunnel
@@ -403,12 +412,15 @@ impl Drop for Relayed {
             Stage::Choosing(Some(assignment)) => self.hub.end(&self.target, assignment),
             Stage::Queued(ticket, _) => self.hub.leave(&self.target, ticket),
             Stage::Given(relay, assignment) => {
-                // Of a conversation that has ended on both sides, the last bytes may be on their way to the upstream.
+                // Of a conversation, the last bytes may be on their way to the upstream.
+                let is_tunnel = self.content == ResponseContent::Tunnel;
                 let is_whole = self.end.is_some() && relay.response_is_over();
-                if !is_whole {
-                    relay.abandon();
+                match is_tunnel && self.end.is_some() {
+                    _ if is_whole => {}
+                    true => relay.ignore_response(),
+                    false => relay.abandon(),
                 }
-                let free = if is_whole { relay.leave(assignment) } else { Some(assignment) };
+                let free = if is_tunnel || is_whole { relay.leave(assignment) } else { Some(assignment) };
                 free.into_iter().for_each(|assignment| self.hub.end(&self.target, assignment));
             }
         }

@@ -65,6 +65,8 @@ struct State {
     has_caught_up: bool,
     /// Nobody waits for the response any more.
     is_abandoned: bool,
+    /// The client takes no more of the response, so all of it is thrown away.
+    is_unheard: bool,
     /// The address, since nobody waits any more and the last bytes of the client are on their way there.
     left: Option<Assignment>,
     client: LocalWaker,
@@ -260,6 +262,7 @@ impl Relay {
             is_unsent: false,
             has_caught_up: false,
             is_abandoned: false,
+            is_unheard: false,
             left: None,
             client,
             upstream: None,
@@ -424,14 +427,25 @@ impl Relay {
         self.state.borrow_mut().down.end.as_mut().map(std::mem::take).filter(|trailers| !trailers.is_empty())
     }
 
-    /// Nobody waits for the response any more.
+    /// Nobody waits for the response any more. Of a conversation, the upstream still gets what there is, and then a reset.
     pub fn abandon(&self) {
         self.state.borrow_mut().is_abandoned = true;
+        self.ignore_response();
+    }
+
+    /// The client of a conversation takes nothing more. What the upstream says is thrown away, so that it goes on to take what the
+    /// client has said.
+    pub fn ignore_response(&self) {
+        let mut state = self.state.borrow_mut();
+        state.is_unheard = true;
+        state.is_unsent = false;
+        drop(state);
+        self.skip_response();
         self.wake_upstream();
     }
 
-    /// Both directions of a conversation have ended. As long as the upstream has a connection for it, the address is busy: the
-    /// upstream gets `assignment` from [`Relay::end_service`]. It comes back if that is over.
+    /// The client has left a conversation, and there may be something of it that the upstream has not taken. As long as that has a
+    /// connection for it, the address is busy: the upstream gets `assignment` from [`Relay::end_service`]. It comes back if that is over.
     pub fn leave(&self, assignment: Assignment) -> Option<Assignment> {
         let mut state = self.state.borrow_mut();
         match state.upstream {
@@ -487,6 +501,11 @@ impl Relay {
         self.state.borrow().is_abandoned
     }
 
+    /// Whether the client takes nothing more of the response.
+    pub fn is_unheard(&self) -> bool {
+        self.state.borrow().is_unheard
+    }
+
     /// Whether content of the request is there.
     pub fn has_content(&self) -> bool {
         self.state.borrow().up.ring.is_some()
@@ -531,8 +550,11 @@ impl Relay {
         self.wake_client();
     }
 
-    /// Adds content of the response, as much as there is room for. Says how many bytes that were.
+    /// Adds content of the response, as much as there is room for, or throws it away. Says how many bytes that were.
     pub fn put_response(&self, content: &[u8]) -> usize {
+        if self.is_unheard() {
+            return content.len();
+        }
         let put = self.put(|state| &mut state.down, content);
         if put > 0 {
             self.wake_client();

@@ -209,3 +209,73 @@ fn an_address_is_busy_until_the_last_words_of_a_client_are_delivered() {
         assert_eq!((next.statuses(), active(&scene)), (vec![200], 0));
     }
 }
+
+/// More than rings, inbox and outbox hold: the rest is still in the kernel when the connection fails.
+const UNREAD_BYTES: usize = 500_000;
+
+/// It has said its last words and closed its socket. Its kernel resets the connection when the upstream says something, in that
+/// turn or before.
+#[test]
+fn what_a_client_has_said_before_its_reset_arrives_at_an_upstream_that_reads_slowly() {
+    for is_told_by_write in [true, false] {
+        for (kind, expected) in [(ErrorKind::BrokenPipe, (1, 0)), (ErrorKind::ConnectionReset, (0, 1))] {
+            let (mut scene, client, upstream) = tunnel(|_| ());
+            upstream.limit_room(1000);
+            scene.send(&client, &"x".repeat(UNREAD_BYTES));
+            if kind == ErrorKind::BrokenPipe {
+                client.end_silently();
+            }
+            if is_told_by_write {
+                scene.reactor().send(&upstream, "what a closed socket refuses");
+            }
+            scene.fail(&client, kind);
+            // What nobody hears does not keep it from reading.
+            scene.send(&upstream, &"y".repeat(UNREAD_BYTES));
+            assert!(!client.is_closed() && !upstream.is_closed() && upstream.unread() == 0);
+            scene.reactor().make_room(&upstream, 1_000_000);
+            scene.settle();
+            assert_eq!(upstream.received().len(), UNREAD_BYTES, "{kind}");
+            let calls = upstream.calls();
+            assert!(client.is_closed());
+            assert_eq!((calls.shutdowns.min(1), calls.aborts), expected, "{kind}");
+        }
+    }
+}
+
+/// All of it is in the ring and in the outbox when the client breaks off: nothing more is read of it.
+#[test]
+fn what_has_been_read_of_a_client_that_breaks_off_arrives_before_the_reset() {
+    let (mut scene, client, upstream) = tunnel(|route| route.connections_max = Some(1));
+    upstream.limit_room(4);
+    scene.send(&client, "last words");
+    scene.reactor().reset(&client);
+    scene.settle();
+    assert!(client.is_closed() && !upstream.is_closed());
+    let next = scene.client(&get("/next"));
+    assert!(!scene.begins_another(), "the address is busy until then");
+    scene.reactor().make_room(&upstream, 100);
+    scene.settle();
+    assert_eq!(upstream.received(), "last words");
+    let calls = upstream.calls();
+    assert_eq!((calls.shutdowns, calls.aborts, upstream.is_closed()), (0, 1, true));
+    let another = scene.upstream();
+    scene.send(&another, OK);
+    assert_eq!(next.statuses(), [200]);
+}
+
+#[test]
+fn last_words_that_an_upstream_never_takes_are_given_up() {
+    for ends in [true, false] {
+        let (mut scene, client, upstream) = tunnel(|route| route.tunnel_timeout = Duration::from_secs(10));
+        upstream.limit_room(1000);
+        scene.send(&client, &"x".repeat(UNREAD_BYTES));
+        scene.fail(&client, if ends { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
+        for _ in 0..9 {
+            scene.pass(1000);
+        }
+        assert!(!upstream.is_closed());
+        scene.pass(1100);
+        assert!(client.is_closed() && upstream.is_closed());
+        assert_eq!(upstream.calls().aborts, 1);
+    }
+}
