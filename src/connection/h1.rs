@@ -68,13 +68,21 @@ enum Stop {
     Late(WaitReason),
     /// The client has ended its direction while a handler worked at the answer, and was to stop then.
     Abandoned(ClientEnd),
-    /// Writing has failed for this reason. What the client has sent before is still of use, and if it was `ended`, nothing is missing.
-    Unheard { kind: ErrorKind, ended: bool },
+    /// Writing has failed for this reason, behind the client's FIN. All that it has sent is still of use.
+    Unheard(ErrorKind),
+    /// The same without a FIN: what the client has sent last may be missing. (Two variants, as an idle connection has no room for
+    /// a flag here.)
+    CutOff(ErrorKind),
 }
 
 impl Stop {
     fn ignores_input(self) -> bool {
-        !matches!(self, Stop::No | Stop::AfterResponse { .. } | Stop::Unheard { .. })
+        !matches!(self, Stop::No | Stop::AfterResponse { .. }) && !self.is_unheard()
+    }
+
+    /// Whether the client takes nothing more, and what it has sent is of use.
+    fn is_unheard(self) -> bool {
+        matches!(self, Stop::Unheard(_) | Stop::CutOff(_))
     }
 }
 
@@ -106,7 +114,7 @@ impl Protocol for Http1 {
 
     /// When the last response is complete, or there will be none.
     fn finish<S: Socket>(&mut self, channel: &Channel<S>) -> Option<Ending> {
-        if let Stop::Unheard { .. } = self.stop {
+        if self.stop.is_unheard() {
             return (!self.stream.is_listening()).then_some(Ending::Unneeded);
         }
         if self.codec.sending() == Sending::Done && self.stop != Stop::No && !self.stream.is_listening() {
@@ -194,18 +202,19 @@ impl Protocol for Http1 {
     /// A client may say its last words behind an upgrade and close its socket. Then its kernel answers what it is sent with a reset,
     /// and what it has said is there all the same. Linux says EPIPE, and not ECONNRESET, if a FIN had come before (`tcp_reset`).
     fn on_write_error<S: Socket>(&mut self, kind: ErrorKind, channel: &Channel<S>) -> bool {
-        if matches!(self.stop, Stop::Unheard { .. }) || !self.stream.outlives_output() {
+        if self.stop.is_unheard() || !self.stream.outlives_output() {
             return false;
         }
         let ended = kind == ErrorKind::BrokenPipe || channel.input_ended();
-        (self.stop, self.is_half_closed) = (Stop::Unheard { kind, ended }, true);
+        self.stop = if ended { Stop::Unheard(kind) } else { Stop::CutOff(kind) };
+        self.is_half_closed = true;
         true
     }
 
     fn why(&self) -> Why {
         match self.stop {
             Stop::AfterResponse { why, .. } => why,
-            Stop::Unheard { .. } => Why::Conversation,
+            Stop::Unheard(_) | Stop::CutOff(_) => Why::Conversation,
             Stop::Refused | Stop::Unfinished(_) | Stop::Abandoned(_) | Stop::Late(_) => Why::Refusal,
             Stop::No => Why::Drain,
         }
@@ -217,9 +226,8 @@ impl Protocol for Http1 {
 
     fn phase<S: Socket>(&self, channel: &Channel<S>) -> Phase {
         match self.codec.receiving() {
-            _ if matches!(self.stop, Stop::AfterResponse { why: Why::Conversation, .. } | Stop::Unheard { .. }) => {
-                Phase::Conversation
-            }
+            _ if matches!(self.stop, Stop::AfterResponse { why: Why::Conversation, .. }) => Phase::Conversation,
+            _ if self.stop.is_unheard() => Phase::Conversation,
             _ if !self.stream.is_idle() => self.stream.phase(),
             Receiving::Head => Phase::Head,
             Receiving::Content => Phase::Content,
@@ -299,7 +307,7 @@ impl Protocol for Http1 {
         let is_answered = self.stream.record.is_none() && self.leaving.is_empty();
         let reason = match (self.stop, reason) {
             (Stop::Late(wait), _) => CloseReason::Timeout(wait),
-            (Stop::Unheard { kind, .. }, _) => CloseReason::Broken(kind),
+            (Stop::Unheard(kind) | Stop::CutOff(kind), _) => CloseReason::Broken(kind),
             // The client's end has cut the request, whatever became of the connection then.
             (Stop::Unfinished(end) | Stop::Abandoned(end), _)
                 if reason.is_reset() || reason == CloseReason::CutShort(Fault::Request) =>
@@ -419,9 +427,7 @@ impl Http1 {
                 Ok(true)
             }
             // What ends with the connection was cut off by whatever has broken it.
-            Ok(Step::NeedBytes) if input_ended && matches!(self.stop, Stop::Unheard { ended: false, .. }) => {
-                Err(Cut(Fault::Request))
-            }
+            Ok(Step::NeedBytes) if input_ended && matches!(self.stop, Stop::CutOff(_)) => Err(Cut(Fault::Request)),
             Ok(Step::NeedBytes) if input_ended => match self.codec.on_eof() {
                 Ok(more) => Ok(more),
                 Err(error) => {
@@ -530,7 +536,7 @@ impl Http1 {
             &mut environment.cx(&who, role, request_key, client.as_ref(), None),
         ) {
             Ok(moved) => {
-                if let Some(breach) = self.stream.take_breach().filter(|_| !matches!(self.stop, Stop::Unheard { .. })) {
+                if let Some(breach) = self.stream.take_breach().filter(|_| !self.stop.is_unheard()) {
                     self.on_breach(breach, channel, cx);
                 }
                 if self.stream.is_listening() && !self.is_half_closed {
